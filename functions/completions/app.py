@@ -1,0 +1,191 @@
+"""The composition root: routes, wiring, and the handler that Lambda calls.
+
+At import everything is defined and nothing is asked: no network, no AWS. What an environment
+keeps (keys, connections) hangs on the app, not on a module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import snapshot_restore_py
+from fastapi import FastAPI, Request, Response
+from mangum import Mangum
+from pydantic_core import from_json, to_json
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
+
+from completions import chat
+from completions.auth import authorise
+from completions.credentials import Keys
+from completions.errors import (
+    CompletionsError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    TooLarge,
+)
+from completions.observability import bind, log
+from completions.settings import BODY_LIMIT_BYTES, Settings
+from completions.turn import Turn
+from completions.upstream import Candidate, Upstream
+
+
+class _Prefix(StringConvertor):
+    """Any path before the part that matters: people paste all kinds of base URLs."""
+
+    regex = "(?:.*/)?"
+
+
+class _Slashes(StringConvertor):
+    """Any number of trailing slashes."""
+
+    regex = "/*"
+
+
+register_url_convertor("prefix", _Prefix())
+register_url_convertor("slashes", _Slashes())
+
+
+def create_app(settings: Settings, keys: Keys | None = None) -> FastAPI:
+    """The whole application. Tests pass keys of their own; nothing else needs replacing."""
+    keys = keys or Keys(
+        settings.caller_key_secret, settings.upstream_key_secret, ttl_s=settings.key_ttl_s
+    )
+    upstream = Upstream(keys)
+    primary = Candidate(
+        "upstream",
+        settings.upstream_base_url,
+        settings.upstream_model,
+        settings.upstream_extra_body,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await upstream.close()
+
+    app = FastAPI(
+        lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.add_exception_handler(CompletionsError, _render)
+    app.add_exception_handler(HTTPException, _render_http)
+    app.add_exception_handler(Exception, _render_bug)
+
+    def warm() -> None:
+        upstream.warm()
+
+    def forget() -> None:
+        keys.forget()
+        upstream.forget()
+
+    snapshot_restore_py.register_before_snapshot(warm)
+    snapshot_restore_py.register_after_restore(forget)
+
+    @app.post("/{prefix:prefix}chat/completions{slashes:slashes}")
+    async def chat_completions(request: Request) -> Response:
+        _bind(request)
+        await authorise(request, keys)
+        return Turn(
+            chat,
+            chat.ask(await _json_object(request)),
+            primary,
+            upstream,
+            settled=keys.settled,
+            remaining_s=lambda: _remaining_s(request),
+        )
+
+    @app.get("/{prefix:prefix}models{slashes:slashes}")
+    async def models(request: Request) -> Response:
+        _bind(request)
+        await authorise(request, keys)
+        if primary.model:
+            model = {"id": primary.model, "object": "model", "created": 0, "owned_by": "upstream"}
+            return _json(to_json({"object": "list", "data": [model]}))
+        return _json(await upstream.get(primary, "/models"))
+
+    @app.get("/{prefix:prefix}health{slashes:slashes}")
+    async def health() -> Response:
+        return _json(b'{"status":"ok"}')
+
+    return app
+
+
+async def _json_object(request: Request) -> dict[str, Any]:
+    """The request's body. Raises InvalidRequest, or TooLarge before reading it all."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT_BYTES:
+            raise TooLarge(
+                f"The request has more than {BODY_LIMIT_BYTES} bytes, which is Lambda's limit. "
+                "Shorten the system prompt or the history."
+            )
+    try:
+        value = from_json(bytes(body), allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidRequest(f"The body is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return value
+
+
+def _bind(request: Request) -> None:
+    context = request.scope.get("aws.context")
+    bind(
+        function_request_id=getattr(context, "aws_request_id", None),
+        xray_trace_id=getattr(context, "trace_id", None),
+        path=request.url.path,
+    )
+
+
+def _remaining_s(request: Request) -> float | None:
+    """Seconds to Lambda's deadline; None where there is none."""
+    context = request.scope.get("aws.context")
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    return None if remaining is None else remaining() / 1000
+
+
+def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, dict(headers or {}), "application/json")
+
+
+async def _render(_: Request, error: Exception) -> Response:
+    assert isinstance(error, CompletionsError)  # noqa: S101 - registered for this class only
+    if error.status >= 500:
+        log.error("request.failed", code=error.code, reason=error.message)
+    return _json(to_json(error.body()), error.status, error.headers)
+
+
+async def _render_http(request: Request, error: Exception) -> Response:
+    """FastAPI's own errors: no such path, wrong method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    method, path = request.method, request.url.path
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "POST")
+        return await _render(
+            request,
+            MethodNotAllowed(f"{path} takes {allowed}, not {method}.", headers={"allow": allowed}),
+        )
+    log.warning("path.unknown", method=method, path=path)
+    return await _render(
+        request,
+        NotFound(
+            f"No such path: {method} {path}. Set the server URL to {base}/v1; "
+            f"a turn is POST {base}/v1/chat/completions."
+        ),
+    )
+
+
+async def _render_bug(request: Request, _: Exception) -> Response:
+    """A bug of ours: the log has the trace, the caller gets no internals."""
+    log.exception("request.crashed", path=request.url.path)
+    return _json(to_json(CompletionsError("Internal error; it has been logged.").body()), 500)
+
+
+app = create_app(Settings.from_environment(os.environ))
+handler = Mangum(app, lifespan="off")

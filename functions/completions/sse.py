@@ -1,0 +1,101 @@
+"""Server-sent events, both directions: cut a byte stream into frames, write a frame.
+
+Knows the event stream format (WHATWG HTML, section 9.2.6, "Interpreting an event stream")
+and nothing of what a frame says. A frame keeps its bytes as they came, so that it can be
+relayed unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_BOM = b"\xef\xbb\xbf"
+LIMIT_BYTES = 16 * 1024 * 1024
+"""An event longer than this is no model's answer; it would only fill the memory."""
+
+
+class Frame(NamedTuple):
+    """One event: its bytes with the blank line behind it, and what is in its fields.
+
+    `data` is empty for comments and keep-alives; several data lines are joined by a newline.
+    """
+
+    raw: bytes
+    data: bytes
+    event: bytes = b""
+
+
+class Decoder:
+    """Cuts a byte stream into frames, whatever the chunks are.
+
+    The three line ends of the standard are understood. Bytes behind the last blank line stay
+    inside until `flush`.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._begun = False
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """The frames that this chunk completes. Raises ValueError for an event without end."""
+        buffered = self._rest + chunk if self._rest else chunk
+        if not self._begun and buffered:
+            if len(buffered) < len(_BOM) and _BOM.startswith(buffered):
+                self._rest = buffered
+                return []
+            buffered = buffered.removeprefix(_BOM)
+            self._begun = True
+        if b"\r" not in buffered:
+            parts = buffered.split(b"\n\n")
+            self._rest = parts.pop()
+            frames = [_frame(part + b"\n\n", part) for part in parts]
+        else:
+            frames = self._feed_any_line_end(buffered)
+        if len(self._rest) > LIMIT_BYTES:
+            raise ValueError(f"an event of more than {LIMIT_BYTES} bytes")
+        return frames
+
+    def _feed_any_line_end(self, buffered: bytes) -> list[Frame]:
+        frames = []
+        start = 0
+        for match in _BLANK_LINE.finditer(buffered):
+            # A lone CR at the very end may be the first half of a CRLF: wait for the next byte.
+            if match.end() == len(buffered) and buffered.endswith(b"\r"):
+                break
+            frames.append(_frame(buffered[start : match.end()], buffered[start : match.start()]))
+            start = match.end()
+        self._rest = buffered[start:]
+        return frames
+
+    def flush(self) -> list[Frame]:
+        """What is left when the stream ends: servers that forget the last blank line are common."""
+        rest, self._rest = self._rest, b""
+        lines = rest.strip(b"\r\n")
+        return [_frame(lines + b"\n\n", lines)] if lines else []
+
+
+def _frame(raw: bytes, lines: bytes) -> Frame:
+    # The common frame is one line: no loop for it.
+    if lines.startswith(b"data:") and b"\n" not in lines and b"\r" not in lines:
+        return Frame(raw, lines[6:] if lines[5:6] == b" " else lines[5:])
+    data: list[bytes] = []
+    event = b""
+    for line in lines.splitlines():
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            data.append(value)
+        elif name == b"event":
+            event = value
+    return Frame(raw, b"\n".join(data), event)
+
+
+def encode(data: bytes, event: str = "") -> bytes:
+    """One frame. `data` must hold no line ends (JSON as this package writes it has none)."""
+    return (b"event: " + event.encode() + b"\n" if event else b"") + b"data: " + data + b"\n\n"
+
+
+DONE = encode(b"[DONE]")
+"""OpenAI's terminator."""

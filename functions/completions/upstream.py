@@ -1,0 +1,208 @@
+"""The model: one request to an OpenAI-compatible server, its answer as frames.
+
+The only module that knows `openai` and `httpx2`; both are imported on first use, because they
+cost more start-up time than all the rest. Frames are handed on as bytes: parsing each into the
+SDK's models costs seven times the CPU of relaying them (measured 2026-11-22).
+Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from completions.credentials import Keys
+from completions.errors import (
+    CompletionsError,
+    UpstreamAuth,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from completions.observability import log
+from completions.sse import Decoder, Frame
+
+if TYPE_CHECKING:
+    import httpx2
+    from openai import APIStatusError, AsyncOpenAI
+
+CONNECT_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 60.0
+"""A last resort: the turn's own timers are shorter, and Lambda's deadline ends everything."""
+KEEP_ALIVE_S = 60.0
+PASSED_ON_HEADERS = ("retry-after", "retry-after-ms", "x-request-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model at an upstream. `key` names the field of the upstream secret."""
+
+    key: str
+    base_url: str
+    model: str = ""
+    extra_body: dict[str, Any] = field(default_factory=dict)
+
+
+class Upstream:
+    """Connections to the models, kept between turns. One per environment and event loop."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._clients: dict[str, AsyncOpenAI] = {}
+
+    async def frames(
+        self, candidate: Candidate, path: str, body: dict[str, Any]
+    ) -> AsyncIterator[list[Frame]]:
+        """The answer's frames, as many at a time as arrived together.
+
+        An answer that is no event stream comes as a single frame whose data is the body.
+        Raises CompletionsError; what goes wrong after the first frame raises it, too. Closing the
+        iterator closes the request.
+        """
+        response = await self._send(candidate, path, body)
+        try:
+            with _translated():
+                if "text/event-stream" not in response.headers.get("content-type", ""):
+                    yield [Frame(b"", await response.aread())]
+                    return
+                decoder = Decoder()
+                # To the end, not to [DONE]: else the connection cannot be used again.
+                async for chunk in response.aiter_raw():
+                    if frames := decoder.feed(chunk):
+                        yield frames
+                if frames := decoder.flush():
+                    yield frames
+        finally:
+            await response.aclose()
+
+    async def get(self, candidate: Candidate, path: str) -> bytes:
+        """The JSON answer to a GET, as bytes. Raises CompletionsError."""
+        response = await self._send(candidate, path, None)
+        with _translated():
+            return await response.aread()
+
+    def warm(self) -> None:
+        """Does what a first turn would do, as far as it needs no network and no key."""
+        import openai  # noqa: F401
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.close()
+
+    def forget(self) -> None:
+        """Drops the connections without a word: after a restore they are dead."""
+        self._clients = {}
+
+    async def _send(
+        self, candidate: Candidate, path: str, body: dict[str, Any] | None
+    ) -> httpx2.Response:
+        from openai import AuthenticationError
+
+        key = await self._keys.upstream(candidate.key)
+        with _translated():
+            try:
+                return await self._request(candidate, path, body, key)
+            except AuthenticationError:
+                # The key may have been rotated since it was read: once more with a newer one.
+                newer = await self._keys.renewed_upstream(candidate.key, refused=key)
+                if newer is None:
+                    raise
+                return await self._request(candidate, path, body, newer)
+
+    async def _request(
+        self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
+    ) -> httpx2.Response:
+        import httpx2
+        from openai import AsyncStream
+
+        headers = {"authorization": f"Bearer {key}", "accept-encoding": "identity"}
+        client = self._client(candidate.base_url)
+        if body is None:
+            return await client.get(path, cast_to=httpx2.Response, options={"headers": headers})
+        # The cheapest way to the SDK's raw stream; its errors, its headers, no models per chunk.
+        headers["content-type"] = "application/json"
+        # With this `cast_to` the answer is the raw response, whatever `stream_cls` promises.
+        answer: Any = await client.post(
+            path,
+            cast_to=httpx2.Response,
+            content=to_json(body),
+            options={"headers": headers},
+            stream=True,
+            stream_cls=AsyncStream,
+        )
+        response: httpx2.Response = answer
+        return response
+
+    def _client(self, base_url: str) -> AsyncOpenAI:
+        client = self._clients.get(base_url)
+        if client is None:
+            import httpx2
+            from openai import AsyncOpenAI
+
+            client = self._clients[base_url] = AsyncOpenAI(
+                base_url=base_url,
+                # Each request carries its own key: keys rotate, connections stay.
+                api_key="set-per-request",
+                max_retries=0,
+                http_client=httpx2.AsyncClient(
+                    timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                    limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S),
+                    follow_redirects=True,
+                ),
+            )
+        return client
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """One table from the libraries' errors to ours; the cause is kept.
+
+    The SDK translates what happens before the body, httpx2 raises its own while it is read.
+    """
+    import httpx2
+    from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+
+    try:
+        yield
+    except APIStatusError as error:
+        raise _refusal(error) from error
+    except APITimeoutError as error:
+        raise UpstreamTimeout("The upstream did not answer in time.") from error
+    except APIConnectionError as error:
+        raise UpstreamUnavailable("The upstream cannot be reached.") from error
+    except httpx2.TimeoutException as error:
+        raise UpstreamTimeout("The upstream fell silent in mid-answer.") from error
+    except httpx2.HTTPError as error:
+        raise UpstreamUnavailable("The upstream's connection broke in mid-answer.") from error
+    except (APIError, ValueError) as error:
+        raise UpstreamUnavailable("The upstream's answer cannot be understood.") from error
+
+
+def _refusal(error: APIStatusError) -> CompletionsError:
+    """The upstream's own error, with its status; our key's refusal is ours to answer for."""
+    status = error.status_code
+    details = error.body if isinstance(error.body, dict) else {}
+    message = str(details.get("message") or f"The upstream answered {status}.")
+    log.warning("upstream.refused", status=status, code=error.code, param=error.param)
+    if status in {401, 403}:
+        return UpstreamAuth(
+            f"The upstream refuses this deployment's key ({status}). "
+            "The operator sets a valid one with `make upstream-key`."
+        )
+    headers = {
+        name: value for name in PASSED_ON_HEADERS if (value := error.response.headers.get(name))
+    }
+    return UpstreamRefused(
+        message,
+        status=status,
+        error_type=error.type,
+        code=error.code,
+        param=error.param,
+        headers=headers,
+    )
