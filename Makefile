@@ -3,13 +3,30 @@ PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
 BIN := $(VENV)/bin
-SAM := $(SAM_VENV)/bin/sam
+# Nothing of this make reaches the one that `sam build` starts, and nothing is reported home.
+SAM := env -u MAKEFLAGS -u MAKELEVEL SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
 # The locks are complete, so nothing is resolved: --no-deps is faster and asks for no extras.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help setup lock
+# Lambda's Python compiles the packages, and runs them when built. PYTHON313=/path/to/it names one
+# that is not on the PATH; without any, packages carry no bytecode and their tests are skipped.
+ifndef PYTHON313
+PYTHON313 := $(firstword $(shell for python in python3.13 $(PYTHON); do "$$python" -c 'import sys; \
+	sys.exit(sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 13))' 2>/dev/null \
+	&& command -v "$$python"; done))
+endif
+export PYTHON PYTHON313
+# This machine's processor, in Lambda's words. What is built to run here lies apart from what
+# `make deploy` builds, so that neither can be taken for the other.
+ARCHITECTURE ?= $(patsubst aarch64,arm64,$(shell uname -m))
+BUILT := .aws-sam/$(ARCHITECTURE)
+PACKAGE_SOURCES := template.yaml samconfig.toml $(shell find functions layers -type f ! -name '*.pyc')
+STACK ?= voice-completions
+AWS := aws $(if $(REGION),--region $(REGION))
+
+.PHONY: help setup build deploy upstream-key check test test-built clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
@@ -37,6 +54,46 @@ $(SAM_VENV)/.sam: requirements/sam.txt
 	@touch $@
 
 setup: $(VENV)/.test $(SAM_VENV)/.sam ## install everything
+
+$(BUILT)/template.yaml: $(PACKAGE_SOURCES) | $(SAM_VENV)/.sam
+	@echo "building the packages for $(ARCHITECTURE) into $(BUILT)"
+	@$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE) --build-dir $(BUILT) >/dev/null
+	@touch $@
+
+build: $(BUILT)/template.yaml ## make the packages as they are deployed, for this machine's processor
+
+deploy: $(SAM_VENV)/.sam ## build for AWS and deploy, with the parameters in samconfig.toml
+	@$(SAM) build >/dev/null
+	@$(SAM) deploy $(SAM_ARGS)
+
+# The key goes from the terminal through pipes: it is never an argument, nor in a shell's history.
+upstream-key: ## ask for the model API's key and store it in the deployed secret
+	@secret=$$($(AWS) cloudformation describe-stack-resource --stack-name $(STACK) \
+		--logical-resource-id UpstreamKeySecret --output text \
+		--query StackResourceDetail.PhysicalResourceId) \
+	&& value=$$($(PYTHON) -c 'import getpass, json, sys; \
+		key = getpass.getpass("Key of the model API (not shown): ").strip(); \
+		print(json.dumps({"upstream": key})) if key else sys.exit("No key given, nothing stored.")') \
+	&& printf '%s' "$$value" | $(AWS) secretsmanager put-secret-value --secret-id "$$secret" \
+		--secret-string file:///dev/stdin --output text --query VersionId >/dev/null \
+	&& echo "Stored. Running environments take it up within KeyTtlS seconds."
+
+check: setup ## lint, types, import rules, the template
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=functions:layers/streaming:. $(BIN)/lint-imports
+	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
+
+test: setup $(if $(PYTHON313),build) ## run every test
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+test-built: setup build ## run the tests of the built packages only
+	@$(BIN)/pytest -m built $(PYTEST_ARGS)
+
+clean: ## remove what was built and cached, not the environments
+	rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .local
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 lock: ## pin every dependency anew, with hashes
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
