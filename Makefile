@@ -60,6 +60,12 @@ $(BUILT)/template.yaml: $(PACKAGE_SOURCES) | $(SAM_VENV)/.sam
 	@$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE) --build-dir $(BUILT) >/dev/null
 	@touch $@
 
+ifneq ($(PYTHON313),)
+ifneq ($(shell grep -s 'WITHOUT BYTECODE' $(BUILT)/CompletionsFunction/build.txt),)
+.PHONY: $(BUILT)/template.yaml
+endif
+endif
+
 build: $(BUILT)/template.yaml ## make the packages as they are deployed, for this machine's processor
 
 deploy: $(SAM_VENV)/.sam ## build for AWS and deploy, with the parameters in samconfig.toml
