@@ -1,0 +1,82 @@
+"""The context object: what an application may know of its invocation.
+
+It has the attributes of the context that AWS's own runtime passes to handlers ("Using the Lambda
+context object in Python", AWS Lambda developer guide), and `trace_id`, which others keep in the
+process's environment. Which invocation a line of code belongs to, `current` knows: a context
+variable, because one process may serve many at once.
+"""
+
+import json
+import os
+import time
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+from lambda_streaming.runtime_api import Invocation
+
+_CLIENT_FIELDS = (
+    "installation_id",
+    "app_title",
+    "app_version_name",
+    "app_version_code",
+    "app_package_name",
+)
+
+
+class LambdaContext:
+    """One invocation, as the handler and `scope["aws.context"]` see it."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        env = os.environ.get
+        self.function_name = env("AWS_LAMBDA_FUNCTION_NAME")
+        self.function_version = env("AWS_LAMBDA_FUNCTION_VERSION")
+        self.memory_limit_in_mb = env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        self.log_group_name = env("AWS_LAMBDA_LOG_GROUP_NAME")
+        self.log_stream_name = env("AWS_LAMBDA_LOG_STREAM_NAME")
+        self.aws_request_id = invocation.request_id
+        self.invoked_function_arn = invocation.function_arn
+        self.tenant_id = invocation.tenant_id
+        self.trace_id = invocation.trace_id
+        self.client_context = _client_context(_decode(invocation.client_context))
+        identity = _decode(invocation.cognito_identity) or {}
+        self.identity = SimpleNamespace(
+            cognito_identity_id=identity.get("cognitoIdentityId"),
+            cognito_identity_pool_id=identity.get("cognitoIdentityPoolId"),
+        )
+        self._deadline_ms = invocation.deadline_ms
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the deadline, never negative.
+
+        By the wall clock: the process may have been frozen since it last looked at another one.
+        """
+        return max(0, self._deadline_ms - int(time.time() * 1000))
+
+    def log(self, message: object) -> None:
+        """Write to the function's log."""
+        print(message, flush=True)  # noqa: T201 - standard output is the log
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"LambdaContext({facts})"
+
+
+current: ContextVar[LambdaContext | None] = ContextVar("lambda_streaming.current", default=None)
+
+
+def _decode(header: str | None) -> dict[str, Any] | None:
+    # Header bytes were read as Latin-1; the JSON in them is UTF-8.
+    value = json.loads(header.encode("latin-1")) if header else None
+    return value if isinstance(value, dict) else None
+
+
+def _client_context(value: dict[str, Any] | None) -> SimpleNamespace | None:
+    if value is None:
+        return None
+    client = value.get("client")
+    return SimpleNamespace(
+        client=client and SimpleNamespace(**{name: client.get(name) for name in _CLIENT_FIELDS}),
+        custom=value.get("custom"),
+        env=value.get("env"),
+    )

@@ -1,0 +1,175 @@
+"""The function's handler: found by name, and asked the way its kind wants to be asked.
+
+A Mangum is known by what is used of it: `infer`, which makes an ASGI scope of an event, and `app`.
+Mangum itself is never imported, so any version and any look-alike will do. Every other handler is
+a plain function, called as AWS's own runtime calls it.
+"""
+
+import asyncio
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
+from inspect import iscoroutinefunction
+from typing import Any, Protocol, TypeGuard
+
+from lambda_streaming.asgi import Application, Scope
+from lambda_streaming.context import LambdaContext
+from lambda_streaming.failures import PlatformError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Any, LambdaContext], Any]
+
+
+class Mangum(Protocol):
+    """What the layer uses of a Mangum handler."""
+
+    app: Application
+    lifespan: str
+
+    def infer(self, event: Any, context: LambdaContext) -> Any:
+        """Make an object with `scope` and `body`; raises RuntimeError if `event` is not HTTP."""
+
+
+class BadEventError(Exception):
+    """An HTTP event of which no request can be made."""
+
+
+def find(name: str) -> Handler:
+    """The object that `name` (`package.module.attribute`) stands for.
+
+    Raises:
+        PlatformError: there is none, or none that can be called.
+        Exception: whatever the module raises while it is imported.
+    """
+    module_name, _, attribute = name.rpartition(".")
+    module_name = module_name.replace("/", ".")
+    if not module_name:
+        raise PlatformError(
+            "Runtime.MalformedHandlerName", f"Bad handler {name!r}: expected <module>.<attribute>"
+        )
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        raise PlatformError(
+            "Runtime.BuiltInModuleConflict",
+            f"Cannot use the built-in module {module_name!r} as a handler module",
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise PlatformError(
+            "Runtime.ImportModuleError", f"Unable to import module {module_name!r}: {error}"
+        ) from error
+    except SyntaxError as error:
+        raise PlatformError(
+            "Runtime.UserCodeSyntaxError", f"Syntax error in module {module_name!r}: {error}"
+        ) from error
+    handler: Any = getattr(module, attribute, None)
+    if not callable(handler):
+        raise PlatformError(
+            "Runtime.HandlerNotFound",
+            f"Handler {attribute!r} is missing on module {module_name!r} or cannot be called",
+        )
+    if iscoroutinefunction(handler):
+        raise PlatformError(
+            "Function.AsyncHandlerError",
+            f"Handler {name!r} is an async function. Lambda calls plain functions; wrap an ASGI "
+            "application in Mangum instead",
+        )
+    _warn_if_decorated(handler, name)
+    found: Handler = handler
+    return found
+
+
+def is_mangum(handler: object) -> TypeGuard[Mangum]:
+    """Whether `handler` can be asked for a request and an application."""
+    return callable(getattr(handler, "infer", None)) and callable(getattr(handler, "app", None))
+
+
+def read_request(mangum: Mangum, event: Any, context: LambdaContext) -> tuple[Scope, bytes] | None:
+    """The ASGI scope and the body of an HTTP event; None for an event of another kind.
+
+    Raises:
+        BadEventError: the event looks like HTTP, but Mangum cannot read it: a host with two
+            colons, a null where a header should be, a body that is not base64.
+    """
+    try:
+        request = mangum.infer(event, context)
+    except RuntimeError:
+        return None
+    except Exception as error:
+        if isinstance(event, dict) and "requestContext" in event:
+            raise BadEventError(repr(error)) from error
+        return None
+    try:
+        # NOTE: Mangum computes both anew at each access.
+        return request.scope, request.body
+    except Exception as error:
+        raise BadEventError(repr(error)) from error
+
+
+class OrdinaryCalls:
+    """Calls handlers as AWS's own runtime does, in threads, so that the loop stays free."""
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._threads: Executor | None = None
+
+    async def call(self, handler: Handler, event: Any, context: LambdaContext) -> tuple[bytes, str]:
+        """What `handler` returns, as bytes with their content type.
+
+        Raises:
+            PlatformError: the result cannot be JSON.
+            Exception: whatever the handler raises.
+        """
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._concurrency, "handler", _give_event_loop)
+        run = copy_context().run
+        result = await asyncio.get_running_loop().run_in_executor(
+            self._threads, run, handler, event, context
+        )
+        if isinstance(result, bytes):
+            return result, "application/unknown"
+        try:
+            return json.dumps(result, ensure_ascii=False, default=_number).encode(), _JSON
+        except (TypeError, ValueError) as error:
+            raise PlatformError(
+                "Runtime.MarshalError", f"Unable to marshal response: {error}"
+            ) from error
+
+
+_JSON = "application/json"
+
+
+def _give_event_loop() -> None:
+    """Let a Mangum be called within a plain handler: it looks for its thread's event loop."""
+    asyncio.set_event_loop(asyncio.new_event_loop())
+
+
+def _number(value: object) -> int | float:
+    from decimal import Decimal  # rarely needed, and not free
+
+    if not isinstance(value, Decimal):
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    whole = value.is_finite() and value == value.to_integral_value()
+    return int(value) if whole else float(value)
+
+
+def _warn_if_decorated(handler: object, name: str) -> None:
+    """Say why a decorated Mangum does not stream.
+
+    A decorator wants the finished result in hand; to go around it would skip what it does, which
+    may be authorisation. So the decorator is the handler, and it is a plain function.
+    """
+    inner = handler
+    while (inner := getattr(inner, "__wrapped__", None)) is not None:
+        if is_mangum(inner):
+            log.warning(
+                "%s is a decorated Mangum: it is called as a plain function and cannot stream. "
+                "Move what the decorator does into ASGI middleware.",
+                name,
+            )
+            return

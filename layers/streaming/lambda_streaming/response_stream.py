@@ -1,0 +1,159 @@
+"""One streamed answer, as bytes on the wire of the Lambda Runtime API.
+
+Source: "Building a custom runtime", section response streaming, in the AWS Lambda developer guide;
+where it is silent, AWS's own Node.js runtime client, whose recorded requests lie in
+tests/reference.
+
+Everything that changes how far an answer is lives here. Nothing is known here of ASGI.
+"""
+
+import asyncio
+import json
+import logging
+from binascii import b2a_base64
+from collections.abc import Callable
+from typing import Any
+
+from lambda_streaming.http1 import (
+    Answer,
+    Connection,
+    chunk,
+    last_chunk,
+    read_answer,
+    request_head,
+)
+from lambda_streaming.runtime_api import API_ROOT, ERROR_TYPE, Failure, Invocation, judge
+
+log = logging.getLogger(__name__)
+
+_ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+_PRELUDE_END = bytes(8)
+# How much may be written in one go before other tasks (timers, other streams) get their turn.
+_FAIR_SHARE_BYTES = 64 * 1024
+
+
+class ResponseStream:
+    """One streamed answer: `start`, any number of `write`, `end`, then `settle`.
+
+    `start` and `write` raise OSError once the platform no longer listens: it has closed the
+    connection, or answered before the end (403, 410, 413). They return when the socket's buffer
+    has room again, so a slow reader slows the writer.
+    """
+
+    def __init__(self, address: str, invocation: Invocation) -> None:
+        self.started = False
+        self.ended = False
+        self._address = address
+        self._invocation = invocation
+        self._opening = asyncio.create_task(Connection.open(address))
+        self._connection: Connection | None = None
+        self._answer: asyncio.Task[Answer] | None = None
+        self._when_lost: Callable[[], object] = lambda: None
+        self._unshared_bytes = 0
+
+    def when_lost(self, call: Callable[[], object]) -> None:
+        """Have `call` made if the platform stops listening before the end."""
+        self._when_lost = call
+
+    @property
+    def lost(self) -> bool:
+        """Whether the platform stopped listening before the end."""
+        return self._answer is not None and self._answer.done() and not self.ended
+
+    async def start(self, prelude: dict[str, Any]) -> None:
+        """Send head, prelude and delimiter, in a write of their own.
+
+        NOTE: prelude and first data in one packet have been seen to be held back by the platform.
+        """
+        # Shielded: a cancelled application must not take the connection of its own error with it.
+        connection = await asyncio.shield(self._opening)
+        if not connection.usable:  # opened early, and closed since
+            connection.close()
+            connection = await Connection.open(self._address)
+        headers = [
+            ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+            ("Trailer", ERROR_TYPE),
+            ("Trailer", _ERROR_BODY),
+            ("Content-Type", "application/vnd.awslambda.http-integration-response"),
+            ("Transfer-Encoding", "chunked"),
+            *self._invocation.echo,
+        ]
+        self._connection = connection
+        self._answer = asyncio.create_task(read_answer(connection.reader))
+        self._answer.add_done_callback(self._answered)
+        head = request_head(
+            "POST", f"{API_ROOT}{self._invocation.path}/response", self._address, headers
+        )
+        self.started = True
+        metadata = json.dumps(prelude, separators=(",", ":")).encode()
+        await self._send(head + chunk(metadata) + chunk(_PRELUDE_END))
+
+    async def write(self, data: bytes) -> None:
+        """Send `data` as it is, at once."""
+        if data:
+            await self._send(chunk(data))
+
+    def end(self, failure: Failure | None = None) -> None:
+        """End the body, with the trailers that tell of a failure if there was one.
+
+        Never raises: what could not be sent shows in `settle`.
+        """
+        trailers = []
+        if failure:
+            body = b2a_base64(json.dumps(failure.body).encode(), newline=False).decode()
+            trailers = [(ERROR_TYPE, failure.type), (_ERROR_BODY, body)]
+        if self._connection and not self.lost and not self.ended:
+            self._connection.writer.write(last_chunk(trailers))
+            self.ended = True
+
+    async def settle(self) -> None:
+        """Wait for the platform's verdict, which comes when it has read all, and log a bad one.
+
+        Raises:
+            RuntimeApiError: the platform says that the environment is broken.
+        """
+        if self._answer is None:
+            return
+        path = f"{self._invocation.path}/response"
+        try:
+            answer = await asyncio.shield(self._answer)
+        except OSError as error:
+            log.warning("%s: %s", path, error)
+        else:
+            judge(path, answer)
+
+    def abandon(self) -> None:
+        """Disconnect and leave nothing behind, whatever state the answer is in."""
+        self.ended = True
+        for task in (self._opening, self._answer):
+            if task:
+                task.cancel()
+                task.add_done_callback(_forget)
+        if self._connection:
+            self._connection.close()
+
+    def _answered(self, answer: asyncio.Task[Answer]) -> None:
+        if self.ended or answer.cancelled():
+            return
+        answer.exception()  # seen here; `settle` tells of it
+        if self._connection:
+            self._connection.close()  # wakes a writer that waits for room in the buffer
+        self._when_lost()
+
+    async def _send(self, data: bytes) -> None:
+        if self._connection is None or self.ended or self.lost:
+            raise BrokenPipeError("the platform no longer reads this answer")
+        self._connection.writer.write(data)
+        self._unshared_bytes += len(data)
+        if self._unshared_bytes > _FAIR_SHARE_BYTES:
+            self._unshared_bytes = 0
+            await asyncio.sleep(0)
+        await self._connection.writer.drain()
+        if self.lost:  # drain() returns quietly when the connection is aborted under it
+            raise BrokenPipeError("the platform no longer reads this answer")
+
+
+def _forget(task: "asyncio.Task[Any]") -> None:
+    """Close a connection that nobody will use, and count an error as seen."""
+    if not task.cancelled() and not task.exception() and isinstance(task.result(), Connection):
+        task.result().close()

@@ -1,0 +1,190 @@
+"""The Lambda Runtime API: what a runtime asks and answers.
+
+Source: "Using the Lambda runtime API for custom runtimes" in the AWS Lambda developer guide.
+
+Knows the calls, their headers and statuses. A streamed answer is `response_stream`'s; of ASGI, of
+Mangum and of the handler nothing is known here.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from lambda_streaming.http1 import Answer, Connection, request_head
+
+log = logging.getLogger(__name__)
+
+API_ROOT = "/2018-06-01/runtime"
+ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+_JSON = ("Content-Type", "application/json")
+# A poll that was lost is repeated: a connection outlives a freeze only in name.
+_POLL_PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4)
+_LONGEST_TIMEOUT_MS = 900_000
+
+
+class RuntimeApiError(Exception):
+    """The Runtime API is lost or broken; the documentation asks the runtime to exit promptly."""
+
+
+class Failure(NamedTuple):
+    """An error as the Runtime API is told of it.
+
+    `type` is "<category>.<reason>", as in `Runtime.ImportModuleError`; `body` has the keys
+    `errorType`, `errorMessage` and `stackTrace`.
+    """
+
+    type: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One event and the headers that came with it. `deadline_ms` counts from the epoch."""
+
+    event: bytes
+    content_type: str
+    request_id: str
+    deadline_ms: int
+    function_arn: str
+    trace_id: str | None
+    client_context: str | None
+    cognito_identity: str | None
+    tenant_id: str | None
+    invocation_id: str | None
+
+    @classmethod
+    def of(cls, answer: Answer) -> "Invocation":
+        """Read the answer to a `/next` poll; raises RuntimeApiError where it makes no sense."""
+        runtime = {
+            name.removeprefix("lambda-runtime-"): value for name, value in answer.headers.items()
+        }
+        try:
+            latest_ms = int(time.time() * 1000) + _LONGEST_TIMEOUT_MS
+            return cls(
+                event=answer.body,
+                content_type=answer.headers.get("content-type", "application/json"),
+                request_id=runtime["aws-request-id"],
+                deadline_ms=int(runtime.get("deadline-ms", latest_ms)),
+                function_arn=runtime.get("invoked-function-arn", ""),
+                trace_id=runtime.get("trace-id"),
+                client_context=runtime.get("client-context"),
+                cognito_identity=runtime.get("cognito-identity"),
+                tenant_id=runtime.get("aws-tenant-id"),
+                invocation_id=runtime.get("invocation-id"),
+            )
+        except (KeyError, ValueError) as error:
+            raise RuntimeApiError(f"/invocation/next answered without a usable {error}") from error
+
+    @property
+    def path(self) -> str:
+        """Where this invocation is answered."""
+        return f"/invocation/{self.request_id}"
+
+    @property
+    def echo(self) -> list[tuple[str, str]]:
+        """The header by which the platform tells a late answer from a timely one."""
+        if self.invocation_id is None:
+            return []
+        return [("Lambda-Runtime-Invocation-Id", self.invocation_id)]
+
+
+class RuntimeApi:
+    """A client of the Runtime API at `address` (`host:port`).
+
+    Polls keep their connections, one per poll that is open at once; each answer gets a new one.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._idle: list[Connection] = []
+
+    async def next_invocation(self) -> Invocation:
+        """Wait, for hours if need be, for an event; raises RuntimeApiError."""
+        return Invocation.of(await self._poll("/invocation/next"))
+
+    async def restore_next(self) -> None:
+        """Allow the snapshot; returns in the restored environment; raises RuntimeApiError."""
+        await self._poll("/restore/next")
+
+    async def respond(self, invocation: Invocation, body: bytes, content_type: str) -> None:
+        """Give the ordinary, buffered answer."""
+        headers = [("Content-Type", content_type), *invocation.echo]
+        await self._post(f"{invocation.path}/response", headers, body)
+
+    async def fail(self, invocation: Invocation, failure: Failure) -> None:
+        """Report that the handler failed; only for invocations without a streamed answer."""
+        headers = [_JSON, (ERROR_TYPE, failure.type), *invocation.echo]
+        await self._post(f"{invocation.path}/error", headers, json.dumps(failure.body).encode())
+
+    async def fail_init(self, failure: Failure) -> None:
+        """Report that the environment cannot be made ready."""
+        headers = [_JSON, (ERROR_TYPE, failure.type)]
+        await self._post("/init/error", headers, json.dumps(failure.body).encode())
+
+    async def fail_restore(self, failure: Failure) -> None:
+        """Report that the environment cannot be used after its restore."""
+        headers = [_JSON, (ERROR_TYPE, failure.type)]
+        await self._post("/restore/error", headers, json.dumps(failure.body).encode())
+
+    async def _poll(self, path: str) -> Answer:
+        request = request_head("GET", API_ROOT + path, self.address)
+        for pause_s in _POLL_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            connection = None
+            try:
+                connection = await self._connect()
+                answer = await connection.ask(request)
+            except ConnectionError as error:
+                if connection:
+                    connection.close()
+                lost = error
+                continue
+            except OSError as error:
+                raise RuntimeApiError(f"{path}: {error}") from error
+            if answer.status != 200:
+                raise RuntimeApiError(f"{path} answered {_summary(answer)}")
+            if answer.reusable:
+                self._idle.append(connection)
+            else:
+                connection.close()
+            return answer
+        raise RuntimeApiError(f"{path}: {lost}") from lost
+
+    async def _connect(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+            connection.close()
+        return await Connection.open(self.address)
+
+    async def _post(self, path: str, headers: list[tuple[str, str]], body: bytes) -> None:
+        headers = [*headers, ("Content-Length", str(len(body)))]
+        try:
+            connection = await Connection.open(self.address)
+            try:
+                request = request_head("POST", API_ROOT + path, self.address, headers) + body
+                answer = await connection.ask(request)
+            finally:
+                connection.close()
+        except OSError as error:
+            log.warning("%s could not be posted: %s", path, error)
+        else:
+            judge(path, answer)
+
+
+def judge(path: str, answer: Answer) -> None:
+    """202 is success; a 4xx concerns this one invocation; the rest means a broken environment."""
+    if answer.status == 202:
+        return
+    if 400 <= answer.status < 500:
+        log.warning("%s was refused: %s", path, _summary(answer))
+        return
+    raise RuntimeApiError(f"{path} answered {_summary(answer)}")
+
+
+def _summary(answer: Answer) -> str:
+    return f"{answer.status} {answer.body[:500].decode(errors='replace')}".rstrip()
