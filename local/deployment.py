@@ -1,0 +1,165 @@
+"""The deployment: template, secrets, model, function and door, started and stopped together.
+
+One line starts it in a test:
+
+    async with Deployment(upstream="http://127.0.0.1:9000/v1") as deployment:
+        ... deployment.url, deployment.caller_key
+
+This is the only module that knows all the others.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from local import layout, model, secrets, uvicorn_server
+from local.environment import Function
+from local.function_url import FunctionUrl
+from local.template import Template
+from local.wire import Server
+
+ROOT = Path(__file__).resolve().parents[1]
+CALLER_KEY = "local-caller-key"
+CALLER_SECRET, UPSTREAM_SECRET = "CallerKeySecret", "UpstreamKeySecret"
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+# Variables of the user's that reach the function, over the template's.
+PASSED_ON = ("COMPLETIONS_", "LAMBDA_STREAMING_", "POWERTOOLS_")
+
+
+class Deployment:
+    """Everything that `template.yaml` describes, on this machine, while the context is open.
+
+    `upstream` is "model" (the embedded one, started here), "openai" or a base URL; `transport` is
+    "lambda" or "uvicorn"; `code` is "source" or "built"; port 0 takes any free one. `parameters`
+    replace the template's defaults, `environment` gives variables to the function over the
+    template's. `limit` is the number of processes at once. Without `log`, what the function and
+    its platform write is found in `log_text()`. `warm=False` leaves the first start to the first
+    request, as on Lambda.
+
+    Raises, on entering, `TemplateError`, `CodeError`, `ServiceError`, `InitError` and OSError.
+    """
+
+    def __init__(
+        self,
+        *,
+        template: Path = ROOT / "template.yaml",
+        parameters: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        upstream: str = "model",
+        upstream_key: str = "local-upstream-key",
+        caller_key: str = CALLER_KEY,
+        transport: str = "lambda",
+        code: str = "source",
+        port: int = 0,
+        limit: int = 10,
+        warm: bool = True,
+        log: IO[str] | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.caller_key = caller_key
+        self._template = Template(template, parameters)
+        self._environment = dict(environment or {})
+        self._upstream = OPENAI_BASE_URL if upstream == "openai" else upstream
+        self._upstream_key = upstream_key
+        self._transport = transport
+        self._code = code
+        self._port = port
+        self._limit = limit
+        self._warm = warm
+        self._log = log
+        self._progress = progress
+        self._stack = contextlib.AsyncExitStack()
+        self.url = ""
+        self.function: Function | None = None
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client takes as its base URL."""
+        return f"{self.url}/v1"
+
+    def log_text(self) -> str:
+        """What has been logged so far, unless a `log` was given."""
+        return self._log_path.read_text("utf-8", "replace")
+
+    async def __aenter__(self) -> Self:
+        async with self._stack as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        runs = ROOT / ".local"
+        runs.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=runs))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._log_path = folder / "log"
+        log = self._log or stack.enter_context(self._log_path.open("a", encoding="utf-8"))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                keys = group.create_task(self._start_secrets(stack, log))
+                base_url = group.create_task(self._start_model(stack, log))
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None  # the rest was cancelled for it
+        variables = {
+            "COMPLETIONS_UPSTREAM_BASE_URL": base_url.result(),
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": keys.result(),
+            **self._environment,
+        }
+        self._progress("starting the function")
+        if self._transport == "uvicorn":
+            service = await uvicorn_server.start(
+                self._template.function, variables, self._port, log
+            )
+            stack.push_async_callback(service.stop)
+            self.url = service.address
+            return
+        launch = layout.prepare(
+            self._template.function,
+            root=self._template.path.parent,
+            built=self._code == "built",
+            folder=folder,
+            variables=variables,
+            log=log,
+        )
+        self.function = await stack.enter_async_context(Function(launch, self._limit))
+        if self._warm:
+            await self.function.warm()
+        door = FunctionUrl(self.function, self._template.function.invoke_mode)
+        server = await stack.enter_async_context(Server(door.handle, self._port))
+        self.url = f"http://127.0.0.1:{server.port}"
+
+    async def _start_secrets(self, stack: contextlib.AsyncExitStack, log: IO[str]) -> str:
+        self._progress("starting Secrets Manager")
+        service = await secrets.start(log)
+        stack.push_async_callback(service.stop)
+        values = {
+            CALLER_SECRET: {"key": self.caller_key},
+            UPSTREAM_SECRET: {"upstream": self._upstream_key},
+        }
+        await secrets.create(service.address, self._template.secrets, values)
+        return service.address
+
+    async def _start_model(self, stack: contextlib.AsyncExitStack, log: IO[str]) -> str:
+        if self._upstream != "model":
+            return self._upstream
+        self._progress("loading the model")
+        service = await model.start(log)
+        stack.push_async_callback(service.stop)
+        return f"{service.address}/v1"
+
+
+def passed_on(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The user's variables that a command line deployment gives to the function."""
+    return {name: value for name, value in environ.items() if name.startswith(PASSED_ON)}

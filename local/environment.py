@@ -1,0 +1,219 @@
+"""Execution environments: function processes that live and die as on Lambda.
+
+One invocation at a time per process, another process when all are busy, reuse of idle ones, the
+function timeout enforced by SIGKILL, death noticed. How a process is laid out on disk is
+`layout`'s business, what events and answers mean is `payload`'s.
+
+Unlike Lambda: a process is not frozen between invocations, init is not tried a second time
+within the same invocation, and an idle process lives until the end.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from local.layout import Launch
+from local.runtime_api import Failure, Invocation, RuntimeApi
+from local.wire import Server
+
+# Lambda gives init 10 s, and up to the function timeout when it has to start over.
+INIT_LIMIT_S = 10
+# A process that has answered asks for the next event within a moment: wait for it, rather than
+# start another one for a caller who is merely quick.
+FINISHING_GRACE_S = 0.5
+
+
+class Throttled(Exception):
+    """All processes are busy, and there are as many as there may be."""
+
+
+class InitError(Exception):
+    """A process did not get as far as asking for an event."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.error_type}: {failure.message}")
+        self.failure = failure
+
+
+class Environment:
+    """One process and its Runtime API."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._invocation: Invocation | None = None
+        self._reserved = True  # for who started it
+        self.dead = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether an invocation given now would start at once."""
+        return not (self.dead or self._reserved) and self._api.idle.is_set()
+
+    @property
+    def finishing(self) -> bool:
+        """Whether it has answered, but not yet asked for the next event."""
+        invocation = self._invocation
+        return not self.dead and not self.idle and invocation is not None and invocation.over
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start the process and wait until it is idle. Raises `InitError`."""
+        self._api = RuntimeApi(self._launch.function_arn)
+        self._server = Server(self._api.handle)
+        await self._server.__aenter__()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._launch.argv,
+                env=self._launch.variables(f"127.0.0.1:{self._server.port}"),
+                cwd=self._launch.cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=self._launch.log,
+                stderr=self._launch.log,
+                start_new_session=True,  # so that it and all it starts can be killed together
+            )
+        except OSError as error:
+            await self._server.__aexit__(None, None, None)
+            self.dead = True
+            raise InitError(Failure("Extension.LaunchError", str(error))) from error
+        self._life = asyncio.create_task(self._live())
+        try:
+            failure = await self._initialise()
+        except BaseException:
+            await self.kill()
+            raise
+        if failure is not None:
+            await self.kill()
+            raise InitError(failure)
+
+    async def _initialise(self) -> Failure | None:
+        limit_s = max(INIT_LIMIT_S, self._launch.timeout_s)
+        idle = asyncio.create_task(self._api.idle.wait())
+        ends: set[asyncio.Future[Any]] = {idle, self._api.init_failed, self._life}
+        done, _ = await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._api.init_failed.done():
+            return self._api.init_failed.result()
+        if idle in done:
+            return None
+        idle.cancel()
+        if done:
+            status = self._process.returncode
+            return Failure("Runtime.ExitError", f"the process ended in init, exit status {status}")
+        return Failure("Sandbox.Timedout", f"no event was asked for within {limit_s:.0f} s")
+
+    async def _live(self) -> None:
+        """Wait for the process's end and tell the invocation that dies with it."""
+        status = await self._process.wait()
+        self.dead = True
+        invocation = self._invocation
+        if invocation is not None and not invocation.over:
+            self.say(f"{invocation.request_id} the process ended, exit status {status}")
+            await invocation.fail(Failure("Runtime.ExitError", f"exit status {status}"))
+        await self._server.__aexit__(None, None, None)
+
+    def say(self, message: str) -> None:
+        """Write a line of the platform's own into the function's log."""
+        print(time.strftime("%Y-%m-%dT%H:%M:%S"), message, file=self._launch.log, flush=True)
+
+    def give(self, event: bytes) -> Invocation:
+        """Begin an invocation; the environment must be idle, or one's own."""
+        self._reserved = False
+        self._invocation = invocation = Invocation(event, self._launch.timeout_s)
+        self._api.give(invocation)
+        self._watch = asyncio.create_task(self._enforce_timeout(invocation))
+        return invocation
+
+    async def _enforce_timeout(self, invocation: Invocation) -> None:
+        """Kill the process unless it is idle again in time; work after the answer counts too."""
+        try:
+            async with asyncio.timeout(self._launch.timeout_s):
+                await self.rest()
+        except TimeoutError:
+            message = f"Task timed out after {self._launch.timeout_s:.2f} seconds"
+            self.say(f"{invocation.request_id} {message}")
+            await invocation.fail(Failure("Sandbox.Timedout", message))
+            await self.kill()
+
+    async def rest(self) -> None:
+        """Wait until the process is idle or dead."""
+        idle = asyncio.ensure_future(self._api.idle.wait())
+        try:
+            await asyncio.wait({idle, self._life}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            idle.cancel()
+
+    def release(self) -> None:
+        """Leave a newly started environment to whoever comes first."""
+        self._reserved = False
+
+    async def kill(self) -> None:
+        """End the process and all it has started."""
+        self.dead = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._life
+
+
+class Function:
+    """All environments of the function: a place for each invocation, or none."""
+
+    def __init__(self, launch: Launch, limit: int) -> None:
+        self._launch = launch
+        self._limit = limit
+        self.environments: list[Environment] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(each.kill() for each in self._living()))
+
+    async def warm(self) -> None:
+        """Have one environment ready before the first event. Raises `InitError`."""
+        (await self._start()).release()
+
+    async def invoke(self, event: bytes) -> Invocation:
+        """Begin an invocation with this event. Raises `Throttled` and `InitError`."""
+        environment = await self._vacancy()
+        return environment.give(event)
+
+    async def _vacancy(self) -> Environment:
+        finishing = [
+            asyncio.ensure_future(each.rest()) for each in self._living() if each.finishing
+        ]
+        if finishing and not self._idle():
+            await asyncio.wait(
+                finishing, timeout=FINISHING_GRACE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+        for task in finishing:
+            task.cancel()
+        return self._idle() or await self._start()
+
+    def _idle(self) -> Environment | None:
+        # The one used last, as on Lambda: it is the warmest.
+        return next((each for each in reversed(self._living()) if each.idle), None)
+
+    def _living(self) -> list[Environment]:
+        self.environments = [each for each in self.environments if not each.dead]
+        return self.environments
+
+    async def _start(self) -> Environment:
+        if len(self._living()) >= self._limit:
+            raise Throttled
+        environment = Environment(self._launch)
+        self.environments.append(environment)
+        try:
+            await environment.start()
+        except InitError as error:
+            environment.say(f"INIT_REPORT {error}")
+            raise
+        return environment

@@ -1,0 +1,195 @@
+"""What a function process finds around it: files, variables and the command that starts it.
+
+Lays out a run folder as Lambda lays out a sandbox: layers under `opt`, the ordinary runtime
+under `runtime`, the code in the task root. From the source tree by symbolic links, or from what
+`sam build` made. It starts nothing.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from local.intrinsics import ACCOUNT, REGION
+from local.template import FunctionSpec, Layer
+
+BUILD_FOLDER = Path(".aws-sam/build")
+WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+# `uname -m` on the left, as compiled modules in wheels spell it on the right.
+MACHINES = {"arm64": "aarch64", "aarch64": "aarch64", "x86_64": "x86_64", "AMD64": "x86_64"}
+
+
+class CodeError(Exception):
+    """The code cannot run on this machine; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All it takes to start a function process but the address of its Runtime API."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    environment: Mapping[str, str]
+    function_arn: str
+    timeout_s: float
+    log: IO[str]
+
+    def variables(self, runtime_api: str) -> dict[str, str]:
+        """The whole environment of a process whose Runtime API is at `host:port`."""
+        return {**self.environment, "AWS_LAMBDA_RUNTIME_API": runtime_api}
+
+
+def prepare(
+    function: FunctionSpec,
+    *,
+    root: Path,
+    built: bool,
+    folder: Path,
+    variables: Mapping[str, str],
+    log: IO[str],
+) -> Launch:
+    """Lay the function out in the empty `folder`; `root` is where the template lies.
+
+    `variables` are added to the template's and win over them. Raises `CodeError`.
+    """
+    if built:
+        python = _interpreter(function.runtime)
+        task_root = _built(root, function.logical_id)
+        _check_architecture(task_root)
+    else:
+        python, task_root = sys.executable, source_root(function)
+    opt = folder / "opt"
+    for layer in function.layers:
+        if built:
+            _unpack_built(_built(root, layer.logical_id), opt)
+        else:
+            _unpack_source(layer, opt)
+    runtime = folder / "runtime"
+    runtime.mkdir()
+    # A copy: beside the original, its folder on sys.path would offer our modules for import.
+    shutil.copy(Path(__file__).with_name("managed_runtime.py"), runtime / "bootstrap.py")
+
+    argv = [python, str(runtime / "bootstrap.py")]
+    own = {**function.environment, **variables}
+    if wrapper := own.get(WRAPPER):
+        # Only the run folder's opt is ours to fill, so a wrapper in /opt is taken from there.
+        own[WRAPPER] = wrapper.replace("/opt/", f"{opt}/", 1)
+        argv.insert(0, own[WRAPPER])
+    return Launch(
+        argv=tuple(argv),
+        cwd=task_root,
+        environment={**_lambda_variables(function, task_root, runtime), **own},
+        function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function.name}",
+        timeout_s=function.timeout_s,
+        log=log,
+    )
+
+
+def source_root(function: FunctionSpec) -> Path:
+    """The folder to import the handler from: CodeUri, or, where that is the package, its parent."""
+    package = function.handler.split(".")[0]
+    is_package = function.folder.name == package and (function.folder / "__init__.py").exists()
+    return function.folder.parent if is_package else function.folder
+
+
+def local_credentials() -> dict[str, str]:
+    """What keeps boto3 on this machine: no profile and no metadata service is asked."""
+    return {
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_SESSION_TOKEN": "local",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _lambda_variables(function: FunctionSpec, task_root: Path, runtime: Path) -> dict[str, str]:
+    """What Lambda itself sets (Developer Guide, "Defined runtime environment variables")."""
+    return {
+        **local_credentials(),
+        "_HANDLER": function.handler,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "local",
+        "LAMBDA_TASK_ROOT": str(task_root),
+        "LAMBDA_RUNTIME_DIR": str(runtime),
+        "LANG": "en_US.UTF-8",
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/opt/bin",
+        "TZ": ":UTC",
+        # Not Lambda's: there, no user has packages of their own.
+        "PYTHONNOUSERSITE": "1",
+    }
+
+
+def _unpack_source(layer: Layer, opt: Path) -> None:
+    """Link a layer's scripts into opt and its packages into opt/python, as its build does."""
+    for item in _items(layer.folder):
+        if (item / "__init__.py").exists():
+            _link(item, opt / "python" / item.name)
+        elif item.is_file() and os.access(item, os.X_OK):
+            _link(item, opt / item.name)
+
+
+def _unpack_built(built: Path, opt: Path) -> None:
+    for item in _items(built):
+        if item.name == "python":
+            for package in _items(item):
+                _link(package, opt / "python" / package.name)
+        else:
+            _link(item, opt / item.name)
+
+
+def _items(folder: Path) -> Iterable[Path]:
+    if not folder.is_dir():
+        raise CodeError(f"there is no layer in {folder}")
+    return sorted(folder.iterdir())
+
+
+def _link(target: Path, link: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target.resolve())
+
+
+def _built(root: Path, logical_id: str) -> Path:
+    folder = (root / BUILD_FOLDER / logical_id).resolve()
+    if not folder.is_dir():
+        raise CodeError(f"{logical_id} has not been built: run make build")
+    return folder
+
+
+def _interpreter(runtime: str) -> str:
+    """Find the runtime's Python by trying it: a command of that name may be a shim for nothing."""
+    found = shutil.which(runtime)
+    if found:
+        probe = [found, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"]
+        result = subprocess.run(probe, capture_output=True, text=True, check=False)
+        if result.stdout.strip() == runtime:
+            return found
+    raise CodeError(
+        f"CODE=built needs {runtime} on PATH, the Python it was built for;"
+        " CODE=source runs with any Python from 3.11 on"
+    )
+
+
+def _check_architecture(task_root: Path) -> None:
+    here = MACHINES.get(platform.machine(), platform.machine())
+    for module in task_root.rglob("*.so"):
+        for machine in set(MACHINES.values()) - {here}:
+            if f"-{machine}-" in module.name:
+                raise CodeError(
+                    f"the package was built for {machine}, this machine is {here}: build it with"
+                    " the parameter Architecture set to this machine's"
+                )

@@ -1,0 +1,91 @@
+"""Stands where AWS's `/var/runtime/bootstrap.py` stands: the ordinary, buffered runtime.
+
+`layout` copies this file into the run folder as `runtime/bootstrap.py`; a wrapper gets it as its
+second argument. It does with AWS's own client what AWS's file does, and carries on with a loop
+of its own where that client is not installed: the built package leaves it to AWS, as it should.
+Standard library only, and nothing of `local`: it runs in the function's process.
+"""
+
+import http.client
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PREFIX = "/2018-06-01/runtime"
+
+
+def main() -> None:
+    """Set `sys.path` as the managed runtime does and serve until killed."""
+    opt = Path(__file__).resolve().parents[1] / "opt"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    layers = [str(opt / "python" / "lib" / version / "site-packages"), str(opt / "python")]
+    sys.path[0:1] = [os.environ["LAMBDA_TASK_ROOT"], *layers]
+    try:
+        from awslambdaric.__main__ import main as run
+    except ImportError:
+        _run(os.environ["_HANDLER"])
+    else:
+        run(["bootstrap.py", os.environ["_HANDLER"]])
+
+
+class Context:
+    """What a handler is given beside the event, as far as it is known here."""
+
+    def __init__(self, headers: http.client.HTTPMessage) -> None:
+        self.aws_request_id = headers["Lambda-Runtime-Aws-Request-Id"]
+        self.invoked_function_arn = headers["Lambda-Runtime-Invoked-Function-Arn"]
+        self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+        self.function_version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
+        self.memory_limit_in_mb = os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
+        self._deadline_ms = int(headers["Lambda-Runtime-Deadline-Ms"])
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the process is killed."""
+        return max(0, self._deadline_ms - int(time.time() * 1000))
+
+
+def _run(name: str) -> None:
+    try:
+        module, _, attribute = name.rpartition(".")
+        handler = getattr(importlib.import_module(module.replace("/", ".")), attribute)
+    except BaseException as error:
+        _post_error("/init/error", error)
+        raise
+    while True:
+        _serve_one(handler)
+
+
+def _serve_one(handler: Callable[[Any, Context], Any]) -> None:
+    headers, event = _request("GET", "/invocation/next")
+    context = Context(headers)
+    path = f"/invocation/{context.aws_request_id}"
+    try:
+        answer = json.dumps(handler(json.loads(event), context))
+    except Exception as error:
+        _post_error(f"{path}/error", error)
+    else:
+        _request("POST", f"{path}/response", answer, {"Content-Type": "application/json"})
+
+
+def _post_error(path: str, error: BaseException) -> None:
+    kind = type(error).__name__
+    body = json.dumps({"errorType": kind, "errorMessage": str(error), "stackTrace": []})
+    _request("POST", path, body, {"Lambda-Runtime-Function-Error-Type": kind})
+
+
+def _request(
+    method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
+) -> tuple[http.client.HTTPMessage, bytes]:
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    connection.request(method, PREFIX + path, body, headers or {})
+    response = connection.getresponse()
+    return response.headers, response.read()
+
+
+if __name__ == "__main__":
+    main()

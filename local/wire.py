@@ -1,0 +1,191 @@
+"""HTTP/1.1 as a server: h11 for the protocol, asyncio for the sockets.
+
+It serves both the Function URL and the Runtime API, because both must see what ASGI servers
+hide: trailers of a request, the moment a chunk arrives, and an answer that is cut, not ended.
+It knows nothing of Lambda.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+import h11
+
+READ_BYTES = 65536
+
+log = logging.getLogger(__name__)
+
+
+class Gone(Exception):
+    """The peer closed the connection, or broke the protocol, before its request had ended."""
+
+
+class Exchange:
+    """One request, and the answer to it.
+
+    The handler reads with `chunks` or `body`, then answers with `start`, `send` and `end`, or
+    with `cut`. An exchange whose peer has gone swallows what is sent: `gone` says so.
+    """
+
+    def __init__(self, connection: "_Connection", request: h11.Request) -> None:
+        self._connection = connection
+        self.method = request.method.decode("ascii")
+        self.target = request.target.decode("ascii")
+        self.headers = [(k.decode("ascii"), v.decode("latin-1")) for k, v in request.headers]
+        self.http_version = request.http_version.decode("ascii")
+        self.trailers: dict[str, str] = {}
+        self.started = False
+        self.gone = False
+
+    @property
+    def peer(self) -> str:
+        """The address of the peer's end."""
+        return str(self._connection.writer.get_extra_info("peername")[0])
+
+    def header(self, name: str, default: str = "") -> str:
+        """The first header of this lower-case name."""
+        return next((value for key, value in self.headers if key == name), default)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, each piece as it arrives; after the last one, `trailers` is filled.
+
+        Raises `Gone`.
+        """
+        while True:
+            match await self._connection.next_event():
+                case h11.Data(data=data):
+                    yield bytes(data)
+                case h11.EndOfMessage(headers=trailers):
+                    self.trailers = {k.decode("ascii"): v.decode("latin-1") for k, v in trailers}
+                    return
+                case _:
+                    raise Gone
+
+    async def body(self, limit_bytes: int) -> bytes | None:
+        """The whole body, or None when it is longer than the limit. Raises `Gone`.
+
+        It is read to its end in either case: a socket closed on unread data is reset, and the
+        peer would lose the answer that tells it why.
+        """
+        body, length = bytearray(), 0
+        async for chunk in self.chunks():
+            length += len(chunk)
+            if length <= limit_bytes:
+                body += chunk
+        return bytes(body) if length <= limit_bytes else None
+
+    async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        """Send the status line and the headers, alone. Raises `h11.LocalProtocolError`."""
+        raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers]
+        self.started = True
+        await self._write(h11.Response(status_code=status, headers=raw))
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of the body and wait until the socket has room for more."""
+        await self._write(h11.Data(data=data))
+
+    async def end(self) -> None:
+        """Send the end of the body."""
+        await self._write(h11.EndOfMessage())
+
+    async def answer(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
+        """Send a whole answer; `x_y` stands for the header `x-y`."""
+        head = [("content-type", content_type), ("content-length", str(len(body)))]
+        await self.start(status, head + [(k.replace("_", "-"), v) for k, v in headers.items()])
+        await self.send(body)
+        await self.end()
+
+    def cut(self) -> None:
+        """Close the connection without ending the answer, so that the peer sees it was cut."""
+        self.gone = True
+        self._connection.writer.close()
+
+    async def _write(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> None:
+        if self.gone:
+            return
+        data = self._connection.protocol.send(event)
+        try:
+            if data:
+                self._connection.writer.write(data)
+            await self._connection.writer.drain()
+        except ConnectionError:
+            self.gone = True
+
+
+class _Connection:
+    """One accepted socket; asyncio has set TCP_NODELAY on it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.protocol = h11.Connection(h11.SERVER)
+
+    async def next_event(self) -> h11.Event | None:
+        """The next thing the peer says, or None when it has gone or talks nonsense."""
+        while True:
+            try:
+                event = self.protocol.next_event()
+            except h11.RemoteProtocolError:
+                return None
+            if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
+                return None
+            if event is not h11.NEED_DATA:
+                return event  # type: ignore[return-value]  # sentinels were handled above
+            if self.protocol.they_are_waiting_for_100_continue:
+                go_on = h11.InformationalResponse(status_code=100, headers=[])
+                self.writer.write(self.protocol.send(go_on) or b"")
+            try:
+                self.protocol.receive_data(await self.reader.read(READ_BYTES))
+            except ConnectionError:
+                return None
+
+
+class Server:
+    """Listens on 127.0.0.1 and gives each request to the handler, keep-alive included."""
+
+    def __init__(self, handler: Callable[[Exchange], Awaitable[None]], port: int = 0) -> None:
+        self._handler = handler
+        self._connections: set[asyncio.Task[None]] = set()
+        self.port = port
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._talk(_Connection(reader, writer)))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _talk(self, connection: _Connection) -> None:
+        try:
+            while isinstance(request := await connection.next_event(), h11.Request):
+                exchange = Exchange(connection, request)
+                try:
+                    await self._handler(exchange)
+                except Gone:
+                    return
+                except Exception:
+                    # One broken request must not end the server; the peer sees a cut answer.
+                    log.exception("%s %s failed", exchange.method, exchange.target)
+                    return
+                if connection.protocol.our_state is not h11.DONE or exchange.gone:
+                    return
+                with contextlib.suppress(h11.LocalProtocolError):
+                    connection.protocol.start_next_cycle()
+        finally:
+            connection.writer.close()
+            with contextlib.suppress(ConnectionError):
+                await connection.writer.wait_closed()
