@@ -1,0 +1,173 @@
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from completions.settings import PREFIX, Settings
+from local.intrinsics import Resolver
+
+SHAPES_THE_DEPLOYMENT_ONLY = {
+    "InvokeMode",
+    "Architecture",
+    "MemorySize",
+    "SnapStart",
+    "ReservedConcurrency",
+    "LogLevel",
+    "LogRetentionDays",
+}
+SET_BY_RESOURCES = {
+    "caller_key_secret": {"Ref": "CallerKeySecret"},
+    "upstream_key_secret": {"Ref": "UpstreamKeySecret"},
+}
+INTRINSICS = {"Ref", "Condition"} | {
+    f"Fn::{name}" for name in ("Sub", "If", "Equals", "Not", "And", "Or", "Join", "GetAtt")
+}
+
+
+def camel(setting: str) -> str:
+    return "".join(word.capitalize() for word in setting.split("_"))
+
+
+def function(template: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = template["Resources"]["CompletionsFunction"]["Properties"]
+    return properties
+
+
+def variables(template: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = function(template)["Environment"]["Variables"]
+    return found
+
+
+def test_every_parameter_is_described_and_has_a_default(template: dict[str, Any]) -> None:
+    """`sam deploy` works without an answer to any question, and each parameter says what it is."""
+    for name, parameter in template["Parameters"].items():
+        assert re.fullmatch(r"[A-Z].*[^ ]\.", parameter["Description"]), name
+        assert "Default" in parameter, name
+
+
+def test_every_parameter_is_constrained(template: dict[str, Any]) -> None:
+    """A value that cannot work is refused before anything is deployed."""
+    for name, parameter in template["Parameters"].items():
+        assert parameter.keys() & {"AllowedValues", "AllowedPattern", "MinValue"}, name
+        if "AllowedPattern" in parameter:
+            assert re.search(parameter["AllowedPattern"], parameter["Default"]), name
+            assert "ConstraintDescription" in parameter, name
+
+
+def test_every_parameter_stands_in_one_group(template: dict[str, Any]) -> None:
+    """The console shows each parameter once, under a heading."""
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(template["Parameters"])
+    assert all(group["Label"]["default"] for group in groups)
+
+
+def test_every_parameter_is_used(template: dict[str, Any]) -> None:
+    """No parameter is a promise without effect."""
+    used = str({key: template[key] for key in ("Conditions", "Resources")})
+    for name in template["Parameters"]:
+        assert f"{{'Ref': '{name}'}}" in used or f"${{{name}}}" in used, name
+
+
+@pytest.mark.parametrize("setting", [field.name for field in dataclasses.fields(Settings)])
+def test_a_setting_is_fed_by_the_parameter_of_its_name(
+    setting: str, template: dict[str, Any]
+) -> None:
+    """`a_setting` is the variable COMPLETIONS_A_SETTING, fed by the parameter ASetting."""
+    fed_by = variables(template)[PREFIX + setting.upper()]
+    assert fed_by == SET_BY_RESOURCES.get(setting, {"Ref": camel(setting)})
+
+
+def test_no_parameter_lacks_its_setting(template: dict[str, Any]) -> None:
+    """A parameter either is a setting or is known to shape the deployment only."""
+    settings = {camel(field.name) for field in dataclasses.fields(Settings)}
+    settings -= {camel(setting) for setting in SET_BY_RESOURCES}
+    assert set(template["Parameters"]) == settings | SHAPES_THE_DEPLOYMENT_ONLY
+
+
+def test_no_variable_lacks_its_setting(template: dict[str, Any]) -> None:
+    """No COMPLETIONS_ variable is set that the function does not read."""
+    known = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+    assert {name for name in variables(template) if name.startswith(PREFIX)} == known
+
+
+def test_the_template_and_the_function_agree_on_defaults(template: dict[str, Any]) -> None:
+    """A default is the same whether the template or the function gives it."""
+    resolver = Resolver(template, "template.yaml", {})
+    resolved = resolver.resolve(variables(template), "variables")
+    defaults = Settings.from_environment({name: str(value) for name, value in resolved.items()})
+    assert dataclasses.replace(defaults, caller_key_secret="", upstream_key_secret="") == Settings()
+
+
+def test_the_invoke_mode_attaches_the_layer(template: dict[str, Any]) -> None:
+    """The URL streams if and only if the layer's wrapper is attached."""
+    for mode, wrapper in (("RESPONSE_STREAM", "/opt/bootstrap"), ("BUFFERED", None)):
+        resolver = Resolver(template, "template.yaml", {"InvokeMode": mode})
+        resolved = resolver.resolve(variables(template), "variables")
+        url = resolver.resolve(function(template)["FunctionUrlConfig"], "url")
+        assert resolved.get("AWS_LAMBDA_EXEC_WRAPPER") == wrapper
+        assert resolved["LAMBDA_STREAMING_INVOKE_MODE"] == url["InvokeMode"] == mode
+
+
+def test_the_function_may_read_its_two_secrets_and_nothing_else(template: dict[str, Any]) -> None:
+    """The policy names one action on exactly the two secrets."""
+    (policy,) = function(template)["Policies"]
+    (statement,) = policy["Statement"]
+    assert statement["Effect"] == "Allow"
+    assert statement["Action"] == "secretsmanager:GetSecretValue"
+    assert statement["Resource"] == list(SET_BY_RESOURCES.values())
+
+
+def test_the_upstream_key_is_in_no_template(template: dict[str, Any]) -> None:
+    """The upstream secret is created without a value, so no stack can show the key."""
+    properties = template["Resources"]["UpstreamKeySecret"]["Properties"]
+    assert properties.keys() == {"Description"}
+
+
+def test_only_the_resolvable_intrinsics_are_used(template: dict[str, Any]) -> None:
+    """The template uses no function that `local/` would have to guess."""
+    used = set(re.findall(r"'(Fn::\w+|Ref|Condition)':", str(template)))
+    assert used <= INTRINSICS
+
+
+def test_logical_ids_end_in_their_kind(template: dict[str, Any]) -> None:
+    """A logical id is `<Thing><Kind>`."""
+    for logical_id, resource in template["Resources"].items():
+        kind = resource["Type"].rpartition("::")[2].removesuffix("Version")
+        assert logical_id.endswith(kind), logical_id
+
+
+def test_every_output_says_what_it_is_for(template: dict[str, Any]) -> None:
+    """Whoever deployed reads in the outputs what to paste where."""
+    assert all(output["Description"] for output in template["Outputs"].values())
+    assert "Server URL" in template["Outputs"]["ServerUrl"]["Description"]
+
+
+def test_each_architecture_has_wheels(template: dict[str, Any], root: Path) -> None:
+    """Every allowed architecture, and no other, has the makefile that SAM starts for it."""
+    folders = {path.parent.name for path in root.glob("functions/completions/wheels/*/Makefile")}
+    assert folders == set(template["Parameters"]["Architecture"]["AllowedValues"])
+    for folder in folders:
+        makefile = root / "functions/completions/wheels" / folder / "Makefile"
+        assert f"\nARCHITECTURE := {folder}\n" in makefile.read_text()
+
+
+def test_build_and_deploy_are_given_the_same_parameters(
+    template: dict[str, Any], root: Path
+) -> None:
+    """samconfig.toml says the architecture once, to `sam build` and to `sam deploy`."""
+    config = tomllib.loads((root / "samconfig.toml").read_text())["default"]
+    overrides = dict(
+        item.split("=", 1) for item in config["global"]["parameters"]["parameter_overrides"]
+    )
+    assert overrides["Architecture"] == template["Parameters"]["Architecture"]["Default"]
+    assert overrides.keys() <= template["Parameters"].keys()
+    others = [section["parameters"] for name, section in config.items() if name != "global"]
+    assert not any("parameter_overrides" in section for section in others)
+    assert (
+        f"STACK ?= {config['global']['parameters']['stack_name']}\n"
+        in (root / "Makefile").read_text()
+    )
