@@ -1,39 +1,85 @@
-"""The Chat Completions dialect: reads a request, tells what a frame says, writes our own frames.
+"""The Chat Completions dialect: reads a request and tells what a frame says.
 
 Field names and shapes: platform.openai.com/docs/api-reference/chat and, for what voice platforms
-add, their documentation on custom LLMs. Knows nothing of time, retries or HTTP.
+add, their documentation on custom LLMs. Knows nothing of time, retries or HTTP; `chat_writer`
+writes our own frames.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from completions.chat_writer import ChatWriter
 from completions.dialect import (
+    SILENCE,
+    TOKEN_LIMIT,
     Asked,
+    Call,
     CallPart,
     Delta,
     Done,
     Failure,
     Finish,
+    PastCall,
+    Prepared,
     Reasoning,
     Refusal,
     Text,
     Usage,
+    cache_key,
+    check_types,
+    read_extra,
+    safety_identifier,
+    upstream_failure,
 )
-from completions.errors import (
-    CompletionsError,
-    InvalidRequest,
-    UpstreamRefused,
-    UpstreamUnavailable,
-)
-from completions.sse import Frame, encode
+from completions.errors import InvalidRequest, UpstreamUnavailable
+from completions.sse import Frame
 
 path = "/chat/completions"
 
-PLATFORM_FIELDS = frozenset({"elevenlabs_extra_body", "user_id", "call", "phoneNumber", "customer"})
-"""What voice platforms add to the request. Strict upstreams answer 400 to it."""
+KNOWN_FIELDS = frozenset(
+    [
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "modalities",
+        "model",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+        "web_search_options",
+    ]
+)
+"""What OpenAI's API takes. Nothing else reaches an upstream: strict ones answer 400 to it."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "model": (str,),
@@ -45,52 +91,156 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "max_tokens": (int, float),
     "max_completion_tokens": (int, float),
     "temperature": (int, float),
-    "elevenlabs_extra_body": (dict,),
+    "response_format": (dict,),
+    "modalities": (list,),
+    "user_id": (str, int),
 }
-_JSON_NAMES = {str: "a string", list: "a list", bool: "true or false", dict: "an object"}
 
 
 def ask(body: dict[str, Any]) -> Asked:
-    """Reads a request; fields that nobody here needs are not judged."""
-    for name, types in _TYPES.items():
-        value = body.get(name)
-        # bool is an int in Python, never in JSON.
-        if value is not None and (
-            not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
-        ):
-            expected = _JSON_NAMES.get(types[0], "a number")
-            raise InvalidRequest(f"'{name}' must be {expected}.", param=name)
-    messages = body.get("messages")
+    """Reads a request; fields that nobody here needs are not judged. Raises InvalidRequest."""
+    check_types(body, _TYPES)
+    messages: list[dict[str, Any]] = body.get("messages") or []
     if not messages:
         raise InvalidRequest("'messages' must be a list of at least one message.", param="messages")
     for position, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            where = f"messages[{position}]"
-            raise InvalidRequest(f"'{where}' must be an object with a 'role'.", param=where)
+        _check_message(message, f"messages[{position}]")
+    stream = bool(body.get("stream"))
+    single = (body.get("n") or 1) <= 1
+    format_type = (body.get("response_format") or {}).get("type") or "text"
+    text_only = set(map(str, body.get("modalities") or ["text"])) == {"text"}
+    last_user = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
+    since_user = messages[last_user + 1 :]
     return Asked(
         body=body,
-        stream=bool(body.get("stream")),
+        stream=stream,
         model=body.get("model") or "",
+        single=single,
+        speakable=stream and single and text_only and format_type == "text",
+        wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
         roles=tuple(message["role"] for message in messages),
-        extra=body.get("elevenlabs_extra_body") or {},
+        user_spoke=last_user >= 0 and _text_of(messages[last_user]).strip() != SILENCE,
+        assistant_spoke_since=any(
+            message["role"] == "assistant" and _text_of(message).strip() for message in since_user
+        ),
+        after_tool_result=messages[-1]["role"] in {"tool", "function"},
+        assistant_texts=tuple(
+            text for m in messages if m["role"] == "assistant" and (text := _text_of(m))
+        ),
+        calls=tuple(_past_calls(messages, last_user)),
+        tools=_tools(body.get("tools") or []),
+        extra=read_extra(body),
     )
 
 
-def upstream_body(asked: Asked, *, model: str, extra_body: dict[str, Any]) -> dict[str, Any]:
-    """The clean request: nulls, limits of 0 or less and what platforms added are taken out."""
-    clean = {
+def _check_message(message: Any, where: str) -> None:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise InvalidRequest(f"'{where}' must be an object with a 'role'.", param=where)
+    if not isinstance(message.get("content"), str | list | None):
+        name = f"{where}.content"
+        raise InvalidRequest(f"'{name}' must be a string, a list of parts or null.", param=name)
+    if not isinstance(message.get("tool_calls"), list | None):
+        name = f"{where}.tool_calls"
+        raise InvalidRequest(f"'{name}' must be a list.", param=name)
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = (part.get("text") for part in content or () if isinstance(part, dict))
+    return "".join(text for text in parts if isinstance(text, str))
+
+
+def _past_calls(messages: Sequence[Mapping[str, Any]], last_user: int) -> Iterable[PastCall]:
+    for position, message in enumerate(messages):
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") if isinstance(call, dict) else None
+            if isinstance(function, dict):
+                yield PastCall(
+                    str(function.get("name")),
+                    str(function.get("arguments")),
+                    recent=position > last_user,
+                )
+
+
+def _tools(tools: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    offered: dict[str, dict[str, Any]] = {}
+    for position, tool in enumerate(tools):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(tool, dict) or not isinstance(function, dict | None):
+            where = f"tools[{position}]"
+            raise InvalidRequest(f"'{where}' must be an object with a 'function'.", param=where)
+        if function and isinstance(name := function.get("name"), str):
+            parameters = function.get("parameters")
+            offered[name] = parameters if isinstance(parameters, dict) else {}
+    return offered
+
+
+def prepare(
+    asked: Asked,
+    *,
+    model: str,
+    extra_body: Mapping[str, Any],
+    clean: Callable[[str], str],
+) -> Prepared:
+    """The clean request: known fields, no nulls, no limits of 0 or less, usage asked for."""
+    body = {
         name: value
         for name, value in asked.body.items()
-        if value is not None and name not in PLATFORM_FIELDS
+        if value is not None and name in KNOWN_FIELDS
     }
     for limit in ("max_tokens", "max_completion_tokens"):
-        if limit in clean and clean[limit] <= 0:
-            del clean[limit]
-    if not clean.get("tools", True):
-        del clean["tools"]
-    if not asked.stream:
-        clean.pop("stream_options", None)
-    return {**clean, "model": model or asked.model, "stream": asked.stream, **extra_body}
+        if limit in body:
+            if body[limit] > 0:
+                body[limit] = min(int(body[limit]) or 1, TOKEN_LIMIT)
+            else:
+                del body[limit]
+    if not body.get("tools"):
+        # Strict upstreams refuse these without tools, and an empty list of tools.
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            body.pop(name, None)
+    body["messages"] = list(_clean_messages(body["messages"], clean))
+    body["stream"] = asked.stream
+    body["model"] = model or asked.model
+    added: dict[str, Any] = {}
+    if asked.stream:
+        added["stream_options"] = {**body.pop("stream_options", {}), "include_usage": True}
+    else:
+        body.pop("stream_options", None)
+    if (user := asked.body.get("user_id")) is not None:
+        added["safety_identifier"] = safety_identifier(str(user))
+    added["prompt_cache_key"] = asked.extra.conversation_id or cache_key(
+        [m for m in body["messages"] if m["role"] in {"system", "developer"}], body.get("tools")
+    )
+    added = {name: value for name, value in added.items() if name not in body}
+    added |= extra_body
+    return Prepared({**body, **added}, frozenset(added))
+
+
+def _clean_messages(
+    messages: Iterable[dict[str, Any]], clean: Callable[[str], str]
+) -> Iterable[dict[str, Any]]:
+    for message in messages:
+        content = message.get("content")
+        if message["role"] != "assistant" or not isinstance(content, str):
+            yield message
+            continue
+        said = clean(content)
+        if said.strip() or message.get("tool_calls"):
+            yield message if said == content else {**message, "content": said or None}
+        # else: nothing was said before the caller interrupted; strict upstreams refuse it.
+
+
+def reask(body: dict[str, Any], said: str, note: str) -> dict[str, Any]:
+    """The same request continued: the assistant said `said` (may be empty), then `note`."""
+    spoken = [{"role": "assistant", "content": said}] if said.strip() else []
+    return {**body, "messages": [*body["messages"], *spoken, {"role": "user", "content": note}]}
+
+
+def reader() -> Callable[[Frame], tuple[Delta, ...]]:
+    """Frames of this dialect stand for themselves: nothing is remembered between them."""
+    return read
 
 
 def read(frame: Frame) -> tuple[Delta, ...]:
@@ -101,59 +251,95 @@ def read(frame: Frame) -> tuple[Delta, ...]:
         return (Done(),)
     try:
         chunk = from_json(frame.data)
-    except ValueError:
-        chunk = None
-    if not isinstance(chunk, dict):
-        return (Failure(UpstreamUnavailable("The upstream sent a frame that is not JSON.")),)
-    if chunk.get("error"):
-        return (Failure(_upstream_error(chunk["error"])),)
-    deltas: list[Delta] = []
-    for choice in chunk.get("choices") or ():
-        if isinstance(choice, dict):
-            deltas += _read_choice(choice)
-    if usage := chunk.get("usage"):
-        deltas.append(Usage(usage))
+        if error := chunk.get("error"):
+            return (Failure(upstream_failure(error)),)
+        deltas: list[Delta] = []
+        for choice in chunk.get("choices") or ():
+            _read_choice(choice, deltas)
+        if usage := chunk.get("usage"):
+            deltas.append(Usage(dict(usage)))
+        if not frame.raw:
+            deltas.append(Done())
+    except (ValueError, TypeError, AttributeError):
+        return (Failure(UpstreamUnavailable("The upstream sent what is no chat completion.")),)
     return tuple(deltas)
 
 
-def _read_choice(choice: dict[str, Any]) -> list[Delta]:
-    deltas: list[Delta] = []
+def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
     # An upstream that does not stream sends its whole `message`.
-    delta = choice.get("delta") or choice.get("message") or {}
+    delta: Mapping[str, Any] = choice.get("delta") or choice.get("message") or {}
     if text := delta.get("reasoning_content") or delta.get("reasoning"):
         deltas.append(Reasoning(str(text)))
-    if text := delta.get("content"):
-        deltas.append(Text(str(text)))
+    if content := delta.get("content"):
+        if isinstance(content, str):
+            deltas.append(Text(content))
+        else:
+            deltas.extend(_read_parts(content))
     if text := delta.get("refusal"):
         deltas.append(Refusal(str(text)))
     for position, part in enumerate(delta.get("tool_calls") or ()):
         function = part.get("function") or {}
+        index = part.get("index")
+        arguments = function.get("arguments")
         deltas.append(
             CallPart(
-                part.get("index", position),
-                part.get("id"),
-                function.get("name"),
-                function.get("arguments") or "",
+                index if isinstance(index, int) else position,
+                part.get("id") or None,
+                function.get("name") or None,
+                arguments if isinstance(arguments, str) else _written_out(arguments),
             )
         )
+    if error := choice.get("error"):
+        deltas.append(Failure(upstream_failure(error)))
     if reason := choice.get("finish_reason"):
-        deltas.append(Finish(reason))
-    return deltas
+        deltas.append(Finish(str(reason)))
 
 
-def _upstream_error(error: Any) -> CompletionsError:
-    if not isinstance(error, dict):
-        return UpstreamUnavailable(f"The upstream failed in mid-answer: {error}")
-    code = error.get("code")
-    return UpstreamRefused(
-        str(error.get("message") or "The upstream failed in mid-answer."),
-        status=code if isinstance(code, int) and 400 <= code < 600 else 502,
-        error_type=error.get("type"),
-        code=str(code) if code else None,
-        param=error.get("param"),
-    )
+def _read_parts(content: Any) -> Iterable[Delta]:
+    """Some servers send content as parts, thinking among them."""
+    for part in content:
+        if part.get("type") == "text":
+            yield Text(str(part.get("text") or ""))
+        elif part.get("type") == "thinking":
+            yield from (Reasoning(str(t.get("text"))) for t in part.get("thinking") or ())
 
 
-def failure(error: CompletionsError) -> bytes:
-    """OpenAI's error object as a frame: the official SDKs raise `APIError` on it."""
-    return encode(to_json(error.body()))
+def _written_out(arguments: Any) -> str:
+    """Arguments that came as an object instead of a JSON string."""
+    return "" if arguments is None else to_json(arguments).decode()
+
+
+def writer(asked: Asked) -> ChatWriter:
+    """For one streamed answer."""
+    return ChatWriter(asked)
+
+
+def whole(
+    asked: Asked,
+    frame: Frame | None,
+    *,
+    text: str,
+    reasoning: str,
+    calls: Sequence[Call],
+    finish: str,
+) -> bytes:
+    """One buffered completion: the upstream's with its words and calls replaced."""
+    made_up = ChatWriter(asked).identity | {"object": "chat.completion"}
+    answer = dict(from_json(frame.data)) if frame else made_up
+    choices = answer.get("choices") or [{"index": 0}]
+    message = dict(choices[0].get("message") or {}, role="assistant", content=text or None)
+    message.pop("reasoning", None)
+    message.pop("tool_calls", None)
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in calls
+        ]
+    answer["choices"] = [dict(choices[0], message=message, finish_reason=finish)]
+    return to_json(answer)

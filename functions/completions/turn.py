@@ -17,10 +17,10 @@ from fastapi import Response
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
-from completions.dialect import Asked, Dialect, Done, Failure
+from completions.dialect import Asked, Dialect, Done, Failure, Finish, Said, Usage
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.observability import log, turn_finished
-from completions.sse import DONE, Frame
+from completions.sse import Frame
 from completions.upstream import Candidate, Upstream
 
 DEADLINE_MARGIN_S = 1.5
@@ -101,29 +101,45 @@ class Turn(Response):
 
     async def _relay(self, send: Send) -> None:
         asked = self._asked
-        body = self._dialect.upstream_body(
-            asked, model=self._candidate.model, extra_body=self._candidate.extra_body
+        prepared = self._dialect.prepare(
+            asked,
+            model=self._candidate.model,
+            extra_body=self._candidate.extra_body,
+            clean=lambda text: text,
         )
+        read, writer = self._dialect.reader(), self._dialect.writer(asked)
+        finish, usage = "stop", None
         self._report.upstream_requests += 1
         done = False
-        async for frames in self._upstream.frames(self._candidate, self._dialect.path, body):
+        async for frames in self._upstream.frames(
+            self._candidate, self._dialect.path, prepared.body
+        ):
             if not asked.stream:
                 await self._send_whole(send, frames[0])
                 return
+            out = b""
             for frame in frames:
-                for delta in self._dialect.read(frame):
+                deltas = read(frame)
+                for delta in deltas:
                     if isinstance(delta, Failure):
                         raise delta.error
+                    if isinstance(delta, Finish):
+                        finish, done = delta.reason, True
+                    if isinstance(delta, Usage):
+                        usage = delta.usage
                     done = done or isinstance(delta, Done)
-            await self._write(send, b"".join(frame.raw for frame in frames))
+                out += writer.relay(Said(frame, deltas))
+            if out:
+                await self._write(send, out)
         if not asked.stream or not self._started:
             raise UpstreamUnavailable("The upstream's answer is empty.")
         if not done:
             raise UpstreamUnavailable("The upstream's answer broke off.")
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        end = writer.end(finish, usage)
+        await send({"type": "http.response.body", "body": end, "more_body": False})
 
     async def _send_whole(self, send: Send, frame: Frame) -> None:
-        for delta in self._dialect.read(frame):
+        for delta in self._dialect.reader()(frame):
             if isinstance(delta, Failure):
                 raise delta.error
         await self._send_json(send, 200, frame.data, {})
@@ -134,7 +150,7 @@ class Turn(Response):
         report.outcome = error.code
         log.warning("turn.failed", code=error.code, reason=error.message)
         if self._started:
-            end = self._dialect.failure(error) + DONE
+            end = self._dialect.writer(self._asked).failure(error)
             await send({"type": "http.response.body", "body": end, "more_body": False})
         else:
             report.status = error.status
