@@ -18,10 +18,13 @@ from typing import IO
 from local.intrinsics import ACCOUNT, REGION
 from local.template import FunctionSpec, Layer
 
-BUILD_FOLDER = Path(".aws-sam/build")
-WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 # `uname -m` on the left, as compiled modules in wheels spell it on the right.
 MACHINES = {"arm64": "aarch64", "aarch64": "aarch64", "x86_64": "x86_64", "AMD64": "x86_64"}
+MACHINE = MACHINES.get(platform.machine(), platform.machine())
+# Where `make build` puts the packages for this machine, under Lambda's name for it. What
+# `make deploy` builds, for whichever architecture is deployed, lies in .aws-sam/build.
+BUILD_FOLDER = Path(".aws-sam", "arm64" if MACHINE == "aarch64" else MACHINE)
+WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 
 
 class CodeError(Exception):
@@ -172,24 +175,25 @@ def _built(root: Path, logical_id: str) -> Path:
 
 def _interpreter(runtime: str) -> str:
     """Find the runtime's Python by trying it: a command of that name may be a shim for nothing."""
-    found = shutil.which(runtime)
-    if found:
-        probe = [found, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"]
-        result = subprocess.run(probe, capture_output=True, text=True, check=False)
-        if result.stdout.strip() == runtime:
-            return found
+    variable = runtime.replace(".", "").upper()
+    for name in (os.environ.get(variable), runtime):
+        found = shutil.which(name) if name else None
+        if found:
+            probe = [found, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"]
+            result = subprocess.run(probe, capture_output=True, text=True, check=False)
+            if result.stdout.strip() == runtime:
+                return found
     raise CodeError(
-        f"CODE=built needs {runtime} on PATH, the Python it was built for;"
+        f"CODE=built needs {runtime}, the Python it was built for, on PATH or in {variable};"
         " CODE=source runs with any Python from 3.11 on"
     )
 
 
 def _check_architecture(task_root: Path) -> None:
-    here = MACHINES.get(platform.machine(), platform.machine())
     for module in task_root.rglob("*.so"):
-        for machine in set(MACHINES.values()) - {here}:
+        for machine in set(MACHINES.values()) - {MACHINE}:
             if f"-{machine}-" in module.name:
                 raise CodeError(
-                    f"the package was built for {machine}, this machine is {here}: build it with"
-                    " the parameter Architecture set to this machine's"
+                    f"the package was built for {machine}, this machine is {MACHINE}: build it"
+                    " with make build"
                 )
