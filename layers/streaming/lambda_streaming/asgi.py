@@ -118,6 +118,7 @@ class _Conversation:
         self._response = response
         self._bodiless = head_only
         self._complete = False
+        self._closed = False
         self._over = asyncio.Event()
         response.when_lost(self._over.set)
 
@@ -131,11 +132,14 @@ class _Conversation:
 
     async def send(self, message: Message) -> None:
         """Take the next piece of the answer; OSError means that nobody reads it any more."""
+        if self._response.lost or self._closed:
+            raise BrokenPipeError("the response was closed before it was complete")
+        await self._send(message)
+
+    async def _send(self, message: Message) -> None:
         kind = message["type"]
         if self._complete:
             raise RuntimeError(f"{kind!r} was sent after the response was complete")
-        if self._response.lost or self._response.ended:
-            raise BrokenPipeError("the response was closed before it was complete")
         expected = "http.response.body" if self._response.started else "http.response.start"
         if kind != expected:
             raise RuntimeError(f"{kind!r} was sent where {expected!r} was expected")
@@ -156,6 +160,8 @@ class _Conversation:
     async def conclude(self, error: BaseException | None, request_id: str) -> None:
         """Close what the application has left open, and log what made it do so."""
         response = self._response
+        self._closed = True
+        self._over.set()
         if response.lost:
             log.warning("The platform stopped reading the response.", exc_info=error)
             return
@@ -176,10 +182,9 @@ class _Conversation:
             )
             answer = refusal(status, message, request_id)
             try:
-                await answer({}, self.receive, self.send)
+                await answer({}, self.receive, self._send)
             except OSError as lost:
                 log.warning("The error could not be sent: %s", lost)
-        self._over.set()
 
 
 def prelude(

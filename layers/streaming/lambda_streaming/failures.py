@@ -4,13 +4,23 @@ A failure is told twice: in full to the log, by whoever catches it, and in the s
 module to the outside. What goes to a caller over HTTP says nothing of the code within.
 """
 
+import importlib
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
-from lambda_streaming.runtime_api import Failure
+_OWN_CODE = __file__.rpartition("/")[0]
+_IMPORT_MACHINERY = (importlib.__file__, "<frozen importlib")
 
-# Frames that say nothing about the function: ours, and the import machinery's.
-_OWN_CODE = (__file__.rpartition("/")[0], "<frozen importlib")
+
+class Failure(NamedTuple):
+    """An error as the Runtime API is told of it.
+
+    `type` is "<category>.<reason>", as in `Runtime.ImportModuleError`; `body` has the keys
+    `errorType`, `errorMessage` and `stackTrace`.
+    """
+
+    type: str
+    body: dict[str, Any]
 
 
 class IncompleteResponseError(Exception):
@@ -36,22 +46,32 @@ def of_handler(error: BaseException, request_id: str = "") -> Failure:
     else:
         name = type(error).__name__
         kind = f"Function.{name}"
-    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
-    foreign = [frame for frame in frames if not frame.filename.startswith(_OWN_CODE)]
-    return Failure(kind, _body(name, str(error), traceback.format_list(foreign), request_id))
+    body = {
+        "errorType": name,
+        "errorMessage": str(error),
+        "requestId": request_id,
+        "stackTrace": _foreign_frames(error.__cause__ or error),
+    }
+    return Failure(kind, body)
 
 
 def of_stream(error: BaseException, request_id: str) -> Failure:
     """What follows a half-sent answer: the class of the error and where to read on, no more."""
     name = type(error).__name__
-    message = f"The response broke off. The function's log tells why, at request {request_id}."
-    return Failure(f"Function.{name}", _body(name, message, [], request_id))
-
-
-def _body(name: str, message: str, stack: list[str], request_id: str) -> dict[str, Any]:
-    return {
+    body = {
         "errorType": name,
-        "errorMessage": message,
-        "requestId": request_id,
-        "stackTrace": stack,
+        "errorMessage": f"The response broke off. The log of request {request_id} tells why.",
+        "stackTrace": [],
     }
+    return Failure(f"Function.{name}", body)
+
+
+def _foreign_frames(error: BaseException) -> list[str]:
+    """The frames below our own: the function's."""
+    frames: list[traceback.FrameSummary] = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith(_OWN_CODE):
+            frames.clear()
+        elif not frame.filename.startswith(_IMPORT_MACHINERY):
+            frames.append(frame)
+    return traceback.format_list(frames)

@@ -62,7 +62,7 @@ def request_head(
     """The request line and headers, up to and including the empty line."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
 
 def chunk(data: bytes) -> bytes:
@@ -73,7 +73,7 @@ def chunk(data: bytes) -> bytes:
 def last_chunk(trailers: Iterable[tuple[str, str]] = ()) -> bytes:
     """The end of a chunked body, with its trailer fields (section 7.1.2)."""
     lines = [f"{name}: {value}\r\n" for name, value in trailers]
-    return f"0\r\n{''.join(lines)}\r\n".encode("latin-1")
+    return f"0\r\n{''.join(lines)}\r\n".encode("latin-1", "replace")
 
 
 async def read_answer(reader: asyncio.StreamReader) -> Answer:

@@ -14,6 +14,7 @@ from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any
 
+from lambda_streaming.failures import Failure
 from lambda_streaming.http1 import (
     Answer,
     Connection,
@@ -22,7 +23,7 @@ from lambda_streaming.http1 import (
     read_answer,
     request_head,
 )
-from lambda_streaming.runtime_api import API_ROOT, ERROR_TYPE, Failure, Invocation, judge
+from lambda_streaming.runtime_api import API_ROOT, ERROR_TYPE, Invocation, judge
 
 log = logging.getLogger(__name__)
 

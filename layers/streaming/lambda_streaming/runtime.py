@@ -48,7 +48,7 @@ def main() -> int:
 
 def _live(runner: asyncio.Runner, api: RuntimeApi) -> int:
     try:
-        handler = find(os.environ["_HANDLER"])
+        handler = find(os.environ.get("_HANDLER", ""))
         environment = Environment(api, handler, int(os.environ.get(_MAX_CONCURRENCY) or 1))
         runner.run(environment.startup())
     except (Exception, SystemExit) as error:
@@ -120,6 +120,7 @@ class Environment:
         for poll in polls:
             poll.cancel()
         await asyncio.wait(polls)
+        self._api.close()
         if self._lifespan:
             await self._lifespan.shutdown()
         for poll in done - {stopping}:

@@ -11,9 +11,9 @@ import json
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from lambda_streaming.http1 import Answer, Connection, request_head
+from lambda_streaming.failures import Failure
+from lambda_streaming.http1 import Answer, Connection, ProtocolError, request_head
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +27,6 @@ _LONGEST_TIMEOUT_MS = 900_000
 
 class RuntimeApiError(Exception):
     """The Runtime API is lost or broken; the documentation asks the runtime to exit promptly."""
-
-
-class Failure(NamedTuple):
-    """An error as the Runtime API is told of it.
-
-    `type` is "<category>.<reason>", as in `Runtime.ImportModuleError`; `body` has the keys
-    `errorType`, `errorMessage` and `stackTrace`.
-    """
-
-    type: str
-    body: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,29 +118,39 @@ class RuntimeApi:
         headers = [_JSON, (ERROR_TYPE, failure.type)]
         await self._post("/restore/error", headers, json.dumps(failure.body).encode())
 
+    def close(self) -> None:
+        """Drop the connections that are kept."""
+        while self._idle:
+            self._idle.pop().close()
+
     async def _poll(self, path: str) -> Answer:
         request = request_head("GET", API_ROOT + path, self.address)
         for pause_s in _POLL_PAUSES_S:
             await asyncio.sleep(pause_s)
-            connection = None
             try:
-                connection = await self._connect()
-                answer = await connection.ask(request)
-            except ConnectionError as error:
-                if connection:
-                    connection.close()
+                answer = await self._ask(request)
+            except ProtocolError as error:
+                raise RuntimeApiError(f"{path}: {error}") from error
+            except OSError as error:
                 lost = error
                 continue
-            except OSError as error:
-                raise RuntimeApiError(f"{path}: {error}") from error
             if answer.status != 200:
                 raise RuntimeApiError(f"{path} answered {_summary(answer)}")
-            if answer.reusable:
-                self._idle.append(connection)
-            else:
-                connection.close()
             return answer
         raise RuntimeApiError(f"{path}: {lost}") from lost
+
+    async def _ask(self, request: bytes) -> Answer:
+        connection = await self._connect()
+        try:
+            answer = await connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        if answer.reusable:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return answer
 
     async def _connect(self) -> Connection:
         while self._idle:
@@ -177,13 +176,14 @@ class RuntimeApi:
 
 
 def judge(path: str, answer: Answer) -> None:
-    """202 is success; a 4xx concerns this one invocation; the rest means a broken environment."""
-    if answer.status == 202:
-        return
-    if 400 <= answer.status < 500:
+    """Log a refusal, which concerns one invocation; raise RuntimeApiError for a 5xx.
+
+    403: the invocation is in another state; 410: its time is over; 413: the answer is too large.
+    """
+    if answer.status >= 500:
+        raise RuntimeApiError(f"{path} answered {_summary(answer)}")
+    if answer.status != 202:
         log.warning("%s was refused: %s", path, _summary(answer))
-        return
-    raise RuntimeApiError(f"{path} answered {_summary(answer)}")
 
 
 def _summary(answer: Answer) -> str:
