@@ -1,0 +1,19 @@
+"""What every test may rely on: no AWS account, no settings of the machine, quiet metrics."""
+
+from __future__ import annotations
+
+import os
+
+for _name in list(os.environ):
+    if _name.startswith(("COMPLETIONS_", "AWS_", "LAMBDA_", "OPENAI_", "POWERTOOLS_")):
+        del os.environ[_name]
+# Before `completions` is imported: Powertools reads its names at import.
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "POWERTOOLS_SERVICE_NAME": "completions",
+    "POWERTOOLS_METRICS_NAMESPACE": "Voice",
+}

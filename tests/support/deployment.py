@@ -1,0 +1,84 @@
+"""The function's app as a test wants it: keys in memory, any upstream, served over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from completions.app import create_app
+from completions.credentials import Keys
+from completions.settings import Settings
+from tests.support.secrets import CALLER_KEY, CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
+
+AUTHORIZED = {"authorization": f"Bearer {CALLER_KEY}"}
+HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello?"}]
+
+
+def deploy(upstream: str, secrets: FakeSecrets | None = None, **settings: Any) -> FastAPI:
+    """The app, asking the upstream at this base URL."""
+    keys = Keys(
+        CALLER_SECRET, UPSTREAM_SECRET, ttl_s=300, connect=(secrets or FakeSecrets()).connect
+    )
+    return create_app(
+        Settings(
+            caller_key_secret=CALLER_SECRET,
+            upstream_key_secret=UPSTREAM_SECRET,
+            upstream_base_url=upstream,
+            **settings,
+        ),
+        keys,
+    )
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """Serves the app by uvicorn on a port of its own; its address, without a path."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+        task = asyncio.create_task(server.serve([listener]))
+        try:
+            while not server.started:
+                await asyncio.sleep(0.005)
+                if task.done():
+                    task.result()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    """A chat completion's body."""
+    return {"model": "m", "messages": HELLO, **fields}
+
+
+def data_frames(body: bytes) -> list[Any]:
+    """The decoded frames of an event stream's body, the terminator as the text `[DONE]`."""
+    lines = [line.removeprefix(b"data: ") for line in body.split(b"\n\n") if line]
+    return [line.decode() if line == b"[DONE]" else json.loads(line) for line in lines]
+
+
+def spoken(body: bytes) -> str:
+    """What a caller would hear of a streamed chat completion."""
+    return "".join(
+        choice["delta"].get("content") or ""
+        for frame in data_frames(body)
+        if isinstance(frame, dict)
+        for choice in frame.get("choices", ())
+    )
+
+
+def unused_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

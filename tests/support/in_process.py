@@ -1,0 +1,110 @@
+"""A scripted upstream without sockets, for tests in virtual time.
+
+It stands in for `completions.upstream.Upstream`: the same scripts as over sockets, the same
+requests noted, and the errors that the real one would raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from completions.errors import (
+    CompletionsError,
+    UpstreamAuth,
+    UpstreamRefused,
+    UpstreamUnavailable,
+)
+from completions.sse import Decoder, Frame
+from completions.upstream import Candidate
+from tests.support.script import Cut, Head, Raw, Reply, Scene, Seen, Stage, perform
+from tests.support.wires import wire_for
+
+
+class PlayedUpstream:
+    """One `Stage` for each candidate, by the name of its key: `upstream`, `fallback`.
+
+    played = PlayedUpstream([At(400), *answer()], fallback=refused(429))
+    played.requests                     # of all candidates, in the order of their arrival
+    played.stage("fallback").plays(…)
+    """
+
+    def __init__(self, *scenes: Scene, fallback: Scene | None = None) -> None:
+        self.requests: list[Seen] = []
+        self._stages = {"upstream": Stage(*scenes)}
+        if fallback is not None:
+            self._stages["fallback"] = Stage(fallback)
+
+    def stage(self, candidate: str) -> Stage:
+        """What one candidate will answer and has been asked."""
+        return self._stages[candidate]
+
+    async def frames(
+        self, candidate: Candidate, path: str, body: dict[str, Any]
+    ) -> AsyncGenerator[list[Frame]]:
+        """See `Upstream.frames`."""
+        now = asyncio.get_running_loop().time
+        request = Seen("POST", path, [], json.dumps(body).encode(), now(), candidate=candidate.key)
+        stage = self._stages[candidate.key]
+        self.requests.append(request)
+        await stage.note(request)
+        decoder = Decoder()
+        try:
+            async with aclosing(
+                perform(stage.next_script(request), wire_for(request), request.at)
+            ) as acts:
+                async for act in acts:
+                    match act:
+                        case Cut():
+                            request.finished = True
+                            raise UpstreamUnavailable("The upstream's connection broke.")
+                        case Reply(body=data, status=status) as reply:
+                            request.finished = True
+                            if status >= 400:
+                                raise _refusal(reply)
+                            yield [Frame(b"", data)]
+                            return
+                        case Raw(packet):
+                            if frames := decoder.feed(packet):
+                                yield frames
+                        case Head():
+                            pass
+            request.finished = True
+            if frames := decoder.flush():
+                yield frames
+        finally:
+            request.leave()
+
+    async def get(self, candidate: Candidate, path: str) -> bytes:
+        """See `Upstream.get`."""
+        return b'{"object":"list","data":[]}'
+
+    def warm(self) -> None:
+        """See `Upstream.warm`."""
+
+    def forget(self) -> None:
+        """See `Upstream.forget`."""
+
+    async def close(self) -> None:
+        """See `Upstream.close`."""
+
+
+def _refusal(reply: Reply) -> CompletionsError:
+    if reply.status in {401, 403}:
+        return UpstreamAuth("The upstream refuses this deployment's key.")
+    try:
+        error = json.loads(reply.body)["error"]
+    except ValueError:
+        error = {"message": "No."}
+    headers = {name: value for name, value in reply.headers.items() if name == "retry-after"}
+    return UpstreamRefused(
+        error["message"],
+        status=reply.status,
+        error_type=error.get("type"),
+        code=error.get("code"),
+        param=error.get("param"),
+        headers=headers,
+    )

@@ -1,0 +1,428 @@
+"""The script language: what a scripted model says, when it says it, and what goes wrong.
+
+A script is a sequence of steps. The same script answers a chat completion or a response, streamed
+or not: `wires` turns what is said into bytes, `perform` adds the time. The players are
+`upstream.ScriptedUpstream` (real sockets) and `in_process.PlayedUpstream` (virtual time).
+
+    [At(400), Role(), Say("Hello "), Say("there."), Finish(), Done()]
+    answer("Hello there.", at_ms=400)                      # the same, word by word
+    [Role(), Say("I think "), Cut()]                       # the connection breaks
+    [Head(), Comment(), At(9_000), *answer("Late.")]       # headers, a keep-alive, a long silence
+    refused(429, retry_after_s=7)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+# -- time
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Nothing more before this many milliseconds after the request's arrival."""
+
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing for this many milliseconds."""
+
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Nothing until the test sets the event."""
+
+    event: asyncio.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing ever again; the connection stays open until the client closes it."""
+
+
+# -- speech: what the model says; how it looks on the wire is the dialect's business
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """The opening frame that only says who speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Words of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """Words of streamed reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """Words of a refusal."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallPiece:
+    """A piece of tool call number `index`. The first piece has the name; all add arguments."""
+
+    index: int
+    arguments: str
+    name: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The frame that says why the model stopped."""
+
+    reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens used: left out, as a real upstream does, when nobody asked for them."""
+
+    prompt: int = 5
+    completion: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """An error said in mid-stream."""
+
+    error: Mapping[str, Any] = field(
+        default_factory=lambda: {"message": "The engine is gone.", "type": "server_error"}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The terminator."""
+
+
+# -- what else can be on the wire
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A keep-alive: bytes that say nothing."""
+
+    text: str = "keep-alive"
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """These bytes in the body."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Steps whose bytes leave in packets of our making, cut at these places (none: one packet).
+
+    `every` cuts after every so many bytes instead.
+    """
+
+    steps: Sequence[Step]
+    cuts: Sequence[int] = ()
+    every: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The beginning of a step's bytes; mostly followed by `Cut`."""
+
+    step: Step
+    keep_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unstreamed:
+    """From here on the answer is whole JSON, even if the caller asked for a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The response's head, now. Without this step it goes out with the first bytes of the body."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": EVENT_STREAM})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole response of another kind: an error, a page, a list of models."""
+
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": JSON})
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The connection is closed here, whatever is missing."""
+
+
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+JSON = "application/json"
+
+Speech = Role | Say | Think | Decline | CallPiece | Finish | Usage | Fail | Done
+Step = (
+    Speech
+    | At
+    | Pause
+    | Until
+    | Hold
+    | Comment
+    | Raw
+    | Packed
+    | Broken
+    | Unstreamed
+    | Head
+    | Reply
+    | Cut
+)
+Script = Sequence[Step]
+
+
+# -- whole scripts
+
+
+def answer(
+    text: str = "Hello there.",
+    *,
+    at_ms: float = 0,
+    pace_ms: float = 0,
+    finish: str = "stop",
+) -> list[Step]:
+    """A good answer, word by word."""
+    steps: list[Step] = [At(at_ms), Role()]
+    words = text.split(" ")
+    for position, word in enumerate(words):
+        if position and pace_ms:
+            steps.append(Pause(pace_ms))
+        steps.append(Say(word if position == len(words) - 1 else word + " "))
+    return [*steps, Finish(finish), Usage(), Done()]
+
+
+def call(
+    name: str, arguments: Mapping[str, Any] | str, *, index: int = 0, pieces: int = 3
+) -> list[Step]:
+    """One tool call, its arguments in so many pieces. A text is sent as it is."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    size = max(1, -(-len(text) // pieces))
+    rest = [text[start : start + size] for start in range(0, len(text), size)]
+    opening = CallPiece(index, "", name=name, id=f"call_{index}")
+    return [opening, *(CallPiece(index, piece) for piece in rest)]
+
+
+def calls(name: str, arguments: Mapping[str, Any] | str, *, at_ms: float = 0) -> list[Step]:
+    """An answer that is a tool call and nothing else."""
+    return [At(at_ms), Role(), *call(name, arguments), Finish("tool_calls"), Usage(), Done()]
+
+
+def refused(
+    status: int,
+    *,
+    message: str = "No.",
+    code: str | None = None,
+    param: str | None = None,
+    retry_after_s: float | None = None,
+    at_ms: float = 0,
+) -> list[Step]:
+    """An error before the answer, as OpenAI words it."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    headers = {"content-type": JSON}
+    if retry_after_s is not None:
+        headers["retry-after"] = f"{retry_after_s:g}"
+    return [At(at_ms), Reply(json.dumps({"error": error}).encode(), status, headers)]
+
+
+def page(status: int = 200) -> list[Step]:
+    """A web page, such as a proxy puts in the way."""
+    body = b"<html><body><h1>Welcome</h1></body></html>"
+    return [Reply(body, status, {"content-type": "text/html"})]
+
+
+def together(*steps: Step) -> Packed:
+    """All of it in one packet."""
+    return Packed(steps)
+
+
+def bytewise(*steps: Step) -> Packed:
+    """One byte a packet."""
+    return Packed(steps, every=1)
+
+
+# -- performing
+
+
+@dataclass(slots=True)
+class Seen:
+    """A request as the upstream saw it. Times are those of the event loop's clock, in seconds."""
+
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    raw: bytes
+    at: float
+    connection: int = 0
+    """The number of the connection it came on, from 0; an equal number is a reused connection."""
+    candidate: str = ""
+    """In process only: which candidate was asked."""
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the client leaves before the end of the answer."""
+    hung_up_at: float | None = None
+    finished: bool = False
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body, decoded."""
+        body: dict[str, Any] = json.loads(self.raw)
+        return body
+
+    def header(self, name: str) -> str:
+        """The only value of a header; empty when there is none. Fails when there are several."""
+        values = [value for each, value in self.headers if each == name]
+        assert len(values) <= 1, f"{name} was sent {len(values)} times"
+        return values[0] if values else ""
+
+    def leave(self) -> None:
+        """Notes that the client is gone."""
+        if not self.finished and self.hung_up_at is None:
+            self.hung_up_at = asyncio.get_running_loop().time()
+            self.hung_up.set()
+
+
+Scene = Script | Callable[[Seen], Script]
+
+
+class Stage:
+    """What will be answered and what has been asked: the part that both players share."""
+
+    def __init__(self, *scenes: Scene) -> None:
+        self.requests: list[Seen] = []
+        self._arrived = asyncio.Condition()
+        self._scenes: list[Scene] = [answer()]
+        if scenes:
+            self.plays(*scenes)
+
+    def plays(self, *scenes: Scene) -> None:
+        """Answers the coming requests with these, one each, and all further ones with the last.
+
+        A scene is a script, or a function from the request to a script.
+        """
+        self._scenes = list(scenes)
+
+    def next_script(self, request: Seen) -> Script:
+        """The script for this request."""
+        scene = self._scenes.pop(0) if len(self._scenes) > 1 else self._scenes[0]
+        return scene(request) if callable(scene) else scene
+
+    async def note(self, request: Seen) -> None:
+        """Records a request."""
+        async with self._arrived:
+            self.requests.append(request)
+            self._arrived.notify_all()
+
+    async def request(self, number: int = 0) -> Seen:
+        """Request number so-and-so, from 0, as soon as it is there."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: len(self.requests) > number)
+        return self.requests[number]
+
+
+class Wire(Protocol):
+    """One dialect, streamed or whole."""
+
+    streamed: bool
+
+    def render(self, step: Speech) -> bytes:
+        """The bytes to send now; none when the answer is sent whole."""
+        ...
+
+    def whole(self) -> bytes:
+        """The whole answer, for one that is not streamed; the last thing to be asked for."""
+        ...
+
+    def unstreamed(self) -> Wire:
+        """The same answer, not streamed."""
+        ...
+
+
+Act = Head | Raw | Reply | Cut
+
+
+async def perform(script: Script, wire: Wire, arrived_at: float) -> AsyncGenerator[Act]:
+    """What a player has to send, at the time to send it; one `Raw` is one packet."""
+    loop = asyncio.get_running_loop()
+    for step in script:
+        match step:
+            case At(ms):
+                await asyncio.sleep(max(0.0, arrived_at + ms / 1000 - loop.time()))
+            case Pause(ms):
+                await asyncio.sleep(ms / 1000)
+            case Until(event):
+                await event.wait()
+            case Hold():
+                await asyncio.Event().wait()
+            case Unstreamed():
+                wire = wire.unstreamed()
+            case Head() | Cut():
+                yield step
+            case Reply():
+                yield step
+                return
+            case Packed(steps, cuts, every):
+                data = b"".join(_bytes(each, wire) for each in steps)
+                places = range(every, len(data), every) if every else sorted(cuts)
+                for start, end in zip((0, *places), (*places, len(data)), strict=True):
+                    if data[start:end]:
+                        yield Raw(data[start:end])
+            case _:
+                if data := _bytes(step, wire):
+                    yield Raw(data)
+    if not wire.streamed:
+        yield Reply(wire.whole())
+
+
+def _bytes(step: Step, wire: Wire) -> bytes:
+    match step:
+        case Raw(data):
+            return data
+        case Comment(text):
+            return f": {text}\n\n".encode() if wire.streamed else b""
+        case Broken(inner, keep_bytes):
+            return _bytes(inner, wire)[:keep_bytes]
+        case (
+            Role()
+            | Say()
+            | Think()
+            | Decline()
+            | CallPiece()
+            | Finish()
+            | Usage()
+            | Fail()
+            | Done()
+        ):
+            return wire.render(step)
+        case _:
+            raise TypeError(f"{type(step).__name__} has no bytes of its own")
