@@ -11,16 +11,15 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Coroutine
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from local.deployment import CALLER_KEY, Deployment, passed_on
-from local.environment import InitError, Throttled
+from local.environment import InitError
 from local.intrinsics import TemplateError
 from local.layout import CodeError
-from local.payload import clock, response_of
 from local.runtime_api import Cut
 from local.service import ServiceError
 
@@ -124,4 +123,24 @@ async def _invoke(options: argparse.Namespace) -> int:
         raise TemplateError(f"{options.event} is not JSON: {error}") from error
     options.port = 0
     async with _deployment(options) as deployment:
-        return await _send(deployment, event)
+        response = await deployment.invoke(event)
+        print(response.status, HTTPStatus(response.status).phrase)
+        for name, value in response.headers:
+            print(f"{name}: {value}")
+        print(flush=True)
+        try:
+            async for chunk in response.body:
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+        except Cut:
+            print("\nthe answer was cut short, see the log above", file=sys.stderr)
+            return 1
+    print(flush=True)
+    if response.failure:
+        failure = response.failure
+        print(f"the function failed: {failure.error_type} {failure.message}", file=sys.stderr)
+    return 1 if response.failure else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,17 +10,20 @@ This is the only module that knows all the others.
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from local import layout, model, secrets, uvicorn_server
 from local.environment import Function
 from local.function_url import FunctionUrl
+from local.payload import Response, clock, response_of
 from local.template import Template
 from local.wire import Server
 
@@ -82,6 +85,18 @@ class Deployment:
     def base_url(self) -> str:
         """What an OpenAI client takes as its base URL."""
         return f"{self.url}/v1"
+
+    async def invoke(self, event: dict[str, Any]) -> Response:
+        """Give an event to the function, past the door, its arrival set to now.
+
+        Raises `Throttled` and `InitError`. Only with the transport "lambda".
+        """
+        if self.function is None:
+            raise ValueError("events need the transport lambda")
+        context = {**event.get("requestContext", {}), **clock(time.time())}
+        payload = json.dumps({**event, "requestContext": context}).encode()
+        invocation = await self.function.invoke(payload)
+        return await response_of(await invocation.answer, self._template.function.invoke_mode)
 
     def log_text(self) -> str:
         """What has been logged so far, unless a `log` was given."""

@@ -30,6 +30,7 @@ class Response:
     status: int
     headers: list[tuple[str, str]]
     body: AsyncIterator[bytes]
+    failure: Failure | None = None  # why the function, not the app, did not answer
 
 
 def event_of(
@@ -116,7 +117,7 @@ async def response_of(answer: Answer | Failure, invoke_mode: str) -> Response:
     the caller as JSON text with status 200. `BUFFERED` understands the dict only.
     """
     if isinstance(answer, Failure):
-        return bad_gateway()
+        return bad_gateway(answer)
     if invoke_mode == "RESPONSE_STREAM":
         if answer.streamed and answer.content_type == STREAMED_TYPE:
             return await _streamed(answer)
@@ -124,17 +125,17 @@ async def response_of(answer: Answer | Failure, invoke_mode: str) -> Response:
     try:
         return _interpreted(b"".join([chunk async for chunk in answer.body]))
     except Cut:
-        return bad_gateway()
+        return bad_gateway(Failure("Runtime.TruncatedResponse"))
 
 
-def bad_gateway() -> Response:
+def bad_gateway(failure: Failure) -> Response:
     """What a caller gets when the function failed before it answered.
 
     Status and text as recorded by others for BUFFERED (LocalStack's snapshot tests against AWS);
     that RESPONSE_STREAM says the same is a guess.
     """
     headers = [("content-type", "text/plain; charset=utf-8")]
-    return Response(502, headers, _once(b"Internal Server Error"))
+    return Response(502, headers, _once(b"Internal Server Error"), failure)
 
 
 async def _streamed(answer: Answer) -> Response:
@@ -145,7 +146,7 @@ async def _streamed(answer: Answer) -> Response:
         while DELIMITER not in head and len(head) < PRELUDE_LIMIT_BYTES:
             head += await anext(chunks)
     except (Cut, StopAsyncIteration):
-        return bad_gateway()
+        return bad_gateway(Failure("Runtime.TruncatedResponse", "it ended before its prelude"))
     prelude, found, first = head.partition(DELIMITER)
     try:
         fields = json.loads(prelude) if found else None
@@ -154,7 +155,7 @@ async def _streamed(answer: Answer) -> Response:
         status = 0
     if not found or not 200 <= status <= 599:
         await answer.body.discard()
-        return bad_gateway()
+        return bad_gateway(Failure("Runtime.MalformedPrelude", head[:80].decode(errors="replace")))
     return Response(status, headers, _continued(first, chunks))
 
 
@@ -163,7 +164,8 @@ def _interpreted(payload: bytes) -> Response:
     try:
         fields = json.loads(payload)
     except ValueError:
-        return bad_gateway()  # a guess; managed runtimes post JSON only
+        # A guess; managed runtimes post JSON only.
+        return bad_gateway(Failure("Runtime.MalformedResponse", "it is not JSON"))
     if not isinstance(fields, dict) or "statusCode" not in fields:
         text = fields.encode() if isinstance(fields, str) else payload
         return Response(200, [("content-type", "application/json")], _once(text))
@@ -173,7 +175,7 @@ def _interpreted(payload: bytes) -> Response:
         body = given if isinstance(given, str) else json.dumps(given)
         whole = base64.b64decode(body) if fields.get("isBase64Encoded") else body.encode()
     except (ValueError, TypeError, AttributeError):
-        return bad_gateway()
+        return bad_gateway(Failure("Runtime.MalformedResponse", "statusCode, headers or body"))
     return Response(status, [*headers, ("content-length", str(len(whole)))], _once(whole))
 
 
