@@ -26,7 +26,7 @@ PACKAGE_SOURCES := template.yaml samconfig.toml $(shell find functions layers -t
 STACK ?= voice-completions
 AWS := aws $(if $(REGION),--region $(REGION))
 
-.PHONY: help setup build deploy upstream-key check test test-built clean lock
+.PHONY: help run invoke setup build deploy upstream-key check test test-built clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
@@ -52,6 +52,15 @@ $(SAM_VENV)/.sam: requirements/sam.txt
 	@$(PYTHON) -m venv $(SAM_VENV)
 	@$(SAM_VENV)/bin/python $(PIP_INSTALL) -r requirements/sam.txt
 	@touch $@
+
+# PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, TRANSPORT, CODE, LIMIT and PARAMETERS (docs/local.md)
+# reach local/ as the environment variables that make turns them into: no key shows in a process
+# list.
+run: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
+	@$(BIN)/python -m local run
+
+invoke: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## send one event: EVENT=events/x.json
+	@$(BIN)/python -m local invoke
 
 setup: $(VENV)/.test $(SAM_VENV)/.sam ## install everything
 

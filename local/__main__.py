@@ -36,6 +36,10 @@ def main() -> int:
     command = _invoke(options) if options.command == "invoke" else _run(options)
     try:
         return asyncio.run(_until_signalled(command))
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python would complain of it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (TemplateError, CodeError, ServiceError, InitError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
