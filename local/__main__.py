@@ -7,6 +7,7 @@ business.
 
 import argparse
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -33,44 +34,51 @@ QUESTION = {
 def main() -> int:
     """Run the command; the exit status is 0, 1 for a failure or 130 for Ctrl-C."""
     options = _options()
-    command = _invoke(options) if options.command == "invoke" else _run(options)
     try:
+        command = _invoke(options) if options.command == "invoke" else _run(options)
         return asyncio.run(_until_signalled(command))
     except BrokenPipeError:
         # Whoever read our output has had enough. Python would complain of it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (TemplateError, CodeError, ServiceError, InitError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            error = OSError(f"port {options.port} is taken: choose another one with PORT")
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m local", description="The deployment on this machine."
+    )
     parser.add_argument("command", nargs="?", choices=("run", "invoke"), default="run")
-    parser.add_argument("event", nargs="?", type=Path, default=os.environ.get("EVENT"))
+    parser.add_argument("event", nargs="?", type=Path, default=os.environ.get("EVENT") or None)
+    given: list[str] = []
 
-    def option(name: str, default: str, explanation: str, **more: Any) -> None:
-        given = os.environ.get(name.upper().replace("-", "_"), default)
-        parser.add_argument(f"--{name}", default=given, help=explanation, **more)
+    def option(name: str, default: Any, explanation: str, **more: Any) -> None:
+        parser.add_argument(f"--{name}", default=default, help=explanation, **more)
+        # As a flag before the real ones, so that it is checked like them and they win.
+        if value := os.environ.get(name.upper().replace("-", "_")):
+            given.append(f"--{name}={value}")
 
-    option("port", "8080", "port on 127.0.0.1; 0 takes any free one", type=int)
+    option("port", 8080, "port on 127.0.0.1; 0 takes any free one", type=int)
     option("caller-key", CALLER_KEY, "the key that callers must show")
     option("upstream", "model", "model (embedded), openai (key: OPENAI_API_KEY) or a base URL")
     option("upstream-key", "", "the key for the upstream")
     option("transport", "lambda", "or uvicorn: without Lambda", choices=("lambda", "uvicorn"))
     option("code", "source", "or built: what make build made", choices=("source", "built"))
-    option("limit", "10", "function processes at once", type=int)
+    option("limit", 10, "function processes at once", type=int)
     option("parameters", "", "template parameters, as in 'InvokeMode=BUFFERED KeyTtlS=5'")
-    options = parser.parse_args()
+    options = parser.parse_args([*given, *sys.argv[1:]])
     if options.command == "invoke" and options.event is None:
-        parser.error("invoke needs an event file: make invoke EVENT=events/url-chat-stream.json")
+        sys.exit("error: no event file: make invoke EVENT=events/url-chat-stream.json")
     if options.upstream == "openai":
         options.upstream_key = options.upstream_key or os.environ.get("OPENAI_API_KEY", "")
         if not options.upstream_key:
-            parser.error("UPSTREAM=openai needs the key in the variable OPENAI_API_KEY")
+            sys.exit("error: UPSTREAM=openai needs the key in the variable OPENAI_API_KEY")
     if options.transport == "uvicorn" and (options.code == "built" or options.command == "invoke"):
-        parser.error("TRANSPORT=uvicorn serves the source tree, and takes no events")
+        sys.exit("error: TRANSPORT=uvicorn serves the source tree and takes no events")
     return options
 
 
@@ -139,7 +147,7 @@ async def _invoke(options: argparse.Namespace) -> int:
         except Cut:
             print("\nthe answer was cut short, see the log above", file=sys.stderr)
             return 1
-    print(flush=True)
+        print(flush=True)
     if response.failure:
         failure = response.failure
         print(f"the function failed: {failure.error_type} {failure.message}", file=sys.stderr)

@@ -120,7 +120,15 @@ class Deployment:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         self._log_path = folder / "log"
         log = self._log or stack.enter_context(self._log_path.open("a", encoding="utf-8"))
-
+        spec = self._template.function
+        # First of all, because it finds out what cannot work.
+        launch = layout.prepare(
+            spec,
+            root=self._template.path.parent,
+            built=self._code == "built",
+            folder=folder,
+            log=log,
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 keys = group.create_task(self._start_secrets(stack, log))
@@ -134,24 +142,15 @@ class Deployment:
         }
         self._progress("starting the function")
         if self._transport == "uvicorn":
-            service = await uvicorn_server.start(
-                self._template.function, variables, self._port, log
-            )
+            service = await uvicorn_server.start(spec, variables, self._port, log)
             stack.push_async_callback(service.stop)
             self.url = service.address
             return
-        launch = layout.prepare(
-            self._template.function,
-            root=self._template.path.parent,
-            built=self._code == "built",
-            folder=folder,
-            variables=variables,
-            log=log,
-        )
+        launch = launch.with_variables(variables)
         self.function = await stack.enter_async_context(Function(launch, self._limit))
         if self._warm:
             await self.function.warm()
-        door = FunctionUrl(self.function, self._template.function.invoke_mode)
+        door = FunctionUrl(self.function, spec.invoke_mode)
         server = await stack.enter_async_context(Server(door.handle, self._port))
         self.url = f"http://127.0.0.1:{server.port}"
 

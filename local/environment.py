@@ -72,7 +72,10 @@ class Environment:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._launch.argv,
-                env=self._launch.variables(f"127.0.0.1:{self._server.port}"),
+                env={
+                    **self._launch.environment,
+                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.port}",
+                },
                 cwd=self._launch.cwd,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=self._launch.log,

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -42,9 +42,9 @@ class Launch:
     timeout_s: float
     log: IO[str]
 
-    def variables(self, runtime_api: str) -> dict[str, str]:
-        """The whole environment of a process whose Runtime API is at `host:port`."""
-        return {**self.environment, "AWS_LAMBDA_RUNTIME_API": runtime_api}
+    def with_variables(self, variables: Mapping[str, str]) -> "Launch":
+        """The same with variables that win over those there are."""
+        return replace(self, environment={**self.environment, **variables})
 
 
 def prepare(
@@ -53,12 +53,11 @@ def prepare(
     root: Path,
     built: bool,
     folder: Path,
-    variables: Mapping[str, str],
     log: IO[str],
 ) -> Launch:
     """Lay the function out in the empty `folder`; `root` is where the template lies.
 
-    `variables` are added to the template's and win over them. Raises `CodeError`.
+    Raises `CodeError`.
     """
     if built:
         python = _interpreter(function.runtime)
@@ -78,7 +77,7 @@ def prepare(
     shutil.copy(Path(__file__).with_name("managed_runtime.py"), runtime / "bootstrap.py")
 
     argv = [python, str(runtime / "bootstrap.py")]
-    own = {**function.environment, **variables}
+    own = dict(function.environment)
     if wrapper := own.get(WRAPPER):
         # Only the run folder's opt is ours to fill, so a wrapper in /opt is taken from there.
         own[WRAPPER] = wrapper.replace("/opt/", f"{opt}/", 1)
