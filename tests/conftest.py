@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 for _name in list(os.environ):
     if _name.startswith(("COMPLETIONS_", "AWS_", "LAMBDA_", "OPENAI_", "POWERTOOLS_")):
@@ -17,3 +20,12 @@ os.environ |= {
     "POWERTOOLS_SERVICE_NAME": "completions",
     "POWERTOOLS_METRICS_NAMESPACE": "Voice",
 }
+
+from tests.support.logs import Logged, logged  # noqa: E402 - see above
+
+
+@pytest.fixture
+def logs() -> Iterator[Logged]:
+    """The function's log of this test."""
+    with logged() as log:
+        yield log

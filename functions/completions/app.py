@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
-from completions import chat
+from completions import chat, credentials
 from completions.auth import authorise
 from completions.credentials import Keys
 from completions.errors import (
@@ -76,6 +76,7 @@ def create_app(settings: Settings, keys: Keys | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _render_bug)
 
     def warm() -> None:
+        credentials.warm()
         upstream.warm()
 
     def forget() -> None:

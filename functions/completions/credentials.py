@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,8 +22,12 @@ from pydantic_core import from_json
 from completions.errors import KeyUnavailable
 from completions.observability import log
 
-UNKNOWN_KEY_REFRESH_S = 10
-"""A caller's key that does not match makes us look for a newer one, at most this often."""
+_UNSET = "set COMPLETIONS_CALLER_KEY_SECRET and COMPLETIONS_UPSTREAM_KEY_SECRET"
+LOOK_AGAIN_S = 10
+"""A secret that we have is read again at most this often, whoever presents what and whatever fails.
+
+A caller's key that does not match makes us look for a newer one; so does the TTL's end.
+"""
 
 
 class SecretsClient(Protocol):
@@ -40,6 +46,19 @@ def secrets_client() -> SecretsClient:
     limits = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
     client: SecretsClient = boto3.client("secretsmanager", config=limits)
     return client
+
+
+def warm() -> None:
+    """Loads boto3 and its description of Secrets Manager: most of what a first read costs."""
+    import boto3
+
+    # A client that nobody will use: no region, credentials or network are asked for.
+    boto3.client(
+        "secretsmanager",
+        region_name="us-east-1",
+        aws_access_key_id="-",
+        aws_secret_access_key="-",  # noqa: S106 - not one
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +87,11 @@ class Keys:
         # NOTE: wall clock, because a frozen or restored environment must see that time went by.
         self._clock = clock
         self._client: SecretsClient | None = None
+        # boto3.client is not thread-safe, and the first two reads go side by side.
+        self._connecting = threading.Lock()
         self._secrets: dict[str, _Secret] = {}
         self._reading: dict[str, asyncio.Task[_Secret]] = {}
+        self._tried_at: dict[str, float] = {}
 
     async def accepts(self, presented: str) -> bool:
         """Whether a caller may come in with this key.
@@ -82,12 +104,14 @@ class Keys:
         secret = await self._read(self._caller_secret)
         if _matches(presented, secret):
             return True
-        if self._clock() - secret.read_at < UNKNOWN_KEY_REFRESH_S:
-            return False
-        try:
-            return _matches(presented, await self._renew(self._caller_secret))
-        except KeyUnavailable:
-            return False
+        if self._may_look_again(self._caller_secret):
+            with suppress(KeyUnavailable):
+                secret = await self._renew(self._caller_secret)
+        if not secret.value.get("key"):
+            # Nobody's key is wrong when there is none to compare it with.
+            log.error("key.missing", secret=self._caller_secret, field="key")
+            raise KeyUnavailable('The caller secret has no "key". The operator puts one there.')
+        return _matches(presented, secret)
 
     async def upstream(self, name: str) -> str:
         """The key for the upstream called `name`. Raises KeyUnavailable."""
@@ -117,6 +141,9 @@ class Keys:
     def forget(self) -> None:
         """Drops what was read and the client: after a restore from a snapshot all of it is old."""
         self._secrets.clear()
+        # A read under way still serves those who wait for it, and nobody else.
+        self._reading.clear()
+        self._tried_at.clear()
         self._client = None
 
     def _prefetch(self, name: str) -> None:
@@ -127,9 +154,14 @@ class Keys:
         secret = self._secrets.get(name)
         if secret is None:
             return await self._renew(name)
-        if self._clock() - secret.read_at >= self._ttl_s:
+        expired = self._clock() - secret.read_at >= self._ttl_s
+        if expired and self._may_look_again(name):
             self._start(name)
         return secret
+
+    def _may_look_again(self, name: str) -> bool:
+        since_s = self._clock() - self._tried_at.get(name, 0.0)
+        return name in self._reading or since_s >= LOOK_AGAIN_S
 
     async def _renew(self, name: str) -> _Secret:
         # Shielded: one caller's hang-up must not take the key from the others.
@@ -140,17 +172,21 @@ class Keys:
         if task is None:
             task = asyncio.create_task(self._fetch(name))
             self._reading[name] = task
+            self._tried_at[name] = self._clock()
             task.add_done_callback(lambda done: self._finish(name, done))
         return task
 
     def _finish(self, name: str, task: asyncio.Task[_Secret]) -> None:
-        self._reading.pop(name, None)
-        if not task.cancelled() and task.exception() is None:
-            self._secrets[name] = task.result()
+        # Retrieved in any case: a failed read that nobody waited for has been logged.
+        good = not task.cancelled() and task.exception() is None
+        if self._reading.get(name) is task:
+            del self._reading[name]
+            if good:
+                self._secrets[name] = task.result()
 
     async def _fetch(self, name: str) -> _Secret:
         if not name:
-            log.error("key.unset", hint="set COMPLETIONS_…_KEY_SECRET")
+            log.error("key.unset", hint=_UNSET)
             raise KeyUnavailable("The deployment names no secret to read its keys from.")
         try:
             return await asyncio.to_thread(self._fetch_in_thread, name)
@@ -168,9 +204,10 @@ class Keys:
             ) from error
 
     def _fetch_in_thread(self, name: str) -> _Secret:
-        if self._client is None:
-            self._client = self._connect()
-        client = self._client
+        with self._connecting:
+            if self._client is None:
+                self._client = self._connect()
+            client = self._client
         value = _parse(client.get_secret_value(SecretId=name))
         previous: Mapping[str, str] = {}
         if name == self._caller_secret:
@@ -198,10 +235,13 @@ def _parse(answer: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _matches(presented: str, secret: _Secret) -> bool:
+    # NOTE: surrogates cannot come by HTTP, but they can by an event that somebody invokes us with.
+    shown = presented.encode("utf-8", "surrogatepass")
     candidates = [version.get("key", "") for version in (secret.value, secret.previous)]
     # A list, not a generator: no early exit. An empty key opens nothing.
     matches = [
-        hmac.compare_digest(presented.encode(), key.encode()) and bool(key) for key in candidates
+        hmac.compare_digest(shown, key.encode("utf-8", "surrogatepass")) and bool(key)
+        for key in candidates
     ]
     return any(matches)
 

@@ -1,0 +1,45 @@
+"""What the function wrote to its log: the very lines that CloudWatch would be given."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from completions.observability import log
+
+
+class Logged:
+    """The log since the test began."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._stream = stream
+
+    @property
+    def text(self) -> str:
+        """All of it, as written."""
+        return self._stream.getvalue()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of this name, decoded."""
+        lines = [json.loads(line) for line in self.text.splitlines()]
+        return [line for line in lines if line["message"] == name]
+
+    def event(self, name: str) -> dict[str, Any]:
+        """The only event of this name."""
+        (event,) = self.events(name)
+        return event
+
+
+@contextmanager
+def logged() -> Iterator[Logged]:
+    """Takes the log away from stdout."""
+    stream = io.StringIO()
+    handler: Any = log.registered_handler
+    before = handler.setStream(stream)
+    try:
+        yield Logged(stream)
+    finally:
+        handler.setStream(before)

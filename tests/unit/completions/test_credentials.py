@@ -1,0 +1,521 @@
+"""Keys: read late, kept for a while, renewed beside the work, never shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from completions.credentials import Keys, SecretsClient, secrets_client, warm
+from completions.errors import KeyUnavailable
+from tests.support.logs import Logged
+from tests.support.secrets import (
+    CALLER_KEY,
+    CALLER_SECRET,
+    UPSTREAM_KEY,
+    UPSTREAM_SECRET,
+    FakeSecrets,
+    aws_error,
+)
+
+LIMIT_S = 20
+TTL_S = 300
+FUNCTIONS = Path(__file__).parents[3] / "functions"
+
+
+class Clock:
+    """The wall clock, in the test's hands."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_338_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def secrets() -> FakeSecrets:
+    """Secrets Manager."""
+    return FakeSecrets()
+
+
+@pytest.fixture
+async def keys(secrets: FakeSecrets, clock: Clock) -> AsyncIterator[Keys]:
+    """The keys of an environment."""
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
+    yield keys
+    secrets.open.set()
+    await keys.settled()
+
+
+@pytest.fixture
+def aws() -> Iterator[Any]:
+    """Secrets Manager as moto has it, with both secrets."""
+    with mock_aws():
+        client = boto3.client("secretsmanager")
+        client.create_secret(Name=CALLER_SECRET, SecretString=json.dumps({"key": CALLER_KEY}))
+        client.create_secret(
+            Name=UPSTREAM_SECRET, SecretString=json.dumps({"upstream": UPSTREAM_KEY})
+        )
+        yield client
+
+
+def _aws_keys() -> Keys:
+    return Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S)
+
+
+# -- against AWS's own behaviour
+
+
+async def test_both_secrets_are_read_from_secrets_manager(aws: Any) -> None:
+    """A caller's key and the upstream's come from their secrets."""
+    keys = _aws_keys()
+    assert await keys.accepts(CALLER_KEY)
+    assert not await keys.accepts("another")
+    assert await keys.upstream("upstream") == UPSTREAM_KEY
+
+
+async def test_a_secret_is_found_by_its_arn(aws: Any) -> None:
+    """The template hands over ARNs, not names."""
+    arns = [aws.describe_secret(SecretId=name)["ARN"] for name in (CALLER_SECRET, UPSTREAM_SECRET)]
+    keys = Keys(*arns, ttl_s=TTL_S)
+    assert await keys.accepts(CALLER_KEY)
+    assert await keys.upstream("upstream") == UPSTREAM_KEY
+
+
+async def test_rotation_has_no_gap(aws: Any) -> None:
+    """After a rotation the new key and the one before it open the door, an older one does not."""
+    for number in (2, 3):
+        aws.put_secret_value(
+            SecretId=CALLER_SECRET, SecretString=json.dumps({"key": f"{CALLER_KEY}-{number}"})
+        )
+    keys = _aws_keys()
+    accepted = [await keys.accepts(CALLER_KEY + suffix) for suffix in ("-3", "-2", "")]
+    assert accepted == [True, True, False]
+
+
+async def test_a_secret_without_value_is_unavailable(aws: Any, logs: Logged) -> None:
+    """A secret that CloudFormation made and nobody filled is a 503, and the log says what to do."""
+    aws.create_secret(Name="empty")
+    keys = Keys(CALLER_SECRET, "empty", ttl_s=TTL_S)
+    with pytest.raises(KeyUnavailable) as caught:
+        await keys.upstream("upstream")
+    assert caught.value.status == 503
+    event = logs.event("key.unavailable")
+    assert (event["secret"], event["reason"]) == ("empty", "ResourceNotFoundException")
+    assert "make upstream-key" in event["hint"]
+
+
+async def test_the_client_is_impatient(aws: Any) -> None:
+    """Secrets Manager gets seconds, not boto3's minutes, within a voice turn."""
+    config = secrets_client().meta.config  # type: ignore[attr-defined] # boto3's, not the Protocol's
+    assert config.connect_timeout + config.read_timeout <= 5
+    assert config.retries["total_max_attempts"] <= 2
+
+
+# -- when they are read
+
+
+def test_import_asks_nobody() -> None:
+    """Importing the app opens no socket and does not even import the AWS and OpenAI libraries."""
+    program = """
+import socket, sys
+def refuse(*_): raise AssertionError("a connection at import")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import completions.app
+heavy = {"boto3", "botocore.session", "openai", "httpx2", "aiohttp", "requests"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    environment = {
+        "PYTHONPATH": str(FUNCTIONS),
+        "COMPLETIONS_CALLER_KEY_SECRET": "c",
+        "COMPLETIONS_UPSTREAM_KEY_SECRET": "u",
+    }
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+
+
+async def test_nothing_is_read_before_the_first_use(keys: Keys, secrets: FakeSecrets) -> None:
+    """Making the keys makes no client and reads no secret; the first caller causes both reads."""
+    assert (secrets.connects, secrets.reads) == (0, [])
+    assert await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    assert sorted(secrets.reads) == [CALLER_SECRET, UPSTREAM_SECRET]
+
+
+async def test_one_client_for_both_reads(secrets: FakeSecrets, clock: Clock) -> None:
+    """Two reads side by side share one client: boto3's default session is not thread-safe."""
+    both = threading.Barrier(2)
+
+    class Slow(FakeSecrets):
+        def connect(self) -> FakeSecrets:
+            # Two threads in here would pass the barrier; one alone gives up waiting.
+            try:
+                both.wait(timeout=0.2)
+            except threading.BrokenBarrierError:
+                return super().connect()
+            raise AssertionError("two clients are being made at once")
+
+    slow = Slow()
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=slow.connect, clock=clock)
+    assert await keys.accepts(CALLER_KEY)
+    assert await keys.upstream("upstream") == UPSTREAM_KEY
+    assert slow.connects == 1
+
+
+async def test_a_key_is_kept(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
+    """Within the TTL nothing is read again."""
+    for _ in range(3):
+        assert await keys.accepts(CALLER_KEY)
+        assert await keys.upstream("upstream") == UPSTREAM_KEY
+        clock.now += TTL_S / 4
+    await keys.settled()
+    assert sorted(secrets.reads) == [CALLER_SECRET, UPSTREAM_SECRET]
+
+
+async def test_an_expired_key_is_served_while_it_is_renewed(
+    keys: Keys, secrets: FakeSecrets, clock: Clock
+) -> None:
+    """After the TTL no turn waits: the old key serves until the new one has been read."""
+    assert await keys.upstream("upstream") == UPSTREAM_KEY
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
+    clock.now += TTL_S
+    secrets.open.clear()
+    async with asyncio.timeout(LIMIT_S):
+        assert await keys.upstream("upstream") == UPSTREAM_KEY
+    secrets.open.set()
+    await keys.settled()
+    assert await keys.upstream("upstream") == "newer"
+    assert len(secrets.reads) == 2
+
+
+async def test_settled_waits_for_the_read(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
+    """An invocation that waits for `settled` leaves no thread behind to be frozen."""
+    await keys.upstream("upstream")
+    clock.now += TTL_S
+    secrets.open.clear()
+    await keys.upstream("upstream")
+    settled = asyncio.create_task(keys.settled())
+    done, _ = await asyncio.wait({settled}, timeout=0.05)
+    assert not done
+    secrets.open.set()
+    async with asyncio.timeout(LIMIT_S):
+        await settled
+
+
+async def test_a_failed_renewal_leaves_the_old_key(
+    keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged
+) -> None:
+    """While Secrets Manager is down an expired key goes on working, and the log says so."""
+    await keys.upstream("upstream")
+    clock.now += TTL_S
+    secrets.failure = aws_error("InternalServiceError")
+    assert await keys.upstream("upstream") == UPSTREAM_KEY
+    await keys.settled()
+    assert await keys.upstream("upstream") == UPSTREAM_KEY
+    assert logs.event("key.unavailable")["reason"] == "InternalServiceError"
+
+
+async def test_a_failed_renewal_is_not_repeated_by_every_turn(
+    keys: Keys, secrets: FakeSecrets, clock: Clock
+) -> None:
+    """While Secrets Manager is down it is asked every ten seconds, not by each turn anew."""
+    await keys.upstream("upstream")
+    secrets.failure = aws_error("InternalServiceError")
+    clock.now += TTL_S
+    for _ in range(20):
+        await keys.upstream("upstream")
+        await keys.settled()
+        clock.now += 1
+    assert len(secrets.reads) == 1 + 2
+
+
+async def test_concurrent_turns_share_one_read(keys: Keys, secrets: FakeSecrets) -> None:
+    """However many turns begin at once, each secret is read once."""
+    async with asyncio.timeout(LIMIT_S):
+        accepted = await asyncio.gather(*(keys.accepts(CALLER_KEY) for _ in range(20)))
+        await asyncio.gather(*(keys.upstream("upstream") for _ in range(20)))
+    assert all(accepted)
+    assert sorted(secrets.reads) == [CALLER_SECRET, UPSTREAM_SECRET]
+
+
+async def test_a_hang_up_does_not_cancel_the_read(keys: Keys, secrets: FakeSecrets) -> None:
+    """Of two turns that wait for one read, the one that is cancelled leaves the other alone."""
+    secrets.open.clear()
+    first, second = (asyncio.create_task(keys.upstream("upstream")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    assert first.cancelled()
+    secrets.open.set()
+    async with asyncio.timeout(LIMIT_S):
+        assert await second == UPSTREAM_KEY
+    assert secrets.reads == [UPSTREAM_SECRET]
+
+
+async def test_a_failed_first_read_is_tried_again(keys: Keys, secrets: FakeSecrets) -> None:
+    """A failure is not remembered when there is nothing to serve instead."""
+    secrets.failure = aws_error("InternalServiceError")
+    with pytest.raises(KeyUnavailable):
+        await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    secrets.failure = None
+    assert await keys.accepts(CALLER_KEY)
+
+
+async def test_forget_reads_anew(keys: Keys, secrets: FakeSecrets) -> None:
+    """After a restore from a snapshot neither the keys nor the client are trusted."""
+    assert await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    keys.forget()
+    assert await keys.accepts("newer")
+    await keys.settled()
+    assert secrets.connects == 2
+
+
+async def test_forget_outruns_a_read_under_way(keys: Keys, secrets: FakeSecrets) -> None:
+    """What was asked for before the snapshot is not taken for news after it."""
+    secrets.open.clear()
+    early = asyncio.create_task(keys.upstream("upstream"))
+    await asyncio.sleep(0)
+    keys.forget()
+    secrets.open.set()
+    await early
+    await keys.settled()
+    await keys.upstream("upstream")
+    assert len(secrets.reads) == 2
+
+
+# -- callers' keys
+
+
+async def test_an_unknown_key_asks_for_news_every_ten_seconds(
+    keys: Keys, secrets: FakeSecrets, clock: Clock
+) -> None:
+    """Wrong keys, however many, make us look for a new version at most once in ten seconds."""
+    await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    secrets.reads.clear()
+    for _ in range(40):
+        assert not await keys.accepts("wrong")
+        clock.now += 1
+    assert len(secrets.reads) == 3  # at 10, 20 and 30 s
+
+
+async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
+    keys: Keys, secrets: FakeSecrets, clock: Clock
+) -> None:
+    """The ten seconds hold for looks that fail, too."""
+    await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    secrets.reads.clear()
+    secrets.failure = aws_error("InternalServiceError")
+    for _ in range(40):
+        assert not await keys.accepts("wrong")
+        clock.now += 1
+    assert len(secrets.reads) == 3
+
+
+async def test_newcomers_share_one_look(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
+    """Callers who arrive with a new key at the same time are all let in by one read."""
+    await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    clock.now += 10
+    async with asyncio.timeout(LIMIT_S):
+        assert all(await asyncio.gather(*(keys.accepts("newer") for _ in range(5))))
+    assert secrets.reads.count(CALLER_SECRET) == 2
+
+
+async def test_a_rotated_key_works_at_once(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
+    """A new key that no environment has read yet is accepted, long before the TTL is over."""
+    await keys.accepts(CALLER_KEY)
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    clock.now += 10
+    assert await keys.accepts("newer")
+    assert await keys.accepts(CALLER_KEY)
+
+
+async def test_a_broken_previous_version_harms_nobody(
+    keys: Keys, secrets: FakeSecrets, logs: Logged
+) -> None:
+    """When the previous version cannot be read, the current one still opens the door."""
+    read = secrets.get_secret_value
+
+    def denied(**kwargs: str) -> Any:
+        if "VersionStage" in kwargs:
+            raise aws_error("AccessDeniedException")
+        return read(**kwargs)
+
+    secrets.get_secret_value = denied  # type: ignore[method-assign]
+    assert await keys.accepts(CALLER_KEY)
+    assert logs.event("key.previous_unavailable")["reason"] == "AccessDeniedException"
+
+
+@pytest.mark.parametrize("presented", ["", " ", "x" * 10_000, "ключ", "\udcff", CALLER_KEY + " "])
+async def test_odd_keys_open_nothing(keys: Keys, presented: str) -> None:
+    """Whatever is presented, it is compared and refused, never a crash."""
+    assert not await keys.accepts(presented)
+
+
+@pytest.mark.parametrize("value", [{"key": ""}, {}, {"key": 5}, {"other": "x"}, ""])
+async def test_a_caller_secret_without_key_is_the_operators_fault(
+    keys: Keys, secrets: FakeSecrets, logs: Logged, value: Any
+) -> None:
+    """When the secret holds no key, nobody is told that theirs is wrong: 503 and a log line."""
+    secrets.put(CALLER_SECRET, value if isinstance(value, str) else json.dumps(value))
+    secrets.versions.pop((CALLER_SECRET, "AWSPREVIOUS"))
+    for presented in ("anything", ""):
+        with pytest.raises(KeyUnavailable):
+            await keys.accepts(presented)
+    assert logs.events("key.missing")[0]["field"] == "key"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        json.dumps({"key": CALLER_KEY}),
+        json.dumps({"key": f"  {CALLER_KEY}\n", "note": 1}),
+        CALLER_KEY,
+        f"{CALLER_KEY}\n",
+    ],
+)
+async def test_a_secret_may_be_text_and_may_have_spaces(
+    keys: Keys, secrets: FakeSecrets, value: str
+) -> None:
+    """What people paste into the console is understood: bare text, and spaces around it."""
+    secrets.put(CALLER_SECRET, value)
+    assert await keys.accepts(CALLER_KEY)
+
+
+# -- the upstream's keys
+
+
+async def test_a_bare_upstream_key_is_the_first_candidates(
+    keys: Keys, secrets: FakeSecrets
+) -> None:
+    """A secret that is just the key serves the upstream; the fallback has none."""
+    secrets.put(UPSTREAM_SECRET, "sk-bare\n")
+    assert await keys.upstream("upstream") == "sk-bare"
+    with pytest.raises(KeyUnavailable):
+        await keys.upstream("fallback")
+
+
+async def test_each_candidate_has_a_key(keys: Keys) -> None:
+    """The fallback's key lies in the upstream secret."""
+    assert await keys.upstream("fallback") == UPSTREAM_KEY + "-2"
+
+
+async def test_a_missing_upstream_key_says_what_to_do(
+    keys: Keys, secrets: FakeSecrets, logs: Logged
+) -> None:
+    """A secret without the field is a 503 that names the field, and a log line."""
+    secrets.put(UPSTREAM_SECRET, {"fallback": "x"})
+    with pytest.raises(KeyUnavailable, match='"upstream"') as caught:
+        await keys.upstream("upstream")
+    assert caught.value.status == 503
+    assert logs.event("key.missing")["field"] == "upstream"
+
+
+async def test_a_refused_key_is_looked_up_again(keys: Keys, secrets: FakeSecrets) -> None:
+    """After a 401 the secret is read anew; a key that is the refused one is none."""
+    await keys.upstream("upstream")
+    assert await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY) is None
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
+    assert await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY) == "newer"
+    secrets.failure = aws_error("InternalServiceError")
+    assert await keys.renewed_upstream("upstream", refused="newer") is None
+
+
+# -- what is said about it
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [aws_error("AccessDeniedException"), TimeoutError(), OSError("no route"), ValueError("odd")],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_an_unreadable_secret_is_a_503(
+    keys: Keys, secrets: FakeSecrets, logs: Logged, failure: Exception
+) -> None:
+    """Whatever AWS does, the caller learns where to look and the log has the reason."""
+    secrets.failure = failure
+    with pytest.raises(KeyUnavailable, match=r"key\.unavailable") as caught:
+        await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    assert caught.value.status == 503
+    reasons = {event["reason"] for event in logs.events("key.unavailable")}
+    assert reasons == {
+        getattr(failure, "response", {}).get("Error", {}).get("Code") or type(failure).__name__
+    }
+    assert all("secretsmanager" in event["hint"] for event in logs.events("key.unavailable"))
+
+
+async def test_a_deployment_without_secrets_says_so(logs: Logged) -> None:
+    """Without the two variables the answer is a 503 that names the cause."""
+    keys = Keys("", "", ttl_s=TTL_S, connect=FakeSecrets().connect)
+    with pytest.raises(KeyUnavailable, match="names no secret"):
+        await keys.accepts("x")
+    with pytest.raises(KeyUnavailable, match="names no secret"):
+        await keys.upstream("upstream")
+    await keys.settled()
+    hints = {event["hint"] for event in logs.events("key.unset")}
+    assert any("COMPLETIONS_CALLER_KEY_SECRET" in hint for hint in hints)
+
+
+async def test_no_key_is_ever_logged(
+    keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged, capfd: Any
+) -> None:
+    """Good keys, wrong keys, refused keys and failures: no key comes out anywhere."""
+    await keys.accepts(CALLER_KEY)
+    clock.now += 10
+    await keys.accepts("a-wrong-key-of-a-caller")
+    await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY)
+    for secret in (CALLER_SECRET, UPSTREAM_SECRET):
+        secrets.put(secret, {"oddly-named": f"{CALLER_KEY} {UPSTREAM_KEY}"})
+    keys.forget()
+    said = []
+    for ask in (keys.accepts("a-wrong-key-of-a-caller"), keys.upstream("upstream")):
+        try:
+            await ask
+        except KeyUnavailable as error:
+            said.append(f"{error!r} {error.body()}")
+    out = capfd.readouterr()
+    everything = "\n".join([logs.text, out.out, out.err, *said])
+    assert "key.missing" in everything
+    for key in (CALLER_KEY, UPSTREAM_KEY, "a-wrong-key-of-a-caller"):
+        assert key not in everything
+
+
+def test_warming_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work before a snapshot needs no region, no credentials and no network."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a connection before the snapshot")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    warm()
+
+
+def test_the_real_client_fits() -> None:
+    """boto3's client has what the Protocol asks for."""
+    with mock_aws():
+        client: SecretsClient = secrets_client()
+    assert callable(client.get_secret_value)
