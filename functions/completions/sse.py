@@ -72,7 +72,7 @@ class Decoder:
     def flush(self) -> list[Frame]:
         """What is left when the stream ends: servers that forget the last blank line are common."""
         rest, self._rest = self._rest, b""
-        lines = rest.strip(b"\r\n")
+        lines = rest.rstrip(b"\r\n")
         return [_frame(lines + b"\n\n", lines)] if lines else []
 
 
