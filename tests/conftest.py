@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 
@@ -29,3 +30,10 @@ def logs() -> Iterator[Logged]:
     """The function's log of this test."""
     with logged() as log:
         yield log
+
+
+from tests.support.built import pytest_runtest_setup  # noqa: E402, F401 - a hook: what `built` means
+
+# looptime asks for the current loop in tests without one, too: Python 3.11 would make a loop then
+# that nobody closes.
+asyncio.set_event_loop(None)

@@ -1,0 +1,205 @@
+"""The packages as they are deployed, not the source tree: what is in them and how they run."""
+
+import json
+import os
+import re
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from local.deployment import Deployment
+from tests.support.built import (
+    ARCHITECTURE,
+    FUNCTION,
+    LAYER,
+    OTHER_ARCHITECTURE,
+    PACKAGES,
+    ROOT,
+    python313,
+)
+from tests.support.script import answer
+from tests.support.upstream import ScriptedUpstream
+
+pytestmark = pytest.mark.built
+
+EVENT = ROOT / "events" / "url-chat-stream.json"
+ELF_MACHINE = {"arm64": 183, "x86_64": 62}  # e_machine in the header: EM_AARCH64, EM_X86_64
+# Imports the app where no site-packages are known, and tells of modules from elsewhere.
+IMPORT_APP = """
+import sys
+root = sys.argv[1]
+sys.path.insert(0, root)
+import asyncio
+
+async def start():
+    import completions.app, openai, httpx2, boto3
+    boto3.client("secretsmanager")
+
+asyncio.run(start())
+files = [getattr(module, "__file__", None) for module in sys.modules.values()]
+outside = (root, sys.base_prefix, "<frozen")
+print([file for file in files if file and not file.startswith(outside)])
+"""
+# Names the modules whose bytecode was not made from their source; the hash differs by version.
+COMPARE_HASHES = """
+import importlib.util, pathlib, sys
+for path in pathlib.Path(sys.argv[1]).rglob("*.py"):
+    bytecode = pathlib.Path(importlib.util.cache_from_source(path)).read_bytes()
+    assert bytecode[:4] == importlib.util.MAGIC_NUMBER, path
+    assert bytecode[4:8] == (0b01).to_bytes(4, "little"), path  # PEP 552: unchecked hash
+    assert bytecode[8:16] == importlib.util.source_hash(path.read_bytes()), path
+print("alike")
+"""
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def run_python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    variables = {"AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_METRICS_NAMESPACE": "Voice"}
+    done = subprocess.run(
+        [str(python313()), "-I", "-S", *arguments],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_package_stands_alone() -> None:
+    """The app needs nothing but the package and the standard library."""
+    assert run_python("-c", IMPORT_APP, FUNCTION).stdout.strip() == "[]"
+
+
+def test_no_module_is_compiled_when_the_app_starts() -> None:
+    """Every module that the app imports is taken from the package's bytecode."""
+    loaded = re.findall(
+        rf"# code object from '?{re.escape(str(FUNCTION))}/(\S+?)'?$",
+        run_python("-v", "-c", IMPORT_APP, FUNCTION).stderr,
+        re.MULTILINE,
+    )
+    assert any(name.startswith("completions/") for name in loaded)
+    assert [name for name in loaded if not name.endswith(".pyc")] == []
+
+
+@pytest.mark.parametrize("package", [FUNCTION, LAYER], ids=["function", "layer"])
+def test_bytecode_covers_every_module(package: Path) -> None:
+    """Each module has bytecode that is used unchecked, and was made from this very source."""
+    assert run_python("-c", COMPARE_HASHES, package).stdout == "alike\n"
+
+
+@pytest.mark.parametrize("package", [FUNCTION, LAYER], ids=["function", "layer"])
+def test_nothing_of_the_building_machine_is_inside(package: Path) -> None:
+    """No file tells where it was built, so traces read as on Lambda and builds can be compared."""
+    home = str(ROOT).encode()
+    scratch = re.compile(rb"/tmp[\w/]*/tmp\w{8}\b")
+    for name, content in files(package).items():
+        assert home not in content, name
+        assert not scratch.search(content), name
+
+
+def test_the_package_holds_what_runs_and_no_more() -> None:
+    """Neither the means of building, nor commands, nor what boto3 knows of other services."""
+    assert not (FUNCTION / "bin").exists()
+    for name in files(FUNCTION):
+        parts = Path(name).parts
+        assert not {"tests", "wheels", "Makefile", "requirements.txt"} & set(parts), name
+        assert not name.endswith(".pyi"), name
+    services = {path.name for path in (FUNCTION / "botocore/data").iterdir() if path.is_dir()}
+    assert services == {"secretsmanager"}
+    assert {path.name for path in LAYER.iterdir()} == {"bootstrap", "python"}
+    assert os.access(LAYER / "bootstrap", os.X_OK)
+
+
+def test_the_licences_travel_along() -> None:
+    """What is redistributed keeps the metadata that names its version and licence."""
+    for folder in FUNCTION.glob("*.dist-info"):
+        assert (folder / "METADATA").exists(), folder.name
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same packages for the other architecture, built here and now."""
+    folder = tmp_path_factory.mktemp("other")
+    environ = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(
+        ["make", "-C", ROOT, "build", f"ARCHITECTURE={OTHER_ARCHITECTURE}", f"BUILT={folder}"],
+        env=environ | {"PYTHON313": str(python313())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"CompletionsFunction for {OTHER_ARCHITECTURE}" in done.stderr + done.stdout
+    return folder
+
+
+def test_the_wheels_follow_the_architecture(other: Path) -> None:
+    """The parameter Architecture alone decides which compiled modules a package holds."""
+    for folder, architecture in ((PACKAGES, ARCHITECTURE), (other, OTHER_ARCHITECTURE)):
+        compiled = list(folder.rglob("*.so"))
+        assert compiled
+        for module in compiled:
+            (machine,) = struct.unpack_from("<H", module.read_bytes(), 18)
+            assert machine == ELF_MACHINE[architecture], module
+        told = (folder / "CompletionsFunction/build.txt").read_text()
+        assert told.splitlines()[0] == f"for {architecture}"
+
+
+def test_two_builds_are_alike(other: Path) -> None:
+    """But for what is compiled for a processor, two builds are the same bytes."""
+    mine, theirs = files(PACKAGES / "CompletionsFunction"), files(other / "CompletionsFunction")
+    differ = {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)}
+    for name in differ:
+        assert name.endswith((".so", "/WHEEL", "build.txt")) or "/sboms/" in name, name
+    assert files(PACKAGES / "StreamingLayer") == files(other / "StreamingLayer")
+
+
+async def test_the_built_package_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package answers an OpenAI client through the built layer, word by word."""
+    monkeypatch.setenv("PYTHON313", str(python313()))
+    async with (
+        ScriptedUpstream(answer("Oil the chain.")) as upstream,
+        Deployment(code="built", upstream=upstream.base_url) as deployment,
+        openai.AsyncOpenAI(base_url=deployment.base_url, api_key=deployment.caller_key) as client,
+    ):
+        stream = await client.chat.completions.create(
+            model="voice", messages=[{"role": "user", "content": "It squeaks."}], stream=True
+        )
+        words = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
+    assert "".join(words) == "Oil the chain."
+    assert len([word for word in words if word]) > 1
+
+
+@pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
+async def test_the_built_package_answers_an_event(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event gets the whole conversation's bytes, with the layer attached and without."""
+    monkeypatch.setenv("PYTHON313", str(python313()))
+    async with (
+        ScriptedUpstream(answer("Oil the chain.")) as upstream,
+        Deployment(
+            code="built", upstream=upstream.base_url, parameters={"InvokeMode": mode}
+        ) as deployment,
+    ):
+        response = await deployment.invoke(json.loads(EVENT.read_text()))
+        body = b"".join([chunk async for chunk in response.body])
+    assert response.status == 200
+    assert body.endswith(b"data: [DONE]\n\n")
+    frames: list[Any] = [
+        json.loads(line[6:]) for line in body.splitlines() if line.startswith(b"data: {")
+    ]
+    spoken = [frame["choices"][0]["delta"].get("content") or "" for frame in frames]
+    assert "".join(spoken) == "Oil the chain."
