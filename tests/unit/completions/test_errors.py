@@ -1,0 +1,114 @@
+"""Errors: each carries status, type and code, and is rendered as OpenAI's clients parse it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import httpx2
+import openai
+import pytest
+
+from completions import errors
+from completions.errors import (
+    CompletionsError,
+    InvalidRequest,
+    Unauthorized,
+    UpstreamAuth,
+    UpstreamRefused,
+)
+
+CLASSES = [
+    value
+    for _, value in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(value, CompletionsError)
+]
+
+
+def _make(kind: type[CompletionsError]) -> CompletionsError:
+    return UpstreamRefused("No.", status=418) if kind is UpstreamRefused else kind("No.")
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_each_error_is_openais_object(kind: type[CompletionsError]) -> None:
+    """Four fields, of which message, type and code are texts."""
+    error = _make(kind)
+    body = json.loads(json.dumps(error.body()))
+    assert list(body) == ["error"]
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert all(body["error"][name] for name in ("message", "type", "code"))
+    assert 400 <= error.status < 600
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+async def test_the_sdk_raises_the_class_for_the_status(kind: type[CompletionsError]) -> None:
+    """The official client makes its own exception of it and finds message, code and type."""
+    error = _make(kind)
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(error.status, json=error.body(), headers=error.headers)
+
+    async with openai.AsyncOpenAI(
+        api_key="k",
+        max_retries=0,
+        http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(answer)),
+    ) as client:
+        with pytest.raises(openai.APIStatusError) as caught:
+            await client.models.list()
+    raised = caught.value
+    assert (raised.status_code, raised.code, raised.type) == (error.status, error.code, error.type)
+    assert "No." in raised.message
+
+
+def test_the_field_is_named() -> None:
+    """`param` says which field of the request is wrong."""
+    assert InvalidRequest("No.", param="messages[0]").body()["error"]["param"] == "messages[0]"
+
+
+def test_a_401_asks_for_a_bearer_key() -> None:
+    """RFC 9110, section 11.6.1: a 401 says how to authenticate."""
+    assert Unauthorized("No.").headers == {"www-authenticate": "Bearer"}
+
+
+def test_our_own_key_is_never_the_callers_fault() -> None:
+    """The upstream's refusal of our key is a 502."""
+    assert (UpstreamAuth("No.").status, UpstreamAuth("No.").code) == (502, "upstream_auth")
+
+
+@pytest.mark.parametrize(
+    ("status", "transient", "kind"),
+    [
+        (400, False, "invalid_request_error"),
+        (404, False, "invalid_request_error"),
+        (408, True, "invalid_request_error"),
+        (409, True, "invalid_request_error"),
+        (422, False, "invalid_request_error"),
+        (429, True, "invalid_request_error"),
+        (500, True, "server_error"),
+        (503, True, "server_error"),
+        (529, True, "server_error"),
+    ],
+)
+def test_what_may_help_later_is_transient(status: int, transient: bool, kind: str) -> None:
+    """An upstream's status decides whether asking again, or elsewhere, is any use."""
+    error = UpstreamRefused("No.", status=status)
+    assert (error.status, error.transient, error.type) == (status, transient, kind)
+
+
+def test_an_upstreams_own_words_are_kept() -> None:
+    """Type, code, field and headers of the upstream are passed on."""
+    error = UpstreamRefused(
+        "Slow down.",
+        status=429,
+        error_type="tokens",
+        code="rate_limit_exceeded",
+        param="model",
+        headers={"retry-after": "7"},
+    )
+    assert error.body()["error"] == {
+        "message": "Slow down.",
+        "type": "tokens",
+        "param": "model",
+        "code": "rate_limit_exceeded",
+    }
+    assert error.headers == {"retry-after": "7"}

@@ -1,0 +1,83 @@
+"""Settings: one object from the environment, or a message that names the variable."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from completions.settings import BODY_LIMIT_BYTES, PREFIX, Settings, SettingsError
+
+
+def _read(**variables: str) -> Settings:
+    return Settings.from_environment({PREFIX + name: value for name, value in variables.items()})
+
+
+def test_nothing_set_means_the_defaults() -> None:
+    """An empty environment and one of empty variables give the defaults."""
+    empty = {PREFIX + each.name.upper(): " " for each in dataclasses.fields(Settings)}
+    assert Settings.from_environment({}) == Settings.from_environment(empty) == Settings()
+
+
+def test_each_setting_has_a_default_that_its_variable_can_say() -> None:
+    """Every setting can be set by its variable, to its default too."""
+    for setting in dataclasses.fields(Settings):
+        default = getattr(Settings(), setting.name)
+        said = "{}" if default == {} else str(default)
+        assert getattr(_read(**{setting.name.upper(): said}), setting.name) == default
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("CALLER_KEY_SECRET", " arn:aws:x ", "arn:aws:x"),
+        ("KEY_TTL_S", "0", 0),
+        ("KEY_TTL_S", " 60 ", 60),
+        ("UPSTREAM_BASE_URL", "https://llm.example/v1/", "https://llm.example/v1"),
+        ("UPSTREAM_BASE_URL", "http://127.0.0.1:1/a/b//", "http://127.0.0.1:1/a/b"),
+        ("UPSTREAM_MODEL", "gpt-x", "gpt-x"),
+        ("UPSTREAM_EXTRA_BODY", '{"reasoning_effort": "low"}', {"reasoning_effort": "low"}),
+    ],
+)
+def test_variables_are_read(variable: str, text: str, expected: Any) -> None:
+    """Texts, whole numbers, URLs and JSON objects, with spaces around them."""
+    assert getattr(_read(**{variable: text}), variable.lower()) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "hint"),
+    [
+        ("KEY_TTL_S", "-1", "0 or more"),
+        ("KEY_TTL_S", "5m", "whole number"),
+        ("KEY_TTL_S", "1.5", "whole number"),
+        ("UPSTREAM_BASE_URL", "api.openai.com/v1", "https://"),
+        ("UPSTREAM_BASE_URL", "ftp://x", "https://"),
+        ("UPSTREAM_EXTRA_BODY", "[]", "JSON object"),
+        ("UPSTREAM_EXTRA_BODY", "{", "JSON object"),
+        ("UPSTREAM_EXTRA_BODY", "reasoning_effort=low", "JSON object"),
+    ],
+)
+def test_a_wrong_value_is_named(variable: str, text: str, hint: str) -> None:
+    """The error names the variable, what it holds and what is expected."""
+    with pytest.raises(SettingsError) as caught:
+        _read(**{variable: text})
+    message = str(caught.value)
+    assert PREFIX + variable in message
+    assert text in message
+    assert hint in message
+
+
+def test_other_variables_do_not_matter() -> None:
+    """What else is in the environment is not read, and nothing can be changed later."""
+    environ: Mapping[str, str] = {"UPSTREAM_MODEL": "x", "COMPLETIONS_OF_NO_ONE": "y"}
+    settings = Settings.from_environment(environ)
+    assert settings == Settings()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.upstream_model = "other"  # type: ignore[misc] # which is the point
+
+
+def test_the_body_limit_is_lambdas() -> None:
+    """6 MB, as AWS counts them."""
+    assert BODY_LIMIT_BYTES == 6 * 1024 * 1024
