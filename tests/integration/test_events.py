@@ -1,0 +1,138 @@
+"""Every file in `events/` gets the answer that its name promises."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from local.deployment import ROOT, Deployment
+from tests.support.script import answer
+from tests.support.upstream import ScriptedUpstream
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EVENTS = {path.stem: path for path in sorted((ROOT / "events").glob("url-*.json"))}
+ANSWER = "Oil it, then wipe it."
+PLATFORM_ONLY = {"elevenlabs_extra_body", "user_id"}
+
+
+@dataclass
+class Answer:
+    """What came back, and what the upstream was asked on the way."""
+
+    event: dict[str, Any]
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The body of the event."""
+        text = self.event["body"]
+        raw = base64.b64decode(text) if self.event["isBase64Encoded"] else text
+        body: dict[str, Any] = json.loads(raw)
+        return body
+
+    @property
+    def json(self) -> Any:
+        """The body of the answer, which must call itself JSON."""
+        assert self.headers["content-type"] == "application/json"
+        return json.loads(self.body)
+
+
+def streamed(got: Answer) -> None:
+    assert got.status == 200
+    assert got.headers["content-type"].startswith("text/event-stream")
+    *frames, last = [line[6:] for line in got.body.split(b"\n\n") if line]
+    assert last == b"[DONE]"
+    choices = [choice for frame in frames for choice in json.loads(frame)["choices"]]
+    assert "".join(choice["delta"].get("content") or "" for choice in choices) == ANSWER
+
+
+def buffered(got: Answer) -> None:
+    assert got.status == 200
+    assert got.json["choices"][0]["message"]["content"] == ANSWER
+
+
+def with_tools(got: Answer) -> None:
+    streamed(got)
+    (asked,) = got.asked
+    assert asked["tools"] == got.sent["tools"]
+    assert [message["role"] for message in asked["messages"]][-2:] == ["assistant", "tool"]
+
+
+def without_platform_fields(got: Answer) -> None:
+    streamed(got)
+    assert got.sent.keys() >= PLATFORM_ONLY
+    (asked,) = got.asked
+    assert not PLATFORM_ONLY & asked.keys()
+
+
+def decoded(got: Answer) -> None:
+    streamed(got)
+    (asked,) = got.asked
+    assert asked["messages"][-1] == got.sent["messages"][-1]
+
+
+def refused(got: Answer) -> None:
+    assert got.status == 401
+    assert "Authorization" in got.json["error"]["message"]
+    assert got.asked == []
+
+
+def told_the_right_path(got: Answer) -> None:
+    assert got.status == 404
+    host = got.event["headers"]["host"]
+    assert f"https://{host}/v1/chat/completions" in got.json["error"]["message"]
+    assert got.asked == []
+
+
+def models(got: Answer) -> None:
+    assert got.status == 200
+    assert [model["id"] for model in got.json["data"]] == ["scripted"]
+
+
+def healthy(got: Answer) -> None:
+    assert got.status == 200
+    assert got.json == {"status": "ok"}
+
+
+PROMISED: dict[str, Callable[[Answer], None]] = {
+    "url-chat": buffered,
+    "url-chat-base64": decoded,
+    "url-chat-extra-body": without_platform_fields,
+    "url-chat-no-key": refused,
+    "url-chat-stream": streamed,
+    "url-chat-tools": with_tools,
+    "url-health": healthy,
+    "url-models": models,
+    "url-not-found": told_the_right_path,
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage() -> AsyncIterator[tuple[Deployment, ScriptedUpstream]]:
+    async with (
+        ScriptedUpstream(answer(ANSWER)) as upstream,
+        Deployment(upstream=upstream.base_url) as deployment,
+    ):
+        yield deployment, upstream
+
+
+@pytest.mark.parametrize("name", EVENTS)
+async def test_an_event_gets_what_its_name_promises(
+    name: str, stage: tuple[Deployment, ScriptedUpstream]
+) -> None:
+    """Each event, given to the deployed function as it lies there, is answered as named."""
+    deployment, upstream = stage
+    before = len(upstream.requests)
+    event = json.loads(EVENTS[name].read_text())
+    response = await deployment.invoke(event)
+    body = b"".join([chunk async for chunk in response.body])
+    asked = [seen.json for seen in upstream.requests[before:] if seen.raw]
+    PROMISED[name](Answer(event, response.status, dict(response.headers), body, asked))
