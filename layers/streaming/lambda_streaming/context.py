@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
+from lambda_streaming.failures import PlatformError
 from lambda_streaming.runtime_api import Invocation
 
 _CLIENT_FIELDS = (
@@ -25,7 +26,11 @@ _CLIENT_FIELDS = (
 
 
 class LambdaContext:
-    """One invocation, as the handler and `scope["aws.context"]` see it."""
+    """One invocation, as the handler and `scope["aws.context"]` see it.
+
+    Raises:
+        PlatformError: the client's context or identity is not JSON.
+    """
 
     def __init__(self, invocation: Invocation) -> None:
         env = os.environ.get
@@ -66,8 +71,13 @@ current: ContextVar[LambdaContext | None] = ContextVar("lambda_streaming.current
 
 
 def _decode(header: str | None) -> dict[str, Any] | None:
-    # Header bytes were read as Latin-1; the JSON in them is UTF-8.
-    value = json.loads(header.encode("latin-1")) if header else None
+    try:
+        # Header bytes were read as Latin-1; the JSON in them is UTF-8.
+        value = json.loads(header.encode("latin-1")) if header else None
+    except ValueError as error:
+        raise PlatformError(
+            "Runtime.LambdaContextUnmarshalError", f"Unable to parse {header!r}: {error}"
+        ) from error
     return value if isinstance(value, dict) else None
 
 

@@ -16,7 +16,7 @@ from contextvars import copy_context
 from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeGuard
 
-from lambda_streaming.asgi import Application, Scope
+from lambda_streaming.asgi import Scope
 from lambda_streaming.context import LambdaContext
 from lambda_streaming.failures import PlatformError
 
@@ -28,10 +28,15 @@ Handler = Callable[[Any, LambdaContext], Any]
 class Mangum(Protocol):
     """What the layer uses of a Mangum handler."""
 
-    app: Application
-    lifespan: str
+    @property
+    def app(self) -> Any:
+        """The ASGI application."""
 
-    def infer(self, event: Any, context: LambdaContext) -> Any:
+    @property
+    def lifespan(self) -> str:
+        """Its mode: "auto", "on" or "off"."""
+
+    def infer(self, event: Any, context: Any, /) -> Any:
         """Make an object with `scope` and `body`; raises RuntimeError if `event` is not HTTP."""
 
 
@@ -117,6 +122,7 @@ class OrdinaryCalls:
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._threads: Executor | None = None
+        self._loops: list[asyncio.AbstractEventLoop] = []
 
     async def call(self, handler: Handler, event: Any, context: LambdaContext) -> tuple[bytes, str]:
         """What `handler` returns, as bytes with their content type.
@@ -126,7 +132,7 @@ class OrdinaryCalls:
             Exception: whatever the handler raises.
         """
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._concurrency, "handler", _give_event_loop)
+            self._threads = ThreadPoolExecutor(self._concurrency, "handler", self._give_loop)
         result = await asyncio.get_running_loop().run_in_executor(
             self._threads, copy_context().run, _call, handler, event, context
         )
@@ -139,17 +145,25 @@ class OrdinaryCalls:
                 "Runtime.MarshalError", f"Unable to marshal response: {error}"
             ) from error
 
+    def close(self) -> None:
+        """End the threads, once their calls are over."""
+        if self._threads:
+            self._threads.shutdown()
+        for loop in self._loops:
+            loop.close()
+
+    def _give_loop(self) -> None:
+        """Let a Mangum be called within a plain handler: it looks for its thread's event loop."""
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        self._loops.append(loop)
+
 
 _JSON = "application/json"
 
 
 def _call(handler: Handler, event: Any, context: LambdaContext) -> Any:
     return handler(event, context)  # the last of our frames in a handler's stack trace
-
-
-def _give_event_loop() -> None:
-    """Let a Mangum be called within a plain handler: it looks for its thread's event loop."""
-    asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def _number(value: object) -> int | float:

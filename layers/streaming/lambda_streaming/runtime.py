@@ -123,6 +123,7 @@ class Environment:
         self._api.close()
         if self._lifespan:
             await self._lifespan.shutdown()
+        self._ordinary.close()
         for poll in done - {stopping}:
             poll.result()  # a poll that ended before us has failed
 

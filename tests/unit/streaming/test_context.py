@@ -1,0 +1,84 @@
+"""The context object, beside that of AWS's own runtime."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from awslambdaric.lambda_context import LambdaContext as TheirContext
+
+from lambda_streaming.context import LambdaContext
+from lambda_streaming.runtime_api import Invocation
+
+CLIENT = (
+    '{"client":{"installation_id":"i","app_title":"t"},"custom":{"k":"v\xc3\xbc"},"env":{"l":"de"}}'
+)
+INVOCATION = Invocation(
+    event=b"{}",
+    content_type="application/json",
+    request_id="r-1",
+    deadline_ms=0,
+    function_arn="arn",
+    trace_id="Root=1",
+    client_context=CLIENT,
+    cognito_identity='{"cognitoIdentityId":"id","cognitoIdentityPoolId":"pool"}',
+    tenant_id="tenant",
+    invocation_id=None,
+)
+
+
+def test_it_has_every_attribute_of_the_ordinary_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads the context finds there what AWS's own runtime puts there."""
+    for name in ("FUNCTION_NAME", "FUNCTION_VERSION", "FUNCTION_MEMORY_SIZE"):
+        monkeypatch.setenv(f"AWS_LAMBDA_{name}", name)
+    monkeypatch.setenv("AWS_LAMBDA_LOG_GROUP_NAME", "group")
+    monkeypatch.setenv("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
+    theirs = TheirContext("r-1", None, None, 0, "arn", "tenant")
+    ours = LambdaContext(INVOCATION)
+    for name, value in vars(theirs).items():
+        if not name.startswith("_") and name not in ("client_context", "identity"):
+            assert getattr(ours, name) == value
+
+
+def test_the_trace_id_is_there_as_well() -> None:
+    """It has no place in AWS's context; here nothing is kept in the environment."""
+    assert LambdaContext(INVOCATION).trace_id == "Root=1"
+
+
+def test_client_and_identity_are_objects() -> None:
+    """What a mobile client sent is read by attribute, as documented."""
+    context = LambdaContext(INVOCATION)
+    assert context.client_context
+    assert context.client_context.client.installation_id == "i"
+    assert context.client_context.client.app_package_name is None
+    assert context.client_context.custom == {"k": "vü"}
+    assert context.client_context.env == {"l": "de"}
+    assert context.identity.cognito_identity_id == "id"
+    assert context.identity.cognito_identity_pool_id == "pool"
+
+
+def test_without_client_and_identity_there_is_nothing_to_read() -> None:
+    """Absent headers give None, and an identity without ids."""
+    context = LambdaContext(replace(INVOCATION, client_context=None, cognito_identity=None))
+    assert context.client_context is None
+    assert context.identity.cognito_identity_id is None
+    assert LambdaContext(replace(INVOCATION, client_context='{"custom":{}}')).client_context
+
+
+def test_the_remaining_time_follows_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts down to the deadline and never goes below zero."""
+    context = LambdaContext(replace(INVOCATION, deadline_ms=10_000))
+    monkeypatch.setattr(time, "time", lambda: 4.0)
+    assert context.get_remaining_time_in_millis() == 6_000
+    monkeypatch.setattr(time, "time", lambda: 11.0)
+    assert context.get_remaining_time_in_millis() == 0
+
+
+def test_it_can_be_logged_and_can_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its repr tells the public facts; `log` writes to the function's log."""
+    context = LambdaContext(INVOCATION)
+    context.log("hello")
+    assert capsys.readouterr().out == "hello\n"
+    assert "aws_request_id='r-1'" in repr(context)
+    assert "_deadline" not in repr(context)

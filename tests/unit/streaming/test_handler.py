@@ -1,0 +1,282 @@
+"""Finding the handler, and asking it the way it wants to be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mangum import Mangum
+
+from lambda_streaming.asgi import Receive, Scope, Send
+from lambda_streaming.context import LambdaContext, current
+from lambda_streaming.failures import PlatformError, of_handler
+from lambda_streaming.handler import (
+    BadEventError,
+    OrdinaryCalls,
+    find,
+    is_mangum,
+    read_request,
+)
+from tests.unit.streaming.test_context import INVOCATION
+
+URL_EVENT = json.loads(
+    (Path(__file__).parents[2] / "reference" / "url-event.json").read_text("utf-8")
+)
+CONTEXT = LambdaContext(INVOCATION)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """What Mangum wraps in these tests; it is not called."""
+
+
+@pytest.fixture
+def calls() -> Iterator[OrdinaryCalls]:
+    ordinary = OrdinaryCalls(1)
+    yield ordinary
+    ordinary.close()
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Write a module with this source; returns its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(source: str, name: str = "lambda_module_under_test") -> str:
+        (tmp_path / f"{name}.py").write_text(source, "utf-8")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return name
+
+    return write
+
+
+def test_a_handler_is_found_by_its_name(module: Callable[[str], str], tmp_path: Path) -> None:
+    """Packages may be written with dots, or with slashes as AWS allows."""
+    name = module("def handler(event, context): return 1")
+    assert find(f"{name}.handler")({}, CONTEXT) == 1
+    (tmp_path / "package_under_test").mkdir()
+    (tmp_path / "package_under_test" / "inner.py").write_text("handler = print")
+    assert find("package_under_test/inner.handler") is print
+
+
+@pytest.mark.parametrize(
+    ("source", "attribute", "expected", "says"),
+    [
+        ("import no_such_module", "x", "Runtime.ImportModuleError", "no_such_module"),
+        ("def (:", "x", "Runtime.UserCodeSyntaxError", "invalid syntax"),
+        ("", "handler", "Runtime.HandlerNotFound", "'handler' is missing"),
+        ("handler = 1", "handler", "Runtime.HandlerNotFound", "cannot be called"),
+        ("async def f(e, c): ...", "f", "Function.AsyncHandlerError", "wrap an ASGI application"),
+    ],
+)
+def test_a_handler_that_cannot_be_found_has_lambdas_name_for_it(
+    module: Callable[[str], str], source: str, attribute: str, expected: str, says: str
+) -> None:
+    """The errors of init are those that AWS's own runtime reports, and say what is wrong."""
+    with pytest.raises(PlatformError, match=says) as caught:
+        find(f"{module(source)}.{attribute}")
+    assert caught.value.type == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("", "Runtime.MalformedHandlerName"),
+        ("handler", "Runtime.MalformedHandlerName"),
+        ("no_such_module.handler", "Runtime.ImportModuleError"),
+        ("sys.exit", "Runtime.BuiltInModuleConflict"),
+    ],
+)
+def test_a_name_that_names_nothing_has_lambdas_name_for_it(name: str, expected: str) -> None:
+    """Without a module, with none that exists, or with a built-in one, there is no handler."""
+    with pytest.raises(PlatformError) as caught:
+        find(name)
+    assert caught.value.type == expected
+
+
+def test_what_a_module_raises_is_not_dressed_up(module: Callable[[str], str]) -> None:
+    """An error of the function's own keeps its class, and its stack begins in the function."""
+    name = module("1 / 0")
+    with pytest.raises(ZeroDivisionError) as caught:
+        find(f"{name}.handler")
+    failure = of_handler(caught.value)
+    assert failure.type == "Function.ZeroDivisionError"
+    assert (
+        "lambda_module_under_test.py" in failure.body["stackTrace"][-1]
+    )  # before it: pytest's import hook
+
+
+async def test_a_mangum_is_known_by_what_is_used_of_it() -> None:
+    """Mangum itself, a subclass or a look-alike will do; a function will not."""
+
+    class Custom(Mangum):
+        """Somebody's own."""
+
+    assert is_mangum(Mangum(application, lifespan="off"))
+    assert is_mangum(Custom(application, lifespan="off"))
+    assert not is_mangum(lambda event, context: None)
+    assert not is_mangum(None)
+
+
+async def test_a_decorated_mangum_is_a_plain_function_and_says_so(
+    module: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A decorator may be what authorises: going around it is worse than not streaming."""
+    inner = Mangum(application, lifespan="off")
+
+    @functools.wraps(inner)
+    def decorated(event: Any, context: Any) -> Any:
+        return inner(event, context)
+
+    name = module("handler = None")
+    sys.modules.pop(name, None)
+    __import__(name)
+    sys.modules[name].handler = decorated  # type: ignore[attr-defined]
+    assert not is_mangum(find(f"{name}.handler"))
+    assert "is a decorated Mangum" in caplog.text
+
+
+async def test_an_http_event_becomes_a_scope_and_a_body() -> None:
+    """Mangum's own reading of the event is used, context included."""
+    mangum = Mangum(application, lifespan="off")
+    request = read_request(mangum, {**URL_EVENT, "body": "hi"}, CONTEXT)
+    assert request
+    scope, body = request
+    assert (scope["type"], scope["method"], scope["path"]) == ("http", "GET", "/sse")
+    assert scope["aws.context"] is CONTEXT
+    assert body == b"hi"
+
+
+def test_scope_and_body_are_computed_once() -> None:
+    """Mangum computes them anew at each access, and a body may have six megabytes."""
+    reads: list[str] = []
+
+    class Request:
+        @property
+        def scope(self) -> Scope:
+            reads.append("scope")
+            return {}
+
+        @property
+        def body(self) -> bytes:
+            reads.append("body")
+            return b""
+
+    class Handler:
+        app = staticmethod(application)
+        lifespan = "off"
+
+        def infer(self, event: Any, context: Any) -> Request:
+            return Request()
+
+    assert read_request(Handler(), {}, CONTEXT) == ({}, b"")
+    assert reads == ["scope", "body"]
+
+
+@pytest.mark.parametrize("event", [{}, {"Records": [{"eventSource": "aws:sqs"}]}, [], 1, None, "x"])
+async def test_an_event_that_is_not_http_is_no_request(event: Any) -> None:
+    """Scheduled events, queues and nonsense are left to the ordinary call."""
+    assert read_request(Mangum(application, lifespan="off"), event, CONTEXT) is None
+
+
+ODD = {
+    "two colons in the host": {**URL_EVENT, "headers": {"host": "a:b"}},
+    "an IPv6 host": {**URL_EVENT, "headers": {"host": "[::1]:1"}},
+    "a null header": {**URL_EVENT, "headers": {"x": None}},
+    "null headers": {**URL_EVENT, "headers": None},
+    "a body that is not base64": {**URL_EVENT, "body": "a", "isBase64Encoded": True},
+    "a body with half a surrogate": {**URL_EVENT, "body": "\ud800"},
+    "no request context": {**URL_EVENT, "requestContext": None},
+    "no http in the context": {**URL_EVENT, "requestContext": {}},
+}
+
+
+@pytest.mark.parametrize("event", ODD.values(), ids=ODD)
+async def test_an_http_event_that_mangum_cannot_read_is_a_bad_event(event: Any) -> None:
+    """What an odd request makes Mangum raise is the request's fault."""
+    with pytest.raises(BadEventError):
+        read_request(Mangum(application, lifespan="off"), event, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({"ü": [1, None]}, '{"ü": [1, null]}'),
+        (None, "null"),
+        ({"n": Decimal(7), "x": Decimal("0.5")}, '{"n": 7, "x": 0.5}'),
+    ],
+)
+async def test_a_plain_handlers_result_is_json(
+    calls: OrdinaryCalls, result: Any, expected: str
+) -> None:
+    """As the ordinary runtime writes it, decimals (DynamoDB's numbers) included."""
+    answer = await calls.call(lambda event, context: result, {}, CONTEXT)
+    assert answer == (expected.encode(), "application/json")
+
+
+async def test_bytes_go_out_as_they_are(calls: OrdinaryCalls) -> None:
+    """The ordinary runtime does not encode bytes either."""
+    answer = await calls.call(lambda event, context: b"\xff", {}, CONTEXT)
+    assert answer == (b"\xff", "application/unknown")
+
+
+@pytest.mark.parametrize("result", [object(), {1, 2}, "\ud800"])
+async def test_a_result_that_is_not_json_is_a_marshal_error(
+    calls: OrdinaryCalls, result: Any
+) -> None:
+    """The error has the platform's name."""
+    with pytest.raises(PlatformError) as caught:
+        await calls.call(lambda event, context: result, {}, CONTEXT)
+    assert caught.value.type == "Runtime.MarshalError"
+
+
+async def test_a_plain_handler_runs_beside_the_loop_and_knows_its_invocation(
+    calls: OrdinaryCalls,
+) -> None:
+    """It blocks a thread of its own; context variables follow it there."""
+    seen: list[Any] = []
+
+    def handler(event: Any, context: Any) -> None:
+        seen.extend([threading.current_thread(), current.get(), event])
+
+    current.set(CONTEXT)
+    await calls.call(handler, {"e": 1}, CONTEXT)
+    assert seen[0] is not threading.main_thread()
+    assert seen[1:] == [CONTEXT, {"e": 1}]
+
+
+async def test_a_plain_handlers_stack_begins_in_the_handler(calls: OrdinaryCalls) -> None:
+    """Neither our frames nor those of the thread pool are the function's business."""
+
+    def handler(event: Any, context: Any) -> None:
+        raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad") as caught:
+        await calls.call(handler, {}, CONTEXT)
+    (frame,) = of_handler(caught.value).body["stackTrace"]
+    assert "in handler" in frame
+
+
+async def test_a_mangum_called_within_a_plain_handler_answers(calls: OrdinaryCalls) -> None:
+    """Mangum looks for its thread's event loop, and finds one."""
+
+    async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    mangum = Mangum(hello, lifespan="off")
+
+    def handler(event: Any, context: Any) -> Any:
+        return mangum(event, context)
+
+    answer, _ = await calls.call(handler, URL_EVENT, CONTEXT)
+    assert json.loads(answer)["statusCode"] == 200

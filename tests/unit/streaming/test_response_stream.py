@@ -1,0 +1,360 @@
+"""A streamed answer: against the bytes of AWS's own client, and against a platform gone wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h11
+import pytest
+
+from lambda_streaming.failures import Failure
+from lambda_streaming.response_stream import ResponseStream
+from lambda_streaming.runtime_api import Invocation, RuntimeApiError
+from tests.support.runtime_api import FakeRuntimeApi
+
+REFERENCE = Path(__file__).parents[2] / "reference"
+PRELUDE = {"statusCode": 200}
+# Its trailers tell the runtime's own type and text; ours are compared by shape.
+FAILURE = Failure(
+    "Function.TypeError",
+    {"errorType": "TypeError", "errorMessage": "boom mid stream", "stackTrace": []},
+)
+
+
+def invocation(request_id: str = "r-1", invocation_id: str | None = None) -> Invocation:
+    return Invocation(
+        event=b"{}",
+        content_type="application/json",
+        request_id=request_id,
+        deadline_ms=0,
+        function_arn="arn",
+        trace_id=None,
+        client_context=None,
+        cognito_identity=None,
+        tenant_id=None,
+        invocation_id=invocation_id,
+    )
+
+
+@dataclass
+class Said:
+    """What one request says, however it is cut into packets."""
+
+    method: bytes
+    path: bytes
+    mode: list[bytes]
+    declared: set[bytes]
+    content_type: list[bytes]
+    framing: list[bytes]
+    prelude: dict[str, Any]
+    body: bytes
+    trailers: set[bytes]
+
+
+def said(raw: bytes) -> Said:
+    """Read a whole request with h11, an independent parser."""
+    server = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
+    server.receive_data(raw)
+    request = server.next_event()
+    assert isinstance(request, h11.Request)
+    content = bytearray()
+    while isinstance(event := server.next_event(), h11.Data):
+        content += event.data
+    assert isinstance(event, h11.EndOfMessage)
+
+    def values(name: bytes) -> list[bytes]:
+        return [v for k, v in request.headers if k == name]
+
+    prelude_json, delimiter, body = bytes(content).partition(bytes(8))
+    assert delimiter
+    prelude = json.loads(prelude_json)
+    prelude["headers"] = {k.lower(): v for k, v in prelude.get("headers", {}).items()}
+    return Said(
+        method=request.method,
+        path=request.target,
+        mode=values(b"lambda-runtime-function-response-mode"),
+        declared={v.lower() for v in values(b"trailer")},
+        content_type=values(b"content-type"),
+        framing=values(b"transfer-encoding"),
+        prelude=prelude,
+        body=body,
+        trailers={name for name, _ in event.headers},
+    )
+
+
+REFERENCE_PRELUDE = {
+    "statusCode": 200,
+    "headers": {"content-type": "text/event-stream", "x-a": "1", "cache-control": "no-cache"},
+    "cookies": ["a=1; Path=/", "b=2; HttpOnly"],
+}
+
+
+@pytest.mark.parametrize(
+    ("recording", "prelude", "writes", "failure"),
+    [
+        ("ok", REFERENCE_PRELUDE, [b"data: 0\n\n", b"data: 1\n\n", b"data: 2\n\n"], None),
+        ("mid", REFERENCE_PRELUDE, [b"data: 0\n\n", b"data: 1\n\n"], FAILURE),
+        ("emptywrite", {"statusCode": 204}, [b""], None),
+    ],
+)
+async def test_our_requests_say_what_the_reference_says(
+    api: FakeRuntimeApi,
+    recording: str,
+    prelude: dict[str, Any],
+    writes: list[bytes],
+    failure: Failure | None,
+) -> None:
+    """Same method, path, mode, declared trailers, type, prelude, delimiter, body and trailers."""
+    raw = (REFERENCE / f"{recording}.bin").read_bytes()
+    stream = ResponseStream(api.address, invocation("00000000-0000-4000-8000-000000000001"))
+    await stream.start(prelude)
+    for data in writes:
+        await stream.write(data)
+    stream.end(failure)
+    await stream.settle()
+    stream.abandon()
+    assert said(bytes((await api.post()).raw)) == said(raw)
+
+
+async def test_a_failure_is_told_in_the_trailers(api: FakeRuntimeApi) -> None:
+    """The type is a category and a class; the body is base64 of the three documented keys."""
+    stream = ResponseStream(api.address, invocation())
+    await stream.start(PRELUDE)
+    stream.end(FAILURE)
+    await stream.settle()
+    stream.abandon()
+    post = await api.post()
+    assert post.trailers["lambda-runtime-function-error-type"] == "Function.TypeError"
+    assert post.failure() == FAILURE.body
+
+
+async def test_the_invocation_id_is_echoed(api: FakeRuntimeApi) -> None:
+    """A streamed answer names the invocation it belongs to when /next did."""
+    stream = ResponseStream(api.address, invocation(invocation_id="inv"))
+    await stream.start(PRELUDE)
+    stream.abandon()
+    assert (await api.post()).header("lambda-runtime-invocation-id") == "inv"
+
+
+async def test_the_prelude_leaves_at_once_and_alone(
+    api: FakeRuntimeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Head, prelude and delimiter are one write, on the wire before there is any body."""
+    writes: list[bytes] = []
+    real = asyncio.StreamWriter.write
+
+    def write(self: asyncio.StreamWriter, data: bytes) -> None:
+        if data.startswith(b"POST") or writes:
+            writes.append(bytes(data))
+        real(self, data)
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", write)
+    stream = ResponseStream(api.address, invocation())
+    await stream.start(PRELUDE)
+    post = await api.post()
+    assert await post.piece() == b'{"statusCode":200}'
+    assert await post.piece() == bytes(8)
+    assert len(writes) == 1
+    assert writes[0].endswith(b"8\r\n" + bytes(8) + b"\r\n")
+    await stream.write(b"first")
+    assert await post.piece() == b"first"
+    assert writes[1] == b"5\r\nfirst\r\n"
+    stream.abandon()
+
+
+async def test_each_answer_has_a_new_connection(api: FakeRuntimeApi) -> None:
+    """No answer goes out on a connection that served another."""
+    for _ in range(2):
+        stream = ResponseStream(api.address, invocation())
+        await stream.start(PRELUDE)
+        stream.end()
+        await stream.settle()
+        stream.abandon()
+    assert [(await api.post()).connection for _ in range(2)] == [1, 2]
+
+
+async def test_a_connection_that_was_closed_before_its_use_is_replaced() -> None:
+    """It is opened while the application thinks, which may take long."""
+    closed = asyncio.Event()
+
+    async def close_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if closed.is_set():
+            await reader.readuntil(bytes(8))
+            writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+        closed.set()
+        writer.close()
+
+    async with await asyncio.start_server(close_the_first, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        stream = ResponseStream(f"{host}:{port}", invocation())
+        first = await asyncio.shield(stream._opening)
+        await closed.wait()
+        while first.usable:
+            await asyncio.sleep(0)
+        await stream.start(PRELUDE)
+        stream.end()
+        await stream.settle()
+        stream.abandon()
+
+
+async def test_a_slow_reader_slows_the_writer(api: FakeRuntimeApi) -> None:
+    """What the platform does not read waits in the application, not in our memory."""
+    api.reading.clear()
+    stream = ResponseStream(api.address, invocation())
+    await stream.start(PRELUDE)
+    written = 0
+    total, step = 200 * 2**20, 2**20
+
+    async def write_all() -> None:
+        nonlocal written
+        while written < total:
+            await stream.write(bytes(step))
+            written += step
+
+    writer = asyncio.create_task(write_all())
+    assert stream._connection
+    transport = stream._connection.writer.transport
+    high_water = transport.get_write_buffer_limits()[1]
+    while transport.get_write_buffer_size() <= high_water:
+        await asyncio.sleep(0)
+    stuck_at = written
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert written == stuck_at < total
+    assert transport.get_write_buffer_size() <= high_water + step + 16
+    api.reading.set()
+    while written == stuck_at:
+        await asyncio.sleep(0)
+    writer.cancel()
+    stream.abandon()
+
+
+async def test_a_tireless_writer_lets_others_run(api: FakeRuntimeApi) -> None:
+    """An application that never waits cannot keep the deadline's timer from firing."""
+    stream = ResponseStream(api.address, invocation())
+    await stream.start(PRELUDE)
+    fired = asyncio.Event()
+    asyncio.get_running_loop().call_soon(fired.set)
+    for _ in range(100):
+        await stream.write(bytes(1024))
+        if fired.is_set():
+            break
+    assert fired.is_set()
+    stream.abandon()
+
+
+async def lose(stream: ResponseStream) -> None:
+    """Write until the platform is known to be gone."""
+    while True:
+        await stream.write(b"x" * 1024)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("status", [403, 410, 413])
+async def test_an_early_answer_ends_the_writing(
+    api: FakeRuntimeApi, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A verdict in mid-stream raises OSError in the writer, and is logged, not fatal."""
+    api.early = (4096, status)
+    stream = ResponseStream(api.address, invocation())
+    lost = asyncio.Event()
+    stream.when_lost(lost.set)
+    await stream.start(PRELUDE)
+    with pytest.raises(OSError, match="no longer reads"):
+        await lose(stream)
+    await lost.wait()
+    assert stream.lost
+    stream.end(FAILURE)
+    with caplog.at_level(logging.WARNING):
+        await stream.settle()
+    assert f"was refused: {status}" in caplog.text
+    assert not (await api.post()).whole
+    stream.abandon()
+
+
+async def test_a_closed_socket_ends_the_writing(
+    api: FakeRuntimeApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that breaks in mid-stream raises OSError in the writer, and is logged."""
+    api.hang_up_after = 4096
+    stream = ResponseStream(api.address, invocation())
+    await stream.start(PRELUDE)
+    with pytest.raises(OSError):  # noqa: PT011 - by the kernel's or by our words
+        await lose(stream)
+    await stream.settle()
+    assert "/invocation/r-1/response: " in caplog.text
+    stream.abandon()
+
+
+async def test_an_early_answer_wakes_a_writer_that_waits_for_room(
+    api: FakeRuntimeApi,
+) -> None:
+    """A platform that answers and reads no more does not hold the writer for ever."""
+    api.early = (0, 413)
+    stream = ResponseStream(api.address, invocation())
+    with pytest.raises(OSError):  # noqa: PT011 - by the kernel's or by our words
+        await asyncio.wait_for(_start_and_write(stream, 64 * 2**20), 20)
+    stream.abandon()
+
+
+async def _start_and_write(stream: ResponseStream, size_bytes: int) -> None:
+    await stream.start(PRELUDE)
+    for _ in range(size_bytes // 2**20):
+        await stream.write(bytes(2**20))
+
+
+async def test_a_platform_that_is_not_there_raises_oserror() -> None:
+    """An answer that cannot even begin is the writer's to know."""
+    async with FakeRuntimeApi() as gone:
+        pass
+    stream = ResponseStream(gone.address, invocation())
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await stream.start(PRELUDE)
+    assert not stream.started
+    await stream.settle()
+    stream.abandon()
+
+
+async def test_a_broken_environment_is_fatal(api: FakeRuntimeApi) -> None:
+    """A 5xx to a streamed answer ends the process, as one to a buffered answer does."""
+    api.statuses["response"] = 500
+    stream = ResponseStream(api.address, invocation())
+    await stream.start(PRELUDE)
+    stream.end()
+    with pytest.raises(RuntimeApiError):
+        await stream.settle()
+    stream.abandon()
+
+
+async def test_nothing_is_written_after_the_end(api: FakeRuntimeApi) -> None:
+    """The end is final, also for whoever still holds the stream; a second end is none."""
+    stream = ResponseStream(api.address, invocation())
+    await stream.start(PRELUDE)
+    stream.end()
+    with pytest.raises(BrokenPipeError):
+        await stream.write(b"late")
+    stream.end(FAILURE)
+    await stream.settle()
+    stream.abandon()
+    post = await api.post()
+    assert await post.body() == b""
+    assert post.trailers == {}
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_an_abandoned_stream_leaves_no_task(api: FakeRuntimeApi, started: bool) -> None:
+    """Whatever state an answer is in, giving it up leaves nothing running."""
+    before = asyncio.all_tasks()
+    stream = ResponseStream(api.address, invocation())
+    if started:
+        await stream.start(PRELUDE)
+    own = {t for t in (stream._opening, stream._answer) if t}
+    stream.abandon()
+    while not all(task.done() for task in own):
+        await asyncio.sleep(0)
+    assert not (asyncio.all_tasks() - before) & own

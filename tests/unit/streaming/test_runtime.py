@@ -1,0 +1,389 @@
+"""One environment in this process, between a scripted Runtime API and Mangum handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from mangum import Mangum
+
+from lambda_streaming.asgi import Receive, Scope, Send
+from lambda_streaming.context import current
+from lambda_streaming.failures import PlatformError
+from lambda_streaming.runtime import Environment
+from lambda_streaming.runtime_api import RuntimeApi, RuntimeApiError
+from tests.support.runtime_api import FakeRuntimeApi
+
+URL_EVENT = json.loads(
+    (Path(__file__).parents[2] / "reference" / "url-event.json").read_text("utf-8")
+)
+Serve = Callable[..., Awaitable[Environment]]
+
+
+async def respond(send: Send, data: bytes = b"", status: int = 200) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": data})
+
+
+@pytest.fixture
+async def serve(api: FakeRuntimeApi) -> AsyncIterator[Serve]:
+    """Start an environment; it is shut down when the test ends."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def start(handler: Any, concurrency: int = 1) -> Environment:
+        environment = Environment(RuntimeApi(api.address), handler, concurrency)
+        await environment.startup()
+        tasks.append(asyncio.create_task(environment.serve()))
+        return environment
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_mangum_handler_streams(api: FakeRuntimeApi, serve: Serve) -> None:
+    """What the application sends first is with the platform while the application still works."""
+    proceed = asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await proceed.wait()
+        await send({"type": "http.response.body", "body": b"second"})
+
+    await serve(Mangum(application, lifespan="off"))
+    request_id = api.invoke(URL_EVENT)
+    post = await api.post()
+    assert post.path == f"/invocation/{request_id}/response"
+    assert [await post.piece() for _ in range(3)] == [b'{"statusCode":200}', bytes(8), b"first"]
+    proceed.set()
+    assert await post.piece() == b"second"
+    assert await post.body() == b"firstsecond"
+
+
+async def test_the_scope_promises_what_this_server_keeps(api: FakeRuntimeApi, serve: Serve) -> None:
+    """Spec version 2.4, and the context with request, trace and time."""
+    scopes: list[Scope] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await respond(send)
+
+    await serve(Mangum(application, lifespan="off"))
+    request_id = api.invoke(
+        URL_EVENT, timeout_ms=30_000, headers={"Lambda-Runtime-Trace-Id": "Root=1"}
+    )
+    await (await api.post()).read()
+    (scope,) = scopes
+    assert scope["asgi"] == {"version": "3.0", "spec_version": "2.4"}
+    assert scope["aws.event"] == URL_EVENT
+    context = scope["aws.context"]
+    assert (context.aws_request_id, context.trace_id) == (request_id, "Root=1")
+    assert 20_000 < context.get_remaining_time_in_millis() <= 30_000
+    assert "state" not in scope
+
+
+async def test_the_lifespan_runs_once_and_its_state_is_copied(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """Each request has its own copy of what startup made; nothing is started twice."""
+    started: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        started.append("up")
+        yield {"greeting": "hello"}
+        started.append("down")
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/sse")
+    async def greet(request: Request) -> list[str]:
+        seen = request.state.greeting
+        request.state.greeting = "spoilt"
+        return [seen]
+
+    environment = await serve(Mangum(app))
+    for _ in range(2):
+        api.invoke(URL_EVENT)
+        assert await (await api.post()).body() == b'["hello"]'
+    assert started == ["up"]
+    assert environment._lifespan
+    await environment._lifespan.shutdown()
+    assert started == ["up", "down"]
+
+
+async def test_a_lifespan_that_fails_is_an_init_error(api: FakeRuntimeApi, serve: Serve) -> None:
+    """The environment does not become ready."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("no lifespan here")
+
+    with pytest.raises(PlatformError, match="no lifespan here"):
+        await serve(Mangum(application, lifespan="on"))
+
+
+async def test_a_request_that_mangum_cannot_read_is_a_400(
+    api: FakeRuntimeApi, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller hears it in the streaming format; the log hears why; the next request works."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, b"fine")
+
+    await serve(Mangum(application, lifespan="off"))
+    request_id = api.invoke({**URL_EVENT, "headers": {"host": "a:b"}})
+    post = await api.post()
+    assert (await post.prelude())["statusCode"] == 400
+    assert json.loads(await post.body()) == {"message": "Bad Request", "requestId": request_id}
+    assert "cannot be read" in caplog.text
+    api.invoke(URL_EVENT)
+    assert await (await api.post()).body() == b"fine"
+
+
+async def test_an_event_that_is_not_http_gets_the_ordinary_answer(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """Mangum itself is called, and says what it always says to such events."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send)
+
+    await serve(Mangum(application, lifespan="off"))
+    request_id = api.invoke({"source": "aws.events"})
+    post = await api.post()
+    assert post.path == f"/invocation/{request_id}/error"
+    assert post.header("lambda-runtime-function-error-type") == "Function.RuntimeError"
+    error = json.loads(await post.read())
+    assert error["errorType"] == "RuntimeError"
+    assert "unable to infer a handler" in error["errorMessage"]
+
+
+async def test_a_plain_handler_gets_the_ordinary_answer(api: FakeRuntimeApi, serve: Serve) -> None:
+    """A function that is no Mangum works as it did without the layer, for HTTP events as well."""
+
+    def handler(event: Any, context: Any) -> Any:
+        return {"statusCode": 200, "id": context.aws_request_id}
+
+    await serve(handler)
+    request_id = api.invoke(URL_EVENT)
+    post = await api.post()
+    assert post.path == f"/invocation/{request_id}/response"
+    assert post.header("content-type") == "application/json"
+    assert post.header("lambda-runtime-function-response-mode") is None
+    assert json.loads(await post.read()) == {"statusCode": 200, "id": request_id}
+
+
+async def test_a_plain_handlers_error_goes_to_error(
+    api: FakeRuntimeApi, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Type, message and stack, as the ordinary runtime tells them; and the log has it too."""
+
+    def handler(event: Any, context: Any) -> None:
+        raise ValueError("bad")
+
+    await serve(handler)
+    request_id = api.invoke({})
+    post = await api.post()
+    assert post.path == f"/invocation/{request_id}/error"
+    error = json.loads(await post.read())
+    assert (error["errorType"], error["errorMessage"]) == ("ValueError", "bad")
+    assert error["requestId"] == request_id
+    assert "in handler" in error["stackTrace"][0]
+    assert "The handler failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("event", "headers", "expected"),
+    [
+        (b"{", {}, "Runtime.UnmarshalError"),
+        (
+            {},
+            {"Lambda-Runtime-Client-Context": "{"},
+            "Runtime.LambdaContextUnmarshalError",
+        ),
+        (
+            {},
+            {"Lambda-Runtime-Cognito-Identity": "{"},
+            "Runtime.LambdaContextUnmarshalError",
+        ),
+    ],
+)
+async def test_an_invocation_that_is_not_json_is_an_error(
+    api: FakeRuntimeApi, serve: Serve, event: Any, headers: dict[str, str], expected: str
+) -> None:
+    """Neither the handler nor the environment suffers from it."""
+    await serve(lambda event, context: event)
+    api.invoke(event, headers=headers)
+    post = await api.post()
+    assert post.path.endswith("/error")
+    assert json.loads(await post.read())["errorType"] == expected
+    api.invoke({"next": 1})
+    assert json.loads(await (await api.post()).read()) == {"next": 1}
+
+
+@pytest.mark.parametrize("status", [403, 410, 413])
+async def test_a_refused_answer_does_not_end_the_environment(
+    api: FakeRuntimeApi, serve: Serve, status: int
+) -> None:
+    """An answer that came too late, or grew too large, is the past."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, b"fine")
+
+    await serve(Mangum(application, lifespan="off"))
+    api.statuses["response"] = status
+    api.invoke(URL_EVENT)
+    await (await api.post()).read()
+    api.statuses.clear()
+    api.invoke(URL_EVENT)
+    assert await (await api.post()).body() == b"fine"
+
+
+async def test_one_invocation_at_a_time_is_the_default(api: FakeRuntimeApi, serve: Serve) -> None:
+    """The next poll comes when the application has ended, background work included."""
+    proceed = asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send)
+        await proceed.wait()
+
+    await serve(Mangum(application, lifespan="off"))
+    api.invoke(URL_EVENT)
+    await (await api.post()).read()
+    assert api.calls.count("GET /invocation/next") == 1
+    proceed.set()
+    await api.polled()
+
+
+async def test_many_invocations_share_the_loop_where_lambda_allows_it(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """Three requests in one process meet each other, and each knows its own id."""
+    meeting = asyncio.Barrier(3)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await meeting.wait()
+        context = current.get()
+        assert context is scope["aws.context"]
+        await respond(send, context.aws_request_id.encode())
+
+    await serve(Mangum(application, lifespan="off"), 3)
+    await api.polled(3)
+    request_ids = {api.invoke(URL_EVENT) for _ in range(3)}
+    answers = set()
+    for _ in range(3):
+        post = await api.post()
+        answers.add((post.path, await post.body()))
+    assert answers == {(f"/invocation/{i}/response", i.encode()) for i in request_ids}
+    await api.polled(3)
+
+
+async def test_a_deadline_ends_one_invocation_not_the_environment(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """An application that hangs gets its answer closed and the next request is served."""
+    hangs = True
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if hangs:
+            await asyncio.sleep(3600)
+        await respond(send, b"fine")
+
+    await serve(Mangum(application, lifespan="off"))
+    api.invoke(URL_EVENT, timeout_ms=600)
+    assert (await (await api.post()).prelude())["statusCode"] == 504
+    hangs = False
+    api.invoke(URL_EVENT)
+    assert await (await api.post()).body() == b"fine"
+
+
+async def test_nothing_of_an_invocation_is_left_behind(api: FakeRuntimeApi, serve: Serve) -> None:
+    """After any kind of answer the same tasks run as before, and no id clings to the log."""
+    kind = "fine"
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if kind == "early":
+            raise ValueError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if kind == "late":
+            raise ValueError
+        await send({"type": "http.response.body"})
+
+    await serve(Mangum(application, lifespan="off"))
+    await api.polled()
+
+    def own() -> set[str]:
+        return {
+            name
+            for task in asyncio.all_tasks()
+            if "lambda_streaming" in (name := repr(task.get_coro()))
+        }
+
+    before = own()
+    for kind in ("fine", "early", "late", "odd"):
+        api.invoke({**URL_EVENT, "headers": None} if kind == "odd" else URL_EVENT)
+        await (await api.post()).read()
+        await api.polled()
+        await asyncio.sleep(0)
+        assert len(own()) == len(before)
+    assert current.get() is None
+
+
+async def test_a_lost_runtime_api_ends_the_environment(api: FakeRuntimeApi) -> None:
+    """The loop does not go on without a platform, however many polls are open."""
+    api.statuses["next"] = 500
+    environment = Environment(RuntimeApi(api.address), lambda event, context: None, 2)
+    with pytest.raises(RuntimeApiError, match="answered 500"):
+        await environment.serve()
+
+
+async def test_the_environment_keeps_no_state_in_the_process_environment(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """The trace id in `os.environ` would be another request's as soon as there are two."""
+    import os
+
+    seen: list[dict[str, str]] = []
+    before = dict(os.environ)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(dict(os.environ))
+        await respond(send)
+
+    await serve(Mangum(application, lifespan="off"))
+    api.invoke(URL_EVENT, headers={"Lambda-Runtime-Trace-Id": "Root=1"})
+    await (await api.post()).read()
+    assert seen == [before]
+
+
+async def test_application_logs_carry_the_request(
+    api: FakeRuntimeApi, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What runs for a request, in its task, knows the request."""
+    seen: list[str | None] = []
+
+    class Note(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            context = current.get()
+            seen.append(context.aws_request_id if context else None)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        logging.getLogger("app").warning("x")
+        await respond(send)
+
+    note = Note()
+    logging.getLogger("app").addHandler(note)
+    await serve(Mangum(application, lifespan="off"))
+    request_id = api.invoke(URL_EVENT)
+    await (await api.post()).read()
+    logging.getLogger("app").removeHandler(note)
+    assert seen == [request_id]
