@@ -1,0 +1,213 @@
+"""`python -m local` as a user meets it: what it prints, and what it leaves behind."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAMES = [
+    {"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]}
+    for word in ("Hello", " there.")
+]
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """A model that answers with two words and remembers the key it was shown."""
+
+    keys: list[str] = []  # noqa: RUF012 - shared on purpose
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.keys.append(self.headers["authorization"])
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        for frame in FRAMES:
+            self.wfile.write(f"data: {json.dumps(frame)}\n\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def upstream() -> Iterator[str]:
+    """The base URL of a model."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], **variables}
+
+
+def local(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "local", *arguments],
+        cwd=ROOT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def started(**variables: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """`python -m local` and the two lines that it prints when it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local"],
+        cwd=ROOT,
+        env=environment(PORT="0", **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    assert process.stderr
+    try:
+        yield process, process.stdout.readline(), process.stdout.readline()
+    finally:
+        process.kill()
+        process.wait(30)
+        process.stdout.close()
+        process.stderr.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below one, at any depth."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == pid:
+                    found += [int(entry.name), *descendants(int(entry.name))]
+    return found
+
+
+@pytest.mark.parametrize("transport", ["lambda", "uvicorn"])
+def test_the_printed_command_streams_an_answer(upstream: str, transport: str) -> None:
+    """The first line names URL and key, and the second is a command that streams as it stands."""
+    with started(
+        UPSTREAM=upstream, UPSTREAM_KEY="sk-up", CALLER_KEY="mine", TRANSPORT=transport
+    ) as (_, ready, command):
+        assert re.fullmatch(r"ready http://127\.0\.0\.1:\d+/v1 key=mine\n", ready)
+        assert command.startswith("curl -N ")
+        shown = subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True
+        )
+    assert "Hello" in shown.stdout
+    assert shown.stdout.rstrip().endswith("data: [DONE]")
+    assert Upstream.keys[-1] == "Bearer sk-up"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_quietly(upstream: str, number: int) -> None:
+    """Ctrl-C, or SIGTERM, ends all processes, with status 0 and no trace of a trace."""
+    with started(UPSTREAM=upstream) as (process, ready, _):
+        assert ready.startswith("ready ")
+        children = descendants(process.pid)
+        assert len(children) >= 2, "Secrets Manager and a function process"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert "Traceback" not in errors
+        assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_even_a_killed_deployment_leaves_no_process(upstream: str) -> None:
+    """After SIGKILL the children notice and end by themselves."""
+    with started(UPSTREAM=upstream) as (process, ready, _):
+        assert ready.startswith("ready ")
+        children = descendants(process.pid)
+        process.kill()
+        process.wait(30)
+    for _ in range(600):
+        left = [pid for pid in children if Path(f"/proc/{pid}").exists()]
+        if not left:
+            break
+        threading.Event().wait(0.05)
+    assert left == []
+
+
+def test_invoke_prints_status_headers_and_body(upstream: str) -> None:
+    """One event's answer is printed whole, while progress and logs go to stderr."""
+    shown = local("invoke", "events/url-chat-stream.json", UPSTREAM=upstream)
+    head, _, body = shown.stdout.partition("\n\n")
+    assert shown.returncode == 0, shown.stderr
+    assert head.splitlines()[0] == "200 OK"
+    assert "content-type: text/event-stream" in head
+    assert body.rstrip().endswith("data: [DONE]")
+
+
+def test_invoke_succeeds_whenever_the_function_answers(upstream: str) -> None:
+    """A refusal is an answer: status 401 is printed, and the exit status is 0."""
+    shown = local("invoke", EVENT="events/url-chat-no-key.json", UPSTREAM=upstream)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("401 Unauthorized\n")
+
+
+def test_variables_of_the_user_reach_the_function() -> None:
+    """A COMPLETIONS_ variable wins over the template and over UPSTREAM."""
+    shown = local(
+        *("invoke", "events/url-chat.json"),
+        UPSTREAM="http://127.0.0.1:9/v1",
+        COMPLETIONS_UPSTREAM_BASE_URL="not a url",
+    )
+    assert "COMPLETIONS_UPSTREAM_BASE_URL" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "message"),
+    [
+        (
+            (),
+            {"UPSTREAM": "openai"},
+            "UPSTREAM=openai needs the key in the variable OPENAI_API_KEY",
+        ),
+        ((), {"CODE": "other"}, "choose from 'source', 'built'"),
+        ((), {"TRANSPORT": "uvicorn", "CODE": "built"}, "TRANSPORT=uvicorn serves the source tree"),
+        ((), {"PARAMETERS": "Nothing=1"}, "template.yaml has no parameter Nothing"),
+        (("invoke",), {}, "no event file: make invoke EVENT="),
+        (("invoke", "events/absent.json"), {}, "events/absent.json"),
+        (("invoke", "Makefile"), {}, "Makefile is not JSON"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(
+    arguments: tuple[str, ...], variables: dict[str, str], message: str
+) -> None:
+    """A wrong option ends with one clear line, no traceback, and a status that is not 0."""
+    shown = local(*arguments, **variables)
+    assert shown.returncode not in (0, 130)
+    assert message in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_port_that_is_taken_is_said(upstream: str) -> None:
+    """Two deployments on one port: the second says what to do."""
+    with started(UPSTREAM=upstream) as (_, ready, _):
+        port = ready.split("/v1")[0].rpartition(":")[2]
+        shown = local(UPSTREAM=upstream, PORT=port)
+    assert shown.returncode == 1
+    assert f"port {port} is taken" in shown.stderr

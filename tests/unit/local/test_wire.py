@@ -1,0 +1,144 @@
+"""Our HTTP/1.1 server, byte by byte over loopback."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from local.wire import Exchange, Server
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    handler: Handler,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async with Server(handler) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        yield reader, writer
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def echo(exchange: Exchange) -> None:
+    body = await exchange.body(1000)
+    if body is None:
+        await exchange.answer(413, b"long", "text/plain")
+    else:
+        await exchange.answer(200, body, "text/plain")
+
+
+async def test_one_connection_serves_many_requests() -> None:
+    """A connection is kept for further requests, also after one that was too long."""
+    async with connected(echo) as (reader, writer):
+        for body in (b"one", b"x" * 2000, b"two"):
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))
+            writer.write(body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            expected = body if len(body) < 1000 else b"long"
+            assert head.startswith(b"HTTP/1.1 200" if len(body) < 1000 else b"HTTP/1.1 413")
+            assert await reader.readexactly(len(expected)) == expected
+
+
+async def test_a_request_may_come_one_byte_at_a_time() -> None:
+    """However a request is split, it is read the same."""
+    async with connected(echo) as (reader, writer):
+        raw = b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        raw += b"3\r\nabc\r\n0\r\n\r\n"
+        for i in range(len(raw)):
+            writer.write(raw[i : i + 1])
+            await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(3) == b"abc"
+
+
+async def test_a_client_that_waits_is_told_to_go_on() -> None:
+    """`Expect: 100-continue` is answered as soon as the body is wanted."""
+    async with connected(echo) as (reader, writer):
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        )
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+        writer.write(b"hi")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+async def test_headers_and_pieces_leave_at_once() -> None:
+    """Head and each piece arrive before the handler goes on: nothing waits for company."""
+    go_on = asyncio.Event()
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.start(200, [("content-type", "text/plain")])
+        await go_on.wait()
+        go_on.clear()
+        await exchange.send(b"one")
+        await go_on.wait()
+        await exchange.end()
+
+    async with connected(handler) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"chunked" in head
+        go_on.set()
+        assert await reader.readuntil(b"one\r\n") == b"3\r\none\r\n"
+        go_on.set()
+        assert await reader.readuntil(b"0\r\n\r\n") == b"0\r\n\r\n"
+
+
+async def test_a_cut_answer_has_no_end() -> None:
+    """A cut answer closes the connection without the last chunk."""
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.start(200, [])
+        await exchange.send(b"one")
+        exchange.cut()
+
+    async with connected(handler) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await reader.read()).endswith(b"3\r\none\r\n")
+
+
+@pytest.mark.parametrize("raw", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"])
+async def test_nonsense_closes_the_connection(raw: bytes) -> None:
+    """What is not HTTP/1.1 is met with a closed connection, and the server lives on."""
+    async with connected(echo) as (reader, writer):
+        writer.write(raw)
+        assert await reader.read() == b""
+
+
+async def test_a_failing_handler_cuts_one_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler that fails is logged and costs its own connection only."""
+
+    async def handler(exchange: Exchange) -> None:
+        if exchange.target == "/bad":
+            raise ValueError("bad")
+        await echo(exchange)
+
+    async with Server(handler) as server:
+        for path, answer in (("bad", b""), ("good", b"HTTP/1.1 200 ")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(f"GET /{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            assert (await reader.read())[:13] == answer
+            writer.close()
+            await writer.wait_closed()
+    assert "GET /bad failed" in caplog.text
+
+
+async def test_a_peer_that_left_swallows_the_rest() -> None:
+    """After the peer has hung up, sending does nothing, and the handler can see it."""
+    gone = asyncio.get_running_loop().create_future()
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.start(200, [])
+        while not exchange.gone:
+            await exchange.send(b"x" * 100_000)
+        gone.set_result(True)
+
+    async with connected(handler) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+        assert await asyncio.wait_for(gone, 20)
