@@ -1,0 +1,124 @@
+"""The documentation is tested: what it names exists."""
+
+import dataclasses
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from completions.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [
+    path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()
+]
+MAKE_COMMAND = re.compile(r"(?<![\w-])make(?P<words>(?: +(?:[a-z][\w-]*|[A-Z][A-Z0-9_]*=(?:"[^"]*"|\S*)))+)")
+TOP_LEVEL = {path.name for path in ROOT.iterdir()}
+GENERATED = (".aws-sam", ".venv", ".venv-sam", ".local")
+
+
+def code(document: Path) -> list[str]:
+    """What stands in backticks, in fences and indented blocks: one string each, or each line."""
+    text = document.read_text()
+    fences = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^ {4,}(\S.*)$", text, re.MULTILINE)
+    spans = re.findall(r"`([^`\n]+)`", text)
+    return [*spans, *indented, *(line for fence in fences for line in fence.splitlines())]
+
+
+def words(document: Path) -> list[str]:
+    return [word.strip("'\",;:()") for piece in code(document) for word in piece.split()]
+
+
+@pytest.fixture(scope="module")
+def makefile() -> str:
+    return (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_command_exists(document: Path, makefile: str) -> None:
+    """A `make` command in the documentation names a target, and variables that something reads."""
+    targets = set(re.findall(r"^([a-z-]+):(?!=)", makefile, re.MULTILINE))
+    options = (ROOT / "local/__main__.py").read_text()
+    for piece in code(document):
+        for command in MAKE_COMMAND.finditer(piece):
+            for word in shlex.split(command["words"]):
+                name, is_variable, _ = word.partition("=")
+                option = f'"{name.lower().replace("_", "-")}"'
+                if is_variable:
+                    assert re.search(rf"\b{name}\b", makefile) or option in options, piece
+                else:
+                    assert name in targets, piece
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_exists(document: Path) -> None:
+    """A path in the documentation leads somewhere, unless it is made by a command."""
+    for word in words(document):
+        if re.fullmatch(r"\.?[\w-]+(?:[/.][\w.*-]+)*/?", word):
+            top = word.split("/")[0]
+            is_path = "/" in word or re.search(r"\.(?:md|toml|yaml|json|py)$", word)
+            if is_path and top in TOP_LEVEL and top not in GENERATED:
+                assert list(ROOT.glob(word.rstrip("/"))), word
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    """A relative link points at a file, and its anchor at a heading of it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if re.match(r"\w+:", target):
+            continue
+        file_name, _, anchor = target.partition("#")
+        linked = document.parent / file_name if file_name else document
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+            assert anchor in slugs, target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_variable_is_a_setting(document: Path) -> None:
+    """A COMPLETIONS_ variable in the documentation is one that the function reads."""
+    known = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)} | {PREFIX}
+    assert set(re.findall(rf"{PREFIX}[A-Z_]*", document.read_text())) <= known
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_parameter_and_output_exists(document: Path, template: dict[str, Any]) -> None:
+    """A name given a value, or the first cell of a table of parameters, is in the template."""
+    known = {*template["Parameters"], *template["Outputs"], *template["Resources"]}
+    named = {match for piece in code(document) for match in re.findall(r"\b([A-Z]\w*)=", piece)}
+    named = {name for name in named if not name.isupper() and "_" not in name}
+    for table in re.findall(r"^\| parameter.*\n(?:\|.*\n)+", document.read_text(), re.MULTILINE):
+        named |= set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    assert named <= known
+
+
+def test_the_readme_tells_of_every_parameter(template: dict[str, Any]) -> None:
+    """Each parameter is explained to those who deploy."""
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("the README is not written yet")
+    assert set(template["Parameters"]) <= set(words(readme))
+
+
+def test_the_changelog_tells_of_every_parameter(template: dict[str, Any]) -> None:
+    """Whoever updates learns of each new parameter."""
+    told = (ROOT / "CHANGELOG.md").read_text()
+    assert [name for name in template["Parameters"] if f"`{name}`" not in told] == []
+
+
+def test_the_log_lines_that_are_explained_exist() -> None:
+    """Operations explains lines that the function writes, and metrics that it counts."""
+    sources = "".join(path.read_text() for path in ROOT.glob("functions/completions/**/*.py"))
+    text = (ROOT / "docs/operations.md").read_text()
+    for event in re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", text, re.MULTILINE):
+        assert f'"{event}"' in sources, event
+    metrics = re.search(r"Metrics stand in .*?(?=\.\s)", text, re.DOTALL)
+    assert metrics
+    for metric in re.findall(r"`([A-Z][a-z]+[A-Z]\w+)`", metrics[0]):
+        assert f'"{metric}"' in sources or metric == "VoiceCompletions", metric
