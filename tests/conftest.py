@@ -22,6 +22,12 @@ os.environ |= {
     "POWERTOOLS_METRICS_NAMESPACE": "Voice",
 }
 
+# Mangum makes itself an event loop when there is none; this one can be closed.
+with asyncio.Runner() as _runner:
+    asyncio.set_event_loop(_runner.get_loop())
+    import completions.app  # noqa: F401
+asyncio.set_event_loop(None)
+
 from tests.support.logs import Logged, logged  # noqa: E402 - see above
 
 

@@ -17,6 +17,7 @@ from mangum import Mangum
 from pydantic_core import from_json, to_json
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from completions import chat, credentials
 from completions.auth import authorise
@@ -73,6 +74,7 @@ def create_app(settings: Settings, keys: Keys | None = None) -> FastAPI:
     )
     app.add_exception_handler(CompletionsError, _render)
     app.add_exception_handler(HTTPException, _render_http)
+    app.add_exception_handler(ClientDisconnect, _render_nothing)
     app.add_exception_handler(Exception, _render_bug)
 
     def warm() -> None:
@@ -158,6 +160,8 @@ async def _render(_: Request, error: Exception) -> Response:
     assert isinstance(error, CompletionsError)  # noqa: S101 - registered for this class only
     if error.status >= 500:
         log.error("request.failed", code=error.code, reason=error.message)
+    elif error.status not in {401, 404}:  # These have events of their own.
+        log.warning("request.refused", code=error.code, reason=error.message, param=error.param)
     return _json(to_json(error.body()), error.status, error.headers)
 
 
@@ -180,6 +184,12 @@ async def _render_http(request: Request, error: Exception) -> Response:
             f"a turn is POST {base}/v1/chat/completions."
         ),
     )
+
+
+async def _render_nothing(_: Request, __: Exception) -> Response:
+    """The caller left in the middle of its request: nobody reads this."""
+    log.info("request.abandoned")
+    return Response(status_code=400)
 
 
 async def _render_bug(request: Request, _: Exception) -> Response:

@@ -1,0 +1,422 @@
+"""The door: every path, every wrong request, and an answer that says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from completions import chat as dialect
+from completions.settings import BODY_LIMIT_BYTES
+from tests.support.deployment import HELLO, calling, chat, deploy, served, spoken
+from tests.support.logs import Logged
+from tests.support.script import answer
+from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY, FakeSecrets, aws_error
+from tests.support.upstream import ScriptedUpstream
+
+LIMIT_S = 20
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """A model that always answers."""
+    async with ScriptedUpstream(answer("Hello there.")) as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def secrets() -> FakeSecrets:
+    """Secrets Manager."""
+    return FakeSecrets()
+
+
+@pytest.fixture
+async def client(
+    upstream: ScriptedUpstream, secrets: FakeSecrets
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A caller with the right key."""
+    async with calling(deploy(upstream.base_url, secrets)) as client:
+        yield client
+
+
+def _error(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """The error object, after checking all that every error has in common."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    error: dict[str, Any] = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["code"] == code
+    for word in ("Traceback", 'File "', CALLER_KEY, UPSTREAM_KEY):
+        assert word not in response.text
+    return error
+
+
+# -- paths
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/chat/completions",
+        "/v1/chat/completions",
+        "/v1/chat/completions/",
+        "/v1/chat/completions//",
+        "/v1/chat/completions/chat/completions",
+        "/chat/completions/chat/completions/chat/completions",
+        "/v1/v1/chat/completions",
+        "/any/where/else/chat/completions",
+        "//v1//chat/completions",
+        "/v1/chat/completions?api-version=2024-10-21&x=%20",
+        "/%E2%82%AC/chat/completions",
+        "/a%2Fb/chat/completions",
+    ],
+)
+async def test_any_path_with_the_right_end(client: httpx2.AsyncClient, path: str) -> None:
+    """People paste bases with suffixes, without versions, with slashes: all of them talk."""
+    response = await client.post(path, json=chat(stream=True))
+    assert response.status_code == 200
+    assert spoken(response.content) == "Hello there."
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v1",
+        "/v1/completions",
+        "/v1/chat",
+        "/v1/xchat/completions",
+        "/v1/chat/completionsx",
+        "/v1/chat/completions/x",
+        "/v1/chat%2Fcompletionsx",
+        "/docs",
+        "/openapi.json",
+        "/%00",
+        "/%FF",
+    ],
+)
+async def test_another_path_names_the_right_one(
+    client: httpx2.AsyncClient, logs: Logged, path: str
+) -> None:
+    """A 404 says which URL to set, as seen by the caller, and is logged with the path."""
+    response = await client.post(path, json=chat(), headers={"host": "abc.lambda-url.on.aws"})
+    message = _error(response, 404, "not_found")["message"]
+    assert "http://abc.lambda-url.on.aws/v1;" in message
+    assert "POST http://abc.lambda-url.on.aws/v1/chat/completions" in message
+    assert logs.event("path.unknown")["method"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", CHAT, "POST"),
+        ("PUT", CHAT, "POST"),
+        ("OPTIONS", CHAT, "POST"),
+        ("BREW", CHAT, "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("DELETE", "/health", "GET"),
+    ],
+)
+async def test_a_wrong_method_names_the_right_one(
+    client: httpx2.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    """RFC 9110, section 15.5.6: a 405 has `Allow`."""
+    response = await client.request(method, path)
+    assert allowed in _error(response, 405, "method_not_allowed")["message"]
+    assert response.headers["allow"] == allowed
+
+
+async def test_health_needs_no_key(client: httpx2.AsyncClient) -> None:
+    """A health check has no secret."""
+    for path in ("/health", "/v1/health/"):
+        response = await client.get(path, headers={"authorization": ""})
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+async def test_models_are_the_upstreams(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """Where the caller names the model, the upstream's list is passed on."""
+    upstream.models = ("small", "large")
+    response = await client.get("/v1/models")
+    assert [model["id"] for model in response.json()["data"]] == ["small", "large"]
+
+
+async def test_a_fixed_model_is_the_only_one(upstream: ScriptedUpstream) -> None:
+    """Where the deployment names the model, the list is that model, and nobody is asked."""
+    async with calling(deploy(upstream.base_url, upstream_model="fixed")) as client:
+        response = await client.get("/v1/models")
+    assert [model["id"] for model in response.json()["data"]] == ["fixed"]
+    assert upstream.requests == []
+
+
+# -- keys
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/models"])
+@pytest.mark.parametrize(
+    ("headers", "hint"),
+    [({"authorization": ""}, "x-api-key"), ({"authorization": "Bearer nope"}, "CallerKeySecret")],
+)
+async def test_without_the_key_nothing_happens(
+    client: httpx2.AsyncClient,
+    upstream: ScriptedUpstream,
+    path: str,
+    headers: dict[str, str],
+    hint: str,
+) -> None:
+    """No key or a wrong one is a 401 that says what to send; the model is not asked."""
+    method = "GET" if path.endswith("models") else "POST"
+    response = await client.request(method, path, headers=headers, content=b"not even JSON")
+    assert hint in _error(response, 401, "invalid_api_key")["message"]
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert upstream.requests == []
+
+
+async def test_x_api_key_will_do(client: httpx2.AsyncClient) -> None:
+    """Some platforms send the key in a header of its own."""
+    headers = {"authorization": "", "x-api-key": CALLER_KEY}
+    assert (await client.post(CHAT, json=chat(), headers=headers)).status_code == 200
+
+
+async def test_unreadable_secrets_are_a_503(
+    client: httpx2.AsyncClient, secrets: FakeSecrets, logs: Logged
+) -> None:
+    """When Secrets Manager fails, the caller is not blamed and the log has the reason."""
+    secrets.failure = aws_error("AccessDeniedException")
+    response = await client.post(CHAT, json=chat())
+    assert "key.unavailable" in _error(response, 503, "key_unavailable")["message"]
+    assert logs.events("key.unavailable")[0]["reason"] == "AccessDeniedException"
+
+
+# -- bodies
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"hello",
+        b"{'model': 'm'}",
+        b'{"model": "m", "messages": [}',
+        b'{"temperature": NaN}',
+        b'{"temperature": -Infinity}',
+        b'{"model": "\xff"}',
+        b'{"model": "\xed\xa0\x80"}',
+        b'{"model": "\\ud800"}',
+        b'{"a": "\x00"}',
+        b'{"seed": ' + b"9" * 5_000 + b"}",
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"a":' * 100_000,
+        json.dumps(chat()).encode("utf-16"),
+        b"model=m&messages=hello",
+    ],
+    ids=lambda body: repr(body[:30]),
+)
+async def test_what_is_not_json_is_a_400(
+    client: httpx2.AsyncClient, logs: Logged, body: bytes
+) -> None:
+    """Whatever the bytes are, the answer says that the body is not JSON."""
+    error = _error(await client.post(CHAT, content=body), 400, "invalid_request")
+    assert "not JSON" in error["message"]
+    assert error["type"] == "invalid_request_error"
+    assert logs.event("request.refused")["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"hello"', b"null", b"7", b"true"])
+async def test_what_is_no_object_is_a_400(client: httpx2.AsyncClient, body: bytes) -> None:
+    """JSON that is not an object is said to be none."""
+    response = await client.post(CHAT, content=body)
+    assert "object" in _error(response, 400, "invalid_request")["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "expected"),
+    [
+        ({"messages": "hello"}, "messages", "list"),
+        ({"messages": {}}, "messages", "list"),
+        ({"messages": []}, "messages", "at least one"),
+        ({"messages": None}, "messages", "at least one"),
+        ({"messages": ["hello"]}, "messages[0]", "role"),
+        ({"messages": [*HELLO, {"content": "x"}]}, "messages[1]", "role"),
+        ({"messages": [{"role": 5}]}, "messages[0]", "role"),
+        ({"model": 5}, "model", "string"),
+        ({"stream": "true"}, "stream", "true or false"),
+        ({"stream": 1}, "stream", "true or false"),
+        ({"stream_options": []}, "stream_options", "object"),
+        ({"tools": {}}, "tools", "list"),
+        ({"n": "2"}, "n", "number"),
+        ({"max_tokens": "100"}, "max_tokens", "number"),
+        ({"max_tokens": True}, "max_tokens", "number"),
+        ({"temperature": "hot"}, "temperature", "number"),
+        ({"elevenlabs_extra_body": "x"}, "elevenlabs_extra_body", "object"),
+    ],
+)
+async def test_a_wrong_type_names_the_field(
+    client: httpx2.AsyncClient,
+    upstream: ScriptedUpstream,
+    fields: dict[str, Any],
+    param: str,
+    expected: str,
+) -> None:
+    """`param` is the field, the message what it must be; the model is not asked."""
+    response = await client.post(CHAT, json=chat(**fields))
+    error = _error(response, 400, "invalid_request")
+    assert error["param"] == param
+    assert expected in error["message"]
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/xml; charset=bogus", "x"])
+async def test_the_content_type_does_not_matter(
+    client: httpx2.AsyncClient, content_type: str
+) -> None:
+    """JSON is JSON, whatever a client calls it."""
+    body = json.dumps(chat()).encode()
+    response = await client.post(CHAT, content=body, headers={"content-type": content_type})
+    assert response.status_code == 200
+
+
+async def test_the_limit_is_lambdas(client: httpx2.AsyncClient) -> None:
+    """A body of 6 MB is taken, one byte more is a 413 that says so."""
+    body = json.dumps(chat()).encode()
+    full = body + b" " * (BODY_LIMIT_BYTES - len(body))
+    assert (await client.post(CHAT, content=full)).status_code == 200
+    error = _error(await client.post(CHAT, content=full + b" "), 413, "request_too_large")
+    assert str(BODY_LIMIT_BYTES) in error["message"]
+
+
+async def test_a_long_system_prompt_is_no_problem(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """Platforms send system prompts of up to 2 MB."""
+    prompt = {"role": "system", "content": "x€" * 700_000}
+    response = await client.post(CHAT, json=chat(messages=[prompt, *HELLO]))
+    assert response.status_code == 200
+    assert upstream.requests[0].json["messages"][0] == prompt
+
+
+@pytest.mark.parametrize("host", ["[::1", "a:b", "[::1]:1", "x/y?z#w", "", "x" * 5_000])
+async def test_odd_hosts_harm_nobody(client: httpx2.AsyncClient, host: str) -> None:
+    """A `Host` that is no host still gets an answer, on good paths and on bad ones."""
+    response = await client.post(CHAT, json=chat(), headers={"host": host})
+    assert response.status_code == 200
+    _error(await client.post("/nope", headers={"host": host}), 404, "not_found")
+
+
+async def test_a_caller_who_leaves_early_is_no_crash(
+    upstream: ScriptedUpstream, logs: Logged
+) -> None:
+    """A connection closed in the middle of the request is no error of ours."""
+    async with served(deploy(upstream.base_url)) as url:
+        _, writer = await asyncio.open_connection("127.0.0.1", httpx2.URL(url).port)
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nx-api-key: {CALLER_KEY}\r\n"
+        writer.write(f"{head}content-length: 99\r\n\r\n{{".encode())
+        await writer.drain()
+        writer.close()
+        async with asyncio.timeout(LIMIT_S):
+            while not logs.events("request.abandoned"):
+                await asyncio.sleep(0.01)
+    assert "request.crashed" not in logs.text
+
+
+async def test_a_bug_shows_no_internals(
+    client: httpx2.AsyncClient, logs: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should we fail ourselves, the caller gets a JSON 500, and the log the trace."""
+
+    def broken(_: Any) -> None:
+        raise RuntimeError("internals")
+
+    monkeypatch.setattr(dialect, "ask", broken)
+    response = await client.post(CHAT, json=chat())
+    _error(response, 500, "internal_error")
+    assert "internals" not in response.text
+    assert "RuntimeError" in logs.event("request.crashed")["exception"]
+
+
+# -- whatever else
+
+names = st.sampled_from(
+    [
+        *("model", "messages", "stream", "tools", "n", "max_tokens", "temperature", "stop"),
+        *("role", "content", "tool_calls", "function", "arguments", "elevenlabs_extra_body"),
+        *("user_id", "stream_options", "response_format", "metadata", "user", "tool_choice"),
+    ]
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=10),
+    st.sampled_from(["user", "assistant", "tool", "...", "1e999", 10**400, -1, 1e308]),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=12,
+)
+bodies = st.one_of(
+    st.binary(max_size=200),
+    values.map(json.dumps).map(str.encode),
+    st.dictionaries(names, values, max_size=5).map(
+        lambda fields: json.dumps({**chat(), **fields}).encode()
+    ),
+    st.lists(st.dictionaries(names, values, max_size=4), max_size=4).map(
+        lambda messages: json.dumps(
+            chat(messages=[{"role": "user"} | m for m in messages])
+        ).encode()
+    ),
+)
+header_values = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
+headers = st.dictionaries(
+    st.sampled_from(
+        [
+            *("content-type", "accept", "x-api-key", "origin", "cookie", "x-forwarded-for"),
+            *("x-request-id", "x-completions-on-failure", "traceparent", "x-amzn-trace-id"),
+        ]
+    ),
+    header_values,
+    max_size=4,
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=bodies, extra=headers)
+@example(body=b'{"model":"m","temperature":1e999,"messages":[{"role":"user"}]}', extra={})
+@example(body=b'{"model":"m","messages":[{"role":"user","content":{"a":1}}]}', extra={})
+@example(body=b'{"messages":[{"role":"user"}],"tools":[1,null,"x"],"stream":true}', extra={})
+@example(body=b'{"messages":[{"role":"tool","content":[[]]}],"stream":true}', extra={})
+@example(body=b'{"messages":[{"role":"assistant","tool_calls":5}],"stream":true}', extra={})
+async def test_nothing_a_caller_posts_is_a_500(
+    client: httpx2.AsyncClient, logs: Logged, body: bytes, extra: dict[str, str]
+) -> None:
+    """Whatever JSON or bytes with whatever headers: an answer or an error object, never a crash."""
+    response = await client.post(CHAT, content=body, headers=extra)
+    assert response.status_code != 500, response.text
+    assert "Traceback" not in response.text
+    assert "request.crashed" not in logs.text
+    if response.status_code >= 400:
+        _error(response, response.status_code, response.json()["error"]["code"])
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(["GET", "POST", "HEAD", "PATCH"]), st.text(max_size=30))
+async def test_no_path_is_a_500(client: httpx2.AsyncClient, method: str, path: str) -> None:
+    """Any method on any path gets an answer below 500."""
+    quoted = quote(path, safe="/", errors="replace")
+    assert (await client.request(method, "/" + quoted)).status_code < 500
