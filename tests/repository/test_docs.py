@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()
 ]
-MAKE_COMMAND = re.compile(r"(?<![\w-])make(?P<words>(?: +(?:[a-z][\w-]*|[A-Z][A-Z0-9_]*=(?:"[^"]*"|\S*)))+)")
+MAKE_COMMAND = re.compile(
+    r"""(?<![\w-])make(?P<words>(?:\ +(?:[a-z][\w-]*|[A-Z][A-Z0-9_]*=(?:"[^"]*"|\S*)))+)"""
+)
 TOP_LEVEL = {path.name for path in ROOT.iterdir()}
 GENERATED = (".aws-sam", ".venv", ".venv-sam", ".local")
 
