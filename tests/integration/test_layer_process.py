@@ -1,0 +1,386 @@
+"""The layer in a process of its own, from the unpacked layout, as Lambda starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.layer import STREAMING_APP, UnpackedLayer
+from tests.support.runtime_api import FakeRuntimeApi
+
+URL_EVENT = json.loads(
+    (Path(__file__).parents[1] / "reference" / "url-event.json").read_text("utf-8")
+)
+VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
+NO_LIFESPAN = """
+from mangum import Mangum
+async def app(scope, receive, send): raise ValueError("no lifespan")
+handler = Mangum(app, lifespan="on")
+"""
+PLAIN = "def handler(event, context): return event\n"
+
+
+def url_event(path: str) -> dict[str, Any]:
+    http = {**URL_EVENT["requestContext"]["http"], "path": path}
+    context = {**URL_EVENT["requestContext"], "http": http}
+    return {**URL_EVENT, "rawPath": path, "requestContext": context}
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[FakeRuntimeApi]:
+    async with FakeRuntimeApi() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def layer(tmp_path: Path) -> AsyncIterator[UnpackedLayer]:
+    unpacked = UnpackedLayer(tmp_path)
+    yield unpacked
+    await unpacked.end()
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
+    """The exit code and all that the process wrote."""
+    output, _ = await asyncio.wait_for(process.communicate(), 20)
+    return process.returncode, output.decode()
+
+
+async def test_chunks_leave_while_the_application_works(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """The second chunk exists only because the first one had arrived: nothing is collected."""
+    arrived = asyncio.Event()
+
+    async def gate(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await arrived.wait()
+        writer.write(b"!")
+        await writer.drain()
+        writer.close()
+
+    shutil.copy(STREAMING_APP, layer.task / "function.py")
+    async with await asyncio.start_server(gate, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        await layer.start(api, GATE=f"{host}:{port}")
+        api.invoke(url_event("/gated"))
+        post = await api.post()
+        prelude = await post.piece()
+        assert prelude
+        assert json.loads(prelude)["statusCode"] == 200
+        assert await post.piece() == bytes(8)
+        assert await post.piece() == b"first"
+        arrived.set()
+        assert await post.piece() == b"second"
+        assert await post.piece() is None
+    assert post.whole
+    await api.polled()
+
+
+async def test_a_failure_in_mid_stream_is_told_in_trailers(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """FastAPI's half-sent answer ends with the declared trailers, without its secrets."""
+    shutil.copy(STREAMING_APP, layer.task / "function.py")
+    await layer.start(api)
+    api.invoke(url_event("/cut"))
+    post = await api.post()
+    assert await post.body() == b"half"
+    assert post.trailers["lambda-runtime-function-error-type"] == "Function.ValueError"
+    assert "sk-1" not in json.dumps(post.failure())
+
+
+async def test_the_search_path_is_lambdas(api: FakeRuntimeApi, layer: UnpackedLayer) -> None:
+    """Function, layers, standard library, runtime; nothing of the layer's inside, no PYTHONPATH."""
+    layer.code(
+        "import os, sys\n"
+        "import from_layer, from_site, from_runtime\n"
+        "def handler(event, context): return [sys.path, dict(os.environ), sorted(sys.modules)]\n"
+    )
+    (layer.opt / "python" / "from_layer.py").touch()
+    site = layer.opt / "python" / "lib" / VERSION / "site-packages"
+    site.mkdir(parents=True)
+    (site / "from_site.py").touch()
+    (layer.runtime / "from_runtime.py").touch()
+    # Each of these is also the name of one of the layer's modules, and the function's own.
+    layer.code("", "context.py")
+    await layer.start(api)
+    api.invoke({})
+    path, env, modules = json.loads(await (await api.post()).read())
+    assert path[:3] == [str(layer.task), str(site), str(layer.opt / "python")]
+    assert path[-1] == str(layer.runtime)
+    assert str(layer.opt / "python" / "lambda_streaming") not in path
+    assert any(entry.endswith(VERSION) for entry in path[3:-1])
+    assert "PYTHONPATH" not in env
+    assert not {"runtime", "asgi", "handler", "logs", "http1"} & set(modules)
+
+
+async def test_the_interpreter_is_the_one_it_was_given(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """Lambda names the interpreter; the layer does not look for another one."""
+    layer.code("import sys\ndef handler(event, context): return sys.executable\n")
+    await layer.start(api)
+    api.invoke({})
+    assert json.loads(await (await api.post()).read()) == sys.executable
+
+
+@pytest.mark.parametrize(
+    "env", [{"AWS_SAM_LOCAL": "true"}, {"LAMBDA_STREAMING_INVOKE_MODE": "BUFFERED"}]
+)
+async def test_without_streaming_the_ordinary_runtime_is_started(
+    layer: UnpackedLayer, env: dict[str, str]
+) -> None:
+    """Under SAM, and behind a buffered URL, the layer is as good as absent."""
+    code, output = await ended(await layer.start(None, **env))
+    assert code == 0
+    told = json.loads(output)
+    assert told["argv"] == [str(layer.runtime / "bootstrap.py")]
+    assert told["python"] == sys.executable
+    given = layer.environment("function.handler", **env)
+    added = told["env"].keys() - given.keys() - {"PWD", "SHLVL", "_", "LC_CTYPE", "OLDPWD"}
+    assert not added
+
+
+async def test_an_unknown_mode_is_refused_by_name(layer: UnpackedLayer) -> None:
+    """A misspelt mode would otherwise show as garbage in front of every answer."""
+    code, output = await ended(await layer.start(None, LAMBDA_STREAMING_INVOKE_MODE="buffered"))
+    assert code == 1
+    assert "'buffered': expected RESPONSE_STREAM or BUFFERED" in output
+
+
+@pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
+async def test_another_wrapper_is_run_first(
+    api: FakeRuntimeApi, layer: UnpackedLayer, mode: str
+) -> None:
+    """Lambda has one wrapper slot: a second wrapper gets our command, and then we are started."""
+    wrapper = layer.opt / "other-wrapper"
+    wrapper.write_text('#!/bin/sh\nexport WRAPPED="$*"\nexec "$@"\n')
+    wrapper.chmod(0o755)
+    layer.code("import os\ndef handler(event, context): return dict(os.environ)\n")
+    process = await layer.start(
+        api, LAMBDA_STREAMING_EXEC_WRAPPER=str(wrapper), LAMBDA_STREAMING_INVOKE_MODE=mode
+    )
+    if mode == "BUFFERED":
+        script = layer.runtime / "bootstrap.py"
+        env = json.loads((await ended(process))[1])["env"]
+    else:
+        script = layer.opt / "python" / "lambda_streaming" / "__main__.py"
+        api.invoke({})
+        env = json.loads(await (await api.post()).read())
+    assert env["WRAPPED"] == f"{sys.executable} {script}"
+    assert "LAMBDA_STREAMING_EXEC_WRAPPER" not in env
+
+
+@pytest.mark.parametrize(
+    ("source", "handler", "expected", "says"),
+    [
+        ("import no_such_module", "function.handler", "Runtime.ImportModuleError", "no_such"),
+        ("", "function.handler", "Runtime.HandlerNotFound", "'handler' is missing"),
+        ("def (", "function.handler", "Runtime.UserCodeSyntaxError", "function.py, line 1"),
+        ("", "handler", "Runtime.MalformedHandlerName", "expected <module>.<attribute>"),
+        ("1 / 0", "function.handler", "Function.ZeroDivisionError", "division by zero"),
+        ("raise SystemExit(0)", "function.handler", "Function.SystemExit", "0"),
+        (NO_LIFESPAN, "function.handler", "Function.LifespanError", "no lifespan"),
+    ],
+)
+async def test_a_function_that_cannot_start_is_an_init_error(  # noqa: PLR0917 - a table
+    api: FakeRuntimeApi, layer: UnpackedLayer, source: str, handler: str, expected: str, says: str
+) -> None:
+    """The platform hears type and message, the log has the stack, and the process ends."""
+    layer.code(source)
+    process = await layer.start(api, handler)
+    post = await api.post()
+    assert post.path == "/init/error"
+    assert post.header("lambda-runtime-function-error-type") == expected
+    error = json.loads(await post.read())
+    assert says in error["errorMessage"]
+    assert not any("lambda_streaming" in frame for frame in error["stackTrace"])
+    code, output = await ended(process)
+    assert code == 1
+    assert "The function cannot be initialised" in output
+    assert "GET /invocation/next" not in api.calls
+
+
+async def test_import_has_a_loop_that_does_not_run(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """Modules that call asyncio.run, or build a Mangum, while they are imported work as usual."""
+    layer.code(
+        "import asyncio\n"
+        "from mangum import Mangum\n"
+        "async def load(): return 42\n"
+        "ANSWER = asyncio.get_event_loop().run_until_complete(load())\n"
+        "inner = Mangum(lambda *_: None, lifespan='off')\n"
+        "def handler(event, context): return ANSWER + asyncio.run(load())\n"
+    )
+    await layer.start(api)
+    api.invoke({})
+    assert json.loads(await (await api.post()).read()) == 84
+
+
+SNAPSHOT = """
+import json, sys
+from snapshot_restore_py import register_after_restore, register_before_snapshot
+heard = []
+register_before_snapshot(heard.append, "before 1")
+register_before_snapshot(heard.append, "before 2")
+register_after_restore(heard.append, "after 1")
+register_after_restore(heard.append, "after 2")
+def handler(event, context): return heard
+"""
+SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+
+
+async def test_the_order_of_a_snapshot(api: FakeRuntimeApi, layer: UnpackedLayer) -> None:
+    """Hooks before, in reverse; the snapshot; hooks after, in order; only then the first event."""
+    layer.code(SNAPSHOT)
+    await layer.start(api, **SNAP_START)
+    await api.polled()
+    assert api.calls == ["GET /restore/next", "GET /invocation/next"]
+    api.invoke({})
+    heard = json.loads(await (await api.post()).read())
+    assert heard == ["before 2", "before 1", "after 1", "after 2"]
+
+
+async def test_the_lifespan_starts_before_the_snapshot(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """Startup is work that a snapshot can keep."""
+    layer.code(
+        SNAPSHOT + "from mangum import Mangum\n"
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] == 'lifespan':\n"
+        "        await receive()\n"
+        "        heard.append('startup')\n"
+        "        await send({'type': 'lifespan.startup.complete'})\n"
+        "        await receive()\n"
+        "    else:\n"
+        "        await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
+        "        await send({'type': 'http.response.body', 'body': json.dumps(heard).encode()})\n"
+        "handler = Mangum(app)\n"
+    )
+    await layer.start(api, **SNAP_START)
+    api.invoke(URL_EVENT)
+    heard = json.loads(await (await api.post()).body())
+    assert heard == ["startup", "before 2", "before 1", "after 1", "after 2"]
+
+
+async def test_without_the_hooks_package_a_snapshot_is_taken_all_the_same(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """A function that registers no hooks needs no registry."""
+    layer.code("import sys\nsys.modules['snapshot_restore_py'] = None\n" + PLAIN)
+    await layer.start(api, **SNAP_START)
+    await api.polled()
+    assert api.calls == ["GET /restore/next", "GET /invocation/next"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "path", "expected", "exit_code"),
+    [
+        ("register_before_snapshot", "/init/error", "Runtime.BeforeSnapshotError", 64),
+        ("register_after_restore", "/restore/error", "Runtime.AfterRestoreError", 65),
+    ],
+)
+async def test_a_failing_hook_ends_the_environment(  # noqa: PLR0917 - a table
+    api: FakeRuntimeApi, layer: UnpackedLayer, hook: str, path: str, expected: str, exit_code: int
+) -> None:
+    """Each side of the snapshot has its call, its type and its exit code."""
+    layer.code(f"{SNAPSHOT}\n@{hook}\ndef fail(): raise ValueError('cold')\n")
+    process = await layer.start(api, **SNAP_START)
+    post = await api.post()
+    assert post.path == path
+    assert post.header("lambda-runtime-function-error-type") == expected
+    error = json.loads(await post.read())
+    assert (error["errorType"], error["errorMessage"]) == ("ValueError", "cold")
+    assert (await ended(process))[0] == exit_code
+    assert "GET /invocation/next" not in api.calls
+
+
+async def test_a_refused_snapshot_is_an_init_error(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """When /restore/next fails there is no restored environment to speak for."""
+    api.statuses["next"] = 500
+    layer.code(PLAIN)
+    process = await layer.start(api, **SNAP_START)
+    post = await api.post()
+    assert post.path == "/init/error"
+    assert post.header("lambda-runtime-function-error-type") == "Runtime.BeforeSnapshotError"
+    assert (await ended(process))[0] == 64
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_lifespan_and_the_process(
+    api: FakeRuntimeApi, layer: UnpackedLayer, number: signal.Signals
+) -> None:
+    """The application cleans up when Lambda, or Ctrl-C, ends the environment."""
+    layer.code(
+        "from contextlib import asynccontextmanager\n"
+        "from fastapi import FastAPI\n"
+        "from mangum import Mangum\n"
+        "@asynccontextmanager\n"
+        "async def lifespan(app):\n"
+        "    print('up')\n"
+        "    yield\n"
+        "    print('down')\n"
+        "handler = Mangum(FastAPI(lifespan=lifespan))\n"
+    )
+    process = await layer.start(api)
+    await api.polled()
+    process.send_signal(number)
+    assert await ended(process) == (0, "up\ndown\n")
+
+
+async def test_a_runtime_api_that_breaks_ends_the_process(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """The process says what happened and leaves with an error, so that Lambda starts another."""
+    layer.code(PLAIN)
+    api.statuses["response"] = 500
+    process = await layer.start(api)
+    api.invoke({})
+    code, output = await ended(process)
+    assert code == 1
+    assert "The Runtime API is lost" in output
+    assert "answered 500" in output
+
+
+async def test_concurrency_is_lambdas_to_set(api: FakeRuntimeApi, layer: UnpackedLayer) -> None:
+    """With AWS_LAMBDA_MAX_CONCURRENCY=3 one process polls three times, and logs JSON with ids."""
+    layer.code(
+        "import logging, os, threading\n"
+        "meeting = threading.Barrier(3)\n"
+        "def handler(event, context):\n"
+        "    meeting.wait(20)\n"
+        "    logging.warning(context.aws_request_id)\n"
+        "    return os.getpid()\n"
+    )
+    process = await layer.start(api, AWS_LAMBDA_MAX_CONCURRENCY="3", AWS_LAMBDA_LOG_FORMAT="JSON")
+    await api.polled(3)
+    request_ids = {api.invoke({}) for _ in range(3)}
+    pids = {await (await api.post()).read() for _ in range(3)}
+    assert pids == {str(process.pid).encode()}
+    assert process.stdout
+    lines = [json.loads(await process.stdout.readline()) for _ in range(3)]
+    assert {line["requestId"] for line in lines} == request_ids
+    assert all(line["requestId"] == line["message"] for line in lines)
+
+
+async def test_what_a_handler_prints_shows_up_at_once(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """Output is not kept in a buffer that a freeze or a kill would take along."""
+    layer.code("def handler(event, context): print('hello')\n")
+    process = await layer.start(api)
+    api.invoke({})
+    await (await api.post()).read()
+    assert process.stdout
+    assert await asyncio.wait_for(process.stdout.readline(), 20) == b"hello\n"
