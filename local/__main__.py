@@ -17,6 +17,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from local import model
 from local.deployment import CALLER_KEY, Deployment, passed_on
 from local.environment import InitError
 from local.intrinsics import TemplateError
@@ -24,11 +25,7 @@ from local.layout import CodeError
 from local.runtime_api import Cut
 from local.service import ServiceError
 
-QUESTION = {
-    "model": "any",
-    "stream": True,
-    "messages": [{"role": "user", "content": "Tell me one thing about the sea."}],
-}
+QUESTION = [{"role": "user", "content": "Tell me one thing about the sea."}]
 
 
 def main() -> int:
@@ -114,11 +111,14 @@ async def _until_signalled(command: Coroutine[Any, Any, int]) -> int:
 async def _run(options: argparse.Namespace) -> int:
     try:
         async with _deployment(options) as deployment:
+            # The embedded model goes by any name; of others, this one is the likeliest.
+            name = model.NAME if options.upstream == "model" else "gpt-4.1-mini"
+            body = {"model": name, "stream": True, "messages": QUESTION}
             print(f"ready {deployment.base_url} key={deployment.caller_key}")
             print(
                 f"curl -N {deployment.base_url}/chat/completions"
                 f" -H 'Authorization: Bearer {deployment.caller_key}'"
-                f" -H 'Content-Type: application/json' -d '{json.dumps(QUESTION)}'",
+                f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
                 flush=True,
             )
             await asyncio.Event().wait()

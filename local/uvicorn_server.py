@@ -5,6 +5,7 @@ the variables that the function would have, without Lambda's own.
 """
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from typing import IO
@@ -33,15 +34,20 @@ def main(app: str, root: str, port: str) -> None:
     """Be the child: serve the app until the parent ends."""
     import uvicorn
 
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False
-    )
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
     sys.path.insert(0, root)
     config.load()  # so that an app that cannot be imported has no address
-    socket = config.bind_socket()
-    socket.listen(config.backlog)  # so that whoever reads the address can connect
-    announce(f"http://127.0.0.1:{socket.getsockname()[1]}")
-    uvicorn.Server(config).run(sockets=[socket])
+    # NOTE: the protocol is named, because asyncio sets TCP_NODELAY on such sockets only. Those
+    # that `config.bind_socket` makes are not, and a first word can then wait 40 ms for an ACK.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", int(port)))
+    except OSError as error:
+        sys.exit(f"port {port}: {error.strerror}")
+    listener.listen(config.backlog)  # so that whoever reads the address can connect
+    announce(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
