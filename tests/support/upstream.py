@@ -53,6 +53,8 @@ class ScriptedUpstream(Stage):
         super().__init__(*scenes)
         self.responses = responses
         self.models = models
+        self.models_script: Script | None = None
+        """Played instead of the list of models."""
         self.connections = 0
         """How many connections have been opened so far."""
         self.port = 0
@@ -165,6 +167,8 @@ class ScriptedUpstream(Stage):
         ):
             return self.next_script(request)
         if request.method == "GET" and path.endswith("/models"):
+            if self.models_script is not None:
+                return self.models_script
             models = [{"id": name, "object": "model", "created": 0} for name in self.models]
             return [Reply(json.dumps({"object": "list", "data": models}).encode())]
         return refused(404, message=f"Unknown request URL: {request.method} {path}")
