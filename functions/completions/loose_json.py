@@ -1,0 +1,96 @@
+"""The JSON object that a model meant, read from what it wrote.
+
+Knows the ways in which models spoil JSON, and nothing of schemas. Never completes a text that
+was cut: half an argument is not one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_FENCE = re.compile(r"^\s*```\w*\s*\n?|\n?\s*```\s*$")
+# A string, or what stands between two strings.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|' r"'(?:[^'\\]|\\.)*'" r"|[^\"']+|[\"']", re.DOTALL)
+_TRAILING_COMMA = re.compile(r",(\s*[}\]])")
+_BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)")
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+_PYTHON_WORD = re.compile(r"\b(?:True|False|None)\b")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+def read_object(text: str) -> dict[str, Any] | None:
+    """The object, or None.
+
+    Understood are: nothing at all and `null` (no arguments), a code fence or words around the
+    object, an object encoded twice, quotation marks around it that are not escaped inside (as in
+    the voice platform's own documentation of keypad tones), the same object twice, single quotes,
+    bare keys, Python's words, trailing commas, closing brackets too many, raw line ends.
+    """
+    text = text.strip()
+    if text in {"", "null", '""', "''", "None"}:
+        return {}
+    unfenced = _FENCE.sub("", text)
+    start, end = unfenced.find("{"), unfenced.rfind("}")
+    core = unfenced[start : end + 1] if 0 <= start < end else unfenced
+    for candidate in (text, core, _tidy(core), core.replace('\\"', '"')):
+        value = _first_value(candidate)
+        for _ in range(2):
+            if isinstance(value, str):
+                value = _first_value(value.strip())
+        if isinstance(value, dict):
+            return value
+    return None
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON that every parser takes: half of a surrogate pair becomes a question mark."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace").decode()
+
+
+def _first_value(text: str) -> Any:
+    """The first JSON value, if nothing that matters follows it; else None."""
+    try:
+        value, end = _DECODER.raw_decode(text)
+        rest = text[end:].strip()
+        if rest.strip("`;,}]") and _DECODER.decode(rest) != value:
+            return None
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+# strict=False: models write raw line ends inside strings.
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_no_constant)
+
+
+def _tidy(text: str) -> str:
+    """Python's and JavaScript's ways of writing an object, as JSON; strings keep their words."""
+    parts: list[str] = []
+    between = ""
+    for token in _TOKEN.findall(text):
+        if token[0] in "\"'" and len(token) > 1:
+            parts += (_tidy_punctuation(between), _tidy_string(token))
+            between = ""
+        else:
+            between += token
+    return "".join((*parts, _tidy_punctuation(between)))
+
+
+def _tidy_string(token: str) -> str:
+    if token[0] == '"':
+        return token
+    # JSON knows no \' and needs \" where single quotes did not.
+    inner = _ESCAPE.sub(lambda m: "'" if m[1] == "'" else m[0], token[1:-1])
+    return '"' + re.sub(r'(?<!\\)((?:\\\\)*)"', r'\1\\"', inner) + '"'
+
+
+def _tidy_punctuation(text: str) -> str:
+    text = _PYTHON_WORD.sub(lambda word: _PYTHON_WORDS[word[0]], text)
+    return _BARE_KEY.sub(r'\1"\2"\3', _TRAILING_COMMA.sub(r"\1", text))
