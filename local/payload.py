@@ -176,6 +176,7 @@ def _interpreted(payload: bytes) -> Response:
         whole = base64.b64decode(body) if fields.get("isBase64Encoded") else body.encode()
     except (ValueError, TypeError, AttributeError):
         return bad_gateway(Failure("Runtime.MalformedResponse", "statusCode, headers or body"))
+    headers = [(name, value) for name, value in headers if name != "content-length"]
     return Response(status, [*headers, ("content-length", str(len(whole)))], _once(whole))
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,7 +14,11 @@ from typing import Any
 import pytest
 
 from local.deployment import Deployment
-from local.environment import InitError
+from local.environment import Function, InitError
+from local.layout import prepare
+from local.payload import response_of
+from local.runtime_api import Failure
+from local.template import Template
 from tests.support import toy
 
 Deploy = Callable[..., Deployment]
@@ -277,6 +283,30 @@ async def test_a_plain_handler_shows_the_platforms_trap(
         answer = await ask(deployment, "/")
     assert answer.status == status
     assert json.loads(answer.body) == json.loads(body) if status == 200 else answer.body == body
+
+
+async def test_without_awss_client_a_loop_of_ours_serves(tmp_path: Path) -> None:
+    """Where awslambdaric is not installed, handlers are served, and their errors told, as by it."""
+    template = Template(
+        toy.write(tmp_path), {"InvokeMode": "BUFFERED", "Handler": "toy.plain.handler"}
+    )
+    (run := tmp_path / "run").mkdir()
+    launch = prepare(template.function, root=tmp_path, built=False, folder=run, log=sys.stderr)
+    # Without site-packages, so that there is no such client to import.
+    bare = dataclasses.replace(launch, argv=(sys.executable, "-S", launch.argv[-1]))
+    async with Function(bare, limit=1) as function:
+        invocation = await function.invoke(b"{}")
+        response = await response_of(await invocation.answer, "BUFFERED")
+        assert response.status == 418
+        failing = await function.invoke(b'{"fail": true}')
+        failure = await failing.answer
+        assert isinstance(failure, Failure)
+        assert failure.error_type == "ValueError"
+        assert failing.request_id in failure.message
+    broken = bare.with_variables({"_HANDLER": "toy.broken.handler"})
+    async with Function(broken, limit=1) as function:
+        with pytest.raises(InitError, match="broken on purpose"):
+            await function.invoke(b"{}")
 
 
 async def test_an_event_can_be_given_past_the_door(deploy: Deploy) -> None:

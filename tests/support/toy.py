@@ -103,7 +103,12 @@ handler = Mangum(app, lifespan="off")
 
 EXTRAS = {
     "broken.py": "raise ImportError('broken on purpose')\n",
-    "plain.py": "def handler(event, context):\n    return {'statusCode': 418, 'body': 'tea'}\n",
+    "plain.py": """
+def handler(event, context):
+    if event.get("fail"):
+        raise ValueError(context.aws_request_id)
+    return {"statusCode": 418, "body": "tea"}
+""",
 }
 
 
