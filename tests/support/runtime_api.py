@@ -181,6 +181,8 @@ class FakeRuntimeApi:
         if status == 0:
             return False
         await self._write(writer, status, [], b'{"status":"OK"}')
+        if not post.whole:
+            await asyncio.Event().wait()  # an early verdict: the rest is not even read
         return not self.closes_after_answer
 
     async def _answer_poll(self, path: str, writer: asyncio.StreamWriter) -> bool:

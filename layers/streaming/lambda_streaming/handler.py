@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextvars import copy_context
 from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeGuard
@@ -132,6 +132,8 @@ class OrdinaryCalls:
             Exception: whatever the handler raises.
         """
         if self._threads is None:
+            from concurrent.futures import ThreadPoolExecutor  # streaming functions need none
+
             self._threads = ThreadPoolExecutor(self._concurrency, "handler", self._give_loop)
         result = await asyncio.get_running_loop().run_in_executor(
             self._threads, copy_context().run, _call, handler, event, context

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 from awslambdaric.lambda_context import LambdaContext as TheirContext
@@ -60,15 +59,15 @@ def test_client_and_identity_are_objects() -> None:
 
 def test_without_client_and_identity_there_is_nothing_to_read() -> None:
     """Absent headers give None, and an identity without ids."""
-    context = LambdaContext(replace(INVOCATION, client_context=None, cognito_identity=None))
+    context = LambdaContext(INVOCATION._replace(client_context=None, cognito_identity=None))
     assert context.client_context is None
     assert context.identity.cognito_identity_id is None
-    assert LambdaContext(replace(INVOCATION, client_context='{"custom":{}}')).client_context
+    assert LambdaContext(INVOCATION._replace(client_context='{"custom":{}}')).client_context
 
 
 def test_the_remaining_time_follows_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts down to the deadline and never goes below zero."""
-    context = LambdaContext(replace(INVOCATION, deadline_ms=10_000))
+    context = LambdaContext(INVOCATION._replace(deadline_ms=10_000))
     monkeypatch.setattr(time, "time", lambda: 4.0)
     assert context.get_remaining_time_in_millis() == 6_000
     monkeypatch.setattr(time, "time", lambda: 11.0)

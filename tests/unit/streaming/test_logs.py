@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from typing import Any
 
@@ -135,7 +134,7 @@ async def test_concurrent_requests_keep_their_lines_apart(
     barrier = asyncio.Barrier(2)
 
     async def invocation(request_id: str) -> None:
-        current.set(LambdaContext(replace(INVOCATION, request_id=request_id)))
+        current.set(LambdaContext(INVOCATION._replace(request_id=request_id)))
         await barrier.wait()
         logging.getLogger().warning("task of %s", request_id)
         await asyncio.to_thread(logging.getLogger().warning, "thread of %s", request_id)

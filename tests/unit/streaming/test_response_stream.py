@@ -181,10 +181,11 @@ async def test_each_answer_has_a_new_connection(api: FakeRuntimeApi) -> None:
 async def test_a_connection_that_was_closed_before_its_use_is_replaced() -> None:
     """It is opened while the application thinks, which may take long."""
     closed = asyncio.Event()
+    heard: list[bytes] = []
 
     async def close_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if closed.is_set():
-            await reader.readuntil(bytes(8))
+            heard.append(await reader.readuntil(bytes(8)))
             writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
         closed.set()
         writer.close()
@@ -200,6 +201,39 @@ async def test_a_connection_that_was_closed_before_its_use_is_replaced() -> None
         stream.end()
         await stream.settle()
         stream.abandon()
+    assert len(heard) == 1
+
+
+async def test_a_start_that_was_cancelled_can_be_made_by_another(api: FakeRuntimeApi) -> None:
+    """An application cut off while it connects does not take the connection of its 504 along."""
+    stream = ResponseStream(api.address, invocation())
+    application = asyncio.create_task(stream.start({"statusCode": 200}))
+    await asyncio.sleep(0)
+    application.cancel()
+    await asyncio.wait({application})
+    assert not stream.started
+    await stream.start({"statusCode": 504})
+    stream.end()
+    await stream.settle()
+    stream.abandon()
+    assert (await (await api.post()).prelude()) == {"statusCode": 504}
+
+
+TOTAL_BYTES, STEP_BYTES = 32 * 2**20, 2**20
+
+
+async def write_much(stream: ResponseStream) -> None:
+    """More than all the buffers on the way can hold."""
+    for _ in range(TOTAL_BYTES // STEP_BYTES):
+        await stream.write(bytes(STEP_BYTES))
+
+
+async def stuck(stream: ResponseStream) -> None:
+    """Wait until the writer has to wait for the reader."""
+    assert stream._connection
+    transport = stream._connection.writer.transport
+    while transport.get_write_buffer_size() <= transport.get_write_buffer_limits()[1]:
+        await asyncio.sleep(0)
 
 
 async def test_a_slow_reader_slows_the_writer(api: FakeRuntimeApi) -> None:
@@ -207,31 +241,21 @@ async def test_a_slow_reader_slows_the_writer(api: FakeRuntimeApi) -> None:
     api.reading.clear()
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)
-    written = 0
-    total, step = 200 * 2**20, 2**20
-
-    async def write_all() -> None:
-        nonlocal written
-        while written < total:
-            await stream.write(bytes(step))
-            written += step
-
-    writer = asyncio.create_task(write_all())
+    writer = asyncio.create_task(write_much(stream))
+    await stuck(stream)
     assert stream._connection
     transport = stream._connection.writer.transport
-    high_water = transport.get_write_buffer_limits()[1]
-    while transport.get_write_buffer_size() <= high_water:
-        await asyncio.sleep(0)
-    stuck_at = written
+    unsent_bytes = transport.get_write_buffer_size()
     for _ in range(100):
         await asyncio.sleep(0)
-    assert written == stuck_at < total
-    assert transport.get_write_buffer_size() <= high_water + step + 16
+    assert transport.get_write_buffer_size() <= unsent_bytes < 2 * STEP_BYTES
+    assert not writer.done()
     api.reading.set()
-    while written == stuck_at:
-        await asyncio.sleep(0)
-    writer.cancel()
+    await asyncio.wait_for(writer, 20)
+    stream.end()
+    await stream.settle()
     stream.abandon()
+    assert len(await (await api.post()).body()) == TOTAL_BYTES
 
 
 async def test_a_tireless_writer_lets_others_run(api: FakeRuntimeApi) -> None:
@@ -295,17 +319,17 @@ async def test_an_early_answer_wakes_a_writer_that_waits_for_room(
     api: FakeRuntimeApi,
 ) -> None:
     """A platform that answers and reads no more does not hold the writer for ever."""
-    api.early = (0, 413)
+    api.reading.clear()
     stream = ResponseStream(api.address, invocation())
-    with pytest.raises(OSError):  # noqa: PT011 - by the kernel's or by our words
-        await asyncio.wait_for(_start_and_write(stream, 64 * 2**20), 20)
-    stream.abandon()
-
-
-async def _start_and_write(stream: ResponseStream, size_bytes: int) -> None:
     await stream.start(PRELUDE)
-    for _ in range(size_bytes // 2**20):
-        await stream.write(bytes(2**20))
+    writer = asyncio.create_task(stream.write(bytes(TOTAL_BYTES)))
+    await stuck(stream)
+    assert not writer.done()
+    api.early = (0, 413)
+    api.reading.set()
+    with pytest.raises(BrokenPipeError):
+        await asyncio.wait_for(writer, 20)
+    stream.abandon()
 
 
 async def test_a_platform_that_is_not_there_raises_oserror() -> None:
