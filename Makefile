@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Nothing of this make reaches the one that `sam build` starts, and nothing is reported home.
 SAM := env -u MAKEFLAGS -u MAKELEVEL SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
 # The locks are complete, so nothing is resolved: --no-deps is faster and asks for no extras.
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check --require-hashes --no-deps
 LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
@@ -97,7 +97,7 @@ check: setup ## lint, types, import rules, the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@PYTHONPATH=functions:layers/streaming:. $(BIN)/lint-imports
+	@PYTHONPATH=functions:layers/streaming:. $(BIN)/lint-imports --no-logo
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 
 test: setup $(if $(PYTHON313),build) ## run every test
