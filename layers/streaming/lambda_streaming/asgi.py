@@ -149,9 +149,8 @@ class _Conversation:
             headers = message.get("headers", ())
             await self._response.start(prelude(status, headers, bodiless=self._bodiless))
             return
-        data = message.get("body", b"")
-        if data and not self._bodiless:
-            await self._response.write(data)
+        if not self._bodiless:
+            await self._response.write(message.get("body", b""))
         if not message.get("more_body", False):
             self._complete = True
             self._response.end()

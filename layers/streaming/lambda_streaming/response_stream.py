@@ -90,7 +90,7 @@ class ResponseStream:
         await self._send(head + chunk(metadata) + chunk(_PRELUDE_END))
 
     async def write(self, data: bytes) -> None:
-        """Send `data` as it is, at once."""
+        """Send `data` as it is, at once; nothing is nothing, for an empty chunk is an end."""
         if data:
             await self._send(chunk(data))
 

@@ -37,8 +37,7 @@ def main() -> int:
     """Live until the platform ends the environment; return the process's exit code."""
     logs.install()
     api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
-    with asyncio.Runner() as runner:
-        asyncio.set_event_loop(runner.get_loop())
+    with asyncio.Runner() as runner:  # makes its loop the current one
         try:
             return _live(runner, api)
         except RuntimeApiError as error:

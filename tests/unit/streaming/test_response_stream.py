@@ -167,6 +167,18 @@ async def test_the_prelude_leaves_at_once_and_alone(
     stream.abandon()
 
 
+async def test_writing_nothing_does_not_end_the_answer(api: FakeRuntimeApi) -> None:
+    """An empty piece is skipped: as a chunk it would be the body's end."""
+    stream = ResponseStream(api.address, invocation())
+    await stream.start(PRELUDE)
+    await stream.write(b"")
+    await stream.write(b"x")
+    stream.end()
+    await stream.settle()
+    stream.abandon()
+    assert await (await api.post()).body() == b"x"
+
+
 async def test_each_answer_has_a_new_connection(api: FakeRuntimeApi) -> None:
     """No answer goes out on a connection that served another."""
     for _ in range(2):
