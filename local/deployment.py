@@ -28,6 +28,7 @@ from local.template import Template
 from local.wire import Server
 
 ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / ".local"
 CALLER_KEY = "local-caller-key"
 CALLER_SECRET, UPSTREAM_SECRET = "CallerKeySecret", "UpstreamKeySecret"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
@@ -114,9 +115,7 @@ class Deployment:
         await self._stack.aclose()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        runs = ROOT / ".local"
-        runs.mkdir(exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=runs))
+        folder = _run_folder()
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         self._log_path = folder / "log"
         log = self._log or stack.enter_context(self._log_path.open("a", encoding="utf-8"))
@@ -172,6 +171,19 @@ class Deployment:
         service = await model.start(log)
         stack.push_async_callback(service.stop)
         return f"{service.address}/v1"
+
+
+def _run_folder() -> Path:
+    """A new folder under `.local`, named after this process; those of dead ones are removed."""
+    RUNS.mkdir(exist_ok=True)
+    for folder in RUNS.glob("run-*-*"):
+        try:
+            os.kill(int(folder.name.split("-")[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except PermissionError:
+            pass  # somebody else's, and alive
+    return Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=RUNS))
 
 
 def passed_on(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
