@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ def test_each_setting_has_a_default_that_its_variable_can_say() -> None:
     """Every setting can be set by its variable, to its default too."""
     for setting in dataclasses.fields(Settings):
         default = getattr(Settings(), setting.name)
-        said = "{}" if default == {} else str(default)
+        said = default if isinstance(default, str) else json.dumps(default)
         assert getattr(_read(**{setting.name.upper(): said}), setting.name) == default
 
 
