@@ -84,7 +84,7 @@ def _hopeless(problem: str) -> Verdict:
 def _offered_name(name: str, tools: Mapping[str, Tool]) -> str | None:
     if name in tools:
         return name
-    bare = _JUNK.sub("", name.strip())
+    bare = _JUNK.sub("", name.strip(" \t\r\n\"'`"))
     for spelling in (bare, _NAMESPACE.sub("", bare)):
         alike = [offered for offered in tools if squashed(offered) == squashed(spelling)]
         if len(alike) == 1 and squashed(spelling):

@@ -61,8 +61,22 @@ def test_the_object_is_understood(text: str, value: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a": 1', '{"a": "he', '{"a": 1}{"a": 2}', "[1]", "1", "true", '"words"', "words", '{"a" 1}']
-    + ['{"a": NaN}', '{"a": Infinity}', "{'message': 'It's fine'}", "{" * 5000, '{"a":' * 5000],
+    [
+        '{"a": 1',
+        '{"a": "he',
+        '{"a": 1}{"a": 2}',
+        "[1]",
+        "1",
+        "true",
+        '"words"',
+        "words",
+        '{"a" 1}',
+        '{"a": NaN}',
+        '{"a": Infinity}',
+        "{'message': 'It's fine'}",
+        "{" * 5000,
+        '{"a":' * 5000,
+    ],
 )
 def test_nothing_is_guessed(text: str) -> None:
     """What was cut, or could be read in two ways, is not understood."""

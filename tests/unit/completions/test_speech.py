@@ -14,8 +14,26 @@ from completions.speech import Sentence, ThinkSplitter, has_words, joined, split
 
 PIECES = st.lists(
     st.sampled_from(
-        ["<think>", "</think>", "<thinking>", "</thinking>", "<reasoning>", "</reasoning>"]
-        + ["<", ">", "</", "<thin", "think>", "a", "Hello, ", "x < y", "\n", "é", "<THINK>", "<b>"]
+        [
+            "<think>",
+            "</think>",
+            "<thinking>",
+            "</thinking>",
+            "<reasoning>",
+            "</reasoning>",
+            "<",
+            ">",
+            "</",
+            "<thin",
+            "think>",
+            "a",
+            "Hello, ",
+            "x < y",
+            "\n",
+            "é",
+            "<THINK>",
+            "<b>",
+        ]
     ),
     max_size=12,
 ).map("".join)
@@ -135,8 +153,21 @@ def ended(pieces: Iterable[str]) -> bool:
 
 @pytest.mark.parametrize(
     "text",
-    ["Hello.", "Hello. And", "Really?! Yes", "Well… yes", "他说好。然后", "はい！", "Ja. ", "No."]
-    + ['He said "no." Then', "(Fine.) Then", "It costs 3. Then", "ठीक है। फिर", "We pay 3.50 now."],
+    [
+        "Hello.",
+        "Hello. And",
+        "Really?! Yes",
+        "Well… yes",
+        "他说好。然后",
+        "はい！",
+        "Ja. ",
+        "No.",
+        'He said "no." Then',
+        "(Fine.) Then",
+        "It costs 3. Then",
+        "ठीक है। फिर",
+        "We pay 3.50 now.",
+    ],
 )
 def test_a_sentence_has_ended(text: str) -> None:
     """A full stop, a question or exclamation mark, or an ellipsis behind words ends a sentence."""
@@ -155,8 +186,11 @@ def test_a_sentence_has_ended(text: str) -> None:
         "It costs 3.",
         "It costs 3.5",
         "z. B. hier",
-    ]
-    + ["Mr. J. Smith", "see example.com now", "?! ", "e.g. this"],
+        "Mr. J. Smith",
+        "see example.com now",
+        "?! ",
+        "e.g. this",
+    ],
 )
 def test_a_sentence_has_not_ended(text: str) -> None:
     """Abbreviations, initials, numbers and names with dots go on; without words nothing ends."""
