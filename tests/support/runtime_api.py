@@ -140,6 +140,11 @@ class FakeRuntimeApi:
                 self._changed.wait_for(lambda: self._open_polls >= count), timeout=20
             )
 
+    async def quiet(self) -> None:
+        """Wait until all connections are closed and read to their ends."""
+        while self._tasks:
+            await asyncio.sleep(0)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -164,6 +169,9 @@ class FakeRuntimeApi:
     ) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
         request_line, *lines = head[:-4].decode("latin-1").split("\r\n")
+        if not request_line.endswith(" HTTP/1.1"):
+            self.calls.append(request_line)  # what follows an answer that had ended
+            return False
         method, path, _ = request_line.split(" ")
         assert path.startswith(ROOT)
         path = path.removeprefix(ROOT)

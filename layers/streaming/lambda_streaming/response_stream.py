@@ -126,12 +126,11 @@ class ResponseStream:
     def abandon(self) -> None:
         """Disconnect and leave nothing behind, whatever state the answer is in."""
         self.ended = True
+        if self._connection:
+            self._connection.close()  # which ends the reading of the answer as well
         for task in (self._opening, self._answer):
             if task:
-                task.cancel()
                 task.add_done_callback(_forget)
-        if self._connection:
-            self._connection.close()
 
     def _answered(self, answer: asyncio.Task[Answer]) -> None:
         if self.ended or answer.cancelled():

@@ -380,6 +380,8 @@ async def test_nothing_is_written_after_the_end(api: FakeRuntimeApi) -> None:
     post = await api.post()
     assert await post.body() == b""
     assert post.trailers == {}
+    await api.quiet()
+    assert api.calls == [f"POST {post.path}"]
 
 
 @pytest.mark.parametrize("started", [False, True])
