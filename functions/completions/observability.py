@@ -7,6 +7,7 @@ never come here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ def turn_finished(fields: Mapping[str, Any], metrics: Mapping[str, float]) -> No
     from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
     log.info("turn.finished", **fields)
+    if not os.environ.get("POWERTOOLS_METRICS_NAMESPACE"):
+        return  # Powertools would raise, and a turn must not fail for its metrics.
     # Ephemeral: the ordinary Metrics object is one per process.
     emf = EphemeralMetrics()
     for name, value in metrics.items():
