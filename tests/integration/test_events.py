@@ -66,6 +66,29 @@ def with_tools(got: Answer) -> None:
     assert [message["role"] for message in asked["messages"]][-2:] == ["assistant", "tool"]
 
 
+def offering(name: str) -> Callable[[Answer], None]:
+    """The system tool of this name is offered, and reaches the model as it came."""
+
+    def check(got: Answer) -> None:
+        streamed(got)
+        (asked,) = got.asked
+        assert asked["tools"] == got.sent["tools"]
+        assert name in {tool["function"]["name"] for tool in asked["tools"]}
+
+    return check
+
+
+def continued(got: Answer) -> None:
+    streamed(got)
+    (asked,) = got.asked
+    roles = [message["role"] for message in asked["messages"]]
+    assert roles[-3:] == ["assistant", "tool", "tool"]
+    calls, *results = got.sent["messages"][-3:]
+    assert asked["messages"][-2:] == results
+    assert asked["messages"][-3]["tool_calls"] == calls["tool_calls"]
+    assert [call["id"] for call in calls["tool_calls"]] == [one["tool_call_id"] for one in results]
+
+
 def without_platform_fields(got: Answer) -> None:
     streamed(got)
     assert got.sent.keys() >= PLATFORM_ONLY
@@ -108,6 +131,15 @@ PROMISED: dict[str, Callable[[Answer], None]] = {
     "url-chat-extra-body": without_platform_fields,
     "url-chat-no-key": refused,
     "url-chat-stream": streamed,
+    "url-chat-tool-end-call": offering("end_call"),
+    "url-chat-tool-language-detection": offering("language_detection"),
+    "url-chat-tool-play-keypad-touch-tone": offering("play_keypad_touch_tone"),
+    "url-chat-tool-result": continued,
+    "url-chat-tool-skip-turn": offering("skip_turn"),
+    "url-chat-tool-transfer-to-agent": offering("transfer_to_agent"),
+    "url-chat-tool-transfer-to-number": offering("transfer_to_number"),
+    "url-chat-tool-update-state": offering("update_state"),
+    "url-chat-tool-voicemail-detection": offering("voicemail_detection"),
     "url-chat-tools": with_tools,
     "url-health": healthy,
     "url-models": models,
