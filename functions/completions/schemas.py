@@ -75,7 +75,7 @@ def _leaves(errors: Any) -> Iterator[Misfit]:
 
 
 def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator | None:
-    # 3 ms, at the first tool call rather than at every cold start.
+    # 3 to 8 ms (measured 2026-11-22), at the first tool call rather than at every cold start.
     import jsonschema_rs
 
     try:
