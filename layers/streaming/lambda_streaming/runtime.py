@@ -128,9 +128,7 @@ class Environment:
 
     async def _poll(self) -> None:
         while True:
-            invocation = await self._api.next_invocation()
-            await self.answer(invocation)
-            current.set(None)
+            await self.answer(await self._api.next_invocation())
 
     async def answer(self, invocation: Invocation) -> None:
         """Answer one invocation, streamed or ordinarily; raises RuntimeApiError."""

@@ -134,6 +134,7 @@ class RuntimeApi:
             except ProtocolError as error:
                 raise RuntimeApiError(f"{path}: {error}") from error
             except OSError as error:
+                self.close()  # the other connections have been through the same freeze
                 lost = error
                 continue
             if answer.status != 200:
@@ -142,7 +143,7 @@ class RuntimeApi:
         raise RuntimeApiError(f"{path}: {lost}") from lost
 
     async def _ask(self, request: bytes) -> Answer:
-        connection = await self._connect()
+        connection = self._idle.pop() if self._idle else await Connection.open(self.address)
         try:
             answer = await connection.ask(request)
         except BaseException:
@@ -153,14 +154,6 @@ class RuntimeApi:
         else:
             connection.close()
         return answer
-
-    async def _connect(self) -> Connection:
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
-                return connection
-            connection.close()
-        return await Connection.open(self.address)
 
     async def _post(self, path: str, headers: list[tuple[str, str]], body: bytes) -> None:
         headers = [*headers, ("Content-Length", str(len(body)))]

@@ -55,7 +55,7 @@ class RecordedStream(ResponseStream):
 
     async def write(self, data: bytes) -> None:
         assert self.started
-        if self.ended or self.lost:
+        if data and (self.ended or self.lost):
             raise BrokenPipeError
         self.body += data
 
@@ -160,6 +160,8 @@ async def test_a_platform_that_stops_listening_is_a_disconnect(
         await send(START)
         asyncio.get_running_loop().call_later(1, stream.lose)
         assert await receive() == {"type": "http.disconnect"}
+        with pytest.raises(OSError, match="closed before"):
+            await send(END)
         await send(body(b"to nobody", more=True))
 
     await answer(application, stream)
@@ -437,6 +439,23 @@ async def test_a_cancelled_application_cannot_add_to_the_closed_answer() -> None
     stream = await answer(hanging(on_cancel=one_more), remaining_s=10)
     assert len(refused) == 2
     assert json.loads(stream.body)["message"] == "Gateway Timeout"
+
+
+async def test_a_cancelled_application_hears_of_the_disconnect() -> None:
+    """Whoever still listens after the cut is told that it is over."""
+    heard: list[Message] = []
+
+    async def application(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(START)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            heard.append(await receive())
+
+    await answer(application, remaining_s=10)
+    assert heard == [{"type": "http.disconnect"}]
+    assert asyncio.get_running_loop().time() == 9.5
 
 
 async def test_an_application_that_ignores_its_cancellation_is_left_behind(

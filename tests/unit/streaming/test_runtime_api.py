@@ -98,6 +98,22 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced(
     assert api.connections == 3
 
 
+async def test_many_connections_that_were_closed_while_idle_cost_one_poll(
+    api: FakeRuntimeApi, client: RuntimeApi
+) -> None:
+    """When one connection did not outlive the freeze, the others are not tried."""
+    api.closes_after_answer = True
+    polls = [asyncio.create_task(client.next_invocation()) for _ in range(8)]
+    await api.polled(8)
+    for _ in range(8):
+        api.invoke({})
+    await asyncio.gather(*polls)
+    api.closes_after_answer = False
+    api.invoke({})
+    await client.next_invocation()
+    assert api.connections == 9
+
+
 async def test_a_poll_that_was_lost_is_repeated(api: FakeRuntimeApi, client: RuntimeApi) -> None:
     """A connection that breaks under an open poll costs a poll, not the environment."""
     api.lost_polls = 2
