@@ -122,15 +122,14 @@ class Item:
             item = {**self.announced, "status": status}
         if self.type == "function_call":
             item["arguments"] = "".join(self.arguments)
-        elif self.type == "message" or not isinstance(theirs, dict):
-            # An upstream's reasoning stays as it is: nobody speaks it, so nobody changed it.
-            for listed in {part.kind.listed for part in self.parts} | {"content"} & item.keys():
-                old = item.get(listed)
-                item[listed] = [
-                    part.shown(_same_words(part, old))
-                    for part in self.parts
-                    if part.kind.listed == listed
-                ]
+        listed = {part.kind.listed for part in self.parts}
+        for name in listed | ({"content"} if self.type == "message" else set()):
+            old = item.get(name)
+            item[name] = [
+                part.shown(_same_words(part, old))
+                for part in self.parts
+                if part.kind.listed == name
+            ]
         return item
 
 

@@ -93,6 +93,7 @@ def ask(body: dict[str, Any]) -> Asked:
     check_types(body, _TYPES)
     text_format = (body.get("text") or {}).get("format")
     check_types({"text.format": text_format}, _TYPES)
+    format_type = (text_format or {}).get("type") or "text"
     items = items_of(body)
     check_items(items)
     chained = _is_chained(body, items)
@@ -106,7 +107,7 @@ def ask(body: dict[str, Any]) -> Asked:
         body=body,
         stream=stream,
         model=body.get("model") or "",
-        speakable=stream and (text_format or {}).get("type") in {None, "text"},
+        speakable=stream and format_type == "text",
         wants_usage=True,
         roles=tuple(_roles(body, items)),
         # The user message of a chained request may lie at the upstream.
@@ -210,7 +211,7 @@ def prepare(
         added["safety_identifier"] = safety_identifier(str(user))
     added["prompt_cache_key"] = asked.extra.conversation_id or cache_key(
         body.get("instructions"),
-        [item for item in body.get("input") or () if item.get("role") in {"system", "developer"}],
+        [item for item in body.get("input") or () if item.get("role") in ("system", "developer")],
         body.get("tools"),
     )
     added = {name: value for name, value in added.items() if name not in body}

@@ -18,8 +18,10 @@ from completions.responses.output import (
     OUTPUT_TEXT,
     REASONING_TEXT,
     REFUSAL,
+    SUMMARY_TEXT,
     ByName,
     Item,
+    Kind,
     ended,
     new_call,
     new_id,
@@ -162,10 +164,10 @@ class ResponsesWriter:
             # In a speakable turn a refusal is spoken: it becomes text.
             spoken = refused and self._asked.speakable
             if item is None or spoken or not said.plain or not _holds(item, kind):
-                return self._write(said.deltas, item)
+                return self._write(said.deltas, item, event)
             return self._relay_delta(item, frame, event, kind)
         # Whatever else has words to say is the first to say them.
-        out = self._write(said.deltas, item)
+        out = self._write(said.deltas, item, event)
         if item is not None:
             return out + self._relay_about(item, frame, event, kind)
         about_an_item = {"item", "item_id", "output_index"} & event.keys()
@@ -200,7 +202,7 @@ class ResponsesWriter:
         if theirs["type"] == "message":
             announced = {**new_message(), **theirs, "content": []}
         elif theirs["type"] == "reasoning":
-            announced = {**new_reasoning(), **theirs}
+            announced = {"summary": [], **theirs}
         elif theirs["type"] == "function_call":
             parts = [part for part in said.deltas if isinstance(part, CallPart)]
             call_id = (parts[0].id if parts else None) or new_id("call")
@@ -245,7 +247,9 @@ class ResponsesWriter:
         right = {name: value for name, value in place(item).items() if name in event}
         return self._stream.pass_on(frame, event, right)
 
-    def _write(self, deltas: Iterable[Delta], item: Item | None = None) -> bytes:
+    def _write(
+        self, deltas: Iterable[Delta], item: Item | None = None, event: Event | None = None
+    ) -> bytes:
         """Writes deltas in events of our own: in the upstream's item where it can hold them."""
         out = b""
         calls: dict[int, list[CallPart]] = {}
@@ -258,8 +262,9 @@ class ResponsesWriter:
                     target = item if item is not None and item.type == "message" else None
                     target = target or self._stream.open_item("message") or Item(new_message())
                     out += self._stream.say(target, words, text)
-                # An upstream's reasoning item has its words, and is passed on with them.
-                case Reasoning(text) if item is None or item.type != "reasoning":
+                case Reasoning(text) if text and item is not None and item.type == "reasoning":
+                    out += self._stream.say(item, _reasoning_in(event or {}), text)
+                case Reasoning(text):
                     out += self.reasoning(text)
                 case CallPart():
                     calls.setdefault(delta.index, []).append(delta)
@@ -281,3 +286,11 @@ def _holds(item: Item, kind: str) -> bool:
     if words is None:
         return item.type == "function_call"
     return item.type == ("message" if words in {OUTPUT_TEXT, REFUSAL} else "reasoning")
+
+
+def _reasoning_in(event: Event) -> Kind:
+    """Which of the two kinds of reasoning an event has."""
+    item = event.get("item")
+    if isinstance(item, dict):
+        return REASONING_TEXT if item.get("content") else SUMMARY_TEXT
+    return SUMMARY_TEXT if "summary" in str(event.get("type")) else REASONING_TEXT

@@ -1,0 +1,151 @@
+"""The rules of a Responses stream, and what the official SDK makes of one.
+
+Written from platform.openai.com/docs/api-reference/responses-streaming, apart from the product.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx2
+from openai import AsyncOpenAI
+from openai.lib.streaming.responses import ResponseStreamEvent
+from openai.types.responses import ParsedResponse
+from openai.types.responses import ResponseStreamEvent as RawEvent
+
+from completions.sse import Decoder, Frame
+
+ENDS = {"response.completed", "response.incomplete", "response.failed"}
+
+
+def frames_of(data: bytes) -> list[Frame]:
+    """The stream cut into frames."""
+    decoder = Decoder()
+    return [*decoder.feed(data), *decoder.flush()]
+
+
+def events_in(data: bytes) -> list[dict[str, Any]]:
+    """The events before the terminator, which must be the last frame and the only one."""
+    frames = frames_of(data)
+    assert [frame.data == b"[DONE]" for frame in frames].count(True) == 1
+    assert frames[-1].data == b"[DONE]"
+    events = [json.loads(frame.data) for frame in frames[:-1]]
+    assert [frame.event.decode() for frame in frames[:-1]] == [e["type"] for e in events]
+    return events
+
+
+def check(data: bytes) -> list[dict[str, Any]]:
+    """Asserts every rule; returns the final `output`."""
+    events = events_in(data)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "response.created"
+    assert kinds.count("response.created") == 1
+    assert sum(kind in ENDS for kind in kinds) == 1
+    assert kinds[-1] in {*ENDS, "error"}
+    assert len({event["response"]["id"] for event in events if "response" in event}) == 1
+    assert len({event["response"]["model"] for event in events if "response" in event}) == 1
+    final: dict[str, Any] = next(e["response"] for e in events if e["type"] in ENDS)
+    _check_items(events, final["output"])
+    return list(final["output"])
+
+
+def _check_items(events: Sequence[dict[str, Any]], output: Sequence[dict[str, Any]]) -> None:
+    items: dict[int, dict[str, Any]] = {}
+    closed: dict[int, dict[str, Any]] = {}
+    said: dict[tuple[int, str, int], str] = {}
+    done: set[tuple[int, str, int]] = set()
+    for event in events:
+        kind, index = event["type"], event.get("output_index")
+        if index is None:
+            continue
+        if kind == "response.output_item.added":
+            assert index == len(items), "indices count up and are unique"
+            assert event["item"]["id"] not in {item["id"] for item in items.values()}
+            items[index] = event["item"]
+            continue
+        assert index in items, "an item is announced before anything happens in it"
+        assert index not in closed, "nothing happens in a closed item"
+        if kind == "response.output_item.done":
+            assert event["item"]["id"] == items[index]["id"]
+            assert {place for place in said if place[0] == index} <= done
+            closed[index] = event["item"]
+            continue
+        assert event["item_id"] == items[index]["id"]
+        part = event.get("content_index", event.get("summary_index", 0))
+        subject, verb = kind.removeprefix("response.").rsplit(".", 1)
+        place = (index, subject.replace("_part", ""), part)
+        if subject in {"content_part", "reasoning_summary_part"}:
+            if verb == "added":
+                assert place not in said, "a part is announced once"
+                said[place] = ""
+            else:
+                words = event["part"].get("text", event["part"].get("refusal"))
+                assert words == said[place]
+                done.add(place)
+            continue
+        if subject == "reasoning_summary_text":
+            place = (index, "reasoning_summary", part)
+        elif subject == "function_call_arguments":
+            said.setdefault(place, "")
+        else:
+            place = (index, "content", part)
+        if verb == "delta":
+            said[place] += event["delta"]
+        elif verb == "done":
+            words = event.get("text", event.get("refusal", event.get("arguments")))
+            assert words == said[place]
+            if subject == "function_call_arguments":
+                done.add(place)
+    assert closed.keys() == items.keys(), "every item is closed"
+    assert list(output) == [closed[index] for index in sorted(closed)]
+    for index, item in closed.items():
+        if item["type"] == "function_call":
+            assert item["arguments"] == said.get((index, "function_call_arguments", 0), "")
+        for listed, name in (("content", "content"), ("summary", "reasoning_summary")):
+            shown = [part.get("text", part.get("refusal")) for part in item.get(listed) or ()]
+            parts = sorted(place for place in said if place[:2] == (index, name))
+            assert shown == [said[place] for place in parts]
+
+
+def spoken_in(output: Sequence[dict[str, Any]]) -> str:
+    """What a caller hears."""
+    return "".join(
+        part["text"]
+        for item in output
+        if item["type"] == "message"
+        for part in item["content"]
+        if part["type"] == "output_text"
+    )
+
+
+def _client(data: bytes) -> AsyncOpenAI:
+    headers = {"content-type": "text/event-stream"}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=data))
+    return AsyncOpenAI(
+        api_key="k",
+        base_url="http://127.0.0.1/v1",
+        max_retries=0,
+        http_client=httpx2.AsyncClient(transport=transport),
+    )
+
+
+async def sdk_events(data: bytes) -> list[RawEvent]:
+    """What `responses.create(stream=True)` yields."""
+    async with _client(data) as client:
+        stream = await client.responses.create(model="m", input="Hi", stream=True)
+        return [event async for event in stream]
+
+
+async def sdk_stream(data: bytes) -> list[ResponseStreamEvent[None]]:
+    """What the `responses.stream` helper yields."""
+    async with _client(data) as client, client.responses.stream(model="m", input="Hi") as stream:
+        return [event async for event in stream]
+
+
+async def sdk_final(data: bytes) -> ParsedResponse[None]:
+    """What `get_final_response` of the stream helper gives."""
+    async with _client(data) as client, client.responses.stream(model="m", input="Hi") as stream:
+        return await stream.get_final_response()
