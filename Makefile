@@ -26,7 +26,7 @@ PACKAGE_SOURCES := template.yaml samconfig.toml $(shell find functions layers -t
 STACK ?= voice-completions
 AWS := aws $(if $(REGION),--region $(REGION))
 
-.PHONY: help run invoke setup build deploy upstream-key check test test-built clean lock
+.PHONY: help run invoke setup build deploy upstream-key check test test-built bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
@@ -106,6 +106,16 @@ test: setup $(if $(PYTHON313),build) ## run every test
 test-built: setup build ## run the tests of the built packages only
 	@$(BIN)/pytest -m built $(PYTEST_ARGS)
 
+$(VENV)-bench/.bench: requirements/bench.txt
+	@echo "installing the peer to compare with into $(VENV)-bench"
+	@$(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python $(PIP_INSTALL) -r requirements/bench.txt \
+		|| { rm -rf $(VENV)-bench; echo "it cannot be installed: measuring without it"; }
+	@touch $@ 2>/dev/null || true
+
+bench: setup $(VENV)-bench/.bench $(if $(PYTHON313),build) ## measure what a turn costs, beside others
+	@$(BIN)/python -m tests.benchmarks --peer-python $(VENV)-bench/bin/python $(BENCH_ARGS)
+
 clean: ## remove what was built and cached, not the environments
 	rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .local
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
@@ -117,3 +127,4 @@ lock: ## pin every dependency anew, with hashes
 	$(LOCK) --group pyproject.toml:test -c requirements/local.txt -o requirements/test.txt
 	$(LOCK) --group pyproject.toml:model --no-deps -o requirements/model.txt
 	$(LOCK) --group pyproject.toml:sam -o requirements/sam.txt
+	$(LOCK) --group pyproject.toml:bench -c requirements/local.txt -o requirements/bench.txt

@@ -1,0 +1,17 @@
+"""The peer: elevenlabs-memorysync, with no identity to look up, so that it only relays.
+
+It runs in an environment of its own (`make bench` makes it) and knows nothing of this project.
+"""
+
+import os
+
+from elevenlabs_memorysync import create_proxy_app  # type: ignore[import-not-found] # see above
+
+app = create_proxy_app(
+    api_key="-",
+    # Never asked: a turn without an identity is passed through.
+    base_url="http://127.0.0.1:9",
+    upstream_base_url=os.environ["UPSTREAM"],
+    upstream_api_key="upstream-key",
+    proxy_api_key="caller-key-for-tests",
+)
