@@ -1,12 +1,19 @@
 """An OpenAI-compatible completions server for voice agents, made for AWS Lambda.
 
-Imports point down only::
+Imports point down only; modules on one line do not know each other::
 
-    app                                    routes and wiring; `handler` is what Lambda calls
-    auth · turn                            who may call; one turn from request to last byte
-    upstream                               the model
-    chat                                   the wire dialect
-    dialect                                what every wire dialect can say
-    credentials · sse                      keys; server-sent events
-    settings · errors · observability      facts everyone may know
+    app                                 routes and wiring; `handler` is what Lambda calls
+    auth · turn                         who may call; one turn, from request to last byte
+    buffered                            an answer that is whole or not at all
+    streamed                            what a caller hears, from the first filler to the end
+    agents · plan · outlet              your agents; what a turn may do and until when; the way out
+    responder                           the contract of your own agent
+    question · race · calls             one question to one model; who answers; calls until whole
+    buffer_words · tools · upstream     words of ours; calls and their schemas; the model
+    repairs, schemas                    what JSON Schema allows, and what nearly fits
+    chat · responses                    the two wire dialects
+    speech · standing                   text as it is spoken; what is known of each model
+    dialect                             what every wire dialect can say
+    credentials · sse · loose_json      keys; server-sent events; the object a model meant
+    settings · errors · observability · phrases      facts everyone may know
 """

@@ -19,9 +19,10 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from completions import chat, credentials
+from completions import chat, credentials, responder, responses
 from completions.auth import authorise
 from completions.credentials import Keys
+from completions.dialect import Dialect
 from completions.errors import (
     CompletionsError,
     InvalidRequest,
@@ -30,9 +31,13 @@ from completions.errors import (
     TooLarge,
 )
 from completions.observability import bind, log
-from completions.settings import BODY_LIMIT_BYTES, Settings
+from completions.plan import Arrival, Environment
+from completions.settings import BODY_LIMIT_BYTES, ON_FAILURE, Settings
+from completions.standing import Standing
 from completions.turn import Turn
-from completions.upstream import Candidate, Upstream
+from completions.upstream import Upstream
+
+ON_FAILURE_HEADER = "x-completions-on-failure"
 
 
 class _Prefix(StringConvertor):
@@ -51,17 +56,22 @@ register_url_convertor("prefix", _Prefix())
 register_url_convertor("slashes", _Slashes())
 
 
-def create_app(settings: Settings, keys: Keys | None = None) -> FastAPI:
-    """The whole application. Tests pass keys of their own; nothing else needs replacing."""
+def create_app(
+    settings: Settings, keys: Keys | None = None, upstream: Upstream | None = None
+) -> FastAPI:
+    """The whole application. Tests pass keys or an upstream of their own.
+
+    Raises ResponderError when the deployment names a responder that is none.
+    """
     keys = keys or Keys(
         settings.caller_key_secret, settings.upstream_key_secret, ttl_s=settings.key_ttl_s
     )
-    upstream = Upstream(keys)
-    primary = Candidate(
-        "upstream",
-        settings.upstream_base_url,
-        settings.upstream_model,
-        settings.upstream_extra_body,
+    upstream = upstream or Upstream(keys)
+    environment = Environment(
+        settings,
+        upstream,
+        Standing(),
+        responder.load(settings.responder) if settings.responder else None,
     )
 
     @asynccontextmanager
@@ -79,7 +89,7 @@ def create_app(settings: Settings, keys: Keys | None = None) -> FastAPI:
 
     def warm() -> None:
         credentials.warm()
-        upstream.warm()
+        upstream.warm(settings.candidates)
 
     def forget() -> None:
         keys.forget()
@@ -88,23 +98,32 @@ def create_app(settings: Settings, keys: Keys | None = None) -> FastAPI:
     snapshot_restore_py.register_before_snapshot(warm)
     snapshot_restore_py.register_after_restore(forget)
 
-    @app.post("/{prefix:prefix}chat/completions{slashes:slashes}")
-    async def chat_completions(request: Request) -> Response:
+    async def turn(request: Request, dialect: Dialect) -> Response:
         _bind(request)
         await authorise(request, keys)
+        asked = dialect.ask(await _json_object(request))
         return Turn(
-            chat,
-            chat.ask(await _json_object(request)),
-            primary,
-            upstream,
+            environment,
+            dialect,
+            asked,
+            _arrival(request),
+            on_failure=_on_failure(request, settings),
             settled=keys.settled,
-            remaining_s=lambda: _remaining_s(request),
         )
+
+    @app.post("/{prefix:prefix}chat/completions{slashes:slashes}")
+    async def chat_completions(request: Request) -> Response:
+        return await turn(request, chat)
+
+    @app.post("/{prefix:prefix}responses{slashes:slashes}")
+    async def create_response(request: Request) -> Response:
+        return await turn(request, responses)
 
     @app.get("/{prefix:prefix}models{slashes:slashes}")
     async def models(request: Request) -> Response:
         _bind(request)
         await authorise(request, keys)
+        primary = settings.candidates[0]
         if primary.model:
             model = {"id": primary.model, "object": "model", "created": 0, "owned_by": "upstream"}
             return _json(to_json({"object": "list", "data": [model]}))
@@ -145,11 +164,26 @@ def _bind(request: Request) -> None:
     )
 
 
-def _remaining_s(request: Request) -> float | None:
-    """Seconds to Lambda's deadline; None where there is none."""
+def _arrival(request: Request) -> Arrival:
+    """When the Function URL took the request, and what Lambda leaves us; nothing elsewhere."""
     context = request.scope.get("aws.context")
     remaining = getattr(context, "get_remaining_time_in_millis", None)
-    return None if remaining is None else remaining() / 1000
+    try:
+        epoch_s = request.scope["aws.event"]["requestContext"]["timeEpoch"] / 1000
+    except (KeyError, TypeError):
+        epoch_s = None
+    return Arrival(epoch_s, None if remaining is None else remaining() / 1000)
+
+
+def _on_failure(request: Request, settings: Settings) -> str:
+    """`speak` or `error`: the request's own choice, else the deployment's."""
+    choice = request.headers.get(ON_FAILURE_HEADER, settings.on_failure).strip().lower()
+    if choice not in ON_FAILURE:
+        raise InvalidRequest(
+            f"The header {ON_FAILURE_HEADER} must be one of {', '.join(ON_FAILURE)}.",
+            param=ON_FAILURE_HEADER,
+        )
+    return choice
 
 
 def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

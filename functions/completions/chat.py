@@ -28,6 +28,7 @@ from completions.dialect import (
     Reasoning,
     Refusal,
     Text,
+    Tool,
     Usage,
     cache_key,
     check_types,
@@ -164,8 +165,8 @@ def _past_calls(messages: Sequence[Mapping[str, Any]], last_user: int) -> Iterab
                 )
 
 
-def _tools(tools: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    offered: dict[str, dict[str, Any]] = {}
+def _tools(tools: Iterable[Any]) -> dict[str, Tool]:
+    offered: dict[str, Tool] = {}
     for position, tool in enumerate(tools):
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(tool, dict) or not isinstance(function, dict | None):
@@ -173,7 +174,11 @@ def _tools(tools: Iterable[Any]) -> dict[str, dict[str, Any]]:
             raise InvalidRequest(f"'{where}' must be an object with a 'function'.", param=where)
         if function and isinstance(name := function.get("name"), str):
             parameters = function.get("parameters")
-            offered[name] = parameters if isinstance(parameters, dict) else {}
+            offered[name] = Tool(
+                name,
+                str(function.get("description") or ""),
+                parameters if isinstance(parameters, dict) else {},
+            )
     return offered
 
 
@@ -193,7 +198,7 @@ def prepare(
     for limit in ("max_tokens", "max_completion_tokens"):
         if limit in body:
             if body[limit] > 0:
-                body[limit] = min(int(body[limit]) or 1, TOKEN_LIMIT)
+                body[limit] = max(1, int(min(body[limit], TOKEN_LIMIT)))
             else:
                 del body[limit]
     if not body.get("tools"):

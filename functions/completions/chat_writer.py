@@ -84,6 +84,10 @@ class ChatWriter:
         """Words to be spoken."""
         return self._delta({"content": text})
 
+    def aside(self, text: str) -> bytes:
+        """Buffer words. On this wire they are content like any other."""
+        return self.text(text)
+
     def reasoning(self, text: str) -> bytes:
         """Words that are shown and never spoken."""
         return self._delta({"reasoning_content": text})

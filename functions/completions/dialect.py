@@ -118,6 +118,15 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that this request offers; `parameters` is its JSON Schema, as it came."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class PastCall:
     """A tool call in the history; `recent` when it came after the last user message."""
 
@@ -161,8 +170,8 @@ class Asked:
     assistant_texts: tuple[str, ...] = ()
     """What the assistant said so far, oldest first."""
     calls: tuple[PastCall, ...] = ()
-    tools: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    """The offered functions: name → JSON Schema of its parameters."""
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    """The offered functions by name."""
     extra: Extra = field(default_factory=Extra)
 
 
@@ -191,6 +200,10 @@ class Writer(Protocol):
 
     def text(self, text: str) -> bytes:
         """Words to be spoken."""
+        ...
+
+    def aside(self, text: str) -> bytes:
+        """Buffer words: spoken, and no part of the answer that follows."""
         ...
 
     def reasoning(self, text: str) -> bytes:

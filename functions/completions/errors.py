@@ -116,6 +116,14 @@ class UpstreamTimeout(CompletionsError):
     transient = True
 
 
+class InvalidToolCall(CompletionsError):
+    """The model called a tool with arguments that its schema does not allow, and did so again."""
+
+    status = 502
+    code = "invalid_tool_call"
+    transient = True
+
+
 class UpstreamRefused(CompletionsError):
     """The upstream answered with an error of its own, which is passed on with its status."""
 

@@ -14,12 +14,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PREFIX = "COMPLETIONS_"
+ON_FAILURE = ("speak", "error")
 BODY_LIMIT_BYTES = 6 * 1024 * 1024
 """Lambda's own limit for a request (docs.aws.amazon.com, "Lambda quotas")."""
 
 
 class SettingsError(ValueError):
     """A variable holds what it must not; the message names it and says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model at an upstream that may be asked. `key` names the field of the upstream secret."""
+
+    key: str
+    base_url: str
+    model: str = ""
+    """Empty: the model that the caller names."""
+    extra_body: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,46 @@ class Settings:
     upstream_model: str = ""
     """Replaces the caller's `model` where set."""
     upstream_extra_body: dict[str, Any] = field(default_factory=dict)
-    """Added to every request to the upstream."""
+    """Added to every request to the upstream: what its provider needs besides."""
+    fallback_base_url: str = ""
+    """Empty: no fallback, the same model is asked again. Its key lies in the upstream secret."""
+    fallback_model: str = ""
+    fallback_extra_body: dict[str, Any] = field(default_factory=dict)
+    buffer_words_after_ms: int = 1500
+    """Nothing audible for so long: buffer words. This and the other timers: 0 turns it off."""
+    buffer_words: tuple[str, ...] = ()
+    """A JSON list that replaces the built-in phrases."""
+    language: str = "en"
+    """The language of our own words where a call does not tell."""
+    hedge_after_ms: int = 0
+    """No answer begun for so long: the next candidate is asked as well."""
+    first_token_timeout_ms: int = 3000
+    """The same, and the late candidate is taken to be failing."""
+    reasoning_timeout_ms: int = 8000
+    """The same for a candidate that streams reasoning."""
+    turn_budget_ms: int = 12_000
+    """Bounds the wait for a model's first audible word."""
+    tool_turn_budget_ms: int = 8000
+    """The same, when the turn answers a tool's result."""
+    stall_timeout_ms: int = 4000
+    """No data for so long in mid-answer is a cut."""
+    on_failure: str = "speak"
+    """`speak`: a caller hears a sentence; `error`: a client sees the status."""
+    responder: str = ""
+    """`package.module:function`, an agent that answers in the model's place."""
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The models that may be asked, the preferred one first."""
+        primary = Candidate(
+            "upstream", self.upstream_base_url, self.upstream_model, self.upstream_extra_body
+        )
+        if not self.fallback_base_url:
+            return (primary,)
+        fallback = Candidate(
+            "fallback", self.fallback_base_url, self.fallback_model, self.fallback_extra_body
+        )
+        return (primary, fallback)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -70,6 +121,16 @@ def _parse(variable: str, text: str, kind: str) -> Any:
         if not isinstance(value, dict):
             raise SettingsError(f'{variable} must be a JSON object like {{"a": 1}}, not {text!r}')
         return value
+    if kind.startswith("tuple"):
+        try:
+            words = json.loads(text)
+        except ValueError:
+            words = None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise SettingsError(f'{variable} must be a JSON list like ["One moment"], not {text!r}')
+        return tuple(words)
+    if variable == PREFIX + "ON_FAILURE" and text not in ON_FAILURE:
+        raise SettingsError(f"{variable} must be one of {', '.join(ON_FAILURE)}, not {text!r}")
     if variable.endswith("_BASE_URL"):
         if not text.startswith(("http://", "https://")):
             raise SettingsError(f"{variable} must start with https:// (or http://), not {text!r}")

@@ -8,12 +8,11 @@ Knows nothing of turns: no retries, no fallback, no timers of its own beyond the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from completions.credentials import Keys
 from completions.errors import (
@@ -24,6 +23,7 @@ from completions.errors import (
     UpstreamUnavailable,
 )
 from completions.observability import log
+from completions.settings import Candidate
 from completions.sse import Decoder, Frame
 
 if TYPE_CHECKING:
@@ -37,16 +37,6 @@ KEEP_ALIVE_S = 60.0
 PASSED_ON_HEADERS = ("retry-after", "retry-after-ms", "x-request-id")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model at an upstream. `key` names the field of the upstream secret."""
-
-    key: str
-    base_url: str
-    model: str = ""
-    extra_body: dict[str, Any] = field(default_factory=dict)
-
-
 class Upstream:
     """Connections to the models, kept between turns. One per environment and event loop."""
 
@@ -56,7 +46,7 @@ class Upstream:
 
     async def frames(
         self, candidate: Candidate, path: str, body: dict[str, Any]
-    ) -> AsyncIterator[list[Frame]]:
+    ) -> AsyncGenerator[list[Frame], None]:
         """The answer's frames, as many at a time as arrived together.
 
         An answer that is no event stream comes as a single frame whose data is the body.
@@ -83,11 +73,16 @@ class Upstream:
         """The JSON answer to a GET, as bytes. Raises CompletionsError."""
         response = await self._send(candidate, path, None)
         with _translated():
-            return await response.aread()
+            answer = await response.aread()
+            from_json(answer)
+            return answer
 
-    def warm(self) -> None:
+    def warm(self, candidates: Iterable[Candidate] = ()) -> None:
         """Does what a first turn would do, as far as it needs no network and no key."""
         import openai  # noqa: F401
+
+        for candidate in candidates:
+            self._client(candidate.base_url)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -131,7 +126,8 @@ class Upstream:
         answer: Any = await client.post(
             path,
             cast_to=httpx2.Response,
-            content=to_json(body),
+            # JSON has no Infinity; null is what JavaScript writes for it.
+            content=to_json(body, inf_nan_mode="null"),
             options={"headers": headers},
             stream=True,
             stream_cls=AsyncStream,
@@ -187,22 +183,30 @@ def _translated() -> Iterator[None]:
 def _refusal(error: APIStatusError) -> CompletionsError:
     """The upstream's own error, with its status; our key's refusal is ours to answer for."""
     status = error.status_code
-    details = error.body if isinstance(error.body, dict) else {}
-    message = str(details.get("message") or f"The upstream answered {status}.")
     log.warning("upstream.refused", status=status, code=error.code, param=error.param)
     if status in {401, 403}:
         return UpstreamAuth(
             f"The upstream refuses this deployment's key ({status}). "
             "The operator sets a valid one with `make upstream-key`."
         )
+    if status < 400:
+        return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.")
+    details = error.body if isinstance(error.body, dict) else {}
+    if isinstance(error.body, str) and "json" in error.response.headers.get("content-type", ""):
+        details = {"message": error.body}
+    message = details.get("message") or details.get("detail")
     headers = {
         name: value for name in PASSED_ON_HEADERS if (value := error.response.headers.get(name))
     }
     return UpstreamRefused(
-        message,
+        message if isinstance(message, str) else f"The upstream answered {status}.",
         status=status,
-        error_type=error.type,
-        code=error.code,
-        param=error.param,
+        error_type=_text(error.type),
+        code=_text(error.code),
+        param=_text(error.param),
         headers=headers,
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -38,6 +38,11 @@ class PlayedUpstream:
         if fallback is not None:
             self._stages["fallback"] = Stage(fallback)
 
+    @property
+    def names(self) -> set[str]:
+        """The candidates that there are."""
+        return set(self._stages)
+
     def stage(self, candidate: str) -> Stage:
         """What one candidate will answer and has been asked."""
         return self._stages[candidate]

@@ -160,9 +160,8 @@ class ResponsesWriter:
             return self._relay_item(said, frame, event)
         item = self._find(said.source, event)
         if kind in _DELTAS or kind == f"{ARGUMENTS}.delta":
-            refused = any(isinstance(delta, Refusal) for delta in said.deltas)
             # In a speakable turn a refusal is spoken: it becomes text.
-            spoken = refused and self._asked.speakable
+            spoken = kind == "response.refusal.delta" and self._asked.speakable
             if item is None or spoken or not said.plain or not _holds(item, kind):
                 return self._write(said.deltas, item, event)
             return self._relay_delta(item, frame, event, kind)

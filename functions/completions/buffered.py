@@ -1,0 +1,124 @@
+"""A buffered turn: one JSON answer, whole or not at all.
+
+The same race, the same checks of tool calls, the same never-empty rule; but no words of ours and
+no timers for first words, since a buffered answer has none. What fails, fails by its status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from completions.calls import HeldCalls
+from completions.dialect import (
+    Asked,
+    CallPart,
+    Delta,
+    Dialect,
+    Finish,
+    Reasoning,
+    Said,
+    Text,
+    Usage,
+)
+from completions.errors import CompletionsError, UpstreamTimeout
+from completions.outlet import Outlet
+from completions.plan import Plan
+from completions.race import Patience, Race, Silent
+from completions.streamed import Heard, note_on
+
+
+class Buffered:
+    """One buffered turn. `run` once; `heard` tells afterwards what happened."""
+
+    def __init__(self, dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None:
+        self._dialect = dialect
+        self._asked = asked
+        self._plan = plan
+        self._outlet = outlet
+        self.heard = Heard()
+
+    async def run(self) -> None:
+        """Sends the answer or the error. Raises nothing but what the outlet raises."""
+        try:
+            async with asyncio.timeout_at(self._plan.deadline):
+                body = await self._answer()
+        except TimeoutError:
+            await self._refuse(
+                UpstreamTimeout("The answer took longer than this function may run.")
+            )
+        except CompletionsError as error:
+            await self._refuse(error)
+        else:
+            await self._outlet.json(body)
+
+    async def _refuse(self, error: CompletionsError) -> None:
+        self.heard.outcome = error.code
+        await self._outlet.refuse(error)
+
+    async def _answer(self) -> bytes:
+        plan, heard = self._plan, self.heard
+        question, candidates, started_at = plan.question, plan.candidates(), plan.arrived
+        while True:
+            race = Race(
+                question,
+                candidates,
+                plan.standing,
+                Patience(),
+                started_at=started_at,
+                words_only=False,
+            )
+            answer: list[Said] = []
+            try:
+                async with aclosing(race.answer()) as batches:
+                    async for batch in batches:
+                        answer += batch
+            except Silent as silence:
+                others = [one for one in candidates if one != silence.candidate]
+                limited = silence.reason in {"length", "content_filter"}
+                candidates = others if limited else [*others, silence.candidate]
+                if not heard.repeated and candidates and question.can_ask:
+                    heard.repeated = True
+                    continue
+                heard.outcome = "empty"
+                return self._written(silence.held, HeldCalls())
+            held = HeldCalls()
+            for said in answer:
+                if any(isinstance(delta, CallPart) for delta in said.deltas):
+                    held.add(said)
+            judgement = held.judge(self._asked.tools, "")
+            if judgement.problems and question.can_ask and not heard.reasked:
+                heard.reasked = True
+                question = question.again(_text(answer, Text), note_on(judgement))
+                continue
+            return self._written(answer, held)
+
+    def _written(self, answer: list[Said], held: HeldCalls) -> bytes:
+        """The upstream's own bytes if nothing in them has to change."""
+        deltas: list[Delta] = [delta for said in answer for delta in said.deltas]
+        for delta in deltas:
+            if isinstance(delta, Finish):
+                self.heard.finish = delta.reason
+            elif isinstance(delta, Usage):
+                self.heard.usage = delta.usage
+        judgement = held.judge(self._asked.tools, "")
+        self.heard.calls = len(judgement.calls)
+        frame = next((said.frame for said in answer if said.frame and said.frame.data), None)
+        untouched = not judgement.changed and all(said.plain for said in answer)
+        if frame and untouched:
+            return frame.data
+        finish = "tool_calls" if held else self.heard.finish or "stop"
+        return self._dialect.whole(
+            self._asked,
+            frame,
+            text=_text(answer, Text),
+            reasoning=_text(answer, Reasoning),
+            calls=held.unchecked() if judgement.problems else judgement.calls,
+            finish=finish,
+        )
+
+
+def _text(answer: list[Said], kind: type[Text | Reasoning]) -> str:
+    return "".join(
+        delta.text for said in answer for delta in said.deltas if isinstance(delta, kind)
+    )

@@ -1,0 +1,70 @@
+"""The way out to the caller: an ASGI response that starts when the status is known.
+
+Knows ASGI's two messages and the headers of an event stream; nothing of what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic_core import to_json
+from starlette.types import Send
+
+from completions.errors import CompletionsError
+
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    # Proxies like nginx would hold the words back.
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Outlet:
+    """One response. Either `write` … `close`, or `json` once."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        """0 until the response has started."""
+        self.closed = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the status is out, so that errors can only be told in the body."""
+        return self.status > 0
+
+    async def write(self, data: bytes) -> None:
+        """Sends a piece of the event stream; the first one starts the response."""
+        if not data:
+            return
+        await self._start(200, STREAM_HEADERS)
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def close(self, data: bytes = b"") -> None:
+        """Ends the response, with a last piece."""
+        await self._start(200, STREAM_HEADERS)
+        self.closed = True
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def json(
+        self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """A whole JSON answer."""
+        names = {"content-type": "application/json", "content-length": str(len(body))}
+        raw = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in {**names, **(headers or {})}.items()
+        ]
+        await self._start(status, raw)
+        self.closed = True
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def refuse(self, error: CompletionsError) -> None:
+        """The error with its own status."""
+        await self.json(to_json(error.body()), error.status, error.headers)
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if not self.started:
+            self.status = status
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})

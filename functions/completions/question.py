@@ -1,0 +1,171 @@
+"""One question to one model: the clean request, what is learnt from a refusal, the answer heard.
+
+Between the race, which decides whom to ask, and the upstream, which carries bytes. Knows both
+wire dialects when the caller's is not the upstream's; knows nothing of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from completions import chat, responses
+from completions.dialect import Asked, Delta, Dialect, Done, Finish, Prepared, Refusal, Said, Text
+from completions.errors import UpstreamRefused
+from completions.settings import Candidate
+from completions.speech import ThinkSplitter
+from completions.sse import Frame
+from completions.standing import Lesson, Standing, lesson_of
+
+
+class Frames(Protocol):
+    """What is needed of `upstream.Upstream`."""
+
+    def frames(
+        self, candidate: Candidate, path: str, body: dict[str, Any]
+    ) -> AsyncGenerator[list[Frame], None]:
+        """The answer's frames. Raises CompletionsError."""
+        ...
+
+
+@dataclass(slots=True)
+class Requests:
+    """How many upstream requests a turn may still make, hedges and repeats included."""
+
+    left: int = 3
+    made: int = 0
+
+    def take(self) -> bool:
+        """Whether one more may be made; it counts from now."""
+        if self.left <= 0:
+            return False
+        self.left -= 1
+        self.made += 1
+        return True
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request, ready to be put to any candidate.
+
+    `stateful` is the one candidate that may be sent `previous_response_id`: only the upstream
+    that made the response knows it.
+    """
+
+    dialect: Dialect
+    asked: Asked
+    upstream: Frames
+    standing: Standing
+    requests: Requests
+    clean: Callable[[str], str]
+    stateful: Candidate
+    said: str = ""
+    note: str = ""
+
+    def again(self, said: str, note: str) -> Question:
+        """The same question after the model said `said`, with `note` telling it what was wrong."""
+        return replace(self, said=said, note=note)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the turn may make another request."""
+        return self.requests.left > 0
+
+    async def ask(self, candidate: Candidate, source: int) -> AsyncGenerator[list[Said], None]:
+        """What the candidate says, as it comes. Raises CompletionsError.
+
+        A refusal that can be learnt from is answered by asking once more, as long as the turn
+        has requests left; what was learnt is remembered when the model then answers.
+        """
+        lesson = Lesson()
+        while self.requests.take():
+            wire, prepared = self._prepare(candidate)
+            prepared = lesson.applied(prepared)
+            heard = False
+            try:
+                frames = self.upstream.frames(candidate, wire.path, prepared.body)
+                async with aclosing(self._listen(wire, candidate, frames, source)) as batches:
+                    async for batch in batches:
+                        if not heard and (lesson.dropped or lesson.renamed):
+                            self.standing.remember(candidate, lesson)
+                        heard = True
+                        yield batch
+            except UpstreamRefused as error:
+                learnt = None if heard else self._lesson(wire, candidate, error, prepared)
+                if learnt is None or not self.can_ask:
+                    raise
+                lesson += learnt
+            else:
+                return
+
+    def _prepare(self, candidate: Candidate) -> tuple[Dialect, Prepared]:
+        wire, asked = self.dialect, self.asked
+        if wire.path == responses.path and self.standing.lacks_responses(candidate):
+            wire = chat
+            asked = replace(asked, body=responses.as_chat(asked.body))
+        prepared = wire.prepare(
+            asked, model=candidate.model, extra_body=candidate.extra_body, clean=self.clean
+        )
+        body = prepared.body
+        if candidate != self.stateful:
+            body.pop("previous_response_id", None)
+        if self.note:
+            body = wire.reask(body, self.said, self.note)
+        known = self.standing.lesson(candidate)
+        return wire, known.applied(Prepared(body, prepared.added))
+
+    def _lesson(
+        self, wire: Dialect, candidate: Candidate, error: UpstreamRefused, sent: Prepared
+    ) -> Lesson | None:
+        if wire.path == responses.path and self.standing.lacks_responses(candidate, error):
+            return Lesson()
+        return lesson_of(error, sent)
+
+    async def _listen(
+        self,
+        wire: Dialect,
+        candidate: Candidate,
+        frames: AsyncGenerator[list[Frame], None],
+        source: int,
+    ) -> AsyncGenerator[list[Said], None]:
+        read = wire.reader()
+        native = wire is self.dialect
+        thoughts = ThinkSplitter(opened=self.standing.thinks_first(candidate))
+        async with aclosing(frames) as arriving:
+            async for batch in arriving:
+                heard = []
+                for frame in batch:
+                    deltas, plain = read(frame), True
+                    if self.asked.single:
+                        deltas, plain = _spoken(deltas, thoughts, self.asked.speakable)
+                    heard.append(Said(frame if native else None, deltas, plain, source))
+                yield heard
+        if rest := tuple(thoughts.flush()):
+            yield [Said(None, rest, plain=False, source=source)]
+        if thoughts.lone_close:
+            self.standing.thinks_first(candidate, found=True)
+
+
+def _spoken(
+    deltas: tuple[Delta, ...], thoughts: ThinkSplitter, speakable: bool
+) -> tuple[tuple[Delta, ...], bool]:
+    """The deltas with thoughts taken out of the speech and refusals spoken; whether unchanged."""
+    if len(deltas) == 1 and isinstance(text := deltas[0], Text):
+        # The common frame: nothing is built anew when the splitter has nothing to say.
+        parts = thoughts.feed(text.text)
+        if len(parts) == 1 and parts[0] == text:
+            return deltas, True
+        return tuple(parts), False
+    heard: list[Delta] = []
+    for delta in deltas:
+        if isinstance(delta, Text):
+            heard += thoughts.feed(delta.text)
+        elif isinstance(delta, Refusal) and speakable:
+            heard += [Text(delta.text)]
+        elif isinstance(delta, Finish | Done):
+            heard += [*thoughts.flush(), delta]
+        else:
+            heard.append(delta)
+    return (deltas, True) if heard == list(deltas) else (tuple(heard), False)

@@ -1,0 +1,239 @@
+"""Bring your own agent: an async generator that answers in the model's place.
+
+`COMPLETIONS_RESPONDER=package.module:function` names it. It is called with a `Conversation` and
+yields `Say`, `Think` and `Call`; the turn around it keeps all its promises (buffer words, never
+empty, checked tool calls, honest ends). `Conversation.ask` puts a question to the configured
+models, raced and guarded as an ordinary turn's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import secrets
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from completions import chat, responses
+from completions.calls import HeldCalls
+from completions.dialect import (
+    CallPart,
+    Delta,
+    Dialect,
+    Done,
+    Finish,
+    Reasoning,
+    Refusal,
+    Said,
+    Text,
+)
+from completions.question import Question
+from completions.race import Patience, Race, Silent
+from completions.settings import Candidate
+
+RESPONDER = Candidate("responder", "")
+ATTEMPTS = 2
+"""A responder that fails before a word was said is run once more."""
+
+
+class ResponderError(ValueError):
+    """`COMPLETIONS_RESPONDER` names nothing that can answer; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Words to be spoken; may be a piece of a sentence, each is sent on at once."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """Words that are not spoken. They prove that the agent is alive."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A whole tool call for the platform to carry out; `name` is one of the request's tools."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    """Empty: one is made up."""
+
+
+Event = Say | Think | Call
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What the platform asked, in Chat Completions' terms whichever API it used.
+
+    `messages` and `tools` are as they came; `extra` is `elevenlabs_extra_body`, which comes from
+    the client and is never a ground for authorisation.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]]
+    model: str
+    extra: Mapping[str, Any]
+    _question: Question = field(repr=False)
+    _patience: Patience = field(repr=False)
+    _candidates: Callable[[], list[Candidate]] = field(repr=False)
+
+    async def ask(
+        self,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **parameters: Any,
+    ) -> AsyncGenerator[Event, None]:
+        """Asks the configured models; yields what the one that answers first says.
+
+        Without `messages` or `tools` the caller's own are sent; `parameters` are further fields
+        of the request (`temperature`, `max_tokens`). Several tool calls come after the words.
+        Counts against the turn's three upstream requests. Raises CompletionsError when nobody
+        answers; yields nothing when the answer is empty.
+        """
+        body = {
+            **self._question.asked.body,
+            **parameters,
+            "messages": list(self.messages if messages is None else messages),
+            "tools": list(self.tools if tools is None else tools),
+            "stream": True,
+        }
+        question = replace(self._question, asked=chat.ask(body))
+        race = Race(
+            question,
+            self._candidates(),
+            question.standing,
+            self._patience,
+            started_at=asyncio.get_running_loop().time(),
+        )
+        held = HeldCalls()
+        try:
+            async with aclosing(race.answer()) as answer:
+                async for batch in answer:
+                    for said in batch:
+                        if any(isinstance(delta, CallPart) for delta in said.deltas):
+                            held.add(said)
+                        for delta in said.deltas:
+                            if isinstance(delta, Text | Refusal):
+                                yield Say(delta.text)
+                            elif isinstance(delta, Reasoning):
+                                yield Think(delta.text)
+        except Silent:
+            return
+        for call in held.unchecked():
+            yield Call(call.name, _arguments(call.arguments), call.id)
+
+
+Responder = Callable[[Conversation], AsyncGenerator[Event, None]]
+
+
+def load(name: str) -> Responder:
+    """The function that `COMPLETIONS_RESPONDER` names. Raises ResponderError."""
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise ResponderError(
+            f"COMPLETIONS_RESPONDER must be package.module:function, not {name!r}."
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ResponderError(
+            f"COMPLETIONS_RESPONDER={name!r}: module {module_name!r} cannot be imported: {error}. "
+            "Modules in functions/completions/agents/ are named completions.agents.<module>."
+        ) from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        raise ResponderError(
+            f"COMPLETIONS_RESPONDER={name!r}: {module_name!r} has no {function_name!r}."
+        )
+    if not inspect.isasyncgenfunction(function):
+        raise ResponderError(
+            f"COMPLETIONS_RESPONDER={name!r}: {function_name!r} is no async generator function. "
+            "It must be `async def` and `yield` Say, Think or Call."
+        )
+    responder: Responder = function
+    return responder
+
+
+@dataclass(frozen=True)
+class ResponderQuestion:
+    """A turn's question, put to a responder instead of a model. See `race.Asking`."""
+
+    responder: Responder
+    conversation: Conversation
+    attempts: list[int] = field(default_factory=list)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the responder may be run again."""
+        return len(self.attempts) < ATTEMPTS
+
+    def again(self, said: str, note: str) -> ResponderQuestion:
+        """The same conversation, continued by what was said and what was wrong with it."""
+        body = chat.reask({"messages": list(self.conversation.messages)}, said, note)
+        return replace(self, conversation=replace(self.conversation, messages=body["messages"]))
+
+    async def ask(self, _: Candidate, source: int, /) -> AsyncGenerator[list[Said], None]:
+        """What the responder yields, each piece at once. Raises what the responder raises."""
+        self.attempts.append(source)
+        calls = 0
+        async with aclosing(self.responder(self.conversation)) as events:
+            async for event in events:
+                delta: Delta
+                if isinstance(event, Say):
+                    delta = Text(event.text)
+                elif isinstance(event, Think):
+                    delta = Reasoning(event.text)
+                elif isinstance(event, Call):
+                    call_id = event.id or f"call_{secrets.token_hex(12)}"
+                    arguments = to_json(dict(event.arguments)).decode()
+                    delta = CallPart(calls, call_id, event.name, arguments)
+                    calls += 1
+                else:
+                    raise TypeError(f"a responder yields Say, Think or Call, not {event!r}")
+                yield [_said(source, delta)]
+        yield [_said(source, Finish("tool_calls" if calls else "stop"), Done())]
+
+
+def _said(source: int, *deltas: Delta) -> Said:
+    return Said(None, deltas, plain=False, source=source)
+
+
+def conversation(
+    dialect: Dialect,
+    question: Question,
+    patience: Patience,
+    candidates: Callable[[], list[Candidate]],
+) -> Conversation:
+    """The conversation of a request, in Chat Completions' terms whatever its dialect."""
+    asked = question.asked
+    body = asked.body if dialect is chat else responses.as_chat(asked.body)
+    return Conversation(
+        messages=body.get("messages") or [],
+        tools=body.get("tools") or [],
+        model=asked.model,
+        extra=asked.extra.raw,
+        _question=replace(question, dialect=chat, asked=replace(asked, body=body)),
+        _patience=patience,
+        _candidates=candidates,
+    )
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    """A model's arguments for the agent to look at; broken ones are left for the check to tell."""
+    try:
+        arguments = from_json(text)
+    except ValueError:
+        arguments = None
+    return arguments if isinstance(arguments, dict) else {}

@@ -1,0 +1,393 @@
+"""A streamed turn: what the caller hears, from the first filler to the last frame.
+
+Reads one or more races and writes one well-formed, non-empty, honest stream. Knows what is heard;
+who answers is `race`'s, how it is written is the dialect's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from completions import tools
+from completions.buffer_words import CopyFilter
+from completions.calls import HeldCalls, Judgement
+from completions.dialect import (
+    Asked,
+    CallPart,
+    Delta,
+    Dialect,
+    Done,
+    Finish,
+    Reasoning,
+    Refusal,
+    Said,
+    Text,
+    Usage,
+)
+from completions.errors import (
+    CompletionsError,
+    InvalidToolCall,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from completions.observability import log
+from completions.outlet import Outlet
+from completions.plan import Plan
+from completions.race import TICK_S, Race, Silent
+from completions.settings import Candidate
+from completions.speech import Sentence, joined
+from completions.sse import DONE
+
+SECOND_FILLER_S = 5.0
+"""After the first filler; there is never a third."""
+BRIDGE_NEEDS_S = 3.0
+"""Less than this before the end, and another whole answer is not begun."""
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the caller has heard so far, and when; the report of a turn is made from it."""
+
+    text: str = ""
+    first_model_output_at: float | None = None
+    fillers: int = 0
+    last_filler: str | None = None
+    calls: int = 0
+    bridged: bool = False
+    reasked: bool = False
+    repeated: bool = False
+    outcome: str = "ok"
+    finish: str = ""
+    usage: dict[str, Any] | None = None
+    sentence: Sentence = field(default_factory=Sentence)
+
+
+class Streamed:
+    """One streamed turn. `run` once; `heard` tells afterwards what happened."""
+
+    def __init__(self, dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None:
+        self._asked = asked
+        self._plan = plan
+        self._outlet = outlet
+        self._writer = dialect.writer(asked)
+        self._loop = asyncio.get_running_loop()
+        self.heard = Heard()
+        # Of the answer that is being heard:
+        self._audible = False
+        self._held = HeldCalls()
+        self._copy: CopyFilter | None = None
+        self._finish = ""
+        self._usage: dict[str, Any] | None = None
+
+    async def run(self) -> None:
+        """Writes the whole stream. Raises nothing but what the outlet raises."""
+        try:
+            async with asyncio.timeout_at(self._plan.deadline):
+                await self._converse()
+        except TimeoutError:
+            await self._give_up(
+                UpstreamTimeout("The answer took longer than this function may run.")
+            )
+
+    async def _converse(self) -> None:
+        plan = self._plan
+        question, candidates, started_at = plan.question, plan.candidates(), plan.arrived
+        source = 0
+        while True:
+            race = Race(
+                question,
+                candidates,
+                plan.standing,
+                plan.patience,
+                started_at=started_at,
+                first_source=source,
+                words_only=self._asked.speakable,
+            )
+            try:
+                await self._hear(race)
+                judgement = self._held.judge(self._asked.tools, self.heard.text)
+                if not judgement.problems or self.heard.reasked or not question.can_ask:
+                    await self._end_well(judgement)
+                    return
+                # Hopeless arguments: the model is told what is wrong, once.
+                self.heard.reasked = True
+                log.info("call.reasked", problems=len(judgement.problems))
+                question = question.again(self.heard.text, note_on(judgement))
+            except Silent as silence:
+                candidates = self._after_silence(silence, candidates)
+                if not candidates or not question.can_ask:
+                    await self._never_empty(silence)
+                    return
+            except CompletionsError as error:
+                if not await self._bridge(error, can_ask=question.can_ask):
+                    await self._give_up(error)
+                    return
+                candidates = sorted(candidates, key=lambda one: one == race.winner)
+            source, started_at = race.next_source, self._loop.time()
+            self._audible, self._held, self._finish, self._usage = False, HeldCalls(), "", None
+
+    # Hearing one answer.
+
+    async def _hear(self, race: Race) -> None:
+        """Passes one winner's answer on, to its end."""
+        async with aclosing(race.answer()) as answer:
+            while (batch := await self._next(answer)) is not None:
+                out = b""
+                for said in batch:
+                    out += self._pass_on(said)
+                await self._outlet.write(out)
+                if any(isinstance(delta, Done) for said in batch for delta in said.deltas):
+                    break
+            await self._outlet.write(self._flush_copy())
+        if self._asked.single and not self._audible and not self._held and race.winner:
+            # Nothing but a copy of our own filler.
+            raise Silent(race.winner, self._finish, [])
+
+    async def _next(self, answer: AsyncGenerator[list[Said], None]) -> list[Said] | None:
+        """The answer's next batch; while nothing of it is audible, the turn's timers run."""
+        if self._audible:
+            return await anext(answer, None)
+        coming = asyncio.ensure_future(anext(answer, None))
+        try:
+            while True:
+                moment = self._next_moment()
+                wait_s = None if moment is None else max(0.0, moment - self._loop.time())
+                await asyncio.wait({coming}, timeout=wait_s)
+                for _ in range(8):
+                    # Words that are here already beat a timer of the same moment.
+                    if coming.done():
+                        return coming.result()
+                    await asyncio.sleep(0)
+                await self._on_time()
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait({coming})
+
+    def _pass_on(self, said: Said) -> bytes:
+        """Writes a frame, or holds it: calls until they are whole, the end until it is decided."""
+        if not self._asked.single:
+            return self._pass_on_raw(said)
+        deltas = said.deltas
+        if any(isinstance(delta, CallPart) for delta in deltas):
+            self._held.add(said)
+            rest = tuple(delta for delta in deltas if not isinstance(delta, CallPart))
+            if not rest:
+                return b""
+            said = Said(said.frame, rest, plain=False, source=said.source)
+        if self._copy is not None:
+            said = self._without_copy(said, self._copy)
+        for delta in said.deltas:
+            if (isinstance(delta, Text) and delta.text) or isinstance(delta, Refusal):
+                self._note_spoken(delta.text)
+            elif isinstance(delta, Finish):
+                self._finish = delta.reason
+            elif isinstance(delta, Usage):
+                self._usage = delta.usage
+        if said.frame is not None:
+            return self._writer.relay(said)
+        return b"".join(self._written(delta) for delta in said.deltas)
+
+    def _pass_on_raw(self, said: Said) -> bytes:
+        """Several answers at once (`n` > 1) are the caller's own business."""
+        self._audible = True
+        only_usage = said.deltas and all(isinstance(delta, Usage) for delta in said.deltas)
+        if said.frame is None or Done() in said.deltas:
+            return b""
+        return b"" if only_usage and not self._asked.wants_usage else said.frame.raw
+
+    def _written(self, delta: Delta) -> bytes:
+        if isinstance(delta, Text | Refusal):
+            return self._writer.text(delta.text) if delta.text else b""
+        if isinstance(delta, Reasoning):
+            return self._writer.reasoning(delta.text)
+        return b""
+
+    def _note_spoken(self, text: str) -> None:
+        heard = self.heard
+        heard.text += text
+        if not heard.sentence.ended:
+            heard.sentence.feed(text)
+        self._note_output()
+
+    def _note_output(self) -> None:
+        self._audible = True
+        if self.heard.first_model_output_at is None:
+            self.heard.first_model_output_at = self._loop.time()
+
+    def _without_copy(self, said: Said, copy: CopyFilter) -> Said:
+        deltas: list[Delta] = []
+        for delta in said.deltas:
+            if isinstance(delta, Text):
+                if text := copy.feed(delta.text):
+                    deltas.append(Text(text))
+            elif isinstance(delta, Finish | Done):
+                deltas += [Text(rest)] if (rest := copy.flush()) else []
+                deltas.append(delta)
+            else:
+                deltas.append(delta)
+        plain = said.plain and tuple(deltas) == said.deltas
+        return Said(said.frame, tuple(deltas), plain, said.source)
+
+    def _flush_copy(self) -> bytes:
+        rest = self._copy.flush() if self._copy else ""
+        self._copy = None
+        if not rest:
+            return b""
+        self._note_spoken(rest)
+        return self._writer.text(rest)
+
+    # Time.
+
+    def _next_moment(self) -> float | None:
+        moments = (self._filler_at(), self._plan.budget_ends)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _filler_at(self) -> float | None:
+        first = self._plan.filler_at
+        if first is None or self.heard.text or self.heard.fillers > 1:
+            return None
+        return first + SECOND_FILLER_S * self.heard.fillers
+
+    async def _on_time(self) -> None:
+        now = self._loop.time() + TICK_S
+        if self._plan.budget_ends is not None and self._plan.budget_ends <= now:
+            raise UpstreamTimeout("No model answered in time.")
+        at = self._filler_at()
+        if at is None or at > now:
+            return
+        heard = self.heard
+        phrase = self._plan.filler(heard.fillers, heard.last_filler)
+        if phrase is None:
+            # Nothing to say: the timer must not fire again.
+            heard.fillers = 2
+            return
+        heard.fillers += 1
+        heard.last_filler = phrase
+        self._copy = CopyFilter(phrase)
+        await self._outlet.write(self._writer.aside(phrase))
+
+    # Ends.
+
+    async def _end_well(self, judgement: Judgement) -> None:
+        """The model's own end, calls delivered."""
+        if not self._asked.single:
+            await self._outlet.close(DONE)
+            return
+        calls, raw = judgement.calls, not judgement.changed and self._held.pure
+        if judgement.problems:
+            raw = False
+            log.warning("call.invalid", problems=len(judgement.problems))
+            if not self._asked.speakable:
+                # Whoever wants JSON checks for himself: nothing is kept from him.
+                calls = self._held.unchecked()
+            elif not calls:
+                await self._give_up(InvalidToolCall("The model called a tool wrongly, twice."))
+                return
+        out = b""
+        if raw:
+            out = b"".join(self._writer.relay(said) for said in self._held.frames)
+        else:
+            out = b"".join(self._writer.call(call) for call in calls)
+        finish = self._finish or "stop"
+        if calls:
+            finish = "tool_calls"
+            self.heard.calls += len(calls)
+            self._note_output()
+        elif finish == "tool_calls":
+            finish = "stop"
+        await self._close(finish, out)
+
+    def _after_silence(self, silence: Silent, candidates: list[Candidate]) -> list[Candidate]:
+        """Whom to ask once more; nobody the second time."""
+        if self.heard.repeated:
+            return []
+        self.heard.repeated = True
+        log.info("answer.silent", candidate=silence.candidate.key, reason=silence.reason)
+        others = [one for one in candidates if one != silence.candidate]
+        if silence.reason in {"length", "content_filter"}:
+            return others
+        return [*others, silence.candidate]
+
+    async def _never_empty(self, silence: Silent) -> None:
+        """The turn would end without speech and without a call."""
+        heard = self.heard
+        heard.outcome = "empty"
+        if not self._asked.speakable:
+            out = b"".join(self._pass_on(said) for said in silence.held)
+            await self._close(self._finish or silence.reason or "stop", out)
+        elif heard.reasked:
+            await self._give_up(InvalidToolCall("The model's tool call could not be mended."))
+        elif heard.fillers or heard.text:
+            await self._give_up(UpstreamUnavailable("The model's answer was empty."))
+        elif call := tools.fill_skip_turn(self._asked):
+            await self._close("tool_calls", self._writer.call(call))
+        else:
+            await self._close("stop", self._writer.text("... "))
+
+    async def _bridge(self, error: CompletionsError, *, can_ask: bool) -> bool:
+        """After a cut in the first sentence: a short bridge, if another answer can still come."""
+        heard, plan = self.heard, self._plan
+        left_s = min(plan.ends) - self._loop.time() if plan.ends else BRIDGE_NEEDS_S
+        if (
+            not plan.speaks
+            or not heard.text
+            or heard.sentence.ended
+            or heard.bridged
+            or not can_ask
+            or left_s < BRIDGE_NEEDS_S
+            or self._whole_calls()
+        ):
+            return False
+        heard.bridged = True
+        log.warning("turn.bridged", code=error.code, reason=error.message)
+        bridge = joined(heard.text, plan.phrases.bridge)
+        await self._outlet.write(self._writer.text(bridge + " "))
+        heard.text += bridge + " "
+        return True
+
+    def _whole_calls(self) -> Judgement | None:
+        """The calls that are whole and valid although the answer was cut."""
+        judgement = self._held.judge(self._asked.tools, self.heard.text)
+        return judgement if judgement.calls and not judgement.problems else None
+
+    async def _give_up(self, error: CompletionsError) -> None:
+        """The end after a failure: honest in words or honest in status, and always one end."""
+        heard, plan, writer = self.heard, self._plan, self._writer
+        heard.outcome = error.code
+        log.warning("turn.failed", code=error.code, reason=error.message)
+        if self._outlet.closed:
+            return
+        if not self._outlet.started and not (plan.speaks and error.transient):
+            await self._outlet.refuse(error)
+        elif not plan.speaks:
+            await self._outlet.close(writer.failure(error))
+        elif judgement := self._whole_calls():
+            await self._end_well(judgement)
+        elif isinstance(error, InvalidToolCall):
+            # The answer was whole but for its call: "I'm transferring you" needs a word after it.
+            failure = joined(heard.text, plan.phrases.failure) if heard.text else ""
+            await self._close("stop", writer.text(failure or plan.phrases.failure))
+        elif heard.text:
+            closing = joined(heard.text, plan.phrases.closing)
+            await self._close("length", writer.text(closing))
+        else:
+            await self._close("stop", writer.text(plan.phrases.failure))
+
+    async def _close(self, finish: str, out: bytes = b"") -> None:
+        self.heard.finish = finish
+        self.heard.usage = self._usage
+        await self._outlet.close(out + self._writer.end(finish, self._usage))
+
+
+def note_on(judgement: Judgement) -> str:
+    """What the model is told about its invalid calls."""
+    problems = " ".join(judgement.problems)
+    return (
+        f"(Automatic check, not from the user.) Your tool call was not carried out. {problems} "
+        "Call the tool again with valid arguments, or answer in words."
+    )

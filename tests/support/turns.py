@@ -1,0 +1,161 @@
+"""Plays whole turns in virtual time: a request in, what the caller hears and when out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from completions import chat
+from completions.dialect import Dialect
+from completions.plan import Arrival, Environment
+from completions.settings import Settings
+from completions.standing import Standing
+from completions.turn import Turn
+from tests.support.in_process import PlayedUpstream
+
+FALLBACK = {"fallback_base_url": "http://fallback.invalid/v1"}
+
+
+@dataclass
+class Heard:
+    """What one caller got: each piece of the body with its time in milliseconds."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: list[tuple[int, bytes]] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """Everything, joined."""
+        return b"".join(data for _, data in self.pieces)
+
+    @property
+    def frames(self) -> list[tuple[int, Any]]:
+        """The JSON of each `data:` line with its time; the terminator as a string."""
+        found = []
+        for at_ms, data in self.pieces:
+            for line in data.decode().split("\n"):
+                if line.startswith("data:"):
+                    text = line.removeprefix("data:").strip()
+                    found.append((at_ms, text if text == "[DONE]" else json.loads(text)))
+        return found
+
+    @property
+    def speech(self) -> list[tuple[int, str]]:
+        """Spoken text (chat dialect) with its time."""
+        return [
+            (at_ms, choice["delta"]["content"])
+            for at_ms, frame in self.frames
+            if isinstance(frame, dict)
+            for choice in frame.get("choices", ())
+            if choice["delta"].get("content")
+        ]
+
+    @property
+    def text(self) -> str:
+        """All that was spoken."""
+        return "".join(text for _, text in self.speech)
+
+    @property
+    def calls(self) -> list[tuple[int, dict[str, Any]]]:
+        """Parts of tool calls with their time."""
+        return [
+            (at_ms, part)
+            for at_ms, frame in self.frames
+            if isinstance(frame, dict)
+            for choice in frame.get("choices", ())
+            for part in choice["delta"].get("tool_calls") or ()
+        ]
+
+    @property
+    def finishes(self) -> list[str]:
+        """Every finish reason that was written."""
+        return [
+            choice["finish_reason"]
+            for _, frame in self.frames
+            if isinstance(frame, dict)
+            for choice in frame.get("choices", ())
+            if choice.get("finish_reason")
+        ]
+
+    @property
+    def ends(self) -> int:
+        """How many terminators were written."""
+        return sum(frame == "[DONE]" for _, frame in self.frames)
+
+
+def body(text: str = "What is the weather?", **more: Any) -> dict[str, Any]:
+    """A platform-shaped request with one user message."""
+    messages = [
+        {"role": "system", "content": "You are a helpful voice agent."},
+        {"role": "user", "content": text},
+    ]
+    return {"model": "m", "messages": messages, "stream": True, **more}
+
+
+class Caller:
+    """An environment and its callers: turns of one `Caller` share what the environment learns."""
+
+    def __init__(self, upstream: PlayedUpstream, **settings: Any) -> None:
+        self.upstream = upstream
+        if "fallback" in upstream.names:
+            settings = {**FALLBACK, **settings}
+        self.settings = Settings(upstream_base_url="http://primary.invalid/v1", **settings)
+        self.environment = Environment(
+            self.settings, upstream, Standing(lambda: asyncio.get_running_loop().time())
+        )
+
+    async def post(
+        self,
+        request: Mapping[str, Any] | None = None,
+        *,
+        dialect: Dialect = chat,
+        on_failure: str = "",
+        age_ms: float = 0,
+        remaining_s: float | None = None,
+        hang_up_ms: float | None = None,
+    ) -> Heard:
+        """One turn. Times in the answer are milliseconds from the request's arrival."""
+        loop = asyncio.get_running_loop()
+        arrived = loop.time() - age_ms / 1000
+        heard = Heard()
+        sent_body = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal sent_body
+            if not sent_body:
+                sent_body = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            if hang_up_ms is None:
+                await asyncio.Event().wait()
+            await asyncio.sleep(arrived + (hang_up_ms or 0) / 1000 - loop.time())
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                heard.status = message["status"]
+                heard.headers = {k.decode(): v.decode() for k, v in message["headers"]}
+                return
+            assert not heard.ended, "a message after the end"
+            if message.get("body"):
+                heard.pieces.append((round((loop.time() - arrived) * 1000), message["body"]))
+            heard.ended = not message.get("more_body")
+
+        async def settled() -> None:
+            pass
+
+        turn = Turn(
+            self.environment,
+            dialect,
+            dialect.ask(dict(request or body())),
+            Arrival(time.time() - age_ms / 1000, remaining_s),
+            on_failure=on_failure or self.settings.on_failure,
+            settled=settled,
+        )
+        await turn({"type": "http"}, receive, send)
+        return heard
