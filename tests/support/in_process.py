@@ -18,8 +18,8 @@ from completions.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
 )
+from completions.settings import Candidate
 from completions.sse import Decoder, Frame
-from completions.upstream import Candidate
 from tests.support.script import Cut, Head, Raw, Reply, Scene, Seen, Stage, perform
 from tests.support.wires import wire_for
 

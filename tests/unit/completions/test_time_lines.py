@@ -38,6 +38,7 @@ pytestmark = pytest.mark.looptime
 ENGLISH = PHRASES["en"]
 ANSWER = "Sunny and warm."
 F_ANSWER = "From the fallback."
+NUMBERS = "one two three four five six seven eight nine ten eleven"
 F = answer(F_ANSWER, at_ms=1000)
 TOOLS = [
     {
@@ -258,24 +259,10 @@ LINES = [
     ),
     Line(
         "answer flows for 20 s",
-        [answer("one two three four five six seven eight nine ten eleven", pace_ms=2000)],
+        [answer(NUMBERS, pace_ms=2000)],
         [
             (2000 * position, word if word == "eleven" else word + " ")
-            for position, word in enumerate(
-                [
-                    "one",
-                    "two",
-                    "three",
-                    "four",
-                    "five",
-                    "six",
-                    "seven",
-                    "eight",
-                    "nine",
-                    "ten",
-                    "eleven",
-                ]
-            )
+            for position, word in enumerate(NUMBERS.split())
         ],
     ),
     Line(
