@@ -85,9 +85,10 @@ class ResponsesReader:
             return self._arguments(event, verb)
         if subject == "response.output_item":
             return self._item(event, event.get("item") or {}, verb)
-        if verb in {"completed", "incomplete"}:
+        # By its whole name: built-in tools have ends of their own (`response.mcp_call.failed`).
+        if kind in {"response.completed", "response.incomplete"}:
             return self._end(event.get("response") or {}, verb)
-        if verb in {"failed", "error", "cancelled"} or event.get("error"):
+        if kind in {"response.failed", "response.cancelled", "error"} or event.get("error"):
             response = event.get("response") or {}
             error = response.get("error") or event.get("error") or {**event, "type": None}
             return (Failure(upstream_failure(error)),)

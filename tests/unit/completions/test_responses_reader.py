@@ -224,6 +224,13 @@ def test_the_last_event_says_why_and_that_nothing_follows(
     assert read(event) == [Finish(finish), Done()]
 
 
+@pytest.mark.parametrize("verb", ["completed", "failed", "incomplete"])
+def test_a_built_in_tool_s_end_is_not_the_answer_s(verb: str) -> None:
+    """`response.mcp_call.failed` and its like say nothing that a turn must know."""
+    for tool in ("mcp_call", "web_search_call", "image_generation_call"):
+        assert read({"type": f"response.{tool}.{verb}", "item_id": "x", "output_index": 0}) == []
+
+
 @pytest.mark.parametrize(
     ("event", "status", "code"),
     [

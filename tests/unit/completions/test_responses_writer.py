@@ -147,15 +147,17 @@ async def test_the_sdk_reads_reasoning_apart_from_the_answer() -> None:
 def test_a_think_block_leaves_the_message_it_stood_in() -> None:
     """A filter's deltas replace the frame's: what was taken out is in no event with words."""
     writer = responses.writer(asked())
-    filtered: dict[tuple[Delta, ...], tuple[Delta, ...]] = {
-        (Text("<think>why"),): (Reasoning("why"),),
-        (Text("</think>Hello."),): (Text("Hello."),),
-    }
+    heard: tuple[Delta, ...]
     out = b""
     data = upstream(Role(), Say("<think>why"), Say("</think>Hello."), Finish(), Done())
     for one in said(data):
-        deltas = filtered.get(one.deltas)
-        out += writer.relay(one if deltas is None else Said(one.frame, deltas, plain=False))
+        if one.deltas == (Text("<think>why"),):
+            heard = (Reasoning("why"),)
+        elif one.deltas == (Text("</think>Hello."),):
+            heard = (Text("Hello."),)
+        else:
+            heard = one.deltas
+        out += writer.relay(Said(one.frame, heard, plain=heard == one.deltas))
     out += writer.end("stop", USAGE)
     output = check(out)
     assert b"think>" not in out
@@ -275,6 +277,29 @@ async def test_an_answer_made_over_chat_completions_is_the_whole_sequence() -> N
         "output_tokens_details": {"reasoning_tokens": 1},
         "total_tokens": 14,
     }
+
+
+async def test_what_only_the_upstream_and_its_client_know_is_relayed() -> None:
+    """A built-in tool's item and events pass, with this stream's ids and numbers."""
+    search = {"type": "web_search_call", "id": "ws_1", "status": "in_progress", "action": {}}
+    done = {**search, "status": "completed"}
+    at = {"item_id": "ws_1", "output_index": 0}
+    steps = [
+        {"type": "response.output_item.added", "output_index": 0, "item": search},
+        {"type": "response.web_search_call.searching", **at},
+        {"type": "response.web_search_call.completed", **at},
+        {"type": "response.output_item.done", "output_index": 0, "item": done},
+        {"type": "response.rate_limits.updated", "left": 1},
+    ]
+    theirs = b"".join(encode(json.dumps(e).encode(), str(e["type"])) for e in steps)
+    writer = responses.writer(asked())
+    out = writer.aside("One moment... ") + relayed(writer, theirs)
+    out += writer.text("Found it.") + writer.end("stop", None)
+    kinds = [event["type"] for event in events_in(out)]
+    assert {"response.web_search_call.searching", "response.rate_limits.updated"} <= set(kinds)
+    output = check(out)
+    assert output[1] == done
+    assert (await sdk_final(out)).output_text == "One moment... Found it."
 
 
 # Servers that leave things out. Each function takes OpenAI's events and gives theirs.

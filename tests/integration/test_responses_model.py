@@ -1,0 +1,83 @@
+"""A real server's Responses API, which leaves out indices, numbers and half of the response."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from completions import responses
+from completions.dialect import Done, Finish, Reasoning, Said, Text, Usage
+from completions.sse import Frame
+from local import model
+from tests.support.responses_rules import check, frames_of, sdk_final, spoken_in
+
+pytestmark = pytest.mark.model
+
+REQUEST = {
+    "model": "any",
+    "instructions": "Be brief.",
+    "input": [
+        {"role": "user", "content": "Hi"},
+        # Without its type this server would refuse it.
+        {"role": "assistant", "content": [{"type": "text", "text": "Hello."}]},
+        {"type": "function_call", "call_id": "c1", "name": "clock", "arguments": {"zone": "UTC"}},
+        {"type": "function_call_output", "call_id": "c1", "output": "noon"},
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"role": "user", "content": [{"type": "text", "text": "What time is it?"}]},
+    ],
+    "tools": [{"type": "function", "function": {"name": "clock", "parameters": {}}}],
+    "max_output_tokens": 12,
+    "user_id": "u1",
+}
+
+
+@pytest.fixture
+async def base_url() -> AsyncIterator[str]:
+    """A running model."""
+    service = await model.start(sys.stderr)
+    yield f"{service.address}/v1"
+    await service.stop()
+
+
+async def answered(base_url: str, body: dict[str, Any]) -> httpx2.Response:
+    """The server's answer to what we would send it."""
+    prepared = responses.prepare(responses.ask(body), model="", extra_body={}, clean=str)
+    async with httpx2.AsyncClient(timeout=60) as client:
+        answer = await client.post(f"{base_url}{responses.path}", json=prepared.body)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_url: str) -> None:
+    """Every word it streams is heard once, and stands in the stream that we write."""
+    body = {**REQUEST, "stream": True}
+    data = (await answered(base_url, body)).content
+    read, writer = responses.reader(), responses.writer(responses.ask(body))
+    said = [Said(frame, read(frame)) for frame in frames_of(data)]
+    deltas = [delta for one in said for delta in one.deltas]
+    words = "".join(delta.text for delta in deltas if isinstance(delta, Text))
+    assert words
+    assert [type(one) for one in deltas if not isinstance(one, Text | Reasoning)] == [
+        *(Usage, Finish, Done)
+    ]
+    usage = next(delta.usage for delta in deltas if isinstance(delta, Usage))
+    out = writer.aside("One moment... ")
+    out += b"".join(writer.relay(one) for one in said) + writer.end("stop", usage)
+    assert spoken_in(check(out)) == f"One moment... {words}"
+    final = await sdk_final(out)
+    assert final.output_text == f"One moment... {words}"
+    assert final.usage is not None
+    assert final.usage.output_tokens == usage["output_tokens"]
+
+
+async def test_its_whole_answer_is_understood(base_url: str) -> None:
+    """The words, the tokens and the end of a JSON answer."""
+    data = (await answered(base_url, REQUEST)).content
+    text, usage, finish, done = responses.reader()(Frame(b"", data))
+    assert isinstance(text, Text)
+    assert isinstance(usage, Usage)
+    assert (finish, done) == (Finish("stop"), Done())
