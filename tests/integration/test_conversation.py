@@ -20,7 +20,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 from local.deployment import Deployment
-from tests.support.deployment import deploy, served
+from tests.support.deployment import CALM, deploy, served
 from tests.support.mangum_client import MangumTransport
 from tests.support.script import (
     Cut,
@@ -93,7 +93,7 @@ def _client(base_url: str, key: str, http: httpx2.AsyncClient | None = None) -> 
 @asynccontextmanager
 async def _uvicorn(upstream: ScriptedUpstream) -> AsyncIterator[Way]:
     async with (
-        served(deploy(upstream.base_url)) as url,
+        served(deploy(upstream.base_url, **CALM)) as url,
         _client(f"{url}/v1", CALLER_KEY) as client,
     ):
         yield Way(upstream, client)
@@ -102,7 +102,7 @@ async def _uvicorn(upstream: ScriptedUpstream) -> AsyncIterator[Way]:
 @asynccontextmanager
 async def _mangum(upstream: ScriptedUpstream) -> AsyncIterator[Way]:
     async with (
-        MangumTransport(deploy(upstream.base_url)) as transport,
+        MangumTransport(deploy(upstream.base_url, **CALM)) as transport,
         _client("http://x/v1", CALLER_KEY, httpx2.AsyncClient(transport=transport)) as client,
     ):
         yield Way(upstream, client)
@@ -116,6 +116,7 @@ async def _lambda(upstream: ScriptedUpstream, mode: str) -> AsyncIterator[Way]:
             upstream_key=UPSTREAM_KEY,
             caller_key=CALLER_KEY,
             parameters={"InvokeMode": mode},
+            environment={f"COMPLETIONS_{name.upper()}": str(ms) for name, ms in CALM.items()},
         ) as deployment,
         _client(deployment.base_url, CALLER_KEY) as client,
     ):

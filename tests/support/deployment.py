@@ -19,6 +19,14 @@ from completions.settings import Settings
 from tests.support.secrets import CALLER_KEY, CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
 
 AUTHORIZED = {"authorization": f"Bearer {CALLER_KEY}"}
+CALM: dict[str, Any] = {
+    "buffer_words_after_ms": 0,
+    "first_token_timeout_ms": 0,
+    "turn_budget_ms": 0,
+    "tool_turn_budget_ms": 0,
+    "stall_timeout_ms": 0,
+}
+"""Settings for tests in real time that are not about time: no timer ever fires."""
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello?"}]
 
 

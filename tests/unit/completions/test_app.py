@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from completions import chat as dialect
 from completions.settings import BODY_LIMIT_BYTES
-from tests.support.deployment import HELLO, calling, chat, deploy, served, spoken
+from tests.support.deployment import CALM, HELLO, calling, chat, deploy, served, spoken
 from tests.support.logs import Logged
 from tests.support.script import answer
 from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY, FakeSecrets, aws_error
 from tests.support.upstream import ScriptedUpstream
 
 LIMIT_S = 20
-CHAT = "/v1/chat/completions"
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def client(
     upstream: ScriptedUpstream, secrets: FakeSecrets
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A caller with the right key."""
-    async with calling(deploy(upstream.base_url, secrets)) as client:
+    async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
         yield client
 
 
@@ -351,6 +351,7 @@ names = st.sampled_from(
         *("model", "messages", "stream", "tools", "n", "max_tokens", "temperature", "stop"),
         *("role", "content", "tool_calls", "function", "arguments", "elevenlabs_extra_body"),
         *("user_id", "stream_options", "response_format", "metadata", "user", "tool_choice"),
+        *("input", "instructions", "type", "call_id", "output", "name", "text", "parameters"),
     ]
 )
 scalars = st.one_of(
@@ -370,7 +371,7 @@ bodies = st.one_of(
     st.binary(max_size=200),
     values.map(json.dumps).map(str.encode),
     st.dictionaries(names, values, max_size=5).map(
-        lambda fields: json.dumps({**chat(), **fields}).encode()
+        lambda fields: json.dumps({**chat(), "input": "x", **fields}).encode()
     ),
     st.lists(st.dictionaries(names, values, max_size=4), max_size=4).map(
         lambda messages: json.dumps(
@@ -392,19 +393,25 @@ headers = st.dictionaries(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(body=bodies, extra=headers)
-@example(body=b'{"model":"m","temperature":1e999,"messages":[{"role":"user"}]}', extra={})
-@example(body=b'{"model":"m","messages":[{"role":"user","content":{"a":1}}]}', extra={})
-@example(body=b'{"messages":[{"role":"user"}],"tools":[1,null,"x"],"stream":true}', extra={})
-@example(body=b'{"messages":[{"role":"tool","content":[[]]}],"stream":true}', extra={})
-@example(body=b'{"messages":[{"role":"assistant","tool_calls":5}],"stream":true}', extra={})
+@given(path=st.sampled_from([CHAT, RESPONSES]), body=bodies, extra=headers)
+@example(
+    path=CHAT, body=b'{"model":"m","temperature":1e999,"messages":[{"role":"user"}]}', extra={}
+)
+@example(path=CHAT, body=b'{"model":"m","messages":[{"role":"user","content":{"a":1}}]}', extra={})
+@example(
+    path=CHAT, body=b'{"messages":[{"role":"user"}],"tools":[1,null,"x"],"stream":true}', extra={}
+)
+@example(path=CHAT, body=b'{"messages":[{"role":"tool","content":[[]]}],"stream":true}', extra={})
+@example(
+    path=CHAT, body=b'{"messages":[{"role":"assistant","tool_calls":5}],"stream":true}', extra={}
+)
 async def test_nothing_a_caller_posts_is_a_500(
-    client: httpx2.AsyncClient, logs: Logged, body: bytes, extra: dict[str, str]
+    client: httpx2.AsyncClient, logs: Logged, path: str, body: bytes, extra: dict[str, str]
 ) -> None:
     """Whatever JSON or bytes with whatever headers: an answer or an error object, never a crash."""
-    response = await client.post(CHAT, content=body, headers=extra)
+    response = await client.post(path, content=body, headers=extra)
     assert response.status_code != 500, response.text
     assert "Traceback" not in response.text
     assert "request.crashed" not in logs.text

@@ -15,6 +15,7 @@ from openai import AsyncOpenAI
 from completions import upstream as module
 from tests.support.deployment import (
     AUTHORIZED,
+    CALM,
     HELLO,
     calling,
     chat,
@@ -69,7 +70,7 @@ async def client(
     upstream: ScriptedUpstream, secrets: FakeSecrets
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A caller with the right key."""
-    async with calling(deploy(upstream.base_url, secrets)) as client:
+    async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
         yield client
 
 
@@ -198,7 +199,7 @@ async def test_a_hang_up_is_passed_on(upstream: ScriptedUpstream) -> None:
     """A caller who leaves in mid-answer ends the upstream's work."""
     upstream.plays([Role(), Say("Once upon a time "), Hold()])
     async with (
-        served(deploy(upstream.base_url)) as url,
+        served(deploy(upstream.base_url, **CALM)) as url,
         httpx2.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=LIMIT_S) as client,
     ):
         async with client.stream("POST", CHAT, json=chat(stream=True)) as response:
@@ -212,7 +213,7 @@ async def test_a_hang_up_is_passed_on(upstream: ScriptedUpstream) -> None:
 async def test_a_hang_up_before_the_answer_is_passed_on(upstream: ScriptedUpstream) -> None:
     """A caller who leaves while the upstream has not even sent its headers ends its work, too."""
     upstream.plays([Hold()])
-    async with served(deploy(upstream.base_url)) as url:
+    async with served(deploy(upstream.base_url, **CALM)) as url:
         async with httpx2.AsyncClient(base_url=url, headers=AUTHORIZED) as client:
             asking = asyncio.create_task(client.post(CHAT, json=chat(stream=True)))
             request = await upstream.request(0)
@@ -309,7 +310,8 @@ async def test_odd_refusals_are_refusals(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes
 ) -> None:
     """Whatever an upstream's error looks like, the caller gets the status and OpenAI's object."""
-    upstream.plays([Reply(body, 422)])
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    upstream.plays([Reply(body, 422, {"content-type": kind})])
     response = await _ask(client, stream=True)
     assert response.status_code == 422
     error = response.json()["error"]
@@ -342,7 +344,7 @@ async def test_a_redirection_is_followed(
 
 async def test_nobody_there_is_a_502() -> None:
     """A refused connection is told as such, with the status for it."""
-    async with calling(deploy(f"http://127.0.0.1:{unused_port()}/v1")) as client:
+    async with calling(deploy(f"http://127.0.0.1:{unused_port()}/v1", **CALM)) as client:
         response = await _ask(client, stream=True)
     assert response.status_code == 502
     assert response.json()["error"]["code"] == "upstream_unavailable"
@@ -355,7 +357,7 @@ async def test_silence_is_a_504(
     """An upstream that never answers is given up by the connection's own last resort."""
     monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.2)
     upstream.plays(script)
-    async with calling(deploy(upstream.base_url)) as client:
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
         response = await _ask(client, stream=True)
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "upstream_timeout"
@@ -421,7 +423,7 @@ async def test_frames_of_odd_shape_crash_nothing(
 async def test_a_cut_is_never_dressed_up(upstream: ScriptedUpstream, scene: Scene) -> None:
     """After a cut in mid-answer the official client raises, and the stream is terminated once."""
     upstream.plays(scene)
-    async with calling(deploy(upstream.base_url)) as client:
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
         response = await _ask(client, stream=True)
         assert response.content.count(b"[DONE]") == 1
         assert response.content.endswith(b"data: [DONE]\n\n")
