@@ -115,6 +115,7 @@ class Buffered:
             reasoning=_text(answer, Reasoning),
             calls=held.unchecked() if judgement.problems else judgement.calls,
             finish=finish,
+            usage=self.heard.usage,
         )
 
 

@@ -327,6 +327,7 @@ def whole(
     reasoning: str,
     calls: Sequence[Call],
     finish: str,
+    usage: Mapping[str, Any] | None = None,
 ) -> bytes:
     """One buffered completion: the upstream's with its words and calls replaced."""
     made_up = ChatWriter(asked).identity | {"object": "chat.completion"}
@@ -347,4 +348,6 @@ def whole(
             for call in calls
         ]
     answer["choices"] = [dict(choices[0], message=message, finish_reason=finish)]
+    if usage:
+        answer.setdefault("usage", usage)
     return to_json(answer)

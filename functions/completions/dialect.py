@@ -274,10 +274,11 @@ class Dialect(Protocol):
         reasoning: str,
         calls: Sequence[Call],
         finish: str,
+        usage: Mapping[str, Any] | None = None,
     ) -> bytes:
         """One buffered JSON answer: the upstream's (`frame`) with its words and calls replaced.
 
-        Without a frame it is made up from nothing.
+        Without a frame it is made up from nothing but `usage`, in whatever API's shape.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -29,10 +29,11 @@ def whole(
     reasoning: str,
     calls: Sequence[Call],
     finish: str,
+    usage: Mapping[str, Any] | None = None,
 ) -> bytes:
     """One buffered response: the upstream's with its words and calls replaced.
 
-    `frame` may be a chat completion: then only its usage is of use.
+    Without a frame it is made up from nothing but `usage`, whichever API counted it.
     """
     theirs = from_json(frame.data) if frame else {}
     theirs = theirs if isinstance(theirs, dict) else {}
@@ -40,7 +41,6 @@ def whole(
     if isinstance(old, list):
         response = {**response, **theirs}
     output = [item for item in old or () if isinstance(item, dict)]
-    usage = theirs.get("usage")
     items = [item for item in output if item.get("type") not in {"message", "function_call"}]
     if reasoning and not any(item.get("type") == "reasoning" for item in items):
         thought = Item(new_reasoning())
@@ -51,7 +51,7 @@ def whole(
         olds = (item for item in output if item.get("call_id") == call.id)
         made = {**new_call(call), **next(olds, {}), "name": call.name}
         items.append({**made, "arguments": call.arguments, "status": "completed"})
-    return to_json(ended(response, finish, items, usage if isinstance(usage, dict) else None))
+    return to_json(ended(response, finish, items, usage))
 
 
 def _message(olds: Sequence[dict[str, Any]], text: str) -> list[dict[str, Any]]:

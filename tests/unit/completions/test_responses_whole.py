@@ -12,7 +12,7 @@ from openai.types.responses import Response
 from completions import responses
 from completions.dialect import Call
 from completions.sse import Frame
-from tests.support.script import CallPiece, Decline, Finish, Say, Speech, Think
+from tests.support.script import CallPiece, Decline, Say, Speech, Think
 from tests.support.wires_responses import ResponsesWhole
 
 ASKED = responses.ask({"model": "m", "input": "Hi", "max_output_tokens": 50})
@@ -38,9 +38,6 @@ async def parsed(body: bytes) -> Response:
 
 def test_an_answer_that_needs_no_change_has_none() -> None:
     """Words, calls, reasoning, ids, and what only the upstream knows."""
-    frame = upstream(
-        Think("Hm."), Say("Sure."), CallPiece(0, '{"a":1}', "f", "call_1"), Finish(), Say("")
-    )
     frame = upstream(Think("Hm."), Say("Sure."), CallPiece(0, '{"a":1}', "f", "call_1"), tier="x")
     got = responses.whole(
         ASKED, frame, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
@@ -73,15 +70,15 @@ async def test_an_answer_is_made_up_from_nothing() -> None:
     assert response.id.startswith("resp_")
 
 
-async def test_a_chat_completion_lends_its_usage() -> None:
-    """Made over chat completions, only the tokens are of use."""
-    chat = {"id": "chatcmpl-1", "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
-    frame = Frame(b"", json.dumps(chat).encode())
-    got = responses.whole(ASKED, frame, text="Sure.", reasoning="", calls=[], finish="stop")
+async def test_usage_is_told_in_this_api_s_shape() -> None:
+    """Made over chat completions, the tokens come in theirs."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    got = responses.whole(
+        ASKED, None, text="Sure.", reasoning="", calls=[], finish="stop", usage=usage
+    )
     response = await parsed(got)
     assert response.usage is not None
     assert (response.usage.input_tokens, response.usage.total_tokens) == (3, 5)
-    assert response.id.startswith("resp_")
 
 
 def test_a_refusal_stays_one() -> None:
