@@ -116,8 +116,9 @@ class Item:
     def shown(self, status: str, theirs: Any = None) -> dict[str, Any]:
         """As JSON, when all is said: the words that were delivered in the upstream's item."""
         if isinstance(theirs, dict):
-            known = {"id", "call_id", "name"} & self.announced.keys()
-            item = {**theirs, "type": self.type, **{name: self.announced[name] for name in known}}
+            names = ("id", "call_id", "name", "type")
+            announced = {name: self.announced[name] for name in names if self.announced.get(name)}
+            item = {**theirs, **announced}
         else:
             item = {**self.announced, "status": status}
         if self.type == "function_call":

@@ -279,6 +279,23 @@ async def test_an_answer_made_over_chat_completions_is_the_whole_sequence() -> N
     }
 
 
+def test_a_call_may_be_named_at_its_end() -> None:
+    """Servers that announce a call before they know its name tell it when the call is whole."""
+    added = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "", "arguments": ""}
+    steps: list[dict[str, Any]] = [
+        {"type": "response.output_item.added", "output_index": 0, "item": added},
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {**added, "name": "f", "arguments": "{}"},
+        },
+    ]
+    writer = responses.writer(asked())
+    out = relayed(writer, b"".join(encode(json.dumps(e).encode(), e["type"]) for e in steps))
+    (item,) = check(out + writer.end("tool_calls", None))
+    assert (item["name"], item["call_id"], item["arguments"]) == ("f", "c1", "{}")
+
+
 async def test_what_only_the_upstream_and_its_client_know_is_relayed() -> None:
     """A built-in tool's item and events pass, with this stream's ids and numbers."""
     search = {"type": "web_search_call", "id": "ws_1", "status": "in_progress", "action": {}}
