@@ -14,6 +14,7 @@ Imports point down only; modules on one line do not know each other::
     chat · responses                    the two wire dialects
     speech · standing                   text as it is spoken; what is known of each model
     dialect                             what every wire dialect can say
-    credentials · sse · loose_json      keys; server-sent events; the object a model meant
+    credentials · connections           keys; connections to the upstreams
+    sse · loose_json                    server-sent events; the object a model meant
     settings · errors · observability · phrases      facts everyone may know
 """

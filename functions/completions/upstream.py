@@ -1,8 +1,9 @@
 """The model: one request to an OpenAI-compatible server, its answer as frames.
 
-The only module that knows `openai` and `httpx2`; both are imported on first use, because they
-cost more start-up time than all the rest. Frames are handed on as bytes: parsing each into the
-SDK's models costs seven times the CPU of relaying them (measured 2026-11-22).
+With `connections` the only module that knows `openai` and `httpx2`; both are imported on first
+use, because they cost more start-up time than all the rest. Frames are handed on as bytes:
+parsing each into the SDK's models costs seven times the CPU of relaying them (measured
+2026-11-22).
 Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
+from completions.connections import Connections, Pool
 from completions.credentials import Keys
 from completions.errors import (
     CompletionsError,
@@ -30,10 +32,6 @@ if TYPE_CHECKING:
     import httpx2
     from openai import APIStatusError, AsyncOpenAI
 
-CONNECT_TIMEOUT_S = 3.0
-READ_TIMEOUT_S = 60.0
-"""A last resort: the turn's own timers are shorter, and Lambda's deadline ends everything."""
-KEEP_ALIVE_S = 60.0
 PASSED_ON_HEADERS = ("retry-after", "retry-after-ms", "x-request-id")
 
 
@@ -42,7 +40,7 @@ class Upstream:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._clients: dict[str, AsyncOpenAI] = {}
+        self._connections = Connections()
 
     async def frames(
         self, candidate: Candidate, path: str, body: dict[str, Any]
@@ -53,7 +51,7 @@ class Upstream:
         Raises CompletionsError; what goes wrong after the first frame raises it, too. Closing the
         iterator closes the request.
         """
-        response = await self._send(candidate, path, body)
+        response, pool = await self._send(candidate, path, body)
         try:
             with _translated():
                 if "text/event-stream" not in response.headers.get("content-type", ""):
@@ -68,91 +66,103 @@ class Upstream:
                     yield frames
         finally:
             await response.aclose()
+            self._connections.leave(pool)
 
     async def get(self, candidate: Candidate, path: str) -> bytes:
         """The JSON answer to a GET, as bytes. Raises CompletionsError."""
-        response = await self._send(candidate, path, None)
-        with _translated():
-            answer = await response.aread()
-            from_json(answer)
-            return answer
+        response, pool = await self._send(candidate, path, None)
+        try:
+            with _translated():
+                answer = await response.aread()
+                from_json(answer)
+                return answer
+        finally:
+            self._connections.leave(pool)
 
-    def warm(self, candidates: Iterable[Candidate] = ()) -> None:
+    def warm(self, candidates: Iterable[Candidate]) -> None:
         """Does what a first turn would do, as far as it needs no network and no key."""
-        import openai  # noqa: F401
-
         for candidate in candidates:
-            self._client(candidate.base_url)
+            self._connections.prepare(candidate.base_url)
 
     async def close(self) -> None:
         """Closes every connection."""
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.close()
+        await self._connections.close()
 
     def forget(self) -> None:
         """Drops the connections without a word: after a restore they are dead."""
-        self._clients = {}
+        self._connections.forget()
 
     async def _send(
         self, candidate: Candidate, path: str, body: dict[str, Any] | None
-    ) -> httpx2.Response:
+    ) -> tuple[httpx2.Response, Pool]:
         from openai import AuthenticationError
 
         key = await self._keys.upstream(candidate.key)
         with _translated():
             try:
-                return await self._request(candidate, path, body, key)
+                return await self._request_reusing(candidate, path, body, key)
             except AuthenticationError:
                 # The key may have been rotated since it was read: once more with a newer one.
                 newer = await self._keys.renewed_upstream(candidate.key, refused=key)
                 if newer is None:
                     raise
-                return await self._request(candidate, path, body, newer)
+                return await self._request_reusing(candidate, path, body, newer)
+
+    async def _request_reusing(
+        self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
+    ) -> tuple[httpx2.Response, Pool]:
+        """A request whose kept connection turns out to be dead is repeated at once, on a new one.
+
+        Nothing had come back, so nothing was answered twice; it is no attempt of the turn's.
+        """
+        import httpx2
+        from openai import APIConnectionError
+
+        reused = self._connections.kept(candidate.base_url)
+        try:
+            return await self._request(candidate, path, body, key)
+        except APIConnectionError as error:
+            broken = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
+            if not reused or not isinstance(error.__cause__, broken):
+                raise
+            log.info("upstream.reconnected", base_url=candidate.base_url)
+            self._connections.drop(candidate.base_url)
+            return await self._request(candidate, path, body, key)
 
     async def _request(
         self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
-    ) -> httpx2.Response:
-        import httpx2
-        from openai import AsyncStream
+    ) -> tuple[httpx2.Response, Pool]:
+        pool = self._connections.take(candidate.base_url)
+        try:
+            return await _request_on(pool.client, path, body, key), pool
+        except BaseException:
+            self._connections.leave(pool)
+            raise
 
-        headers = {"authorization": f"Bearer {key}", "accept-encoding": "identity"}
-        client = self._client(candidate.base_url)
-        if body is None:
-            return await client.get(path, cast_to=httpx2.Response, options={"headers": headers})
-        # The cheapest way to the SDK's raw stream; its errors, its headers, no models per chunk.
-        headers["content-type"] = "application/json"
-        # With this `cast_to` the answer is the raw response, whatever `stream_cls` promises.
-        answer: Any = await client.post(
-            path,
-            cast_to=httpx2.Response,
-            # JSON has no Infinity; null is what JavaScript writes for it.
-            content=to_json(body, inf_nan_mode="null"),
-            options={"headers": headers},
-            stream=True,
-            stream_cls=AsyncStream,
-        )
-        response: httpx2.Response = answer
-        return response
 
-    def _client(self, base_url: str) -> AsyncOpenAI:
-        client = self._clients.get(base_url)
-        if client is None:
-            import httpx2
-            from openai import AsyncOpenAI
+async def _request_on(
+    client: AsyncOpenAI, path: str, body: dict[str, Any] | None, key: str
+) -> httpx2.Response:
+    import httpx2
+    from openai import AsyncStream
 
-            client = self._clients[base_url] = AsyncOpenAI(
-                base_url=base_url,
-                # Each request carries its own key: keys rotate, connections stay.
-                api_key="set-per-request",
-                max_retries=0,
-                http_client=httpx2.AsyncClient(
-                    timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-                    limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S),
-                    follow_redirects=True,
-                ),
-            )
-        return client
+    headers = {"authorization": f"Bearer {key}", "accept-encoding": "identity"}
+    if body is None:
+        return await client.get(path, cast_to=httpx2.Response, options={"headers": headers})
+    # The cheapest way to the SDK's raw stream; its errors, its headers, no models per chunk.
+    headers["content-type"] = "application/json"
+    # With this `cast_to` the answer is the raw response, whatever `stream_cls` promises.
+    answer: Any = await client.post(
+        path,
+        cast_to=httpx2.Response,
+        # JSON has no Infinity; null is what JavaScript writes for it.
+        content=to_json(body, inf_nan_mode="null"),
+        options={"headers": headers},
+        stream=True,
+        stream_cls=AsyncStream,
+    )
+    response: httpx2.Response = answer
+    return response
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from completions import upstream as module
+from completions import connections
 from tests.support.deployment import (
     AUTHORIZED,
     CALM,
@@ -355,7 +356,7 @@ async def test_silence_is_a_504(
     monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, script: Script
 ) -> None:
     """An upstream that never answers is given up by the connection's own last resort."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connections, "READ_TIMEOUT_S", 0.2)
     upstream.plays(script)
     async with calling(deploy(upstream.base_url, **CALM)) as client:
         response = await _ask(client, stream=True)
@@ -489,3 +490,27 @@ async def test_a_broken_list_of_models_is_a_502(
     upstream.models_script = page()
     response = await client.get("/v1/models")
     assert response.status_code == 502
+
+
+async def test_a_frozen_environments_connections_are_not_used_again(
+    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream
+) -> None:
+    """After more than a minute by the wall clock every kept connection counts as dead."""
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        await _ask(client)
+        thawed = time.time() + connections.KEEP_ALIVE_S + 1
+        monkeypatch.setattr(time, "time", lambda: thawed)
+        await _ask(client)
+    assert [request.connection for request in upstream.requests] == [0, 1]
+
+
+async def test_a_dead_kept_connection_is_no_attempt_of_the_turn(
+    upstream: ScriptedUpstream,
+) -> None:
+    """A reused connection that breaks before any byte came is repeated at once, uncounted."""
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        upstream.plays(answer(), [Cut()], answer("Here I am."))
+        await _ask(client)
+        response = await _ask(client)
+    assert "Here I am." in response.json()["choices"][0]["message"]["content"]
+    assert [request.connection for request in upstream.requests] == [0, 0, 1]

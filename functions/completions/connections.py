@@ -1,0 +1,109 @@
+"""Connections to the upstreams, kept between turns, and let go when a freeze has outlived them.
+
+One HTTP client per base URL. Knows `openai` and `httpx2` only to make one; what is sent is
+`upstream`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+CONNECT_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 60.0
+"""A last resort: the turn's own timers are shorter, and Lambda's deadline ends everything."""
+KEEP_ALIVE_S = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """The connections to one upstream."""
+
+    client: AsyncOpenAI
+    users: int = 0
+    """Answers that are being asked for or read."""
+    used_at: float | None = None
+    """When the last of them ended (wall clock); None until then."""
+
+
+class Connections:
+    """One pool per base URL. One object per environment and event loop."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, Pool] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def prepare(self, base_url: str) -> Pool:
+        """Makes what a first request would make, without a connection."""
+        pool = self._pools.get(base_url)
+        if pool is None:
+            pool = self._pools[base_url] = Pool(_client(base_url))
+        return pool
+
+    def take(self, base_url: str) -> Pool:
+        """The pool to send a request on; whoever takes it must `leave` it.
+
+        Never one that a freeze has outlived. NOTE: wall clock. A frozen environment's other
+        clocks may stand still, and the pool's own expiry with them.
+        """
+        pool = self._pools.get(base_url)
+        if pool and pool.used_at is not None and time.time() - pool.used_at > KEEP_ALIVE_S:
+            self.drop(base_url)
+        pool = self.prepare(base_url)
+        pool.users += 1
+        return pool
+
+    def leave(self, pool: Pool) -> None:
+        """The answer was read, or given up."""
+        pool.users -= 1
+        pool.used_at = time.time()
+        self._close_unused(pool)
+
+    def kept(self, base_url: str) -> bool:
+        """Whether the next request may meet a connection that was used before."""
+        pool = self._pools.get(base_url)
+        return pool is not None and pool.used_at is not None
+
+    def drop(self, base_url: str) -> None:
+        """No new request meets these connections; answers that are being read go on."""
+        if pool := self._pools.pop(base_url, None):
+            self._close_unused(pool)
+
+    async def close(self) -> None:
+        """Closes everything that nobody reads."""
+        for base_url in list(self._pools):
+            self.drop(base_url)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def forget(self) -> None:
+        """Lets go of everything without a word: after a restore no peer knows of it."""
+        self._pools = {}
+
+    def _close_unused(self, pool: Pool) -> None:
+        if pool.users == 0 and pool not in self._pools.values():
+            task = asyncio.create_task(pool.client.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+def _client(base_url: str) -> AsyncOpenAI:
+    import httpx2
+    from openai import AsyncOpenAI
+
+    return AsyncOpenAI(
+        base_url=base_url,
+        # Each request carries its own key: keys rotate, connections stay.
+        api_key="set-per-request",
+        max_retries=0,
+        http_client=httpx2.AsyncClient(
+            timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S),
+            follow_redirects=True,
+        ),
+    )
