@@ -130,7 +130,9 @@ class Sentence:
             if not (self._words or has_words(before)):
                 continue
             if end[1] == ".":
-                word = before.split()[-1].lstrip("\"'([{«“‘").casefold() if before.split() else ""
+                # A full stop behind a space belongs to no word.
+                word = "" if before[-1:].isspace() else before.split()[-1]
+                word = word.lstrip("\"'([{«“‘").casefold()
                 if word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha()):
                     continue
                 if word[-1:].isdecimal() and not end[2]:

@@ -199,6 +199,7 @@ def test_a_sentence_has_not_ended(text: str) -> None:
 
 @given(cut(st.text(alphabet='abcDr12 .!?…。"\n)', max_size=40)))
 @example(("Dr. Who. ", ["Dr", ". Who.", " "]))
+@example(("D . ", ["D ", ". "]))
 def test_a_sentence_ends_alike_in_any_pieces(text_and_pieces: tuple[str, list[str]]) -> None:
     """However the text is cut, its first sentence has ended or has not."""
     text, pieces = text_and_pieces
