@@ -310,7 +310,13 @@ def upstream_failure(error: Any) -> CompletionsError:
     )
 
 
-_STATUS_OF_CODE = {"rate_limit_exceeded": 429, "insufficient_quota": 429, "server_error": 500}
+_STATUS_OF_CODE = {
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "server_error": 500,
+    "context_length_exceeded": 400,
+    "invalid_prompt": 400,
+}
 
 
 def check_types(body: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
@@ -367,6 +373,7 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
         buffer_words=None if words is None else tuple(words),
         buffer_words_after_ms=after_ms,
         language=raw.get("language") or None,
-        conversation_id=str(conversation) if conversation else None,
+        # OpenAI takes no more than 64 characters as prompt_cache_key, its only use here.
+        conversation_id=str(conversation)[:64] if conversation else None,
         raw=raw,
     )

@@ -102,7 +102,11 @@ class Question:
 
     def _prepare(self, candidate: Candidate) -> tuple[Dialect, Prepared]:
         wire, asked = self.dialect, self.asked
-        if wire.path == responses.path and self.standing.lacks_responses(candidate):
+        # Every upstream has chat completions. A fallback is not probed for the other API when the
+        # first candidate lacked it: a probe would cost the turn a request.
+        if wire.path == responses.path and (
+            self.standing.lacks_responses(candidate) or self.standing.lacks_responses(self.stateful)
+        ):
             wire = chat
             asked = replace(asked, body=responses.as_chat(asked.body))
         prepared = wire.prepare(
