@@ -12,6 +12,9 @@ FAKE_AWS = """#!/bin/sh
 echo "$@" >> "$LOG.arguments"
 case "$*" in
 *"cloudformation describe-stack-resource"*) echo arn:of:the:secret ;;
+*"secretsmanager get-secret-value"*)
+    [ -z "$REFUSED" ] || { echo "An error occurred ($REFUSED)" >&2; exit 254; }
+    echo "$STORED" ;;
 *"secretsmanager put-secret-value"*) cat > "$LOG.stdin" ;;
 *) exit 1 ;;
 esac
@@ -32,8 +35,20 @@ class Run:
         aws.write_text(FAKE_AWS)
         aws.chmod(0o755)
         self.environ = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "LOG": str(self.log)}
+        self.secret_holds(None)
         for name in ("MAKEFLAGS", "MAKELEVEL"):
             self.environ.pop(name, None)
+
+    def secret_holds(self, text: str | None, *, refused: str = "") -> None:
+        """What the deployed secret holds; None before it was given its first value."""
+        refused = refused or ("ResourceNotFoundException" if text is None else "")
+        self.environ |= {"STORED": text or "", "REFUSED": refused}
+
+    @property
+    def stored(self) -> dict[str, str] | None:
+        """What has been put into the secret, if anything."""
+        put = self.log.with_suffix(".stdin")
+        return json.loads(put.read_text()) if put.exists() else None
 
     def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -48,23 +63,57 @@ class Run:
 
 
 def test_the_upstream_key_is_no_argument(run: Run) -> None:
-    """`make upstream-key` hands the key through pipes, where no process list shows it."""
-    done = run("upstream-key", "STACK=my-stack", "REGION=eu-central-1", stdin='sk-"1\n')
+    """`make upstream-key` hands keys through pipes, where no process list shows them."""
+    run.secret_holds('{"upstream": "sk-old"}')
+    done = run("upstream-key", "STACK=my-stack", "REGION=eu-central-1", stdin='sk-"1\nsk-2\n')
     assert done.returncode == 0, done.stderr
     arguments = run.log.with_suffix(".arguments").read_text()
     assert "--stack-name my-stack" in arguments
-    assert arguments.count("--region eu-central-1") == 2
-    assert "--secret-id arn:of:the:secret" in arguments
-    assert "sk-" not in arguments + done.stdout
-    assert json.loads(run.log.with_suffix(".stdin").read_text()) == {"upstream": 'sk-"1'}
+    assert arguments.count("--region eu-central-1") == 3
+    assert arguments.count("--secret-id arn:of:the:secret") == 2
+    assert "sk-" not in arguments + done.stdout + done.stderr
+    assert run.stored == {"upstream": 'sk-"1', "fallback": "sk-2"}
 
 
-def test_an_empty_key_is_not_stored(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("before", "typed", "after"),
+    [
+        (None, "sk-1\n\n", {"upstream": "sk-1"}),
+        (None, "sk-1", {"upstream": "sk-1"}),
+        ('{"upstream": "a", "fallback": "b"}', "sk-1\n\n", {"upstream": "sk-1", "fallback": "b"}),
+        ('{"upstream": "a"}', "\nsk-2\n", {"upstream": "a", "fallback": "sk-2"}),
+        ("a", "\nsk-2\n", {"upstream": "a", "fallback": "sk-2"}),
+        ('{"upstream": "a", "other": "c"}', "sk-1\n", {"upstream": "sk-1", "other": "c"}),
+    ],
+)
+def test_an_empty_answer_keeps_what_is_there(
+    run: Run, before: str | None, typed: str, after: dict[str, str]
+) -> None:
+    """One key can be set without losing the other, whatever the secret held before."""
+    run.secret_holds(before)
+    done = run("upstream-key", stdin=typed)
+    assert done.returncode == 0, done.stderr
+    assert run.stored == after
+
+
+@pytest.mark.parametrize("before", [None, '{"upstream": "a", "fallback": "b"}'])
+def test_no_key_at_all_stores_nothing(run: Run, before: str | None) -> None:
     """Return alone leaves the secret as it was, and says so."""
-    done = run("upstream-key", stdin="\n")
+    run.secret_holds(before)
+    done = run("upstream-key", stdin="\n\n")
     assert done.returncode != 0
     assert "nothing stored" in done.stderr
-    assert not run.log.with_suffix(".stdin").exists()
+    assert run.stored is None
+
+
+def test_a_secret_that_cannot_be_read_is_not_written(run: Run) -> None:
+    """Who may not read the keys is not asked for any: writing one would lose the other."""
+    run.secret_holds('{"upstream": "a"}', refused="AccessDeniedException")
+    done = run("upstream-key", stdin="sk-1\nsk-2\n")
+    assert done.returncode != 0
+    assert "AccessDeniedException" in done.stderr
+    assert "Key of" not in done.stderr
+    assert run.stored is None
 
 
 def test_help_tells_of_every_target(run: Run) -> None:

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 
 MACHINE_PATH = re.compile(r"(?<![\w.~}])/(?:root|home|Users|work)/[\w.]")
 PACKAGE_HOST = re.compile(
-    r"(?:pypi|npmjs|pythonhosted)\.org|--(?:extra-)?index-url|--find-links|file:///(?!dev/)"
+    r"(?:pypi|npmjs|pythonhosted)\.org|--(?:extra-)?index-url|--find-links|file:///(?!dev/|etc/passwd)"
 )
 LOCK_LINE = re.compile(r"(?P<pin>[\w.-]+==[\w.]+)(?P<marker> ; .+?)?(?P<hashes>( --hash=\S+)+)")
 LAYER_MAY_IMPORT = sys.stdlib_module_names | {

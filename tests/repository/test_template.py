@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from completions.settings import PREFIX, Settings
+from completions.phrases import PHRASES
+from completions.settings import ON_FAILURE, PREFIX, Settings
 from local.intrinsics import Resolver
 
 SHAPES_THE_DEPLOYMENT_ONLY = {
@@ -104,6 +105,23 @@ def test_the_template_and_the_function_agree_on_defaults(template: dict[str, Any
     resolved = resolver.resolve(variables(template), "variables")
     defaults = Settings.from_environment({name: str(value) for name, value in resolved.items()})
     assert dataclasses.replace(defaults, caller_key_secret="", upstream_key_secret="") == Settings()
+
+
+def test_a_choice_offers_what_the_function_knows(template: dict[str, Any]) -> None:
+    """A language has phrases and a way to fail exists, or the deployment is refused."""
+    parameters = template["Parameters"]
+    assert sorted(parameters["Language"]["AllowedValues"]) == sorted(PHRASES)
+    assert parameters["OnFailure"]["AllowedValues"] == list(ON_FAILURE)
+
+
+def test_no_timer_outlives_the_function(template: dict[str, Any]) -> None:
+    """A timer longer than the function's timeout would never fire, so it is refused."""
+    timers = [name for name in template["Parameters"] if name.endswith("Ms")]
+    assert len(timers) == len([f for f in dataclasses.fields(Settings) if f.name.endswith("_ms")])
+    for name in timers:
+        parameter = template["Parameters"][name]
+        assert parameter["MinValue"] == 0, name
+        assert parameter["MaxValue"] == function(template)["Timeout"] * 1000, name
 
 
 def test_the_invoke_mode_attaches_the_layer(template: dict[str, Any]) -> None:

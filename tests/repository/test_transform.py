@@ -1,7 +1,9 @@
-"""What AWS's own transform makes of the template; it lives in the SAM CLI's environment."""
+"""What AWS's own tools make of template and samconfig.toml; they live in the SAM CLI's venv."""
 
 import json
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,12 @@ template = yaml_parse(sys.stdin.read())
 template["Resources"]["CompletionsFunction"]["Properties"]["CodeUri"] = "s3://bucket/code"
 template["Resources"]["StreamingLayer"]["Properties"]["ContentUri"] = "s3://bucket/layer"
 json.dump(transform(template, json.loads(sys.argv[1]), NoPolicies())["Resources"], sys.stdout)
+"""
+
+OVERRIDES = """
+import json, sys
+from samcli.cli.types import CfnParameterOverridesType
+print(json.dumps(CfnParameterOverridesType().convert(json.load(sys.stdin), None, None)))
 """
 
 
@@ -69,3 +77,27 @@ def test_a_superseded_version_is_deleted(resources: dict[str, Any]) -> None:
 def test_the_output_names_the_url(resources: dict[str, Any]) -> None:
     """The logical id that the output ServerUrl asks for is the one SAM makes."""
     assert list(of_kind(resources, "AWS::Lambda::Url")) == ["CompletionsFunctionUrl"]
+
+
+def test_the_examples_in_samconfig_say_what_they_mean(root: Path, template: dict[str, Any]) -> None:
+    """SAM reads each parameter of samconfig.toml, the proposed ones too, as the template wants."""
+    text = re.sub(
+        r"^  # (?=[\"'])", "  ", (root / "samconfig.toml").read_text(), flags=re.MULTILINE
+    )
+    given = tomllib.loads(text)["default"]["global"]["parameters"]["parameter_overrides"]
+    done = subprocess.run(
+        [root / ".venv-sam/bin/python", "-c", OVERRIDES],
+        input=json.dumps(given),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout)
+    assert read.keys() == {item.partition("=")[0] for item in given}
+    assert json.loads(read["UpstreamExtraBody"]) == {"service_tier": "priority"}
+    assert len(json.loads(read["BufferWords"])) == 2
+    for name, value in read.items():
+        parameter = template["Parameters"][name]
+        assert value in parameter.get("AllowedValues", [value])
+        assert re.search(parameter.get("AllowedPattern", ""), value)
