@@ -53,9 +53,9 @@ $(SAM_VENV)/.sam: requirements/sam.txt
 	@$(SAM_VENV)/bin/python $(PIP_INSTALL) -r requirements/sam.txt
 	@touch $@
 
-# PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, TRANSPORT, CODE, LIMIT and PARAMETERS (docs/local.md)
-# reach local/ as the environment variables that make turns them into: no key shows in a process
-# list.
+# PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, FALLBACK_KEY, TRANSPORT, CODE, LIMIT and PARAMETERS
+# (docs/local.md) reach local/ as the environment variables that make turns them into: no key
+# shows in a process list.
 run: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
 	@$(BIN)/python -m local run
 

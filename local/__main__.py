@@ -63,6 +63,7 @@ def _options() -> argparse.Namespace:
     option("caller-key", CALLER_KEY, "the key that callers must show")
     option("upstream", "model", "model (embedded), openai (key: OPENAI_API_KEY) or a base URL")
     option("upstream-key", "", "the key for the upstream")
+    option("fallback-key", "", "the key for the fallback (parameter FallbackBaseUrl)")
     option("transport", "lambda", "or uvicorn: without Lambda", choices=("lambda", "uvicorn"))
     option("code", "source", "or built: what make build made", choices=("source", "built"))
     option("limit", 10, "function processes at once", type=int)
@@ -86,6 +87,7 @@ def _deployment(options: argparse.Namespace) -> Deployment:
         environment=passed_on(),
         upstream=options.upstream,
         upstream_key=options.upstream_key or "local-upstream-key",
+        fallback_key=options.fallback_key or "local-fallback-key",
         caller_key=options.caller_key,
         transport=options.transport,
         code=options.code,

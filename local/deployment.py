@@ -57,6 +57,7 @@ class Deployment:
         environment: Mapping[str, str] | None = None,
         upstream: str = "model",
         upstream_key: str = "local-upstream-key",
+        fallback_key: str = "local-fallback-key",
         caller_key: str = CALLER_KEY,
         transport: str = "lambda",
         code: str = "source",
@@ -70,7 +71,7 @@ class Deployment:
         self._template = Template(template, parameters)
         self._environment = dict(environment or {})
         self._upstream = OPENAI_BASE_URL if upstream == "openai" else upstream
-        self._upstream_key = upstream_key
+        self._model_keys = {"upstream": upstream_key, "fallback": fallback_key}
         self._transport = transport
         self._code = code
         self._port = port
@@ -159,7 +160,7 @@ class Deployment:
         stack.push_async_callback(service.stop)
         values = {
             CALLER_SECRET: {"key": self.caller_key},
-            UPSTREAM_SECRET: {"upstream": self._upstream_key},
+            UPSTREAM_SECRET: self._model_keys,
         }
         await secrets.create(service.address, self._template.secrets, values)
         return service.address

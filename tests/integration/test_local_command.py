@@ -120,6 +120,19 @@ def test_the_printed_command_streams_an_answer(upstream: str, transport: str) ->
     assert Upstream.keys[-1] == "Bearer sk-up"
 
 
+def test_the_fallback_has_a_key_of_its_own(upstream: str) -> None:
+    """The model that is asked when the first one cannot be reached gets FALLBACK_KEY."""
+    shown = local(
+        *("invoke", "events/url-chat-stream.json"),
+        UPSTREAM="http://127.0.0.1:9/v1",
+        UPSTREAM_KEY="sk-up",
+        PARAMETERS=f"FallbackBaseUrl={upstream}",
+        FALLBACK_KEY="sk-fall",
+    )
+    assert "Hello" in shown.stdout
+    assert Upstream.keys[-1] == "Bearer sk-fall"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything_quietly(upstream: str, number: int) -> None:
