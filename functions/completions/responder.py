@@ -17,7 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from completions import chat, responses
 from completions.calls import HeldCalls
@@ -32,9 +32,11 @@ from completions.dialect import (
     Said,
     Text,
 )
+from completions.loose_json import read_object
 from completions.question import Question
 from completions.race import Patience, Race, Silent
 from completions.settings import Candidate
+from completions.speech import ThinkSplitter
 
 RESPONDER = Candidate("responder", "")
 ATTEMPTS = 2
@@ -67,6 +69,8 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
     """Empty: one is made up."""
+    _written: str | None = field(default=None, repr=False, compare=False)
+    """The arguments as a model wrote them: passed on, the call is checked by these."""
 
 
 Event = Say | Think | Call
@@ -132,7 +136,7 @@ class Conversation:
         except Silent:
             return
         for call in held.unchecked():
-            yield Call(call.name, _arguments(call.arguments), call.id)
+            yield Call(call.name, read_object(call.arguments) or {}, call.id, call.arguments)
 
 
 Responder = Callable[[Conversation], AsyncGenerator[Event, None]]
@@ -188,22 +192,26 @@ class ResponderQuestion:
         """What the responder yields, each piece at once. Raises what the responder raises."""
         self.attempts.append(source)
         calls = 0
+        thoughts = ThinkSplitter()
         async with aclosing(self.responder(self.conversation)) as events:
             async for event in events:
-                delta: Delta
+                deltas: Sequence[Delta]
                 if isinstance(event, Say):
-                    delta = Text(event.text)
+                    deltas = thoughts.feed(event.text)
                 elif isinstance(event, Think):
-                    delta = Reasoning(event.text)
+                    deltas = [Reasoning(event.text)]
                 elif isinstance(event, Call):
                     call_id = event.id or f"call_{secrets.token_hex(12)}"
-                    arguments = to_json(dict(event.arguments)).decode()
-                    delta = CallPart(calls, call_id, event.name, arguments)
+                    arguments = event._written  # noqa: SLF001 - hidden from agents, not from us
+                    if arguments is None:
+                        arguments = to_json(dict(event.arguments)).decode()
+                    deltas = [CallPart(calls, call_id, event.name, arguments)]
                     calls += 1
                 else:
                     raise TypeError(f"a responder yields Say, Think or Call, not {event!r}")
-                yield [_said(source, delta)]
-        yield [_said(source, Finish("tool_calls" if calls else "stop"), Done())]
+                yield [_said(source, *deltas)]
+        finish = Finish("tool_calls" if calls else "stop")
+        yield [_said(source, *thoughts.flush(), finish, Done())]
 
 
 def _said(source: int, *deltas: Delta) -> Said:
@@ -228,12 +236,3 @@ def conversation(
         _patience=patience,
         _candidates=candidates,
     )
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    """A model's arguments for the agent to look at; broken ones are left for the check to tell."""
-    try:
-        arguments = from_json(text)
-    except ValueError:
-        arguments = None
-    return arguments if isinstance(arguments, dict) else {}
