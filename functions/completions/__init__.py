@@ -10,7 +10,7 @@ Imports point down only; modules on one line do not know each other::
     responder                           the contract of your own agent
     question · race · calls             one question to one model; who answers; calls until whole
     buffer_words · tools · upstream     words of ours; calls and their schemas; the model
-    repairs, schemas                    what JSON Schema allows, and what nearly fits
+    listed, repairs, schemas            what a description and JSON Schema allow, what nearly fits
     chat · responses                    the two wire dialects
     speech · standing                   text as it is spoken; what is known of each model
     dialect                             what every wire dialect can say

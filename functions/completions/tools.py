@@ -16,6 +16,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from completions.dialect import Asked, Call, Tool
+from completions.listed import with_listed
 from completions.loose_json import dumps, read_object
 from completions.repairs import repaired, squashed
 from completions.schemas import Schema
@@ -35,6 +36,12 @@ _SAYS: dict[str, re.Pattern[str]] = {
     ),
 }
 """What the description of a renamed system tool says, lower-cased."""
+
+_PLACEHOLDER = re.compile(
+    r"\s*(?:<[a-z][\w ,.'-]*>|\{\{?\s*[a-z_][\w .-]*\}?\}|\[[a-z][\w ,.'-]*\]|placeholder|todo)\s*",
+    re.IGNORECASE,
+)
+"""What a model writes where it knows nothing: `<reason>`, `{{reason}}`, `[reason]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
         offered = ", ".join(tools) or "none"
         return _hopeless(f"There is no tool '{call.name[:80]}'. Offered are: {offered}.")
     arguments, strict = _read(call.arguments)
-    tool = tools[name]
+    tool = with_listed(tools[name])
     if arguments is None:
         problem = "its arguments must be one JSON object"
         return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
@@ -70,6 +77,12 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
     if fitting is None:
         problem = "; ".join(dict.fromkeys(map(str, misfits[:5])))
         return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
+    if blank := _placeholders(fitting, schema):
+        required = tool.parameters.get("required")
+        if needed := [one for one in blank if isinstance(required, list) and one in required]:
+            problem = "; ".join(f"{one}: the value is a placeholder" for one in needed)
+            return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
+        fitting = {key: value for key, value in fitting.items() if key not in blank}
     if strict and fitting is arguments:
         if name == call.name:
             return Verdict(call)
@@ -101,6 +114,17 @@ def _read(arguments: str) -> tuple[dict[str, Any] | None, bool]:
     if isinstance(value, dict):
         return value, True
     return read_object(arguments), False
+
+
+def _placeholders(arguments: Mapping[str, Any], schema: Schema) -> list[str]:
+    """The arguments that say nothing: models fill them in before they know."""
+    blank = []
+    for name, value in arguments.items():
+        spec = schema.properties.get(name)
+        listed = isinstance(spec, Mapping) and ("enum" in spec or "const" in spec)
+        if isinstance(value, str) and not listed and _PLACEHOLDER.fullmatch(value):
+            blank.append(name)
+    return blank
 
 
 def _expected(tool: Tool) -> str:
