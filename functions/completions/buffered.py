@@ -86,7 +86,7 @@ class Buffered:
             for said in answer:
                 if any(isinstance(delta, CallPart) for delta in said.deltas):
                     held.add(said)
-            judgement = held.judge(self._asked.tools, "")
+            judgement = held.judge(self._asked.tools, _text(answer, Text))
             if judgement.problems and question.can_ask and not heard.reasked:
                 heard.reasked = True
                 question = question.again(_text(answer, Text), note_on(judgement))
@@ -101,7 +101,7 @@ class Buffered:
                 self.heard.finish = delta.reason
             elif isinstance(delta, Usage):
                 self.heard.usage = delta.usage
-        judgement = held.judge(self._asked.tools, "")
+        judgement = held.judge(self._asked.tools, _text(answer, Text))
         self.heard.calls = len(judgement.calls)
         frame = next((said.frame for said in answer if said.frame and said.frame.data), None)
         untouched = not judgement.changed and all(said.plain for said in answer)
