@@ -89,7 +89,7 @@ class Question:
                 async with aclosing(self._listen(wire, candidate, frames, source)) as batches:
                     async for batch in batches:
                         if not heard and (lesson.dropped or lesson.renamed):
-                            self.standing.remember(candidate, lesson)
+                            self.standing.remember(self._model(candidate), lesson)
                         heard = True
                         yield batch
             except UpstreamRefused as error:
@@ -117,8 +117,12 @@ class Question:
             body.pop("previous_response_id", None)
         if self.note:
             body = wire.reask(body, self.said, self.note)
-        known = self.standing.lesson(candidate)
+        known = self.standing.lesson(self._model(candidate))
         return wire, known.applied(Prepared(body, prepared.added))
+
+    def _model(self, candidate: Candidate) -> Candidate:
+        """The candidate under the name of the model that is asked: each refuses other things."""
+        return candidate if candidate.model else replace(candidate, model=self.asked.model)
 
     def _lesson(
         self, wire: Dialect, candidate: Candidate, error: UpstreamRefused, sent: Prepared
@@ -136,7 +140,7 @@ class Question:
     ) -> AsyncGenerator[list[Said], None]:
         read = wire.reader()
         native = wire is self.dialect
-        thoughts = ThinkSplitter(opened=self.standing.thinks_first(candidate))
+        thoughts = ThinkSplitter(opened=self.standing.thinks_first(self._model(candidate)))
         async with aclosing(frames) as arriving:
             async for batch in arriving:
                 heard = []
@@ -149,7 +153,7 @@ class Question:
         if rest := tuple(thoughts.flush()):
             yield [Said(None, rest, plain=False, source=source)]
         if thoughts.lone_close:
-            self.standing.thinks_first(candidate, found=True)
+            self.standing.thinks_first(self._model(candidate), found=True)
 
 
 def _spoken(

@@ -7,6 +7,7 @@ leave out.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ LONGEST_COOLING_S = 600.0
 RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """A field refused under the one name is tried once under the other."""
 NEEDED = frozenset({"messages", "input", "model", "stream"})
+WEIGHTY = frozenset({"tools", "tool_choice", "functions", "response_format", "text"})
+"""Dropped only where the model does not take them at all: a mistake in one is the caller's."""
+_VALUE = re.compile(r"invalid|missing|.*(above|below|too_)")
+"""Error codes that blame a value, not the field (platform.openai.com/docs/guides/error-codes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +38,15 @@ class Lesson:
 
     dropped: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    lasting: bool = True
+    """False: it tells of this one request, whose value was refused, and is not remembered."""
 
     def __add__(self, other: Lesson) -> Lesson:
-        return Lesson(self.dropped | other.dropped, {**self.renamed, **other.renamed})
+        return Lesson(
+            self.dropped | other.dropped,
+            {**self.renamed, **other.renamed},
+            self.lasting and other.lasting,
+        )
 
     def applied(self, prepared: Prepared) -> Prepared:
         """The request without what this model refuses."""
@@ -90,10 +101,13 @@ class Standing:
 
     def lesson(self, candidate: Candidate) -> Lesson:
         """What this model is known to refuse."""
-        return self._record(candidate).lesson
+        record = self._records.get(candidate)
+        return record.lesson if record else Lesson()
 
     def remember(self, candidate: Candidate, lesson: Lesson) -> None:
         """The lesson was right: with it the model answered."""
+        if not lesson.lasting:
+            return
         log.warning(
             "upstream.learnt",
             base_url=candidate.base_url,
@@ -117,9 +131,10 @@ class Standing:
         A closing tag without an opening one tells (`found`); the first such answer cannot be
         told in time.
         """
-        record = self._record(candidate)
-        record.thinks_first |= found
-        return record.thinks_first
+        if found:
+            self._record(candidate).thinks_first = True
+        record = self._records.get(candidate)
+        return record is not None and record.thinks_first
 
     def _record(self, candidate: Candidate) -> _Record:
         return self._records.setdefault(candidate, _Record())
@@ -129,16 +144,21 @@ def lesson_of(error: UpstreamRefused, sent: Prepared) -> Lesson | None:
     """What a refusal teaches; None when asking again would be no use.
 
     A parameter refused by name is renamed once, else dropped; a 400 or 422 that names nothing
-    drops what we added. What was dropped is not in the next request, so this ends.
+    drops what we added. What was dropped is not in the next request, so this ends. One caller's
+    bad value teaches nothing about the model, except of token limits: those are the model's.
     """
     if error.status not in {400, 422}:
         return None
-    refused = (error.param or "").split(".")[0].split("[")[0]
+    path = error.param or ""
+    refused = path.split(".")[0].split("[")[0]
     if refused in sent.body and refused not in NEEDED:
+        blames_value = bool(_VALUE.match(error.code or ""))
+        if refused in WEIGHTY and (blames_value or path != refused):
+            return None
         other = RENAMED.get(refused)
         if other and refused not in sent.added and other not in sent.body:
             return Lesson(renamed={refused: other})
-        return Lesson(dropped=frozenset({refused}))
+        return Lesson(frozenset({refused}), lasting=not blames_value or refused in RENAMED)
     if error.param is None and sent.added:
         return Lesson(dropped=sent.added)
     return None
