@@ -205,7 +205,8 @@ def prepare(
         # Strict upstreams refuse these without tools, and an empty list of tools.
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
-    body["messages"] = list(_clean_messages(body["messages"], clean))
+    messages = list(_clean_messages(body["messages"], clean))
+    body["messages"] = messages or [{"role": "system", "content": ""}]
     body["stream"] = asked.stream
     body["model"] = model or asked.model
     added: dict[str, Any] = {}
@@ -213,7 +214,7 @@ def prepare(
         added["stream_options"] = {**body.pop("stream_options", {}), "include_usage": True}
     else:
         body.pop("stream_options", None)
-    if (user := asked.body.get("user_id")) is not None:
+    if (user := asked.body.get("user_id")) not in (None, ""):
         added["safety_identifier"] = safety_identifier(str(user))
     added["prompt_cache_key"] = asked.extra.conversation_id or cache_key(
         [m for m in body["messages"] if m["role"] in {"system", "developer"}], body.get("tools")
@@ -226,15 +227,34 @@ def prepare(
 def _clean_messages(
     messages: Iterable[dict[str, Any]], clean: Callable[[str], str]
 ) -> Iterable[dict[str, Any]]:
+    """The messages as strict servers take them: no nulls, no empty lists, nothing unsaid."""
     for message in messages:
-        content = message.get("content")
-        if message["role"] != "assistant" or not isinstance(content, str):
-            yield message
+        kept = {name: value for name, value in message.items() if value is not None}
+        if not kept.get("tool_calls", True):
+            del kept["tool_calls"]
+        if message["role"] != "assistant":
+            yield {"content": "", **kept}
             continue
-        said = clean(content)
-        if said.strip() or message.get("tool_calls"):
-            yield message if said == content else {**message, "content": said or None}
+        kept["content"] = _clean_content(kept.get("content"), clean)
+        if kept["content"] or kept.keys() & {"tool_calls", "function_call", "refusal", "audio"}:
+            yield kept
         # else: nothing was said before the caller interrupted; strict upstreams refuse it.
+
+
+def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:
+    """What the assistant said, without words of ours; None for nothing."""
+    if isinstance(content, str):
+        said = clean(content)
+        return said if said.strip() else None
+    parts = []
+    for part in content or ():
+        kept = part
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            kept = {**part, "text": clean(part["text"])}
+            if not kept["text"].strip():
+                continue
+        parts.append(kept)
+    return parts or None
 
 
 def reask(body: dict[str, Any], said: str, note: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from completions.sse import Frame
 
 TOKEN_LIMIT = 16_384
 """A voice answer is never longer; larger limits are refused by models that allow no more."""
+ID_LIMIT_CHARS = 64
+"""Of a `prompt_cache_key`; OpenAI's API refuses longer ones."""
 SILENCE = "..."
 """The user turn by which a voice platform says that nobody spoke."""
 
@@ -368,7 +370,7 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
     if after_ms is not None and not 0 <= after_ms <= 60_000:
         name = f"{prefix}.buffer_words_after_ms"
         raise InvalidRequest(f"'{name}' must be 0 (off) to 60000 milliseconds.", param=name)
-    conversation = raw.get("conversation_id") or raw.get("system__conversation_id")
+    conversation = str(raw.get("conversation_id") or raw.get("system__conversation_id") or "")
     return Extra(
         buffer_words=None if words is None else tuple(words),
         buffer_words_after_ms=after_ms,

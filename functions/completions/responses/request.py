@@ -207,7 +207,7 @@ def prepare(
     options = body.pop("stream_options", {})
     if asked.stream and "include_obfuscation" in options:
         body["stream_options"] = {"include_obfuscation": options["include_obfuscation"]}
-    if (user := asked.body.get("user_id")) is not None:
+    if (user := asked.body.get("user_id")) not in (None, ""):
         added["safety_identifier"] = safety_identifier(str(user))
     added["prompt_cache_key"] = asked.extra.conversation_id or cache_key(
         body.get("instructions"),
