@@ -160,8 +160,23 @@ def _bind(request: Request) -> None:
     bind(
         function_request_id=getattr(context, "aws_request_id", None),
         xray_trace_id=getattr(context, "trace_id", None),
-        path=request.url.path,
+        path=_path(request),
     )
+
+
+def _path(request: Request) -> str:
+    # NOTE: not `request.url.path`. Its URL has the caller's Host in it, which may be anything:
+    # `Host: [` raises ValueError.
+    path: str = request.scope["path"]
+    return path
+
+
+def _base_url(request: Request) -> str:
+    """The URL that the caller reached us by, as far as it can be told."""
+    try:
+        return f"{request.url.scheme}://{request.url.netloc}"
+    except ValueError:
+        return "https://<function URL>"
 
 
 def _arrival(request: Request) -> Arrival:
@@ -202,8 +217,7 @@ async def _render(_: Request, error: Exception) -> Response:
 async def _render_http(request: Request, error: Exception) -> Response:
     """FastAPI's own errors: no such path, wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-    base = f"{request.url.scheme}://{request.url.netloc}"
-    method, path = request.method, request.url.path
+    base, method, path = _base_url(request), request.method, _path(request)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "POST")
         return await _render(
@@ -228,7 +242,7 @@ async def _render_nothing(_: Request, __: Exception) -> Response:
 
 async def _render_bug(request: Request, _: Exception) -> Response:
     """A bug of ours: the log has the trace, the caller gets no internals."""
-    log.exception("request.crashed", path=request.url.path)
+    log.exception("request.crashed", path=_path(request))
     return _json(to_json(CompletionsError("Internal error; it has been logged.").body()), 500)
 
 

@@ -16,14 +16,17 @@ async def authorise(request: Request, keys: Keys) -> None:
     """Returns when the caller's key is good. Raises Unauthorized or KeyUnavailable."""
     presented = _presented(request)
     if not presented:
-        log.warning("auth.refused", reason="no key", path=request.url.path)
+        log.warning("auth.refused", reason="no key", path=request.scope["path"])
         raise Unauthorized(
             "No API key. Send `Authorization: Bearer <caller key>` or `x-api-key: <caller key>`."
         )
     if not await keys.accepts(presented):
         # The length tells a truncated or doubled key from a wrong one, and gives nothing away.
         log.warning(
-            "auth.refused", reason="wrong key", key_length=len(presented), path=request.url.path
+            "auth.refused",
+            reason="wrong key",
+            key_length=len(presented),
+            path=request.scope["path"],
         )
         raise Unauthorized(
             "Incorrect API key. Send the value in the deployment's caller key secret "

@@ -17,6 +17,7 @@ from completions import chat as dialect
 from completions.settings import BODY_LIMIT_BYTES
 from tests.support.deployment import CALM, HELLO, calling, chat, deploy, served, spoken
 from tests.support.logs import Logged
+from tests.support.mangum_client import MangumTransport
 from tests.support.script import answer
 from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY, FakeSecrets, aws_error
 from tests.support.upstream import ScriptedUpstream
@@ -311,6 +312,21 @@ async def test_odd_hosts_harm_nobody(client: httpx2.AsyncClient, host: str) -> N
     response = await client.post(CHAT, json=chat(), headers={"host": host})
     assert response.status_code == 200
     _error(await client.post("/nope", headers={"host": host}), 404, "not_found")
+
+
+@pytest.mark.parametrize("host", ["[", "]x[", "[::1", "a:b"])
+async def test_odd_hosts_in_an_event_harm_nobody(upstream: ScriptedUpstream, host: str) -> None:
+    """Mangum takes the `Host` for the server's name: no caller gets a 500 by it."""
+    async with MangumTransport(deploy(upstream.base_url, **CALM)) as transport:
+        headers = {"host": host, "x-api-key": CALLER_KEY}
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://x", headers=headers
+        ) as client:
+            good = await client.post(CHAT, json=chat())
+            bad = await client.post("/nope")
+    # What Mangum itself cannot read is refused before the app sees it.
+    assert good.status_code in {200, 400}, good.text
+    assert bad.status_code in {400, 404}, bad.text
 
 
 async def test_a_caller_who_leaves_early_is_no_crash(
