@@ -28,7 +28,7 @@ AWS := aws $(if $(REGION),--region $(REGION))
 
 .PHONY: help run invoke setup build deploy upstream-key check test test-built bench clean lock
 help: ## show what make can do here
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 $(VENV)/bin/python:
 	@echo "creating $(VENV) with $$($(PYTHON) --version)"
