@@ -314,19 +314,16 @@ async def test_odd_hosts_harm_nobody(client: httpx2.AsyncClient, host: str) -> N
     _error(await client.post("/nope", headers={"host": host}), 404, "not_found")
 
 
-@pytest.mark.parametrize("host", ["[", "]x[", "[::1", "a:b"])
+@pytest.mark.parametrize("host", ["[", "]x["])
 async def test_odd_hosts_in_an_event_harm_nobody(upstream: ScriptedUpstream, host: str) -> None:
     """Mangum takes the `Host` for the server's name: no caller gets a 500 by it."""
-    async with MangumTransport(deploy(upstream.base_url, **CALM)) as transport:
-        headers = {"host": host, "x-api-key": CALLER_KEY}
-        async with httpx2.AsyncClient(
-            transport=transport, base_url="http://x", headers=headers
-        ) as client:
-            good = await client.post(CHAT, json=chat())
-            bad = await client.post("/nope")
-    # What Mangum itself cannot read is refused before the app sees it.
-    assert good.status_code in {200, 400}, good.text
-    assert bad.status_code in {400, 404}, bad.text
+    async with httpx2.AsyncClient(
+        transport=MangumTransport(deploy(upstream.base_url, **CALM)),
+        base_url="http://x",
+        headers={"host": host, "x-api-key": CALLER_KEY},
+    ) as client:
+        assert (await client.post(CHAT, json=chat())).status_code == 200
+        _error(await client.post("/nope"), 404, "not_found")
 
 
 async def test_a_caller_who_leaves_early_is_no_crash(
