@@ -312,8 +312,11 @@ class Race:
                     await self._events.put((attempt, batch, None))
         except CompletionsError as failure:
             error = failure
-        except Exception:
-            # A bug in here, or in somebody's responder, must not leave a caller in silence.
+        except (Exception, asyncio.CancelledError):
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            # A bug in here, or in somebody's responder (which may have cancelled a task of its
+            # own and waited for it), must not leave a caller in silence.
             log.exception("candidate.crashed", candidate=attempt.candidate.key)
             error = UpstreamUnavailable("The answer could not be made; the reason is in the log.")
         await self._events.put((attempt, None, error))

@@ -32,6 +32,7 @@ from completions.dialect import (
     Said,
     Text,
 )
+from completions.errors import InvalidRequest, UpstreamUnavailable
 from completions.loose_json import read_object
 from completions.question import Question
 from completions.race import Patience, Race, Silent
@@ -104,7 +105,7 @@ class Conversation:
         Without `messages` or `tools` the caller's own are sent; `parameters` are further fields
         of the request (`temperature`, `max_tokens`). Several tool calls come after the words.
         Counts against the turn's three upstream requests. Raises CompletionsError when nobody
-        answers; yields nothing when the answer is empty.
+        answers, ValueError for a request that is none; yields nothing when the answer is empty.
         """
         body = {
             **self._question.asked.body,
@@ -113,13 +114,22 @@ class Conversation:
             "tools": list(self.tools if tools is None else tools),
             "stream": True,
         }
-        question = replace(self._question, asked=chat.ask(body))
+        body.pop("n", None)  # One answer is what an agent can follow.
+        try:
+            asked = chat.ask(body)
+        except InvalidRequest as error:
+            # The agent's mistake: the caller's request was good.
+            raise ValueError(f"Conversation.ask: {error.message}") from error
+        question = replace(self._question, asked=asked)
+        if not question.can_ask:
+            raise UpstreamUnavailable("This turn's three upstream requests are used up.")
         race = Race(
             question,
             self._candidates(),
             question.standing,
             self._patience,
             started_at=asyncio.get_running_loop().time(),
+            words_only=asked.speakable,
         )
         held = HeldCalls()
         try:
@@ -151,9 +161,11 @@ def load(name: str) -> Responder:
         )
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:
+        # Whatever a module's own code raises, the deployment's owner must see why.
         raise ResponderError(
-            f"COMPLETIONS_RESPONDER={name!r}: module {module_name!r} cannot be imported: {error}. "
+            f"COMPLETIONS_RESPONDER={name!r}: module {module_name!r} cannot be imported: "
+            f"{type(error).__name__}: {error}. "
             "Modules in functions/completions/agents/ are named completions.agents.<module>."
         ) from error
     function = getattr(module, function_name, None)
@@ -166,6 +178,13 @@ def load(name: str) -> Responder:
             f"COMPLETIONS_RESPONDER={name!r}: {function_name!r} is no async generator function. "
             "It must be `async def` and `yield` Say, Think or Call."
         )
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise ResponderError(
+            f"COMPLETIONS_RESPONDER={name!r}: {function_name!r} must take one argument, the "
+            f"Conversation, but {error}."
+        ) from error
     responder: Responder = function
     return responder
 
@@ -196,22 +215,29 @@ class ResponderQuestion:
         async with aclosing(self.responder(self.conversation)) as events:
             async for event in events:
                 deltas: Sequence[Delta]
-                if isinstance(event, Say):
-                    deltas = thoughts.feed(event.text)
-                elif isinstance(event, Think):
-                    deltas = [Reasoning(event.text)]
-                elif isinstance(event, Call):
-                    call_id = event.id or f"call_{secrets.token_hex(12)}"
-                    arguments = event._written  # noqa: SLF001 - hidden from agents, not from us
-                    if arguments is None:
-                        arguments = to_json(dict(event.arguments)).decode()
-                    deltas = [CallPart(calls, call_id, event.name, arguments)]
-                    calls += 1
-                else:
-                    raise TypeError(f"a responder yields Say, Think or Call, not {event!r}")
+                match event:
+                    case Say(str(text)):
+                        deltas = thoughts.feed(text)
+                    case Think(str(text)):
+                        deltas = [Reasoning(text)]
+                    case Call(str(name), Mapping()):
+                        call_id = event.id or f"call_{secrets.token_hex(12)}"
+                        deltas = [CallPart(calls, call_id, name, _written(event))]
+                        calls += 1
+                    case _:
+                        raise TypeError(
+                            "a responder yields Say(text), Think(text) or Call(name, arguments), "
+                            f"not {event!r}"
+                        )
                 yield [_said(source, *deltas)]
         finish = Finish("tool_calls" if calls else "stop")
         yield [_said(source, *thoughts.flush(), finish, Done())]
+
+
+def _written(call: Call) -> str:
+    if call._written is not None:  # noqa: SLF001 - hidden from agents, not from us
+        return call._written  # noqa: SLF001
+    return to_json(dict(call.arguments)).decode()
 
 
 def _said(source: int, *deltas: Delta) -> Said:

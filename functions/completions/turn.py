@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
@@ -38,7 +39,8 @@ class Turn(Response):
         super().__init__()
         self._environment = environment
         self._dialect = dialect
-        self._asked = asked
+        # A responder gives one answer, however many a caller wants.
+        self._asked = replace(asked, single=True) if environment.responder else asked
         self._arrival = arrival
         self._on_failure = on_failure
         self._settled = settled
