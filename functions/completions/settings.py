@@ -20,7 +20,11 @@ BODY_LIMIT_BYTES = 6 * 1024 * 1024
 
 
 class SettingsError(ValueError):
-    """A variable holds what it must not; the message names it and says what is expected."""
+    """A variable holds what it must not; the message names it and says what is expected.
+
+    It repeats short values, but no JSON: an object for a provider may hold a key, and the message
+    goes to the log.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +118,14 @@ def _parse(variable: str, text: str, kind: str) -> Any:
             raise SettingsError(f"{variable} must be a whole number of 0 or more, not {text!r}")
         return number
     if kind.startswith("dict"):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
+        value = _json(text)
         if not isinstance(value, dict):
-            raise SettingsError(f'{variable} must be a JSON object like {{"a": 1}}, not {text!r}')
+            raise SettingsError(f'{variable} must be a JSON object like {{"a": 1}}')
         return value
     if kind.startswith("tuple"):
-        try:
-            words = json.loads(text)
-        except ValueError:
-            words = None
+        words = _json(text)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise SettingsError(f'{variable} must be a JSON list like ["One moment"], not {text!r}')
+            raise SettingsError(f'{variable} must be a JSON list like ["One moment"]')
         return tuple(words)
     if variable == PREFIX + "ON_FAILURE" and text not in ON_FAILURE:
         raise SettingsError(f"{variable} must be one of {', '.join(ON_FAILURE)}, not {text!r}")
@@ -136,3 +134,11 @@ def _parse(variable: str, text: str, kind: str) -> Any:
             raise SettingsError(f"{variable} must start with https:// (or http://), not {text!r}")
         return text.rstrip("/")
     return text
+
+
+def _json(text: str) -> Any:
+    """The decoded value, None where there is none: the decoder's own error holds all the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -55,9 +55,7 @@ def test_variables_are_read(variable: str, text: str, expected: Any) -> None:
         ("KEY_TTL_S", "1.5", "whole number"),
         ("UPSTREAM_BASE_URL", "api.openai.com/v1", "https://"),
         ("UPSTREAM_BASE_URL", "ftp://x", "https://"),
-        ("UPSTREAM_EXTRA_BODY", "[]", "JSON object"),
-        ("UPSTREAM_EXTRA_BODY", "{", "JSON object"),
-        ("UPSTREAM_EXTRA_BODY", "reasoning_effort=low", "JSON object"),
+        ("ON_FAILURE", "shout", "speak, error"),
     ],
 )
 def test_a_wrong_value_is_named(variable: str, text: str, hint: str) -> None:
@@ -68,6 +66,26 @@ def test_a_wrong_value_is_named(variable: str, text: str, hint: str) -> None:
     assert PREFIX + variable in message
     assert text in message
     assert hint in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "hint"),
+    [
+        ("UPSTREAM_EXTRA_BODY", '["sk-mine"]', "JSON object"),
+        ("UPSTREAM_EXTRA_BODY", '{"api_key": "sk-mine"', "JSON object"),
+        ("FALLBACK_EXTRA_BODY", "api_key=sk-mine", "JSON object"),
+        ("BUFFER_WORDS", '{"sk-mine": 1}', "JSON list"),
+        ("BUFFER_WORDS", "[1]", "JSON list"),
+    ],
+)
+def test_wrong_json_is_named_and_not_repeated(variable: str, text: str, hint: str) -> None:
+    """The error, its causes included, names the variable but not what it holds, maybe a key."""
+    with pytest.raises(SettingsError) as caught:
+        _read(**{variable: text})
+    assert PREFIX + variable in str(caught.value)
+    assert hint in str(caught.value)
+    assert text not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_other_variables_do_not_matter() -> None:
