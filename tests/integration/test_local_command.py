@@ -154,6 +154,7 @@ def test_even_a_killed_deployment_leaves_no_process(upstream: str) -> None:
     with started(UPSTREAM=upstream) as (process, ready, _):
         assert ready.startswith("ready ")
         children = descendants(process.pid)
+        assert len(children) >= 2, "Secrets Manager and a function process"
         process.kill()
         process.wait(30)
     for _ in range(600):
