@@ -60,7 +60,8 @@ def prepare(
     Raises `CodeError`.
     """
     if built:
-        python = _interpreter(function.runtime)
+        _check_system()
+        python = interpreter(function.runtime)
         task_root = _built(root, function.logical_id)
         _check_architecture(task_root)
     else:
@@ -172,20 +173,31 @@ def _built(root: Path, logical_id: str) -> Path:
     return folder
 
 
-def _interpreter(runtime: str) -> str:
-    """Find the runtime's Python by trying it: a command of that name may be a shim for nothing."""
+def interpreter(runtime: str) -> str:
+    """The runtime's CPython: the one that PYTHON313 names, for `python3.13`, or else that command.
+
+    It is tried, as a command of that name may be a shim for nothing. Raises `CodeError`.
+    """
     variable = runtime.replace(".", "").upper()
     for name in (os.environ.get(variable), runtime):
         found = shutil.which(name) if name else None
         if found:
-            probe = [found, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"]
-            result = subprocess.run(probe, capture_output=True, text=True, check=False)
-            if result.stdout.strip() == runtime:
+            probe = (
+                "import sys; print(sys.implementation.name, 'python%d.%d' % sys.version_info[:2])"
+            )
+            done = subprocess.run([found, "-c", probe], capture_output=True, text=True, check=False)
+            if done.stdout.split() == ["cpython", runtime]:
                 return found
     raise CodeError(
         f"CODE=built needs {runtime}, the Python it was built for, on PATH or in {variable};"
         " CODE=source runs with any Python from 3.11 on"
     )
+
+
+def _check_system() -> None:
+    # A compiled module's name tells its processor, which a Mac's may be: Linux is in it as well.
+    if platform.system() != "Linux":
+        raise CodeError("the package is built for Linux: use CODE=source")
 
 
 def _check_architecture(task_root: Path) -> None:

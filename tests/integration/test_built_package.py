@@ -166,9 +166,8 @@ def test_two_builds_are_alike(other: Path) -> None:
     assert files(PACKAGES / "StreamingLayer") == files(other / "StreamingLayer")
 
 
-async def test_the_built_package_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_built_package_streams() -> None:
     """The package answers an OpenAI client through the built layer, word by word."""
-    monkeypatch.setenv("PYTHON313", str(python313()))
     async with (
         ScriptedUpstream(answer("Oil the chain.")) as upstream,
         Deployment(code="built", upstream=upstream.base_url) as deployment,
@@ -183,11 +182,8 @@ async def test_the_built_package_streams(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
-async def test_the_built_package_answers_an_event(
-    mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_built_package_answers_an_event(mode: str) -> None:
     """An event gets the whole conversation's bytes, with the layer attached and without."""
-    monkeypatch.setenv("PYTHON313", str(python313()))
     async with (
         ScriptedUpstream(answer("Oil the chain.")) as upstream,
         Deployment(

@@ -1,5 +1,6 @@
 """The run folder, the variables and the command of a function process."""
 
+import platform
 import sys
 from pathlib import Path
 
@@ -8,6 +9,15 @@ import pytest
 from local import layout
 from local.layout import CodeError, Launch, prepare, source_root
 from local.template import FunctionSpec, Layer
+
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Linux on which the running Python is found, whatever is on the PATH here."""
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setenv(RUNTIME.replace(".", "").upper(), sys.executable)
 
 
 @pytest.fixture
@@ -33,7 +43,7 @@ def spec(project: Path, **fields: object) -> FunctionSpec:
         "logical_id": "TurnFunction",
         "name": "turn-dev",
         "handler": "turn.app.handler",
-        "runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
+        "runtime": RUNTIME,
         "folder": project / "functions/turn",
         "timeout_s": 9.0,
         "memory_mb": 512,
@@ -136,6 +146,26 @@ def test_a_package_for_another_processor_is_refused(project: Path) -> None:
     )
     module.touch()
     with pytest.raises(CodeError, match=f"built for {other}"):
+        launch(project, built=True)
+
+
+def test_a_package_is_refused_off_linux(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Mac has the package's processor, perhaps, but cannot load its compiled modules."""
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    with pytest.raises(CodeError, match="built for Linux: use CODE=source"):
+        launch(project, built=True)
+
+
+def test_a_command_that_only_pretends_is_not_taken(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PYTHON3… names and what is on the PATH count only if they run and are that Python."""
+    shim = project / RUNTIME
+    shim.write_text("#!/bin/sh\necho python2.7\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv(RUNTIME.replace(".", "").upper(), str(shim))
+    monkeypatch.setenv("PATH", str(project))
+    with pytest.raises(CodeError, match=f"CODE=built needs {RUNTIME}"):
         launch(project, built=True)
 
 
