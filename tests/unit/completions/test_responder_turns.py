@@ -35,6 +35,7 @@ from tests.support.script import (
     Hold,
     Role,
     Scene,
+    Script,
     answer,
     calls,
     refused,
@@ -446,7 +447,12 @@ async def test_a_question_of_its_own(way: Way) -> None:
         async for event in conversation.ask(messages, tools=[], temperature=0):
             yield event
 
-    more = {"tools": [TRANSFER], "elevenlabs_extra_body": {"a": 1}, "user_id": "u", "n": 1}
+    more: dict[str, Any] = {
+        "tools": [TRANSFER],
+        "elevenlabs_extra_body": {"a": 1},
+        "user_id": "u",
+        "n": 1,
+    }
     got, caller = await turn(way, adds, answer("At nine."), **more)
     assert got.text == "At nine."
     (asked,) = [seen.json for seen in caller.upstream.requests]
@@ -521,7 +527,7 @@ async def test_an_agent_that_runs_a_tool_of_its_own(way: Way) -> None:
 
 async def test_a_cut_after_words_of_the_model(way: Way) -> None:
     """The agent's words are the turn's: a bridge, and the agent runs again."""
-    cut = [At(300), Role(), Says("It is"), Cut()]
+    cut: Script = [At(300), Role(), Says("It is"), Cut()]
     got, _ = await turn(way, relays, cut, answer("It is sunny."))
     assert got.text == f"It is... {ENGLISH.bridge} It is sunny."
 
