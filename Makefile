@@ -26,14 +26,22 @@ PACKAGE_SOURCES := template.yaml samconfig.toml $(shell find functions layers -t
 STACK ?= voice-completions
 AWS := aws $(if $(REGION),--region $(REGION))
 
+# Elsewhere than on Linux, or without Lambda's Python, the packages do not run: tests skip them.
+TESTABLE := $(if $(PYTHON313),$(filter Linux,$(shell uname -s)))
+
+# $(call environment,folder): a virtual environment. Nothing is left of one that could not be made
+# (Debian without python3-venv), else the next make would take it for whole.
+environment = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"Python 3.11 or newer is needed: make PYTHON=/path/to/python3.13 ...")' \
+	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
+
 .PHONY: help run invoke setup build deploy upstream-key check test test-built bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 $(VENV)/bin/python:
 	@echo "creating $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.13 ...")'
-	@$(PYTHON) -m venv $(VENV)
+	@$(call environment,$(VENV))
 
 $(VENV)/.local: requirements/local.txt requirements/model.txt | $(VENV)/bin/python
 	@echo "installing what the function and the local deployment need"
@@ -49,7 +57,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.local
 
 $(SAM_VENV)/.sam: requirements/sam.txt
 	@echo "installing the SAM CLI into $(SAM_VENV)"
-	@$(PYTHON) -m venv $(SAM_VENV)
+	@$(call environment,$(SAM_VENV))
 	@$(SAM_VENV)/bin/python $(PIP_INSTALL) -r requirements/sam.txt
 	@touch $@
 
@@ -125,7 +133,7 @@ check: setup ## lint, types, import rules, the template
 	@PYTHONPATH=functions:layers/streaming:. $(BIN)/lint-imports --no-logo
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 
-test: setup $(if $(PYTHON313),build) ## run every test
+test: setup $(if $(TESTABLE),build) ## run every test
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 test-built: setup build ## run the tests of the built packages only
@@ -133,12 +141,12 @@ test-built: setup build ## run the tests of the built packages only
 
 $(VENV)-bench/.bench: requirements/bench.txt
 	@echo "installing the peer to compare with into $(VENV)-bench"
-	@$(PYTHON) -m venv $(VENV)-bench
+	@$(call environment,$(VENV)-bench)
 	@$(VENV)-bench/bin/python $(PIP_INSTALL) -r requirements/bench.txt \
 		|| { rm -rf $(VENV)-bench; echo "it cannot be installed: measuring without it"; }
 	@touch $@ 2>/dev/null || true
 
-bench: setup $(VENV)-bench/.bench $(if $(PYTHON313),build) ## measure what a turn costs, beside others
+bench: setup $(VENV)-bench/.bench $(if $(TESTABLE),build) ## measure what a turn costs, beside others
 	@$(BIN)/python -m tests.benchmarks --peer-python $(VENV)-bench/bin/python $(BENCH_ARGS)
 
 clean: ## remove what was built and cached, not the environments
@@ -146,7 +154,7 @@ clean: ## remove what was built and cached, not the environments
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 lock: ## pin every dependency anew, with hashes
-	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
+	@$(call environment,$(VENV)-lock) && $(VENV)-lock/bin/python -m pip install --quiet uv
 	$(LOCK) --group pyproject.toml:function -o functions/completions/requirements.txt
 	$(LOCK) --group pyproject.toml:local -c functions/completions/requirements.txt -o requirements/local.txt
 	$(LOCK) --group pyproject.toml:test -c requirements/local.txt -o requirements/test.txt

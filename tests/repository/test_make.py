@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ case "$*" in
 *"secretsmanager put-secret-value"*) cat > "$LOG.stdin" ;;
 *) exit 1 ;;
 esac
+"""
+
+# As on Debian without python3-venv: the interpreter is there, pip is not.
+FAKE_PYTHON = """#!/bin/sh
+case "$1 $2" in
+"-m venv") mkdir -p "$3/bin" && ln -s /bin/sh "$3/bin/python"; echo "no ensurepip"; exit 1 ;;
+esac
+exec "$REAL_PYTHON" "$@"
 """
 
 
@@ -133,3 +142,35 @@ def test_an_interpreter_that_only_pretends_is_not_taken(run: Run, tmp_path: Path
     run.environ.pop("PYTHON313", None)
     done = run("-pn", "help", "PYTHON=false")
     assert re.search(r"^PYTHON313 := *$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", ["setup", "{}/bin/python", "{}/.sam", "{}-bench/.bench", "lock"])
+def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str) -> None:
+    """Where no environment can be made, each make says why, and none goes on with half of one."""
+    python = tmp_path / "python"
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+    run.environ["REAL_PYTHON"] = sys.executable
+    made = tmp_path / "environment"
+    for _ in range(2):
+        done = run(target.format(made), f"VENV={made}", f"SAM_VENV={made}", f"PYTHON={python}")
+        assert done.returncode != 0
+        assert "no ensurepip" in done.stdout
+    assert not list(tmp_path.glob("environment*"))
+
+
+@pytest.mark.parametrize("target", ["setup", "{}/.sam", "{}-bench/.bench", "lock"])
+def test_an_old_python_is_refused(run: Run, tmp_path: Path, target: str) -> None:
+    """A Python that is too old makes no environment, and make says which one is needed."""
+    python = tmp_path / "python"
+    # The real one, told that it is older.
+    python.write_text(
+        "#!/bin/sh\ncode=$2; shift 2\n"
+        f"""exec "{sys.executable}" -c "import sys; sys.version_info = (3, 10); $code" "$@"\n"""
+    )
+    python.chmod(0o755)
+    made = tmp_path / "environment"
+    done = run(target.format(made), f"VENV={made}", f"SAM_VENV={made}", f"PYTHON={python}")
+    assert done.returncode != 0
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert not list(tmp_path.glob("environment*"))
