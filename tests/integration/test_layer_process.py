@@ -339,6 +339,101 @@ async def test_a_signal_ends_the_lifespan_and_the_process(
     assert await ended(process) == (0, "up\ndown\n")
 
 
+STUBBORN_APPLICATION = """
+import asyncio
+from mangum import Mangum
+async def app(scope, receive, send):
+    print("here")
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+handler = Mangum(app, lifespan="off")
+"""
+STUBBORN_HANDLER = """
+import time
+def handler(event, context):
+    print("here")
+    time.sleep(3600)
+"""
+STUBBORN_LIFESPAN = """
+import asyncio, threading
+from mangum import Mangum
+async def app(scope, receive, send):
+    if scope["type"] != "lifespan":
+        print("here")
+        await asyncio.Event().wait()
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    print("down", end="")
+    SHUTDOWN
+handler = Mangum(app)
+"""
+STUBBORN = {
+    "an application that swallows its cancellation": STUBBORN_APPLICATION,
+    "a plain handler that sleeps": STUBBORN_HANDLER,
+    "a lifespan that does not end": STUBBORN_LIFESPAN.replace(
+        "SHUTDOWN", "await asyncio.Event().wait()"
+    ),
+    "a lifespan that blocks the loop": STUBBORN_LIFESPAN.replace(
+        "SHUTDOWN", "threading.Event().wait()"
+    ),
+    "a thread that runs on": STUBBORN_HANDLER
+    + """
+import threading
+threading.Thread(target=threading.Event().wait).start()
+""",
+    "a hook at exit that hangs": STUBBORN_APPLICATION.replace("pass", "raise")
+    + """
+import atexit, threading
+atexit.register(threading.Event().wait)
+""",
+}
+
+
+@pytest.mark.parametrize("source", STUBBORN.values(), ids=STUBBORN)
+async def test_a_signal_ends_the_process_whatever_still_runs_in_it(
+    api: FakeRuntimeApi, layer: UnpackedLayer, source: str
+) -> None:
+    """Lambda kills what outlives its grace; nothing that hangs keeps the process until then."""
+    layer.code(source)
+    process = await layer.start(api)
+    api.invoke(URL_EVENT)
+    assert process.stdout
+    assert await asyncio.wait_for(process.stdout.readline(), 20) == b"here\n"
+    process.terminate()
+    code, output = await ended(process)
+    assert code == 0
+    # What was not yet a whole line is not lost either.
+    assert output == ("down" if "lifespan.startup" in source else "")
+
+
+async def test_a_lost_runtime_api_ends_the_process_whatever_still_runs_in_it(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """An application left behind after its 504 does not keep a broken environment alive."""
+    layer.code(STUBBORN_APPLICATION)
+    process = await layer.start(api)
+    api.invoke(URL_EVENT, timeout_ms=700)
+    post = await api.post()
+    api.statuses["next"] = 500
+    assert (await post.prelude())["statusCode"] == 504
+    code, output = await ended(process)
+    assert code == 1
+    assert "It is left behind" in output
+    assert "The Runtime API is lost" in output
+
+
+async def test_a_function_that_cannot_start_ends_whatever_still_runs_in_it(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """Threads of a module whose import failed do not keep the process."""
+    layer.code("import threading\nthreading.Thread(target=threading.Event().wait).start()\n1 / 0\n")
+    assert (await ended(await layer.start(api)))[0] == 1
+
+
 async def test_a_runtime_api_that_breaks_ends_the_process(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:

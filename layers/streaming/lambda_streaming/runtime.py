@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import signal
+import sys
+import threading
 from typing import Any
 
 from lambda_streaming import failures, logs
@@ -31,21 +33,67 @@ from lambda_streaming.runtime_api import Invocation, RuntimeApi, RuntimeApiError
 log = logging.getLogger(__name__)
 
 _EXIT_INIT, _EXIT_BEFORE_SNAPSHOT, _EXIT_AFTER_RESTORE = 1, 64, 65
+# From SIGTERM to SIGKILL a runtime has 300 ms beside external extensions and 500 ms beside internal
+# ones (AWS's sample "Graceful shutdown with AWS Lambda"); without extensions there is no SIGTERM.
+_GRACE_S = 0.25
 
 
 def main() -> int:
     """Live until the platform ends the environment; return the process's exit code."""
     logs.install()
     api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    code = _EXIT_INIT
     with asyncio.Runner() as runner:  # makes its loop the current one
+        environment = None
         try:
-            return _live(runner, api)
+            environment = _begin(runner, api)
+            runner.run(environment.serve())
+            code = 0
+        except _CannotBeginError as error:
+            code = error.exit_code
         except RuntimeApiError as error:
             log.critical("The Runtime API is lost: %s", error)
-            return _EXIT_INIT
+        finally:
+            _end_within(_GRACE_S, code)
+        if environment:
+            runner.run(environment.shutdown())
+    return code
 
 
-def _live(runner: asyncio.Runner, api: RuntimeApi) -> int:
+def _end_within(grace_s: float, code: int) -> None:
+    """End the process with `code` after `grace_s` at the latest, whatever still runs in it.
+
+    An application that swallows its cancellation, a lifespan that does not end, a thread in a
+    blocking call and a hook at exit would each keep the interpreter from ending. It says
+    nothing: they may hold the locks of logging.
+    """
+
+    def end() -> None:
+        try:
+            sys.stdout.flush()
+        finally:
+            os._exit(code)
+
+    timer = threading.Timer(grace_s, end)
+    timer.daemon = True  # it does not delay an end in time
+    timer.start()
+
+
+class _CannotBeginError(Exception):
+    """The environment cannot serve, and the platform knows."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "Environment":
+    """Make an environment ready to serve, through a snapshot if there is to be one.
+
+    Raises:
+        _CannotBeginError: it cannot be made ready.
+        RuntimeApiError: nor can the platform be told.
+    """
     try:
         handler = find(os.environ.get("_HANDLER", ""))
         environment = Environment(api, handler, int(os.environ.get(_MAX_CONCURRENCY) or 1))
@@ -53,7 +101,7 @@ def _live(runner: asyncio.Runner, api: RuntimeApi) -> int:
     except (Exception, SystemExit) as error:
         log.critical("The function cannot be initialised.", exc_info=error)
         runner.run(api.fail_init(failures.of_handler(error)))
-        return _EXIT_INIT
+        raise _CannotBeginError(_EXIT_INIT) from error
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
         try:
             _run_hooks("get_before_snapshot", backwards=True)
@@ -62,16 +110,15 @@ def _live(runner: asyncio.Runner, api: RuntimeApi) -> int:
             log.critical("A snapshot cannot be taken.", exc_info=error)
             failure = failures.of_handler(error)._replace(type="Runtime.BeforeSnapshotError")
             runner.run(api.fail_init(failure))
-            return _EXIT_BEFORE_SNAPSHOT
+            raise _CannotBeginError(_EXIT_BEFORE_SNAPSHOT) from error
         try:
             _run_hooks("get_after_restore")
         except (Exception, SystemExit) as error:
             log.critical("The restored environment cannot be used.", exc_info=error)
             failure = failures.of_handler(error)._replace(type="Runtime.AfterRestoreError")
             runner.run(api.fail_restore(failure))
-            return _EXIT_AFTER_RESTORE
-    runner.run(environment.serve())
-    return 0
+            raise _CannotBeginError(_EXIT_AFTER_RESTORE) from error
+    return environment
 
 
 _MAX_CONCURRENCY = "AWS_LAMBDA_MAX_CONCURRENCY"
@@ -105,7 +152,7 @@ class Environment:
             await self._lifespan.startup()
 
     async def serve(self) -> None:
-        """Answer invocations until SIGTERM or SIGINT, then end the application's lifespan.
+        """Answer invocations until SIGTERM or SIGINT.
 
         Raises:
             RuntimeApiError: nothing can be answered any more.
@@ -119,12 +166,16 @@ class Environment:
         for poll in polls:
             poll.cancel()
         await asyncio.wait(polls)
+        stopping.cancel()
         self._api.close()
+        for poll in done - {stopping}:
+            poll.result()  # a poll that ended before us has failed
+
+    async def shutdown(self) -> None:
+        """End the application's lifespan, then the threads; both may take as long as they like."""
         if self._lifespan:
             await self._lifespan.shutdown()
         self._ordinary.close()
-        for poll in done - {stopping}:
-            poll.result()  # a poll that ended before us has failed
 
     async def _poll(self) -> None:
         while True:
