@@ -375,7 +375,7 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
         buffer_words=None if words is None else tuple(words),
         buffer_words_after_ms=after_ms,
         language=raw.get("language") or None,
-        # OpenAI takes no more than 64 characters as prompt_cache_key, its only use here.
-        conversation_id=str(conversation)[:64] if conversation else None,
+        # Its only use is as a prompt_cache_key.
+        conversation_id=conversation[:ID_LIMIT_CHARS] or None,
         raw=raw,
     )
