@@ -469,6 +469,37 @@ async def test_concurrency_is_lambdas_to_set(api: FakeRuntimeApi, layer: Unpacke
     assert all(line["requestId"] == line["message"] for line in lines)
 
 
+async def test_application_logs_carry_the_request(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """A line that is logged in a request, or in a task or thread of it, names the request."""
+    layer.code(
+        "import asyncio, logging\n"
+        "from mangum import Mangum\n"
+        "log = logging.getLogger('app')\n"
+        "async def say(): log.warning('task')\n"
+        "async def app(scope, receive, send):\n"
+        "    log.warning('request')\n"
+        "    await asyncio.create_task(say())\n"
+        "    await asyncio.to_thread(log.warning, 'thread')\n"
+        "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
+        "    await send({'type': 'http.response.body'})\n"
+        "handler = Mangum(app, lifespan='off')\n"
+    )
+    process = await layer.start(api)
+    assert process.stdout
+    for _ in range(2):
+        request_id = api.invoke(URL_EVENT)
+        await (await api.post()).read()
+        async with asyncio.timeout(20):
+            lines = [(await process.stdout.readline()).decode().split("\t") for _ in range(3)]
+        assert [(line[2], line[3]) for line in lines] == [
+            (request_id, "request\n"),
+            (request_id, "task\n"),
+            (request_id, "thread\n"),
+        ]
+
+
 async def test_what_a_handler_prints_shows_up_at_once(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:

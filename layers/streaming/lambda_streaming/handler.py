@@ -128,8 +128,9 @@ class OrdinaryCalls:
         """What `handler` returns, as bytes with their content type.
 
         Raises:
-            PlatformError: the result cannot be JSON.
-            Exception: whatever the handler raises.
+            PlatformError: the result cannot be JSON, or the handler raised something, such as
+                SystemExit, that would end more than its own invocation.
+            Exception: whatever else the handler raises.
         """
         if self._threads is None:
             from concurrent.futures import ThreadPoolExecutor  # streaming functions need none
@@ -165,7 +166,14 @@ _JSON = "application/json"
 
 
 def _call(handler: Handler, event: Any, context: LambdaContext) -> Any:
-    return handler(event, context)  # the last of our frames in a handler's stack trace
+    try:
+        return handler(event, context)  # the last of our frames in a handler's stack trace
+    except Exception:
+        raise
+    except BaseException as error:
+        # NOTE: AWS's own runtime lets `sys.exit()` end the process. Ours may serve others in it; and
+        # in a task SystemExit would stop the loop, CancelledError pass for our own cancellation.
+        raise PlatformError(f"Function.{type(error).__name__}", str(error)) from error
 
 
 def _number(value: object) -> int | float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -201,6 +201,34 @@ async def test_a_plain_handlers_error_goes_to_error(
     assert "The handler failed" in caplog.text
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+async def test_a_plain_handler_that_exits_ends_its_invocation_only(
+    api: FakeRuntimeApi, serve: Serve, error: BaseException
+) -> None:
+    """`sys.exit()` is told to the platform; what else the process serves goes on."""
+    hold = threading.Event()
+
+    def handler(event: Any, context: Any) -> Any:
+        if event == "exit":
+            raise error
+        hold.wait(20)
+        return event
+
+    await serve(handler, 2)
+    api.invoke("other")
+    request_id = api.invoke("exit")
+    post = await api.post()
+    assert post.path == f"/invocation/{request_id}/error"
+    assert post.header("lambda-runtime-function-error-type") == f"Function.{type(error).__name__}"
+    told = json.loads(await post.read())
+    assert told["errorMessage"] == str(error)
+    assert "in handler" in told["stackTrace"][-1]
+    hold.set()
+    assert await (await api.post()).read() == b'"other"'
+    api.invoke("next")
+    assert await (await api.post()).read() == b'"next"'
+
+
 @pytest.mark.parametrize(
     ("event", "headers", "expected"),
     [
@@ -362,27 +390,3 @@ async def test_the_environment_keeps_no_state_in_the_process_environment(
     api.invoke(URL_EVENT, headers={"Lambda-Runtime-Trace-Id": "Root=1"})
     await (await api.post()).read()
     assert seen == [before]
-
-
-async def test_application_logs_carry_the_request(
-    api: FakeRuntimeApi, serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What runs for a request, in its task, knows the request."""
-    seen: list[str | None] = []
-
-    class Note(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            context = current.get()
-            seen.append(context.aws_request_id if context else None)
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        logging.getLogger("app").warning("x")
-        await respond(send)
-
-    note = Note()
-    logging.getLogger("app").addHandler(note)
-    await serve(Mangum(application, lifespan="off"))
-    request_id = api.invoke(URL_EVENT)
-    await (await api.post()).read()
-    logging.getLogger("app").removeHandler(note)
-    assert seen == [request_id]
