@@ -171,8 +171,8 @@ def _call(handler: Handler, event: Any, context: LambdaContext) -> Any:
     except Exception:
         raise
     except BaseException as error:
-        # NOTE: AWS's own runtime lets `sys.exit()` end the process. Ours may serve others in it; and
-        # in a task SystemExit would stop the loop, CancelledError pass for our own cancellation.
+        # NOTE: AWS's own runtime lets `sys.exit()` end the process. Ours may serve others in it;
+        # and SystemExit would stop the loop, CancelledError pass for our own cancellation.
         raise PlatformError(f"Function.{type(error).__name__}", str(error)) from error
 
 

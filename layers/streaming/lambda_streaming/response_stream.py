@@ -47,6 +47,7 @@ class ResponseStream:
         self._address = address
         self._invocation = invocation
         self._opening = asyncio.create_task(Connection.open(address))
+        self._starts = 0
         self._connection: Connection | None = None
         self._answer: asyncio.Task[Answer] | None = None
         self._when_lost: Callable[[], object] = lambda: None
@@ -64,13 +65,13 @@ class ResponseStream:
     async def start(self, prelude: dict[str, Any]) -> None:
         """Send head, prelude and delimiter, in a write of their own.
 
+        Of two that wait for the connection the later one starts: the layer, whose 504 overtakes an
+        application that is too late.
+
         NOTE: prelude and first data in one packet have been seen to be held back by the platform.
         """
-        # Shielded: a cancelled application must not take the connection of its own error with it.
-        connection = await asyncio.shield(self._opening)
-        if not connection.usable:  # opened early, and closed since
-            connection.close()
-            connection = await Connection.open(self._address)
+        self._starts += 1
+        connection = await self._connect(self._starts)
         headers = [
             ("Lambda-Runtime-Function-Response-Mode", "streaming"),
             ("Trailer", ERROR_TYPE),
@@ -126,11 +127,23 @@ class ResponseStream:
     def abandon(self) -> None:
         """Disconnect and leave nothing behind, whatever state the answer is in."""
         self.ended = True
+        self._starts += 1
         if self._connection:
             self._connection.close()  # which ends the reading of the answer as well
         for task in (self._opening, self._answer):
             if task:
                 task.add_done_callback(_forget)
+
+    async def _connect(self, start: int) -> Connection:
+        # Shielded: a cancelled application must not take the connection of its own error with it.
+        connection = await asyncio.shield(self._opening)
+        if start == self._starts and not connection.usable:  # opened early, and closed since
+            connection.close()
+            self._opening = asyncio.create_task(Connection.open(self._address))
+            connection = await asyncio.shield(self._opening)
+        if start != self._starts:
+            raise BrokenPipeError("somebody else has started or abandoned this answer")
+        return connection
 
     def _answered(self, answer: asyncio.Task[Answer]) -> None:
         if self.ended or answer.cancelled():

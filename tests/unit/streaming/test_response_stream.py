@@ -231,6 +231,37 @@ async def test_a_start_that_was_cancelled_can_be_made_by_another(api: FakeRuntim
     assert (await (await api.post()).prelude()) == {"statusCode": 504}
 
 
+async def test_of_two_starts_the_later_one_is_made(api: FakeRuntimeApi) -> None:
+    """A 504 overtakes an application's start that still waits for the connection: one head."""
+    stream = ResponseStream(api.address, invocation())
+    application = asyncio.create_task(stream.start({"statusCode": 200}))
+    await asyncio.sleep(0)
+    await stream.start({"statusCode": 504})
+    with pytest.raises(BrokenPipeError):
+        await application
+    stream.end()
+    await stream.settle()
+    stream.abandon()
+    post = await api.post()
+    assert await post.prelude() == {"statusCode": 504}
+    await api.quiet()
+    assert api.calls == [f"POST {post.path}"]
+
+
+async def test_a_start_that_is_abandoned_is_not_made(api: FakeRuntimeApi) -> None:
+    """A child of an application that was left behind connects to nothing and says nothing."""
+    stream = ResponseStream(api.address, invocation())
+    child = asyncio.create_task(stream.start(PRELUDE))
+    await asyncio.sleep(0)
+    stream.abandon()
+    with pytest.raises(BrokenPipeError):
+        await child
+    assert stream._answer is None
+    await api.quiet()
+    assert api.calls == []
+    assert api.connections <= 1
+
+
 TOTAL_BYTES, STEP_BYTES = 32 * 2**20, 2**20
 
 
