@@ -1,0 +1,102 @@
+"""The system tools' events, given to the deployed function while the model calls the tool.
+
+Over real sockets and through the layer; every way to call badly is played in virtual time by
+`tests/unit/completions/test_system_tools.py`.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from local.deployment import ROOT, Deployment
+from tests.support import rules
+from tests.support.script import Done, Finish, Role, Say, Script, answer, call, calls
+from tests.support.upstream import ScriptedUpstream
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EVENTS = sorted((ROOT / "events").glob("url-chat-tool-*.json"))
+PERSON = {"transfer_number": "+15550101", "client_message": "Wait.", "agent_message": "Angry."}
+GOOD: dict[str, dict[str, Any]] = {
+    "end_call": {"reason": "done"},
+    "language_detection": {"reason": "r", "language": "de"},
+    "play_keypad_touch_tone": {"dtmf_tones": "2"},
+    "skip_turn": {"reason": "r"},
+    "transfer_to_agent": {"agent_number": 0},
+    "transfer_to_number": PERSON,
+    "update_state": {"bicycles": 2},
+    "voicemail_detection": {"reason": "r"},
+}
+NAMES = [
+    path.stem.removeprefix("url-chat-tool-").replace("-", "_")
+    for path in EVENTS
+    if path.stem != "url-chat-tool-result"
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage() -> AsyncIterator[tuple[Deployment, ScriptedUpstream]]:
+    async with (
+        ScriptedUpstream() as upstream,
+        Deployment(upstream=upstream.base_url) as deployment,
+    ):
+        yield deployment, upstream
+
+
+async def invoked(
+    stage: tuple[Deployment, ScriptedUpstream], name: str, *scenes: Script
+) -> tuple[rules.Spoken, int]:
+    """What a strict client makes of the answer, and how often the model was asked."""
+    deployment, upstream = stage
+    upstream.plays(*scenes)
+    before = len(upstream.requests)
+    path = ROOT / "events" / f"url-chat-tool-{name.replace('_', '-')}.json"
+    response = await deployment.invoke(json.loads(path.read_text()))
+    body = b"".join([chunk async for chunk in response.body])
+    assert response.status == 200
+    return rules.check(body), len(upstream.requests) - before
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_call_reaches_the_platform(
+    name: str, stage: tuple[Deployment, ScriptedUpstream]
+) -> None:
+    """A good one at once; a spoilt one mended; a wrong one after a second question."""
+    good = GOOD[name]
+    (spoken, asked) = await invoked(stage, name, calls(name, good))
+    assert [(one, json.loads(text)) for one, text in spoken.calls] == [(name, good)]
+    assert (spoken.text, spoken.finish, asked) == ("", "tool_calls", 1)
+
+    spoilt = f"```json\n{json.dumps(good)[:-1]},}}\n```"
+    (spoken, asked) = await invoked(stage, name, calls(name, spoilt))
+    assert [(one, json.loads(text)) for one, text in spoken.calls] == [(name, good)]
+    assert (spoken.finish, asked) == ("tool_calls", 1)
+
+    (spoken, asked) = await invoked(stage, name, calls(name, '{"reason": '), calls(name, good))
+    assert [(one, json.loads(text)) for one, text in spoken.calls] == [(name, good)]
+    assert (spoken.finish, asked) == ("tool_calls", 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_words_before_a_call_that_never_comes_right(
+    name: str, stage: tuple[Deployment, ScriptedUpstream]
+) -> None:
+    """Are followed by other words, never by silence."""
+    bad = [Role(), Say("One moment. "), *call(name, '{"reason": '), Finish("tool_calls"), Done()]
+    (spoken, asked) = await invoked(stage, name, bad)
+    assert len(spoken.text) > len("One moment. One moment. ")
+    assert (spoken.calls, spoken.finish, asked) == ([], "stop", 2)
+
+
+async def test_results_are_answered(stage: tuple[Deployment, ScriptedUpstream]) -> None:
+    """The conversation goes on where the platform carried the calls out."""
+    (spoken, asked) = await invoked(stage, "result", answer("Abrimos a las nueve."))
+    assert (spoken.text, asked) == ("Abrimos a las nueve.", 1)
+
+
+async def test_every_event_is_played() -> None:
+    """A good call for each system tool that has an event."""
+    assert set(NAMES) == set(GOOD)
