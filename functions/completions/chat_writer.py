@@ -8,6 +8,7 @@ other origin are re-written to match.
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ from completions.errors import CompletionsError
 from completions.sse import DONE, encode
 
 _IDENTITY = ("id", "created", "model")
+_ROLE = re.compile(rb'"role"\s*:\s*"')
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
 class ChatWriter:
@@ -59,22 +62,31 @@ class ChatWriter:
 
     def relay(self, said: Said) -> bytes:
         """The upstream's frame: its own bytes where nothing has to change."""
-        if said.frame is None or not said.frame.data or Done() in said.deltas:
+        if said.frame is None or not said.frame.data:
             return b""
+        deltas = said.deltas
         if self._identity is None:
             self._adopt(said)
         raw = said.frame.raw if said.plain and said.source == self._source else b""
-        for delta in said.deltas:
+        if raw and _names_role(raw) == self._role_sent:
+            # Some upstreams tell it in every frame, some in none; clients join what comes twice.
+            raw = b""
+        if raw and len(deltas) == 1 and type(deltas[0]) is Text:
+            self._role_sent = True
+            return raw  # The common frame, apart for its speed.
+        for delta in deltas:
             if isinstance(delta, Finish):
-                self._finish_frame = (delta.reason, raw) if raw and len(said.deltas) == 1 else None
+                self._finish_frame = (delta.reason, raw) if raw and len(deltas) == 1 else None
                 raw = b""
             elif isinstance(delta, Usage):
-                if len(said.deltas) == 1:
-                    self._usage_frame = raw or None
+                if len(deltas) == 1:
+                    self._usage_frame = raw if _NO_CHOICES.search(raw) else None
                     return b""
                 raw = b""
             elif isinstance(delta, CallPart) and raw:
                 self._calls = max(self._calls, delta.index + 1)
+            elif isinstance(delta, Done):
+                raw = b""
         if raw:
             self._role_sent = True
             return raw
@@ -120,7 +132,7 @@ class ChatWriter:
 
     def _adopt(self, said: Said) -> None:
         """Takes the upstream's identity, if it has a whole one."""
-        if said.frame is None or not said.frame.raw or not said.frame.data:
+        if said.frame is None or Done() in said.deltas[:1]:
             return
         try:
             chunk = from_json(said.frame.data)
@@ -155,6 +167,10 @@ class ChatWriter:
     def _frame(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
         head = {"object": "chat.completion.chunk", **self.identity}
         return encode(to_json({**head, "choices": choices, **more}))
+
+
+def _names_role(raw: bytes) -> bool:
+    return b'"role"' in raw and _ROLE.search(raw) is not None
 
 
 def _call_part(part: CallPart) -> dict[str, Any]:

@@ -160,12 +160,8 @@ def _spoken(
     deltas: tuple[Delta, ...], thoughts: ThinkSplitter, speakable: bool
 ) -> tuple[tuple[Delta, ...], bool]:
     """The deltas with thoughts taken out of the speech and refusals spoken; whether unchanged."""
-    if len(deltas) == 1 and isinstance(text := deltas[0], Text):
-        # The common frame: nothing is built anew when the splitter has nothing to say.
-        parts = thoughts.feed(text.text)
-        if len(parts) == 1 and parts[0] == text:
-            return deltas, True
-        return tuple(parts), False
+    if len(deltas) == 1 and type(said := deltas[0]) is Text and thoughts.passes(said.text):
+        return deltas, True  # The common frame: nothing is built anew.
     heard: list[Delta] = []
     for delta in deltas:
         if isinstance(delta, Text):

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from completions.dialect import (
     CallPart,
@@ -92,10 +92,57 @@ class _Attempt:
     late: bool = False
     over: bool = False
     finish: str = ""
+    finished_at: float | None = None
+    silent: bool = False
+    closed: bool = False
     task: asyncio.Task[None] | None = None
 
 
-_Event = tuple[_Attempt, list[Said] | None, CompletionsError | None]
+_Event = tuple[_Attempt | None, list[Said] | None, CompletionsError | None]
+_SILENCE: _Event = (None, None, None)
+"""Nobody said anything for too long."""
+
+
+class _Watchdog:
+    """Rings when nothing was allowed for too long. A word costs an assignment, not a timer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._loop = loop
+        self._ring = ring
+        self._limit_s = 0.0
+        self._ends_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def allow(self, limit_s: float) -> None:
+        """So many seconds from now; 0 is for ever."""
+        self._ends_at = self._loop.time() + limit_s
+        if limit_s != self._limit_s or self._timer is None:
+            self._limit_s = limit_s
+            self._arm()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the allowance is used up."""
+        return self._loop.time() + TICK_S >= self._ends_at
+
+    def _arm(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._ends_at, self._look) if self._limit_s else None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.expired:
+            self._ring()
+        else:
+            self._arm()
 
 
 class Race:
@@ -111,10 +158,12 @@ class Race:
         started_at: float,
         first_source: int = 0,
         words_only: bool = True,
+        answers: int = 1,
     ) -> None:
         """`started_at` is loop time: the first candidate's patience counts from there.
 
         `words_only` false lets any text commit at a clean end: JSON may hold no letter.
+        `answers` come in one stream (`n`): each has a finish, and the last one is the end.
         """
         self._question = question
         self._candidates = candidates
@@ -123,6 +172,8 @@ class Race:
         self._started_at = started_at
         self._source = first_source
         self._words_only = words_only
+        self._answers = answers
+        self._hedges = patience.hedge_s > 0
         self._attempts: list[_Attempt] = []
         self._errors: list[CompletionsError] = []
         self._barred: set[Candidate] = set()
@@ -166,7 +217,7 @@ class Race:
                 self._on_time()
                 continue
             attempt, batch, error = event
-            if attempt.over:
+            if attempt is None or attempt.over:
                 continue
             won = self._on_close(attempt, error) if batch is None else self._commits(attempt, batch)
             if won:
@@ -186,22 +237,30 @@ class Race:
                     attempt.reasoning = True
                 elif isinstance(delta, Finish):
                     attempt.finish = delta.reason
+                    attempt.finished_at = attempt.finished_at or self._loop.time()
                 elif isinstance(delta, Failure):
                     self._on_end(attempt, delta.error)
                     return False
                 elif isinstance(delta, Done):
-                    if self._has_text(attempt):
-                        return True
-                    self._on_end(attempt, None)
-                    return False
+                    return self._on_silence(attempt)
+        return False
+
+    def _on_silence(self, attempt: _Attempt) -> bool:
+        """The answer is over, and no word was in it. True if it is one all the same."""
+        if self._has_text(attempt):
+            return True
+        self._on_end(attempt, None)
         return False
 
     def _on_close(self, attempt: _Attempt, error: CompletionsError | None) -> bool:
         """The connection is at its end, without a terminator."""
-        if error is None and attempt.finish and self._has_text(attempt):
-            return True
-        if error is None and not attempt.finish:
-            error = UpstreamUnavailable("The upstream closed the connection without an answer.")
+        attempt.closed = True
+        if attempt.finish:
+            # Whatever happened to the connection: the model had ended.
+            return self._on_silence(attempt)
+        error = error or UpstreamUnavailable(
+            "The upstream closed the connection without an answer."
+        )
         self._on_end(attempt, error)
         return False
 
@@ -216,16 +275,18 @@ class Race:
     def _on_end(self, attempt: _Attempt, error: CompletionsError | None) -> None:
         """An attempt ended without winning. Raises when nobody is left to wait for."""
         attempt.over = True
+        attempt.silent = error is None
         if error is not None:
+            if attempt.task and not attempt.closed:
+                # It said that it failed, and keeps the connection open.
+                attempt.task.cancel()
             self._errors.append(error)
             self._standing.failed(attempt.candidate, error)
             self._on_failure(attempt.candidate, error)
         if any(not other.over for other in self._attempts) or self._retry:
             return
-        silent = [one for one in self._attempts if one.over and one.finish]
-        if error is None or silent:
-            one = attempt if error is None else silent[-1]
-            raise Silent(one.candidate, one.finish, one.held)
+        if silent := [one for one in self._attempts if one.silent]:
+            raise Silent(silent[-1].candidate, silent[-1].finish, silent[-1].held)
         transient = [one for one in self._errors if one.transient]
         raise transient[-1] if transient else self._errors[0]
 
@@ -249,13 +310,22 @@ class Race:
 
     def _next_moment(self) -> float | None:
         moments = [
-            moment for one in self._attempts if (moment := self._patience_ends(one)) is not None
+            moment
+            for one in self._attempts
+            for moment in (self._patience_ends(one), self._linger_ends(one))
+            if moment is not None
         ]
         if self._retry:
             moments.append(self._retry[0])
-        if self._patience.hedge_s and len(self._attempts) == 1:
+        if self._hedges:
             moments.append(self._started_at + self._patience.hedge_s)
         return min(moments, default=None)
+
+    def _linger_ends(self, attempt: _Attempt) -> float | None:
+        """Until when an answer that finished without a word may still get its terminator."""
+        if attempt.over or attempt.finished_at is None:
+            return None
+        return attempt.finished_at + LINGER_S
 
     def _patience_ends(self, attempt: _Attempt) -> float | None:
         if attempt.over or attempt.late:
@@ -269,9 +339,10 @@ class Race:
         if self._retry and self._retry[0] <= now:
             candidate, self._retry = self._retry[1], None
             self._start(candidate, self._loop.time())
-        hedge_s = self._patience.hedge_s
-        if hedge_s and len(self._attempts) == 1 and self._started_at + hedge_s <= now:
-            self._start_next()
+        if self._hedges and self._started_at + self._patience.hedge_s <= now:
+            self._hedges = False
+            if len(self._attempts) == 1:
+                self._start_next()
         for attempt in list(self._attempts):
             ends_at = self._patience_ends(attempt)
             if ends_at is not None and ends_at <= now:
@@ -324,31 +395,56 @@ class Race:
     # The winner.
 
     async def _rest_of(self, winner: _Attempt) -> AsyncGenerator[list[Said], None]:
-        finished = _ends(winner.held)
-        while not _is_done(winner.held):
-            limit_s = LINGER_S if finished else self._patience.stall_s
-            event = await self._next_event(self._loop.time() + limit_s if limit_s else None)
-            if event is None:
-                if finished:
-                    return
-                self._standing.failed(winner.candidate)
-                raise UpstreamTimeout("The upstream fell silent in mid-answer.")
-            attempt, batch, error = event
-            if attempt is not winner:
-                continue
-            if batch is None:
-                if finished:
-                    return
-                error = error or UpstreamUnavailable("The upstream's answer broke off.")
-                self._standing.failed(winner.candidate, error)
-                raise error
-            finished = finished or _ends(batch)
-            winner.held = batch
-            heard, failure = _until_failure(batch)
-            yield heard
-            if failure is not None:
-                self._standing.failed(winner.candidate, failure)
-                raise failure
+        finishes = _finishes(winner.held)
+        finished, news = finishes >= self._answers, True
+        with _Watchdog(self._loop, self._ring) as watchdog:
+            while not winner.closed and not _is_done(winner.held):
+                if news:
+                    watchdog.allow(LINGER_S if finished else self._patience.stall_s)
+                attempt, batch, error = await self._events.get()
+                if attempt is not winner and attempt is not None:
+                    continue
+                if attempt is None and not watchdog.expired:
+                    continue  # It rang while our own caller was slow to read.
+                if batch is None:
+                    if finished:
+                        return
+                    if attempt is None:
+                        error = UpstreamTimeout("The upstream fell silent in mid-answer.")
+                    error = error or UpstreamUnavailable("The upstream's answer broke off.")
+                    self._standing.failed(winner.candidate, error)
+                    raise error
+                end = self._more(winner, batch)
+                # Keep-alives do not hide a stall, and nothing that follows the finish prolongs it.
+                news = not finished and any(said.frame is None or said.frame.data for said in batch)
+                finishes += _finishes(batch)
+                finished = finishes >= self._answers
+                winner.held = batch
+                heard, failure = _until_failure(batch)
+                yield heard
+                if failure is not None:
+                    self._standing.failed(winner.candidate, failure)
+                    raise failure
+                if end is not None:
+                    self._events.put_nowait(end)
+
+    def _ring(self) -> None:
+        if self._events.empty():
+            self._events.put_nowait(_SILENCE)
+
+    def _more(self, winner: _Attempt, batch: list[Said]) -> _Event | None:
+        """Adds what else is here already: one write for a burst. The answer's end is handed back.
+
+        A batch that holds the terminator is not added to.
+        """
+        while not self._events.empty() and not _is_done(batch):
+            event = self._events.get_nowait()
+            attempt, more, _ = event
+            if attempt is winner and more is None:
+                return event
+            if attempt is winner and more is not None:
+                batch += more
+        return None
 
     async def _next_event(self, until: float | None) -> _Event | None:
         """The next event, or None at the moment `until`."""
@@ -379,8 +475,8 @@ class Race:
             await asyncio.wait(tasks)
 
 
-def _ends(batch: list[Said]) -> bool:
-    return any(isinstance(delta, Finish | Done) for said in batch for delta in said.deltas)
+def _finishes(batch: list[Said]) -> int:
+    return sum(isinstance(delta, Finish) for said in batch for delta in said.deltas)
 
 
 def _is_done(batch: list[Said]) -> bool:

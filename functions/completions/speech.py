@@ -31,6 +31,10 @@ class ThinkSplitter:
         self._inside = opened
         self._held = ""
 
+    def passes(self, text: str) -> bool:
+        """Whether this piece is speech as it stands, so that it need not be fed."""
+        return not self._inside and not self._held and "<" not in text
+
     def feed(self, text: str) -> list[Text | Reasoning]:
         """What can be told by now; an unfinished tag stays inside until the next piece."""
         if not self._held and "<" not in text:
