@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic_core import from_json
+
 from completions import tools
 from completions.dialect import Call, CallPart, Said, Tool
 
@@ -34,32 +36,50 @@ class HeldCalls:
     """The tool calls of one answer, in the order of their first parts."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, _Parts] = {}
+        self._calls: list[_Parts] = []
+        self._by_index: dict[int, _Parts] = {}
         self.frames: list[Said] = []
         """The frames that brought them; they may be relayed only if `pure`."""
         self.pure = True
 
     def __bool__(self) -> bool:
-        return bool(self._parts)
+        return bool(self._calls)
 
     def add(self, said: Said) -> None:
         """Takes the parts of calls in a frame; anything else in it makes the frames unfit."""
         self.frames.append(said)
+        self.pure = self.pure and said.plain and said.frame is not None and len(said.deltas) == 1
         for delta in said.deltas:
-            if not isinstance(delta, CallPart):
-                self.pure = False
-                continue
-            parts = self._parts.setdefault(delta.index, _Parts())
-            # Some upstreams repeat id and name in every part: the first ones count.
-            parts.id = parts.id or delta.id
-            parts.name = parts.name or delta.name or ""
-            parts.arguments += delta.arguments
-            self.pure = self.pure and said.plain and said.frame is not None
+            if isinstance(delta, CallPart):
+                self._add(delta)
+
+    def _add(self, part: CallPart) -> None:
+        call = self._by_index.get(part.index)
+        # Some upstreams give all calls of an answer one number, or none; then the ids differ.
+        if call is None or (part.name and (part.index < 0 or part.id != (call.id or part.id))):
+            call = _Parts()
+            self.pure = self.pure and part.index == len(self._calls)
+            self._calls.append(call)
+            self._by_index[part.index] = call
+        elif part.id or part.name:
+            # Clients join what comes twice; here the first ones count.
+            self.pure = False
+        call.id = call.id or part.id
+        call.name = call.name or part.name or ""
+        call.arguments += part.arguments
+
+    def whole(self) -> HeldCalls:
+        """Those calls that are whole as they stand, of an answer that was cut."""
+        kept = HeldCalls()
+        kept._calls = [call for call in self._calls if _is_object(call.arguments)]
+        kept.frames = self.frames
+        kept.pure = self.pure and len(kept._calls) == len(self._calls)
+        return kept
 
     def judge(self, offered: Mapping[str, Tool], spoken: str) -> Judgement:
         """Checks every call. `spoken` is what the caller heard in this turn."""
         judgement = Judgement()
-        for parts in self._parts.values():
+        for parts in self._calls:
             call = Call(parts.id or f"call_{secrets.token_hex(12)}", parts.name, parts.arguments)
             verdict = tools.check(call, offered)
             if verdict.call is None:
@@ -74,5 +94,12 @@ class HeldCalls:
         """The calls as they came, for callers who check for themselves."""
         return [
             Call(parts.id or f"call_{secrets.token_hex(12)}", parts.name, parts.arguments or "{}")
-            for parts in self._parts.values()
+            for parts in self._calls
         ]
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(from_json(arguments), dict)
+    except ValueError:
+        return False

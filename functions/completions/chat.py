@@ -305,10 +305,12 @@ def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
     for position, part in enumerate(delta.get("tool_calls") or ()):
         function = part.get("function") or {}
         index = part.get("index")
+        # In a whole message the place counts; in a stream it says nothing.
+        unnumbered = -1 if choice.get("delta") else position
         arguments = function.get("arguments")
         deltas.append(
             CallPart(
-                index if isinstance(index, int) else position,
+                index if isinstance(index, int) else unnumbered,
                 part.get("id") or None,
                 function.get("name") or None,
                 arguments if isinstance(arguments, str) else _written_out(arguments),

@@ -7,13 +7,14 @@ who answers is `race`'s, how it is written is the dialect's.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 from completions import tools
-from completions.buffer_words import CopyFilter
+from completions.buffer_words import FILLERS_LIMIT, CopyFilter
 from completions.calls import HeldCalls, Judgement
 from completions.dialect import (
     Asked,
@@ -37,7 +38,7 @@ from completions.errors import (
 from completions.observability import log
 from completions.outlet import Outlet
 from completions.plan import Plan
-from completions.race import TICK_S, Race, Silent
+from completions.race import TICK_S, Asking, Race, Silent
 from completions.settings import Candidate
 from completions.speech import Sentence, joined
 from completions.sse import DONE
@@ -52,7 +53,8 @@ BRIDGE_NEEDS_S = 3.0
 class Heard:
     """What the caller has heard so far, and when; the report of a turn is made from it."""
 
-    text: str = ""
+    words: list[str] = field(default_factory=list)
+    """The model's, and a bridge of ours between two answers."""
     first_model_output_at: float | None = None
     fillers: int = 0
     last_filler: str | None = None
@@ -65,6 +67,11 @@ class Heard:
     usage: dict[str, Any] | None = None
     sentence: Sentence = field(default_factory=Sentence)
 
+    @property
+    def text(self) -> str:
+        """Everything but buffer words."""
+        return "".join(self.words)
+
 
 class Streamed:
     """One streamed turn. `run` once; `heard` tells afterwards what happened."""
@@ -76,8 +83,10 @@ class Streamed:
         self._writer = dialect.writer(asked)
         self._loop = asyncio.get_running_loop()
         self.heard = Heard()
+        self._fillers_left = True
         # Of the answer that is being heard:
         self._audible = False
+        self._speaking = False
         self._held = HeldCalls()
         self._copy: CopyFilter | None = None
         self._finish = ""
@@ -91,6 +100,14 @@ class Streamed:
         except TimeoutError:
             await self._give_up(
                 UpstreamTimeout("The answer took longer than this function may run.")
+            )
+        except OSError:
+            raise  # The outlet's: nobody is there to hear more.
+        except Exception:
+            # A bug of ours must not cut a caller off.
+            log.exception("turn.crashed")
+            await self._give_up(
+                UpstreamUnavailable("The answer could not be written; the reason is in the log.")
             )
 
     async def _converse(self) -> None:
@@ -106,29 +123,36 @@ class Streamed:
                 started_at=started_at,
                 first_source=source,
                 words_only=self._asked.speakable,
+                answers=answers_in(self._asked),
             )
             try:
                 await self._hear(race)
                 judgement = self._held.judge(self._asked.tools, self.heard.text)
-                if not judgement.problems or self.heard.reasked or not question.can_ask:
+                if not judgement.problems or not self._can_reask(question):
                     await self._end_well(judgement)
                     return
                 # Hopeless arguments: the model is told what is wrong, once.
                 self.heard.reasked = True
                 log.info("call.reasked", problems=len(judgement.problems))
                 question = question.again(self.heard.text, note_on(judgement))
+                # It knows what it meant; nobody else does.
+                candidates = sorted(candidates, key=lambda one: one != race.winner)
             except Silent as silence:
                 candidates = self._after_silence(silence, candidates)
                 if not candidates or not question.can_ask:
                     await self._never_empty(silence)
                     return
             except CompletionsError as error:
-                if not await self._bridge(error, can_ask=question.can_ask):
+                if not race.winner or not question.can_ask or not await self._moves_on(error):
                     await self._give_up(error)
                     return
                 candidates = sorted(candidates, key=lambda one: one == race.winner)
             source, started_at = race.next_source, self._loop.time()
-            self._audible, self._held, self._finish, self._usage = False, HeldCalls(), "", None
+            self._audible = self._speaking = False
+            self._held, self._finish, self._usage = HeldCalls(), "", None
+            heard = self.heard
+            said_first = heard.last_filler if not heard.words else None
+            self._copy = CopyFilter(said_first) if said_first else None
 
     # Hearing one answer.
 
@@ -172,7 +196,14 @@ class Streamed:
         """Writes a frame, or holds it: calls until they are whole, the end until it is decided."""
         if not self._asked.single:
             return self._pass_on_raw(said)
+        if not self._audible and self.heard.words:
+            said = self._apart(said)
         deltas = said.deltas
+        if len(deltas) == 1 and type(word := deltas[0]) is Text and self._copy is None:
+            # The common frame, apart for its speed.
+            if word.text:
+                self._note_spoken(word.text)
+            return self._writer.relay(said) if said.frame else self._written(word)
         if any(isinstance(delta, CallPart) for delta in deltas):
             self._held.add(said)
             rest = tuple(delta for delta in deltas if not isinstance(delta, CallPart))
@@ -194,6 +225,8 @@ class Streamed:
 
     def _pass_on_raw(self, said: Said) -> bytes:
         """Several answers at once (`n` > 1) are the caller's own business."""
+        if said.frame and said.frame.data and not said.frame.raw:
+            raise UpstreamUnavailable("The upstream does not stream several answers.")
         self._audible = True
         only_usage = said.deltas and all(isinstance(delta, Usage) for delta in said.deltas)
         if said.frame is None or Done() in said.deltas:
@@ -208,10 +241,8 @@ class Streamed:
         return b""
 
     def _note_spoken(self, text: str) -> None:
-        heard = self.heard
-        heard.text += text
-        if not heard.sentence.ended:
-            heard.sentence.feed(text)
+        self.heard.words.append(text)
+        self.heard.sentence.feed(text)
         self._note_output()
 
     def _note_output(self) -> None:
@@ -219,10 +250,21 @@ class Streamed:
         if self.heard.first_model_output_at is None:
             self.heard.first_model_output_at = self._loop.time()
 
+    def _apart(self, said: Said) -> Said:
+        """The first words of another answer, not glued to what was heard before."""
+        for position, delta in enumerate(said.deltas):
+            if isinstance(delta, Text) and delta.text.strip():
+                text = joined(self.heard.text, delta.text)
+                deltas = (*said.deltas[:position], Text(text), *said.deltas[position + 1 :])
+                plain = said.plain and text == delta.text
+                return Said(said.frame, deltas, plain, said.source)
+        return said
+
     def _without_copy(self, said: Said, copy: CopyFilter) -> Said:
         deltas: list[Delta] = []
         for delta in said.deltas:
             if isinstance(delta, Text):
+                self._speaking = True
                 if text := copy.feed(delta.text):
                     deltas.append(Text(text))
             elif isinstance(delta, Finish | Done):
@@ -249,7 +291,7 @@ class Streamed:
 
     def _filler_at(self) -> float | None:
         first = self._plan.filler_at
-        if first is None or self.heard.text or self.heard.fillers > 1:
+        if first is None or not self._fillers_left or self._speaking or self.heard.words:
             return None
         return first + SECOND_FILLER_S * self.heard.fillers
 
@@ -264,9 +306,10 @@ class Streamed:
         phrase = self._plan.filler(heard.fillers, heard.last_filler)
         if phrase is None:
             # Nothing to say: the timer must not fire again.
-            heard.fillers = 2
+            self._fillers_left = False
             return
         heard.fillers += 1
+        self._fillers_left = heard.fillers < FILLERS_LIMIT
         heard.last_filler = phrase
         self._copy = CopyFilter(phrase)
         await self._outlet.write(self._writer.aside(phrase))
@@ -302,6 +345,18 @@ class Streamed:
             finish = "stop"
         await self._close(finish, out)
 
+    def _can_reask(self, question: Asking) -> bool:
+        """Whether the model may be told what is wrong with its calls."""
+        heard = self.heard
+        if heard.reasked or not question.can_ask or self._left_s() < BRIDGE_NEEDS_S:
+            return False
+        # Two answers, one behind the other, are not the JSON that was asked for.
+        return self._asked.speakable or not heard.words
+
+    def _left_s(self) -> float:
+        """Seconds until everything must be said."""
+        return min(self._plan.ends, default=math.inf) - self._loop.time()
+
     def _after_silence(self, silence: Silent, candidates: list[Candidate]) -> list[Candidate]:
         """Whom to ask once more; nobody the second time."""
         if self.heard.repeated:
@@ -317,7 +372,9 @@ class Streamed:
         """The turn would end without speech and without a call."""
         heard = self.heard
         heard.outcome = "empty"
-        if not self._asked.speakable:
+        if not self._asked.single:
+            await self._outlet.close(b"".join(map(self._pass_on, silence.held)) + DONE)
+        elif not self._asked.speakable:
             out = b"".join(self._pass_on(said) for said in silence.held)
             await self._close(self._finish or silence.reason or "stop", out)
         elif heard.reasked:
@@ -329,29 +386,29 @@ class Streamed:
         else:
             await self._close("stop", self._writer.text("... "))
 
-    async def _bridge(self, error: CompletionsError, *, can_ask: bool) -> bool:
-        """After a cut in the first sentence: a short bridge, if another answer can still come."""
+    async def _moves_on(self, error: CompletionsError) -> bool:
+        """After a cut, whether another answer is to come.
+
+        Nobody notices as long as nothing was heard; in the first sentence it takes a short bridge.
+        """
         heard, plan = self.heard, self._plan
-        left_s = min(plan.ends) - self._loop.time() if plan.ends else BRIDGE_NEEDS_S
-        if (
-            not plan.speaks
-            or not heard.text
-            or heard.sentence.ended
-            or heard.bridged
-            or not can_ask
-            or left_s < BRIDGE_NEEDS_S
-            or self._whole_calls()
-        ):
+        if self._left_s() < BRIDGE_NEEDS_S or self._whole_calls():
+            return False
+        if not heard.words and not self._audible:
+            log.warning("turn.moved_on", code=error.code, reason=error.message)
+            return True
+        if not plan.speaks or heard.sentence.ended or heard.bridged:
             return False
         heard.bridged = True
         log.warning("turn.bridged", code=error.code, reason=error.message)
         bridge = joined(heard.text, plan.phrases.bridge)
         await self._outlet.write(self._writer.text(bridge + " "))
-        heard.text += bridge + " "
+        heard.words.append(bridge + " ")
         return True
 
     def _whole_calls(self) -> Judgement | None:
         """The calls that are whole and valid although the answer was cut."""
+        self._held = self._held.whole()
         judgement = self._held.judge(self._asked.tools, self.heard.text)
         return judgement if judgement.calls and not judgement.problems else None
 
@@ -368,11 +425,10 @@ class Streamed:
             await self._outlet.close(writer.failure(error))
         elif judgement := self._whole_calls():
             await self._end_well(judgement)
-        elif isinstance(error, InvalidToolCall):
+        elif isinstance(error, InvalidToolCall) or (heard.reasked and not self._audible):
             # The answer was whole but for its call: "I'm transferring you" needs a word after it.
-            failure = joined(heard.text, plan.phrases.failure) if heard.text else ""
-            await self._close("stop", writer.text(failure or plan.phrases.failure))
-        elif heard.text:
+            await self._close("stop", writer.text(joined(heard.text, plan.phrases.failure)))
+        elif heard.words:
             closing = joined(heard.text, plan.phrases.closing)
             await self._close("length", writer.text(closing))
         else:
@@ -382,6 +438,11 @@ class Streamed:
         self.heard.finish = finish
         self.heard.usage = self._usage
         await self._outlet.close(out + self._writer.end(finish, self._usage))
+
+
+def answers_in(asked: Asked) -> int:
+    """How many answers the request wants at once."""
+    return 1 if asked.single else int(asked.body["n"])
 
 
 def note_on(judgement: Judgement) -> str:

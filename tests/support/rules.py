@@ -1,0 +1,143 @@
+"""The rules of a Chat Completions stream that strict clients hold, and what the SDK makes of one.
+
+Written from platform.openai.com/docs/api-reference/chat-streaming, apart from the product.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionChunk, ParsedChatCompletion
+
+FINISHES = {"stop", "length", "tool_calls", "content_filter"}
+_HEADER = b"data: "
+_IDENTITY = ("object", "id", "created", "model")
+
+
+@dataclass(slots=True)
+class Spoken:
+    """What a strict client makes of one stream."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    """Name and arguments of each."""
+    finish: str = ""
+    usage: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+def frames_of(data: bytes) -> list[Any]:
+    """The JSON of every frame before the terminator, which is the last frame and the only one.
+
+    A frame is one `data:` line: nothing else is known to every client.
+    """
+    assert data.endswith(b"\n\n"), data[-80:]
+    blocks = data.removesuffix(b"\n\n").split(b"\n\n")
+    for block in blocks:
+        assert block.startswith(_HEADER), block
+        assert b"\n" not in block, block
+    texts = [block.removeprefix(_HEADER) for block in blocks]
+    assert texts.count(b"[DONE]") == 1, texts[-3:]
+    assert texts[-1] == b"[DONE]", texts[-3:]
+    return [json.loads(text) for text in texts[:-1]]
+
+
+def check(data: bytes) -> Spoken:
+    """Asserts every rule of a stream with one answer; returns what it says."""
+    frames = frames_of(data)
+    spoken = Spoken()
+    chunks = frames
+    if frames and "error" in frames[-1]:
+        spoken.error = frames[-1]["error"]
+        assert spoken.error is not None
+        assert set(spoken.error) == {"message", "type", "param", "code"}
+        assert spoken.error["message"]
+        chunks = frames[:-1]
+    assert not any("error" in chunk for chunk in chunks)
+    for name in _IDENTITY:
+        assert len({chunk[name] for chunk in chunks}) <= 1, name
+    assert all(chunk["object"] == "chat.completion.chunk" for chunk in chunks)
+    roles = 0
+    calls: list[dict[str, Any]] = []
+    for position, chunk in enumerate(chunks):
+        if not chunk["choices"]:
+            assert position == len(chunks) - 1, "usage is the last chunk"
+            assert spoken.finish
+            spoken.usage = chunk["usage"]
+            continue
+        assert not chunk.get("usage"), "usage stands in a chunk of its own"
+        (choice,) = chunk["choices"]
+        assert choice["index"] == 0
+        assert not spoken.finish, "nothing is said after the finish"
+        delta = choice["delta"]
+        if delta.get("role"):
+            roles += 1
+            assert delta["role"] == "assistant"
+            assert position == 0, "the role comes first"
+        spoken.text += delta.get("content") or ""
+        spoken.reasoning += delta.get("reasoning_content") or ""
+        parts = delta.get("tool_calls") or []
+        assert len(parts) <= 1, "tool calls come one a frame"
+        for part in parts:
+            _add(part, calls)
+        if choice["finish_reason"] is not None:
+            assert not parts, "finish has a frame of its own"
+            spoken.finish = choice["finish_reason"]
+    assert roles == (1 if chunks else 0)
+    assert (spoken.finish in FINISHES) != (spoken.error is not None), "one end"
+    assert len({call["id"] for call in calls}) == len(calls)
+    spoken.calls = [(call["name"], call["arguments"]) for call in calls]
+    assert all(isinstance(json.loads(arguments), dict) for _, arguments in spoken.calls)
+    assert (spoken.finish == "tool_calls") == bool(calls) or spoken.error
+    return spoken
+
+
+def _add(part: dict[str, Any], calls: list[dict[str, Any]]) -> None:
+    index, function = part["index"], part["function"]
+    if index == len(calls):
+        assert part["id"]
+        assert part["type"] == "function"
+        assert function["name"]
+        calls.append({"id": part["id"], "name": function["name"], "arguments": ""})
+    else:
+        assert 0 <= index < len(calls), "calls are numbered from 0"
+        # Clients join what comes twice.
+        assert not part.get("id")
+        assert not function.get("name")
+    calls[index]["arguments"] += function.get("arguments") or ""
+
+
+def _client(data: bytes) -> AsyncOpenAI:
+    headers = {"content-type": "text/event-stream"}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=data))
+    return AsyncOpenAI(
+        api_key="k",
+        base_url="http://127.0.0.1/v1",
+        max_retries=0,
+        http_client=httpx2.AsyncClient(transport=transport),
+    )
+
+
+async def sdk_chunks(data: bytes) -> list[ChatCompletionChunk]:
+    """What `chat.completions.create(stream=True)` yields."""
+    async with _client(data) as client:
+        stream = await client.chat.completions.create(
+            model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
+        )
+        return [chunk async for chunk in stream]
+
+
+async def sdk_final(data: bytes) -> ParsedChatCompletion[None]:
+    """What `get_final_completion` of the stream helper gives."""
+    async with (
+        _client(data) as client,
+        client.chat.completions.stream(
+            model="m", messages=[{"role": "user", "content": "Hi"}]
+        ) as stream,
+    ):
+        return await stream.get_final_completion()
