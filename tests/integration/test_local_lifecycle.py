@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from local import environment
 from local.deployment import Deployment
-from local.environment import Function, InitError
+from local.environment import Function, InitError, Throttled
 from local.layout import prepare
 from local.payload import response_of
 from local.runtime_api import Failure
@@ -167,6 +168,39 @@ async def test_another_process_starts_when_all_are_busy(deploy: Deploy, tmp_path
         for reader in readers:
             assert b"second" in await asyncio.wait_for(reader.read(), 30)
         assert (await ask(deployment, "/pid")).status == 200
+
+
+@pytest.mark.parametrize("limit", [2, 1])
+async def test_a_finishing_process_is_used_by_one_caller(
+    deploy: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Two callers wait for a process that finishes: one gets it, the other a new one or 429."""
+    monkeypatch.setattr(environment, "FINISHING_GRACE_S", 30)
+    gate = tmp_path / "gate"
+    event = json.loads((toy.ROOT / "tests/reference/url-event.json").read_text("utf-8"))
+    event["rawPath"] = event["requestContext"]["http"]["path"] = "/pid"
+    payload = json.dumps(event).encode()
+    async with deploy(limit=limit) as deployment:
+        assert deployment.function is not None
+        assert (await ask(deployment, f"/linger?file={gate}")).json() == "answered"
+        (first,) = deployment.function.environments
+        await until(lambda: first.finishing)
+        callers = [asyncio.create_task(deployment.function.invoke(payload)) for _ in range(2)]
+        done, _ = await asyncio.wait(callers, timeout=0.05)
+        assert not done, "both wait"
+        gate.touch()
+        got = await asyncio.gather(*callers, return_exceptions=True)
+        answered = [each for each in got if not isinstance(each, BaseException)]
+        pids = set()
+        for invocation in answered:
+            answer = await asyncio.wait_for(invocation.answer, 30)
+            response = await response_of(answer, "RESPONSE_STREAM")
+            pids.add(json.loads(b"".join([chunk async for chunk in response.body])))
+        processes = [each.pid for each in deployment.function.environments]
+    assert [type(each) for each in got if each not in answered] == [Throttled] * (2 - limit)
+    assert sorted(pids) == sorted(processes)
+    assert first.pid in pids
+    assert len(pids) == limit
 
 
 async def test_the_timeout_cuts_the_stream_and_kills(deploy: Deploy) -> None:

@@ -76,6 +76,11 @@ async def app(scope, receive, send):
             await asyncio.sleep(0.01)
         await piece(b"second", False)
         open(query["file"] + ".done", "w").close()
+    elif path == "/linger":
+        # Answered, and busy until a file appears.
+        await whole("answered")
+        while not os.path.exists(query["file"]):
+            await asyncio.sleep(0.01)
     elif path == "/hang":
         await start()
         await piece(b"first")
