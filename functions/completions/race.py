@@ -437,13 +437,15 @@ class Race:
 
         A batch that holds the terminator is not added to.
         """
-        while not self._events.empty() and not _is_done(batch):
+        done = _is_done(batch)
+        while not done and not self._events.empty():
             event = self._events.get_nowait()
             attempt, more, _ = event
             if attempt is winner and more is None:
                 return event
             if attempt is winner and more is not None:
                 batch += more
+                done = _is_done(more)
         return None
 
     async def _next_event(self, until: float | None) -> _Event | None:
