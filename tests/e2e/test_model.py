@@ -26,10 +26,22 @@ HISTORY: list[ChatCompletionMessageParam] = [
 ]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def deployment() -> AsyncIterator[Deployment]:
-    """The whole deployment: secrets, model, function behind the streaming layer, Function URL."""
-    async with Deployment() as deployment:
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    params=[
+        pytest.param(("source", "RESPONSE_STREAM"), id="streamed"),
+        pytest.param(("source", "BUFFERED"), id="buffered"),
+        pytest.param(("built", "RESPONSE_STREAM"), id="built", marks=pytest.mark.built),
+    ],
+)
+async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
+    """The whole deployment: secrets, model, function with the streaming layer, Function URL.
+
+    From the source tree, with the layer attached and detached, and as it is packed for Lambda.
+    """
+    code, mode = request.param
+    async with Deployment(code=code, parameters={"InvokeMode": mode}) as deployment:
         yield deployment
 
 
