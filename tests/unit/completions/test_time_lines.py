@@ -31,7 +31,8 @@ from tests.support.script import (
     call,
     refused,
 )
-from tests.support.turns import Caller, Heard, body
+from tests.support.turns import Caller, Heard
+from tests.support.ways import WAYS, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -40,29 +41,24 @@ ANSWER = "Sunny and warm."
 F_ANSWER = "From the fallback."
 NUMBERS = "one two three four five six seven eight nine ten eleven"
 F = answer(F_ANSWER, at_ms=1000)
-TOOLS = [
+TOOLS = (
     {
-        "type": "function",
-        "function": {
-            "name": "transfer_to_agent",
-            "description": "Transfers to a specialist.",
-            "parameters": {
-                "type": "object",
-                "properties": {"agent_number": {"type": "integer"}, "reason": {"type": "string"}},
-                "required": ["agent_number"],
-            },
+        "name": "transfer_to_agent",
+        "description": "Transfers to a specialist.",
+        "parameters": {
+            "type": "object",
+            "properties": {"agent_number": {"type": "integer"}, "reason": {"type": "string"}},
+            "required": ["agent_number"],
         },
     },
     {
-        "type": "function",
-        "function": {
-            "name": "skip_turn",
-            "description": "Skips the turn.",
-            "parameters": {"type": "object", "properties": {"reason": {"type": "string"}}},
-        },
+        "name": "skip_turn",
+        "description": "Skips the turn.",
+        "parameters": {"type": "object", "properties": {"reason": {"type": "string"}}},
     },
-]
+)
 
+CALL_MARKS = (b'"tool_calls":[', b'"type":"function_call"')
 FILLER, FAILURE, BRIDGE, CLOSING = "<filler>", "<failure>", "<bridge>", "<closing>"
 """Stand for any of our own phrases in the table."""
 
@@ -95,7 +91,8 @@ class Line:
     finish: str = "stop"
     cancelled: int = 0
     """So many requests were cancelled."""
-    request: Mapping[str, Any] = field(default_factory=body)
+    request: Mapping[str, Any] = field(default_factory=dict)
+    """For `Way.body`."""
     post: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -124,7 +121,6 @@ STALLS: dict[str, Script] = {
 }
 
 SENTENCES = [At(3000), Role(), Say("It is sunny today. "), Say("It will rain tomorrow. And ")]
-JSON_FORMAT = {"type": "json_schema", "json_schema": {"name": "w", "schema": {"type": "object"}}}
 
 LINES = [
     Line("model speaks at 400", [late(400)], whole(ANSWER, 400)),
@@ -170,7 +166,7 @@ LINES = [
         fallback=F,
         calls=[5000],
         finish="tool_calls",
-        request=body(tools=TOOLS),
+        request={"tools": TOOLS},
     ),
     Line(
         "call begins 600, whole 4,500",
@@ -191,7 +187,7 @@ LINES = [
         fallback=F,
         calls=[4500],
         finish="tool_calls",
-        request=body(tools=TOOLS),
+        request={"tools": TOOLS},
     ),
     Line(
         "skip_turn whole at 400",
@@ -199,9 +195,9 @@ LINES = [
         [],
         calls=[400],
         finish="tool_calls",
-        request=body(tools=TOOLS),
+        request={"tools": TOOLS},
     ),
-    Line("silence turn", [late(2500)], whole(ANSWER, 2500), request=body("...")),
+    Line("silence turn", [late(2500)], whole(ANSWER, 2500), request={"text": "..."}),
     Line(
         "429, fallback 429: speak",
         [refused(429, at_ms=200)],
@@ -271,27 +267,34 @@ LINES = [
         whole('{"sunny": true}', 6000),
         asked=[(0, "upstream"), (3000, "upstream")],
         cancelled=1,
-        request=body(response_format=JSON_FORMAT),
+        request={"json_format": True},
     ),
 ]
 
 
+@pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.name)
-async def test_a_turn_keeps_its_time_line(line: Line) -> None:
+async def test_a_turn_keeps_its_time_line(line: Line, way: Way) -> None:
     """What is heard, asked and finished is what the table says, to the millisecond."""
     upstream = PlayedUpstream(*line.primary, fallback=line.fallback)
-    heard = await Caller(upstream).post(line.request, **line.post)
+    heard = await way.post(way.caller(upstream), way.body(**line.request), **line.post)
 
-    assert heard.status == 200
-    assert [(at_ms, spoken(text)) for at_ms, text in heard.speech] == list(line.spoken)
-    assert sorted({at_ms for at_ms, _ in heard.calls}) == list(line.calls)
+    answer = way.read(heard)
+    assert [(at_ms, spoken(text)) for at_ms, text in answer.speech] == list(line.spoken)
+    assert called_at(heard) == set(line.calls)
+    assert len(answer.calls) == len(line.calls)
     arrived = upstream.requests[0].at - line.asked[0][0] / 1000
     asked = [(round((each.at - arrived) * 1000), each.candidate) for each in upstream.requests]
     assert asked == list(line.asked)
     assert sum(each.hung_up_at is not None for each in upstream.requests) == line.cancelled
-    assert heard.finishes == [line.finish]
+    assert answer.finish == line.finish
     assert heard.ends == 1
-    assert heard.ended
+
+
+def called_at(heard: Heard) -> set[int]:
+    """The moments at which parts of tool calls were written, in either dialect."""
+    written = [(at_ms, data.replace(b" ", b"")) for at_ms, data in heard.pieces]
+    return {at_ms for at_ms, data in written if any(mark in data for mark in CALL_MARKS)}
 
 
 async def test_429_from_everybody_is_a_429_with_retry_after_for_a_client_that_wants_errors() -> (
