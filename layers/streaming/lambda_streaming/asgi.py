@@ -1,17 +1,17 @@
-"""One invocation's ASGI conversation: the application on one side, a streamed answer on the other.
+"""One invocation's ASGI conversation: the application on one side, its answer on the other.
 
 Knows the ASGI HTTP protocol (spec_version 2.4) and the prelude of Lambda's streaming format.
-Knows nothing of Mangum, which makes the scope, nor of how the answer's bytes are framed.
+Knows nothing of Mangum, which makes the scope, nor of how the answer's bytes leave.
 """
 
 import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from lambda_streaming import failures
-from lambda_streaming.response_stream import ResponseStream
+from lambda_streaming.failures import Failure
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,35 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Response(Protocol):
+    """One answer: `start`, any number of `write`, `end`, then `settle`; at last `abandon`."""
+
+    started: bool
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody reads it any more, before its end."""
+
+    def when_lost(self, call: Callable[[], object], /) -> None:
+        """Have `call` made when it is lost."""
+
+    async def start(self, prelude: dict[str, Any], /) -> None:
+        """Say what `prelude` made; raises OSError if nobody hears it."""
+
+    async def write(self, data: bytes, /) -> None:
+        """Say a piece of the body; raises OSError if nobody hears it."""
+
+    def end(self, failure: Failure | None = None, /) -> None:
+        """End it, well or not; never raises."""
+
+    async def settle(self) -> None:
+        """Return when it has arrived; raises RuntimeApiError if the environment is broken."""
+
+    def abandon(self) -> None:
+        """Leave nothing of it behind."""
+
 
 # The layer's share of an invocation's time: when it begins, the application is cancelled.
 RESERVE_S = 0.5
@@ -46,7 +75,7 @@ async def converse(
     application: Application,
     scope: Scope,
     body: bytes,
-    response: ResponseStream,
+    response: Response,
     *,
     request_id: str,
     remaining_s: float,
@@ -111,9 +140,9 @@ async def _run(
 
 
 class _Conversation:
-    """What the application may hear and say. `ResponseStream` knows how far the answer is."""
+    """What the application may hear and say. `Response` knows how far the answer is."""
 
-    def __init__(self, body: bytes, response: ResponseStream, *, head_only: bool) -> None:
+    def __init__(self, body: bytes, response: Response, *, head_only: bool) -> None:
         self._request: Message | None = {"type": "http.request", "body": body, "more_body": False}
         self._response = response
         self._bodiless = head_only

@@ -9,12 +9,13 @@ import asyncio
 import importlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import copy_context
 from inspect import iscoroutinefunction
-from typing import Any, Protocol, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from lambda_streaming.asgi import Scope
 from lambda_streaming.context import LambdaContext
@@ -37,7 +38,18 @@ class Mangum(Protocol):
         """Its mode: "auto", "on" or "off"."""
 
     def infer(self, event: Any, context: Any, /) -> Any:
-        """Make an object with `scope` and `body`; raises RuntimeError if `event` is not HTTP."""
+        """Make an object with `scope` and `body`; raises RuntimeError if `event` is not HTTP.
+
+        Called with a response, the object makes the handler's result of it.
+        """
+
+
+class Request(NamedTuple):
+    """An HTTP event, read; `finish` makes the handler's result of a buffered response."""
+
+    scope: Scope
+    body: bytes
+    finish: Callable[[dict[str, Any]], Any]
 
 
 class BadEventError(Exception):
@@ -94,8 +106,29 @@ def is_mangum(handler: object) -> TypeGuard[Mangum]:
     return callable(getattr(handler, "infer", None)) and callable(getattr(handler, "app", None))
 
 
-def read_request(mangum: Mangum, event: Any, context: LambdaContext) -> tuple[Scope, bytes] | None:
-    """The ASGI scope and the body of an HTTP event; None for an event of another kind.
+def takes_a_stream(event: Any) -> bool:
+    """Whether the sender of an HTTP event reads Lambda's streaming format.
+
+    Function URLs do. HTTP APIs, which send the same format of event, do not: they show in a domain
+    of API Gateway's or, behind a domain of one's own, in a prefix that is not the API's id. REST
+    APIs do where `ResponseTransferMode` is STREAM, of which their events say nothing ("Set up a
+    Lambda proxy integration with payload response streaming", Amazon API Gateway developer guide):
+    LAMBDA_STREAMING_REST_API=STREAM has to. Load balancers and Lambda@Edge do not.
+    """
+    context = event.get("requestContext") if isinstance(event, dict) else None
+    if not isinstance(context, dict):
+        return False
+    if "resource" in event and "version" not in event:
+        return os.environ.get("LAMBDA_STREAMING_REST_API") == "STREAM"
+    return (
+        "http" in context
+        and ".execute-api." not in str(context.get("domainName"))
+        and context.get("domainPrefix") == context.get("apiId")
+    )
+
+
+def read_request(mangum: Mangum, event: Any, context: LambdaContext) -> Request | None:
+    """What Mangum makes of an HTTP event; None for an event of another kind.
 
     Raises:
         BadEventError: the event looks like HTTP, but Mangum cannot read it: a host with two
@@ -111,7 +144,7 @@ def read_request(mangum: Mangum, event: Any, context: LambdaContext) -> tuple[Sc
         return None
     try:
         # NOTE: Mangum computes both anew at each access.
-        return request.scope, request.body
+        return Request(request.scope, request.body, request)
     except Exception as error:
         raise BadEventError(repr(error)) from error
 
@@ -139,14 +172,7 @@ class OrdinaryCalls:
         result = await asyncio.get_running_loop().run_in_executor(
             self._threads, copy_context().run, _call, handler, event, context
         )
-        if isinstance(result, bytes):
-            return result, "application/unknown"
-        try:
-            return json.dumps(result, ensure_ascii=False, default=_number).encode(), _JSON
-        except (TypeError, ValueError) as error:
-            raise PlatformError(
-                "Runtime.MarshalError", f"Unable to marshal response: {error}"
-            ) from error
+        return encode(result)
 
     def close(self) -> None:
         """End the threads, once their calls are over."""
@@ -162,7 +188,21 @@ class OrdinaryCalls:
         self._loops.append(loop)
 
 
-_JSON = "application/json"
+def encode(result: Any) -> tuple[bytes, str]:
+    """A handler's result as AWS's own runtime posts it, with its content type.
+
+    Raises:
+        PlatformError: it cannot be JSON.
+    """
+    if isinstance(result, bytes):
+        return result, "application/unknown"
+    try:
+        text = json.dumps(result, ensure_ascii=False, default=_number)
+        return text.encode(), "application/json"
+    except (TypeError, ValueError) as error:
+        raise PlatformError(
+            "Runtime.MarshalError", f"Unable to marshal response: {error}"
+        ) from error
 
 
 def _call(handler: Handler, event: Any, context: LambdaContext) -> Any:

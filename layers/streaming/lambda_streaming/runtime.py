@@ -15,16 +15,19 @@ import threading
 from typing import Any
 
 from lambda_streaming import failures, logs
-from lambda_streaming.asgi import Application, Scope, converse, refusal
+from lambda_streaming.asgi import Application, Response, Scope, converse, refusal
+from lambda_streaming.buffered_response import BufferedResponse
 from lambda_streaming.context import LambdaContext, current
 from lambda_streaming.failures import PlatformError
 from lambda_streaming.handler import (
     BadEventError,
     Handler,
     OrdinaryCalls,
+    Request,
     find,
     is_mangum,
     read_request,
+    takes_a_stream,
 )
 from lambda_streaming.lifespan import Lifespan
 from lambda_streaming.response_stream import ResponseStream
@@ -182,7 +185,7 @@ class Environment:
             await self.answer(await self._api.next_invocation())
 
     async def answer(self, invocation: Invocation) -> None:
-        """Answer one invocation, streamed or ordinarily; raises RuntimeApiError."""
+        """Answer one invocation, streamed or in one piece; raises RuntimeApiError."""
         try:
             context = LambdaContext(invocation)
             current.set(context)
@@ -195,22 +198,27 @@ class Environment:
             await self._call(event, context, invocation)
             return
         application: Application = self._mangum.app
+        streams = takes_a_stream(event)
         try:
             request = read_request(self._mangum, event, context)
         except BadEventError:
             log.warning("The request cannot be read.", exc_info=True)
             application = refusal(400, "Bad Request", context.aws_request_id)
-            request = {}, b""
+            request = Request({}, b"", finish=dict) if streams else None
         if request is None:
-            await self._call(event, context, invocation)
+            await self._call(event, context, invocation)  # Mangum says what it always says
             return
-        scope, body = request
-        self._complete(scope)
+        self._complete(request.scope)
+        response: Response
+        if streams:
+            response = ResponseStream(self._api.address, invocation)
+        else:
+            response = BufferedResponse(self._api, invocation, request.finish)
         await converse(
             application,
-            scope,
-            body,
-            ResponseStream(self._api.address, invocation),
+            request.scope,
+            request.body,
+            response,
             request_id=context.aws_request_id,
             remaining_s=context.get_remaining_time_in_millis() / 1000,
         )

@@ -167,6 +167,122 @@ async def test_an_event_that_is_not_http_gets_the_ordinary_answer(
     assert "unable to infer a handler" in error["errorMessage"]
 
 
+HEADERS = {"host": "a.b", "x-forwarded-proto": "https"}
+BUFFERED = {
+    "HTTP API": {
+        **URL_EVENT,
+        "requestContext": {
+            **URL_EVENT["requestContext"],
+            "domainName": "abc.execute-api.eu-west-1.amazonaws.com",
+        },
+    },
+    "REST API": {
+        "resource": "/{proxy+}",
+        "path": "/sse",
+        "httpMethod": "GET",
+        "headers": HEADERS,
+        "requestContext": {"identity": {"sourceIp": "203.0.113.9"}},
+    },
+    "load balancer": {
+        "path": "/sse",
+        "httpMethod": "GET",
+        "headers": HEADERS,
+        "requestContext": {"elb": {"targetGroupArn": "arn"}},
+    },
+    "Lambda@Edge": {
+        "Records": [
+            {
+                "cf": {
+                    "request": {
+                        "uri": "/sse",
+                        "method": "GET",
+                        "querystring": "",
+                        "clientIp": "203.0.113.9",
+                        "headers": {"host": [{"key": "Host", "value": "a.b"}]},
+                    }
+                }
+            }
+        ]
+    },
+}
+
+
+async def chatty(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says everything that the formats of answers write differently."""
+    headers = [(b"content-type", b"text/plain"), (b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2")]
+    await send({"type": "http.response.start", "status": 201, "headers": headers})
+    await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+    await send({"type": "http.response.body", "body": b"two"})
+
+
+@pytest.mark.parametrize("event", BUFFERED.values(), ids=BUFFERED)
+async def test_who_cannot_take_a_stream_gets_mangums_answer(
+    api: FakeRuntimeApi, serve: Serve, event: Any
+) -> None:
+    """To all but Function URLs the answer is the one they get without the layer."""
+    handler = Mangum(chatty, lifespan="off")
+    await serve(handler)
+    request_id = api.invoke(event)
+    post = await api.post()
+    assert post.path == f"/invocation/{request_id}/response"
+    assert post.header("lambda-runtime-function-response-mode") is None
+    assert post.header("content-type") == "application/json"
+
+    def alone() -> Any:
+        with asyncio.Runner() as runner:
+            asyncio.set_event_loop(runner.get_loop())
+            return handler(event, None)  # type: ignore[arg-type]
+
+    assert json.loads(await post.read()) == await asyncio.to_thread(alone)
+
+
+async def test_a_buffered_answer_is_made_in_the_one_loop_with_the_one_lifespan(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """Connections and locks that one request left are usable in the next, whoever sent it."""
+    loops: list[object] = []
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        yield {"loop": asyncio.get_running_loop()}
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/sse")
+    async def note(request: Request) -> None:
+        loops.extend([request.state.loop, asyncio.get_running_loop()])
+
+    await serve(Mangum(app))
+    for event in (URL_EVENT, *BUFFERED.values()):
+        api.invoke(event)
+        await (await api.post()).read()
+    assert loops == [asyncio.get_running_loop()] * 10
+
+
+async def test_a_rest_api_streams_where_it_is_said_to(
+    api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its streaming integration reads the same format as a Function URL."""
+    monkeypatch.setenv("LAMBDA_STREAMING_REST_API", "STREAM")
+    await serve(Mangum(chatty, lifespan="off"))
+    api.invoke(BUFFERED["REST API"])
+    post = await api.post()
+    assert post.header("lambda-runtime-function-response-mode") == "streaming"
+    assert (await post.prelude())["cookies"] == ["a=1", "b=2"]
+    assert await post.body() == b"one two"
+
+
+async def test_a_buffered_request_that_mangum_cannot_read_is_an_error(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """Mangum raises, as it does without the layer, and the platform hears of it."""
+    await serve(Mangum(chatty, lifespan="off"))
+    api.invoke({**BUFFERED["load balancer"], "headers": None})
+    post = await api.post()
+    assert post.path.endswith("/error")
+    assert post.header("lambda-runtime-function-error-type") == "Function.AttributeError"
+
+
 async def test_a_plain_handler_gets_the_ordinary_answer(api: FakeRuntimeApi, serve: Serve) -> None:
     """A function that is no Mangum works as it did without the layer, for HTTP events as well."""
 
