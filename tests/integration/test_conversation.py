@@ -20,7 +20,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 from local.deployment import Deployment
-from tests.support.deployment import CALM, deploy, served
+from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served
 from tests.support.mangum_client import MangumTransport
 from tests.support.script import (
     Cut,
@@ -116,7 +116,7 @@ async def _lambda(upstream: ScriptedUpstream, mode: str) -> AsyncIterator[Way]:
             upstream_key=UPSTREAM_KEY,
             caller_key=CALLER_KEY,
             parameters={"InvokeMode": mode},
-            environment={f"COMPLETIONS_{name.upper()}": str(ms) for name, ms in CALM.items()},
+            environment=CALM_ENVIRONMENT,
         ) as deployment,
         _client(deployment.base_url, CALLER_KEY) as client,
     ):

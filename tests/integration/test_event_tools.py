@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from local.deployment import ROOT, Deployment
 from tests.support import rules
+from tests.support.deployment import CALM_ENVIRONMENT
 from tests.support.script import Done, Finish, Role, Say, Script, answer, call, calls
 from tests.support.upstream import ScriptedUpstream
 
@@ -41,7 +42,7 @@ NAMES = [
 async def stage() -> AsyncIterator[tuple[Deployment, ScriptedUpstream]]:
     async with (
         ScriptedUpstream() as upstream,
-        Deployment(upstream=upstream.base_url) as deployment,
+        Deployment(upstream=upstream.base_url, environment=CALM_ENVIRONMENT) as deployment,
     ):
         yield deployment, upstream
 

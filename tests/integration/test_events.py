@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from local.deployment import ROOT, Deployment
+from tests.support.deployment import CALM_ENVIRONMENT
 from tests.support.script import answer
 from tests.support.upstream import ScriptedUpstream
 
@@ -151,7 +152,7 @@ PROMISED: dict[str, Callable[[Answer], None]] = {
 async def stage() -> AsyncIterator[tuple[Deployment, ScriptedUpstream]]:
     async with (
         ScriptedUpstream(answer(ANSWER)) as upstream,
-        Deployment(upstream=upstream.base_url) as deployment,
+        Deployment(upstream=upstream.base_url, environment=CALM_ENVIRONMENT) as deployment,
     ):
         yield deployment, upstream
 

@@ -27,6 +27,8 @@ CALM: dict[str, Any] = {
     "stall_timeout_ms": 0,
 }
 """Settings for tests in real time that are not about time: no timer ever fires."""
+CALM_ENVIRONMENT = {f"COMPLETIONS_{name.upper()}": str(ms) for name, ms in CALM.items()}
+"""The same as variables."""
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello?"}]
 
 

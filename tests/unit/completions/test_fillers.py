@@ -217,9 +217,9 @@ async def test_a_call_alone_covers_nothing(way: Way) -> None:
 
 
 async def test_the_real_word_wins_the_race(way: Way) -> None:
-    """Even by a millisecond."""
-    got = await turn(way, script=answer(ANSWER, at_ms=1499))
-    assert (got.text, got.speech[0][0]) == (ANSWER, 1499)
+    """Even by two milliseconds: timers may be one early."""
+    got = await turn(way, script=answer(ANSWER, at_ms=1498))
+    assert (got.text, got.speech[0][0]) == (ANSWER, 1498)
 
 
 async def test_there_is_never_a_third(way: Way) -> None:
