@@ -168,7 +168,7 @@ class Environment:
         done, _ = await asyncio.wait({*polls, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for poll in polls:
             poll.cancel()
-        await asyncio.gather(*polls, return_exceptions=True)
+        await asyncio.wait(polls)
         stopping.cancel()
         self._api.close()
         for poll in done - {stopping}:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +18,7 @@ from lambda_streaming.asgi import Receive, Scope, Send
 from lambda_streaming.context import current
 from lambda_streaming.failures import PlatformError
 from lambda_streaming.runtime import Environment
-from lambda_streaming.runtime_api import Invocation, RuntimeApi, RuntimeApiError
+from lambda_streaming.runtime_api import RuntimeApi, RuntimeApiError
 from tests.support.runtime_api import FakeRuntimeApi
 
 URL_EVENT = json.loads(
@@ -488,22 +487,6 @@ async def test_a_lost_runtime_api_ends_the_environment(api: FakeRuntimeApi) -> N
     environment = Environment(RuntimeApi(api.address), lambda event, context: None, 2)
     with pytest.raises(RuntimeApiError, match="answered 500"):
         await environment.serve()
-
-
-async def test_polls_that_are_lost_together_are_told_of_once(
-    api: FakeRuntimeApi, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One error ends the environment; the others leave no complaint of asyncio's in the log."""
-
-    class Lost(RuntimeApi):
-        async def next_invocation(self) -> Invocation:
-            raise RuntimeApiError("gone")
-
-    environment = Environment(Lost(api.address), lambda event, context: None, 2)
-    with pytest.raises(RuntimeApiError, match="gone"):
-        await environment.serve()
-    gc.collect()
-    assert not caplog.records
 
 
 async def test_the_environment_keeps_no_state_in_the_process_environment(
