@@ -30,6 +30,7 @@ class _Parts:
     id: str | None = None
     name: str = ""
     arguments: str = ""
+    odd: bool = False
 
 
 class HeldCalls:
@@ -67,6 +68,7 @@ class HeldCalls:
         call.id = call.id or part.id
         call.name = call.name or part.name or ""
         call.arguments += part.arguments
+        call.odd |= part.odd
 
     def whole(self) -> HeldCalls:
         """Those calls that are whole as they stand, of an answer that was cut."""
@@ -86,7 +88,8 @@ class HeldCalls:
                 judgement.problems.append(verdict.problem or f"'{call.name}' cannot be called.")
                 continue
             heard = tools.without_heard_farewell(verdict.call, spoken, offered)
-            judgement.changed |= verdict.changed or heard != verdict.call or parts.id is None
+            judgement.changed |= verdict.changed or heard != verdict.call
+            judgement.changed |= parts.id is None or parts.odd
             judgement.calls.append(heard)
         return judgement
 

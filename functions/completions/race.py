@@ -37,6 +37,8 @@ DRAIN_S = 0.1
 """After the terminator: so long we read on, since a connection read to its end can be reused."""
 PATIENT_RETRY_S = 2.0
 """A lone upstream's 429 is worth waiting for if it asks for no more than this."""
+CANCEL_S = 0.5
+"""So long we wait for a cancelled attempt to close what it opened."""
 QUEUE_BATCHES = 64
 TICK_S = 0.001
 """Timers may fire this much early, as the event loop's clock is no finer than its scheduler."""
@@ -474,7 +476,10 @@ class Race:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            _, stubborn = await asyncio.wait(tasks, timeout=CANCEL_S)
+            if stubborn:
+                # A responder that will not be stopped must not hold its caller.
+                log.warning("candidate.stubborn", attempts=len(stubborn))
 
 
 def _finishes(batch: list[Said]) -> int:
