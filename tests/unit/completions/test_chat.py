@@ -70,7 +70,10 @@ def test_what_a_delta_says(delta: Any, deltas: tuple[Delta, ...]) -> None:
         ),
         ({"index": 2, "function": {"arguments": '{"a"'}}, CallPart(2, None, None, '{"a"')),
         ({"index": 0, "id": "", "function": {"name": None}}, CallPart(0, None, None, "")),
-        ({"index": 0, "function": {"arguments": {"a": 1}}}, CallPart(0, None, None, '{"a":1}')),
+        (
+            {"index": 0, "function": {"arguments": {"a": 1}}},
+            CallPart(0, None, None, '{"a":1}', odd=True),
+        ),
         ({"index": 0}, CallPart(0, None, None, "")),
     ],
 )

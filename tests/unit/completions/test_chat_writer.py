@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completions import chat
-from completions.chat_writer import ChatWriter
+from completions.chat.writer import ChatWriter
 from completions.dialect import Asked, Call, Said
 from completions.errors import UpstreamUnavailable
 from completions.sse import Frame

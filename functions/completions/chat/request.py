@@ -1,8 +1,7 @@
-"""The Chat Completions dialect: reads a request and tells what a frame says.
+"""Reads a Chat Completions request and makes the clean one for an upstream.
 
 Field names and shapes: platform.openai.com/docs/api-reference/chat and, for what voice platforms
-add, their documentation on custom LLMs. Knows nothing of time, retries or HTTP; `chat_writer`
-writes our own frames.
+add, their documentation on custom LLMs.
 """
 
 from __future__ import annotations
@@ -10,36 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic_core import from_json, to_json
-
-from completions.chat_writer import ChatWriter
 from completions.dialect import (
     SILENCE,
     TOKEN_LIMIT,
     Asked,
-    Call,
-    CallPart,
-    Delta,
-    Done,
-    Failure,
-    Finish,
     PastCall,
     Prepared,
-    Reasoning,
-    Refusal,
-    Text,
     Tool,
-    Usage,
     cache_key,
     check_types,
     read_extra,
     safety_identifier,
-    upstream_failure,
 )
-from completions.errors import InvalidRequest, UpstreamUnavailable
-from completions.sse import Frame
-
-path = "/chat/completions"
+from completions.errors import InvalidRequest
 
 KNOWN_FIELDS = frozenset(
     [
@@ -261,116 +243,3 @@ def reask(body: dict[str, Any], said: str, note: str) -> dict[str, Any]:
     """The same request continued: the assistant said `said` (may be empty), then `note`."""
     spoken = [{"role": "assistant", "content": said}] if said.strip() else []
     return {**body, "messages": [*body["messages"], *spoken, {"role": "user", "content": note}]}
-
-
-def reader() -> Callable[[Frame], tuple[Delta, ...]]:
-    """Frames of this dialect stand for themselves: nothing is remembered between them."""
-    return read
-
-
-def read(frame: Frame) -> tuple[Delta, ...]:
-    """What a frame says; nothing for comments and keep-alives. Never raises."""
-    if not frame.data:
-        return ()
-    if frame.data == b"[DONE]":
-        return (Done(),)
-    try:
-        chunk = from_json(frame.data)
-        if error := chunk.get("error"):
-            return (Failure(upstream_failure(error)),)
-        deltas: list[Delta] = []
-        for choice in chunk.get("choices") or ():
-            _read_choice(choice, deltas)
-        if usage := chunk.get("usage"):
-            deltas.append(Usage(dict(usage)))
-        if not frame.raw:
-            deltas.append(Done())
-    except (ValueError, TypeError, AttributeError):
-        return (Failure(UpstreamUnavailable("The upstream sent what is no chat completion.")),)
-    return tuple(deltas)
-
-
-def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
-    # An upstream that does not stream sends its whole `message`.
-    delta: Mapping[str, Any] = choice.get("delta") or choice.get("message") or {}
-    if text := delta.get("reasoning_content") or delta.get("reasoning"):
-        deltas.append(Reasoning(str(text)))
-    if content := delta.get("content"):
-        if isinstance(content, str):
-            deltas.append(Text(content))
-        else:
-            deltas.extend(_read_parts(content))
-    if text := delta.get("refusal"):
-        deltas.append(Refusal(str(text)))
-    for position, part in enumerate(delta.get("tool_calls") or ()):
-        function = part.get("function") or {}
-        index = part.get("index")
-        # In a whole message the place counts; in a stream it says nothing.
-        unnumbered = -1 if choice.get("delta") else position
-        arguments = function.get("arguments")
-        deltas.append(
-            CallPart(
-                index if isinstance(index, int) else unnumbered,
-                part.get("id") or None,
-                function.get("name") or None,
-                arguments if isinstance(arguments, str) else _written_out(arguments),
-                odd=not isinstance(arguments, str | None),
-            )
-        )
-    if error := choice.get("error"):
-        deltas.append(Failure(upstream_failure(error)))
-    if reason := choice.get("finish_reason"):
-        deltas.append(Finish(str(reason)))
-
-
-def _read_parts(content: Any) -> Iterable[Delta]:
-    """Some servers send content as parts, thinking among them."""
-    for part in content:
-        if part.get("type") == "text":
-            yield Text(str(part.get("text") or ""))
-        elif part.get("type") == "thinking":
-            yield from (Reasoning(str(t.get("text"))) for t in part.get("thinking") or ())
-
-
-def _written_out(arguments: Any) -> str:
-    """Arguments that came as an object instead of a JSON string."""
-    return "" if arguments is None else to_json(arguments).decode()
-
-
-def writer(asked: Asked) -> ChatWriter:
-    """For one streamed answer."""
-    return ChatWriter(asked)
-
-
-def whole(
-    asked: Asked,
-    frame: Frame | None,
-    *,
-    text: str,
-    reasoning: str,
-    calls: Sequence[Call],
-    finish: str,
-    usage: Mapping[str, Any] | None = None,
-) -> bytes:
-    """One buffered completion: the upstream's with its words and calls replaced."""
-    made_up = ChatWriter(asked).identity | {"object": "chat.completion"}
-    answer = dict(from_json(frame.data)) if frame else made_up
-    choices = answer.get("choices") or [{"index": 0}]
-    message = dict(choices[0].get("message") or {}, role="assistant", content=text or None)
-    message.pop("reasoning", None)
-    message.pop("tool_calls", None)
-    if reasoning:
-        message["reasoning_content"] = reasoning
-    if calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in calls
-        ]
-    answer["choices"] = [dict(choices[0], message=message, finish_reason=finish)]
-    if usage:
-        answer.setdefault("usage", usage)
-    return to_json(answer)
