@@ -21,7 +21,6 @@ from tests.support import responses_rules, rules
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Caller, Heard
 
-
 T = TypeVar("T")
 LONGEST_S = 600
 """No turn takes so long: one that does would take for ever."""
