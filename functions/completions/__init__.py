@@ -9,6 +9,7 @@ Imports point down only; modules on one line do not know each other::
     agents · plan · outlet              your agents; what a turn may do and until when; the way out
     responder                           the contract of your own agent
     question · race · calls             one question to one model; who answers; calls until whole
+    winner, attempts                    the winner read to its end; requests under way
     buffer_words · tools · upstream     words of ours; calls and their schemas; the model
     listed, repairs, schemas            what a description and JSON Schema allow, what nearly fits
     chat · responses                    the two wire dialects

@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 
 from completions import buffer_words, responder
+from completions.attempts import Asking
 from completions.dialect import Asked, Dialect
 from completions.phrases import PHRASES, Phrases
 from completions.question import Frames, Question, Requests
-from completions.race import Asking, Patience
+from completions.race import Patience
 from completions.responder import RESPONDER, Responder, ResponderQuestion
 from completions.settings import Candidate, Settings
 from completions.standing import Standing

@@ -150,8 +150,7 @@ class Question:
                         deltas, plain = _spoken(deltas, thoughts, self.asked.speakable)
                     heard.append(Said(frame if native else None, deltas, plain, source))
                 yield heard
-        if rest := tuple(thoughts.flush()):
-            yield [Said(None, rest, plain=False, source=source)]
+        # Of an answer that was cut, the beginning of a tag is not spoken.
         if thoughts.lone_close:
             self.standing.thinks_first(self._model(candidate), found=True)
 

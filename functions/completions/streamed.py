@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from completions import tools
+from completions.attempts import Asking
 from completions.buffer_words import FILLERS_LIMIT, CopyFilter
 from completions.calls import HeldCalls, Judgement
 from completions.dialect import (
@@ -38,10 +39,11 @@ from completions.errors import (
 from completions.observability import log
 from completions.outlet import Outlet
 from completions.plan import Plan
-from completions.race import TICK_S, Asking, Race, Silent
+from completions.race import Race, Silent
 from completions.settings import Candidate
 from completions.speech import Sentence, joined
 from completions.sse import DONE
+from completions.winner import TICK_S
 
 SECOND_FILLER_S = 5.0
 """After the first filler; there is never a third."""

@@ -1,0 +1,142 @@
+"""The attempts of one race: each a request under way, all of them heard through one queue.
+
+Starts and stops them; whom to ask and who has won is `race`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from completions.dialect import Done, Said
+from completions.errors import CompletionsError, UpstreamUnavailable
+from completions.observability import log
+from completions.settings import Candidate
+
+DRAIN_S = 0.1
+"""After the terminator: so long we read on, since a connection read to its end can be reused."""
+CANCEL_S = 0.5
+"""So long we wait for a cancelled attempt to close what it opened."""
+QUEUE_BATCHES = 64
+
+
+class Asking(Protocol):
+    """What is needed of `question.Question`; a responder has one of its own."""
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether another attempt may be made."""
+        ...
+
+    def ask(self, candidate: Candidate, source: int, /) -> AsyncGenerator[list[Said], None]:
+        """What the candidate says. Raises CompletionsError."""
+        ...
+
+    def again(self, said: str, note: str) -> Asking:
+        """The same question after the answer `said`, with a `note` on what was wrong with it."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One request to one candidate, and what is known of its answer so far."""
+
+    source: int
+    candidate: Candidate
+    patience_base: float
+    """Loop time from which the candidate's patience counts."""
+    held: list[Said] = field(default_factory=list)
+    """What it has said; of the winner, the batch that was handed on last."""
+    reasoning: bool = False
+    late: bool = False
+    over: bool = False
+    finish: str = ""
+    finished_at: float | None = None
+    silent: bool = False
+    closed: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+Event = tuple[Attempt | None, list[Said] | None, CompletionsError | None]
+"""An attempt and what it said; without words its end, and the error if there was one."""
+SILENCE: Event = (None, None, None)
+"""Nobody said anything for too long."""
+
+
+class Attempts:
+    """All attempts of a race, in the order of their start."""
+
+    def __init__(self, question: Asking, first_source: int) -> None:
+        self._question = question
+        self._loop = asyncio.get_running_loop()
+        self.all: list[Attempt] = []
+        self.next_source = first_source
+        self.events: asyncio.Queue[Event] = asyncio.Queue(QUEUE_BATCHES)
+
+    def start(self, candidate: Candidate, patience_base: float | None = None) -> None:
+        """Asks a candidate; its patience counts from now unless it is said."""
+        base = self._loop.time() if patience_base is None else patience_base
+        attempt = Attempt(self.next_source, candidate, base)
+        self.next_source += 1
+        self.all.append(attempt)
+        attempt.task = asyncio.create_task(self._run(attempt))
+
+    async def next_event(self, until: float | None) -> Event | None:
+        """The next event, or None at the moment `until` (loop time)."""
+        if not self.events.empty() or until is None:
+            return await self.events.get()
+        try:
+            async with asyncio.timeout_at(until):
+                return await self.events.get()
+        except TimeoutError:
+            # An answer that is here already beats a timer of the same moment.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            return None if self.events.empty() else self.events.get_nowait()
+
+    async def cancel(self, attempts: Iterable[Attempt]) -> None:
+        """Stops these, and returns when what they opened is closed."""
+        tasks = []
+        for attempt in attempts:
+            attempt.over = True
+            if attempt.task and not attempt.task.done():
+                attempt.task.cancel()
+                tasks.append(attempt.task)
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=CANCEL_S)
+            if stubborn:
+                # A responder that will not be stopped must not hold its caller.
+                log.warning("candidate.stubborn", attempts=len(stubborn))
+
+    async def close(self) -> None:
+        """Stops everything; an answer that has come to its terminator may be read to its end."""
+        ended = [one.task for one in self.all if one.task and is_done(one.held)]
+        if ended:
+            await asyncio.wait(ended, timeout=DRAIN_S)
+        await self.cancel(self.all)
+
+    async def _run(self, attempt: Attempt) -> None:
+        error: CompletionsError | None = None
+        try:
+            answer = self._question.ask(attempt.candidate, attempt.source)
+            async with aclosing(answer) as batches:
+                async for batch in batches:
+                    await self.events.put((attempt, batch, None))
+        except CompletionsError as failure:
+            error = failure
+        except (Exception, asyncio.CancelledError):
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            # A bug in here, or in somebody's responder (which may have cancelled a task of its
+            # own and waited for it), must not leave a caller in silence.
+            log.exception("candidate.crashed", candidate=attempt.candidate.key)
+            error = UpstreamUnavailable("The answer could not be made; the reason is in the log.")
+        await self.events.put((attempt, None, error))
+
+
+def is_done(batch: Iterable[Said]) -> bool:
+    """Whether the terminator is in it."""
+    return any(isinstance(delta, Done) for said in batch for delta in said.deltas)
