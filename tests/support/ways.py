@@ -148,7 +148,7 @@ class Way:
         (choice,) = body["choices"]
         message = choice["message"]
         calls = [
-            (call["function"]["name"], json.loads(call["function"]["arguments"]))
+            (call["function"]["name"], _decoded(call["function"]["arguments"]))
             for call in message.get("tool_calls") or ()
         ]
         text = message.get("content") or message.get("refusal") or ""
@@ -166,11 +166,19 @@ class Way:
         ]
 
 
+def _decoded(arguments: str) -> Any:
+    """A stream's are checked elsewhere; in a whole answer, whoever asks for it is to check."""
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
+
+
 def _response(output: Sequence[Mapping[str, Any]], last: Mapping[str, Any]) -> Answer:
     answer = Answer(error=last.get("error"))
     for item in output:
         if item["type"] == "function_call":
-            answer.calls.append((item["name"], json.loads(item["arguments"])))
+            answer.calls.append((item["name"], _decoded(item["arguments"])))
             continue
         words = "".join(
             part.get("text") or part.get("refusal") or ""

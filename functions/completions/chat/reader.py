@@ -42,6 +42,8 @@ def read(frame: Frame) -> tuple[Delta, ...]:
         if usage := chunk.get("usage"):
             deltas.append(Usage(dict(usage)))
         if not frame.raw:
+            if not chunk.get("choices"):
+                raise TypeError("no choices")
             deltas.append(Done())
     except (ValueError, TypeError, AttributeError):
         return (Failure(UpstreamUnavailable("The upstream sent what is no chat completion.")),)
