@@ -46,8 +46,10 @@ class Attempt:
 
     source: int
     candidate: Candidate
+    started_at: float
+    """Loop time, as are the others."""
     patience_base: float
-    """Loop time from which the candidate's patience counts."""
+    """From when the candidate's patience counts."""
     held: list[Said] = field(default_factory=list)
     """What it has said; of the winner, the batch that was handed on last."""
     reasoning: bool = False
@@ -78,8 +80,9 @@ class Attempts:
 
     def start(self, candidate: Candidate, patience_base: float | None = None) -> None:
         """Asks a candidate; its patience counts from now unless it is said."""
-        base = self._loop.time() if patience_base is None else patience_base
-        attempt = Attempt(self.next_source, candidate, base)
+        now = self._loop.time()
+        base = now if patience_base is None else patience_base
+        attempt = Attempt(self.next_source, candidate, now, base)
         self.next_source += 1
         self.all.append(attempt)
         attempt.task = asyncio.create_task(self._run(attempt))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
-from completions.calls import HeldCalls
+from completions.calls import HeldCalls, added
 from completions.dialect import (
     Asked,
+    Call,
     CallPart,
     Delta,
     Dialect,
@@ -59,6 +60,7 @@ class Buffered:
     async def _answer(self) -> bytes:
         plan, heard = self._plan, self.heard
         question, candidates, started_at = plan.question, plan.candidates(), plan.arrived
+        kept: list[Call] = []
         while True:
             race = Race(
                 question,
@@ -81,20 +83,25 @@ class Buffered:
                     heard.repeated = True
                     continue
                 heard.outcome = "empty"
-                return self._written(silence.held, HeldCalls())
+                return self._written(silence.held, HeldCalls(), kept)
             held = HeldCalls()
             for said in answer:
                 if any(isinstance(delta, CallPart) for delta in said.deltas):
                     held.add(said)
             judgement = held.judge(self._asked.tools, _text(answer, Text))
-            if judgement.problems and question.can_ask and not heard.reasked:
+            single = self._asked.single
+            if single and judgement.problems and question.can_ask and not heard.reasked:
                 heard.reasked = True
+                kept = judgement.calls
                 question = question.again(_text(answer, Text), note_on(judgement))
                 continue
-            return self._written(answer, held)
+            return self._written(answer, held, kept)
 
-    def _written(self, answer: list[Said], held: HeldCalls) -> bytes:
-        """The upstream's own bytes if nothing in them has to change."""
+    def _written(self, answer: list[Said], held: HeldCalls, kept: list[Call]) -> bytes:
+        """The upstream's own bytes if nothing in them has to change.
+
+        `kept` are the valid calls of an earlier answer, whose other calls were asked for again.
+        """
         deltas: list[Delta] = [delta for said in answer for delta in said.deltas]
         for delta in deltas:
             if isinstance(delta, Finish):
@@ -103,17 +110,20 @@ class Buffered:
                 self.heard.usage = delta.usage
         judgement = held.judge(self._asked.tools, _text(answer, Text))
         self.heard.calls = len(judgement.calls)
-        frame = next((said.frame for said in answer if said.frame and said.frame.data), None)
-        untouched = not judgement.changed and all(said.plain for said in answer)
-        if frame and untouched:
+        # One frame without `raw` is whole JSON; an upstream that streams unasked sends many.
+        whole = [said.frame for said in answer if said.frame and not said.frame.raw]
+        frame = whole[0] if len(whole) == 1 and whole[0].data else None
+        untouched = not judgement.changed and not kept and all(said.plain for said in answer)
+        if frame and (untouched or not self._asked.single):
             return frame.data
-        finish = "tool_calls" if held else self.heard.finish or "stop"
+        calls = held.unchecked() if judgement.problems else judgement.calls
+        finish = "tool_calls" if held or kept else self.heard.finish or "stop"
         return self._dialect.whole(
             self._asked,
             frame,
             text=_text(answer, Text),
             reasoning=_text(answer, Reasoning),
-            calls=held.unchecked() if judgement.problems else judgement.calls,
+            calls=added(kept, calls),
             finish=finish,
             usage=self.heard.usage,
         )

@@ -7,8 +7,8 @@ parts of one answer and judges the whole calls by the schemas of this request (`
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pydantic_core import from_json
 
@@ -82,7 +82,7 @@ class HeldCalls:
         """Checks every call. `spoken` is what the caller heard in this turn."""
         judgement = Judgement()
         for parts in self._calls:
-            call = Call(parts.id or f"call_{secrets.token_hex(12)}", parts.name, parts.arguments)
+            call = Call(parts.id or _new_id(), parts.name, parts.arguments)
             verdict = tools.check(call, offered)
             if verdict.call is None:
                 judgement.problems.append(verdict.problem or f"'{call.name}' cannot be called.")
@@ -96,9 +96,25 @@ class HeldCalls:
     def unchecked(self) -> list[Call]:
         """The calls as they came, for callers who check for themselves."""
         return [
-            Call(parts.id or f"call_{secrets.token_hex(12)}", parts.name, parts.arguments or "{}")
+            Call(parts.id or _new_id(), parts.name, parts.arguments or "{}")
             for parts in self._calls
         ]
+
+
+def added(kept: Sequence[Call], calls: Sequence[Call]) -> list[Call]:
+    """The calls kept of one answer and those of the next: none twice, no id twice."""
+    together = list(kept)
+    for call in calls:
+        if any((one.name, one.arguments) == (call.name, call.arguments) for one in kept):
+            continue
+        if any(one.id == call.id for one in together):
+            call = replace(call, id=_new_id())  # noqa: PLW2901 - the same call by another id
+        together.append(call)
+    return together
+
+
+def _new_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
 
 
 def _is_object(arguments: str) -> bool:

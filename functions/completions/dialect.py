@@ -107,6 +107,8 @@ class Said:
     plain: bool = True
     source: int = 0
     """Which upstream request of the turn it came from: each has an identity of its own."""
+    alive: bool = True
+    """False for comments and keep-alives, which prove nothing."""
 
 
 @dataclass(frozen=True, slots=True)

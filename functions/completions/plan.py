@@ -68,7 +68,8 @@ class Plan:
         budget_ms = (
             settings.tool_turn_budget_ms if asked.after_tool_result else settings.turn_budget_ms
         )
-        self.budget_ends = self.arrived + budget_ms / 1000 if budget_ms else None
+        self._budget_s = budget_ms / 1000
+        self.budget_ends = self.arrived + self._budget_s if budget_ms else None
         self.patience = Patience(
             settings.hedge_after_ms / 1000,
             settings.first_token_timeout_ms / 1000,
@@ -102,10 +103,11 @@ class Plan:
     def _in_order(self) -> list[Candidate]:
         return self.standing.order(self._settings.candidates)
 
-    @property
-    def ends(self) -> list[float]:
-        """The moments by which everything must be said."""
-        return [moment for moment in (self.deadline, self.budget_ends) if moment is not None]
+    def new_budget(self) -> float | None:
+        """Until when a further answer must be audible, if it is asked for now."""
+        if not self._budget_s:
+            return None
+        return asyncio.get_running_loop().time() + self._budget_s
 
     @property
     def phrases(self) -> Phrases:

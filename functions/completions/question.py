@@ -148,7 +148,8 @@ class Question:
                     deltas, plain = read(frame), True
                     if self.asked.single:
                         deltas, plain = _spoken(deltas, thoughts, self.asked.speakable)
-                    heard.append(Said(frame if native else None, deltas, plain, source))
+                    shown = frame if native else None
+                    heard.append(Said(shown, deltas, plain, source, alive=bool(frame.data)))
                 yield heard
         # Of an answer that was cut, the beginning of a tag is not spoken.
         if thoughts.lone_close:

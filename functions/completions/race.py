@@ -95,6 +95,11 @@ class Race:
         self.winner: Candidate | None = None
 
     @property
+    def barred(self) -> frozenset[Candidate]:
+        """Who has refused in a way that asking again would not change."""
+        return frozenset(self._barred)
+
+    @property
     def next_source(self) -> int:
         """The number for the first request of a race that follows this one."""
         return self._attempts.next_source
@@ -200,7 +205,9 @@ class Race:
                 # It said that it failed, and keeps the connection open.
                 attempt.task.cancel()
             self._errors.append(error)
-            self._standing.failed(attempt.candidate, error)
+            if not attempt.late or retry_after_s(error) is not None:
+                # One strike an attempt.
+                self._standing.failed(attempt.candidate, error)
             self._on_failure(attempt.candidate, error)
         if any(not other.over for other in self._attempts.all) or self._retry:
             return
@@ -271,7 +278,9 @@ class Race:
             ends_at = self._patience_ends(attempt)
             if ends_at is not None and ends_at <= now:
                 attempt.late = True
-                self._standing.failed(attempt.candidate)
+                if now - attempt.started_at >= self._patience.first_token_s:
+                    # Else the time was lost before it was asked, which is not its failure.
+                    self._standing.failed(attempt.candidate)
                 log.info("candidate.late", candidate=attempt.candidate.key)
                 if all(one.over or one.late for one in self._attempts.all):
                     # Who is late may still come: each is asked once, a lone one twice.

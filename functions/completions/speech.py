@@ -97,6 +97,9 @@ _ENDS = ".!?…。！？।؟۔"
 _PAUSES = ",;:、，；：،"
 
 
+_LONGEST_WORD = 64
+
+
 class Sentence:
     """Has the first sentence of a text ended?
 
@@ -122,6 +125,10 @@ class Sentence:
             # Only the last word can still turn out to end the sentence.
             self._words = self._words or has_words(self._rest[:space])
             self._rest = self._rest[space:]
+        elif len(self._rest) > 2 * _LONGEST_WORD:
+            # Some scripts have no spaces: what is searched must not grow with the answer.
+            self._words = self._words or has_words(self._rest)
+            self._rest = self._rest[-_LONGEST_WORD:]
 
     @property
     def ended(self) -> bool:

@@ -16,9 +16,10 @@ from typing import Any
 from completions import tools
 from completions.attempts import Asking
 from completions.buffer_words import FILLERS_LIMIT, CopyFilter
-from completions.calls import HeldCalls, Judgement
+from completions.calls import HeldCalls, Judgement, added
 from completions.dialect import (
     Asked,
+    Call,
     CallPart,
     Delta,
     Dialect,
@@ -86,6 +87,9 @@ class Streamed:
         self._loop = asyncio.get_running_loop()
         self.heard = Heard()
         self._fillers_left = True
+        self._budget_ends = plan.budget_ends
+        self._kept: list[Call] = []
+        """Valid calls of an answer whose other calls had to be asked for again."""
         # Of the answer that is being heard:
         self._audible = False
         self._speaking = False
@@ -137,6 +141,7 @@ class Streamed:
                 self.heard.reasked = True
                 log.info("call.reasked", problems=len(judgement.problems))
                 question = question.again(self.heard.text, note_on(judgement))
+                self._kept += judgement.calls
                 # It knows what it meant; nobody else does.
                 candidates = sorted(candidates, key=lambda one: one != race.winner)
             except Silent as silence:
@@ -148,7 +153,12 @@ class Streamed:
                 if not race.winner or not question.can_ask or not await self._moves_on(error):
                     await self._give_up(error)
                     return
-                candidates = sorted(candidates, key=lambda one: one == race.winner)
+                # Not to one that has just refused, and to the one that was cut last of all.
+                willing = [one for one in candidates if one not in race.barred] or candidates
+                candidates = sorted(willing, key=lambda one: one == race.winner)
+            if self.heard.words:
+                # The caller has heard something: the wait for the next word is a new one.
+                self._budget_ends = self._plan.new_budget()
             source, started_at = race.next_source, self._loop.time()
             self._audible = self._speaking = False
             self._held, self._finish, self._usage = HeldCalls(), "", None
@@ -288,7 +298,7 @@ class Streamed:
     # Time.
 
     def _next_moment(self) -> float | None:
-        moments = (self._filler_at(), self._plan.budget_ends)
+        moments = (self._filler_at(), self._budget_ends)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _filler_at(self) -> float | None:
@@ -299,7 +309,7 @@ class Streamed:
 
     async def _on_time(self) -> None:
         now = self._loop.time() + TICK_S
-        if self._plan.budget_ends is not None and self._plan.budget_ends <= now:
+        if self._budget_ends is not None and self._budget_ends <= now:
             raise UpstreamTimeout("No model answered in time.")
         at = self._filler_at()
         if at is None or at > now:
@@ -323,13 +333,14 @@ class Streamed:
         if not self._asked.single:
             await self._outlet.close(DONE)
             return
-        calls, raw = judgement.calls, not judgement.changed and self._held.pure
+        calls = added(self._kept, judgement.calls)
+        raw = not judgement.changed and self._held.pure and not self._kept
         if judgement.problems:
             raw = False
             log.warning("call.invalid", problems=len(judgement.problems))
             if not self._asked.speakable:
                 # Whoever wants JSON checks for himself: nothing is kept from him.
-                calls = self._held.unchecked()
+                calls = added(self._kept, self._held.unchecked())
             elif not calls:
                 await self._give_up(InvalidToolCall("The model called a tool wrongly, twice."))
                 return
@@ -357,7 +368,9 @@ class Streamed:
 
     def _left_s(self) -> float:
         """Seconds until everything must be said."""
-        return min(self._plan.ends, default=math.inf) - self._loop.time()
+        ends = (self._plan.deadline, None if self.heard.words else self._budget_ends)
+        left = (moment - self._loop.time() for moment in ends if moment is not None)
+        return min(left, default=math.inf)
 
     def _after_silence(self, silence: Silent, candidates: list[Candidate]) -> list[Candidate]:
         """Whom to ask once more; nobody the second time."""
@@ -394,7 +407,7 @@ class Streamed:
         Nobody notices as long as nothing was heard; in the first sentence it takes a short bridge.
         """
         heard, plan = self.heard, self._plan
-        if self._left_s() < BRIDGE_NEEDS_S or self._whole_calls():
+        if self._left_s() < BRIDGE_NEEDS_S or (plan.speaks and self._whole_calls()):
             return False
         if not heard.words and not self._audible:
             log.warning("turn.moved_on", code=error.code, reason=error.message)
@@ -412,7 +425,8 @@ class Streamed:
         """The calls that are whole and valid although the answer was cut."""
         self._held = self._held.whole()
         judgement = self._held.judge(self._asked.tools, self.heard.text)
-        return judgement if judgement.calls and not judgement.problems else None
+        whole = (judgement.calls or self._kept) and not judgement.problems
+        return judgement if whole else None
 
     async def _give_up(self, error: CompletionsError) -> None:
         """The end after a failure: honest in words or honest in status, and always one end."""
@@ -450,7 +464,11 @@ def answers_in(asked: Asked) -> int:
 def note_on(judgement: Judgement) -> str:
     """What the model is told about its invalid calls."""
     problems = " ".join(judgement.problems)
+    stand = "".join(
+        f" Your call {call.name}({call.arguments}) stands: do not repeat it."
+        for call in judgement.calls
+    )
     return (
-        f"(Automatic check, not from the user.) Your tool call was not carried out. {problems} "
-        "Call the tool again with valid arguments, or answer in words."
+        f"(Automatic check, not from the user.) A tool call of yours was not carried out. "
+        f"{problems}{stand} Make that call again with valid arguments, or answer in words."
     )

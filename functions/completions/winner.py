@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 from completions.attempts import SILENCE, Attempt, Event, is_done
-from completions.dialect import Failure, Finish, Said
+from completions.dialect import Done, Failure, Finish, Said
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 
 LINGER_S = 0.5
@@ -35,10 +35,10 @@ async def read_on(
             finished = finishes >= answers
             finishes += sum(isinstance(delta, Finish) for said in batch for delta in said.deltas)
             # Keep-alives do not hide a stall, and nothing after the finish prolongs it.
-            news = not finished and any(said.frame is None or said.frame.data for said in batch)
+            news = not finished and any(said.alive for said in batch)
             finished = finishes >= answers
             winner.held = batch
-            heard, failure = _until_failure(batch)
+            heard, failure = _until_end(batch)
             yield heard
             if failure is not None:
                 raise failure
@@ -79,12 +79,14 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Said]) -> E
     return None
 
 
-def _until_failure(batch: list[Said]) -> tuple[list[Said], CompletionsError | None]:
-    """What came before the upstream said that it failed, and that failure."""
+def _until_end(batch: list[Said]) -> tuple[list[Said], CompletionsError | None]:
+    """What came before the terminator, or before the upstream said that it failed; and why."""
     for position, said in enumerate(batch):
         for delta in said.deltas:
             if isinstance(delta, Failure):
                 return batch[:position], delta.error
+            if isinstance(delta, Done):
+                return batch[: position + 1], None
     return batch, None
 
 

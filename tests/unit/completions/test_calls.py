@@ -11,9 +11,9 @@ import pytest
 
 from completions.responder import Conversation, Event, Say
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import Done, Finish, Raw, Role
+from tests.support.script import Done, Finish, Head, Hold, Raw, Role, answer, call
 from tests.support.turns import Caller
-from tests.support.ways import CHAT
+from tests.support.ways import CHAT, WAYS, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -65,3 +65,61 @@ async def test_an_agent_that_will_not_be_stopped_does_not_hold_its_caller() -> N
     released.set()
     assert heard.ends == 1
     assert heard.pieces[-1][0] == 2500 + 500
+
+
+MOVE = {
+    "name": "move",
+    "description": "Moves.",
+    "parameters": {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    },
+}
+GOOD = call("transfer_to_agent", {"agent_number": 1}, index=0)
+BAD = call("move", {"n": "far"}, index=1)
+MENDED = call("move", {"n": 3}, index=0)
+BOTH = [("transfer_to_agent", {"agent_number": 1}), ("move", {"n": 3})]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "buffered"])
+@pytest.mark.parametrize("way", WAYS, ids=str)
+async def test_a_good_call_stands_while_its_neighbour_is_asked_for_again(
+    way: Way, stream: bool
+) -> None:
+    """Only the bad call of a turn is re-asked; the good one is delivered once."""
+    first = [Role(), *GOOD, *BAD, Finish("tool_calls"), Done()]
+    upstream = PlayedUpstream(first, [Role(), *MENDED, Finish("tool_calls"), Done()])
+    request = way.body(tools=[TRANSFER, MOVE], stream=stream)
+    heard = await way.post(way.caller(upstream), request)
+    assert way.read(heard).calls == BOTH
+    assert "stands: do not repeat it" in json.dumps(upstream.requests[1].json)
+
+
+async def test_a_good_call_stands_when_the_second_answer_is_in_words() -> None:
+    """What the model meant to do is done, whatever it says instead of the bad call."""
+    first = [Role(), *GOOD, *BAD, Finish("tool_calls"), Done()]
+    upstream = PlayedUpstream(first, answer("I stay here."))
+    heard = await CHAT.post(CHAT.caller(upstream), CHAT.body(tools=[TRANSFER, MOVE]))
+    read = CHAT.read(heard)
+    assert (read.text, read.calls, read.finish) == ("I stay here.", BOTH[:1], "tool_calls")
+
+
+async def test_a_buffered_answer_that_was_streamed_unasked_is_whole() -> None:
+    """An upstream that streams although nobody asked it to is read to its end."""
+    deltas: list[tuple[dict[str, str], str | None]] = [
+        ({"role": "assistant", "content": ""}, None),
+        ({"content": "All "}, None),
+        ({"content": "of it."}, None),
+        ({}, "stop"),
+    ]
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    chunks = [
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        for delta, finish in deltas
+    ]
+    frames = [Raw(f"data: {json.dumps(chunk)}\n\n".encode()) for chunk in chunks]
+    upstream = PlayedUpstream([Head(), *frames, Raw(b"data: [DONE]\n\n"), Hold()])
+    heard = await CHAT.post(CHAT.caller(upstream), CHAT.body(stream=False))
+    assert CHAT.read(heard).text == "All of it."

@@ -241,6 +241,21 @@ LINES = [
         cancelled=1,
     ),
     Line(
+        "keep-alives after three words",
+        [
+            [
+                At(900),
+                Role(),
+                Say("Well, the thing"),
+                *(step for ms in range(1500, 60_000, 1000) for step in (At(ms), Comment())),
+            ]
+        ],
+        [(900, "Well, the thing"), (4900, BRIDGE), *whole(F_ANSWER, 5900)],
+        fallback=F,
+        asked=[(0, "upstream"), (4900, "fallback")],
+        cancelled=1,
+    ),
+    Line(
         "[DONE] at 300, the repeat speaks after 700",
         [[At(300), Role(), Done()], answer(ANSWER, at_ms=700)],
         whole(ANSWER, 1000),
