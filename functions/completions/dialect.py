@@ -66,6 +66,11 @@ class CallPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """An answer of a kind that is neither spoken nor judged here: it is relayed as it came."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The model's own end, in Chat Completions' words: `stop`, `length`, `tool_calls`, …."""
 
@@ -91,7 +96,7 @@ class Done:
     """The terminator: nothing follows."""
 
 
-Delta = Text | Reasoning | Refusal | CallPart | Finish | Usage | Failure | Done
+Delta = Text | Reasoning | Refusal | CallPart | Other | Finish | Usage | Failure | Done
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from completions.dialect import (
     Done,
     Failure,
     Finish,
+    Other,
     Reasoning,
     Refusal,
     Said,
@@ -152,7 +153,7 @@ class Race:
         attempt.held += batch
         for said in batch:
             for delta in said.deltas:
-                if isinstance(delta, CallPart):
+                if isinstance(delta, CallPart | Other):
                     return True
                 if isinstance(delta, Text | Refusal):
                     if has_words(delta.text):

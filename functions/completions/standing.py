@@ -120,7 +120,7 @@ class Standing:
     def lacks_responses(self, candidate: Candidate, error: UpstreamRefused | None = None) -> bool:
         """Whether the upstream has no `/responses`; an error is looked at and remembered."""
         record = self._record(candidate)
-        if error is not None and error.status in {404, 405} and error.code != "model_not_found":
+        if error is not None and _lacks_path(error):
             record.lacks_responses = True
             log.warning("upstream.lacks_responses", base_url=candidate.base_url)
         return record.lacks_responses
@@ -138,6 +138,16 @@ class Standing:
 
     def _record(self, candidate: Candidate) -> _Record:
         return self._records.setdefault(candidate, _Record())
+
+
+def _lacks_path(error: UpstreamRefused) -> bool:
+    """Whether the upstream has no such path, as opposed to a thing that the request names.
+
+    A model, an item or an earlier response that is not found is a 404, too: then `code` ends in
+    `_not_found`, or `param` says where in the request it was named.
+    """
+    named = error.param is not None or error.code.endswith("_not_found")
+    return error.status == 405 or (error.status == 404 and not named)
 
 
 def lesson_of(error: UpstreamRefused, sent: Prepared) -> Lesson | None:

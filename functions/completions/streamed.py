@@ -25,6 +25,7 @@ from completions.dialect import (
     Dialect,
     Done,
     Finish,
+    Other,
     Reasoning,
     Refusal,
     Said,
@@ -231,6 +232,8 @@ class Streamed:
                 self._finish = delta.reason
             elif isinstance(delta, Usage):
                 self._usage = delta.usage
+            elif isinstance(delta, Other):
+                self._note_output()
         if said.frame is not None:
             return self._writer.relay(said)
         return b"".join(self._written(delta) for delta in said.deltas)

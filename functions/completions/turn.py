@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from completions.buffered import Buffered
 from completions.dialect import Asked, Dialect
-from completions.observability import turn_finished
+from completions.observability import log, turn_finished
 from completions.outlet import Outlet
 from completions.plan import Arrival, Environment, Plan
 from completions.streamed import Streamed
@@ -67,6 +67,8 @@ class Turn(Response):
             answer.cancel()
             hang_up.cancel()
             await asyncio.wait({answer, hang_up})
+            if not hang_up.cancelled() and (error := hang_up.exception()):
+                log.warning("turn.unheard", reason=repr(error))
             await self._settled()
             self._report(plan, outlet, conduct)
         if not answer.cancelled():

@@ -16,6 +16,7 @@ from completions.dialect import (
     Done,
     Failure,
     Finish,
+    Other,
     Reasoning,
     Refusal,
     Text,
@@ -42,12 +43,14 @@ def read(frame: Frame) -> tuple[Delta, ...]:
         if usage := chunk.get("usage"):
             deltas.append(Usage(dict(usage)))
         if not frame.raw:
-            if not chunk.get("choices"):
-                raise TypeError("no choices")
-            deltas.append(Done())
+            deltas.append(Done() if chunk.get("choices") else _not_understood())
     except (ValueError, TypeError, AttributeError):
-        return (Failure(UpstreamUnavailable("The upstream sent what is no chat completion.")),)
+        return (_not_understood(),)
     return tuple(deltas)
+
+
+def _not_understood() -> Failure:
+    return Failure(UpstreamUnavailable("The upstream sent what is no chat completion."))
 
 
 def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
@@ -60,6 +63,8 @@ def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
             deltas.append(Text(content))
         else:
             deltas.extend(_read_parts(content))
+    if delta.get("audio"):
+        deltas.append(Other())
     if text := delta.get("refusal"):
         deltas.append(Refusal(str(text)))
     for position, part in enumerate(delta.get("tool_calls") or ()):

@@ -43,6 +43,7 @@ class ChatWriter:
         self._asked = asked
         self._identity: dict[str, Any] | None = None
         self._source: int | None = None
+        self._mark = b""
         self._role_sent = False
         self._calls = 0
         self._finish_frame: tuple[str, bytes] | None = None
@@ -71,6 +72,8 @@ class ChatWriter:
         if raw and _names_role(raw) == self._role_sent:
             # Some upstreams tell it in every frame, some in none; clients join what comes twice.
             raw = b""
+        if raw and self._mark not in raw:
+            raw = b""  # Some upstreams change the id within an answer.
         if raw and len(deltas) == 1 and type(deltas[0]) is Text:
             self._role_sent = True
             return raw  # The common frame, apart for its speed.
@@ -141,6 +144,7 @@ class ChatWriter:
         identity = {name: chunk.get(name) for name in _IDENTITY} if isinstance(chunk, dict) else {}
         if all(identity.values()):
             self._identity, self._source = identity, said.source
+            self._mark = to_json(identity["id"])
 
     def _rewritten(self, said: Said) -> bytes:
         """The frame's words under this stream's identity; nothing when it has none."""

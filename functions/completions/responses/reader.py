@@ -20,6 +20,7 @@ from completions.dialect import (
     Done,
     Failure,
     Finish,
+    Other,
     Reasoning,
     Refusal,
     Text,
@@ -37,6 +38,19 @@ WORDS: dict[str, tuple[type[Text | Refusal | Reasoning], str]] = {
     "response.reasoning_summary_text": (Reasoning, "text"),
 }
 """The events with words: what they are, and the field of `….done` with all of them."""
+
+
+OTHER_ANSWERS = frozenset(
+    {
+        "custom_tool_call",
+        "mcp_approval_request",
+        "computer_call",
+        "local_shell_call",
+        "shell_call",
+        "apply_patch_call",
+    }
+)
+"""Items that ask the caller for something, as a function call does: an answer without words."""
 
 
 @dataclass(slots=True)
@@ -111,6 +125,8 @@ class ResponsesReader:
                 return (self._new_call(event, item),)
             return self._call_done(event, item) if verb == "done" else ()
         if verb == "added":
+            if kind in OTHER_ANSWERS:
+                return (Other(),)
             # Some models announce that they think, and then say nothing until they have thought.
             return (Reasoning(""),) if kind == "reasoning" else ()
         deltas = self._words_of(item, self._current)
@@ -183,7 +199,9 @@ class ResponsesReader:
         deltas: list[Delta] = []
         heard, ids = set(self._ever), {call.id for call in self._heard}
         for item in response.get("output") or ():
-            if item.get("type") != "function_call":
+            if item.get("type") in OTHER_ANSWERS:
+                deltas.append(Other())
+            elif item.get("type") != "function_call":
                 deltas += self._words_of(item, heard)
             elif (item.get("call_id") or item.get("id")) not in ids:
                 deltas += (self._new_call({}, item), self._fed(self._heard[-1], None))

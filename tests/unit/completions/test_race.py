@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from tests.support.in_process import PlayedUpstream
@@ -10,8 +13,10 @@ from tests.support.script import (
     Cut,
     Done,
     Finish,
+    Head,
     Hold,
     Pause,
+    Raw,
     Role,
     Say,
     Script,
@@ -20,7 +25,7 @@ from tests.support.script import (
     refused,
 )
 from tests.support.turns import Caller
-from tests.support.ways import CHAT, OVER_CHAT, WAYS, Way
+from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -92,3 +97,56 @@ async def test_a_bad_call_after_a_long_answer_is_asked_for_again() -> None:
     heard = await CHAT.post(CHAT.caller(upstream), CHAT.body(tools=[MOVE]))
     assert CHAT.read(heard).calls == [("move", {"n": 3})]
     assert len(upstream.requests) == 2
+
+
+async def test_an_answer_of_another_kind_is_relayed() -> None:
+    """A custom tool's call needs no words: it wins, and stands in the output as it came."""
+    item = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c1", "name": "x", "input": "y"}
+    response = {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "model": "m",
+        "status": "in_progress",
+        "output": [],
+    }
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": response},
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {
+            "type": "response.completed",
+            "response": {**response, "status": "completed", "output": [item]},
+        },
+    ]
+    frames = [
+        Raw(
+            f"event: {event['type']}\n"
+            f"data: {json.dumps({**event, 'sequence_number': number})}\n\n".encode()
+        )
+        for number, event in enumerate(events)
+    ]
+    upstream = PlayedUpstream([Head(), *frames])
+    heard = await RESPONSES.post(RESPONSES.caller(upstream))
+    assert len(upstream.requests) == 1
+    last = [event for _, event in heard.frames if isinstance(event, dict)][-1]
+    assert [one["type"] for one in last["response"]["output"]] == ["custom_tool_call"]
+
+
+async def test_a_changing_id_does_not_reach_a_strict_client() -> None:
+    """One stream has one id, whatever the upstream makes of its own."""
+
+    def chunk(number: int, delta: dict[str, str], finish: str | None = None) -> Raw:
+        choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+        head = {"id": f"c{number}", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        return Raw(f"data: {json.dumps({**head, 'choices': choices})}\n\n".encode())
+
+    frames = [
+        chunk(1, {"role": "assistant", "content": "One "}),
+        chunk(2, {"content": "two."}),
+        chunk(3, {}, "stop"),
+    ]
+    upstream = PlayedUpstream([Head(), *frames, Raw(b"data: [DONE]\n\n")])
+    heard = await CHAT.post(CHAT.caller(upstream))
+    assert CHAT.read(heard).text == "One two."
+    assert {frame["id"] for _, frame in heard.frames if isinstance(frame, dict)} == {"c1"}
