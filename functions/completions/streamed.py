@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,8 @@ class Streamed:
         self._writer = dialect.writer(asked)
         self._loop = asyncio.get_running_loop()
         self.heard = Heard()
+        self._ended = AsyncExitStack()
+        """Answers that have ended; they are closed behind the turn's own end."""
         self._fillers_left = True
         self._budget_ends = plan.budget_ends
         self._kept: list[Call] = []
@@ -101,21 +103,24 @@ class Streamed:
 
     async def run(self) -> None:
         """Writes the whole stream. Raises nothing but what the outlet raises."""
-        try:
-            async with asyncio.timeout_at(self._plan.deadline):
-                await self._converse()
-        except TimeoutError:
-            await self._give_up(
-                UpstreamTimeout("The answer took longer than this function may run.")
-            )
-        except OSError:
-            raise  # The outlet's: nobody is there to hear more.
-        except Exception:
-            # A bug of ours must not cut a caller off.
-            log.exception("turn.crashed")
-            await self._give_up(
-                UpstreamUnavailable("The answer could not be written; the reason is in the log.")
-            )
+        async with self._ended:
+            try:
+                async with asyncio.timeout_at(self._plan.deadline):
+                    await self._converse()
+            except TimeoutError:
+                await self._give_up(
+                    UpstreamTimeout("The answer took longer than this function may run.")
+                )
+            except OSError:
+                raise  # The outlet's: nobody is there to hear more.
+            except Exception:
+                # A bug of ours must not cut a caller off.
+                log.exception("turn.crashed")
+                await self._give_up(
+                    UpstreamUnavailable(
+                        "The answer could not be written; the reason is in the log."
+                    )
+                )
 
     async def _converse(self) -> None:
         plan = self._plan
@@ -171,7 +176,8 @@ class Streamed:
 
     async def _hear(self, race: Race) -> None:
         """Passes one winner's answer on, to its end."""
-        async with aclosing(race.answer()) as answer:
+        async with AsyncExitStack() as opened:
+            answer = await opened.enter_async_context(aclosing(race.answer()))
             while (batch := await self._next(answer)) is not None:
                 out = b""
                 for said in batch:
@@ -180,6 +186,8 @@ class Streamed:
                 if any(isinstance(delta, Done) for said in batch for delta in said.deltas):
                     break
             await self._outlet.write(self._flush_copy())
+            # It is read on for a moment, so that its connection can be used again.
+            self._ended.push_async_exit(opened.pop_all())
         if self._asked.single and not self._audible and not self._held and race.winner:
             # Nothing but a copy of our own filler.
             raise Silent(race.winner, self._finish, [])
