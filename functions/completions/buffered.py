@@ -18,6 +18,7 @@ from completions.dialect import (
     Dialect,
     Finish,
     Reasoning,
+    Refusal,
     Said,
     Text,
     Usage,
@@ -121,7 +122,8 @@ class Buffered:
         return self._dialect.whole(
             self._asked,
             frame,
-            text=_text(answer, Text),
+            # A refusal has no place but the upstream's own answer; else it is text like any other.
+            text=_text(answer, Text) if frame else _text(answer, Text, Refusal),
             reasoning=_text(answer, Reasoning),
             calls=added(kept, calls),
             finish=finish,
@@ -129,7 +131,7 @@ class Buffered:
         )
 
 
-def _text(answer: list[Said], kind: type[Text | Reasoning]) -> str:
+def _text(answer: list[Said], *kinds: type[Text | Refusal | Reasoning]) -> str:
     return "".join(
-        delta.text for said in answer for delta in said.deltas if isinstance(delta, kind)
+        delta.text for said in answer for delta in said.deltas if isinstance(delta, kinds)
     )
