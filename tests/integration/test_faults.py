@@ -1,0 +1,245 @@
+"""The table of faults in every dialect, under uvicorn and behind the streaming layer.
+
+`test_fault_table` plays it for chat under uvicorn. Here one row is one fault; its columns are an
+API client, which wants errors, and a voice caller, who wants words; over sockets all the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from completions.phrases import PHRASES
+from local.deployment import Deployment
+from tests.support.deployment import AUTHORIZED, CALM, deploy, served
+from tests.support.script import (
+    Comment,
+    Cut,
+    Done,
+    Finish,
+    Head,
+    Hold,
+    Pause,
+    Reply,
+    Role,
+    Say,
+    Scene,
+    Script,
+    Step,
+    answer,
+    page,
+    refused,
+)
+from tests.support.secrets import CALLER_KEY
+from tests.support.turns import Heard
+from tests.support.upstream import ScriptedUpstream
+from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LIMIT_S = 30
+ENGLISH = PHRASES["en"]
+SETTINGS: dict[str, Any] = {**CALM, "first_token_timeout_ms": 300, "stall_timeout_ms": 700}
+SENTENCE = "It is sunny today. "
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault, and its good answer in both columns."""
+
+    fault: Script
+    then: Scene = field(default_factory=lambda: answer("From the other."))
+    """What the next model plays."""
+    status: int = 200
+    text: str = ""
+    """For an API client; it is raised at unless the status says so or `finish` is set."""
+    finish: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    spoken: str = ""
+    """For a voice caller."""
+    spoken_finish: str = "stop"
+
+
+def silence(step: Step) -> list[Step]:
+    """Half a minute in which this is all that comes."""
+    return [each for _ in range(600) for each in (Pause(50), step)]
+
+
+def over(fault: Script) -> Row:
+    """Before anything is said: the other model is heard in both columns."""
+    return Row(fault, text="From the other.", finish="stop", spoken="From the other.")
+
+
+def broken(*steps: Step) -> dict[str, Row]:
+    """In mid-answer: bridged in the first sentence, closed later; for a client an error."""
+    first: Script = [Role(), Say("It is"), *steps]
+    later: Script = [Role(), Say(SENTENCE), *steps]
+    bridged = f"It is... {ENGLISH.bridge} From the other."
+    return {
+        "in the first words": Row(first, text="It is", spoken=bridged),
+        "after a sentence": Row(
+            later, text=SENTENCE, spoken=SENTENCE + ENGLISH.closing, spoken_finish="length"
+        ),
+    }
+
+
+def all_refuse(status: int) -> Row:
+    """Nobody answers: the status, or one sentence."""
+    script = refused(status, retry_after_s=7)
+    return Row(script, script, status, headers={"retry-after": "7"}, spoken=ENGLISH.failure)
+
+
+ROWS: dict[str, Row] = {
+    "429": all_refuse(429),
+    "500": all_refuse(500),
+    "one refuses": over(refused(500)),
+    "our key is refused": over(refused(401)),
+    **{f"cut {where}": row for where, row in broken(Cut()).items()},
+    **{f"stall {where}": row for where, row in broken(Hold()).items()},
+    **{f"keep-alives {where}": row for where, row in broken(*silence(Comment())).items()},
+    "no headers": over([Hold()]),
+    "headers, then silence": over([Head(), Hold()]),
+    "headers and keep-alives": over([Head(), *silence(Comment())]),
+    "headers and role-only frames": over([Head(), *silence(Role())]),
+    "a connection that closes": over([Cut()]),
+    "an empty answer": over([Role(), Finish(), Done()]),
+    "a page": over(page()),
+    "nothing": over([Reply(b"")]),
+    "a doubled terminator": Row(
+        [Role(), Say("Sunny."), Finish(), Done(), Done()],
+        text="Sunny.",
+        finish="stop",
+        spoken="Sunny.",
+    ),
+}
+FORGOTTEN: Script = [Role(), Say("Sunny."), Finish()]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the function runs, and the one server that plays both of its models."""
+
+    url: str
+    upstream: ScriptedUpstream
+
+    async def post(self, way: Way, on_failure: str, **more: Any) -> Heard:
+        """A turn, read to its end."""
+        headers = {**AUTHORIZED, "x-completions-on-failure": on_failure}
+        async with httpx2.AsyncClient(headers=headers, timeout=LIMIT_S) as client:
+            answer = await client.post(self.url + way.dialect.path, json=way.body(**more))
+        return Heard(answer.status_code, dict(answer.headers), [(0, answer.content)], ended=True)
+
+
+@asynccontextmanager
+async def _uvicorn(upstream: ScriptedUpstream) -> AsyncIterator[str]:
+    app = deploy(upstream.base_url, fallback_base_url=upstream.base_url, **SETTINGS)
+    async with served(app) as url:
+        yield f"{url}/v1"
+
+
+@asynccontextmanager
+async def _layer(upstream: ScriptedUpstream) -> AsyncIterator[str]:
+    async with Deployment(
+        upstream=upstream.base_url,
+        caller_key=CALLER_KEY,
+        parameters={"FallbackBaseUrl": upstream.base_url},
+        environment={f"COMPLETIONS_{name.upper()}": str(ms) for name, ms in SETTINGS.items()},
+    ) as deployment:
+        yield deployment.base_url
+
+
+PLACES = {"uvicorn": _uvicorn, "layer": _layer}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PLACES)
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[dict[Way, Place]]:
+    """The function, twice: its models have the Responses API, or they have not."""
+    async with (
+        ScriptedUpstream(responses=True) as having,
+        ScriptedUpstream() as lacking,
+        PLACES[request.param](having) as here,
+        PLACES[request.param](lacking) as there,
+    ):
+        place = Place(there, lacking)
+        await place.post(OVER_CHAT, "error")  # Learns what is lacking.
+        yield {CHAT: Place(here, having), RESPONSES: Place(here, having), OVER_CHAT: place}
+
+
+@pytest.mark.parametrize("on_failure", ["error", "speak"])
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("name", ROWS)
+async def test_the_table(opened: dict[Way, Place], name: str, way: Way, on_failure: str) -> None:
+    """The row is right in this column."""
+    row, place = ROWS[name], opened[way]
+    place.upstream.requests.clear()
+    place.upstream.plays(row.fault, row.then)
+    heard = await place.post(way, on_failure)
+    got = way.read(heard)
+    if on_failure == "speak":
+        assert (heard.status, got.text, got.finish) == (200, row.spoken, row.spoken_finish)
+        assert got.error is None
+        return
+    assert (heard.status, got.text, got.finish) == (row.status, row.text, row.finish)
+    assert row.headers.items() <= heard.headers.items()
+    assert (got.error is None) == bool(row.finish)
+
+
+@pytest.mark.parametrize("on_failure", ["error", "speak"])
+@pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
+async def test_a_forgotten_terminator(opened: dict[Way, Place], way: Way, on_failure: str) -> None:
+    """It is added: where chat completions are asked for, a finish is the end."""
+    place = opened[way]
+    place.upstream.plays(FORGOTTEN)
+    got = way.read(await place.post(way, on_failure))
+    assert (got.text, got.finish) == ("Sunny.", "stop")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+async def test_an_unknown_field(opened: dict[Way, Place], way: Way) -> None:
+    """What platforms add is taken out before the model sees it."""
+    place = opened[way]
+    place.upstream.requests.clear()
+    place.upstream.plays(answer("Sunny."))
+    ours = {"elevenlabs_extra_body": {"a": 1}, "user_id": "u", "call": {"id": 1}, "customer": {}}
+    got = way.read(await place.post(way, "error", **ours))
+    assert got.text == "Sunny."
+    assert not place.upstream.requests[-1].json.keys() & ours.keys()
+
+
+GONE: dict[str, tuple[Script, bool]] = {
+    "before the headers": ([Hold()], True),
+    "before the first token": ([Head(), Role(), Hold()], True),
+    "in mid-stream": ([Role(), Say("Well, "), Hold()], True),
+    "buffered": ([Hold()], False),
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("moment", GONE)
+async def test_a_caller_who_hangs_up(way: Way, moment: str) -> None:
+    """Over plain HTTP every request to a model is closed at once, hedges as well."""
+    script, stream = GONE[moment]
+    async with (
+        ScriptedUpstream(script, responses=not way.over_chat) as upstream,
+        served(deploy(upstream.base_url, **{**CALM, "hedge_after_ms": 50})) as url,
+        httpx2.AsyncClient(headers=AUTHORIZED, timeout=LIMIT_S) as client,
+    ):
+        post = client.post(f"{url}/v1{way.dialect.path}", json=way.body(stream=stream))
+        turn = asyncio.create_task(post)
+        requests = [await upstream.request(int(way.over_chat))]
+        if stream and moment != "in mid-stream":
+            requests.append(await upstream.request(1 + int(way.over_chat)))
+        await asyncio.sleep(0.1)  # What the model sends may be on its way.
+        turn.cancel()
+        await asyncio.wait({turn})
+        async with asyncio.timeout(LIMIT_S):
+            for request in requests:
+                await request.hung_up.wait()
+    assert not any(request.finished for request in requests)
