@@ -93,7 +93,7 @@ class Question:
                         heard = True
                         yield batch
             except UpstreamRefused as error:
-                learnt = None if heard else self._lesson(wire, candidate, error, prepared)
+                learnt = None if heard else self._lesson(wire, candidate, error, prepared, lesson)
                 if learnt is None or not self.can_ask:
                     raise
                 lesson += learnt
@@ -125,11 +125,16 @@ class Question:
         return candidate if candidate.model else replace(candidate, model=self.asked.model)
 
     def _lesson(
-        self, wire: Dialect, candidate: Candidate, error: UpstreamRefused, sent: Prepared
+        self,
+        wire: Dialect,
+        candidate: Candidate,
+        error: UpstreamRefused,
+        sent: Prepared,
+        lesson: Lesson,
     ) -> Lesson | None:
         if wire.path == responses.path and self.standing.lacks_responses(candidate, error):
             return Lesson()
-        return lesson_of(error, sent)
+        return lesson_of(error, sent, self.standing.lesson(self._model(candidate)) + lesson)
 
     async def _listen(
         self,

@@ -150,12 +150,13 @@ def _lacks_path(error: UpstreamRefused) -> bool:
     return error.status == 405 or (error.status == 404 and not named)
 
 
-def lesson_of(error: UpstreamRefused, sent: Prepared) -> Lesson | None:
+def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson | None:
     """What a refusal teaches; None when asking again would be no use.
 
-    A parameter refused by name is renamed once, else dropped; a 400 or 422 that names nothing
-    drops what we added. What was dropped is not in the next request, so this ends. One caller's
-    bad value teaches nothing about the model, except of token limits: those are the model's.
+    `known` was applied to the request. A parameter refused by name is renamed once, else dropped;
+    a 400 or 422 that names nothing drops what we added. What was dropped is not in the next
+    request, so this ends. One caller's bad value teaches nothing about the model, except of token
+    limits: those are the model's.
     """
     if error.status not in {400, 422}:
         return None
@@ -166,7 +167,8 @@ def lesson_of(error: UpstreamRefused, sent: Prepared) -> Lesson | None:
         if refused in WEIGHTY and (blames_value or path != refused):
             return None
         other = RENAMED.get(refused)
-        if other and refused not in sent.added and other not in sent.body:
+        ours = refused in sent.added or refused in known.renamed.values()
+        if other and not ours and other not in sent.body:
             return Lesson(renamed={refused: other})
         return Lesson(frozenset({refused}), lasting=not blames_value or refused in RENAMED)
     if error.param is None and sent.added:
