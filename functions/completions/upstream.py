@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import httpx2
     from openai import APIStatusError, AsyncOpenAI
 
+_FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
+"""With one of these an event stream of a model begins (WHATWG HTML, section 9.2.6)."""
 PASSED_ON_HEADERS = ("retry-after", "retry-after-ms", "x-request-id")
 
 
@@ -54,12 +56,22 @@ class Upstream:
         response, pool = await self._send(candidate, path, body)
         try:
             with _translated():
+                chunks, opening = response.aiter_raw(), b""
                 if "text/event-stream" not in response.headers.get("content-type", ""):
-                    yield [Frame(b"", await response.aread())]
-                    return
+                    # Hand-written servers forget the header: then the first line tells.
+                    chunks = response.aiter_bytes()
+                    async for chunk in chunks:
+                        opening += chunk
+                        if len(opening.lstrip()) >= len(_FIRST_FIELDS[0]):
+                            break
+                    if not opening.lstrip().startswith(_FIRST_FIELDS):
+                        yield [Frame(b"", opening + b"".join([chunk async for chunk in chunks]))]
+                        return
                 decoder = Decoder()
+                if frames := decoder.feed(opening):
+                    yield frames
                 # To the end, not to [DONE]: else the connection cannot be used again.
-                async for chunk in response.aiter_raw():
+                async for chunk in chunks:
                     if frames := decoder.feed(chunk):
                         yield frames
                 if frames := decoder.flush():

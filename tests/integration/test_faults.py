@@ -34,6 +34,7 @@ from tests.support.script import (
     Script,
     Step,
     answer,
+    bytewise,
     page,
     refused,
 )
@@ -198,6 +199,19 @@ async def test_a_forgotten_terminator(opened: dict[Way, Place], way: Way, on_fai
     place = opened[way]
     place.upstream.plays(FORGOTTEN)
     got = way.read(await place.post(way, on_failure))
+    assert (got.text, got.finish) == ("Sunny.", "stop")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", None])
+async def test_a_stream_by_another_name(
+    opened: dict[Way, Place], way: Way, kind: str | None
+) -> None:
+    """A model's server that forgets the content type is heard all the same, byte by byte."""
+    place = opened[way]
+    head = Head(headers={"content-type": kind} if kind else {})
+    place.upstream.plays([head, bytewise(Comment(), *answer("Sunny.")[1:])])
+    got = way.read(await place.post(way, "error"))
     assert (got.text, got.finish) == ("Sunny.", "stop")
 
 
