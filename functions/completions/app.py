@@ -7,6 +7,7 @@ keeps (keys, connections) hangs on the app, not on a module.
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -94,6 +95,9 @@ def create_app(
     def forget() -> None:
         keys.forget()
         upstream.forget()
+        # All environments restored from one snapshot would wait the same jitter. Ids are from
+        # `secrets` and `uuid4`, hence from the kernel, which no snapshot repeats.
+        random.seed()
 
     snapshot_restore_py.register_before_snapshot(warm)
     snapshot_restore_py.register_after_restore(forget)
