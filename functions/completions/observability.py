@@ -16,6 +16,27 @@ from aws_lambda_powertools import Logger
 log = Logger(utc=True, serialize_stacktrace=False)
 """Structured JSON; the message is a dotted event name, its facts are keyword arguments."""
 
+METRICS = {
+    "TurnMs": "Milliseconds",
+    "FirstTokenMs": "Milliseconds",
+    "FirstSpokenMs": "Milliseconds",
+    "OverheadMs": "Milliseconds",
+    "UpstreamHeadersMs": "Milliseconds",
+    "Turns": "Count",
+    "FailedTurns": "Count",
+    "BufferWords": "Count",
+    "Hedges": "Count",
+    "Retries": "Count",
+    "Fallbacks": "Count",
+    "ToolRepairs": "Count",
+    "InputTokens": "Count",
+    "OutputTokens": "Count",
+    "ColdStarts": "Count",
+    "AuthFailures": "Count",
+    "KeyFailures": "Count",
+}
+"""Every metric and its unit; docs/operations.md says what each one is."""
+
 
 def bind(**fields: str | None) -> None:
     """Adds these fields to every log event of the current task and the tasks it starts."""
