@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import ssl
 
+    import httpx2
     from openai import AsyncOpenAI
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
 """A last resort: the turn's own timers are shorter, and Lambda's deadline ends everything."""
 KEEP_ALIVE_S = 60.0
+REFUSAL_LIMIT_BYTES = 256 * 1024
+"""Of an error's body, which the SDK reads whole before it raises."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +116,39 @@ def _tls_context() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
+async def _bounded(response: httpx2.Response) -> None:
+    """Lets no response be larger than its bytes, and no error larger than it needs to be.
+
+    We ask for no content coding. Who uses one all the same may send gigabytes in a few of them.
+    """
+    import httpx2
+
+    if response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        await response.aclose()
+        raise httpx2.DecodingError("the upstream compresses its answer, unasked")
+    if response.is_success:
+        return  # `upstream` counts what it reads.
+    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - of an async client
+    body: httpx2.AsyncByteStream = response.stream
+
+    async def limited() -> AsyncIterator[bytes]:
+        left = REFUSAL_LIMIT_BYTES
+        async for chunk in body:
+            left -= len(chunk)
+            if left < 0:
+                raise httpx2.RemoteProtocolError("the upstream's error does not end")
+            yield chunk
+
+    class Limited(httpx2.AsyncByteStream):
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return limited()
+
+        async def aclose(self) -> None:
+            await body.aclose()
+
+    response.stream = Limited()
+
+
 def _client(base_url: str, tls: ssl.SSLContext) -> AsyncOpenAI:
     import httpx2
     from openai import AsyncOpenAI
@@ -125,6 +162,8 @@ def _client(base_url: str, tls: ssl.SSLContext) -> AsyncOpenAI:
             verify=tls,
             timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S),
-            follow_redirects=True,
+            # A redirection would carry the conversation to a host that nobody chose.
+            follow_redirects=False,
+            event_hooks={"response": [_bounded]},
         ),
     )

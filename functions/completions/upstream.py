@@ -9,7 +9,8 @@ Knows nothing of turns: no retries, no fallback, no timers of its own beyond the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,14 @@ if TYPE_CHECKING:
 _FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
 """With one of these an event stream of a model begins (WHATWG HTML, section 9.2.6)."""
 PASSED_ON_HEADERS = ("retry-after", "retry-after-ms", "x-request-id")
+_PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
+"""What such a header may hold: an upstream must not write our caller's headers."""
+_PLAIN_LIMIT_CHARS = 128
+MESSAGE_LIMIT_CHARS = 2000
+ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
+"""A request's 6 MB told back three times, as the Responses API does, and the longest answer."""
+FRAMES_LIMIT = 100_000
+"""Six for each token of the longest answer. A frame costs about a kilobyte while it is held."""
 
 
 class Upstream:
@@ -65,14 +74,17 @@ class Upstream:
                         if len(opening.lstrip()) >= len(_FIRST_FIELDS[0]):
                             break
                     if not opening.lstrip().startswith(_FIRST_FIELDS):
-                        yield [Frame(b"", opening + b"".join([chunk async for chunk in chunks]))]
+                        yield [Frame(b"", opening + await _whole(chunks))]
                         return
                 decoder = Decoder()
+                allowance = _Allowance(len(opening))
                 if frames := decoder.feed(opening):
                     yield frames
                 # To the end, not to [DONE]: else the connection cannot be used again.
                 async for chunk in chunks:
-                    if frames := decoder.feed(chunk):
+                    frames = decoder.feed(chunk)
+                    allowance.spend(len(chunk), len(frames))
+                    if frames:
                         yield frames
                 if frames := decoder.flush():
                     yield frames
@@ -85,10 +97,11 @@ class Upstream:
         response, pool = await self._send(candidate, path, None)
         try:
             with _translated():
-                answer = await response.aread()
+                answer = await _whole(response.aiter_raw())
                 from_json(answer)
                 return answer
         finally:
+            await response.aclose()
             self._connections.leave(pool)
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
@@ -152,6 +165,30 @@ class Upstream:
             raise
 
 
+class _Allowance:
+    """What an answer may still bring. Raises ValueError when it is used up."""
+
+    def __init__(self, spent_bytes: int) -> None:
+        self._bytes = ANSWER_LIMIT_BYTES - spent_bytes
+        self._frames = FRAMES_LIMIT
+
+    def spend(self, size: int, frames: int) -> None:
+        """Counts a chunk."""
+        self._bytes -= size
+        self._frames -= frames
+        if self._bytes < 0 or self._frames < 0:
+            log.warning("upstream.endless", frames=FRAMES_LIMIT - self._frames)
+            raise ValueError("an answer without end")
+
+
+async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
+    body, allowance = bytearray(), _Allowance(0)
+    async for chunk in chunks:
+        allowance.spend(len(chunk), 0)
+        body += chunk
+    return bytes(body)
+
+
 async def _request_on(
     client: AsyncOpenAI, path: str, body: dict[str, Any] | None, key: str
 ) -> httpx2.Response:
@@ -160,7 +197,15 @@ async def _request_on(
 
     headers = {"authorization": f"Bearer {key}", "accept-encoding": "identity"}
     if body is None:
-        return await client.get(path, cast_to=httpx2.Response, options={"headers": headers})
+        listed: Any = await client.get(
+            path,
+            cast_to=httpx2.Response,
+            options={"headers": headers},
+            stream=True,
+            stream_cls=AsyncStream,
+        )
+        found: httpx2.Response = listed
+        return found
     # The cheapest way to the SDK's raw stream; its errors, its headers, no models per chunk.
     headers["content-type"] = "application/json"
     # With this `cast_to` the answer is the raw response, whatever `stream_cls` promises.
@@ -193,6 +238,8 @@ def _translated() -> Iterator[None]:
     except APITimeoutError as error:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
     except APIConnectionError as error:
+        if isinstance(error.__cause__, httpx2.DecodingError):
+            raise UpstreamUnavailable("The upstream's answer is compressed, unasked.") from error
         raise UpstreamUnavailable("The upstream cannot be reached.") from error
     except httpx2.TimeoutException as error:
         raise UpstreamTimeout("The upstream fell silent in mid-answer.") from error
@@ -205,23 +252,27 @@ def _translated() -> Iterator[None]:
 def _refusal(error: APIStatusError) -> CompletionsError:
     """The upstream's own error, with its status; our key's refusal is ours to answer for."""
     status = error.status_code
-    log.warning("upstream.refused", status=status, code=error.code, param=error.param)
+    log.warning("upstream.refused", status=status, code=_text(error.code), param=_text(error.param))
     if status in {401, 403}:
         return UpstreamAuth(
             f"The upstream refuses this deployment's key ({status}). "
             "The operator sets a valid one with `make upstream-key`."
         )
-    if status < 400:
-        return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.")
+    if not 400 <= status < 600:
+        hint = " Redirections are not followed: set its new address." if status < 400 else ""
+        return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.{hint}")
     details = error.body if isinstance(error.body, dict) else {}
     if isinstance(error.body, str) and "json" in error.response.headers.get("content-type", ""):
         details = {"message": error.body}
     message = details.get("message") or details.get("detail")
     headers = {
-        name: value for name in PASSED_ON_HEADERS if (value := error.response.headers.get(name))
+        name: value
+        for name in PASSED_ON_HEADERS
+        if len(value := error.response.headers.get(name, "")) <= _PLAIN_LIMIT_CHARS
+        and _PLAIN.fullmatch(value)
     }
     return UpstreamRefused(
-        message if isinstance(message, str) else f"The upstream answered {status}.",
+        _shown(message, error) if isinstance(message, str) else f"The upstream answered {status}.",
         status=status,
         error_type=_text(error.type),
         code=_text(error.code),
@@ -230,5 +281,12 @@ def _refusal(error: APIStatusError) -> CompletionsError:
     )
 
 
+def _shown(message: str, error: APIStatusError) -> str:
+    """The upstream's words, cut to a length, and without our key: some servers repeat requests."""
+    key = error.request.headers.get("authorization", "").removeprefix("Bearer ")
+    return (message.replace(key, "***") if key else message)[:MESSAGE_LIMIT_CHARS]
+
+
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """A short text such as a code, a type, a field's name; nothing else."""
+    return value if isinstance(value, str) and 0 < len(value) <= _PLAIN_LIMIT_CHARS else None

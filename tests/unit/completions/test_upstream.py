@@ -329,17 +329,6 @@ async def test_a_status_that_is_no_answer_is_a_502(
     assert (await _ask(client, stream=True)).status_code == 502
 
 
-async def test_a_redirection_is_followed(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream
-) -> None:
-    """A base URL that has moved still works: the request is repeated there, body and all."""
-    moved = {"location": f"{upstream.base_url}/new/chat/completions"}
-    upstream.plays([Reply(b"", 307, moved)], answer("Moved."))
-    response = await _ask(client, stream=True)
-    assert spoken(response.content) == "Moved."
-    assert upstream.requests[1].json == upstream.requests[0].json
-
-
 # -- faults
 
 
