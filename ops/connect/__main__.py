@@ -1,0 +1,216 @@
+"""The command: finds both sides, shows the change, asks, makes it and looks at what came of it.
+
+Every option can be given as the environment variable that make turns `NAME=value` into. Keys have
+no option: they come from the environment, from AWS, or are asked for without echo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ops.connect.agent import (
+    API_TYPES,
+    Change,
+    Wanted,
+    changes,
+    elsewhere,
+    model_of,
+    own_llms,
+    patch,
+)
+from ops.connect.deployment import LONGEST_S, SHORTEST_S, Deployment, deployed, named
+from ops.connect.problem import Problem, usage
+from ops.connect.secret import Secret, Store, chosen
+from ops.connect.workspace import Workspace
+
+# The environment variables that give the options of the same name.
+OPTIONS = (
+    "AGENT",
+    "URL",
+    "STACK",
+    "REGION",
+    "MODEL",
+    "API_TYPE",
+    "MAX_TOKENS",
+    "CASCADE_TIMEOUT_S",
+    "YES",
+    "DRY_RUN",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: connected, or nothing to do. 1: failed or declined. 2: called wrongly."""
+    try:
+        return connect(_options(arguments))
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return problem.status
+    except KeyboardInterrupt:
+        print("\nInterrupted. Run it again: what was done is not done twice.", file=sys.stderr)
+        return 130
+
+
+def connect(options: argparse.Namespace) -> int:
+    """Points the agent at the deployment. Raises Problem."""
+    if not (options.yes or options.dry_run or sys.stdin.isatty()):
+        raise usage(
+            "There is no terminal to ask at. YES=1 makes the change unasked, DRY_RUN=1 only "
+            "shows it."
+        )
+    api_key = _key("ELEVENLABS_API_KEY", "API key of the ElevenLabs workspace")
+    server = _deployment(options)
+    workspace = Workspace(
+        api_key,
+        os.environ.get("ELEVENLABS_BASE_URL", ""),
+        agent_id=options.agent,
+        caller_key=server.key,
+    )
+    agent = workspace.agent()
+    secret = chosen(server.url, server.key, workspace.secrets())
+    model = options.model or server.model or model_of(agent)
+    if not model:
+        raise usage(
+            "Which model? Neither the deployment (UpstreamModel) nor the agent names one: "
+            "MODEL=gpt-4.1-mini, or what your model API calls it."
+        )
+    wanted = Wanted(
+        url=server.url,
+        secret_id=secret.id,
+        secret_name=secret.name,
+        cascade_timeout_s=options.cascade_timeout_s or server.patience_s,
+        model=model,
+        api_type=options.api_type,
+        max_tokens=options.max_tokens,
+    )
+    pending = changes(agent, wanted)
+    name = _printable(f'Agent "{agent.get("name", "")}" ({options.agent})')
+    if not pending and secret.store is Store.NOTHING:
+        print(f"{name}: nothing to change.")
+        return 0
+
+    print(f"{name}:")
+    _show(pending, secret)
+    for node in own_llms(agent):
+        print(_printable(f'  The workflow node "{node}" has an LLM of its own, and keeps it.'))
+    if options.dry_run:
+        print("Nothing was changed (DRY_RUN).")
+        return 0
+    if not options.yes and not _agreed():
+        print("Nothing was changed.")
+        return 1
+
+    secret_id = _store(workspace, secret)
+    if not pending:
+        print("Done: the caller key is stored.")
+        return 0
+    wanted = replace(wanted, secret_id=secret_id)
+    after = workspace.update_agent(patch(agent, wanted))
+    if missed := changes(after, wanted):
+        print("Still:")
+        _show(missed, None)
+        raise Problem("The platform accepted the change, but these settings are not as sent.")
+    for path in elsewhere(agent, after):
+        print(_printable(f"  NOTE: the platform changed {path} as well."))
+    print(f"Done. `make doctor URL={server.url}` plays a call against the same server.")
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    given = {name: os.environ.get(name, "").strip() for name in OPTIONS}
+    parser = argparse.ArgumentParser(prog="make connect", description=__doc__)
+    parser.add_argument("--agent", default=given["AGENT"], help="its id, agent_...")
+    parser.add_argument("--url", default=given["URL"], help="the server, if it is no stack of AWS")
+    parser.add_argument("--stack", default=given["STACK"] or "voice-completions")
+    parser.add_argument("--region", default=given["REGION"])
+    parser.add_argument("--model", default=given["MODEL"])
+    parser.add_argument("--api-type", default=given["API_TYPE"] or None, choices=API_TYPES)
+    parser.add_argument("--max-tokens", type=int, default=given["MAX_TOKENS"] or None)
+    parser.add_argument(
+        "--cascade-timeout-s", type=float, default=given["CASCADE_TIMEOUT_S"] or None
+    )
+    for switch in ("YES", "DRY_RUN"):
+        option = "--" + switch.lower().replace("_", "-")
+        parser.add_argument(
+            option, action="store_true", default=given[switch] not in {"", "0", "no"}
+        )
+    options = parser.parse_args(arguments)
+    if not options.agent:
+        parser.error("AGENT=... names the agent; its id stands in its address in the dashboard")
+    # A default is not checked against `choices`, and this one came from outside.
+    if options.api_type and options.api_type not in API_TYPES:
+        parser.error(f"API_TYPE is one of {', '.join(API_TYPES)}")
+    if options.max_tokens is not None and not (options.max_tokens > 0 or options.max_tokens == -1):
+        parser.error("MAX_TOKENS is a positive number, or -1 for no limit")
+    patience_s = options.cascade_timeout_s
+    if patience_s is not None and not SHORTEST_S <= patience_s <= LONGEST_S:
+        parser.error(f"CASCADE_TIMEOUT_S is between {SHORTEST_S:g} and {LONGEST_S:g}")
+    return options
+
+
+def _deployment(options: argparse.Namespace) -> Deployment:
+    if options.url:
+        server = named(options.url, "")  # the URL's own faults before any question
+        return Deployment(server.url, _key("KEY", "Caller key of the server"))
+    return deployed(options.stack, options.region)
+
+
+def _key(variable: str, what: str) -> str:
+    """A key from the environment, else asked for without echo. Raises Problem."""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        if not sys.stdin.isatty():
+            raise usage(f"{variable} is not set, and there is no terminal to ask for it.")
+        try:
+            key = getpass.getpass(f"{what} (not shown): ").strip()
+        except EOFError:
+            key = ""
+    if not key:
+        raise usage(f"No key given. {variable} in the environment spares the question.")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise usage(f"{variable} holds characters that no key has: was more pasted than the key?")
+    return key
+
+
+def _show(pending: list[Change], secret: Secret | None) -> None:
+    rows = [(each.what, each.old or "(none)", each.new or "(none)") for each in pending]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
+    for what, old, new in rows:
+        line = f"  {what:<{widths[0]}}  {old:<{widths[1]}}  ->  {new}"
+        print(_printable(line.rstrip()))
+    if secret and secret.store is Store.CREATE:
+        print(f"  The caller key is stored as the new workspace secret {secret.name}.")
+    if secret and secret.store is Store.UPDATE:
+        users = f"{secret.users}{' or more' if secret.more_users else ''}"
+        print(f"  The stored caller key is another one: it is replaced, for {users} agents.")
+
+
+def _agreed() -> bool:
+    try:
+        answer = input("Make this change? [y/N] ")
+    except EOFError:
+        answer = ""
+    return answer.strip().lower() in {"y", "yes"}
+
+
+def _store(workspace: Workspace, secret: Secret) -> str:
+    """The id of the secret, once it holds the caller key."""
+    if secret.id is None:
+        return workspace.create_secret(secret.name)
+    if secret.store is Store.UPDATE:
+        workspace.update_secret(secret.id, secret.name)
+    return secret.id
+
+
+def _printable(text: str) -> str:
+    """The text, whatever it was made of, on one line that cannot steer a terminal."""
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Which server the agent is pointed at: a deployed stack, or any URL that the operator names.
+
+A stack is read with the AWS CLI, so that whatever credentials work there work here. The caller key
+comes through a pipe or the environment and is never an argument; it is never printed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ops.connect.problem import Problem, usage
+
+SHORTEST_S, LONGEST_S = 2.0, 15.0  # what the platform takes for `cascade_timeout_seconds`
+USUAL_S = 4.0  # what it has by default
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A server, its caller key, and what of its settings an agent should know."""
+
+    url: str  # ends in /v1
+    key: str = field(repr=False)
+    model: str = ""
+    """The model that the deployment asks whatever it is told; empty if it asks the caller's."""
+    buffer_words_after_ms: int = 1500
+    turn_budget_ms: int = 12_000
+
+    @property
+    def patience_s(self) -> float:
+        """How long the platform should wait for first content before it posts the turn again.
+
+        Until the deployment is sure to have said something (buffer words; without them the answer
+        or the sentence that ends the budget), and then as long as the platform's own default, which
+        covers a cold start and the network. At 5.5 s a lost turn is still posted twice again before
+        the platform gives up at 17 s; the default itself, 4 s, leaves a cold start 2.5 s, after
+        which the same turn is made, and paid, twice.
+        """
+        spoken_ms = [ms for ms in (self.buffer_words_after_ms, self.turn_budget_ms) if ms > 0]
+        first_words_s = min(spoken_ms) / 1000 if spoken_ms else math.inf
+        return max(SHORTEST_S, min(LONGEST_S, first_words_s + USUAL_S))
+
+
+def named(url: str, key: str) -> Deployment:
+    """The deployment at `url`, however much of the path was pasted. Raises Problem."""
+    split = urlsplit(url.strip())
+    if split.scheme != "https" or not split.hostname:
+        raise usage(
+            f"URL={url} is not one that the platform can call: it wants https and a public name. "
+            "For `make run`, open a tunnel to its port and give the tunnel's URL."
+        )
+    path = re.sub(r"(/(chat/completions|responses))+$", "", split.path.rstrip("/")).rstrip("/")
+    path = path if path.endswith("/v1") else f"{path}/v1"
+    return Deployment(f"https://{split.netloc}{path}", key)
+
+
+def deployed(stack: str, region: str) -> Deployment:
+    """The deployment of a CloudFormation stack, its caller key read. Raises Problem."""
+    described = _aws(region, "cloudformation", "describe-stacks", "--stack-name", stack)
+    try:
+        facts = json.loads(described)["Stacks"][0]
+        outputs = {one["OutputKey"]: one["OutputValue"] for one in facts.get("Outputs", [])}
+        parameters = {
+            one["ParameterKey"]: one.get("ParameterValue", "")
+            for one in facts.get("Parameters", [])
+        }
+        url, secret = outputs["ServerUrl"], outputs["CallerKeySecretArn"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise Problem(
+            f"The stack {stack} has no output ServerUrl or CallerKeySecretArn: it is not one of "
+            "this repository, or its deployment did not end. STACK=... names another."
+        ) from error
+    held = _aws(region, "secretsmanager", "get-secret-value", "--secret-id", secret)
+    return Deployment(
+        url,
+        _caller_key(held, secret),
+        parameters.get("UpstreamModel", ""),
+        int(parameters.get("BufferWordsAfterMs") or 0),
+        int(parameters.get("TurnBudgetMs") or 0),
+    )
+
+
+def _caller_key(answer: str, secret: str) -> str:
+    """The caller key in what Secrets Manager answered. Raises Problem, without quoting it."""
+    try:
+        value: Any = json.loads(json.loads(answer)["SecretString"])
+        key = value["key"]
+    except (ValueError, LookupError, TypeError):
+        key = None
+    if not isinstance(key, str) or not key:
+        # `from None`: a trace would show the secret.
+        raise Problem(f'The secret {secret} does not hold {{"key": "..."}}.') from None
+    return key
+
+
+def _aws(region: str, *arguments: str) -> str:
+    """What the AWS CLI prints, as JSON. Raises Problem with its own words."""
+    command = ["aws", *arguments, "--output", "json", *(["--region", region] if region else [])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Problem(
+            "The AWS CLI is not at hand, which finds the deployment: install it, or name the "
+            "server yourself with URL=https://.../v1."
+        ) from error
+    if done.returncode:
+        raise Problem(
+            f"{done.stderr.strip() or 'The AWS CLI failed.'}\n"
+            "This looked for the deployed stack. STACK=... and REGION=... name another one; "
+            "URL=https://.../v1 names the server without AWS."
+        )
+    return done.stdout

@@ -1,0 +1,183 @@
+"""The only door to the platform: agents and secrets of a workspace, through its official SDK.
+
+Speaks JSON to the rest of the package: the SDK's own models read and write it, and keep what they
+do not know. Every failure leaves here as a Problem that names no key.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from ops.connect.problem import Problem, usage
+
+TIMEOUT_S = 30
+PAGE_SIZE = 100  # the most that the platform gives
+Result = TypeVar("Result")
+
+# What a status means here, and what to do. {agent} and {said} are filled in.
+REMEDIES = {
+    400: "The platform refused the settings: {said}",
+    401: "The platform refuses the API key: {said}\n"
+    "ELEVENLABS_API_KEY must be a whole, unrevoked key of the workspace that owns the agent. A "
+    "workspace with data residency wants its own ELEVENLABS_BASE_URL too.",
+    403: "The API key may not do this: {said}\n"
+    "Give it, in the workspace's settings, the right to read and write agents and secrets.",
+    404: "The workspace of this API key has no agent {agent}, or a secret just vanished: {said}\n"
+    "The agent's id stands in its address in the dashboard, agent_...; AGENT=... takes it.",
+    409: "Somebody else is changing the same thing: {said}\nRun it again.",
+    422: "The platform refused the settings: {said}",
+    429: "The platform takes no more requests for now: {said}\nWait a minute and run it again.",
+}
+MISSING_RIGHT = (
+    "The API key lacks a right: {said}\n"
+    "Give it, in the workspace's settings, the right to read and write agents and secrets."
+)
+
+
+def guarded(call: Callable[..., Result]) -> Callable[..., Result]:
+    """The method, with every failure of the SDK as a Problem."""
+
+    @functools.wraps(call)
+    def checked(self: Workspace, *arguments: Any) -> Result:
+        import httpx
+        from elevenlabs.core.api_error import ApiError
+
+        try:
+            return call(self, *arguments)
+        except ApiError as error:
+            raise self.problem(error) from None  # a trace would show bodies, and so a key
+        except httpx.HTTPError as error:
+            raise Problem(
+                f"{self.host} cannot be reached ({type(error).__name__}: {error}). Is the network "
+                "there, is a proxy needed (HTTPS_PROXY), is ELEVENLABS_BASE_URL right? "
+                "Run it again: what was done is not done twice."
+            ) from None
+        except (TypeError, ValueError, AttributeError) as error:
+            # The SDK does not check answers: what does not fit fails where it is first used.
+            raise Problem(
+                f"{self.host} answers what the SDK does not know ({type(error).__name__}). Is "
+                "ELEVENLABS_BASE_URL the platform's? Is there a newer elevenlabs for `make lock`?"
+            ) from None
+
+    return checked
+
+
+class Workspace:
+    """A workspace of the platform, as the holder of an API key may see and change it."""
+
+    def __init__(self, api_key: str, base_url: str, *, agent_id: str, caller_key: str) -> None:
+        """`base_url` may be empty: the platform's usual one. Raises Problem."""
+        from elevenlabs.client import ElevenLabs
+
+        split = urlsplit(base_url or "https://api.elevenlabs.io")
+        if split.scheme != "https" and split.hostname not in {"127.0.0.1", "localhost"}:
+            raise usage(f"ELEVENLABS_BASE_URL={base_url} is not https: it would show your keys.")
+        self.host = split.netloc
+        self._agent_id = agent_id
+        self._keys = (api_key, caller_key)
+        client = ElevenLabs(
+            api_key=api_key,
+            base_url=base_url or None,
+            timeout=TIMEOUT_S,
+            # NOTE: httpx takes `xi-api-key` along to wherever it is sent.
+            follow_redirects=False,
+        )
+        self._agents = client.conversational_ai.agents
+        self._secrets = client.conversational_ai.secrets
+
+    @guarded
+    def agent(self) -> dict[str, Any]:
+        """The agent, every setting of it. Raises Problem."""
+        return dict(_decoded(self._agents.get(self._agent_id, request_options=_retried(1))))
+
+    @guarded
+    def secrets(self) -> list[dict[str, Any]]:
+        """All secrets of the workspace, without their values. Raises Problem."""
+        found: list[dict[str, Any]] = []
+        seen: set[str | None] = set()
+        cursor = None
+        while cursor not in seen:  # a cursor that comes back would never end
+            seen.add(cursor)
+            page = self._secrets.list(
+                page_size=PAGE_SIZE, cursor=cursor, request_options=_retried(1)
+            )
+            found += _decoded(page)["secrets"]
+            cursor = page.next_cursor or None
+        return found
+
+    @guarded
+    def create_secret(self, name: str) -> str:
+        """The id of a new secret with the caller key. Raises Problem."""
+        # Never repeated by itself: the platform might have made one that we did not hear of.
+        made = self._secrets.create(name=name, value=self._keys[1], request_options=_retried(0))
+        return str(made.secret_id)
+
+    @guarded
+    def update_secret(self, secret_id: str, name: str) -> None:
+        """Puts the caller key, and its new name, into a secret that is there. Raises Problem."""
+        self._secrets.update(secret_id, name=name, value=self._keys[1], request_options=_retried(1))
+
+    @guarded
+    def update_agent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The agent after the patch, whose parts the SDK's types have checked. Raises Problem."""
+        from elevenlabs.types import AgentPlatformSettingsRequestModel, ConversationalConfig
+
+        settings = AgentPlatformSettingsRequestModel.model_validate(body["platform_settings"])
+        after = self._agents.update(
+            self._agent_id,
+            conversation_config=ConversationalConfig.model_validate(body["conversation_config"]),
+            platform_settings=settings,
+            request_options=_retried(1),
+        )
+        return dict(_decoded(after))
+
+    def problem(self, error: Any) -> Problem:
+        """What an ApiError means to the operator, without any key that it quotes."""
+        status, said = error.status_code or 0, _said(error.body)
+        if "missing_permissions" in json.dumps(error.body, default=str):
+            text = MISSING_RIGHT
+        elif status in REMEDIES:
+            text = REMEDIES[status]
+        elif status >= 500:
+            text = "The platform fails ({status}): {said}\nRun it again later."
+        else:
+            text = (
+                "{host} gave no answer of the platform ({status}). Is ELEVENLABS_BASE_URL right, "
+                "or does a proxy answer in its place?"
+            )
+        text = text.format(agent=self._agent_id, said=said, status=status, host=self.host)
+        for key in self._keys:
+            text = text.replace(key, "***") if key else text
+        return Problem(text)
+
+
+def _said(body: Any) -> str:
+    """The platform's own words in an error's body, without the input that FastAPI repeats."""
+    detail = body.get("detail", body) if isinstance(body, dict) else body
+    if isinstance(detail, list):
+        lines = [
+            f"{'.'.join(str(part) for part in one.get('loc', ()))}: {one.get('msg', '?')}"
+            for one in detail
+            if isinstance(one, dict)
+        ]
+        return "; ".join(lines) or "without a reason"
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail.get("status")
+    text = str(detail or "without a reason").strip()
+    return text if len(text) <= 500 else text[:500] + "..."
+
+
+def _decoded(answer: Any) -> Any:
+    """A model of the SDK as the JSON that it was made of."""
+    from elevenlabs.core.jsonable_encoder import jsonable_encoder
+
+    return jsonable_encoder(answer)
+
+
+def _retried(times: int) -> Any:
+    """The SDK repeats 408, 409, 429 and 5xx that often, after a second or what they ask for."""
+    return {"max_retries": times, "timeout_in_seconds": TIMEOUT_S}
