@@ -14,6 +14,12 @@ from pydantic_core import from_json
 
 from completions import tools
 from completions.dialect import Call, CallPart, Said, Tool
+from completions.errors import InvalidToolCall
+
+CALLS_LIMIT = 128
+"""In one answer; as many as OpenAI's API lets a request offer tools."""
+ARGUMENTS_LIMIT_CHARS = 256 * 1024
+"""Of all calls of an answer: more is a model that does not stop."""
 
 
 @dataclass(slots=True)
@@ -29,8 +35,12 @@ class Judgement:
 class _Parts:
     id: str | None = None
     name: str = ""
-    arguments: str = ""
+    pieces: list[str] = field(default_factory=list)
     odd: bool = False
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
 
 
 class HeldCalls:
@@ -39,6 +49,7 @@ class HeldCalls:
     def __init__(self) -> None:
         self._calls: list[_Parts] = []
         self._by_index: dict[int, _Parts] = {}
+        self._left = ARGUMENTS_LIMIT_CHARS
         self.frames: list[Said] = []
         """The frames that brought them; they may be relayed only if `pure`."""
         self.pure = True
@@ -47,7 +58,10 @@ class HeldCalls:
         return bool(self._calls)
 
     def add(self, said: Said) -> None:
-        """Takes the parts of calls in a frame; anything else in it makes the frames unfit."""
+        """Takes the parts of calls in a frame; anything else in it makes the frames unfit.
+
+        Raises InvalidToolCall for calls without end.
+        """
         self.frames.append(said)
         self.pure = self.pure and said.plain and said.frame is not None and len(said.deltas) == 1
         for delta in said.deltas:
@@ -67,7 +81,10 @@ class HeldCalls:
             self.pure = False
         call.id = call.id or part.id
         call.name = call.name or part.name or ""
-        call.arguments += part.arguments
+        call.pieces.append(part.arguments)
+        self._left -= len(part.arguments)
+        if self._left < 0 or len(self._calls) > CALLS_LIMIT:
+            raise InvalidToolCall("The model's tool calls do not end.")
         call.odd |= part.odd
 
     def whole(self) -> HeldCalls:

@@ -17,7 +17,7 @@ from completions.repairs import squashed
 _CODE = r"\b(?:[a-z]{2}|fil)(?:-[A-Za-z]{2,4})?\b"
 _RUN = re.compile(rf"{_CODE}(?:(?: *[,;/|] *(?:and |or )?| +(?:and|or) +){_CODE})+")
 _MARKED = re.compile(rf"[\"'`(\[]({_CODE})[\"'`)\]]")
-_HEADS = re.compile(rf"^\W*({_CODE})\s*[:=–—]", re.MULTILINE)
+_HEADS = re.compile(rf"^[^\w\n]*({_CODE})\s*[:=–—]", re.MULTILINE)
 _WORDS = frozenset(
     "am an as at be by do go he hi if in is it me my no of oh ok on or so to up us we".split()  # noqa: SIM905 - 28 quoted words are no easier to read
 )

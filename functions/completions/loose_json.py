@@ -10,7 +10,13 @@ import json
 import re
 from typing import Any
 
-_FENCE = re.compile(r"^\s*```\w*\s*\n?|\n?\s*```\s*$")
+from pydantic_core import from_json
+
+LIMIT_CHARS = 8 * 1024
+"""A longer text is not put right: what follows is not linear, and whoever wrote it chose it."""
+_OPENINGS_LIMIT = 200
+"""More brackets than this are not put right, either: Python's decoder nests on its own stack."""
+_FENCE = re.compile(r"```\w*")
 # A string, or what stands between two strings.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|' r"'(?:[^'\\]|\\.)*'" r"|[^\"']+|[\"']", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
@@ -28,10 +34,19 @@ def read_object(text: str) -> dict[str, Any] | None:
     the voice platform's own documentation of keypad tones), the same object twice, single quotes,
     bare keys, Python's words, trailing commas, closing brackets too many, raw line ends.
     """
+    try:
+        if isinstance(value := from_json(text, allow_inf_nan=False), dict):
+            return value
+    except ValueError:
+        pass
     text = text.strip()
     if text in {"", "null", '""', "''", "None"}:
         return {}
-    unfenced = _FENCE.sub("", text)
+    if len(text) > LIMIT_CHARS or text.count("[") + text.count("{") > _OPENINGS_LIMIT:
+        return None
+    opening = _FENCE.match(text)
+    unfenced = text[opening.end() :] if opening else text
+    unfenced = unfenced.removesuffix("```").strip()
     start, end = unfenced.find("{"), unfenced.rfind("}")
     core = unfenced[start : end + 1] if 0 <= start < end else unfenced
     for candidate in (text, core, _tidy(core), core.replace('\\"', '"')):

@@ -116,6 +116,11 @@ class Sentence:
 
     def feed(self, text: str) -> None:
         """More of the text."""
+        # In slices: what is searched must not grow with a piece, either.
+        for start in range(0, len(text), _LONGEST_WORD):
+            self._feed(text[start : start + _LONGEST_WORD])
+
+    def _feed(self, text: str) -> None:
         if self._over:
             return
         self._rest += text

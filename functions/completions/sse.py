@@ -36,11 +36,19 @@ class Decoder:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._more = bytearray()
+        """What follows `_rest` as long as no blank line does: joined once, not at each chunk."""
+        self._tail = b""
         self._begun = False
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that this chunk completes. Raises ValueError for an event without end."""
-        buffered = self._rest + chunk if self._rest else chunk
+        if self._rest and self._begun and not _BLANK_LINE.search(self._tail + chunk):
+            self._more += chunk
+            self._keep_tail(chunk)
+            return []
+        buffered = b"".join((self._rest, self._more, chunk)) if self._rest else chunk
+        self._more.clear()
         if not self._begun and buffered:
             if len(buffered) < len(_BOM) and _BOM.startswith(buffered):
                 self._rest = buffered
@@ -53,9 +61,15 @@ class Decoder:
             frames = [_frame(part + b"\n\n", part) for part in parts]
         else:
             frames = self._feed_any_line_end(buffered)
-        if len(self._rest) > LIMIT_BYTES:
-            raise ValueError(f"an event of more than {LIMIT_BYTES} bytes")
+        self._tail = b""
+        self._keep_tail(self._rest)
         return frames
+
+    def _keep_tail(self, chunk: bytes) -> None:
+        # A blank line has four bytes at most, the last of them in the next chunk.
+        self._tail = (self._tail + chunk[-3:])[-3:]
+        if len(self._rest) + len(self._more) > LIMIT_BYTES:
+            raise ValueError(f"an event of more than {LIMIT_BYTES} bytes")
 
     def _feed_any_line_end(self, buffered: bytes) -> list[Frame]:
         frames = []
@@ -71,7 +85,8 @@ class Decoder:
 
     def flush(self) -> list[Frame]:
         """What is left when the stream ends: servers that forget the last blank line are common."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = self._rest + self._more, b""
+        self._more.clear()
         lines = rest.rstrip(b"\r\n")
         return [_frame(lines + b"\n\n", lines)] if lines else []
 

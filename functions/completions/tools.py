@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from completions.dialect import Asked, Call, Tool
 from completions.listed import with_listed
-from completions.loose_json import dumps, read_object
+from completions.loose_json import LIMIT_CHARS, dumps, read_object
 from completions.repairs import repaired, squashed
 from completions.schemas import Schema
 
@@ -73,7 +73,10 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
         return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
     schema = Schema(tool.parameters)
     misfits = schema.misfits(arguments)
-    fitting = repaired(arguments, schema) if misfits else arguments
+    fitting: dict[str, Any] | None = arguments
+    if misfits:
+        small = len(call.arguments) <= LIMIT_CHARS
+        fitting = repaired(arguments, schema) if small else None
     if fitting is None:
         problem = "; ".join(dict.fromkeys(map(str, misfits[:5])))
         return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
