@@ -16,6 +16,7 @@ Imports point down only; modules on one line do not know each other::
     speech · standing                   text as it is spoken; what is known of each model
     dialect                             what every wire dialect can say
     credentials · connections           keys; connections to the upstreams
+    secrets_manager                     both versions of a secret, and why it cannot be read
     sse · loose_json                    server-sent events; the object a model meant
     settings · errors · observability · phrases      facts everyone may know
 """

@@ -19,8 +19,9 @@ from pydantic_core import from_json, to_json
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from completions import chat, credentials, responder, responses
+from completions import chat, responder, responses, secrets_manager
 from completions.auth import authorise
 from completions.credentials import Keys
 from completions.dialect import Dialect
@@ -28,6 +29,7 @@ from completions.errors import (
     CompletionsError,
     InvalidRequest,
     MethodNotAllowed,
+    ModelNotFound,
     NotFound,
     TooLarge,
 )
@@ -83,13 +85,14 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.add_middleware(_Settled, keys=keys)
     app.add_exception_handler(CompletionsError, _render)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(ClientDisconnect, _render_nothing)
     app.add_exception_handler(Exception, _render_bug)
 
     def warm() -> None:
-        credentials.warm()
+        secrets_manager.warm()
         upstream.warm(settings.candidates)
 
     def forget() -> None:
@@ -106,6 +109,8 @@ def create_app(
         _bind(request)
         await authorise(request, keys)
         asked = dialect.ask(await _json_object(request))
+        if not settings.allows(asked.model):
+            raise _not_allowed(asked.model, settings)
         return Turn(
             environment,
             dialect,
@@ -128,9 +133,12 @@ def create_app(
         _bind(request)
         await authorise(request, keys)
         primary = settings.candidates[0]
-        if primary.model:
-            model = {"id": primary.model, "object": "model", "created": 0, "owned_by": "upstream"}
-            return _json(to_json({"object": "list", "data": [model]}))
+        if names := (primary.model,) if primary.model else settings.allowed_models:
+            data = [
+                {"id": name, "object": "model", "created": 0, "owned_by": "upstream"}
+                for name in names
+            ]
+            return _json(to_json({"object": "list", "data": data}))
         return _json(await upstream.get(primary, "/models"))
 
     @app.get("/{prefix:prefix}health{slashes:slashes}")
@@ -138,6 +146,21 @@ def create_app(
         return _json(b'{"status":"ok"}')
 
     return app
+
+
+class _Settled:
+    """Lets no request end while keys are being read: nothing goes on in a frozen environment.
+
+    A read that was frozen half-way would cost the next turn a time-out.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+        await self._keys.settled()
 
 
 async def _json_object(request: Request) -> dict[str, Any]:
@@ -157,6 +180,13 @@ async def _json_object(request: Request) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequest("The body must be a JSON object.")
     return value
+
+
+def _not_allowed(model: str, settings: Settings) -> ModelNotFound:
+    allowed = ", ".join(settings.allowed_models)
+    return ModelNotFound(
+        f"The model {model[:80]!r} is not served here. Name one of: {allowed}.", param="model"
+    )
 
 
 def _bind(request: Request) -> None:

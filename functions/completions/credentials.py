@@ -2,7 +2,9 @@
 
 A secret is read on first use, never at import, and kept for `key_ttl_s`. An expired one is served
 stale while a thread renews it, so no turn waits for Secrets Manager twice; `settled` lets the
-invocation end only when that thread is done, because nothing runs in a frozen environment.
+invocation end only when that thread is done, because nothing runs in a frozen environment. What
+was known stays in use for as long as nothing better can be read: an outage of Secrets Manager, or
+a mistake stored in it, costs no turn.
 Knows nothing of requests. Keys never reach a log or an error.
 """
 
@@ -10,59 +12,29 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from pydantic_core import from_json
 
 from completions.errors import KeyUnavailable
 from completions.observability import log
+from completions.secrets_manager import SecretsClient, SecretsManager, hint, reason, secrets_client
 
 _UNSET = "set COMPLETIONS_CALLER_KEY_SECRET and COMPLETIONS_UPSTREAM_KEY_SECRET"
 LOOK_AGAIN_S = 10
-"""A secret that we have is read again at most this often, whoever presents what and whatever fails.
+"""An expired secret that cannot be renewed is tried again this often."""
+LOOKS = 3
+"""Unknown callers' keys, however many, make us look for a newer version so often in that time.
 
-A caller's key that does not match makes us look for a newer one; so does the TTL's end.
+More than one, because a wrong key that somebody keeps sending must not hide a rotation.
 """
-
-
-class SecretsClient(Protocol):
-    """The part of boto3's Secrets Manager client that is used here."""
-
-    def get_secret_value(self, **kwargs: str) -> Mapping[str, Any]:
-        """AWS's GetSecretValue."""
-        ...
-
-
-def secrets_client() -> SecretsClient:
-    """boto3's client, with time limits that fit into a voice turn."""
-    import boto3
-    from botocore.config import Config
-
-    limits = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
-    client: SecretsClient = boto3.client("secretsmanager", config=limits)
-    return client
-
-
-def warm() -> None:
-    """Loads boto3 and its description of Secrets Manager: most of what a first read costs."""
-    import boto3
-
-    # A client that nobody will use: no region, credentials or network are asked for.
-    boto3.client(
-        "secretsmanager",
-        region_name="us-east-1",
-        aws_access_key_id="-",
-        aws_secret_access_key="-",  # noqa: S106 - not one
-    )
+WARN_AGAIN_S = 60
+"""That a known key is served for want of a newer one is told once in this time."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Secret:
+class _Known:
     value: Mapping[str, str]
     previous: Mapping[str, str]
     read_at: float
@@ -83,15 +55,14 @@ class Keys:
         self._caller_secret = caller_secret
         self._upstream_secret = upstream_secret
         self._ttl_s = ttl_s
-        self._connect = connect
+        self._manager = SecretsManager(connect)
         # NOTE: wall clock, because a frozen or restored environment must see that time went by.
         self._clock = clock
-        self._client: SecretsClient | None = None
-        # boto3.client is not thread-safe, and the first two reads go side by side.
-        self._connecting = threading.Lock()
-        self._secrets: dict[str, _Secret] = {}
-        self._reading: dict[str, asyncio.Task[_Secret]] = {}
+        self._known: dict[str, _Known] = {}
+        self._reading: dict[str, asyncio.Task[_Known]] = {}
         self._tried_at: dict[str, float] = {}
+        self._looks: deque[float] = deque(maxlen=LOOKS)
+        self._warned_at: dict[str, float] = {}
 
     async def accepts(self, presented: str) -> bool:
         """Whether a caller may come in with this key.
@@ -104,34 +75,32 @@ class Keys:
         secret = await self._read(self._caller_secret)
         if _matches(presented, secret):
             return True
-        if self._may_look_again(self._caller_secret):
-            with suppress(KeyUnavailable):
-                secret = await self._renew(self._caller_secret)
-        if not secret.value.get("key"):
+        newer = await self._look(
+            self._caller_secret, lambda newer: _matches(presented, newer), self._may_look
+        )
+        if newer is None and not secret.value.get("key"):
             # Nobody's key is wrong when there is none to compare it with.
-            log.error("key.missing", secret=self._caller_secret, field="key")
-            raise KeyUnavailable('The caller secret has no "key". The operator puts one there.')
-        return _matches(presented, secret)
+            raise self._missing(self._caller_secret, "key")
+        return newer is not None
 
     async def upstream(self, name: str) -> str:
         """The key for the upstream called `name`. Raises KeyUnavailable."""
         secret = await self._read(self._upstream_secret)
         if key := secret.value.get(name):
             return key
-        log.error("key.missing", secret=self._upstream_secret, field=name)
-        raise KeyUnavailable(
-            f'The upstream secret has no "{name}" key. '
-            "The operator sets it with `make upstream-key`."
-        )
+        raise self._missing(self._upstream_secret, name)
 
     async def renewed_upstream(self, name: str, refused: str) -> str | None:
         """Another key than the one just refused, if the secret holds one by now."""
-        try:
-            secret = await self._renew(self._upstream_secret)
-        except KeyUnavailable:
-            return None
-        key = secret.value.get(name)
-        return key if key != refused else None
+
+        def another(secret: _Known) -> bool:
+            return secret.value.get(name, refused) != refused
+
+        # Of many turns that are refused at once, one looks and the others use what it found.
+        known = self._known.get(self._upstream_secret)
+        if known is None or not another(known):
+            known = await self._look(self._upstream_secret, another)
+        return known.value[name] if known else None
 
     async def settled(self) -> None:
         """Returns when no read is under way."""
@@ -140,34 +109,61 @@ class Keys:
 
     def forget(self) -> None:
         """Drops what was read and the client: after a restore from a snapshot all of it is old."""
-        self._secrets.clear()
+        self._known.clear()
         # A read under way still serves those who wait for it, and nobody else.
         self._reading.clear()
         self._tried_at.clear()
-        self._client = None
+        self._looks.clear()
+        self._warned_at.clear()
+        self._manager.forget()
 
     def _prefetch(self, name: str) -> None:
-        if name not in self._secrets:
+        if name not in self._known:
             self._start(name)
 
-    async def _read(self, name: str) -> _Secret:
-        secret = self._secrets.get(name)
+    async def _read(self, name: str) -> _Known:
+        secret = self._known.get(name)
         if secret is None:
             return await self._renew(name)
-        expired = self._clock() - secret.read_at >= self._ttl_s
-        if expired and self._may_look_again(name):
+        now = self._clock()
+        expired = now - secret.read_at >= self._ttl_s
+        if expired and now - self._tried_at.get(name, 0.0) >= LOOK_AGAIN_S:
             self._start(name)
         return secret
 
-    def _may_look_again(self, name: str) -> bool:
-        since_s = self._clock() - self._tried_at.get(name, 0.0)
-        return name in self._reading or since_s >= LOOK_AGAIN_S
+    async def _look(
+        self,
+        name: str,
+        wanted: Callable[[_Known], bool],
+        may_start: Callable[[], bool] = lambda: True,
+    ) -> _Known | None:
+        """The secret, read anew, if it is what is wanted."""
+        while True:
+            ours = name not in self._reading
+            if ours and not may_start():
+                return None
+            try:
+                secret = await self._renew(name)
+            except KeyUnavailable:
+                return None
+            if wanted(secret):
+                return secret
+            # A read that was under way may have begun before the rotation: one more after it.
+            if ours:
+                return None
 
-    async def _renew(self, name: str) -> _Secret:
+    def _may_look(self) -> bool:
+        now = self._clock()
+        if len(self._looks) == LOOKS and now - self._looks[0] < LOOK_AGAIN_S:
+            return False
+        self._looks.append(now)
+        return True
+
+    async def _renew(self, name: str) -> _Known:
         # Shielded: one caller's hang-up must not take the key from the others.
         return await asyncio.shield(self._start(name))
 
-    def _start(self, name: str) -> asyncio.Task[_Secret]:
+    def _start(self, name: str) -> asyncio.Task[_Known]:
         task = self._reading.get(name)
         if task is None:
             task = asyncio.create_task(self._fetch(name))
@@ -176,65 +172,69 @@ class Keys:
             task.add_done_callback(lambda done: self._finish(name, done))
         return task
 
-    def _finish(self, name: str, task: asyncio.Task[_Secret]) -> None:
+    def _finish(self, name: str, task: asyncio.Task[_Known]) -> None:
         # Retrieved in any case: a failed read that nobody waited for has been logged.
         good = not task.cancelled() and task.exception() is None
         if self._reading.get(name) is task:
             del self._reading[name]
             if good:
-                self._secrets[name] = task.result()
+                self._known[name] = task.result()
 
-    async def _fetch(self, name: str) -> _Secret:
+    async def _fetch(self, name: str) -> _Known:
         if not name:
             log.error("key.unset", hint=_UNSET)
             raise KeyUnavailable("The deployment names no secret to read its keys from.")
+        field = self._field(name)
         try:
-            return await asyncio.to_thread(self._fetch_in_thread, name)
-        except Exception as error:
-            reason = _reason(error)
-            hint = (
-                "the secret has no value yet: run `make upstream-key`"
-                if reason == "ResourceNotFoundException"
-                else "see the error; the function's role needs secretsmanager:GetSecretValue"
+            read = await asyncio.to_thread(
+                self._manager.read, name, field=field, both=name == self._caller_secret
             )
-            log.error("key.unavailable", secret=name, reason=reason, hint=hint)
+        except Exception as error:
+            if name in self._known:
+                self._bridge(name, reason(error), hint(error))
+            else:
+                remedy = f"{hint(error)}; {self._remedy(name)}"
+                log.error("key.unavailable", secret=name, reason=reason(error), hint=remedy)
             raise KeyUnavailable(
                 "A key of this deployment cannot be read from Secrets Manager. "
                 "The operator finds the reason in the log, event key.unavailable."
             ) from error
+        known = self._known.get(name, _Known({}, {}, 0.0))
+        value, previous = read.value, read.previous
+        if previous is None:
+            previous = known.previous if value == known.value else known.value
+        if not value.get(field):
+            # Somebody stored a mistake: the version before it is better than none.
+            for older in (known.value, previous):
+                if older.get(field):
+                    value = older
+                    self._bridge(name, f'the newest version has no "{field}"', self._remedy(name))
+                    break
+        return _Known(value, previous, self._clock())
 
-    def _fetch_in_thread(self, name: str) -> _Secret:
-        with self._connecting:
-            if self._client is None:
-                self._client = self._connect()
-            client = self._client
-        value = _parse(client.get_secret_value(SecretId=name))
-        previous: Mapping[str, str] = {}
+    def _field(self, name: str) -> str:
+        """The field that the secret is there for."""
+        return "key" if name == self._caller_secret else "upstream"
+
+    def _remedy(self, name: str) -> str:
         if name == self._caller_secret:
-            try:
-                previous = _parse(
-                    client.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS")
-                )
-            except Exception as error:
-                # A secret that was never rotated has no previous version.
-                if _reason(error) != "ResourceNotFoundException":
-                    log.warning("key.previous_unavailable", secret=name, reason=_reason(error))
-        return _Secret(value, previous, self._clock())
+            return 'put a value {"key": "…"} into it'
+        return "run `make upstream-key`"
+
+    def _bridge(self, name: str, why: str, what_to_do: str) -> None:
+        """Tells that a known key is served for want of a newer one."""
+        now = self._clock()
+        if now - self._warned_at.get(name, 0.0) >= WARN_AGAIN_S:
+            self._warned_at[name] = now
+            log.warning("key.bridged", secret=name, reason=why, hint=what_to_do)
+
+    def _missing(self, name: str, field: str) -> KeyUnavailable:
+        remedy = self._remedy(name)
+        log.error("key.missing", secret=name, field=field, hint=remedy)
+        return KeyUnavailable(f'The secret has no "{field}" key. What helps: {remedy}.')
 
 
-def _parse(answer: Mapping[str, Any]) -> Mapping[str, str]:
-    """The secret's fields; a bare string is taken for the one field that is expected."""
-    text = str(answer.get("SecretString", "")).strip()
-    try:
-        value = from_json(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        value = {"key": text, "upstream": text}
-    return {str(name): key.strip() for name, key in value.items() if isinstance(key, str)}
-
-
-def _matches(presented: str, secret: _Secret) -> bool:
+def _matches(presented: str, secret: _Known) -> bool:
     # NOTE: surrogates cannot come by HTTP, but they can by an event that somebody invokes us with.
     shown = presented.encode("utf-8", "surrogatepass")
     candidates = [version.get("key", "") for version in (secret.value, secret.previous)]
@@ -244,10 +244,3 @@ def _matches(presented: str, secret: _Secret) -> bool:
         for key in candidates
     ]
     return any(matches)
-
-
-def _reason(error: Exception) -> str:
-    """AWS's error code, else the exception's class."""
-    response = getattr(error, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return str(code or type(error).__name__)

@@ -23,6 +23,7 @@ class FakeSecrets:
         self.reads: list[str] = []
         """The secrets asked for, current versions only."""
         self.connects = 0
+        self.closes = 0
         self.failure: Exception | None = None
         """Raised by every read while set."""
         self.open = threading.Event()
@@ -35,6 +36,11 @@ class FakeSecrets:
         if (current := self.versions.get((name, "AWSCURRENT"))) is not None:
             self.versions[name, "AWSPREVIOUS"] = current
         self.versions[name, "AWSCURRENT"] = text
+
+    def only(self, name: str, text: str) -> None:
+        """The one version that there is."""
+        self.versions[name, "AWSCURRENT"] = text
+        self.versions.pop((name, "AWSPREVIOUS"), None)
 
     def connect(self) -> FakeSecrets:
         """A client."""
@@ -53,6 +59,10 @@ class FakeSecrets:
         if (name, stage) not in self.versions:
             raise aws_error("ResourceNotFoundException")
         return {"SecretString": self.versions[name, stage]}
+
+    def close(self) -> None:
+        """Closes nothing, and counts it."""
+        self.closes += 1
 
 
 def aws_error(code: str) -> ClientError:

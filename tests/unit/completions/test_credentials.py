@@ -15,8 +15,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from completions.credentials import Keys, SecretsClient, secrets_client, warm
+from completions.credentials import LOOKS, Keys
 from completions.errors import KeyUnavailable
+from completions.secrets_manager import SecretsClient, secrets_client, warm
 from tests.support.logs import Logged
 from tests.support.secrets import (
     CALLER_KEY,
@@ -220,14 +221,70 @@ async def test_settled_waits_for_the_read(keys: Keys, secrets: FakeSecrets, cloc
 async def test_a_failed_renewal_leaves_the_old_key(
     keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged
 ) -> None:
-    """While Secrets Manager is down an expired key goes on working, and the log says so."""
-    await keys.upstream("upstream")
+    """While Secrets Manager is down known keys go on working; a warning says so, no error."""
+    await keys.accepts(CALLER_KEY)
+    await keys.settled()
     clock.now += TTL_S
     secrets.failure = aws_error("InternalServiceError")
+    for _ in range(2):
+        assert await keys.accepts(CALLER_KEY)
+        assert await keys.upstream("upstream") == UPSTREAM_KEY
+        await keys.settled()
+    warned = logs.events("key.bridged")
+    assert {event["secret"] for event in warned} == {CALLER_SECRET, UPSTREAM_SECRET}
+    assert {(event["reason"], event["level"]) for event in warned} == {
+        ("InternalServiceError", "WARNING")
+    }
+    assert "ERROR" not in logs.text
+
+
+async def test_an_outage_is_told_of_once_a_minute(
+    keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged
+) -> None:
+    """However many turns an outage meets, the log is not flooded, nor does it fall silent."""
+    await keys.upstream("upstream")
+    secrets.failure = aws_error("InternalServiceError")
+    clock.now += TTL_S
+    for _ in range(121):
+        await keys.upstream("upstream")
+        await keys.settled()
+        clock.now += 1
+    assert len(logs.events("key.bridged")) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("AccessDeniedException", "secretsmanager:GetSecretValue"),
+        ("InvalidRequestException", "marked for deletion"),
+        ("ResourceNotFoundException", "deleted"),
+        ("DecryptionFailure", "kms:Decrypt"),
+        ("ThrottlingException", "cannot be reached"),
+    ],
+)
+async def test_a_right_lost_or_a_secret_deleted_is_an_outage(  # noqa: PLR0917 - fixtures
+    keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged, code: str, hint: str
+) -> None:
+    """Whatever takes a secret away, what was known works on, and the warning says what it is."""
+    await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    clock.now += TTL_S
+    secrets.failure = aws_error(code)
+    assert await keys.accepts(CALLER_KEY)
     assert await keys.upstream("upstream") == UPSTREAM_KEY
     await keys.settled()
-    assert await keys.upstream("upstream") == UPSTREAM_KEY
-    assert logs.event("key.unavailable")["reason"] == "InternalServiceError"
+    assert all(hint in event["hint"] for event in logs.events("key.bridged"))
+    assert await keys.upstream("fallback") == UPSTREAM_KEY + "-2"
+
+
+async def test_no_read_keeps_a_connection(keys: Keys, secrets: FakeSecrets) -> None:
+    """The next read may be a freeze away: sockets to Secrets Manager are closed at once."""
+    await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    assert secrets.closes == 2
+    secrets.failure = aws_error("InternalServiceError")
+    await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY)
+    assert secrets.closes == 3
 
 
 async def test_a_failed_renewal_is_not_repeated_by_every_turn(
@@ -304,23 +361,32 @@ async def test_forget_outruns_a_read_under_way(keys: Keys, secrets: FakeSecrets)
 # -- callers' keys
 
 
-async def test_an_unknown_key_asks_for_news_every_ten_seconds(
+async def test_unknown_keys_ask_for_news_now_and_then(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
-    """Wrong keys, however many, make us look for a new version at most once in ten seconds."""
+    """Wrong keys, however many, make us look for a new version at most thrice in ten seconds."""
     await keys.accepts(CALLER_KEY)
     await keys.settled()
     secrets.reads.clear()
     for _ in range(40):
-        assert not await keys.accepts("wrong")
+        for _ in range(3):
+            assert not await keys.accepts("wrong")
         clock.now += 1
-    assert len(secrets.reads) == 3  # at 10, 20 and 30 s
+    assert len(secrets.reads) == 4 * LOOKS
+
+
+async def test_a_wrong_key_hides_no_rotation(keys: Keys, secrets: FakeSecrets) -> None:
+    """Somebody with an old key does not use up the look that a new key needs."""
+    await keys.accepts(CALLER_KEY)
+    assert not await keys.accepts("older than the previous one")
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    assert await keys.accepts("newer")
 
 
 async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
-    """The ten seconds hold for looks that fail, too."""
+    """The limit holds for looks that fail, too."""
     await keys.accepts(CALLER_KEY)
     await keys.settled()
     secrets.reads.clear()
@@ -328,7 +394,7 @@ async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
     for _ in range(40):
         assert not await keys.accepts("wrong")
         clock.now += 1
-    assert len(secrets.reads) == 3
+    assert len(secrets.reads) == 4 * LOOKS
 
 
 async def test_newcomers_share_one_look(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
@@ -342,13 +408,49 @@ async def test_newcomers_share_one_look(keys: Keys, secrets: FakeSecrets, clock:
     assert secrets.reads.count(CALLER_SECRET) == 2
 
 
-async def test_a_rotated_key_works_at_once(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
-    """A new key that no environment has read yet is accepted, long before the TTL is over."""
+async def test_a_rotated_key_works_at_once(keys: Keys, secrets: FakeSecrets) -> None:
+    """A new key that no environment has read yet is accepted, a moment after the last read."""
     await keys.accepts(CALLER_KEY)
     secrets.put(CALLER_SECRET, {"key": "newer"})
-    clock.now += 10
     assert await keys.accepts("newer")
     assert await keys.accepts(CALLER_KEY)
+
+
+async def test_a_read_older_than_the_rotation_is_not_the_last_word(
+    secrets: FakeSecrets, clock: Clock
+) -> None:
+    """Who meets a read that began before the rotation waits for one that began after it."""
+    answered = threading.Event()
+
+    class Late(FakeSecrets):
+        def get_secret_value(self, **kwargs: str) -> Any:
+            answer = super().get_secret_value(**kwargs)
+            assert answered.wait(LIMIT_S)
+            return answer
+
+    late = Late()
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=late.connect, clock=clock)
+    answered.set()
+    assert await keys.accepts(CALLER_KEY)
+    await keys.settled()
+    answered.clear()
+    early = [
+        asyncio.create_task(keys.accepts("wrong")),
+        asyncio.create_task(keys.renewed_upstream("upstream", UPSTREAM_KEY)),
+    ]
+    while len(late.reads) < 4:
+        await asyncio.sleep(0.001)
+    late.put(CALLER_SECRET, {"key": "newer"})
+    late.put(UPSTREAM_SECRET, {"upstream": "newer-too"})
+    caller = asyncio.create_task(keys.accepts("newer"))
+    upstream = asyncio.create_task(keys.renewed_upstream("upstream", UPSTREAM_KEY))
+    await asyncio.sleep(0.01)
+    answered.set()
+    async with asyncio.timeout(LIMIT_S):
+        assert await caller
+        assert await upstream == "newer-too"
+        await asyncio.gather(*early)
+        await keys.settled()
 
 
 async def test_a_broken_previous_version_harms_nobody(
@@ -367,6 +469,22 @@ async def test_a_broken_previous_version_harms_nobody(
     assert logs.event("key.previous_unavailable")["reason"] == "AccessDeniedException"
 
 
+async def test_the_key_before_a_rotation_is_remembered(keys: Keys, secrets: FakeSecrets) -> None:
+    """When the previous version cannot be read, the key that was current until now still counts."""
+    await keys.accepts(CALLER_KEY)
+    read = secrets.get_secret_value
+
+    def denied(**kwargs: str) -> Any:
+        if "VersionStage" in kwargs:
+            raise aws_error("InternalServiceError")
+        return read(**kwargs)
+
+    secrets.get_secret_value = denied  # type: ignore[method-assign]
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    for key in ("newer", CALLER_KEY, "unknown", CALLER_KEY, "newer"):
+        assert await keys.accepts(key) is (key != "unknown")
+
+
 @pytest.mark.parametrize("presented", ["", " ", "x" * 10_000, "ключ", "\udcff", CALLER_KEY + " "])
 async def test_odd_keys_open_nothing(keys: Keys, presented: str) -> None:
     """Whatever is presented, it is compared and refused, never a crash."""
@@ -378,8 +496,7 @@ async def test_a_caller_secret_without_key_is_the_operators_fault(
     keys: Keys, secrets: FakeSecrets, logs: Logged, value: Any
 ) -> None:
     """When the secret holds no key, nobody is told that theirs is wrong: 503 and a log line."""
-    secrets.put(CALLER_SECRET, value if isinstance(value, str) else json.dumps(value))
-    secrets.versions.pop((CALLER_SECRET, "AWSPREVIOUS"))
+    secrets.only(CALLER_SECRET, value if isinstance(value, str) else json.dumps(value))
     for presented in ("anything", ""):
         with pytest.raises(KeyUnavailable):
             await keys.accepts(presented)
@@ -425,11 +542,78 @@ async def test_a_missing_upstream_key_says_what_to_do(
     keys: Keys, secrets: FakeSecrets, logs: Logged
 ) -> None:
     """A secret without the field is a 503 that names the field, and a log line."""
-    secrets.put(UPSTREAM_SECRET, {"fallback": "x"})
+    secrets.only(UPSTREAM_SECRET, json.dumps({"fallback": "x"}))
     with pytest.raises(KeyUnavailable, match='"upstream"') as caught:
         await keys.upstream("upstream")
     assert caught.value.status == 503
-    assert logs.event("key.missing")["field"] == "upstream"
+    event = logs.event("key.missing")
+    assert (event["field"], event["level"]) == ("upstream", "ERROR")
+    assert "make upstream-key" in event["hint"]
+    assert await keys.upstream("fallback") == "x"
+
+
+MISTAKES = [
+    '{"upstream": "sk-trunca',
+    '["sk-in-a-list"]',
+    '"sk-half-quoted',
+    '{"Upstream": "sk-misspelt", "Key": "misspelt"}',
+    '{"upstream": "sk-1\\nsk-2", "key": "1\\n2"}',
+    '{"upstream": "ключ", "key": "ключ"}',
+    '{"upstream": " ", "key": ""}',
+    "null",
+    "",
+]
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_a_mistake_stored_is_no_rotation(  # noqa: PLR0917 - fixtures
+    keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged, mistake: str, warm: bool
+) -> None:
+    """A new version without a usable key leaves the one before it in use, and warns."""
+    if warm:
+        await keys.accepts(CALLER_KEY)
+        await keys.settled()
+        clock.now += TTL_S
+    for secret in (CALLER_SECRET, UPSTREAM_SECRET):
+        secrets.put(secret, mistake)
+    for _ in range(2):
+        assert await keys.accepts(CALLER_KEY)
+        assert not await keys.accepts("sk-trunca")
+        assert await keys.upstream("upstream") == UPSTREAM_KEY
+        await keys.settled()
+    hints = {event["secret"]: event["hint"] for event in logs.events("key.bridged")}
+    assert hints.keys() == {CALLER_SECRET, UPSTREAM_SECRET}
+    assert "make upstream-key" in hints[UPSTREAM_SECRET]
+    assert "ERROR" not in logs.text
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_a_mistake_and_nothing_else_is_a_503(
+    keys: Keys, secrets: FakeSecrets, logs: Logged, mistake: str
+) -> None:
+    """Without any version that holds a key the log says what to do, and garbage is sent nowhere."""
+    for secret in (CALLER_SECRET, UPSTREAM_SECRET):
+        secrets.only(secret, mistake)
+    with pytest.raises(KeyUnavailable):
+        await keys.accepts(CALLER_KEY)
+    with pytest.raises(KeyUnavailable):
+        await keys.upstream("upstream")
+    assert {event["field"] for event in logs.events("key.missing")} == {"key", "upstream"}
+
+
+async def test_a_fallbacks_key_may_be_taken_away(
+    keys: Keys, secrets: FakeSecrets, clock: Clock
+) -> None:
+    """A version without the fallback's key is no mistake: that key is used no more."""
+    assert await keys.upstream("fallback")
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
+    clock.now += TTL_S
+    await keys.upstream("upstream")
+    await keys.settled()
+    assert await keys.upstream("upstream") == "newer"
+    with pytest.raises(KeyUnavailable):
+        await keys.upstream("fallback")
 
 
 async def test_a_refused_key_is_looked_up_again(keys: Keys, secrets: FakeSecrets) -> None:
@@ -440,6 +624,19 @@ async def test_a_refused_key_is_looked_up_again(keys: Keys, secrets: FakeSecrets
     assert await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY) == "newer"
     secrets.failure = aws_error("InternalServiceError")
     assert await keys.renewed_upstream("upstream", refused="newer") is None
+
+
+async def test_turns_that_are_refused_together_look_once(keys: Keys, secrets: FakeSecrets) -> None:
+    """Who comes back with a refusal after the new key was read takes it without another read."""
+    await keys.upstream("upstream")
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer", "fallback": "newer-2"})
+    found = await asyncio.gather(
+        *(keys.renewed_upstream("upstream", UPSTREAM_KEY) for _ in range(9))
+    )
+    found.append(await keys.renewed_upstream("upstream", UPSTREAM_KEY))
+    assert set(found) == {"newer"}
+    assert await keys.renewed_upstream("fallback", UPSTREAM_KEY + "-2") == "newer-2"
+    assert len(secrets.reads) == 2
 
 
 # -- what is said about it
@@ -463,7 +660,9 @@ async def test_an_unreadable_secret_is_a_503(
     assert reasons == {
         getattr(failure, "response", {}).get("Error", {}).get("Code") or type(failure).__name__
     }
-    assert all("secretsmanager" in event["hint"] for event in logs.events("key.unavailable"))
+    hints = {event["secret"]: event["hint"] for event in logs.events("key.unavailable")}
+    assert '{"key": ' in hints[CALLER_SECRET]
+    assert "make upstream-key" in hints[UPSTREAM_SECRET]
 
 
 async def test_a_deployment_without_secrets_says_so(logs: Logged) -> None:
@@ -487,7 +686,7 @@ async def test_no_key_is_ever_logged(
     await keys.accepts("a-wrong-key-of-a-caller")
     await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY)
     for secret in (CALLER_SECRET, UPSTREAM_SECRET):
-        secrets.put(secret, {"oddly-named": f"{CALLER_KEY} {UPSTREAM_KEY}"})
+        secrets.only(secret, json.dumps({"oddly-named": f"{CALLER_KEY} {UPSTREAM_KEY}"}))
     keys.forget()
     said = []
     for ask in (keys.accepts("a-wrong-key-of-a-caller"), keys.upstream("upstream")):
