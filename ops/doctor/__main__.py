@@ -1,0 +1,102 @@
+"""`python3 -m ops.doctor URL`: options, the caller key, the exit status.
+
+Exit status: 0, a voice agent can use the URL; 1, it cannot; 2, the command was not understood;
+130, stopped by Ctrl-C. The key is read from DOCTOR_KEY or asked for, and is never an argument:
+those show in the process list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import sys
+
+from ops.doctor import report
+from ops.doctor.visit import Finding, Visit
+from ops.doctor.wire import Address
+
+YES, NO, USAGE, STOPPED = 0, 1, 2, 130
+
+
+def main() -> int:
+    """Make one visit and print it; the exit status."""
+    options = _options()
+    try:
+        address = Address.parse(options.url)
+        key = _key()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE
+    except (KeyboardInterrupt, EOFError):
+        return STOPPED
+    visit = Visit(
+        address,
+        key,
+        options.model,
+        timeout_s=options.timeout_s,
+        patience_ms=options.patience_s * 1000,
+    )
+    findings: list[Finding] = []
+    whole = False
+    if not options.json:
+        print(f"{address.base_url}\n\n{report.HEADING}", flush=True)
+    try:
+        for finding in visit.rows():
+            findings.append(finding)
+            if not options.json:
+                print(report.row(finding), flush=True)
+        whole = True
+    except KeyboardInterrupt:
+        pass
+    if options.json:
+        print(json.dumps(report.as_json(visit, findings, whole=whole), indent=2))
+    else:
+        print(f"\n{report.causes(findings)}")
+        print(report.verdict(visit, findings, whole=whole))
+    if not whole:
+        return STOPPED
+    return YES if report.usable(findings) else NO
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m ops.doctor",
+        description="Play a voice platform against a URL, and say what is wrong with it.",
+        epilog="The caller key: the variable DOCTOR_KEY, else it is asked for.",
+    )
+    url = os.environ.get("DOCTOR_URL")
+    parser.add_argument("url", nargs="?" if url else None, default=url, help="or DOCTOR_URL")
+    model = os.environ.get("DOCTOR_MODEL") or "gpt-4.1-mini"
+    parser.add_argument("--model", default=model, help=f"the model to ask for ({model})")
+    parser.add_argument("--timeout-s", type=_seconds, default=20.0, help="for one answer (20)")
+    parser.add_argument(
+        "--patience-s", type=_seconds, default=4.0, help="the platform's, until first words (4)"
+    )
+    parser.add_argument("--json", action="store_true", help="for machines")
+    return parser.parse_args()
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 600:
+        raise ValueError(text)
+    return seconds
+
+
+def _key() -> str:
+    """The caller key. Raises ValueError when there is none, or none that a header can carry."""
+    key = os.environ.get("DOCTOR_KEY", "")
+    if not key:
+        if not sys.stdin.isatty():
+            raise ValueError("no caller key: set DOCTOR_KEY (make doctor URL=… KEY=…)")
+        key = getpass.getpass("Caller key (not shown): ")
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("a caller key is printable ASCII, without spaces")
+    return key
+
+
+if __name__ == "__main__":
+    sys.exit(main())

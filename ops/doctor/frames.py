@@ -1,0 +1,62 @@
+"""Server-sent events with their time of arrival, cut as a strict client cuts them.
+
+Knows the event stream format (WHATWG HTML, section 9.2.6) and nothing of what a frame says.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from ops.doctor.wire import Piece
+
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event that has data, and when its last byte had arrived."""
+
+    at_ms: float
+    data: bytes
+    event: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """All events of a body. Comments are none."""
+
+    frames: tuple[Frame, ...]
+    odd: bytes = b""
+    """The first line that is no line of an event stream."""
+    rest: bytes = b""
+    """What stands behind the last blank line: clients never see it."""
+
+
+def read(pieces: Sequence[Piece]) -> Stream:
+    """The body's events in their order."""
+    body = b"".join(piece.data for piece in pieces)
+    ends = list(accumulate(len(piece.data) for piece in pieces))
+    frames: list[Frame] = []
+    odd = b""
+    start = 0
+    for match in _BLANK_LINE.finditer(body):
+        data: list[bytes] = []
+        event = b""
+        for line in body[start : match.start()].splitlines():
+            name, colon, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"data" and colon:
+                data.append(value)
+            elif name == b"event" and colon:
+                event = value
+            elif name not in {b"", b"id", b"retry"} or not colon:
+                odd = odd or line
+        if data:
+            at_ms = pieces[bisect_left(ends, match.end())].at_ms
+            frames.append(Frame(at_ms, b"\n".join(data), event.decode("latin-1")))
+        start = match.end()
+    return Stream(tuple(frames), odd, body[start:].strip())

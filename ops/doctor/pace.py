@@ -1,0 +1,94 @@
+"""How bytes arrived: as a stream or in one lump, from a warm environment or a cold one.
+
+Both are read from times, so both can be "cannot tell", and say so. Knows no HTTP and no causes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+TOGETHER_MS = 2.0
+"""Pieces closer than this have come in one arrival: they left together, or were held together."""
+PIECES_FEW = 8
+"""A shorter answer proves nothing."""
+ARRIVALS_MANY = 8
+"""A long answer held back and then let go at once still comes in several: TCP's slow start sends
+10 segments, waits for a round trip, sends 20, waits … (RFC 6928): four trips carry 220 kB."""
+HELD_BACK_MS = 300.0
+COLD_MS = 150.0
+COLD_TIMES = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class LongAnswer:
+    """An answer that was asked to be long: arrival of each piece of the model's words, in ms."""
+
+    arrivals_ms: Sequence[float]
+    length_known: bool = False
+    """True if the response's head told the length of its body: it was whole by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """`stream`, `lump` or `unknown`, and why so. `certain` when no clock was needed."""
+
+    verdict: Literal["stream", "lump", "unknown"]
+    why: str
+    certain: bool = False
+
+
+def judge(answer: LongAnswer, short_waits_ms: Sequence[float]) -> Pace:
+    """Compares one long answer with the waits for the first words of short ones.
+
+    A quick model's answer may come at once, too. What tells the two apart: held back, a long
+    answer's first word is late by the time that the whole answer takes to make; streamed, it comes
+    as soon as a short one's.
+    """
+    times = sorted(answer.arrivals_ms)
+    if answer.length_known:
+        return Pace(
+            "lump", "its length stood in its head, so it was whole before its first byte", True
+        )
+    if len(times) < PIECES_FEW:
+        return Pace("unknown", f"the answer has {len(times)} pieces, too few to tell")
+    groups: list[list[float]] = [[times[0]]]
+    for at_ms in times[1:]:
+        if at_ms - groups[-1][-1] < TOGETHER_MS:
+            groups[-1].append(at_ms)
+        else:
+            groups.append([at_ms])
+    largest = max(groups, key=len)
+    spread_ms = times[-1] - times[0]
+    seen = f"{len(times)} pieces in {len(groups)} arrivals over {spread_ms:.0f} ms"
+    if len(groups) >= ARRIVALS_MANY and len(largest) <= len(times) / 2:
+        return Pace("stream", seen)
+    if not short_waits_ms:
+        return Pace("unknown", f"{seen}, and no short answer to compare with")
+    short_ms = median(short_waits_ms)
+    late_ms = largest[0] - short_ms
+    waits = f"its first word after {times[0]:.0f} ms, a short answer's after {short_ms:.0f} ms"
+    if late_ms >= max(HELD_BACK_MS, short_ms):
+        return Pace("lump", f"{seen}; {waits}")
+    return Pace("unknown", f"{seen}, as from a quick model as well; {waits}")
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Whether the first request met an environment that had to be started; None: cannot tell."""
+
+    met: bool | None
+    why: str
+
+
+def cold_start(first_ms: float | None, later_ms: Sequence[float]) -> ColdStart:
+    """Compares the first request with the same one later. Nothing in an answer tells it."""
+    if first_ms is None or not later_ms:
+        return ColdStart(None, "it needs the same request twice")
+    usual_ms = median(later_ms)
+    seen = f"the first request took {first_ms:.0f} ms, the same one later {usual_ms:.0f} ms"
+    if first_ms - usual_ms >= COLD_MS and first_ms >= COLD_TIMES * usual_ms:
+        return ColdStart(True, f"probably: {seen}")
+    return ColdStart(False, seen)

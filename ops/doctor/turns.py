@@ -1,0 +1,147 @@
+"""What is asked: requests in the shapes that voice platforms send, and that break naive servers.
+
+After ElevenLabs' and Vapi's documentation of custom LLMs, and what people report who run such
+servers. A table, and nothing of what is made of the answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ops.doctor.dialects import Call
+
+TOKENS = 300
+SYSTEM = {"role": "system", "content": "You answer a phone. Be brief."}
+ASK = {"role": "user", "content": "Answer with one word: yes."}
+OURS = {"language": "en"}
+"""Words of the deployment's own come in a language that the doctor can tell from a model's."""
+LOOK_UP = {
+    "name": "look_up_order",
+    "description": "Looks up an order by its number. Call it whenever an order is asked about.",
+    "parameters": {
+        "type": "object",
+        "properties": {"number": {"type": "integer", "description": "The order's number"}},
+        "required": ["number"],
+    },
+}
+_ORDER = {"role": "user", "content": "Where is my order number 42?"}
+_MADE_UP = Call("call_doctor", "look_up_order", '{"number": 42}')
+PROMPT_BYTES = 2_000_000
+ERRORS_AS_STATUS = {"x-completions-on-failure": "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A streamed turn. `path` has `{base}` and, for bases that end in /v1, `{bare}` without it."""
+
+    name: str
+    body: Callable[[Sequence[Call]], dict[str, Any]]
+    """From the calls that the model made in the turn before."""
+    path: str = "{base}/chat/completions"
+    kind: str = ""
+    """`short` and `long` answers are compared, `call` wants a call, `large` judges the door only,
+    `leave` is interrupted."""
+
+    @property
+    def responses(self) -> bool:
+        """The other dialect."""
+        return self.path.endswith("/responses")
+
+
+def _chat(*messages: dict[str, Any], **more: Any) -> Callable[[Sequence[Call]], dict[str, Any]]:
+    body = {
+        "messages": [SYSTEM, *messages],
+        "stream": True,
+        "max_tokens": TOKENS,
+        "elevenlabs_extra_body": OURS,
+        **more,
+    }
+    return lambda _: dict(body)
+
+
+def _result(calls: Sequence[Call]) -> dict[str, Any]:
+    call = calls[0] if calls else _MADE_UP
+    made = {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
+    answer = {"number": 42, "status": "It is on its way and arrives tomorrow."}
+    return _chat(
+        _ORDER,
+        {"role": "assistant", "content": None, "tool_calls": [made]},
+        {"role": "tool", "tool_call_id": call.id, "content": json.dumps(answer)},
+        tools=[{"type": "function", "function": LOOK_UP}],
+    )(())
+
+
+def _response(_: Sequence[Call]) -> dict[str, Any]:
+    return {
+        "instructions": SYSTEM["content"],
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": ASK["content"]}]}],
+        "max_output_tokens": TOKENS,
+        "stream": True,
+        "elevenlabs_extra_body": OURS,
+    }
+
+
+_STORY = {
+    "role": "user",
+    "content": "Tell me a story about a sailor and a storm, ten sentences long.",
+}
+_TELL = {"messages": [{"role": "system", "content": "You tell stories on the phone."}, _STORY]}
+
+TURNS = (
+    Turn("a turn", _chat(ASK), kind="short"),
+    Turn("a long answer", _chat(**_TELL), kind="long"),
+    Turn("Responses API", _response, "{base}/responses"),
+    Turn(
+        "a tool is offered",
+        _chat(_ORDER, tools=[{"type": "function", "function": LOOK_UP}]),
+        kind="call",
+    ),
+    Turn("the tool's result", _result),
+    Turn(
+        "null, parts, silence",
+        _chat(
+            {"role": "assistant", "content": None},
+            {"role": "user", "content": [{"type": "text", "text": "Hello?"}]},
+            {"role": "assistant", "content": "Hello, I am"},
+            {"role": "user", "content": "..."},
+            {"role": "assistant", "content": ""},
+            ASK,
+        ),
+    ),
+    Turn("no user message", _chat(), kind="short"),
+    Turn("path pasted twice", _chat(ASK), "{base}/chat/completions/chat/completions/", "short"),
+    Turn("path without /v1", _chat(ASK), "{bare}/chat/completions", "short"),
+    Turn(
+        "unknown fields",
+        _chat(
+            ASK,
+            user_id="caller-1",
+            elevenlabs_extra_body={**OURS, "plan": {"name": "gold"}},
+            temperature=0.5,
+            call={"id": "c"},
+            phoneNumber=None,
+            customer={"number": "+4930"},
+            made_up=[1],
+        ),
+        kind="short",
+    ),
+    Turn("max_tokens -1", _chat(ASK, max_tokens=-1), kind="short"),
+    Turn("an interruption", _chat(**_TELL), kind="leave"),
+    Turn("the turn after it", _chat(ASK), kind="short"),
+    Turn(
+        # Blanks: a token holds many of them, and they are paid for.
+        "a 2 MB prompt",
+        lambda _: (
+            _chat(ASK)(())
+            | {"messages": [{**SYSTEM, "content": SYSTEM["content"] + " " * PROMPT_BYTES}, ASK]}
+        ),
+        kind="large",
+    ),
+)

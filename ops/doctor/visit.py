@@ -1,0 +1,311 @@
+"""The visit: one check after the other, each on a connection of its own, and what each tells.
+
+A check's row never depends on how the next one goes; what is seen across several (stream or lump,
+cold start) comes as rows of its own at the end. Knows nothing of how rows are shown.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from ops.doctor import causes, dialects, frames, pace
+from ops.doctor.causes import CAUSES
+from ops.doctor.dialects import Call, Heard, Trouble
+from ops.doctor.turns import ERRORS_AS_STATUS, TURNS, Turn
+from ops.doctor.wire import Address, Exchange, Piece, exchange, is_loopback
+
+SLOW_WORDS_MS = 2000.0
+UPLOAD_S = 40.0
+"""More for the 2 MB: a telephone's line takes so long."""
+VISIT_S = 300.0
+DOORS = {"no key": {}, "a wrong key": {"authorization": "Bearer not-a-key-of-anybody"}}
+_ENDS_EARLY = {"no_terminator", "unfinished_event", "no_finish", "silent"}
+"""What a stream that was cut lacks besides: no causes of their own."""
+_MODEL_FAILED = {"error_frame", "failure_sentence", "silent", "model_down", "model_slow"}
+
+Result = Literal["ok", "warning", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row: what was tried, and what came back. Times in ms from the request's first byte."""
+
+    name: str
+    came_back: str
+    troubles: tuple[Trouble, ...] = ()
+    first_byte_ms: float | None = None
+    first_words_ms: float | None = None
+    skipped: bool = False
+
+    @property
+    def result(self) -> Result:
+        """The row in one word."""
+        if self.skipped:
+            return "skipped"
+        if not self.troubles:
+            return "ok"
+        return "warning" if all(CAUSES[t.cause].warning for t in self.troubles) else "failed"
+
+
+@dataclass(slots=True)
+class Visit:
+    """One visit to one address. `rows` once; the rest tells afterwards what was seen."""
+
+    address: Address
+    key: str
+    model: str
+    timeout_s: float = 20.0
+    patience_ms: float = 4000.0
+    """The platform's, until the first words."""
+    streaming: pace.Pace | None = None
+    cold_start: pace.ColdStart | None = None
+    _ends_at: float = 0.0
+    _blocked: str = ""
+    _calls: Sequence[Call] = ()
+    _short_ms: list[float] = field(default_factory=list)
+    _long: tuple[Turn, pace.LongAnswer] | None = None
+    _alive: bool = False
+    """True once a turn went well: from then on no failure stops the visit."""
+
+    def rows(self) -> Iterator[Finding]:
+        """Makes the visit, yielding each row as soon as it is known."""
+        self._ends_at = time.monotonic() + VISIT_S
+        knock, first_ms = self._knock()
+        yield knock
+        self._note(knock)
+        for turn in TURNS:
+            if turn.path.startswith("{bare}") and not self.address.path.endswith("/v1"):
+                continue
+            yield self._guarded(turn.name, partial(self._turn, turn))
+            if turn.kind == "long":
+                for name, headers in DOORS.items():
+                    yield self._guarded(name, partial(self._door, name, headers))
+        if not self._blocked:
+            yield self._arrival()
+        yield self._start(first_ms)
+
+    def _guarded(self, name: str, check: Callable[[], Finding]) -> Finding:
+        if not self._blocked and time.monotonic() > self._ends_at:
+            self._blocked = f"the visit took over {VISIT_S:.0f} s"
+        if self._blocked:
+            return Finding(name, f"not tried: {self._blocked}", skipped=True)
+        finding = check()
+        self._note(finding)
+        return finding
+
+    def _note(self, finding: Finding) -> None:
+        if not self._alive and any(CAUSES[t.cause].dead_end for t in finding.troubles):
+            self._blocked = f"see `{finding.name}`"
+
+    def _ask(
+        self,
+        turn: Turn,
+        headers: Mapping[str, str] | None = None,
+        enough: Callable[[Sequence[Piece]], bool] | None = None,
+    ) -> Exchange:
+        base = self.address.path
+        body = {"model": self.model, **turn.body(self._calls)}
+        return self._post(
+            turn.path.format(base=base, bare=base.removesuffix("/v1")),
+            {"authorization": f"Bearer {self.key}", **(headers or {})},
+            body,
+            self.timeout_s + (UPLOAD_S if turn.kind == "large" else 0),
+            enough,
+        )
+
+    def _post(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any],
+        timeout_s: float,
+        enough: Callable[[Sequence[Piece]], bool] | None = None,
+    ) -> Exchange:
+        return exchange(
+            self.address,
+            "POST",
+            path,
+            headers={"content-type": "application/json", "accept": "*/*", **headers},
+            body=json.dumps(body).encode(),
+            timeout_s=timeout_s,
+            enough=enough,
+        )
+
+    # -- the door
+
+    def _health(self) -> Exchange:
+        return exchange(
+            self.address, "GET", f"{self.address.path}/health", headers={}, timeout_s=self.timeout_s
+        )
+
+    def _knock(self) -> tuple[Finding, float | None]:
+        """The cheapest request there is, first: it meets a cold start if anything does."""
+        came = self._health()
+        troubles = []
+        if came.trouble:
+            troubles.append(Trouble(came.trouble, came.detail))
+        elif found := causes.of_text(came):
+            troubles.append(found)
+        elif came.status not in {200, 401, 404, 405}:
+            troubles.append(causes.of_status(came))
+        if not self.address.tls and not is_loopback(self.address.host):
+            troubles.append(Trouble("plain_http", self.address.origin))
+        connected = "" if came.connect_ms is None else f"connected in {came.connect_ms:.0f} ms"
+        text = f"{came.status or came.trouble}; {connected}" if connected else came.detail
+        return Finding("GET /health", text, tuple(troubles), came.first_byte_ms), came.first_byte_ms
+
+    def _door(self, name: str, headers: Mapping[str, str]) -> Finding:
+        body = {"model": self.model, **TURNS[0].body(())}
+        path = f"{self.address.path}/chat/completions"
+        came = self._post(path, headers, body, self.timeout_s)
+        if came.status == 401:
+            return Finding(name, "401, as it should be", (), came.first_byte_ms)
+        if came.trouble and not came.status:
+            trouble = Trouble(came.trouble, came.detail)
+        elif came.status == 200:
+            trouble = Trouble("open_door", f"200, {len(came.body)} bytes")
+        else:
+            trouble = causes.of_status(came)
+        return Finding(name, trouble.detail, (trouble,), came.first_byte_ms)
+
+    # -- a turn
+
+    def _turn(self, turn: Turn) -> Finding:
+        if turn.kind == "leave":
+            return self._interruption(turn)
+        came = self._ask(turn, ERRORS_AS_STATUS if turn.kind == "large" else None)
+        heard, troubles = _heard(came, turn)
+        if turn.kind == "large":
+            troubles = _of_door_only(came, troubles)
+        elif not troubles and (heard.first_words_ms or 0) > self.patience_ms:
+            came, heard, troubles = self._again(turn, heard)
+        if any(trouble.cause == "failure_sentence" for trouble in troubles):
+            # The caller hears an apology; a client that asks for errors hears the reason.
+            _, reasons = _heard(self._ask(turn, ERRORS_AS_STATUS), turn)
+            reasons = [each for each in reasons if not CAUSES[each.cause].warning]
+            troubles = [*troubles, *reasons]
+        words_ms = heard.first_words_ms
+        if not troubles and turn.kind != "large":
+            troubles = list(self._impressions(turn, heard))
+        failed = any(not CAUSES[trouble.cause].warning for trouble in troubles)
+        if not failed:
+            self._alive = True
+            self._remember(turn, came, heard)
+        text = _described(came, heard) if not failed else troubles[-1].detail
+        return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
+
+    def _again(self, turn: Turn, late: Heard) -> tuple[Exchange, Heard, list[Trouble]]:
+        """Does what the platform does when its patience ends: asks the same once more."""
+        came = self._ask(turn)
+        heard, troubles = _heard(came, turn)
+        seen = f"{late.first_words_ms:.0f} ms"
+        if not troubles:
+            too_late = (heard.first_words_ms or 0) > self.patience_ms
+            if too_late:
+                troubles = [Trouble("late_words", f"{seen}, again {heard.first_words_ms:.0f} ms")]
+            else:
+                troubles = [Trouble("late_once", f"{seen}, again {heard.first_words_ms:.0f} ms")]
+        return came, heard, troubles
+
+    def _impressions(self, turn: Turn, heard: Heard) -> Iterator[Trouble]:
+        words_ms = heard.first_words_ms or 0
+        if heard.had_buffer_words:
+            model_ms = heard.model_words[0][0] if heard.model_words else heard.called_at_ms or 0
+            yield Trouble("buffer_words", f"the model's first word after {model_ms:.0f} ms")
+        elif words_ms > SLOW_WORDS_MS:
+            yield Trouble("slow_words", f"{words_ms:.0f} ms")
+        if turn.kind == "call" and not heard.calls:
+            yield Trouble("no_call", repr(heard.text[:60]))
+
+    def _remember(self, turn: Turn, came: Exchange, heard: Heard) -> None:
+        if turn.kind == "call":
+            self._calls = heard.calls
+        words = heard.model_words
+        if turn.kind == "short" and words:
+            self._short_ms.append(words[0][0])
+        if turn.kind == "long":
+            self._long = turn, _long_answer(came, heard)
+
+    def _interruption(self, turn: Turn) -> Finding:
+        """Leaves after the first words, as a platform does when the caller speaks."""
+
+        def enough(pieces: Sequence[Piece]) -> bool:
+            stream = frames.read(pieces)
+            return dialects.hear(stream, responses=turn.responses).first_words_ms is not None
+
+        came = self._ask(turn, enough=enough)
+        heard, troubles = _heard(came, turn)
+        words_ms = heard.first_words_ms
+        if not came.left:
+            text = troubles[-1].detail if troubles else "the answer ended before we could leave"
+            return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
+        return Finding(turn.name, "left after the first words", (), came.first_byte_ms, words_ms)
+
+    # -- what only several requests tell
+
+    def _arrival(self) -> Finding:
+        name = "stream or lump"
+        if self._long is None:
+            self.streaming = pace.Pace("unknown", "no long answer was heard")
+            return Finding(name, f"cannot tell: {self.streaming.why}")
+        turn, answer = self._long
+        self.streaming = pace.judge(answer, self._short_ms)
+        if self.streaming.verdict == "lump" and not self.streaming.certain:
+            # Once may be chance: a model that was slow to begin, and then quick.
+            came = self._ask(turn)
+            heard, _ = _heard(came, turn)
+            second = pace.judge(_long_answer(came, heard), self._short_ms)
+            if second.verdict != "lump":
+                self.streaming = pace.Pace(
+                    "unknown", f"{self.streaming.why}; asked again, {second.why}"
+                )
+        if self.streaming.verdict == "lump":
+            return Finding(name, "one lump", (Trouble("lump", self.streaming.why),))
+        said = "a stream" if self.streaming.verdict == "stream" else "cannot tell"
+        return Finding(name, f"{said}: {self.streaming.why}")
+
+    def _start(self, first_ms: float | None) -> Finding:
+        later = [] if self._blocked else [self._health().first_byte_ms for _ in range(3)]
+        self.cold_start = pace.cold_start(first_ms, [each for each in later if each is not None])
+        said = {True: "met", False: "none met", None: "cannot tell"}[self.cold_start.met]
+        return Finding("cold start", f"{said}: {self.cold_start.why}")
+
+
+def _heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
+    """What a strict client makes of it, and everything wrong with it."""
+    if found := causes.of_exchange(came):
+        return Heard(), [found]
+    heard = dialects.hear(frames.read(came.pieces), responses=turn.responses)
+    troubles = [causes.refined(trouble) for trouble in heard.troubles]
+    if came.trouble:
+        troubles = [each for each in troubles if each.cause not in _ENDS_EARLY]
+        troubles.insert(0, Trouble(came.trouble, came.detail))
+    return heard, troubles
+
+
+def _of_door_only(came: Exchange, troubles: Sequence[Trouble]) -> list[Trouble]:
+    """A model may refuse so long a prompt; the door may not."""
+    if not troubles:
+        return []
+    refused = came.status >= 400 and causes.is_error_object(came) and came.status != 413
+    if refused or all(trouble.cause in _MODEL_FAILED for trouble in troubles):
+        return [Trouble("small_window", troubles[0].detail)]
+    return list(troubles)
+
+
+def _long_answer(came: Exchange, heard: Heard) -> pace.LongAnswer:
+    arrivals = [at_ms for at_ms, _ in heard.model_words]
+    return pace.LongAnswer(arrivals, length_known="content-length" in came.headers)
+
+
+def _described(came: Exchange, heard: Heard) -> str:
+    if heard.calls:
+        call = heard.calls[0]
+        return f"{came.status} {call.name}({call.arguments})"
+    text = " ".join(heard.text.split())
+    return f"{came.status} {len(heard.words)} pieces: {text}"
