@@ -25,6 +25,8 @@ TOKEN_LIMIT = 16_384
 """A voice answer is never longer; larger limits are refused by models that allow no more."""
 ID_LIMIT_CHARS = 64
 """Of a `prompt_cache_key`; OpenAI's API refuses longer ones."""
+PHRASES_LIMIT, PHRASE_LIMIT_CHARS = 64, 200
+"""Of an agent's own buffer words: each is looked for in each message of the history."""
 SILENCE = "..."
 """The user turn by which a voice platform says that nobody spoke."""
 
@@ -253,10 +255,12 @@ class Dialect(Protocol):
         model: str,
         extra_body: Mapping[str, Any],
         clean: Callable[[str], str],
+        max_tokens: int = 0,
     ) -> Prepared:
         """The clean request for an upstream: nothing that strict servers refuse.
 
         `clean` is applied to every assistant text of the history. Fields of `extra_body` win.
+        `max_tokens` bounds the answer, and is its limit where the caller sets none; 0 does neither.
         """
         ...
 
@@ -372,9 +376,19 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
         },
     )
     words = raw.get("buffer_words")
-    if words is not None and not all(isinstance(word, str) and word.strip() for word in words):
+    if words is not None and (
+        len(words) > PHRASES_LIMIT
+        or not all(
+            isinstance(word, str) and word.strip() and len(word) <= PHRASE_LIMIT_CHARS
+            for word in words
+        )
+    ):
         name = f"{prefix}.buffer_words"
-        raise InvalidRequest(f"'{name}' must be a list of phrases.", param=name)
+        raise InvalidRequest(
+            f"'{name}' must be a list of at most {PHRASES_LIMIT} phrases, "
+            f"{PHRASE_LIMIT_CHARS} letters each.",
+            param=name,
+        )
     after_ms = raw.get("buffer_words_after_ms")
     if after_ms is not None and not 0 <= after_ms <= 60_000:
         name = f"{prefix}.buffer_words_after_ms"

@@ -70,6 +70,14 @@ class NotFound(CompletionsError):
     code = "not_found"
 
 
+class ModelNotFound(CompletionsError):
+    """A model that this deployment does not ask; status and code are OpenAI's for it."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
 class MethodNotAllowed(CompletionsError):
     """The path exists, the method does not."""
 

@@ -110,7 +110,11 @@ class Question:
             wire = chat
             asked = replace(asked, body=responses.as_chat(asked.body))
         prepared = wire.prepare(
-            asked, model=candidate.model, extra_body=candidate.extra_body, clean=self.clean
+            asked,
+            model=candidate.model,
+            extra_body=candidate.extra_body,
+            clean=self.clean,
+            max_tokens=candidate.max_tokens,
         )
         body = prepared.body
         if candidate != self.stateful:

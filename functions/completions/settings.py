@@ -36,6 +36,8 @@ class Candidate:
     model: str = ""
     """Empty: the model that the caller names."""
     extra_body: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    max_tokens: int = 0
+    """Bounds the answer and is set where the caller sets nothing; 0 does neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class Settings:
     """Replaces the caller's `model` where set."""
     upstream_extra_body: dict[str, Any] = field(default_factory=dict)
     """Added to every request to the upstream: what its provider needs besides."""
+    allowed_models: tuple[str, ...] = ()
+    """What a caller may name, as a JSON list or with commas; empty: anything."""
+    max_tokens: int = 0
+    """No answer may be longer, and none is asked for without a limit; 0 leaves that to callers."""
     fallback_base_url: str = ""
     """Empty: no fallback, the same model is asked again. Its key lies in the upstream secret."""
     fallback_model: str = ""
@@ -84,14 +90,27 @@ class Settings:
     def candidates(self) -> tuple[Candidate, ...]:
         """The models that may be asked, the preferred one first."""
         primary = Candidate(
-            "upstream", self.upstream_base_url, self.upstream_model, self.upstream_extra_body
+            "upstream",
+            self.upstream_base_url,
+            self.upstream_model,
+            self.upstream_extra_body,
+            self.max_tokens,
         )
         if not self.fallback_base_url:
             return (primary,)
         fallback = Candidate(
-            "fallback", self.fallback_base_url, self.fallback_model, self.fallback_extra_body
+            "fallback",
+            self.fallback_base_url,
+            self.fallback_model,
+            self.fallback_extra_body,
+            self.max_tokens,
         )
         return (primary, fallback)
+
+    def allows(self, model: str) -> bool:
+        """Whether a caller may name this model: nobody cares where every upstream has its own."""
+        chosen = any(not candidate.model for candidate in self.candidates)
+        return not chosen or not self.allowed_models or model in self.allowed_models
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -124,6 +143,8 @@ def _parse(variable: str, text: str, kind: str) -> Any:
         return value
     if kind.startswith("tuple"):
         words = _json(text)
+        if variable == PREFIX + "ALLOWED_MODELS" and not text.startswith("["):
+            words = [name.strip() for name in text.split(",") if name.strip()]
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise SettingsError(f'{variable} must be a JSON list like ["One moment"]')
         return tuple(words)

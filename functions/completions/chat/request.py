@@ -171,6 +171,7 @@ def prepare(
     model: str,
     extra_body: Mapping[str, Any],
     clean: Callable[[str], str],
+    max_tokens: int = 0,
 ) -> Prepared:
     """The clean request: known fields, no nulls, no limits of 0 or less, usage asked for."""
     body = {
@@ -178,12 +179,17 @@ def prepare(
         for name, value in asked.body.items()
         if value is not None and name in KNOWN_FIELDS
     }
-    for limit in ("max_tokens", "max_completion_tokens"):
+    most = min(max_tokens or TOKEN_LIMIT, TOKEN_LIMIT)
+    limits = ("max_tokens", "max_completion_tokens")
+    for limit in limits:
         if limit in body:
             if body[limit] > 0:
-                body[limit] = max(1, int(min(body[limit], TOKEN_LIMIT)))
+                body[limit] = max(1, int(min(body[limit], most)))
             else:
                 del body[limit]
+    if max_tokens and not body.keys() & {*limits}:
+        # The older name: every server knows it, and what refuses it is asked by the newer one.
+        body["max_tokens"] = most
     if not body.get("tools"):
         # Strict upstreams refuse these without tools, and an empty list of tools.
         for name in ("tools", "tool_choice", "parallel_tool_calls"):

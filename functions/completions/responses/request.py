@@ -170,6 +170,7 @@ def prepare(
     model: str,
     extra_body: Mapping[str, Any],
     clean: Callable[[str], str],
+    max_tokens: int = 0,
 ) -> Prepared:
     """The clean request: known fields, no nulls, no limits of 0 or less, nothing stored."""
     body = {
@@ -179,8 +180,11 @@ def prepare(
     }
     # Voice platforms know one name for their limit.
     limit = body.pop("max_output_tokens", asked.body.get("max_tokens"))
+    most = min(max_tokens or TOKEN_LIMIT, TOKEN_LIMIT)
     if limit is not None and limit > 0:
-        body["max_output_tokens"] = int(min(limit, TOKEN_LIMIT)) or 1
+        body["max_output_tokens"] = int(min(limit, most)) or 1
+    elif max_tokens:
+        body["max_output_tokens"] = most
     if body.get("max_tool_calls", 1) <= 0:
         del body["max_tool_calls"]
     if body.get("tools"):
