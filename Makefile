@@ -23,8 +23,13 @@ export PYTHON PYTHON313
 ARCHITECTURE ?= $(patsubst aarch64,arm64,$(shell uname -m))
 BUILT := .aws-sam/$(ARCHITECTURE)
 PACKAGE_SOURCES := template.yaml samconfig.toml $(shell find functions layers -type f ! -name '*.pyc')
-STACK ?= voice-completions
-AWS := aws $(if $(REGION),--region $(REGION))
+# Unless given, stack and region are what samconfig.toml says of the stage.
+STAGE ?= default
+said = $(shell awk -F '"' '/^\[/ { here = ($$0 == "[$(STAGE).global.parameters]") } \
+	here && $$1 ~ /^$(1) *=/ { print $$2 }' samconfig.toml)
+STACK ?= $(call said,stack_name)
+REGION ?= $(call said,region)
+AWS = aws $(if $(REGION),--region $(REGION))
 
 # Elsewhere than on Linux, or without Lambda's Python, the packages do not run: tests skip them.
 TESTABLE := $(if $(PYTHON313),$(filter Linux,$(shell uname -s)))
@@ -85,9 +90,20 @@ endif
 
 build: $(BUILT)/template.yaml ## make the packages as they are deployed, for this machine's processor
 
-deploy: $(SAM_VENV)/.sam ## build for AWS and deploy, with the parameters in samconfig.toml
-	@$(SAM) build >/dev/null
-	@$(SAM) deploy $(SAM_ARGS)
+deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: STAGE=prod
+	@test -n "$(call said,stack_name)" || { echo "samconfig.toml has no [$(STAGE).global.parameters] with a" \
+		"stack_name: there is no such stage" >&2; exit 1; }
+	@$(SAM) build --config-env $(STAGE) >/dev/null
+	@$(SAM) deploy --config-env $(STAGE) --stack-name $(STACK) \
+		$(if $(REGION),--region $(REGION)) $(SAM_ARGS)
+	@secret=$$($(AWS) cloudformation describe-stack-resource --stack-name $(STACK) --output text \
+		--logical-resource-id UpstreamKeySecret \
+		--query StackResourceDetail.PhysicalResourceId 2>/dev/null) \
+	&& versions=$$($(AWS) secretsmanager describe-secret --secret-id "$$secret" --output text \
+		--query VersionIdsToStages 2>/dev/null) \
+	&& test "$$versions" = None \
+	&& echo "Next: make upstream-key$(if $(filter-out default,$(STAGE)), STAGE=$(STAGE))" \
+		"(until the model API's key is stored, every turn is answered with 503)" || true
 
 # Keys go from the terminal through pipes: they are never an argument, nor in a shell's history.
 # What the secret holds comes in on descriptor 3, since the terminal is on 0.

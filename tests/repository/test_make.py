@@ -13,6 +13,7 @@ FAKE_AWS = """#!/bin/sh
 echo "$@" >> "$LOG.arguments"
 case "$*" in
 *"cloudformation describe-stack-resource"*) echo arn:of:the:secret ;;
+*"secretsmanager describe-secret"*) echo "$VERSIONS" ;;
 *"secretsmanager get-secret-value"*)
     [ -z "$REFUSED" ] || { echo "An error occurred ($REFUSED)" >&2; exit 254; }
     echo "$STORED" ;;
@@ -45,6 +46,7 @@ class Run:
         aws.chmod(0o755)
         self.environ = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "LOG": str(self.log)}
         self.secret_holds(None)
+        self.environ["VERSIONS"] = "None"
         for name in ("MAKEFLAGS", "MAKELEVEL"):
             self.environ.pop(name, None)
 
@@ -52,6 +54,13 @@ class Run:
         """What the deployed secret holds; None before it was given its first value."""
         refused = refused or ("ResourceNotFoundException" if text is None else "")
         self.environ |= {"STORED": text or "", "REFUSED": refused}
+
+    def fake_sam(self) -> Path:
+        """An environment that make takes for the SAM CLI's, so that it installs nothing."""
+        folder = self.log.parent / "sam"
+        folder.mkdir()
+        (folder / ".sam").touch()
+        return folder
 
     @property
     def stored(self) -> dict[str, str] | None:
@@ -123,6 +132,70 @@ def test_a_secret_that_cannot_be_read_is_not_written(run: Run) -> None:
     assert "AccessDeniedException" in done.stderr
     assert "Key of" not in done.stderr
     assert run.stored is None
+
+
+WITHOUT_KEY = "until the model API's key is stored, every turn is answered with 503"
+STAGES = [("default", "voice-completions", ""), ("prod", "voice-completions-prod", " STAGE=prod")]
+
+
+@pytest.mark.parametrize(("stage", "stack", "argument"), STAGES)
+def test_deploy_is_the_whole_procedure(run: Run, stage: str, stack: str, argument: str) -> None:
+    """`make deploy` builds and deploys one stage, and tells what is left to do for its stack."""
+    given = [argument.strip()] if argument else []
+    done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}", "SAM_ARGS=--guided", *given)
+    assert done.returncode == 0, done.stderr
+    # What the build says is not shown.
+    assert done.stdout.splitlines() == [
+        f"sam deploy --config-env {stage} --stack-name {stack} --guided",
+        f"Next: make upstream-key{argument} ({WITHOUT_KEY})",
+    ]
+    assert f"--stack-name {stack} " in run.log.with_suffix(".arguments").read_text()
+
+
+def test_deploy_goes_where_it_is_told(run: Run) -> None:
+    """Another stack and another region than samconfig.toml's are those of every command."""
+    where = ["STACK=mine", "REGION=eu-central-1"]
+    done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}", *where)
+    assert "deploy --config-env default --stack-name mine --region eu-central-1" in done.stdout
+    asked = run.log.with_suffix(".arguments").read_text().splitlines()
+    assert len(asked) == 2
+    assert all(line.startswith("--region eu-central-1") for line in asked)
+
+
+def test_deploy_repeats_no_advice(run: Run) -> None:
+    """With a key in the secret there is nothing left to do, and no key is read to see that."""
+    run.environ["VERSIONS"] = "0a1b\tAWSCURRENT"
+    done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}")
+    assert done.returncode == 0, done.stderr
+    assert "Next" not in done.stdout
+    assert "get-secret-value" not in run.log.with_suffix(".arguments").read_text()
+
+
+@pytest.mark.parametrize(("failing", "tried"), [("build", 1), ("deploy", 2)])
+def test_deploy_ends_with_what_failed(run: Run, failing: str, tried: int) -> None:
+    """A build that fails is not deployed, and a deployment that fails is no success."""
+    # What SAM is given becomes the arguments of a shell function.
+    sam = f'sam() {{ echo "tried $$1" >&2; test "$$1" != {failing}; }}; sam'
+    done = run("deploy", f"SAM={sam}", f"SAM_VENV={run.fake_sam()}")
+    assert done.returncode != 0
+    assert done.stderr.count("tried ") == tried
+    assert "Next" not in done.stdout
+
+
+def test_an_unknown_stage_is_refused(run: Run) -> None:
+    """SAM would build an unknown stage without any parameter of ours; make does not let it."""
+    done = run("deploy", "STAGE=staging", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}")
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "no such stage" in done.stderr
+
+
+@pytest.mark.parametrize(("stage", "stack", "_"), STAGES)
+def test_the_key_goes_to_the_stage(run: Run, stage: str, stack: str, _: str) -> None:
+    """`make upstream-key STAGE=prod` writes into the secret of that stage's stack."""
+    done = run("upstream-key", f"STAGE={stage}", stdin="sk-1\n\n")
+    assert done.returncode == 0, done.stderr
+    assert f"--stack-name {stack} " in run.log.with_suffix(".arguments").read_text()
 
 
 def test_help_tells_of_every_target(run: Run) -> None:

@@ -181,11 +181,12 @@ def test_each_architecture_has_wheels(template: dict[str, Any], root: Path) -> N
         assert f"\nARCHITECTURE := {folder}\n" in makefile.read_text()
 
 
+@pytest.mark.parametrize("stage", ["default", "prod"])
 def test_build_and_deploy_are_given_the_same_parameters(
-    template: dict[str, Any], root: Path
+    stage: str, template: dict[str, Any], root: Path
 ) -> None:
-    """samconfig.toml says the architecture once, to `sam build` and to `sam deploy`."""
-    config = tomllib.loads((root / "samconfig.toml").read_text())["default"]
+    """samconfig.toml says a stage's architecture once, to `sam build` and to `sam deploy`."""
+    config = tomllib.loads((root / "samconfig.toml").read_text())[stage]
     overrides = dict(
         item.split("=", 1) for item in config["global"]["parameters"]["parameter_overrides"]
     )
@@ -193,7 +194,16 @@ def test_build_and_deploy_are_given_the_same_parameters(
     assert overrides.keys() <= template["Parameters"].keys()
     others = [section["parameters"] for name, section in config.items() if name != "global"]
     assert not any("parameter_overrides" in section for section in others)
-    assert (
-        f"STACK ?= {config['global']['parameters']['stack_name']}\n"
-        in (root / "Makefile").read_text()
-    )
+
+
+def test_the_stages_are_apart(root: Path) -> None:
+    """Each stage is a stack of its own, says so in its tags, and only prod asks first."""
+    config = tomllib.loads((root / "samconfig.toml").read_text())
+    stages = {name: table for name, table in config.items() if name != "version"}
+    assert stages.keys() == {"default", "prod"}
+    stacks = {table["global"]["parameters"]["stack_name"] for table in stages.values()}
+    assert len(stacks) == len(stages)
+    for name, table in stages.items():
+        deploy = table["deploy"]["parameters"]
+        assert deploy["tags"] == ["application=voice-completions", f"stage={name}"]
+        assert deploy["confirm_changeset"] is (name == "prod")

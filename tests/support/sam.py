@@ -1,0 +1,103 @@
+"""What AWS's own tools make of a template: SAM's translator, its parameters, its linter.
+
+They live in the SAM CLI's environment, so they are asked in a process of its Python.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SAM_VENV = ROOT / ".venv-sam"
+SAMCONFIG = ROOT / "samconfig.toml"
+CODE = {"CompletionsFunction": "CodeUri", "StreamingLayer": "ContentUri"}
+"""Where a template names what is uploaded."""
+
+_TRANSLATE = """
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+class NoPolicies:
+    def load(self):
+        return {}
+
+template = yaml_parse(given["template"])
+for logical_id, place in given["code"].items():
+    template["Resources"][logical_id]["Properties"][place] = "s3://bucket/" + logical_id
+answer = transform(template, given["parameters"], NoPolicies())
+"""
+_LINT = """
+from cfnlint.api import lint
+answer = [str(match) for match in lint(given["template"], regions=given["regions"])]
+"""
+_PARAMETERS = """
+from samcli.cli.types import CfnParameterOverridesType
+answer = CfnParameterOverridesType().convert(given, None, None)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What samconfig.toml says of one stage, as SAM reads it."""
+
+    name: str
+    stack: str
+    parameters: Mapping[str, str]
+
+
+def stages() -> list[str]:
+    """The stages of samconfig.toml, the one without a name first."""
+    return [name for name, table in _config().items() if isinstance(table, dict)]
+
+
+def stage(name: str) -> Stage:
+    """One stage, its parameters read by SAM itself."""
+    said = _config()[name]["global"]["parameters"]
+    return Stage(name, said["stack_name"], parameters(said["parameter_overrides"]))
+
+
+def translated(template: str, values: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The template after SAM's transform. Packages that were not uploaded get an address."""
+    code = {} if "s3://" in template or "Bucket" in template else CODE
+    given = {"template": template, "parameters": dict(values or {}), "code": code}
+    document: dict[str, Any] = _ask(_TRANSLATE, given)
+    return document
+
+
+def lint(template: Mapping[str, Any], regions: Iterable[str] = ("us-east-1",)) -> list[str]:
+    """What cfn-lint finds fault with."""
+    found: list[str] = _ask(_LINT, {"template": json.dumps(template), "regions": [*regions]})
+    return found
+
+
+def parameters(overrides: Iterable[str]) -> dict[str, str]:
+    """The items of `parameter_overrides` as SAM understands them."""
+    read: dict[str, str] = _ask(_PARAMETERS, [*overrides])
+    return read
+
+
+def _config() -> dict[str, Any]:
+    return tomllib.loads(SAMCONFIG.read_text())
+
+
+def _ask(program: str, given: object) -> Any:
+    frame = (
+        f"import json, sys\ngiven = json.load(sys.stdin)\n{program}\njson.dump(answer, sys.stdout)"
+    )
+    done = subprocess.run(
+        [SAM_VENV / "bin/python", "-c", frame],
+        input=json.dumps(given),
+        env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
