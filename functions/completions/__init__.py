@@ -3,7 +3,7 @@
 Imports point down only; modules on one line do not know each other::
 
     app                                 routes and wiring; `handler` is what Lambda calls
-    auth · turn                         who may call; one turn, from request to last byte
+    auth · turn · openapi               who may call; one turn, to its last byte; the API described
     buffered                            an answer that is whole or not at all
     streamed                            what a caller hears, from the first filler to the end
     agents · plan · outlet              your agents; what a turn may do and until when; the way out

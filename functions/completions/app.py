@@ -141,6 +141,15 @@ def create_app(
             return _json(to_json({"object": "list", "data": data}))
         return _json(await upstream.get(primary, "/models"))
 
+    @app.get("/{prefix:prefix}openapi.json{slashes:slashes}")
+    async def describe(request: Request) -> Response:
+        _bind(request)
+        await authorise(request, keys)
+        return _json(to_json(app.openapi()))
+
+    # FastAPI's own would tell of converters, and of no body: the routes take requests as they come.
+    app.openapi = _described  # type: ignore[method-assign]
+
     @app.get("/{prefix:prefix}health{slashes:slashes}")
     async def health() -> Response:
         return _json(b'{"status":"ok"}')
@@ -161,6 +170,12 @@ class _Settled:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
         await self._keys.settled()
+
+
+def _described() -> dict[str, Any]:
+    from completions import openapi  # Seldom asked for.
+
+    return openapi.document()
 
 
 async def _json_object(request: Request) -> dict[str, Any]:
