@@ -43,8 +43,9 @@ class Deployment:
     "lambda" or "uvicorn"; `code` is "source" or "built"; port 0 takes any free one. `parameters`
     replace the template's defaults, `environment` gives variables to the function over the
     template's. `limit` is the number of processes at once. Without `log`, what the function and
-    its platform write is found in `log_text()`. `warm=False` leaves the first start to the first
-    request, as on Lambda.
+    its platform write is found in `log_text()`. `warm=False` leaves the first start, or with
+    SnapStart the first restore, to the first request, as on Lambda. `freeze` stops processes
+    that have nothing to do.
 
     Raises, on entering, `TemplateError`, `CodeError`, `ServiceError`, `InitError` and OSError.
     """
@@ -64,6 +65,7 @@ class Deployment:
         port: int = 0,
         limit: int = 10,
         warm: bool = True,
+        freeze: bool = False,
         log: IO[str] | None = None,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -77,6 +79,7 @@ class Deployment:
         self._port = port
         self._limit = limit
         self._warm = warm
+        self._freeze = freeze
         self._log = log
         self._progress = progress
         self._stack = contextlib.AsyncExitStack()
@@ -147,9 +150,13 @@ class Deployment:
             self.url = service.address
             return
         launch = launch.with_variables(variables)
-        self.function = await stack.enter_async_context(Function(launch, self._limit))
+        self.function = await stack.enter_async_context(
+            Function(launch, self._limit, freeze=self._freeze)
+        )
         if self._warm:
             await self.function.warm()
+        elif spec.snap_start:
+            await self.function.publish()
         door = FunctionUrl(self.function, spec.invoke_mode)
         server = await stack.enter_async_context(Server(door.handle, self._port))
         self.url = f"http://127.0.0.1:{server.port}"

@@ -4,8 +4,10 @@ One invocation at a time per process, another process when all are busy, reuse o
 function timeout enforced by SIGKILL, death noticed. How a process is laid out on disk is
 `layout`'s business, what events and answers mean is `payload`'s.
 
-Unlike Lambda: a process is not frozen between invocations, init is not tried a second time
-within the same invocation, and an idle process lives until the end.
+With SnapStart a process stops where its snapshot is taken, and goes on when it is restored.
+
+Unlike Lambda: a snapshot is restored once, init is not tried a second time within the same
+invocation, an idle process lives until the end, and it is frozen only if that is asked for.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -42,10 +45,12 @@ class InitError(Exception):
 class Environment:
     """One process and its Runtime API."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, *, freeze: bool = False) -> None:
         self._launch = launch
+        self._freeze = freeze
         self._invocation: Invocation | None = None
         self._reserved = True  # for who started it
+        self.asleep = False  # in its snapshot
         self.dead = False
 
     @property
@@ -65,7 +70,7 @@ class Environment:
         return self._process.pid
 
     async def start(self) -> None:
-        """Start the process and wait until it is idle. Raises `InitError`."""
+        """Start the process and wait until it is idle, or in its snapshot. Raises `InitError`."""
         self._api = RuntimeApi(self._launch.function_arn)
         self._server = Server(self._api.handle)
         await self._server.__aenter__()
@@ -87,8 +92,21 @@ class Environment:
             self.dead = True
             raise InitError(Failure("Extension.LaunchError", str(error))) from error
         self._life = asyncio.create_task(self._live())
+        await self._ready(self._api.idle, self._api.snapshot)
+        self.asleep = self._api.snapshot.is_set()
+        self._stop()
+
+    async def restore(self) -> None:
+        """Let a process that is in its snapshot go on until it is idle. Raises `InitError`."""
+        self.asleep, self._reserved = False, True
+        self._continue()
+        self._api.restore()
+        await self._ready(self._api.idle)
+
+    async def _ready(self, *states: asyncio.Event) -> None:
+        """Wait until one of these states is reached. Raises `InitError`, the process dead."""
         try:
-            failure = await self._initialise()
+            failure = await self._failure(states)
         except BaseException:
             await self.kill()
             raise
@@ -96,20 +114,30 @@ class Environment:
             await self.kill()
             raise InitError(failure)
 
-    async def _initialise(self) -> Failure | None:
+    async def _failure(self, states: Iterable[asyncio.Event]) -> Failure | None:
         limit_s = max(INIT_LIMIT_S, self._launch.timeout_s)
-        idle = asyncio.create_task(self._api.idle.wait())
-        ends: set[asyncio.Future[Any]] = {idle, self._api.init_failed, self._life}
+        reached = [asyncio.create_task(state.wait()) for state in states]
+        ends: set[asyncio.Future[Any]] = {*reached, self._api.init_failed, self._life}
         done, _ = await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in reached:
+            task.cancel()
         if self._api.init_failed.done():
             return self._api.init_failed.result()
-        if idle in done:
+        if done.intersection(reached):
             return None
-        idle.cancel()
         if done:
             status = self._process.returncode
             return Failure("Runtime.ExitError", f"the process ended in init, exit status {status}")
         return Failure("Sandbox.Timedout", f"no event was asked for within {limit_s:.0f} s")
+
+    def _stop(self) -> None:
+        """Freeze the process, as Lambda does whenever there is nothing to do."""
+        if self._freeze and not self.dead:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def _continue(self) -> None:
+        if self._freeze and not self.dead:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     async def _live(self) -> None:
         """Wait for the process's end and tell the invocation that dies with it."""
@@ -129,6 +157,7 @@ class Environment:
         """Begin an invocation; the environment must be idle, or one's own."""
         self._reserved = False
         self._invocation = invocation = Invocation(event, self._launch.timeout_s)
+        self._continue()
         self._api.give(invocation)
         self._watch = asyncio.create_task(self._enforce_timeout(invocation))
         return invocation
@@ -143,6 +172,9 @@ class Environment:
             self.say(f"{invocation.request_id} {message}")
             await invocation.fail(Failure("Sandbox.Timedout", message))
             await self.kill()
+        else:
+            if invocation is self._invocation:
+                self._stop()
 
     async def rest(self) -> None:
         """Wait until the process is idle or dead."""
@@ -167,9 +199,10 @@ class Environment:
 class Function:
     """All environments of the function: a place for each invocation, or none."""
 
-    def __init__(self, launch: Launch, limit: int) -> None:
+    def __init__(self, launch: Launch, limit: int, *, freeze: bool = False) -> None:
         self._launch = launch
         self._limit = limit
+        self._freeze = freeze
         self.environments: list[Environment] = []
 
     async def __aenter__(self) -> Self:
@@ -183,6 +216,10 @@ class Function:
     async def warm(self) -> None:
         """Have one environment ready before the first event. Raises `InitError`."""
         (await self._start()).release()
+
+    async def publish(self) -> None:
+        """Have one environment in its snapshot before the first event. Raises `InitError`."""
+        (await self._launched()).release()
 
     async def invoke(self, event: bytes) -> Invocation:
         """Begin an invocation with this event. Raises `Throttled` and `InitError`."""
@@ -201,6 +238,15 @@ class Function:
             task.cancel()
         return self._idle() or await self._start()
 
+    async def _start(self) -> Environment:
+        """An environment that is ready, out of its snapshot if there is one."""
+        asleep = [each for each in self._living() if each.asleep]
+        environment = asleep[0] if asleep else await self._launched()
+        if environment.asleep:
+            with _reported(environment):
+                await environment.restore()
+        return environment
+
     def _idle(self) -> Environment | None:
         # The one used last, as on Lambda: it is the warmest.
         return next((each for each in reversed(self._living()) if each.idle), None)
@@ -209,14 +255,21 @@ class Function:
         self.environments = [each for each in self.environments if not each.dead]
         return self.environments
 
-    async def _start(self) -> Environment:
+    async def _launched(self) -> Environment:
+        """A new process: ready, or in its snapshot."""
         if len(self._living()) >= self._limit:
             raise Throttled
-        environment = Environment(self._launch)
+        environment = Environment(self._launch, freeze=self._freeze)
         self.environments.append(environment)
-        try:
+        with _reported(environment):
             await environment.start()
-        except InitError as error:
-            environment.say(f"INIT_REPORT {error}")
-            raise
         return environment
+
+
+@contextlib.contextmanager
+def _reported(environment: Environment) -> Iterator[None]:
+    try:
+        yield
+    except InitError as error:
+        environment.say(f"INIT_REPORT {error}")
+        raise

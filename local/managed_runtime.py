@@ -56,8 +56,34 @@ def _run(name: str) -> None:
     except BaseException as error:
         _post_error("/init/error", error)
         raise
+    if os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start":
+        _pass_through_snapshot()
     while True:
         _serve_one(handler)
+
+
+def _pass_through_snapshot() -> None:
+    """The hooks before it, the snapshot, the hooks after it; errors and exit codes as AWS's."""
+    try:
+        _run_hooks("get_before_snapshot", backwards=True)
+        _request("GET", "/restore/next")
+    except BaseException as error:
+        _post_error("/init/error", error)
+        sys.exit(64)
+    try:
+        _run_hooks("get_after_restore")
+    except BaseException as error:
+        _post_error("/restore/error", error)
+        sys.exit(65)
+
+
+def _run_hooks(registry: str, *, backwards: bool = False) -> None:
+    try:
+        hooks = list(getattr(importlib.import_module("snapshot_restore_py"), registry)())
+    except ImportError:
+        return
+    for function, args, kwargs in reversed(hooks) if backwards else hooks:
+        function(*args, **kwargs)
 
 
 def _serve_one(handler: Callable[[Any, Context], Any]) -> None:

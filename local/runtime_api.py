@@ -123,6 +123,8 @@ class RuntimeApi:
         self._waiting: asyncio.Queue[Invocation] = asyncio.Queue(1)
         self._current: Invocation | None = None
         self.idle = asyncio.Event()  # the process waits for an event
+        self.snapshot = asyncio.Event()  # it may be taken: the process waits to be restored
+        self._restored = asyncio.Event()
         self.init_failed: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
         self._initialised = False
 
@@ -131,6 +133,10 @@ class RuntimeApi:
         self.idle.clear()
         self._current = invocation
         self._waiting.put_nowait(invocation)
+
+    def restore(self) -> None:
+        """Tell the process that it has been restored from its snapshot."""
+        self._restored.set()
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request of the process."""
@@ -143,6 +149,10 @@ class RuntimeApi:
             case "POST", "invocation", request_id, "error":
                 await self._error(exchange, request_id)
             case "POST", "init", "error":
+                await self._init_error(exchange)
+            case "GET", "restore", "next":
+                await self._restore(exchange)
+            case "POST", "restore", "error" if self._restored.is_set():
                 await self._init_error(exchange)
             case _:
                 await exchange.answer(404, b"404 page not found\n", "text/plain")
@@ -165,6 +175,15 @@ class RuntimeApi:
             lambda_runtime_invoked_function_arn=self._function_arn,
             lambda_runtime_trace_id=invocation.trace_id,
         )
+
+    async def _restore(self, exchange: Exchange) -> None:
+        await exchange.body(0)
+        if self._initialised or self.snapshot.is_set():
+            await _refuse(exchange, 403, "InvalidStateTransition")
+            return
+        self.snapshot.set()
+        await self._restored.wait()
+        await exchange.answer(200, b"", "application/json")
 
     async def _respond(self, exchange: Exchange, request_id: str) -> None:
         invocation = await self._admit(exchange, request_id)

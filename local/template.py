@@ -42,6 +42,7 @@ class FunctionSpec:
     timeout_s: float = 3
     memory_mb: int = 128
     invoke_mode: str = "BUFFERED"
+    snap_start: bool = False
     log_format: str = "Text"
     environment: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
@@ -84,6 +85,7 @@ class Template:
             timeout_s=float(value("Timeout", 3)),
             memory_mb=int(value("MemorySize", 128)),
             invoke_mode=value("FunctionUrlConfig", {}).get("InvokeMode", "BUFFERED"),
+            snap_start=value("SnapStart", {}).get("ApplyOn") == "PublishedVersions",
             log_format=value("LoggingConfig", {}).get("LogFormat", "Text"),
             environment={name: text(item) for name, item in variables.items()},
             layers=tuple(self._layer(item, f"{where}.Layers") for item in value("Layers", [])),
