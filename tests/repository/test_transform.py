@@ -1,47 +1,28 @@
-"""What AWS's own tools make of template and samconfig.toml; they live in the SAM CLI's venv."""
+"""What CloudFormation will be given: the template after SAM's own transform, and samconfig.toml."""
 
 import json
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-TRANSFORM = """
-import json, sys
-from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
+from local.intrinsics import Resolver
+from tests.support import sam
 
-class NoPolicies:
-    def load(self):
-        return {}
-
-template = yaml_parse(sys.stdin.read())
-template["Resources"]["CompletionsFunction"]["Properties"]["CodeUri"] = "s3://bucket/code"
-template["Resources"]["StreamingLayer"]["Properties"]["ContentUri"] = "s3://bucket/layer"
-json.dump(transform(template, json.loads(sys.argv[1]), NoPolicies())["Resources"], sys.stdout)
-"""
-
-OVERRIDES = """
-import json, sys
-from samcli.cli.types import CfnParameterOverridesType
-print(json.dumps(CfnParameterOverridesType().convert(json.load(sys.stdin), None, None)))
-"""
+MODES = ["RESPONSE_STREAM", "BUFFERED"]
+SECRETS = [{"Ref": "CallerKeySecret"}, {"Ref": "UpstreamKeySecret"}]
 
 
 @pytest.fixture(scope="module")
-def resources(root: Path) -> dict[str, Any]:
-    done = subprocess.run(
-        [root / ".venv-sam/bin/python", "-c", TRANSFORM, "{}"],
-        input=(root / "template.yaml").read_bytes(),
-        env={"AWS_DEFAULT_REGION": "us-east-1"},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    found: dict[str, Any] = json.loads(done.stdout)
+def document(root: Path) -> dict[str, Any]:
+    return sam.translated((root / "template.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def resources(document: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = document["Resources"]
     return found
 
 
@@ -49,23 +30,146 @@ def of_kind(resources: dict[str, Any], kind: str) -> dict[str, Any]:
     return {key: item for key, item in resources.items() if item["Type"] == kind}
 
 
+def the(resources: dict[str, Any], kind: str) -> dict[str, Any]:
+    (resource,) = of_kind(resources, kind).values()
+    properties: dict[str, Any] = resource["Properties"]
+    return properties
+
+
+@pytest.mark.parametrize("stage", sam.stages())
+@pytest.mark.parametrize("mode", MODES)
+def test_cloudformation_has_nothing_to_object(root: Path, stage: str, mode: str) -> None:
+    """cfn-lint finds no fault with what the transform makes, of either stage and in either mode."""
+    values = {**sam.stage(stage).parameters, "InvokeMode": mode}
+    document = sam.translated((root / "template.yaml").read_text(), values)
+    assert sam.lint(document, ["us-east-1", "eu-central-1", "ap-southeast-2"]) == []
+
+
+def test_the_linter_is_awake(document: dict[str, Any]) -> None:
+    """A property that CloudFormation does not know is found fault with."""
+    broken = json.loads(json.dumps(document))
+    broken["Resources"]["CompletionsFunction"]["Properties"]["Memory"] = 1
+    assert any("Memory" in fault for fault in sam.lint(broken))
+
+
 def test_the_url_points_at_the_published_version(resources: dict[str, Any]) -> None:
     """The URL is the alias's, so that it reaches the version that has a snapshot."""
     (url,) = of_kind(resources, "AWS::Lambda::Url").values()
     ((alias_id, alias),) = of_kind(resources, "AWS::Lambda::Alias").items()
-    (version_id,) = of_kind(resources, "AWS::Lambda::Version")
+    ((version_id, version),) = of_kind(resources, "AWS::Lambda::Version").items()
     assert url["Properties"]["TargetFunctionArn"] == {"Ref": alias_id}
+    assert alias["Properties"]["Name"] == "live"
     assert alias["Properties"]["FunctionVersion"] == {"Fn::GetAtt": [version_id, "Version"]}
+    assert version["Properties"] == {"FunctionName": {"Ref": "CompletionsFunction"}}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_url_and_wrapper_go_together(document: dict[str, Any], mode: str) -> None:
+    """The layer is always there, and its wrapper is set in the mode in which the URL streams."""
+    resources = document["Resources"]
+    function = the(resources, "AWS::Lambda::Function")
+    (layer_id,) = of_kind(resources, "AWS::Lambda::LayerVersion")
+    assert function["Layers"] == [{"Ref": layer_id}]
+    resolver = Resolver(document, "translated", {"InvokeMode": mode})
+    url = the(resources, "AWS::Lambda::Url")
+    assert resolver.resolve(url["InvokeMode"], "InvokeMode") == mode
+    wrapper = function["Environment"]["Variables"]["AWS_LAMBDA_EXEC_WRAPPER"]
+    streams = mode == "RESPONSE_STREAM"
+    assert (resolver.resolve(wrapper, "wrapper") == "/opt/bootstrap") is streams
+
+
+@pytest.mark.parametrize(("choice", "applied"), [("On", "PublishedVersions"), ("Off", "None")])
+def test_snapshots_are_a_choice(document: dict[str, Any], choice: str, applied: str) -> None:
+    """SnapStart is on for published versions unless the parameter turns it off."""
+    function = the(document["Resources"], "AWS::Lambda::Function")
+    resolver = Resolver(document, "translated", {"SnapStart": choice})
+    assert resolver.resolve(function["SnapStart"], "SnapStart") == {"ApplyOn": applied}
+
+
+@pytest.mark.parametrize(("given", "reserved"), [("-1", None), ("0", "0"), ("50", "50")])
+def test_concurrency_is_reserved_on_demand(
+    document: dict[str, Any], given: str, reserved: str | None
+) -> None:
+    """-1 reserves nothing, 0 closes the function, and any other number is kept for it."""
+    name = "ReservedConcurrentExecutions"
+    function = the(document["Resources"], "AWS::Lambda::Function")
+    resolver = Resolver(document, "translated", {"ReservedConcurrency": given})
+    assert resolver.resolve({name: function[name]}, name).get(name) == reserved
 
 
 def test_anyone_may_reach_the_url(resources: dict[str, Any]) -> None:
-    """Both permissions that a public URL needs are there; the caller key guards it."""
-    permissions = of_kind(resources, "AWS::Lambda::Permission").values()
-    assert {item["Properties"]["Action"] for item in permissions} == {
-        "lambda:InvokeFunctionUrl",
-        "lambda:InvokeFunction",
+    """A public URL's two permissions are there, for the alias and for nothing but the URL."""
+    permissions = [
+        item["Properties"] for item in of_kind(resources, "AWS::Lambda::Permission").values()
+    ]
+    (alias_id,) = of_kind(resources, "AWS::Lambda::Alias")
+    assert sorted(permissions, key=lambda one: str(one["Action"])) == [
+        {
+            "Action": "lambda:InvokeFunction",
+            "FunctionName": {"Ref": alias_id},
+            "InvokedViaFunctionUrl": True,
+            "Principal": "*",
+        },
+        {
+            "Action": "lambda:InvokeFunctionUrl",
+            "FunctionName": {"Ref": alias_id},
+            "FunctionUrlAuthType": "NONE",
+            "Principal": "*",
+        },
+    ]
+
+
+def test_the_function_may_read_two_secrets_and_write_one_log(resources: dict[str, Any]) -> None:
+    """The only role grants these three actions on these three resources, and nothing else."""
+    function = the(resources, "AWS::Lambda::Function")
+    (role_id,) = of_kind(resources, "AWS::IAM::Role")
+    assert function["Role"] == {"Fn::GetAtt": [role_id, "Arn"]}
+    assert not of_kind(resources, "AWS::IAM::Policy")
+    assert not of_kind(resources, "AWS::IAM::ManagedPolicy")
+    role = the(resources, "AWS::IAM::Role")
+    assert role.keys() == {"Description", "AssumeRolePolicyDocument", "Policies"}
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+    (policy,) = role["Policies"]
+    granted = [
+        (statement["Effect"], statement["Action"], statement["Resource"])
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    assert granted == [
+        ("Allow", "secretsmanager:GetSecretValue", SECRETS),
+        (
+            "Allow",
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            {"Fn::GetAtt": ["CompletionsLogGroup", "Arn"]},
+        ),
+    ]
+
+
+def test_the_only_wildcard_is_the_log_streams(document: dict[str, Any]) -> None:
+    """No action has a wildcard, and the one in a resource stands for the streams of our own log."""
+    policies = the(document["Resources"], "AWS::IAM::Role")["Policies"]
+    resolved = str(Resolver(document, "translated", {}).resolve(policies, "Policies"))
+    assert re.findall(r"[^']*\*[^']*", resolved) == [
+        "arn:aws:logs:us-east-1:123456789012:log-group:CompletionsLogGroup:*"
+    ]
+    assert the(document["Resources"], "AWS::Lambda::Function")["LoggingConfig"]["LogGroup"] == {
+        "Ref": "CompletionsLogGroup"
     }
-    assert {item["Properties"]["Principal"] for item in permissions} == {"*"}
+
+
+def test_the_secrets_are_two_and_one_is_generated(resources: dict[str, Any]) -> None:
+    """The caller key is made at deployment, and the upstream's is left to its owner."""
+    secrets = of_kind(resources, "AWS::SecretsManager::Secret")
+    assert [{"Ref": logical_id} for logical_id in secrets] == SECRETS
+    caller, upstream = (secret["Properties"] for secret in secrets.values())
+    generated = caller["GenerateSecretString"]
+    assert json.loads(generated["SecretStringTemplate"]) == {}
+    assert (generated["GenerateStringKey"], generated["PasswordLength"]) == ("key", 48)
+    assert upstream.keys() == {"Description"}
+    variables = the(resources, "AWS::Lambda::Function")["Environment"]["Variables"]
+    assert [variables[f"COMPLETIONS_{name}_KEY_SECRET"] for name in ("CALLER", "UPSTREAM")] == (
+        SECRETS
+    )
 
 
 def test_a_superseded_version_is_deleted(resources: dict[str, Any]) -> None:
@@ -84,20 +188,14 @@ def test_the_examples_in_samconfig_say_what_they_mean(root: Path, template: dict
     text = re.sub(
         r"^  # (?=[\"'])", "  ", (root / "samconfig.toml").read_text(), flags=re.MULTILINE
     )
-    given = tomllib.loads(text)["default"]["global"]["parameters"]["parameter_overrides"]
-    done = subprocess.run(
-        [root / ".venv-sam/bin/python", "-c", OVERRIDES],
-        input=json.dumps(given),
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    read = json.loads(done.stdout)
+    given: list[str] = []
+    for stage in sam.stages():
+        given += tomllib.loads(text)[stage]["global"]["parameters"]["parameter_overrides"]
+    read = sam.parameters(given)
     assert read.keys() == {item.partition("=")[0] for item in given}
     assert json.loads(read["UpstreamExtraBody"]) == {"service_tier": "priority"}
     assert len(json.loads(read["BufferWords"])) == 2
     for name, value in read.items():
         parameter = template["Parameters"][name]
-        assert value in parameter.get("AllowedValues", [value])
+        assert value in [str(one) for one in parameter.get("AllowedValues", [value])]
         assert re.search(parameter.get("AllowedPattern", ""), value)
