@@ -34,13 +34,15 @@ AWS = aws $(if $(REGION),--region $(REGION))
 # Elsewhere than on Linux, or without Lambda's Python, the packages do not run: tests skip them.
 TESTABLE := $(if $(PYTHON313),$(filter Linux,$(shell uname -s)))
 
+MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"Python 3.11 or newer is needed: make PYTHON=/path/to/python3.13 ...")'
+
 # $(call environment,folder): a virtual environment. Nothing is left of one that could not be made
 # (Debian without python3-venv), else the next make would take it for whole.
-environment = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	"Python 3.11 or newer is needed: make PYTHON=/path/to/python3.13 ...")' \
+environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect check test test-built bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor check test test-built bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -152,6 +154,17 @@ $(VENV)-connect/.connect: requirements/connect.txt
 # reach ops/connect as environment variables, and so does ELEVENLABS_API_KEY.
 connect: $(VENV)-connect/.connect ## point an ElevenLabs agent at the deployment: AGENT=agent_...
 	@STACK="$(STACK)" REGION="$(REGION)" $(VENV)-connect/bin/python -m ops.connect
+
+# The key goes by the environment, where no process list shows it; KEY counts only where make was
+# given it, since a variable of that name may be anybody's. Without it DOCTOR_KEY counts, else the
+# doctor asks. MODEL and DOCTOR_ARGS are in docs/operations.md.
+ifeq ($(origin KEY),command line)
+doctor: export DOCTOR_KEY := $(value KEY)
+endif
+doctor: export DOCTOR_URL := $(value URL)
+doctor: export DOCTOR_MODEL := $(value MODEL)
+doctor: ## play a voice platform against a URL: URL=https://... KEY=...
+	@$(MODERN_PYTHON) && $(PYTHON) -m ops.doctor $(DOCTOR_ARGS)
 
 check: setup ## lint, types, import rules, the template
 	@$(BIN)/ruff check .

@@ -1,0 +1,477 @@
+"""The doctor at work: on the deployment, which is well, and on servers that are not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from local.deployment import Deployment
+from ops.doctor import __main__ as command
+from ops.doctor import report
+from ops.doctor.causes import CAUSES
+from ops.doctor.visit import Finding, Visit
+from ops.doctor.wire import Address
+from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served, unused_port
+from tests.support.patients import (
+    ILL,
+    KEY,
+    PRELUDE,
+    Answer,
+    Request,
+    Server,
+    healthy,
+    late_lump,
+    serve,
+    speech,
+    turns_only,
+)
+from tests.support.script import Script, Seen, answer, calls, refused
+from tests.support.secrets import CALLER_KEY, UPSTREAM_SECRET, FakeSecrets
+from tests.support.upstream import ScriptedUpstream
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def model(request: Seen) -> Script:
+    """Answers as a good model would."""
+    if b"story" in request.raw:
+        return answer("word " * 40, pace_ms=5)
+    items = request.json.get("messages") or request.json["input"]
+    if request.json.get("tools") and items[-1]["role"] == "user":
+        return calls("look_up_order", {"number": 42})
+    return answer("Yes, hello.")
+
+
+async def visited(url: str, key: str) -> tuple[Visit, list[Finding]]:
+    """A whole visit, in a thread, since the doctor blocks."""
+    visit = Visit(Address.parse(url), key, "m")
+    return visit, await asyncio.to_thread(lambda: list(visit.rows()))
+
+
+def results(findings: Sequence[Finding]) -> dict[str, tuple[str, ...]]:
+    """The rows that are not simply good."""
+    return {
+        each.name: tuple(trouble.cause for trouble in each.troubles)
+        for each in findings
+        if each.result != "ok"
+    }
+
+
+# -- in good health
+
+
+async def test_the_app_is_well_under_uvicorn() -> None:
+    """Every check is good, the answer streams, and nothing was started for the first request."""
+    async with (
+        ScriptedUpstream(model, responses=True) as upstream,
+        served(deploy(upstream.base_url, **CALM)) as url,
+    ):
+        visit, findings = await visited(url, CALLER_KEY)
+    assert results(findings) == {}
+    assert len(findings) == 19
+    assert report.usable(findings)
+    assert visit.streaming
+    assert visit.streaming.verdict == "stream"
+    heard = {each.name: each for each in findings}
+    assert "look_up_order" in heard["a tool is offered"].came_back
+    assert heard["an interruption"].came_back == "left after the first words"
+    assert heard["a turn"].first_words_ms
+
+
+async def test_what_the_model_is_asked_is_what_a_platform_asks() -> None:
+    """The call that the model made comes back with its result, and 2 MB reach the model."""
+    async with ScriptedUpstream(model, responses=True) as upstream:
+        async with served(deploy(upstream.base_url, **CALM)) as url:
+            await visited(url, CALLER_KEY)
+        bodies = [request.json for request in upstream.requests]
+    (result,) = [
+        body["messages"]
+        for body in bodies
+        if any(message["role"] == "tool" for message in body.get("messages", ()))
+    ]
+    assert result[-2]["content"] is None
+    assert result[-2]["tool_calls"][0]["id"] == result[-1]["tool_call_id"] == "call_0"
+    assert max(len(request.raw) for request in upstream.requests) > 2_000_000
+    assert any({m["role"] for m in b.get("messages", ())} == {"system"} for b in bodies)
+
+
+@pytest.mark.parametrize("invoke_mode", ["RESPONSE_STREAM", "BUFFERED"])
+async def test_the_deployment_is_well(invoke_mode: str) -> None:
+    """Behind Function URL and layer all is good; in one piece it is usable, with a warning."""
+    async with (
+        ScriptedUpstream(model, responses=True) as upstream,
+        Deployment(
+            upstream=upstream.base_url,
+            parameters={"InvokeMode": invoke_mode},
+            environment=CALM_ENVIRONMENT,
+            warm=False,
+        ) as deployment,
+    ):
+        visit, findings = await visited(deployment.url, deployment.caller_key)
+    assert report.usable(findings)
+    assert visit.streaming
+    assert visit.cold_start
+    # The first request met a process that had to be started.
+    assert visit.cold_start.met
+    lumps = {"stream or lump": ("lump",)} if invoke_mode == "BUFFERED" else {}
+    known = {"late_once", "slow_words"}  # what a busy machine may add
+    rest = {name: causes for name, causes in results(findings).items() if set(causes) - known}
+    assert rest == lumps
+    assert visit.streaming.certain == (invoke_mode == "BUFFERED")
+
+
+@pytest.mark.parametrize(
+    ("upstream_key", "script", "cause"),
+    [
+        ("k", refused(401), "upstream_auth"),
+        (None, refused(401), "key_unavailable"),
+        ("k", refused(404, code="model_not_found"), "model_unknown"),
+        ("k", refused(500), "model_down"),
+        ("k", refused(429, code="rate_limit_exceeded"), "model_limited"),
+    ],
+)
+async def test_our_own_errors_are_known(
+    upstream_key: str | None, script: Script, cause: str
+) -> None:
+    """What the function says of keys and models is told in words of its operator."""
+    secrets = FakeSecrets()
+    if upstream_key is None:
+        del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
+    async with (
+        ScriptedUpstream(script) as upstream,
+        served(deploy(upstream.base_url, secrets, **CALM)) as url,
+    ):
+        _, findings = await visited(url, CALLER_KEY)
+    first = next(each for each in findings if each.name == "a turn")
+    assert cause in [trouble.cause for trouble in first.troubles]
+    assert not report.usable(findings)
+
+
+# -- ill
+
+
+def told(
+    server: Server,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *options: str,
+    key: str = KEY,
+) -> tuple[int, dict[str, Any]]:
+    """Exit status and report of `python3 -m ops.doctor --json` on this server."""
+    monkeypatch.setenv("DOCTOR_KEY", key)
+    with serve(server) as url:
+        monkeypatch.setattr(sys, "argv", ["doctor", url, "--json", *options])
+        status = command.main()
+    return status, json.loads(capsys.readouterr().out)
+
+
+def causes(told: dict[str, Any]) -> list[str]:
+    return [trouble["cause"] for check in told["checks"] for trouble in check["troubles"]]
+
+
+def test_a_healthy_server_is_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that the ill ones are made from has no trouble at all."""
+    status, seen = told(healthy, capsys, monkeypatch)
+    assert causes(seen) == []
+    assert (status, seen["usable"], seen["streams"]["verdict"]) == (0, True, "stream")
+
+
+@pytest.mark.parametrize("illness", ILL)
+def test_each_illness_is_known(
+    illness: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each broken server gets its own cause, first of all, and the exit status 1."""
+    server, cause = ILL[illness]
+    patience = ["--timeout-s", "0.7"] if cause == "timeout" else []
+    status, seen = told(server, capsys, monkeypatch, *patience)
+    failures = [name for name in causes(seen) if not CAUSES[name].warning]
+    assert failures[0] == cause
+    assert (status, seen["usable"]) == (1, False)
+
+
+def test_an_apology_is_asked_for_its_reason(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the spoken apology stands what a client that asks for errors hears."""
+    _, seen = told(ILL["apologises"][0], capsys, monkeypatch)
+    assert causes(seen)[:2] == ["failure_sentence", "upstream_auth"]
+
+
+def test_one_lump_is_told_from_a_stream(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that was held back until it was whole is a warning while the platform waits."""
+    status, seen = told(late_lump(0.7), capsys, monkeypatch)
+    assert causes(seen) == ["lump"]
+    assert (status, seen["streams"]["verdict"]) == (0, "lump")
+
+
+def test_one_lump_that_is_late_cannot_be_used(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held back for longer than the platform waits, it is none that an agent can use."""
+    status, seen = told(late_lump(0.7), capsys, monkeypatch, "--patience-s", "0.5")
+    assert "late_words" in causes(seen)
+    assert status == 1
+
+
+def test_a_quick_answer_is_no_lump(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that is quick as a whole is not accused of anything."""
+    at_once = turns_only(lambda _, answer: answer.changed(lambda data: data))
+    status, seen = told(at_once, capsys, monkeypatch)
+    assert causes(seen) == []
+    assert (status, seen["streams"]["verdict"]) == (0, "unknown")
+
+
+def test_words_that_are_late_once_are_forgiven(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor asks again as the platform would, and takes the second answer."""
+    waits = iter([1.6])
+
+    def first_late(_: Request, answer: Answer) -> Answer:
+        return Answer(pieces=(next(waits, 0.0), *answer.pieces))
+
+    status, seen = told(turns_only(first_late), capsys, monkeypatch, "--patience-s", "1.5")
+    assert causes(seen) == ["late_once"]
+    assert status == 0
+
+
+def test_buffer_words_are_not_taken_for_the_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words of ours before the answer are a warning, which tells when the model spoke."""
+    spoken = speech(["Okay, one moment... ", "Yes."])
+    status, seen = told(turns_only(lambda _, __: Answer(pieces=spoken)), capsys, monkeypatch)
+    assert "buffer_words" in causes(seen)
+    assert status == 0
+
+
+def test_a_wrong_key_is_the_callers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a wrong key one turn is tried, and no more: the rest would say the same."""
+    status, seen = told(healthy, capsys, monkeypatch, key="another")
+    assert causes(seen) == ["caller_key"]
+    assert status == 1
+    assert {check["result"] for check in seen["checks"][2:-1]} == {"skipped"}
+
+
+def test_an_early_413_is_heard(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason of a refusal is given even when it came before the request was sent."""
+    status, seen = told(ILL["a small door"][0], capsys, monkeypatch)
+    assert causes(seen) == ["too_large"]
+    assert status == 1
+
+
+# -- nobody there
+
+
+def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    """A closed port is told at once, and nothing else is tried."""
+    visit = Visit(Address.parse(f"127.0.0.1:{unused_port()}"), KEY, "m")
+    findings = list(visit.rows())
+    assert findings[0].troubles[0].cause == "refused"
+    assert {each.result for each in findings[1:-1]} == {"skipped"}
+    assert not report.usable(findings)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "dns"),
+        (TimeoutError("timed out"), "unreachable"),
+        (OSError(113, "No route to host"), "unreachable"),
+    ],
+)
+def test_no_way_there(error: OSError, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that nobody knows and a network that leads nowhere are told apart."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    findings = list(Visit(Address.parse("https://x.lambda-url.eu-west-1.on.aws"), KEY, "m").rows())
+    assert findings[0].troubles[0].cause == cause
+
+
+def test_plain_http_where_tls_is_asked() -> None:
+    """https:// to a port that speaks http:// is named."""
+    with serve(healthy) as url:
+        address = Address.parse(url.replace("http", "https"))
+        findings = list(Visit(address, KEY, "m").rows())
+    assert findings[0].troubles[0].cause == "tls"
+
+
+def test_a_certificate_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that nobody vouches for is refused; one that is trusted carries all turns."""
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(_certificate())
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pem)
+    with serve(healthy, tls=tls) as url:
+        visit = Visit(Address.parse(url), KEY, "m")
+        assert next(visit.rows()).troubles[0].cause == "tls_certificate"
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        assert results(list(Visit(Address.parse(url), KEY, "m").rows())) == {}
+
+
+def _certificate() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return private + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+# -- the command
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHON": sys.executable, **variables}
+
+
+def test_make_doctor_prints_table_and_verdict() -> None:
+    """`make doctor URL=… KEY=…` needs no environment but a Python, and says yes."""
+    with serve(healthy) as url:
+        done = subprocess.run(
+            ["make", "--no-print-directory", "doctor", f"URL={url}", f"KEY={KEY}"],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{url}/v1"
+    assert lines[-1] == f"A voice agent can use {url}/v1"
+    assert sum(line.startswith("ok ") for line in lines) == 19
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_make_doctor_fails_with_cause_and_remedy() -> None:
+    """A server that cannot be used fails make, and the table ends with what to do about it."""
+    with serve(ILL["prelude as text"][0]) as url:
+        done = subprocess.run(
+            ["make", "--no-print-directory", "doctor", f"URL={url}"],
+            cwd=ROOT,
+            env=environment(DOCTOR_KEY=KEY),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert PRELUDE[:20].decode() in done.stdout
+    assert CAUSES["prelude_as_text"].remedy in done.stdout
+    assert f"A voice agent cannot use {url}/v1" in done.stdout
+
+
+def test_a_variable_that_happens_to_be_called_key_is_sent_to_nobody() -> None:
+    """KEY counts only where make was given it: another program's must not leave this machine."""
+    seen: list[str] = []
+
+    def server(request: Request) -> Answer:
+        seen.append(request.headers.get("authorization", ""))
+        return healthy(request)
+
+    with serve(server) as url:
+        done = subprocess.run(
+            ["make", "--no-print-directory", "doctor", f"URL={url}"],
+            cwd=ROOT,
+            env=environment(KEY="somebody-elses"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "no caller key" in done.stderr
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["ftp://host"], KEY),
+        (["http://host", "--timeout-s", "0"], KEY),
+        ([], KEY),
+        (["http://user:pass@host"], KEY),
+        (["http://host"], "a\nb"),
+        (["http://host"], "clé"),
+    ],
+)
+def test_what_cannot_be_understood_is_2(arguments: list[str], key: str) -> None:
+    """A bad URL, option or key ends with the exit status 2, before anything is sent."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.doctor", *arguments],
+        cwd=ROOT,
+        env=environment(DOCTOR_KEY=key, PYTHONUTF8="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "error" in done.stderr
+
+
+def test_ctrl_c_prints_what_there_is() -> None:
+    """Stopped by hand, the command shows the rows so far, makes no verdict, and exits with 130."""
+    with serve(lambda request: Answer(0) if request.long else healthy(request)) as url:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops.doctor", url],
+            cwd=ROOT,
+            env=environment(DOCTOR_KEY=KEY),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout
+        shown = ""
+        while "a turn" not in shown:
+            shown += process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate()
+    assert process.returncode == 130
+    assert f"Stopped. This much was seen of {url}/v1." in rest
+    assert errors == ""
