@@ -7,10 +7,12 @@ One HTTP client per base URL. Knows `openai` and `httpx2` only to make one; what
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.request import getproxies
 
 if TYPE_CHECKING:
     import ssl
@@ -22,6 +24,13 @@ CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
 """A last resort: the turn's own timers are shorter, and Lambda's deadline ends everything."""
 KEEP_ALIVE_S = 60.0
+UNACKNOWLEDGED_MS = 1000
+"""What we send is acknowledged within this time, or the connection is dead (RFC 5482).
+
+A kept connection that a NAT has forgotten swallows a request without a word. The kernel knows it
+before the first-token timeout, because a living peer's kernel acknowledges at once, however long
+its model thinks. It notices at a retransmission: after 1.4 s on loopback (measured 2026-11-22).
+"""
 REFUSAL_LIMIT_BYTES = 256 * 1024
 """Of an error's body, which the SDK reads whole before it raises."""
 
@@ -153,6 +162,11 @@ def _client(base_url: str, tls: ssl.SSLContext) -> AsyncOpenAI:
     import httpx2
     from openai import AsyncOpenAI
 
+    limits = httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S)
+    transport = None
+    # A transport of our own would go past the proxies that the environment names.
+    if (options := _socket_options(base_url)) and not getproxies():
+        transport = httpx2.AsyncHTTPTransport(verify=tls, limits=limits, socket_options=options)
     return AsyncOpenAI(
         base_url=base_url,
         # Each request carries its own key: keys rotate, connections stay.
@@ -161,9 +175,20 @@ def _client(base_url: str, tls: ssl.SSLContext) -> AsyncOpenAI:
         http_client=httpx2.AsyncClient(
             verify=tls,
             timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S),
+            limits=limits,
+            transport=transport,
             # A redirection would carry the conversation to a host that nobody chose.
             follow_redirects=False,
             event_hooks={"response": [_bounded]},
         ),
     )
+
+
+def _socket_options(base_url: str) -> list[tuple[int, int, int]]:
+    """None over plain http: a model next door has no NAT before it, and may be slow to read.
+
+    NOTE: the kernel also bounds by it how long a peer leaves a long prompt unread.
+    """
+    if not base_url.startswith("https:") or not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return []
+    return [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)]

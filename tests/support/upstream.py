@@ -18,8 +18,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import json
 import socket
+import ssl
+import struct
 from collections.abc import Mapping
 from contextlib import aclosing
 from types import TracebackType
@@ -41,6 +44,8 @@ from tests.support.script import (
 from tests.support.wires import wire_for
 
 HEAD_LIMIT_BYTES = 1024 * 1024
+SO_ATTACH_FILTER = 26
+"""socket(7): Python has no name for it."""
 CHUNKED = {"transfer-encoding": "chunked"}
 
 
@@ -48,11 +53,16 @@ class ScriptedUpstream(Stage):
     """Serves `/chat/completions` and `/models` below any prefix, `/responses` if told to."""
 
     def __init__(
-        self, *scenes: Scene, responses: bool = False, models: tuple[str, ...] = ("scripted",)
+        self,
+        *scenes: Scene,
+        responses: bool = False,
+        models: tuple[str, ...] = ("scripted",),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(*scenes)
         self.responses = responses
         self.models = models
+        self.tls = tls
         self.models_script: Script | None = None
         """Played instead of the list of models."""
         self.connections = 0
@@ -63,7 +73,7 @@ class ScriptedUpstream(Stage):
     @property
     def base_url(self) -> str:
         """What a deployment is given as its upstream."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -77,7 +87,7 @@ class ScriptedUpstream(Stage):
     async def start(self, port: int = 0) -> None:
         """Listens; with port 0 the system chooses one."""
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", port, limit=HEAD_LIMIT_BYTES
+            self._serve, "127.0.0.1", port, limit=HEAD_LIMIT_BYTES, ssl=self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -93,6 +103,21 @@ class ScriptedUpstream(Stage):
         """Closes what is open, idle connections included: as a server's restart does."""
         for writer in self._open:
             writer.transport.abort()
+
+    def close_connections(self) -> None:
+        """Says goodbye on what is open, as a server does to connections idle for too long."""
+        for writer in self._open:
+            writer.close()
+
+    def vanish(self) -> None:
+        """Hears nothing more on what is open, and tells nobody: as behind a NAT that forgot.
+
+        Linux only. The kernel drops what arrives before TCP sees it, so nothing is acknowledged.
+        """
+        deaf = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
+        program = struct.pack("HP", 1, ctypes.addressof(deaf))
+        for writer in self._open:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number, self.connections = self.connections, self.connections + 1

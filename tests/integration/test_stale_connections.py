@@ -1,0 +1,104 @@
+"""Connections that died while nobody looked: the next turn's first token does not pay for them."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ipaddress
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.support.deployment import CALM, calling, chat, deploy, spoken
+from tests.support.logs import Logged
+from tests.support.script import answer
+from tests.support.upstream import ScriptedUpstream
+
+CHAT = "/v1/chat/completions"
+PATIENT: dict[str, Any] = {**CALM, "first_token_timeout_ms": 3000}
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 and its key in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    pem = serialization.Encoding.PEM
+    path.write_bytes(
+        made.public_bytes(pem)
+        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+@pytest.fixture
+async def upstream(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ScriptedUpstream]:
+    """An upstream over TLS that the function trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    async with ScriptedUpstream(answer("Here I am."), tls=tls) as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
+    """A caller of the function that asks this upstream."""
+    async with calling(deploy(upstream.base_url, **PATIENT)) as client:
+        yield client
+
+
+async def _turn(client: httpx2.AsyncClient) -> str:
+    response = await client.post(CHAT, json=chat(stream=True))
+    return spoken(response.content)
+
+
+@pytest.mark.parametrize("goes", ["close_connections", "drop_connections"])
+async def test_a_connection_that_was_closed_costs_nothing(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged, goes: str
+) -> None:
+    """An upstream that closes or resets what was idle is asked on a new connection, once."""
+    assert await _turn(client) == "Here I am."
+    getattr(upstream, goes)()
+    assert await _turn(client) == "Here I am."
+    assert [request.connection for request in upstream.requests] == [0, 1]
+    assert {event["outcome"] for event in logs.events("turn.finished")} == {"ok"}
+    assert "candidate.late" not in logs.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT and BPF are Linux's")
+async def test_a_connection_that_swallows_everything_is_noticed(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged
+) -> None:
+    """A peer that vanished without a word costs no attempt, and not the first-token timeout."""
+    assert await _turn(client) == "Here I am."
+    upstream.vanish()
+    async with asyncio.timeout(20):
+        assert await _turn(client) == "Here I am."
+    # The first one's request was never heard of.
+    assert [request.connection for request in upstream.requests] == [0, 1]
+    assert len(logs.events("upstream.reconnected")) == 1
+    assert "candidate.late" not in logs.text
+    assert [event["outcome"] for event in logs.events("turn.finished")] == ["ok", "ok"]
