@@ -1,0 +1,190 @@
+"""The dashboard and the alarms look at what the function, and Lambda, really measure."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from completions.account import Outcome
+from completions.observability import BY_OUTCOME, METRICS
+
+LAMBDA = {
+    # Developer Guide, "Types of metrics for Lambda functions", "Monitoring Lambda function URLs".
+    "ConcurrentExecutions", "Errors", "Throttles", "Url4xxCount", "Url5xxCount", "UrlRequestCount",
+}  # fmt: skip
+NAMESPACE, SERVICE = "VoiceCompletions", "${AWS::StackName}"
+ASKED_FOR = {
+    # What tells whether callers are waiting, and why.
+    "FirstTokenMs", "FirstSpokenMs", "OverheadMs", "UpstreamHeadersMs", "BufferWords", "Fallbacks",
+    "ConcurrentExecutions", "Throttles", "ColdStarts", BY_OUTCOME,
+}  # fmt: skip
+
+
+@pytest.fixture
+def dashboard(template: dict[str, Any]) -> list[dict[str, Any]]:
+    """The widgets, with `${name}` left as it is, but where a number must stand."""
+    body: str = template["Resources"]["CompletionsDashboard"]["Properties"]["DashboardBody"][
+        "Fn::Sub"
+    ]
+    widgets: list[dict[str, Any]] = json.loads(re.sub(r": \$\{(\w+)\}", r': "\1"', body))["widgets"]
+    return widgets
+
+
+@pytest.fixture
+def alarms(template: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+
+
+def description(alarm: dict[str, Any]) -> str:
+    words = alarm["AlarmDescription"]
+    text: str = words if isinstance(words, str) else words["Fn::Sub"]
+    return text
+
+
+def watched(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics that an alarm looks at, however it names them."""
+    if "Metrics" not in alarm:
+        return [alarm]
+    return [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
+
+
+def plotted(dashboard: list[dict[str, Any]]) -> list[list[Any]]:
+    """The rows of all metric widgets: namespace, name, dimension, its value, and the rest."""
+    rows = [row for widget in dashboard for row in widget["properties"].get("metrics", ())]
+    return [row for row in rows if isinstance(row[0], str)]
+
+
+def searched(dashboard: list[dict[str, Any]]) -> list[str]:
+    rows = [row for widget in dashboard for row in widget["properties"].get("metrics", ())]
+    return [row[0]["expression"] for row in rows if isinstance(row[0], dict)]
+
+
+def test_every_metric_on_the_dashboard_is_measured(dashboard: list[dict[str, Any]]) -> None:
+    """Each line of a graph is a metric of the function's or of Lambda's, in its one dimension."""
+    assert plotted(dashboard)
+    for namespace, name, *dimension in (row[:4] for row in plotted(dashboard)):
+        if namespace == NAMESPACE:
+            assert name in METRICS
+            assert dimension == ["service", SERVICE]
+        else:
+            assert namespace == "AWS/Lambda"
+            assert name in LAMBDA
+            assert dimension == ["FunctionName", "${CompletionsFunction}"]
+
+
+def test_the_dashboard_answers_its_question(dashboard: list[dict[str, Any]]) -> None:
+    """It shows how long callers wait, for whom, and with what they are kept company."""
+    assert {row[1] for row in plotted(dashboard)} >= ASKED_FOR
+    for name in ("FirstTokenMs", "FirstSpokenMs"):
+        told = [row[4].get("stat") for row in plotted(dashboard) if row[1] == name]
+        assert {"p50", "p95", "p99"} <= set(told)
+
+
+def test_outcomes_are_found_by_their_dimensions(dashboard: list[dict[str, Any]]) -> None:
+    """The graph of outcomes looks for the metric and the two dimensions under which they count."""
+    (expression,) = searched(dashboard)
+    assert expression == (
+        f'SEARCH(\'{{{NAMESPACE},service,outcome}} MetricName="{BY_OUTCOME}"'
+        f" service=\"{SERVICE}\"', 'Sum', 60)"
+    )
+
+
+def test_the_last_failures_are_those_that_count(dashboard: list[dict[str, Any]]) -> None:
+    """The list of failures asks our log for the outcomes that count as failed, and for no other."""
+    (log,) = (widget["properties"] for widget in dashboard if widget["type"] == "log")
+    assert log["query"].startswith("SOURCE '${CompletionsLogGroup}' | fields @timestamp, ")
+    (outcomes,) = re.findall(r"outcome in \[(.*?)\]", log["query"])
+    assert set(re.findall(r"'(\w+)'", outcomes)) == {each for each in Outcome if each.failed}
+
+
+def test_widgets_have_room(dashboard: list[dict[str, Any]]) -> None:
+    """No two widgets lie on one another, and none leaves the grid of 24 columns."""
+    taken: set[tuple[int, int]] = set()
+    for widget in dashboard:
+        x, y, width, height = (widget[name] for name in ("x", "y", "width", "height"))
+        assert x + width <= 24
+        cells = {(column, row) for column in range(x, x + width) for row in range(y, y + height)}
+        assert not cells & taken
+        taken |= cells
+
+
+def test_the_dashboard_names_what_exists(template: dict[str, Any]) -> None:
+    """Every `${name}` of the dashboard is a parameter, a resource or AWS's own; alarms: all."""
+    body = template["Resources"]["CompletionsDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    named = set(re.findall(r"\$\{([^}]+)\}", body))
+    arns = {name.removesuffix(".Arn") for name in named if name.endswith(".Arn")}
+    kinds = {name: resource["Type"] for name, resource in template["Resources"].items()}
+    assert arns == {name for name, kind in kinds.items() if kind == "AWS::CloudWatch::Alarm"}
+    others = named - {f"{name}.Arn" for name in arns}
+    assert others <= {*kinds, *template["Parameters"], "AWS::StackName", "AWS::Region"}
+
+
+def test_every_alarm_watches_what_is_measured(alarms: dict[str, Any]) -> None:
+    """No alarm waits for a metric that nobody writes."""
+    for name, alarm in alarms.items():
+        assert watched(alarm), name
+        for metric in watched(alarm):
+            (dimension,) = metric["Dimensions"]
+            if metric["Namespace"] == NAMESPACE:
+                assert metric["MetricName"] in METRICS
+                assert dimension == {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
+            else:
+                assert (metric["Namespace"], metric["MetricName"] in LAMBDA) == ("AWS/Lambda", True)
+                assert dimension == {
+                    "Name": "FunctionName", "Value": {"Ref": "CompletionsFunction"}
+                }  # fmt: skip
+
+
+def test_what_must_wake_somebody_does(alarms: dict[str, Any]) -> None:
+    """There is an alarm for waiting, failing, refused and turned-away callers, and for our keys."""
+    assert {metric["MetricName"] for alarm in alarms.values() for metric in watched(alarm)} >= {
+        "FirstTokenMs", "FailedTurns", "Throttles", "AuthFailures", "KeyFailures", "Errors"
+    }  # fmt: skip
+    first = alarms["FirstTokenAlarm"]
+    assert (first["ExtendedStatistic"], first["EvaluateLowSampleCountPercentile"]) == (
+        "p95",
+        "evaluate",
+    )
+
+
+def test_every_alarm_says_in_words_when_it_rings(alarms: dict[str, Any]) -> None:
+    """The description names metric, threshold and period, what to do, and missing data."""
+    for name, alarm in alarms.items():
+        text = description(alarm)
+        assert len(text) <= 1024, name  # CloudWatch's limit
+        assert watched(alarm)[0]["MetricName"] in text, name
+        threshold = alarm["Threshold"]
+        said = f"above {threshold}" if threshold == 0 else f"${{{threshold['Ref']}}}"
+        assert said in text, name
+        seconds = alarm.get("Period", 300)
+        minutes = f"{seconds // 60} minute" + ("s" if seconds > 60 else "")
+        assert minutes in text, name
+        assert alarm["ComparisonOperator"] == "GreaterThanThreshold", name
+        assert alarm["TreatMissingData"] == "notBreaching", name
+        assert "Missing data counts as good: " in text, name
+
+
+def test_alarms_tell_the_topic_if_there_is_one(alarms: dict[str, Any]) -> None:
+    """Beginning and end of every alarm go to the topic, and nowhere without one."""
+    told = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == told, name
+
+
+def test_thresholds_have_units(template: dict[str, Any]) -> None:
+    """A threshold's name ends in what it is counted in."""
+    thresholds = [name for name in template["Parameters"] if re.search(r"Alarm(?!Topic)", name)]
+    assert len(thresholds) == 3
+    assert all(re.search(r"Alarm(Ms|Percent|Count)$", name) for name in thresholds)
+
+
+def test_two_stages_do_not_share_metrics(template: dict[str, Any]) -> None:
+    """The function names its stack in every metric, as dashboard and alarms expect."""
+    variables = template["Resources"]["CompletionsFunction"]["Properties"]["Environment"]
+    assert variables["Variables"]["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+    assert variables["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE
