@@ -4,6 +4,7 @@ Imports point down only; modules on one line do not know each other::
 
     app                                 routes and wiring; `handler` is what Lambda calls
     auth · turn · openapi               who may call; one turn, to its last byte; the API described
+    report                              a turn as one log line and its metrics
     buffered                            an answer that is whole or not at all
     streamed                            what a caller hears, from the first filler to the end
     agents · plan · outlet              your agents; what a turn may do and until when; the way out
@@ -15,7 +16,7 @@ Imports point down only; modules on one line do not know each other::
     chat · responses                    the two wire dialects
     speech · standing                   text as it is spoken; what is known of each model
     dialect                             what every wire dialect can say
-    credentials · connections           keys; connections to the upstreams
+    credentials · connections · account keys; connections to the upstreams; a turn's facts
     secrets_manager                     both versions of a secret, and why it cannot be read
     sse · loose_json                    server-sent events; the object a model meant
     settings · errors · observability · phrases      facts everyone may know

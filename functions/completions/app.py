@@ -6,6 +6,7 @@ keeps (keys, connections) hangs on the app, not on a module.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Mapping
@@ -21,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from completions import chat, responder, responses, secrets_manager
+from completions import chat, observability, report, responder, responses, secrets_manager
 from completions.auth import authorise
 from completions.credentials import Keys
 from completions.dialect import Dialect
@@ -32,14 +33,25 @@ from completions.errors import (
     ModelNotFound,
     NotFound,
     TooLarge,
+    Unauthorized,
 )
-from completions.observability import bind, log
+from completions.observability import (
+    allow_content,
+    bind,
+    log,
+    name_of,
+    reason,
+    shown,
+    shown_path,
+)
 from completions.plan import Arrival, Environment
 from completions.settings import BODY_LIMIT_BYTES, ON_FAILURE, Settings
 from completions.standing import Standing
 from completions.turn import Turn
 from completions.upstream import Upstream
 
+CONVERSATION_HEADER = "x-conversation-id"
+CONVERSATION = "gen_ai.conversation.id"
 ON_FAILURE_HEADER = "x-completions-on-failure"
 
 
@@ -85,15 +97,16 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.add_middleware(_Discreet)
     app.add_middleware(_Settled, keys=keys)
     app.add_exception_handler(CompletionsError, _render)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(ClientDisconnect, _render_nothing)
-    app.add_exception_handler(Exception, _render_bug)
 
     def warm() -> None:
         secrets_manager.warm()
         upstream.warm(settings.candidates)
+        observability.warm()
 
     def forget() -> None:
         keys.forget()
@@ -105,19 +118,28 @@ def create_app(
     snapshot_restore_py.register_before_snapshot(warm)
     snapshot_restore_py.register_after_restore(forget)
 
+    cold = True
+
     async def turn(request: Request, dialect: Dialect) -> Response:
+        nonlocal cold
+        arrival = _arrival(request, cold=cold)
+        # A snapshot is taken before the first request, so one restored from it is cold, too.
+        cold = False
+        allow_content(allowed=settings.log_content)
         _bind(request)
-        await authorise(request, keys)
-        asked = dialect.ask(await _json_object(request))
-        if not settings.allows(asked.model):
-            raise _not_allowed(asked.model, settings)
+        bind(auth=await authorise(request, keys))
+        try:
+            asked = dialect.ask(await _json_object(request))
+            if not settings.allows(asked.model):
+                raise _not_allowed(asked.model, settings)
+            on_failure = _on_failure(request, settings)
+        except CompletionsError as error:
+            report.refused(dialect, error, arrival)
+            raise
+        if not _conversation(request):
+            bind(**{CONVERSATION: shown(asked.extra.conversation_id or "")})
         return Turn(
-            environment,
-            dialect,
-            asked,
-            _arrival(request),
-            on_failure=_on_failure(request, settings),
-            settled=keys.settled,
+            environment, dialect, asked, arrival, on_failure=on_failure, settled=keys.settled
         )
 
     @app.post("/{prefix:prefix}chat/completions{slashes:slashes}")
@@ -172,6 +194,27 @@ class _Settled:
         await self._keys.settled()
 
 
+class _Discreet:
+    """Tells of a bug of ours once, in our own log, and the caller nothing of it.
+
+    Raised further, it would be logged again by the server or by Mangum, with whatever it stumbled
+    over: somebody's words.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except OSError:
+            raise  # Nobody is there to be answered.
+        except Exception:
+            log.exception("request.crashed")
+            error = CompletionsError("Internal error; it has been logged.")
+            await _json(to_json(error.body()), error.status)(scope, receive, send)
+
+
 def _described() -> dict[str, Any]:
     from completions import openapi  # Seldom asked for.
 
@@ -209,8 +252,14 @@ def _bind(request: Request) -> None:
     bind(
         function_request_id=getattr(context, "aws_request_id", None),
         xray_trace_id=getattr(context, "trace_id", None),
-        path=_path(request),
+        path=shown_path(_path(request)),
+        **{CONVERSATION: _conversation(request)},
     )
+
+
+def _conversation(request: Request) -> str:
+    """The platform's name for the call, from the header; empty where it tells none."""
+    return shown(request.headers.get(CONVERSATION_HEADER, "").strip())
 
 
 def _path(request: Request) -> str:
@@ -228,7 +277,7 @@ def _base_url(request: Request) -> str:
         return "https://<function URL>"
 
 
-def _arrival(request: Request) -> Arrival:
+def _arrival(request: Request, *, cold: bool) -> Arrival:
     """When the Function URL took the request, and what Lambda leaves us; nothing elsewhere."""
     context = request.scope.get("aws.context")
     remaining = getattr(context, "get_remaining_time_in_millis", None)
@@ -236,7 +285,8 @@ def _arrival(request: Request) -> Arrival:
         epoch_s = request.scope["aws.event"]["requestContext"]["timeEpoch"] / 1000
     except (KeyError, TypeError):
         epoch_s = None
-    return Arrival(epoch_s, None if remaining is None else remaining() / 1000)
+    remaining_s = None if remaining is None else remaining() / 1000
+    return Arrival(epoch_s, remaining_s, asyncio.get_running_loop().time(), cold)
 
 
 def _on_failure(request: Request, settings: Settings) -> str:
@@ -256,10 +306,11 @@ def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = No
 
 async def _render(_: Request, error: Exception) -> Response:
     assert isinstance(error, CompletionsError)  # noqa: S101 - registered for this class only
+    code, why = name_of(error.code), reason(error)
     if error.status >= 500:
-        log.error("request.failed", code=error.code, reason=error.message)
-    elif error.status not in {401, 404}:  # These have events of their own.
-        log.warning("request.refused", code=error.code, reason=error.message, param=error.param)
+        log.error("request.failed", code=code, reason=why)
+    elif not isinstance(error, _TOLD):
+        log.warning("request.refused", code=code, reason=why, param=name_of(error.param))
     return _json(to_json(error.body()), error.status, error.headers)
 
 
@@ -267,13 +318,18 @@ async def _render_http(request: Request, error: Exception) -> Response:
     """FastAPI's own errors: no such path, wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     base, method, path = _base_url(request), request.method, _path(request)
+    _bind(request)
+    log.warning(
+        "path.unknown",
+        method=shown(method),
+        expected=shown(f"POST {base}/v1/chat/completions or POST {base}/v1/responses", 300),
+    )
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "POST")
         return await _render(
             request,
             MethodNotAllowed(f"{path} takes {allowed}, not {method}.", headers={"allow": allowed}),
         )
-    log.warning("path.unknown", method=method, path=path)
     return await _render(
         request,
         NotFound(
@@ -289,11 +345,8 @@ async def _render_nothing(_: Request, __: Exception) -> Response:
     return Response(status_code=400)
 
 
-async def _render_bug(request: Request, _: Exception) -> Response:
-    """A bug of ours: the log has the trace, the caller gets no internals."""
-    log.exception("request.crashed", path=_path(request))
-    return _json(to_json(CompletionsError("Internal error; it has been logged.").body()), 500)
-
+_TOLD = (Unauthorized, NotFound, MethodNotAllowed)
+"""They have events of their own."""
 
 app = create_app(Settings.from_environment(os.environ))
 handler = Mangum(app, lifespan="off")

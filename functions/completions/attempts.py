@@ -31,7 +31,9 @@ class Asking(Protocol):
         """Whether another attempt may be made."""
         ...
 
-    def ask(self, candidate: Candidate, source: int, /) -> AsyncGenerator[list[Said], None]:
+    def ask(
+        self, candidate: Candidate, source: int, /, *, hedge: bool = False
+    ) -> AsyncGenerator[list[Said], None]:
         """What the candidate says. Raises CompletionsError."""
         ...
 
@@ -50,6 +52,7 @@ class Attempt:
     """Loop time, as are the others."""
     patience_base: float
     """From when the candidate's patience counts."""
+    hedge: bool = False
     held: list[Said] = field(default_factory=list)
     """What it has said; of the winner, the batch that was handed on last."""
     reasoning: bool = False
@@ -78,11 +81,16 @@ class Attempts:
         self.next_source = first_source
         self.events: asyncio.Queue[Event] = asyncio.Queue(QUEUE_BATCHES)
 
-    def start(self, candidate: Candidate, patience_base: float | None = None) -> None:
-        """Asks a candidate; its patience counts from now unless it is said."""
+    def start(
+        self, candidate: Candidate, patience_base: float | None = None, *, hedge: bool = False
+    ) -> None:
+        """Asks a candidate; its patience counts from now unless it is said.
+
+        `hedge`: beside another one that is slow, not in the place of one that has ended.
+        """
         now = self._loop.time()
         base = now if patience_base is None else patience_base
-        attempt = Attempt(self.next_source, candidate, now, base)
+        attempt = Attempt(self.next_source, candidate, now, base, hedge)
         self.next_source += 1
         self.all.append(attempt)
         attempt.task = asyncio.create_task(self._run(attempt))
@@ -124,7 +132,7 @@ class Attempts:
     async def _run(self, attempt: Attempt) -> None:
         error: CompletionsError | None = None
         try:
-            answer = self._question.ask(attempt.candidate, attempt.source)
+            answer = self._question.ask(attempt.candidate, attempt.source, hedge=attempt.hedge)
             async with aclosing(answer) as batches:
                 async for batch in batches:
                     await self.events.put((attempt, batch, None))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Any
 
+from completions.account import Outcome
 from completions.calls import HeldCalls, added
 from completions.dialect import (
     Asked,
@@ -24,21 +26,23 @@ from completions.dialect import (
     Usage,
 )
 from completions.errors import CompletionsError, UpstreamTimeout
+from completions.observability import log, name_of, reason
 from completions.outlet import Outlet
 from completions.plan import Plan
 from completions.race import Patience, Race, Silent
-from completions.streamed import Heard, note_on
+from completions.streamed import note_on
 
 
 class Buffered:
-    """One buffered turn. `run` once; `heard` tells afterwards what happened."""
+    """One buffered turn. `run` once; the plan's account tells afterwards what happened."""
 
     def __init__(self, dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None:
         self._dialect = dialect
         self._asked = asked
         self._plan = plan
         self._outlet = outlet
-        self.heard = Heard()
+        self._heard = plan.account
+        self._usage: dict[str, Any] | None = None
 
     async def run(self) -> None:
         """Sends the answer or the error. Raises nothing but what the outlet raises."""
@@ -51,15 +55,23 @@ class Buffered:
             )
         except CompletionsError as error:
             await self._refuse(error)
+        except Exception:
+            # Whoever called us, and whatever is around us, need not see its insides.
+            log.exception("turn.crashed")
+            await self._refuse(CompletionsError("Internal error; it has been logged."))
+            self._heard.outcome = Outcome.CRASHED
         else:
+            self._heard.outcome = self._heard.outcome or Outcome.OK
             await self._outlet.json(body)
 
     async def _refuse(self, error: CompletionsError) -> None:
-        self.heard.outcome = error.code
+        log.warning("turn.failed", code=name_of(error.code), reason=reason(error))
+        self._heard.outcome = Outcome.ERROR
+        self._heard.error_type = name_of(error.code) or ""
         await self._outlet.refuse(error)
 
     async def _answer(self) -> bytes:
-        plan, heard = self._plan, self.heard
+        plan, heard = self._plan, self._heard
         question, candidates, started_at = plan.question, plan.candidates(), plan.arrived
         kept: list[Call] = []
         while True:
@@ -75,6 +87,7 @@ class Buffered:
             try:
                 async with aclosing(race.answer()) as batches:
                     async for batch in batches:
+                        heard.hear(race.winner, batch[0].source if batch else 0, len(batch))
                         answer += batch
             except Silent as silence:
                 others = [one for one in candidates if one != silence.candidate]
@@ -83,7 +96,7 @@ class Buffered:
                 if not heard.repeated and candidates and question.can_ask:
                     heard.repeated = True
                     continue
-                heard.outcome = "empty"
+                heard.outcome = Outcome.EMPTY
                 return self._written(silence.held, HeldCalls(), kept)
             held = HeldCalls()
             for said in answer:
@@ -93,6 +106,7 @@ class Buffered:
             single = self._asked.single
             if single and judgement.problems and question.can_ask and not heard.reasked:
                 heard.reasked = True
+                heard.repairs += judgement.repaired + len(judgement.problems)
                 kept = judgement.calls
                 question = question.again(_text(answer, Text), note_on(judgement))
                 continue
@@ -106,28 +120,31 @@ class Buffered:
         deltas: list[Delta] = [delta for said in answer for delta in said.deltas]
         for delta in deltas:
             if isinstance(delta, Finish):
-                self.heard.finish = delta.reason
+                self._heard.finish = delta.reason
             elif isinstance(delta, Usage):
-                self.heard.usage = delta.usage
+                self._usage = delta.usage
         judgement = held.judge(self._asked.tools, _text(answer, Text))
-        self.heard.calls = len(judgement.calls)
+        self._heard.words.append(_text(answer, Text, Refusal))
         # One frame without `raw` is whole JSON; an upstream that streams unasked sends many.
         whole = [said.frame for said in answer if said.frame and not said.frame.raw]
         frame = whole[0] if len(whole) == 1 and whole[0].data else None
         untouched = not judgement.changed and not kept and all(said.plain for said in answer)
+        calls = held.unchecked() if judgement.problems else judgement.calls
+        calls = added(kept, calls)
+        self._heard.called += [call.name for call in calls]
         if frame and (untouched or not self._asked.single):
             return frame.data
-        calls = held.unchecked() if judgement.problems else judgement.calls
-        finish = "tool_calls" if held or kept else self.heard.finish or "stop"
+        self._heard.repairs += judgement.repaired
+        finish = "tool_calls" if held or kept else self._heard.finish or "stop"
         return self._dialect.whole(
             self._asked,
             frame,
             # A refusal has no place but the upstream's own answer; else it is text like any other.
             text=_text(answer, Text) if frame else _text(answer, Text, Refusal),
             reasoning=_text(answer, Reasoning),
-            calls=added(kept, calls),
+            calls=calls,
             finish=finish,
-            usage=self.heard.usage,
+            usage=self._usage,
         )
 
 

@@ -28,6 +28,8 @@ class Judgement:
 
     calls: list[Call] = field(default_factory=list)
     changed: bool = False
+    repaired: int = 0
+    """How many of the calls did not fit their schema as they came."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -106,6 +108,7 @@ class HeldCalls:
                 continue
             heard = tools.without_heard_farewell(verdict.call, spoken, offered)
             judgement.changed |= verdict.changed or heard != verdict.call
+            judgement.repaired += verdict.changed
             judgement.changed |= parts.id is None or parts.odd
             judgement.calls.append(heard)
         return judgement

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from completions.errors import KeyUnavailable
-from completions.observability import log
+from completions.observability import count, log
 from completions.secrets_manager import SecretsClient, SecretsManager, hint, reason, secrets_client
 
 _UNSET = "set COMPLETIONS_CALLER_KEY_SECRET and COMPLETIONS_UPSTREAM_KEY_SECRET"
@@ -64,8 +64,8 @@ class Keys:
         self._looks: deque[float] = deque(maxlen=LOOKS)
         self._warned_at: dict[str, float] = {}
 
-    async def accepts(self, presented: str) -> bool:
-        """Whether a caller may come in with this key.
+    async def accepts(self, presented: str) -> str:
+        """Which version of the callers' key this is: `current`, `previous`, or empty for neither.
 
         The current and the previous version of the secret count, so a rotation has no gap.
         Every comparison takes the same time. Raises KeyUnavailable.
@@ -73,15 +73,15 @@ class Keys:
         # The upstream's key will be needed next: both reads go side by side.
         self._prefetch(self._upstream_secret)
         secret = await self._read(self._caller_secret)
-        if _matches(presented, secret):
-            return True
+        if version := _version(presented, secret):
+            return version
         newer = await self._look(
-            self._caller_secret, lambda newer: _matches(presented, newer), self._may_look
+            self._caller_secret, lambda newer: bool(_version(presented, newer)), self._may_look
         )
         if newer is None and not secret.value.get("key"):
             # Nobody's key is wrong when there is none to compare it with.
             raise self._missing(self._caller_secret, "key")
-        return newer is not None
+        return _version(presented, newer) if newer else ""
 
     async def upstream(self, name: str) -> str:
         """The key for the upstream called `name`. Raises KeyUnavailable."""
@@ -182,6 +182,7 @@ class Keys:
 
     async def _fetch(self, name: str) -> _Known:
         if not name:
+            count("KeyFailures")
             log.error("key.unset", hint=_UNSET)
             raise KeyUnavailable("The deployment names no secret to read its keys from.")
         field = self._field(name)
@@ -190,6 +191,7 @@ class Keys:
                 self._manager.read, name, field=field, both=name == self._caller_secret
             )
         except Exception as error:
+            count("KeyFailures")
             if name in self._known:
                 self._bridge(name, reason(error), hint(error))
             else:
@@ -204,6 +206,7 @@ class Keys:
         if previous is None:
             previous = known.previous if value == known.value else known.value
         if not value.get(field):
+            count("KeyFailures")
             # Somebody stored a mistake: the version before it is better than none.
             for older in (known.value, previous):
                 if older.get(field):
@@ -230,17 +233,22 @@ class Keys:
 
     def _missing(self, name: str, field: str) -> KeyUnavailable:
         remedy = self._remedy(name)
+        count("KeyFailures")
         log.error("key.missing", secret=name, field=field, hint=remedy)
         return KeyUnavailable(f'The secret has no "{field}" key. What helps: {remedy}.')
 
 
-def _matches(presented: str, secret: _Known) -> bool:
+def _version(presented: str, secret: _Known) -> str:
     # NOTE: surrogates cannot come by HTTP, but they can by an event that somebody invokes us with.
     shown = presented.encode("utf-8", "surrogatepass")
-    candidates = [version.get("key", "") for version in (secret.value, secret.previous)]
+    candidates = {
+        "current": secret.value.get("key", ""),
+        "previous": secret.previous.get("key", ""),
+    }
     # A list, not a generator: no early exit. An empty key opens nothing.
     matches = [
-        hmac.compare_digest(shown, key.encode("utf-8", "surrogatepass")) and bool(key)
-        for key in candidates
+        version
+        for version, key in candidates.items()
+        if hmac.compare_digest(shown, key.encode("utf-8", "surrogatepass")) and key
     ]
-    return any(matches)
+    return matches[0] if matches else ""

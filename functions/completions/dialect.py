@@ -176,6 +176,8 @@ class Asked:
     """The roles of the history, in order: what a log may tell of a conversation."""
     user_spoke: bool = False
     """There is a user message, and the last one is not the silence turn `"..."`."""
+    user_text: str = ""
+    """The last user message, for logs that may hold what people say."""
     assistant_spoke_since: bool = False
     """Assistant text already follows the last user message."""
     after_tool_result: bool = False
@@ -338,10 +340,10 @@ def check_types(body: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) 
     """Raises InvalidRequest for the first field of a wrong type; absent and null are fine."""
     for name, allowed in types.items():
         value = body.get(name)
+        if value is None or (int in allowed and isinstance(value, float) and value.is_integer()):
+            continue  # JSON does not tell 1.0 from 1.
         # bool is an int in Python, never in JSON.
-        if value is not None and (
-            not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
-        ):
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             expected = " or ".join(dict.fromkeys(_JSON_NAMES[kind] for kind in allowed))
             raise InvalidRequest(f"'{name}' must be {expected}.", param=name)
 
@@ -396,9 +398,9 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
     conversation = str(raw.get("conversation_id") or raw.get("system__conversation_id") or "")
     return Extra(
         buffer_words=None if words is None else tuple(words),
-        buffer_words_after_ms=after_ms,
+        buffer_words_after_ms=None if after_ms is None else int(after_ms),
         language=raw.get("language") or None,
-        # Its only use is as a prompt_cache_key.
+        # It leads logs to a call, and is a prompt_cache_key.
         conversation_id=conversation[:ID_LIMIT_CHARS] or None,
         raw=raw,
     )

@@ -22,6 +22,8 @@ class CompletionsError(Exception):
     type: str = "server_error"
     code: str = "internal_error"
     transient: bool = False
+    quotes: bool = False
+    """The message is somebody else's, and may hold what people said: not for every log."""
 
     def __init__(
         self, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
@@ -134,6 +136,8 @@ class InvalidToolCall(CompletionsError):
 
 class UpstreamRefused(CompletionsError):
     """The upstream answered with an error of its own, which is passed on with its status."""
+
+    quotes = True
 
     def __init__(
         self,

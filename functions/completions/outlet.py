@@ -5,6 +5,7 @@ Knows ASGI's two messages and the headers of an event stream; nothing of what is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from pydantic_core import to_json
@@ -28,6 +29,8 @@ class Outlet:
         self.status = 0
         """0 until the response has started."""
         self.closed = False
+        self.closed_at: float | None = None
+        """When the last byte was handed over, in the event loop's time."""
 
     @property
     def started(self) -> bool:
@@ -44,8 +47,7 @@ class Outlet:
     async def close(self, data: bytes = b"") -> None:
         """Ends the response, with a last piece."""
         await self._start(200, STREAM_HEADERS)
-        self.closed = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._end(data)
 
     async def json(
         self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
@@ -57,12 +59,16 @@ class Outlet:
             for name, value in {**names, **(headers or {})}.items()
         ]
         await self._start(status, raw)
-        self.closed = True
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._end(body)
 
     async def refuse(self, error: CompletionsError) -> None:
         """The error with its own status."""
         await self.json(to_json(error.body()), error.status, error.headers)
+
+    async def _end(self, data: bytes) -> None:
+        self.closed = True
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        self.closed_at = asyncio.get_running_loop().time()
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if not self.started:

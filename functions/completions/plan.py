@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 
 from completions import buffer_words, responder
+from completions.account import Account
 from completions.attempts import Asking
 from completions.dialect import Asked, Dialect
 from completions.phrases import PHRASES, Phrases
-from completions.question import Frames, Question, Requests
+from completions.question import Frames, Question
 from completions.race import Patience
 from completions.responder import RESPONDER, Responder, ResponderQuestion
 from completions.settings import Candidate, Settings
@@ -41,6 +42,10 @@ class Arrival:
 
     epoch_s: float | None = None
     remaining_s: float | None = None
+    seen_at: float | None = None
+    """When the function saw it, in the event loop's time."""
+    cold: bool = False
+    """It is the first one of its environment."""
 
 
 class Plan:
@@ -59,8 +64,9 @@ class Plan:
         now = asyncio.get_running_loop().time()
         self._asked = asked
         self._settings = settings
+        self.arrival = arrival
         self.standing = environment.standing
-        self.requests = Requests()
+        self.account = Account()
         self.arrived = now - _age_s(arrival)
         self.deadline = (
             None if arrival.remaining_s is None else now + arrival.remaining_s - DEADLINE_MARGIN_S
@@ -83,7 +89,7 @@ class Plan:
             asked,
             environment.upstream,
             environment.standing,
-            self.requests,
+            self.account,
             clean=self._clean,
             stateful=settings.candidates[0],
         )

@@ -11,8 +11,22 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from pydantic_core import from_json
+
 from completions import chat, responses
-from completions.dialect import Asked, Delta, Dialect, Done, Finish, Prepared, Refusal, Said, Text
+from completions.account import Account, Exchange
+from completions.dialect import (
+    Asked,
+    Delta,
+    Dialect,
+    Done,
+    Finish,
+    Prepared,
+    Refusal,
+    Said,
+    Text,
+    Usage,
+)
 from completions.errors import UpstreamRefused
 from completions.settings import Candidate
 from completions.speech import ThinkSplitter
@@ -24,26 +38,10 @@ class Frames(Protocol):
     """What is needed of `upstream.Upstream`."""
 
     def frames(
-        self, candidate: Candidate, path: str, body: dict[str, Any]
+        self, candidate: Candidate, path: str, body: dict[str, Any], exchange: Exchange
     ) -> AsyncGenerator[list[Frame], None]:
-        """The answer's frames. Raises CompletionsError."""
+        """The answer's frames; notes in `exchange` when. Raises CompletionsError."""
         ...
-
-
-@dataclass(slots=True)
-class Requests:
-    """How many upstream requests a turn may still make, hedges and repeats included."""
-
-    left: int = 3
-    made: int = 0
-
-    def take(self) -> bool:
-        """Whether one more may be made; it counts from now."""
-        if self.left <= 0:
-            return False
-        self.left -= 1
-        self.made += 1
-        return True
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Question:
     asked: Asked
     upstream: Frames
     standing: Standing
-    requests: Requests
+    account: Account
     clean: Callable[[str], str]
     stateful: Candidate
     said: str = ""
@@ -71,22 +69,25 @@ class Question:
     @property
     def can_ask(self) -> bool:
         """Whether the turn may make another request."""
-        return self.requests.left > 0
+        return self.account.can_ask
 
-    async def ask(self, candidate: Candidate, source: int) -> AsyncGenerator[list[Said], None]:
+    async def ask(
+        self, candidate: Candidate, source: int, /, *, hedge: bool = False
+    ) -> AsyncGenerator[list[Said], None]:
         """What the candidate says, as it comes. Raises CompletionsError.
 
         A refusal that can be learnt from is answered by asking once more, as long as the turn
         has requests left; what was learnt is remembered when the model then answers.
         """
         lesson = Lesson()
-        while self.requests.take():
+        while exchange := self.account.ask(candidate, source, hedge=hedge):
+            hedge = False  # What follows a refusal is a repeat.
             wire, prepared = self._prepare(candidate)
             prepared = lesson.applied(prepared)
             heard = False
             try:
-                frames = self.upstream.frames(candidate, wire.path, prepared.body)
-                async with aclosing(self._listen(wire, candidate, frames, source)) as batches:
+                frames = self.upstream.frames(candidate, wire.path, prepared.body, exchange)
+                async with aclosing(self._listen(wire, exchange, frames)) as batches:
                     async for batch in batches:
                         if not heard and (lesson.dropped or lesson.renamed):
                             self.standing.remember(self._model(candidate), lesson)
@@ -143,11 +144,10 @@ class Question:
     async def _listen(
         self,
         wire: Dialect,
-        candidate: Candidate,
+        exchange: Exchange,
         frames: AsyncGenerator[list[Frame], None],
-        source: int,
     ) -> AsyncGenerator[list[Said], None]:
-        read = wire.reader()
+        read, candidate, source = wire.reader(), exchange.candidate, exchange.source
         native = wire is self.dialect
         thoughts = ThinkSplitter(opened=self.standing.thinks_first(self._model(candidate)))
         async with aclosing(frames) as arriving:
@@ -155,6 +155,11 @@ class Question:
                 heard = []
                 for frame in batch:
                     deltas, plain = read(frame), True
+                    if not exchange.model and frame.data:
+                        exchange.model = _model_in(frame) or self._model(candidate).model
+                    for delta in deltas:
+                        if type(delta) is Usage:
+                            exchange.usage = delta.usage
                     if self.asked.single:
                         deltas, plain = _spoken(deltas, thoughts, self.asked.speakable)
                     shown = frame if native else None
@@ -163,6 +168,16 @@ class Question:
         # Of an answer that was cut, the beginning of a tag is not spoken.
         if thoughts.lone_close:
             self.standing.thinks_first(self._model(candidate), found=True)
+
+
+def _model_in(frame: Frame) -> str:
+    """The model as a frame names it: in chat completions any frame does, else the first event."""
+    try:
+        value = from_json(frame.data)
+        name = value.get("model") or value["response"]["model"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    return name if isinstance(name, str) else ""
 
 
 def _spoken(

@@ -274,7 +274,7 @@ class Race:
         if self._hedges and self._started_at + self._patience.hedge_s <= now:
             self._hedges = False
             if len(self._attempts.all) == 1:
-                self._start_next()
+                self._start_next(hedge=not self._attempts.all[0].over)
         for attempt in list(self._attempts.all):
             ends_at = self._patience_ends(attempt)
             if ends_at is not None and ends_at <= now:
@@ -285,10 +285,11 @@ class Race:
                 log.info("candidate.late", candidate=attempt.candidate.key)
                 if all(one.over or one.late for one in self._attempts.all):
                     # Who is late may still come: each is asked once, a lone one twice.
-                    self._start_next(at_most=2 if len(self._candidates) == 1 else 1)
+                    at_most = 2 if len(self._candidates) == 1 else 1
+                    self._start_next(at_most=at_most, hedge=True)
         return None
 
-    def _start_next(self, *, at_most: int = 3) -> None:
+    def _start_next(self, *, at_most: int = 3, hedge: bool = False) -> None:
         """Asks the candidate that was asked least, in order; nobody when none is left."""
         if not self._question.can_ask:
             return
@@ -299,4 +300,4 @@ class Race:
             if one not in self._barred and asked.count(one) < at_most
         ]
         if eligible:
-            self._attempts.start(min(eligible, key=asked.count))
+            self._attempts.start(min(eligible, key=asked.count), hedge=hedge)

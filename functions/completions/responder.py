@@ -207,7 +207,14 @@ class ResponderQuestion:
         body = chat.reask({"messages": list(self.conversation.messages)}, said, note)
         return replace(self, conversation=replace(self.conversation, messages=body["messages"]))
 
-    async def ask(self, _: Candidate, source: int, /) -> AsyncGenerator[list[Said], None]:
+    async def ask(
+        self,
+        _: Candidate,
+        source: int,
+        /,
+        *,
+        hedge: bool = False,  # noqa: ARG002 - an agent is not hedged; what it asks may be
+    ) -> AsyncGenerator[list[Said], None]:
         """What the responder yields, each piece at once. Raises what the responder raises."""
         self.attempts.append(source)
         calls = 0

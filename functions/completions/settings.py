@@ -15,6 +15,8 @@ from typing import Any
 
 PREFIX = "COMPLETIONS_"
 ON_FAILURE = ("speak", "error")
+SWITCH = {"On": True, "Off": False}
+"""How a yes or no is written: as CloudFormation's own SnapStart parameter is."""
 BODY_LIMIT_BYTES = 6 * 1024 * 1024
 """Lambda's own limit for a request (docs.aws.amazon.com, "Lambda quotas")."""
 
@@ -85,6 +87,8 @@ class Settings:
     """`speak`: a caller hears a sentence; `error`: a client sees the status."""
     responder: str = ""
     """`package.module:function`, an agent that answers in the model's place."""
+    log_content: bool = False
+    """Whether what people say may stand in the log."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -136,6 +140,10 @@ def _parse(variable: str, text: str, kind: str) -> Any:
         if number < 0:
             raise SettingsError(f"{variable} must be a whole number of 0 or more, not {text!r}")
         return number
+    if kind == "bool":
+        if text not in SWITCH:
+            raise SettingsError(f"{variable} must be one of {', '.join(SWITCH)}, not {text!r}")
+        return SWITCH[text]
     if kind.startswith("dict"):
         value = _json(text)
         if not isinstance(value, dict):

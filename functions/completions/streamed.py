@@ -10,10 +10,10 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 from completions import tools
+from completions.account import Outcome
 from completions.attempts import Asking
 from completions.buffer_words import FILLERS_LIMIT, CopyFilter
 from completions.calls import HeldCalls, Judgement, added
@@ -38,7 +38,7 @@ from completions.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from completions.observability import log
+from completions.observability import log, name_of, reason
 from completions.outlet import Outlet
 from completions.plan import Plan
 from completions.race import Race, Silent
@@ -53,32 +53,8 @@ BRIDGE_NEEDS_S = 3.0
 """Less than this before the end, and another whole answer is not begun."""
 
 
-@dataclass(slots=True)
-class Heard:
-    """What the caller has heard so far, and when; the report of a turn is made from it."""
-
-    words: list[str] = field(default_factory=list)
-    """The model's, and a bridge of ours between two answers."""
-    first_model_output_at: float | None = None
-    fillers: int = 0
-    last_filler: str | None = None
-    calls: int = 0
-    bridged: bool = False
-    reasked: bool = False
-    repeated: bool = False
-    outcome: str = "ok"
-    finish: str = ""
-    usage: dict[str, Any] | None = None
-    sentence: Sentence = field(default_factory=Sentence)
-
-    @property
-    def text(self) -> str:
-        """Everything but buffer words."""
-        return "".join(self.words)
-
-
 class Streamed:
-    """One streamed turn. `run` once; `heard` tells afterwards what happened."""
+    """One streamed turn. `run` once; the plan's account tells afterwards what happened."""
 
     def __init__(self, dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None:
         self._asked = asked
@@ -86,7 +62,8 @@ class Streamed:
         self._outlet = outlet
         self._writer = dialect.writer(asked)
         self._loop = asyncio.get_running_loop()
-        self.heard = Heard()
+        self._heard = plan.account
+        self._sentence = Sentence()
         self._ended = AsyncExitStack()
         """Answers that have ended; they are closed behind the turn's own end."""
         self._fillers_left = True
@@ -116,11 +93,14 @@ class Streamed:
             except Exception:
                 # A bug of ours must not cut a caller off.
                 log.exception("turn.crashed")
+                whole = self._outlet.closed
                 await self._give_up(
                     UpstreamUnavailable(
                         "The answer could not be written; the reason is in the log."
                     )
                 )
+                if not whole:
+                    self._heard.outcome = Outcome.CRASHED
 
     async def _converse(self) -> None:
         plan = self._plan
@@ -139,14 +119,15 @@ class Streamed:
             )
             try:
                 await self._hear(race)
-                judgement = self._held.judge(self._asked.tools, self.heard.text)
+                judgement = self._held.judge(self._asked.tools, self._heard.text)
                 if not judgement.problems or not self._can_reask(question):
                     await self._end_well(judgement)
                     return
                 # Hopeless arguments: the model is told what is wrong, once.
-                self.heard.reasked = True
+                self._heard.reasked = True
+                self._heard.repairs += judgement.repaired + len(judgement.problems)
                 log.info("call.reasked", problems=len(judgement.problems))
-                question = question.again(self.heard.text, note_on(judgement))
+                question = question.again(self._heard.text, note_on(judgement))
                 self._kept += judgement.calls
                 # It knows what it meant; nobody else does.
                 candidates = sorted(candidates, key=lambda one: one != race.winner)
@@ -162,13 +143,13 @@ class Streamed:
                 # Not to one that has just refused, and to the one that was cut last of all.
                 willing = [one for one in candidates if one not in race.barred] or candidates
                 candidates = sorted(willing, key=lambda one: one == race.winner)
-            if self.heard.words:
+            if self._heard.words:
                 # The caller has heard something: the wait for the next word is a new one.
                 self._budget_ends = self._plan.new_budget()
             source, started_at = race.next_source, self._loop.time()
             self._audible = self._speaking = False
             self._held, self._finish, self._usage = HeldCalls(), "", None
-            heard = self.heard
+            heard = self._heard
             said_first = heard.last_filler if not heard.words else None
             self._copy = CopyFilter(said_first) if said_first else None
 
@@ -179,6 +160,7 @@ class Streamed:
         async with AsyncExitStack() as opened:
             answer = await opened.enter_async_context(aclosing(race.answer()))
             while (batch := await self._next(answer)) is not None:
+                self._heard.hear(race.winner, batch[0].source if batch else 0, len(batch))
                 out = b""
                 for said in batch:
                     out += self._pass_on(said)
@@ -217,7 +199,7 @@ class Streamed:
         """Writes a frame, or holds it: calls until they are whole, the end until it is decided."""
         if not self._asked.single:
             return self._pass_on_raw(said)
-        if not self._audible and self.heard.words:
+        if not self._audible and self._heard.words:
             said = self._apart(said)
         deltas = said.deltas
         if len(deltas) == 1 and type(word := deltas[0]) is Text and self._copy is None:
@@ -264,20 +246,22 @@ class Streamed:
         return b""
 
     def _note_spoken(self, text: str) -> None:
-        self.heard.words.append(text)
-        self.heard.sentence.feed(text)
+        self._heard.words.append(text)
+        self._sentence.feed(text)
+        if self._heard.first_spoken_at is None:
+            self._heard.spoke(self._loop.time())
         self._note_output()
 
     def _note_output(self) -> None:
-        self._audible = True
-        if self.heard.first_model_output_at is None:
-            self.heard.first_model_output_at = self._loop.time()
+        if not self._audible:
+            self._audible = True
+            self._heard.output(self._loop.time())
 
     def _apart(self, said: Said) -> Said:
         """The first words of another answer, not glued to what was heard before."""
         for position, delta in enumerate(said.deltas):
             if isinstance(delta, Text) and delta.text.strip():
-                text = joined(self.heard.text, delta.text)
+                text = joined(self._heard.text, delta.text)
                 deltas = (*said.deltas[:position], Text(text), *said.deltas[position + 1 :])
                 plain = said.plain and text == delta.text
                 return Said(said.frame, deltas, plain, said.source)
@@ -314,9 +298,9 @@ class Streamed:
 
     def _filler_at(self) -> float | None:
         first = self._plan.filler_at
-        if first is None or not self._fillers_left or self._speaking or self.heard.words:
+        if first is None or not self._fillers_left or self._speaking or self._heard.words:
             return None
-        return first + SECOND_FILLER_S * self.heard.fillers
+        return first + SECOND_FILLER_S * self._heard.fillers
 
     async def _on_time(self) -> None:
         now = self._loop.time() + TICK_S
@@ -325,7 +309,7 @@ class Streamed:
         at = self._filler_at()
         if at is None or at > now:
             return
-        heard = self.heard
+        heard = self._heard
         phrase = self._plan.filler(heard.fillers, heard.last_filler)
         if phrase is None:
             # Nothing to say: the timer must not fire again.
@@ -335,12 +319,15 @@ class Streamed:
         self._fillers_left = heard.fillers < FILLERS_LIMIT
         heard.last_filler = phrase
         self._copy = CopyFilter(phrase)
+        heard.spoke(self._loop.time())
         await self._outlet.write(self._writer.aside(phrase))
 
     # Ends.
 
     async def _end_well(self, judgement: Judgement) -> None:
         """The model's own end, calls delivered."""
+        heard = self._heard
+        heard.outcome = heard.outcome or (Outcome.BRIDGED if heard.bridged else Outcome.OK)
         if not self._asked.single:
             await self._outlet.close(DONE)
             return
@@ -363,7 +350,8 @@ class Streamed:
         finish = self._finish or "stop"
         if calls:
             finish = "tool_calls"
-            self.heard.calls += len(calls)
+            heard.called += [call.name for call in calls]
+            heard.repairs += judgement.repaired
             self._note_output()
         elif finish == "tool_calls":
             finish = "stop"
@@ -371,7 +359,7 @@ class Streamed:
 
     def _can_reask(self, question: Asking) -> bool:
         """Whether the model may be told what is wrong with its calls."""
-        heard = self.heard
+        heard = self._heard
         if heard.reasked or not question.can_ask or self._left_s() < BRIDGE_NEEDS_S:
             return False
         # Two answers, one behind the other, are not the JSON that was asked for.
@@ -379,15 +367,15 @@ class Streamed:
 
     def _left_s(self) -> float:
         """Seconds until everything must be said."""
-        ends = (self._plan.deadline, None if self.heard.words else self._budget_ends)
+        ends = (self._plan.deadline, None if self._heard.words else self._budget_ends)
         left = (moment - self._loop.time() for moment in ends if moment is not None)
         return min(left, default=math.inf)
 
     def _after_silence(self, silence: Silent, candidates: list[Candidate]) -> list[Candidate]:
         """Whom to ask once more; nobody the second time."""
-        if self.heard.repeated:
+        if self._heard.repeated:
             return []
-        self.heard.repeated = True
+        self._heard.repeated = True
         log.info("answer.silent", candidate=silence.candidate.key, reason=silence.reason)
         others = [one for one in candidates if one != silence.candidate]
         if silence.reason in {"length", "content_filter"}:
@@ -396,8 +384,8 @@ class Streamed:
 
     async def _never_empty(self, silence: Silent) -> None:
         """The turn would end without speech and without a call."""
-        heard = self.heard
-        heard.outcome = "empty"
+        heard = self._heard
+        heard.outcome = Outcome.EMPTY
         if not self._asked.single:
             await self._outlet.close(b"".join(map(self._pass_on, silence.held)) + DONE)
         elif not self._asked.speakable:
@@ -408,6 +396,7 @@ class Streamed:
         elif heard.fillers or heard.text:
             await self._give_up(UpstreamUnavailable("The model's answer was empty."))
         elif call := tools.fill_skip_turn(self._asked):
+            heard.called.append(call.name)
             await self._close("tool_calls", self._writer.call(call))
         else:
             await self._close("stop", self._writer.text("... "))
@@ -417,16 +406,16 @@ class Streamed:
 
         Nobody notices as long as nothing was heard; in the first sentence it takes a short bridge.
         """
-        heard, plan = self.heard, self._plan
+        heard, plan = self._heard, self._plan
         if self._left_s() < BRIDGE_NEEDS_S or (plan.speaks and self._whole_calls()):
             return False
         if not heard.words and not self._audible:
-            log.warning("turn.moved_on", code=error.code, reason=error.message)
+            log.warning("turn.moved_on", code=name_of(error.code), reason=reason(error))
             return True
-        if not plan.speaks or heard.sentence.ended or heard.bridged:
+        if not plan.speaks or self._sentence.ended or heard.bridged:
             return False
         heard.bridged = True
-        log.warning("turn.bridged", code=error.code, reason=error.message)
+        log.warning("turn.bridged", code=name_of(error.code), reason=reason(error))
         bridge = joined(heard.text, plan.phrases.bridge)
         await self._outlet.write(self._writer.text(bridge + " "))
         heard.words.append(bridge + " ")
@@ -435,35 +424,41 @@ class Streamed:
     def _whole_calls(self) -> Judgement | None:
         """The calls that are whole and valid although the answer was cut."""
         self._held = self._held.whole()
-        judgement = self._held.judge(self._asked.tools, self.heard.text)
+        judgement = self._held.judge(self._asked.tools, self._heard.text)
         whole = (judgement.calls or self._kept) and not judgement.problems
         return judgement if whole else None
 
     async def _give_up(self, error: CompletionsError) -> None:
         """The end after a failure: honest in words or honest in status, and always one end."""
-        heard, plan, writer = self.heard, self._plan, self._writer
-        heard.outcome = error.code
-        log.warning("turn.failed", code=error.code, reason=error.message)
+        heard, plan, writer = self._heard, self._plan, self._writer
+        log.warning("turn.failed", code=name_of(error.code), reason=reason(error))
         if self._outlet.closed:
             return
+        heard.error_type = name_of(error.code) or ""
+        heard.outcome = Outcome.CUT if heard.words or self._audible else Outcome.ERROR
         if not self._outlet.started and not (plan.speaks and error.transient):
             await self._outlet.refuse(error)
         elif not plan.speaks:
             await self._outlet.close(writer.failure(error))
         elif judgement := self._whole_calls():
+            heard.outcome = Outcome.CUT
             await self._end_well(judgement)
         elif isinstance(error, InvalidToolCall) or (heard.reasked and not self._audible):
             # The answer was whole but for its call: "I'm transferring you" needs a word after it.
-            await self._close("stop", writer.text(joined(heard.text, plan.phrases.failure)))
+            await self._apologise(joined(heard.text, plan.phrases.failure))
         elif heard.words:
             closing = joined(heard.text, plan.phrases.closing)
             await self._close("length", writer.text(closing))
         else:
-            await self._close("stop", writer.text(plan.phrases.failure))
+            await self._apologise(plan.phrases.failure)
+
+    async def _apologise(self, sentence: str) -> None:
+        self._heard.outcome = Outcome.APOLOGY
+        self._heard.spoke(self._loop.time())
+        await self._close("stop", self._writer.text(sentence))
 
     async def _close(self, finish: str, out: bytes = b"") -> None:
-        self.heard.finish = finish
-        self.heard.usage = self._usage
+        self._heard.finish = finish
         await self._outlet.close(out + self._writer.end(finish, self._usage))
 
 

@@ -14,9 +14,11 @@ from dataclasses import replace
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from completions import report
+from completions.account import Outcome
 from completions.buffered import Buffered
 from completions.dialect import Asked, Dialect
-from completions.observability import log, turn_finished
+from completions.observability import log
 from completions.outlet import Outlet
 from completions.plan import Arrival, Environment, Plan
 from completions.streamed import Streamed
@@ -61,61 +63,26 @@ class Turn(Response):
         hang_up = asyncio.create_task(_hang_up(receive))
         try:
             await asyncio.wait({answer, hang_up}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                conduct.heard.outcome = "hung_up"
+            if outlet.closed:
+                # No hang-up: of an answer that is complete, servers say that it is over. What is
+                # left is the model's connection, read out so that it can be used again.
+                await asyncio.wait({answer})
+            elif not answer.done():
+                plan.account.outcome = Outcome.HUNG_UP
         finally:
             answer.cancel()
             hang_up.cancel()
             await asyncio.wait({answer, hang_up})
             if not hang_up.cancelled() and (error := hang_up.exception()):
-                log.warning("turn.unheard", reason=repr(error))
+                log.warning("turn.unheard", reason=type(error).__name__)
+            if not answer.cancelled() and isinstance(answer.exception(), OSError):
+                # The way out broke before we were told that nobody is there.
+                plan.account.outcome = Outcome.HUNG_UP
+            report.finished(self._dialect, self._asked, plan, outlet)
             await self._settled()
-            self._report(plan, outlet, conduct)
         if not answer.cancelled():
-            # A bug of ours, or the peer is gone: Starlette and the layer know what to do.
+            # The peer is gone: Starlette and the layer know what to do.
             answer.result()
-
-    def _report(self, plan: Plan, outlet: Outlet, conduct: Streamed | Buffered) -> None:
-        """The turn as facts and times, never words. GenAI names are OpenTelemetry's."""
-        heard, asked = conduct.heard, self._asked
-        ended = asyncio.get_running_loop().time()
-        facts: dict[str, object] = {
-            "outcome": heard.outcome,
-            "http.response.status_code": outlet.status,
-            "gen_ai.request.model": asked.model,
-            "gen_ai.response.finish_reasons": [heard.finish] if heard.finish else [],
-            "dialect": self._dialect.path,
-            "stream": asked.stream,
-            "roles": list(asked.roles[-8:]),
-            "tools": len(asked.tools),
-            "calls": heard.calls,
-            "buffer_words": heard.fillers,
-            "upstream_requests": plan.requests.made,
-            "bridged": heard.bridged,
-            "duration_ms": round((ended - plan.arrived) * 1000, 1),
-        }
-        metrics: dict[str, float] = {
-            "TurnMs": (ended - plan.arrived) * 1000,
-            "UpstreamRequests": plan.requests.made,
-            "BufferWords": heard.fillers,
-            "FailedTurns": heard.outcome not in {"ok", "hung_up"},
-        }
-        if heard.first_model_output_at is not None:
-            first_ms = (heard.first_model_output_at - plan.arrived) * 1000
-            facts["first_token_ms"] = round(first_ms, 1)
-            metrics["FirstTokenMs"] = first_ms
-        for name, ours in _USAGE.items():
-            if heard.usage and isinstance(tokens := heard.usage.get(name), int):
-                facts[ours] = tokens
-        turn_finished(facts, metrics)
-
-
-_USAGE = {
-    "prompt_tokens": "gen_ai.usage.input_tokens",
-    "input_tokens": "gen_ai.usage.input_tokens",
-    "completion_tokens": "gen_ai.usage.output_tokens",
-    "output_tokens": "gen_ai.usage.output_tokens",
-}
 
 
 async def _hang_up(receive: Receive) -> None:

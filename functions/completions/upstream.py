@@ -9,6 +9,7 @@ Knows nothing of turns: no retries, no fallback, no timers of its own beyond the
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
+from completions.account import Exchange
 from completions.connections import Connections, Pool
 from completions.credentials import Keys
 from completions.errors import (
@@ -25,7 +27,7 @@ from completions.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from completions.observability import log
+from completions.observability import log, name_of
 from completions.settings import Candidate
 from completions.sse import Decoder, Frame
 
@@ -54,15 +56,21 @@ class Upstream:
         self._connections = Connections()
 
     async def frames(
-        self, candidate: Candidate, path: str, body: dict[str, Any]
+        self,
+        candidate: Candidate,
+        path: str,
+        body: dict[str, Any],
+        exchange: Exchange | None = None,
     ) -> AsyncGenerator[list[Frame], None]:
         """The answer's frames, as many at a time as arrived together.
 
         An answer that is no event stream comes as a single frame whose data is the body.
         Raises CompletionsError; what goes wrong after the first frame raises it, too. Closing the
-        iterator closes the request.
+        iterator closes the request. `exchange` is told when it was sent and when headers came.
         """
-        response, pool = await self._send(candidate, path, body)
+        exchange = exchange or Exchange(candidate)
+        response, pool = await self._send(candidate, path, body, exchange)
+        exchange.headers_at = asyncio.get_running_loop().time()
         try:
             with _translated():
                 chunks, opening = response.aiter_raw(), b""
@@ -94,7 +102,7 @@ class Upstream:
 
     async def get(self, candidate: Candidate, path: str) -> bytes:
         """The JSON answer to a GET, as bytes. Raises CompletionsError."""
-        response, pool = await self._send(candidate, path, None)
+        response, pool = await self._send(candidate, path, None, Exchange(candidate))
         try:
             with _translated():
                 answer = await _whole(response.aiter_raw())
@@ -118,11 +126,12 @@ class Upstream:
         self._connections.forget()
 
     async def _send(
-        self, candidate: Candidate, path: str, body: dict[str, Any] | None
+        self, candidate: Candidate, path: str, body: dict[str, Any] | None, exchange: Exchange
     ) -> tuple[httpx2.Response, Pool]:
         from openai import AuthenticationError
 
         key = await self._keys.upstream(candidate.key)
+        exchange.sent_at = asyncio.get_running_loop().time()
         with _translated():
             try:
                 return await self._request_reusing(candidate, path, body, key)
@@ -252,7 +261,9 @@ def _translated() -> Iterator[None]:
 def _refusal(error: APIStatusError) -> CompletionsError:
     """The upstream's own error, with its status; our key's refusal is ours to answer for."""
     status = error.status_code
-    log.warning("upstream.refused", status=status, code=_text(error.code), param=_text(error.param))
+    log.warning(
+        "upstream.refused", status=status, code=name_of(error.code), param=name_of(error.param)
+    )
     if status in {401, 403}:
         return UpstreamAuth(
             f"The upstream refuses this deployment's key ({status}). "

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from completions.account import Exchange
 from completions.errors import (
     CompletionsError,
     UpstreamAuth,
@@ -48,9 +49,10 @@ class PlayedUpstream:
         return self._stages[candidate]
 
     async def frames(
-        self, candidate: Candidate, path: str, body: dict[str, Any]
+        self, candidate: Candidate, path: str, body: dict[str, Any], exchange: Exchange
     ) -> AsyncGenerator[list[Frame]]:
         """See `Upstream.frames`."""
+        exchange.sent_at = asyncio.get_running_loop().time()
         now = asyncio.get_running_loop().time
         request = Seen("POST", path, [], json.dumps(body).encode(), now(), candidate=candidate.key)
         stage = self._stages[candidate.key]
@@ -62,6 +64,8 @@ class PlayedUpstream:
                 perform(stage.next_script(request), wire_for(request), request.at)
             ) as acts:
                 async for act in acts:
+                    if exchange.headers_at is None and isinstance(act, Head | Reply | Raw):
+                        exchange.headers_at = now()
                     match act:
                         case Cut():
                             request.finished = True

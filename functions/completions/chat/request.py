@@ -103,6 +103,7 @@ def ask(body: dict[str, Any]) -> Asked:
         speakable=stream and single and text_only and format_type == "text",
         wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
         roles=tuple(message["role"] for message in messages),
+        user_text=_text_of(messages[last_user]) if last_user >= 0 else "",
         user_spoke=last_user >= 0 and _text_of(messages[last_user]).strip() != SILENCE,
         assistant_spoke_since=any(
             message["role"] == "assistant" and _text_of(message).strip() for message in since_user

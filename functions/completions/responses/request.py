@@ -110,6 +110,7 @@ def ask(body: dict[str, Any]) -> Asked:
         speakable=stream and format_type == "text",
         wants_usage=True,
         roles=tuple(_roles(body, items)),
+        user_text=texts[last_user][1] if last_user >= 0 else "",
         # The user message of a chained request may lie at the upstream.
         user_spoke=texts[last_user][1].strip() != SILENCE if last_user >= 0 else chained,
         assistant_spoke_since=any(

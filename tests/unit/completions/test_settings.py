@@ -27,6 +27,8 @@ def test_each_setting_has_a_default_that_its_variable_can_say() -> None:
     for setting in dataclasses.fields(Settings):
         default = getattr(Settings(), setting.name)
         said = default if isinstance(default, str) else json.dumps(default)
+        if isinstance(default, bool):
+            said = "On" if default else "Off"
         assert getattr(_read(**{setting.name.upper(): said}), setting.name) == default
 
 
@@ -39,6 +41,8 @@ def test_each_setting_has_a_default_that_its_variable_can_say() -> None:
         ("UPSTREAM_BASE_URL", "https://llm.example/v1/", "https://llm.example/v1"),
         ("UPSTREAM_BASE_URL", "http://127.0.0.1:1/a/b//", "http://127.0.0.1:1/a/b"),
         ("UPSTREAM_MODEL", "gpt-x", "gpt-x"),
+        ("LOG_CONTENT", "On", True),
+        ("LOG_CONTENT", "Off", False),
         ("UPSTREAM_EXTRA_BODY", '{"reasoning_effort": "low"}', {"reasoning_effort": "low"}),
     ],
 )
@@ -56,6 +60,7 @@ def test_variables_are_read(variable: str, text: str, expected: Any) -> None:
         ("UPSTREAM_BASE_URL", "api.openai.com/v1", "https://"),
         ("UPSTREAM_BASE_URL", "ftp://x", "https://"),
         ("ON_FAILURE", "shout", "speak, error"),
+        ("LOG_CONTENT", "yes", "On, Off"),
     ],
 )
 def test_a_wrong_value_is_named(variable: str, text: str, hint: str) -> None:
