@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from completions import chat, observability, report, responder, responses, secrets_manager
+from completions import chat, report, responder, responses, secrets_manager
 from completions.auth import authorise
 from completions.credentials import Keys
 from completions.dialect import Dialect
@@ -106,7 +106,6 @@ def create_app(
     def warm() -> None:
         secrets_manager.warm()
         upstream.warm(settings.candidates)
-        observability.warm()
 
     def forget() -> None:
         keys.forget()

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+from aws_lambda_powertools.metrics import EphemeralMetrics
 from pydantic_core import to_json
 
 METRICS = {
@@ -68,7 +69,7 @@ class _Formatter(LambdaPowertoolsFormatter):
             return super().formatException(ei)
         return _trace(ei[1])
 
-    def serialize(self, log: dict[str, Any]) -> str:  # type: ignore[override] # its own type is wrong
+    def serialize(self, log: dict[str, Any]) -> str:  # type: ignore[override] # theirs is wrong
         """The line."""
         line = log
         if not _content.get():
@@ -80,9 +81,7 @@ class _Formatter(LambdaPowertoolsFormatter):
             return json.dumps(line, default=str)
 
 
-log = Logger(
-    logger_formatter=_Formatter(utc=True, serialize_stacktrace=False),
-)
+log = Logger(logger_formatter=_Formatter(utc=True, serialize_stacktrace=False))
 """Structured JSON; the message is a dotted event name, its facts are keyword arguments."""
 
 
@@ -149,8 +148,6 @@ def publish(metrics: Mapping[str, float], outcome: str = "") -> None:
     """Writes one EMF line; `BY_OUTCOME` is counted by `outcome` too, if there is one."""
     if not os.environ.get("POWERTOOLS_METRICS_NAMESPACE"):
         return  # Powertools would raise, and a turn must not fail for its metrics.
-    from aws_lambda_powertools.metrics import EphemeralMetrics
-
     # Ephemeral: the ordinary Metrics object is one per process.
     emf = EphemeralMetrics()
     for name, value in metrics.items():
@@ -175,11 +172,6 @@ def publish(metrics: Mapping[str, float], outcome: str = "") -> None:
 
 _TELLING = ("function_request_id",)
 """What leads from a line of metrics to the lines of its turn."""
-
-
-def warm() -> None:
-    """Does what a first turn's report would do: with SnapStart, before the snapshot."""
-    import aws_lambda_powertools.metrics  # noqa: F401 - the import is what takes time
 
 
 def _trace(error: BaseException | None) -> str:

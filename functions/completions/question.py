@@ -148,14 +148,15 @@ class Question:
         frames: AsyncGenerator[list[Frame], None],
     ) -> AsyncGenerator[list[Said], None]:
         read, candidate, source = wire.reader(), exchange.candidate, exchange.source
-        native = wire is self.dialect
+        native, named = wire is self.dialect, False
         thoughts = ThinkSplitter(opened=self.standing.thinks_first(self._model(candidate)))
         async with aclosing(frames) as arriving:
             async for batch in arriving:
                 heard = []
                 for frame in batch:
                     deltas, plain = read(frame), True
-                    if not exchange.model and frame.data:
+                    if not named and frame.data:
+                        named = True
                         exchange.model = _model_in(frame) or self._model(candidate).model
                     for delta in deltas:
                         if type(delta) is Usage:
@@ -171,7 +172,7 @@ class Question:
 
 
 def _model_in(frame: Frame) -> str:
-    """The model as a frame names it: in chat completions any frame does, else the first event."""
+    """The model as an answer's first frame names it, in either dialect."""
     try:
         value = from_json(frame.data)
         name = value.get("model") or value["response"]["model"]
