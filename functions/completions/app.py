@@ -50,6 +50,8 @@ from completions.standing import Standing
 from completions.turn import Turn
 from completions.upstream import Upstream
 
+BOUND = ("function_request_id", "xray_trace_id", "path", "gen_ai.conversation.id", "auth")
+"""What stands in every line of a request, as far as it is known."""
 CONVERSATION_HEADER = "x-conversation-id"
 CONVERSATION = "gen_ai.conversation.id"
 ON_FAILURE_HEADER = "x-completions-on-failure"
@@ -137,9 +139,7 @@ def create_app(
             raise
         if not _conversation(request):
             bind(**{CONVERSATION: shown(asked.extra.conversation_id or "")})
-        return Turn(
-            environment, dialect, asked, arrival, on_failure=on_failure, settled=keys.settled
-        )
+        return Turn(environment, dialect, asked, arrival, on_failure=on_failure)
 
     @app.post("/{prefix:prefix}chat/completions{slashes:slashes}")
     async def chat_completions(request: Request) -> Response:

@@ -313,7 +313,9 @@ def cache_key(*parts: Any) -> str:
 def upstream_failure(error: Any) -> CompletionsError:
     """OpenAI's error object, found in a frame, as an error of ours with the best status."""
     if not isinstance(error, dict):
-        return UpstreamUnavailable(f"The upstream failed in mid-answer: {error}")
+        failure = UpstreamUnavailable(f"The upstream failed in mid-answer: {error}")
+        failure.quotes = True
+        return failure
     code = error.get("code")
     status = _STATUS_OF_CODE.get(str(code), 502)
     if isinstance(code, int) and 400 <= code < 600:

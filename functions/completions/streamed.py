@@ -376,7 +376,7 @@ class Streamed:
         if self._heard.repeated:
             return []
         self._heard.repeated = True
-        log.info("answer.silent", candidate=silence.candidate.key, reason=silence.reason)
+        log.info("answer.silent", candidate=silence.candidate.key, reason=name_of(silence.reason))
         others = [one for one in candidates if one != silence.candidate]
         if silence.reason in {"length", "content_filter"}:
             return others

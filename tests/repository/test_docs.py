@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from completions.account import Outcome
+from completions.app import BOUND
 from completions.observability import METRICS
 from completions.phrases import PHRASES
+from completions.report import Fields
 from completions.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,6 +166,18 @@ def test_the_log_lines_are_explained() -> None:
     sources = "".join(path.read_text() for path in ROOT.glob("functions/completions/**/*.py"))
     written = set(re.findall(r"\blog\.[a-z]+\(\s*\"([a-z_.]+)\"", sources))
     assert sorted(table("docs/operations.md", "line")) == sorted(written)
+
+
+def test_the_fields_of_a_turn_are_explained() -> None:
+    """Operations explains every field of `turn.finished`, in the order of the code."""
+    told = list(table("docs/operations.md", "field"))
+    assert told == [*BOUND, *Fields.__annotations__]
+
+
+def test_the_outcomes_are_explained() -> None:
+    """Operations explains every outcome, and says which ones count as failed."""
+    told = {name: cells[1] for name, cells in table("docs/operations.md", "outcome").items()}
+    assert told == {outcome: "yes" if outcome.failed else "" for outcome in Outcome}
 
 
 def test_the_metrics_are_explained() -> None:
