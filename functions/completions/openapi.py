@@ -1,8 +1,11 @@
-"""The API as an OpenAPI 3.1 document: what is taken, to the letter of what is checked, and given.
+"""The API as an OpenAPI document: what is taken, to the letter of what is checked, and given.
 
 Written by hand, because the dialects read requests without models: schemas say what this package
 judges and let everything else through, as the dialects do. Knows no routes and no settings;
 tests hold it against the running app. Built when somebody asks for it.
+
+Version 3.2 (spec.openapis.org/oas/v3.2.0), because it is the first that can describe one event of
+a stream (`itemSchema`).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ Schema = dict[str, Any]
 def document() -> Schema:
     """The whole document, new each time."""
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.2.0",
         "info": {
             "title": "Voice completions",
             "version": "1",
@@ -42,6 +45,17 @@ def document() -> Schema:
                 "ElevenLabsExtraBody": _extra_body(),
                 "ChatCompletion": _object({"choices": {"type": "array"}}, "choices"),
                 "Response": _object({"output": {"type": "array"}}, "output"),
+                "Event": _object(
+                    {
+                        "data": {
+                            "type": "string",
+                            "description": "A JSON object, the upstream's or one like it; "
+                            "the last one of a chat completion is [DONE].",
+                        },
+                        "event": {"type": "string"},
+                    },
+                    "data",
+                ),
                 "Models": _object({"data": {"type": "array"}}, "data"),
                 "Health": _object({"status": {"const": "ok"}}, "status"),
                 "Anything": {"type": "object"},
@@ -90,7 +104,7 @@ def _turn(operation: str, request: str, answer: str) -> Schema:
                 "description": "The answer: JSON, or with stream an event stream.",
                 "content": {
                     "application/json": {"schema": _ref(answer)},
-                    "text/event-stream": {"schema": {"type": "string"}},
+                    "text/event-stream": {"itemSchema": _ref("Event")},
                 },
             },
             **_failures(
@@ -179,7 +193,7 @@ def _chat_request() -> Schema:
 def _responses_request() -> Schema:
     word = {"type": "string", "minLength": 1}
     given = {"type": "array", "minItems": 1, "items": {"anyOf": _items()}}
-    something = [{"input": {"anyOf": [word, given]}}, {"instructions": word}]
+    something: list[Schema] = [{"input": {"anyOf": [word, given]}}, {"instructions": word}]
     return {
         **_object(
             {
@@ -238,7 +252,7 @@ def _tool() -> Schema:
         "anyOf": [
             _object({"type": function, **name, "function": {"type": "null"}}, "name"),
             _object({"type": function, "function": _object(name, "name")}, "function"),
-            _object({"type": {"not": function}, "function": {"type": "null"}}, "type"),
+            _object({"type": {"not": function}, "function": _maybe("object")}, "type"),
         ]
     }
 

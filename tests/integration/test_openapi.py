@@ -1,0 +1,119 @@
+"""The app against its own OpenAPI document, by Schemathesis: requests made from the schemas.
+
+The scripted upstream answers whatever reaches it, so each failure is ours. The same requests are
+made each time; what is valid and what is not, the document says alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
+from starlette.routing import Route
+
+from completions import openapi
+from tests.support.deployment import AUTHORIZED, CALM, deploy, served
+from tests.support.upstream import ScriptedUpstream
+
+EXAMPLES = 60
+SHOWN = {"Authorization": AUTHORIZED["authorization"]}
+"""Spelt as Schemathesis looks for it when it tries to come in without."""
+DOCUMENT = schemathesis.openapi.from_dict(openapi.document())
+OPERATIONS = {
+    found.ok().label: found.ok() for found in DOCUMENT.get_all_operations() if isinstance(found, Ok)
+}
+TURNS = [label for label in OPERATIONS if label.startswith("POST")]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The app, served from a thread of its own: Schemathesis calls it from this one."""
+    ready: list[str] = []
+    begun, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with (
+            ScriptedUpstream(responses=True) as upstream,
+            served(deploy(upstream.base_url, **CALM)) as address,
+        ):
+            ready.append(address)
+            begun.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert begun.wait(30)
+        yield ready[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+def _hold(label: str, mode: GenerationMode, url: str) -> set[tuple[int, str]]:
+    """Makes the requests, checks each answer against the document; what kinds of it came."""
+    seen = set()
+    with requests.Session() as session:
+
+        @settings(
+            max_examples=EXAMPLES,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=OPERATIONS[label].as_strategy(mode))
+        def run(case: Any) -> None:
+            answer = case.call_and_validate(base_url=url, session=session, headers=SHOWN)
+            seen.add((answer.status_code, answer.headers["content-type"][0].partition(";")[0]))
+
+        run()
+    return seen
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_what_the_document_allows_is_answered_as_it_says(label: str, url: str) -> None:
+    """Each request that fits the document is accepted, and its answer is as described."""
+    seen = _hold(label, GenerationMode.POSITIVE, url)
+    expected = {(200, "application/json")}
+    if label in TURNS:
+        expected.add((200, "text/event-stream"))
+    assert seen == expected
+
+
+@pytest.mark.parametrize("label", TURNS)
+def test_what_the_document_forbids_is_refused_as_it_says(label: str, url: str) -> None:
+    """Each request that does not fit gets OpenAI's error object, and no 5xx."""
+    assert (400, "application/json") in _hold(label, GenerationMode.NEGATIVE, url)
+
+
+def test_the_app_hands_out_the_document_to_whoever_has_a_key(url: str) -> None:
+    """`GET /v1/openapi.json` is the document, as is `app.openapi()`; without the key a 401."""
+    assert requests.get(f"{url}/v1/openapi.json", timeout=30).status_code == 401
+    answer = requests.get(f"{url}/v1/openapi.json", headers=AUTHORIZED, timeout=30)
+    assert answer.json() == openapi.document() == deploy("http://unused.invalid").openapi()
+
+
+def test_every_route_is_described_and_no_other() -> None:
+    """The document has the app's routes, without the converters that make them lenient."""
+    routes = {
+        (method.lower(), route.path.replace("{prefix:prefix}", "").replace("{slashes:slashes}", ""))
+        for route in deploy("http://unused.invalid").routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    }
+    described = {
+        (method, path.removeprefix("/v1"))
+        for path, methods in openapi.document()["paths"].items()
+        for method in methods
+    }
+    assert described == routes
+    assert ":" not in str([*openapi.document()["paths"]])
