@@ -179,7 +179,7 @@ CAUSES: Mapping[str, Cause] = {
     ),
     "model_unknown": Cause(
         "The model API does not know the model that was asked for.",
-        "Set `UpstreamModel`, or name one that it has: make doctor MODEL=…",
+        "Set `UpstreamModel`, or name one that it has: `make doctor MODEL=…`.",
         dead_end=True,
     ),
     "model_down": Cause(

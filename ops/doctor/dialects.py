@@ -97,12 +97,12 @@ def hear(stream: Stream, *, responses: bool) -> Heard:
     if stream.odd:
         heard.breaks("not_sse", _shown(stream.odd))
     terminators = [i for i, frame in enumerate(stream.frames) if frame.data == b"[DONE]"]
-    if not terminators:
+    if stream.rest:
+        heard.breaks("unfinished_event", _shown(stream.rest))
+    elif not terminators:
         heard.breaks("no_terminator", f"the last event is {_shown(stream.frames[-1].data)}")
     elif terminators != [len(stream.frames) - 1]:
         heard.breaks("after_terminator", f"{len(stream.frames) - 1 - terminators[0]} events more")
-    if stream.rest:
-        heard.breaks("unfinished_event", _shown(stream.rest))
     chunks = [
         (frame, chunk)
         for frame in stream.frames

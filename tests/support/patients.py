@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -167,9 +167,10 @@ def _attend(
 ) -> None:
     connection.settimeout(20)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with suppress(OSError, ValueError), connection:
+    with suppress(OSError, ValueError), ExitStack() as stack:
+        stack.enter_context(connection)
         if tls is not None:
-            connection = tls.wrap_socket(connection, server_side=True)
+            connection = stack.enter_context(tls.wrap_socket(connection, server_side=True))
         answer = server(_read(connection))
         if answer.status == 0:
             # Hangs: nothing is said until the client or the test leaves.
@@ -198,6 +199,8 @@ def _read(connection: socket.socket) -> Request:
     data = b""
     while b"\r\n\r\n" not in data:
         data += _more(connection)
+        if not data[:1].isalpha():
+            raise ValueError("no HTTP")
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
@@ -331,7 +334,7 @@ ILL: Mapping[str, tuple[Server, str]] = {
     "no last blank line": (body(lambda data: data.rstrip()), "unfinished_event"),
     "no role": (body(lambda data: data.replace(OPENING, b"")), "no_role"),
     "a role on each frame": (
-        body(lambda data: data.replace(b'"delta": {', b'"delta": {"role": "assistant", ')),
+        body(lambda data: data.replace(b'"delta": {"con', b'"delta": {"role": "assistant", "con')),
         "odd_role",
     ),
     "no finish": (body(lambda data: data.replace(STOP, b"")), "no_finish"),

@@ -1,0 +1,118 @@
+"""What a user pastes is understood, and every read has its time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ops.doctor.wire import Address, exchange
+from tests.support.patients import Answer, Request, serve
+
+LAMBDA = "https://abc.lambda-url.eu-central-1.on.aws"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "base_url"),
+    [
+        (LAMBDA, f"{LAMBDA}/v1"),
+        (f"{LAMBDA}/", f"{LAMBDA}/v1"),
+        (f"{LAMBDA}/v1", f"{LAMBDA}/v1"),
+        (f" {LAMBDA}/v1/ ", f"{LAMBDA}/v1"),
+        (f"{LAMBDA}/v1/chat/completions", f"{LAMBDA}/v1"),
+        (f"{LAMBDA}/v1/chat/completions/chat/completions/", f"{LAMBDA}/v1"),
+        (f"{LAMBDA}/v1/responses?x=1#y", f"{LAMBDA}/v1"),
+        (f"{LAMBDA}/chat/completions", f"{LAMBDA}/v1"),
+        (f"{LAMBDA}/agents/7", f"{LAMBDA}/agents/7"),
+        ("abc.lambda-url.eu-central-1.on.aws/v1", f"{LAMBDA}/v1"),
+        ("HTTPS://ABC.lambda-url.eu-central-1.on.aws:443", f"{LAMBDA}/v1"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080/v1"),
+        ("localhost:8080/v1/", "http://localhost:8080/v1"),
+        ("http://[::1]:8080", "http://[::1]:8080/v1"),
+        ("http://host:80/v1", "http://host/v1"),
+    ],
+)
+def test_a_pasted_url_becomes_the_base(pasted: str, base_url: str) -> None:
+    """With or without scheme, /v1, slashes or endpoint, the same base URL is meant."""
+    assert Address.parse(pasted).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    ["", "ftp://host", "https://", "http://user@host", "http://höst", "http://h/a b", "http://h:x"],
+)
+def test_what_is_no_url_is_refused(pasted: str) -> None:
+    """A URL that cannot be asked, or that carries a user, raises ValueError."""
+    with pytest.raises(ValueError, match=r"."):
+        Address.parse(pasted)
+
+
+def test_each_piece_has_its_own_time() -> None:
+    """Bytes that left apart have times that lie apart; the head's is the first."""
+    pieces = (b"one", 0.2, b"two")
+    with serve(lambda _: Answer(pieces=pieces)) as url:
+        came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10)
+    assert [piece.data for piece in came.pieces] == [b"one", b"two"]
+    first, second = came.pieces
+    assert came.first_byte_ms is not None
+    assert came.first_byte_ms <= first.at_ms <= second.at_ms - 100
+    assert (came.status, came.trouble, came.left) == (200, "", False)
+
+
+def test_the_time_of_one_answer_is_bounded_however_it_drips() -> None:
+    """A server that sends a byte now and then for ever is left in time."""
+    drip = (b"x", 0.05) * 200
+    with serve(lambda _: Answer(pieces=drip)) as url:
+        began = time.monotonic()
+        came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=0.4)
+    assert came.trouble == "timeout"
+    assert came.body
+    assert time.monotonic() - began < 9
+
+
+def test_a_hang_up_of_ours_is_no_trouble() -> None:
+    """Who has heard enough closes the connection in mid-answer."""
+    with serve(lambda _: Answer(pieces=(b"one", 0.2, b"two"))) as url:
+        came = exchange(
+            Address.parse(url), "POST", "/", headers={}, timeout_s=10, enough=lambda _: True
+        )
+    assert came.left
+    assert [piece.data for piece in came.pieces] == [b"one"]
+    assert came.trouble == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble"),
+    [
+        (Answer(pieces=(b"one",), whole=False), "cut"),
+        (Answer(headers={"content-length": "9"}, pieces=(b"one",)), "cut"),
+        (Answer(headers={"content-length": "3"}, pieces=(b"one",)), ""),
+        (Answer(-1), "closed"),
+    ],
+)
+def test_a_cut_is_told_from_an_end(answer: Answer, trouble: str) -> None:
+    """Chunks without a last one, and less than the length that was told, are cuts."""
+    with serve(lambda _: answer) as url:
+        came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10)
+    assert came.trouble == trouble
+
+
+def test_the_request_is_sent_as_it_is() -> None:
+    """Method, path, headers and body arrive, with the length, and ask for the connection's end."""
+    seen: list[Request] = []
+
+    def server(request: Request) -> Answer:
+        seen.append(request)
+        return Answer()
+
+    with serve(server) as url:
+        address = Address.parse(url)
+        exchange(address, "POST", "/a", headers={"x": "y"}, body=b"{}", timeout_s=10)
+    (request,) = seen
+    assert (request.method, request.path, request.raw) == ("POST", "/a", b"{}")
+    assert request.headers == {
+        "host": address.authority,
+        "x": "y",
+        "connection": "close",
+        "content-length": "2",
+    }
