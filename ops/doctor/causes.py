@@ -178,8 +178,9 @@ CAUSES: Mapping[str, Cause] = {
         dead_end=True,
     ),
     "model_unknown": Cause(
-        "The model API does not know the model that was asked for.",
-        "Set `UpstreamModel`, or name one that it has: `make doctor MODEL=…`.",
+        "The model API does not know the model that was asked for, or `AllowedModels` leaves it "
+        "out.",
+        "Set `UpstreamModel`, or ask for one that is served: `make doctor MODEL=…`.",
         dead_end=True,
     ),
     "model_down": Cause(

@@ -58,6 +58,7 @@ def test_the_doctor_needs_the_standard_library_only() -> None:
     [
         (errors.Unauthorized, "caller_key"),
         (errors.NotFound, "path_unknown"),
+        (errors.ModelNotFound, "model_unknown"),
         (errors.MethodNotAllowed, "path_unknown"),
         (errors.TooLarge, "too_large"),
         (errors.InvalidRequest, "bad_request"),
