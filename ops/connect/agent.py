@@ -132,12 +132,14 @@ def elsewhere(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """The paths of settings that are not ours and changed all the same."""
     parts = ("name", "conversation_config", "platform_settings", "workflow", "tags")
     changed = _changed({p: before.get(p) for p in parts}, {p: after.get(p) for p in parts}, ())
-    ours = [(*PROMPT, name) for name in ("llm", "custom_llm", "max_tokens")]
+    ours: list[tuple[str, ...]] = [(*PROMPT, name) for name in ("llm", "custom_llm", "max_tokens")]
     ours += [(*PROMPT, "cascade_timeout_seconds"), (*OVERRIDES, "custom_llm_extra_body")]
     return [".".join(p) for p in changed if not any(p[: len(own)] == own for own in ours)]
 
 
 def _changed(before: Any, after: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    if isinstance(before, dict) or isinstance(after, dict):
+        before, after = before or {}, after or {}  # an object may come to be, or be null
     if isinstance(before, dict) and isinstance(after, dict):
         names = sorted(before.keys() | after.keys())
         return [
@@ -149,10 +151,10 @@ def _changed(before: Any, after: Any, path: tuple[str, ...]) -> list[tuple[str, 
 
 
 def _headers(had: dict[str, Any]) -> dict[str, Any]:
-    """The agent's headers with ours, without a second spelling of it or another server's key."""
-    taken = {CONVERSATION_HEADER, *KEY_HEADERS}
-    kept = {name: value for name, value in had.items() if name.lower() not in taken}
-    return kept | {CONVERSATION_HEADER: CONVERSATION_VARIABLE}
+    """The agent's headers with ours, as it was spelled there, and without another server's key."""
+    kept = {name: value for name, value in had.items() if name.lower() not in KEY_HEADERS}
+    spelled = [name for name in kept if name.lower() == CONVERSATION_HEADER]
+    return kept | dict.fromkeys(spelled or [CONVERSATION_HEADER], CONVERSATION_VARIABLE)
 
 
 def _header_rows(

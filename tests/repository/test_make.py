@@ -217,7 +217,24 @@ def test_an_interpreter_that_only_pretends_is_not_taken(run: Run, tmp_path: Path
     assert re.search(r"^PYTHON313 := *$", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("target", ["setup", "{}/bin/python", "{}/.sam", "{}-bench/.bench", "lock"])
+def test_connect_hands_on_what_it_was_told(run: Run) -> None:
+    """`make connect` takes its options as variables, and asks nobody who is not there."""
+    run.environ |= {"ELEVENLABS_API_KEY": "sk-hush", "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
+    unasked = run("connect", "AGENT=agent_1")
+    assert unasked.returncode != 0
+    assert "YES=1" in unasked.stderr
+    asked = run("connect", "AGENT=agent_1", "YES=1", "STACK=my-stack", "REGION=eu-central-1")
+    assert asked.returncode != 0
+    log = run.log.with_suffix(".arguments").read_text()
+    assert "--stack-name my-stack" in log
+    assert "--region eu-central-1" in log
+    assert "sk-hush" not in log + asked.stdout + asked.stderr
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["setup", "{}/bin/python", "{}/.sam", "{}-bench/.bench", "{}-connect/.connect", "lock"],
+)
 def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str) -> None:
     """Where no environment can be made, each make says why, and none goes on with half of one."""
     python = tmp_path / "python"
@@ -232,7 +249,9 @@ def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str)
     assert not list(tmp_path.glob("environment*"))
 
 
-@pytest.mark.parametrize("target", ["setup", "{}/.sam", "{}-bench/.bench", "lock"])
+@pytest.mark.parametrize(
+    "target", ["setup", "{}/.sam", "{}-bench/.bench", "{}-connect/.connect", "lock"]
+)
 def test_an_old_python_is_refused(run: Run, tmp_path: Path, target: str) -> None:
     """A Python that is too old makes no environment, and make says which one is needed."""
     python = tmp_path / "python"

@@ -1,0 +1,129 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from ops.connect.deployment import Deployment, deployed, named
+from ops.connect.problem import Problem
+
+KEY = "the-caller-key"
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "https://a.on.aws",
+        "https://a.on.aws/",
+        "https://a.on.aws/v1",
+        "https://a.on.aws/v1/",
+        " https://a.on.aws/v1/chat/completions ",
+        "https://a.on.aws/v1/responses/",
+        "https://a.on.aws/v1/chat/completions/chat/completions?x=1",
+    ],
+)
+def test_the_url_ends_in_v1_however_it_was_pasted(pasted: str) -> None:
+    """The platform adds the last part of the path itself."""
+    assert named(pasted, KEY).url == "https://a.on.aws/v1"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "kept"),
+    [
+        ("https://a.example/voice", "https://a.example/voice/v1"),
+        ("https://a.example:8443/v1", "https://a.example:8443/v1"),
+    ],
+)
+def test_a_prefix_and_a_port_are_kept(pasted: str, kept: str) -> None:
+    """A server behind a proxy is called where it is."""
+    assert named(pasted, KEY).url == kept
+
+
+@pytest.mark.parametrize("url", ["http://a.example/v1", "a.example", "https://", "", "ftp://a"])
+def test_what_the_platform_cannot_call_is_refused(url: str) -> None:
+    """Only https, and only with a host: else the key would go in the clear, or nowhere."""
+    with pytest.raises(Problem) as refused:
+        named(url, KEY)
+    assert refused.value.status == 2
+
+
+@pytest.mark.parametrize(
+    ("buffer_words_ms", "budget_ms", "patience_s"),
+    [
+        (1500, 12000, 5.5),
+        (500, 12000, 4.5),
+        (0, 12000, 15),
+        (0, 6000, 10),
+        (60000, 3000, 7),
+        (0, 0, 15),
+    ],
+)
+def test_the_platform_waits_until_something_is_said(
+    buffer_words_ms: int, budget_ms: int, patience_s: float
+) -> None:
+    """Its patience outlasts our first words by its own default, within what it takes."""
+    server = Deployment("https://a/v1", KEY, "", buffer_words_ms, budget_ms)
+    assert server.patience_s == patience_s
+
+
+def test_the_key_is_not_in_the_repr() -> None:
+    """A traceback that prints the deployment prints no key."""
+    assert KEY not in repr(Deployment("https://a/v1", KEY))
+
+
+def aws(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    command = folder / "aws"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def stack(*outputs: str) -> str:
+    listed = [{"OutputKey": name, "OutputValue": "https://a/v1"} for name in outputs]
+    return json.dumps({"Stacks": [{"Outputs": listed}]})
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'Stack with id x does not exist' >&2; exit 254", "x does not exist"),
+        ("exit 1", "The AWS CLI failed."),
+        ("echo '{}'", "not one of this repository"),
+        ("echo nonsense", "not one of this repository"),
+        (f"echo '{stack('ServerUrl')}'", "CallerKeySecretArn"),
+    ],
+)
+def test_a_stack_that_cannot_be_read_says_what_else_to_name(
+    script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The AWS CLI's own words come through, and how to name another server."""
+    aws(tmp_path, monkeypatch, script)
+    with pytest.raises(Problem) as problem:
+        deployed("x", "")
+    assert said in str(problem.value)
+    assert "STACK=" in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "held", ["not json: hush", '"hush"', '{"other": "hush"}', '{"key": 5}', '{"key": ""}', "[]"]
+)
+def test_a_secret_without_a_key_is_not_quoted(
+    held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the secret holds in the key's place may be a key, so it is not shown."""
+    answer = tmp_path / "answer"
+    answer.write_text(json.dumps({"SecretString": held}))
+    (tmp_path / "stack").write_text(stack("ServerUrl", "CallerKeySecretArn"))
+    script = f'case "$1" in cloudformation) cat {tmp_path}/stack ;; *) cat {answer} ;; esac'
+    aws(tmp_path, monkeypatch, script)
+    with pytest.raises(Problem) as problem:
+        deployed("x", "")
+    assert "does not hold" in str(problem.value)
+    assert "hush" not in str(problem.value)
+    assert problem.value.__suppress_context__
+
+
+def test_without_the_aws_cli_a_url_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no AWS CLI learns how to do without."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Problem, match="URL="):
+        deployed("x", "")

@@ -1,0 +1,58 @@
+import hashlib
+from typing import Any
+
+from ops.connect.secret import Store, chosen
+
+URL = "https://Abc.lambda-url.eu-central-1.on.aws/v1"
+
+
+def stored(
+    name: str, secret_id: str = "s", agents: int = 0, *, more: bool = False
+) -> dict[str, Any]:
+    used_by = {"agents": [{"id": str(n)} for n in range(agents)], "agents_has_more": more}
+    return {"secret_id": secret_id, "name": name, "used_by": used_by}
+
+
+def test_the_name_tells_server_and_key_and_gives_away_neither_key() -> None:
+    """Another key is another name, another server is another name, and no plain digest is in it."""
+    name = chosen(URL, "key-1", []).name
+    assert name.startswith("voice-completions-abc-lambda-url-eu-central-1-on-aws-")
+    assert len({name, chosen(URL, "key-2", []).name, chosen("https://b/v1", "key-1", []).name}) == 3
+    assert name == chosen(URL, "key-1", []).name
+    assert name[-12:] not in hashlib.sha256(b"key-1").hexdigest()
+    assert name[-12:] != chosen("https://b/v1", "key-1", []).name[-12:]
+
+
+def test_a_secret_of_the_same_key_is_taken_as_it_is() -> None:
+    """The current one wins over an old one that was left."""
+    name = chosen(URL, "new", []).name
+    old = chosen(URL, "old", []).name
+    found = chosen(URL, "new", [stored(old, "s_old"), stored(name, "s_new")])
+    assert (found.id, found.store) == ("s_new", Store.NOTHING)
+
+
+def test_a_secret_of_another_key_is_updated_and_its_users_counted() -> None:
+    """A rotation tells how many agents follow."""
+    old = chosen(URL, "old", []).name
+    found = chosen(URL, "new", [stored(old, "s_old", 3, more=True)])
+    assert (found.id, found.store, found.users, found.more_users) == (
+        "s_old",
+        Store.UPDATE,
+        3,
+        True,
+    )
+    assert found.name == chosen(URL, "new", []).name
+
+
+def test_the_secrets_of_others_are_left_alone() -> None:
+    """A name that only begins like ours, or belongs to a longer host, is somebody else's."""
+    near = chosen("https://a.example/v1", "k", []).name
+    strangers = [
+        stored("MY_KEY"),
+        stored(near[:-13]),
+        stored(near + "0"),
+        stored(near[:-12] + "com-" + "0" * 12),
+        stored("x" + near),
+    ]
+    found = chosen("https://a.example/v1", "k", strangers)
+    assert (found.id, found.store) == (None, Store.CREATE)
