@@ -73,18 +73,12 @@ def connect(options: argparse.Namespace) -> int:
     )
     agent = workspace.agent()
     secret = chosen(server.url, server.key, workspace.secrets())
-    model = options.model or server.model or model_of(agent)
-    if not model:
-        raise usage(
-            "Which model? Neither the deployment (UpstreamModel) nor the agent names one: "
-            "MODEL=gpt-4.1-mini, or what your model API calls it."
-        )
     wanted = Wanted(
         url=server.url,
         secret_id=secret.id,
         secret_name=secret.name,
         cascade_timeout_s=options.cascade_timeout_s or server.patience_s,
-        model=model,
+        model=server.model_for(options.model, model_of(agent)),
         api_type=options.api_type,
         max_tokens=options.max_tokens,
     )
@@ -187,7 +181,9 @@ def _show(pending: list[Change], secret: Secret | None) -> None:
         print(f"  The caller key is stored as the new workspace secret {secret.name}.")
     if secret and secret.store is Store.UPDATE:
         users = f"{secret.users}{' or more' if secret.more_users else ''}"
-        print(f"  The stored caller key is another one: it is replaced, for {users} agents.")
+        print(
+            f"  The stored caller key is another one and is replaced. Agents that use it: {users}."
+        )
 
 
 def _agreed() -> bool:

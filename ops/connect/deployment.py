@@ -30,6 +30,25 @@ class Deployment:
     """The model that the deployment asks whatever it is told; empty if it asks the caller's."""
     buffer_words_after_ms: int = 1500
     turn_budget_ms: int = 12_000
+    allowed_models: tuple[str, ...] = ()  # empty: a caller may name any
+
+    def model_for(self, named: str, before: str) -> str:
+        """The model name that the agent should send: as told, as deployed, or as before.
+
+        Raises Problem if there is none, or none that the deployment takes.
+        """
+        model = named or self.model or before
+        if not model:
+            raise usage(
+                "Which model? Neither the deployment (UpstreamModel) nor the agent names one: "
+                "MODEL=gpt-4.1-mini, or what your model API calls it."
+            )
+        if not self.model and self.allowed_models and model not in self.allowed_models:
+            raise usage(
+                f"The deployment refuses the model {model}: MODEL=... may be one of "
+                f"{', '.join(self.allowed_models)} (its parameter AllowedModels)."
+            )
+        return model
 
     @property
     def patience_s(self) -> float:
@@ -70,6 +89,8 @@ def deployed(stack: str, region: str) -> Deployment:
             for one in facts.get("Parameters", [])
         }
         url, secret = outputs["ServerUrl"], outputs["CallerKeySecretArn"]
+        listed = parameters.get("AllowedModels", "")
+        models = json.loads(listed) if listed.startswith("[") else listed.split(",")
     except (ValueError, LookupError, TypeError) as error:
         raise Problem(
             f"The stack {stack} has no output ServerUrl or CallerKeySecretArn: it is not one of "
@@ -82,6 +103,7 @@ def deployed(stack: str, region: str) -> Deployment:
         parameters.get("UpstreamModel", ""),
         int(parameters.get("BufferWordsAfterMs") or 0),
         int(parameters.get("TurnBudgetMs") or 0),
+        tuple(model.strip() for model in models if model.strip()),
     )
 
 

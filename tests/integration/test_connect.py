@@ -164,7 +164,7 @@ def test_a_rotated_key_is_put_into_the_same_secret(api: ElevenLabs, connect: Con
     before = copy.deepcopy(api.agent)
     done = connect(KEY="another-key")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "replaced, for 1 agents" in done.stdout
+    assert "replaced. Agents that use it: 1." in done.stdout
     assert [(one["id"], one["value"]) for one in api.secrets] == [("secret_0", "another-key")]
     assert api.agent == before
     assert "nothing to change" in connect(KEY="another-key").stdout

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,48 @@ def test_the_platform_waits_until_something_is_said(
     """Its patience outlasts our first words by its own default, within what it takes."""
     server = Deployment("https://a/v1", KEY, "", buffer_words_ms, budget_ms)
     assert server.patience_s == patience_s
+
+
+@pytest.mark.parametrize(
+    ("deployed_model", "named_model", "before", "model"),
+    [
+        ("a", "", "b", "a"),
+        ("", "", "b", "b"),
+        ("", "c", "b", "c"),
+        ("a", "c", "b", "c"),
+    ],
+)
+def test_a_model_told_wins_over_the_deployed_one_and_that_over_the_agents(
+    deployed_model: str, named_model: str, before: str, model: str
+) -> None:
+    """The agent sends what the operator says, else what will be asked anyway, else what it did."""
+    server = Deployment("https://a/v1", KEY, deployed_model)
+    assert server.model_for(named_model, before) == model
+
+
+def test_a_model_that_the_deployment_refuses_is_not_set() -> None:
+    """Outside AllowedModels each turn would fail, unless the deployment chooses the model."""
+    server = Deployment("https://a/v1", KEY, allowed_models=("m1", "m2"))
+    assert server.model_for("m2", "") == "m2"
+    with pytest.raises(Problem, match="m1, m2"):
+        server.model_for("m3", "m1")
+    assert replace(server, model="m").model_for("m3", "") == "m3"
+
+
+@pytest.mark.parametrize("listed", ['["m1", "m2"]', "m1, m2"])
+def test_allowed_models_are_read_in_both_spellings(
+    listed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parameter is a JSON list, or names with commas."""
+    facts = json.loads(stack("ServerUrl", "CallerKeySecretArn"))
+    facts["Stacks"][0]["Parameters"] = [{"ParameterKey": "AllowedModels", "ParameterValue": listed}]
+    (tmp_path / "stack").write_text(json.dumps(facts))
+    (tmp_path / "answer").write_text(json.dumps({"SecretString": '{"key": "k"}'}))
+    script = (
+        f'case "$1" in cloudformation) cat {tmp_path}/stack ;; *) cat {tmp_path}/answer ;; esac'
+    )
+    aws(tmp_path, monkeypatch, script)
+    assert deployed("x", "").allowed_models == ("m1", "m2")
 
 
 def test_the_key_is_not_in_the_repr() -> None:
