@@ -99,4 +99,11 @@ def _key() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # What a model says may not fit the terminal's encoding.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python would complain of it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(STOPPED)

@@ -271,7 +271,7 @@ CAUSES: Mapping[str, Cause] = {
     ),
     "late_once": Cause(
         "The first words came too late once; asked again, as platforms do, in time.",
-        "A start without snapshot? `SnapStart`, or a faster model.",
+        "A start without snapshot (`SnapStart`), an answer in one lump, or a slow model.",
         warning=True,
     ),
     "slow_words": Cause(
@@ -316,6 +316,10 @@ _BY_CODE = {
     "model_not_found": "model_unknown",
 }
 """`errors.py` of the function, and OpenAI's for a model that does not exist."""
+
+
+_LAMBDA_FAILED = b"internal server error"
+"""A Function URL's whole body when its function failed before it answered."""
 
 
 def of_exchange(came: Exchange) -> Trouble | None:
@@ -384,7 +388,7 @@ def of_status(came: Exchange) -> Trouble:
         return Trouble("too_large", detail)
     if status == 429:
         return Trouble("throttled" if aws or not error else "model_limited", detail)
-    if status == 502 and came.body.strip() == b"Internal Server Error":
+    if status >= 500 and not error and (aws or _LAMBDA_FAILED in came.body[:100].lower()):
         return Trouble("crashed", detail)
     if status >= 500:
         return Trouble("model_down" if code.startswith("upstream_") else "proxy_error", detail)

@@ -196,7 +196,7 @@ class Visit:
         if not failed:
             self._alive = True
             self._remember(turn, came, heard)
-        text = _described(came, heard) if not failed else troubles[-1].detail
+        text = (troubles[-1].detail or troubles[-1].cause) if failed else _described(came, heard)
         return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
 
     def _again(self, turn: Turn, late: Heard) -> tuple[Exchange, Heard, list[Trouble]]:
@@ -308,4 +308,5 @@ def _described(came: Exchange, heard: Heard) -> str:
         call = heard.calls[0]
         return f"{came.status} {call.name}({call.arguments})"
     text = " ".join(heard.text.split())
-    return f"{came.status} {len(heard.words)} pieces: {text}"
+    count = len(heard.words)
+    return f"{came.status} {count} piece{'' if count == 1 else 's'}: {text}"

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.deployment import Deployment
 from ops.doctor import __main__ as command
-from ops.doctor import report
+from ops.doctor import dialects, report
 from ops.doctor.causes import CAUSES
 from ops.doctor.visit import Finding, Visit
 from ops.doctor.wire import Address
@@ -41,6 +41,7 @@ from tests.support.patients import (
     speech,
     turns_only,
 )
+from tests.support.patients import told as refusal
 from tests.support.script import Script, Seen, answer, calls, refused
 from tests.support.secrets import CALLER_KEY, UPSTREAM_SECRET, FakeSecrets
 from tests.support.upstream import ScriptedUpstream
@@ -280,13 +281,46 @@ def test_a_wrong_key_is_the_callers(
     assert {check["result"] for check in seen["checks"][2:-1]} == {"skipped"}
 
 
-def test_an_early_413_is_heard(
+def test_a_model_with_a_small_window_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reason of a refusal is given even when it came before the request was sent."""
-    status, seen = told(ILL["a small door"][0], capsys, monkeypatch)
-    assert causes(seen) == ["too_large"]
-    assert status == 1
+    """A prompt that the door takes and the model refuses is no reason to say no."""
+    full = refusal(400, "context_length_exceeded", "Too many tokens.")
+    small = turns_only(lambda request, answer: full if len(request.raw) > 1e6 else answer)
+    status, seen = told(small, capsys, monkeypatch)
+    assert causes(seen) == ["small_window"]
+    assert status == 0
+
+
+def test_an_answer_that_broke_off_is_a_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deployment's own closing sentence is known for what it is."""
+    closed = Answer(pieces=speech(["Well. ", dialects.CUT_SENTENCES[1]]))
+    cut = turns_only(lambda request, answer: closed if request.long else answer)
+    status, seen = told(cut, capsys, monkeypatch)
+    assert set(causes(seen)) == {"cut_answer"}
+    assert status == 0
+
+
+def test_slow_words_are_a_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silence that a platform bears, and a caller notices, is told."""
+    monkeypatch.setattr("ops.doctor.visit.SLOW_WORDS_MS", 0)
+    status, seen = told(healthy, capsys, monkeypatch)
+    assert set(causes(seen)) == {"slow_words"}
+    assert status == 0
+
+
+def test_a_key_in_plain_sight_is_a_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """http:// is fine on this machine and told anywhere else."""
+    monkeypatch.setattr("ops.doctor.visit.is_loopback", lambda _: False)
+    status, seen = told(healthy, capsys, monkeypatch)
+    assert causes(seen) == ["plain_http"]
+    assert status == 0
 
 
 # -- nobody there

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -116,3 +120,52 @@ def test_the_request_is_sent_as_it_is() -> None:
         "connection": "close",
         "content-length": "2",
     }
+
+
+@contextmanager
+def raw(play: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Serves one connection by hand."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve_one() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                play(connection)
+
+        thread = threading.Thread(target=serve_one)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def test_an_answer_that_comes_before_the_request_is_whole_is_heard() -> None:
+    """A door that refuses by the head alone, and reads no more, is understood."""
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+
+    with raw(refuse) as url:
+        came = exchange(
+            Address.parse(url), "POST", "/", headers={}, body=b" " * 8_000_000, timeout_s=10
+        )
+    assert (came.status, came.trouble) == (413, "")
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15\x03\x01\x00\x02\x02\x46\n"]
+)
+def test_another_protocol_is_named(greeting: bytes) -> None:
+    """What does not speak HTTP is not taken for a server that is ill."""
+    with raw(lambda connection: connection.sendall(greeting)) as url:
+        came = exchange(Address.parse(url), "GET", "/", headers={}, timeout_s=10)
+    assert came.trouble == "not_http"
+
+
+def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that never stops does not fill the memory."""
+    monkeypatch.setattr("ops.doctor.wire.BODY_LIMIT_BYTES", 1000)
+    with serve(lambda _: Answer(pieces=(b"x" * 500,) * 100)) as url:
+        came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10)
+    assert came.trouble == "endless"
+    assert len(came.body) < 70_000
