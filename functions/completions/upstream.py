@@ -10,8 +10,7 @@ Knows nothing of turns: no retries, no fallback, no timers of its own beyond the
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,15 @@ from pydantic_core import from_json, to_json
 from completions.account import Exchange
 from completions.connections import Connections, Pool
 from completions.credentials import Keys
+from completions.distrust import (
+    Allowance,
+    key_in,
+    passed_on,
+    shown_message,
+    shown_name,
+    whole,
+    without,
+)
 from completions.errors import (
     CompletionsError,
     UpstreamAuth,
@@ -37,15 +45,6 @@ if TYPE_CHECKING:
 
 _FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
 """With one of these an event stream of a model begins (WHATWG HTML, section 9.2.6)."""
-PASSED_ON_HEADERS = ("retry-after", "retry-after-ms", "x-request-id")
-_PLAIN = re.compile(r"[!-~]+(?: [!-~]+)*")
-"""What such a header may hold: an upstream must not write our caller's headers."""
-_PLAIN_LIMIT_CHARS = 128
-MESSAGE_LIMIT_CHARS = 2000
-ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
-"""A request's 6 MB told back three times, as the Responses API does, and the longest answer."""
-FRAMES_LIMIT = 100_000
-"""Six for each token of the longest answer. A frame costs about a kilobyte while it is held."""
 
 
 class Upstream:
@@ -71,6 +70,7 @@ class Upstream:
         exchange = exchange or Exchange(candidate)
         response, pool = await self._send(candidate, path, body, exchange)
         exchange.headers_at = asyncio.get_running_loop().time()
+        key = key_in(response.request.headers).encode()
         try:
             with _translated():
                 chunks, opening = response.aiter_raw(), b""
@@ -79,23 +79,23 @@ class Upstream:
                     chunks = response.aiter_bytes()
                     async for chunk in chunks:
                         opening += chunk
-                        if len(opening.lstrip()) >= len(_FIRST_FIELDS[0]):
+                        if len(opening.lstrip()) >= len(_FIRST_FIELDS[0]) or len(opening) > 4096:
                             break
                     if not opening.lstrip().startswith(_FIRST_FIELDS):
-                        yield [Frame(b"", opening + await _whole(chunks))]
+                        yield without(key, [Frame(b"", await whole(chunks, opening))])
                         return
                 decoder = Decoder()
-                allowance = _Allowance(len(opening))
+                allowance = Allowance(len(opening))
                 if frames := decoder.feed(opening):
-                    yield frames
+                    yield without(key, frames)
                 # To the end, not to [DONE]: else the connection cannot be used again.
                 async for chunk in chunks:
                     frames = decoder.feed(chunk)
                     allowance.spend(len(chunk), len(frames))
                     if frames:
-                        yield frames
+                        yield without(key, frames)
                 if frames := decoder.flush():
-                    yield frames
+                    yield without(key, frames)
         finally:
             await response.aclose()
             self._connections.leave(pool)
@@ -105,7 +105,7 @@ class Upstream:
         response, pool = await self._send(candidate, path, None, Exchange(candidate))
         try:
             with _translated():
-                answer = await _whole(response.aiter_raw())
+                answer = await whole(response.aiter_raw())
                 from_json(answer)
                 return answer
         finally:
@@ -172,30 +172,6 @@ class Upstream:
         except BaseException:
             self._connections.leave(pool)
             raise
-
-
-class _Allowance:
-    """What an answer may still bring. Raises ValueError when it is used up."""
-
-    def __init__(self, spent_bytes: int) -> None:
-        self._bytes = ANSWER_LIMIT_BYTES - spent_bytes
-        self._frames = FRAMES_LIMIT
-
-    def spend(self, size: int, frames: int) -> None:
-        """Counts a chunk."""
-        self._bytes -= size
-        self._frames -= frames
-        if self._bytes < 0 or self._frames < 0:
-            log.warning("upstream.endless", frames=FRAMES_LIMIT - self._frames)
-            raise ValueError("an answer without end")
-
-
-async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
-    body, allowance = bytearray(), _Allowance(0)
-    async for chunk in chunks:
-        allowance.spend(len(chunk), 0)
-        body += chunk
-    return bytes(body)
 
 
 async def _request_on(
@@ -275,29 +251,13 @@ def _refusal(error: APIStatusError) -> CompletionsError:
     details = error.body if isinstance(error.body, dict) else {}
     if isinstance(error.body, str) and "json" in error.response.headers.get("content-type", ""):
         details = {"message": error.body}
-    message = details.get("message") or details.get("detail")
-    headers = {
-        name: value
-        for name in PASSED_ON_HEADERS
-        if len(value := error.response.headers.get(name, "")) <= _PLAIN_LIMIT_CHARS
-        and _PLAIN.fullmatch(value)
-    }
+    key = key_in(error.request.headers)
+    message = shown_message(details.get("message") or details.get("detail"), key)
     return UpstreamRefused(
-        _shown(message, error) if isinstance(message, str) else f"The upstream answered {status}.",
+        message or f"The upstream answered {status}.",
         status=status,
-        error_type=_text(error.type),
-        code=_text(error.code),
-        param=_text(error.param),
-        headers=headers,
+        error_type=shown_name(error.type, key),
+        code=shown_name(error.code, key),
+        param=shown_name(error.param, key),
+        headers=passed_on(error.response.headers, key),
     )
-
-
-def _shown(message: str, error: APIStatusError) -> str:
-    """The upstream's words, cut to a length, and without our key: some servers repeat requests."""
-    key = error.request.headers.get("authorization", "").removeprefix("Bearer ")
-    return (message.replace(key, "***") if key else message)[:MESSAGE_LIMIT_CHARS]
-
-
-def _text(value: object) -> str | None:
-    """A short text such as a code, a type, a field's name; nothing else."""
-    return value if isinstance(value, str) and 0 < len(value) <= _PLAIN_LIMIT_CHARS else None
