@@ -50,6 +50,8 @@ class Context:
 
 
 def _run(name: str) -> None:
+    # What is printed leaves at once, as with AWS's client: a process here ends by being killed.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a TextIOWrapper
     try:
         module, _, attribute = name.rpartition(".")
         handler = getattr(importlib.import_module(module.replace("/", ".")), attribute)

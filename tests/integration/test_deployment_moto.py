@@ -1,0 +1,155 @@
+"""The deployment without an account: `sam deploy` into moto, and what is there then is run."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests.support import aws, sam
+from tests.support.deployment import unused_port
+from tests.support.script import answer
+from tests.support.stack import Stack, deploy, running
+from tests.support.upstream import ScriptedUpstream
+
+pytestmark = pytest.mark.built
+
+UPSTREAM_KEY = "sk-of-the-stage"
+MODES = ("RESPONSE_STREAM", "BUFFERED")
+UPSTREAM_PORT = unused_port()
+PARAMETERS = [
+    f"UpstreamBaseUrl=http://127.0.0.1:{UPSTREAM_PORT}/v1",
+    # A busy machine is no reason for buffer words here.
+    *("BufferWordsAfterMs=0", "FirstTokenTimeoutMs=0", "TurnBudgetMs=0", "StallTimeoutMs=0"),
+]
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[aws.Account]:
+    """One for all tests: packages that are there already are not uploaded again."""
+    with aws.Account() as account:
+        yield account
+
+
+@pytest.fixture(scope="module", params=sam.stages())
+def stage(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module", params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def stack(
+    account: aws.Account, stage: str, mode: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A stage in a mode; as after `make upstream-key`."""
+    folder = tmp_path_factory.mktemp("deploy")
+    stack = deploy(account, stage, folder, f"InvokeMode={mode}", *PARAMETERS)
+    account.client("secretsmanager").put_secret_value(
+        SecretId=stack.variables["COMPLETIONS_UPSTREAM_KEY_SECRET"],
+        SecretString=json.dumps({"upstream": UPSTREAM_KEY}),
+    )
+    yield stack
+    account.client("cloudformation").delete_stack(StackName=stack.name)
+
+
+async def ask(url: str, key: str) -> str:
+    """One streamed turn, as an OpenAI client hears it."""
+    async with openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0) as client:
+        stream = await client.chat.completions.create(
+            model="voice", messages=[{"role": "user", "content": "It squeaks."}], stream=True
+        )
+        pieces = [chunk.choices[0].delta.content async for chunk in stream if chunk.choices]
+    return "".join(piece for piece in pieces if piece)
+
+
+async def test_what_was_deployed_answers_calls(
+    account: aws.Account, stack: Stack, mode: str, tmp_path: Path
+) -> None:
+    """Code, handler, layers, variables and keys of the account make a URL for OpenAI clients."""
+    secret = account.client("secretsmanager").get_secret_value(
+        SecretId=stack.variables["COMPLETIONS_CALLER_KEY_SECRET"]
+    )
+    upstream = ScriptedUpstream(answer("Oil the chain."))
+    await upstream.start(UPSTREAM_PORT)
+    try:
+        async with running(account, stack, tmp_path) as url:
+            heard = await ask(url, json.loads(secret["SecretString"])["key"])
+            with pytest.raises(openai.AuthenticationError):
+                await ask(url, "another-key")
+        asked = await upstream.request()
+    finally:
+        await upstream.stop()
+    assert heard == "Oil the chain."
+    assert ("authorization", f"Bearer {UPSTREAM_KEY}") in asked.headers
+    assert stack.invoke_mode == mode
+    assert ("AWS_LAMBDA_EXEC_WRAPPER" in stack.variables) is (mode == "RESPONSE_STREAM")
+    # What dashboard and alarms look for.
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line]
+    measured = [line for line in lines if "_aws" in line]
+    assert sum("FirstTokenMs" in line for line in measured) == 1
+    assert sum("AuthFailures" in line for line in measured) == 1
+    for line in measured:
+        assert line["service"] == stack.name
+        assert {each["Namespace"] for each in line["_aws"]["CloudWatchMetrics"]} == {
+            "VoiceCompletions"
+        }
+
+
+def test_the_stage_is_what_samconfig_says(account: aws.Account, stack: Stack, stage: str) -> None:
+    """Stack, parameters and tags are those of the stage, and reach the resources."""
+    (made,) = account.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
+    assert {tag["Key"]: tag["Value"] for tag in made["Tags"]} == {
+        "application": "voice-completions",
+        "stage": stage,
+    }
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in made["Parameters"]}
+    said = {**sam.stage(stage).parameters, "Architecture": values["Architecture"]}
+    assert values.items() >= said.items()
+    (log,) = account.client("logs").describe_log_groups(
+        logGroupNamePrefix=stack.ids["CompletionsLogGroup"]
+    )["logGroups"]
+    assert log["retentionInDays"] == int(values["LogRetentionDays"])
+    assert stack.function["Timeout"] == int(values["TimeoutS"])
+    assert stack.function["MemorySize"] == int(values["MemorySize"])
+    assert "CAPABILITY_IAM" in stack.said
+
+
+def test_the_role_is_for_these_resources(account: aws.Account, stack: Stack) -> None:
+    """The function's role names the two secrets and the log group of its own stack."""
+    role = stack.ids["CompletionsRole"]
+    assert stack.function["Role"].endswith(f"/{role}")
+    iam = account.client("iam")
+    assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    # moto keeps what CloudFormation made of it as Python writes it.
+    document = ast.literal_eval(
+        iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    )
+    (log,) = account.client("logs").describe_log_groups(
+        logGroupNamePrefix=stack.ids["CompletionsLogGroup"]
+    )["logGroups"]
+    read, write = (statement["Resource"] for statement in document["Statement"])
+    assert read == [
+        stack.variables[f"COMPLETIONS_{name}_KEY_SECRET"] for name in ("CALLER", "UPSTREAM")
+    ]
+    assert write.removesuffix(":*") == log["arn"].removesuffix(":*")
+
+
+def test_the_dashboard_is_about_this_stack(account: aws.Account, stack: Stack) -> None:
+    """CloudWatch gets valid JSON, and every metric in it is this stack's."""
+    body = account.client("cloudwatch").get_dashboard(
+        DashboardName=stack.ids["CompletionsDashboard"]
+    )["DashboardBody"]
+    assert "${" not in body
+    widgets = json.loads(body)["widgets"]
+    rows = [row for one in widgets for row in one["properties"].get("metrics", ()) if len(row) > 1]
+    names = {row[3] for row in rows}
+    assert names == {stack.name, stack.ids["CompletionsFunction"]}
