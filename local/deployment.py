@@ -24,6 +24,7 @@ from local import layout, model, secrets, uvicorn_server
 from local.environment import Function
 from local.function_url import FunctionUrl
 from local.payload import Response, clock, response_of
+from local.service import Service
 from local.template import Template
 from local.wire import Server
 
@@ -85,6 +86,8 @@ class Deployment:
         self._stack = contextlib.AsyncExitStack()
         self.url = ""
         self.function: Function | None = None
+        self.secrets: Service | None = None
+        """Secrets Manager: the endpoint for boto3, and what a test may stop."""
 
     @property
     def base_url(self) -> str:
@@ -163,7 +166,7 @@ class Deployment:
 
     async def _start_secrets(self, stack: contextlib.AsyncExitStack, log: IO[str]) -> str:
         self._progress("starting Secrets Manager")
-        service = await secrets.start(log)
+        self.secrets = service = await secrets.start(log)
         stack.push_async_callback(service.stop)
         values = {
             CALLER_SECRET: {"key": self.caller_key},

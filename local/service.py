@@ -20,6 +20,8 @@ class ServiceError(Exception):
 def announce(address: str) -> None:
     """Tell the parent where this process listens, and end with it from now on."""
     print(address, flush=True)
+    # Nobody reads the pipe from now on, and one that is full would stop us: the rest is log.
+    os.dup2(2, 1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -15,6 +15,7 @@ import hmac
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from completions.errors import KeyUnavailable
@@ -29,6 +30,7 @@ LOOKS = 3
 
 More than one, because a wrong key that somebody keeps sending must not hide a rotation.
 """
+SETTLE_S = 0.25
 WARN_AGAIN_S = 60
 """That a known key is served for want of a newer one is told once in this time."""
 
@@ -60,7 +62,7 @@ class Keys:
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._reading: dict[str, asyncio.Task[_Known]] = {}
-        self._tried_at: dict[str, float] = {}
+        self._failed_at: dict[str, float] = {}
         self._looks: deque[float] = deque(maxlen=LOOKS)
         self._warned_at: dict[str, float] = {}
 
@@ -103,16 +105,22 @@ class Keys:
         return known.value[name] if known else None
 
     async def settled(self) -> None:
-        """Returns when no read is under way."""
-        while self._reading:
-            await asyncio.wait(list(self._reading.values()))
+        """Returns when no read is under way, or after a while.
+
+        Only an outage takes longer. It must not keep this environment from its next turn, because
+        another one might not know any key.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while self._reading:
+                    await asyncio.wait(list(self._reading.values()))
 
     def forget(self) -> None:
         """Drops what was read and the client: after a restore from a snapshot all of it is old."""
         self._known.clear()
         # A read under way still serves those who wait for it, and nobody else.
         self._reading.clear()
-        self._tried_at.clear()
+        self._failed_at.clear()
         self._looks.clear()
         self._warned_at.clear()
         self._manager.forget()
@@ -127,7 +135,7 @@ class Keys:
             return await self._renew(name)
         now = self._clock()
         expired = now - secret.read_at >= self._ttl_s
-        if expired and now - self._tried_at.get(name, 0.0) >= LOOK_AGAIN_S:
+        if expired and now - self._failed_at.get(name, 0.0) >= LOOK_AGAIN_S:
             self._start(name)
         return secret
 
@@ -139,7 +147,7 @@ class Keys:
     ) -> _Known | None:
         """The secret, read anew, if it is what is wanted."""
         while True:
-            ours = name not in self._reading
+            ours = self._under_way(name) is None
             if ours and not may_start():
                 return None
             try:
@@ -164,13 +172,18 @@ class Keys:
         return await asyncio.shield(self._start(name))
 
     def _start(self, name: str) -> asyncio.Task[_Known]:
-        task = self._reading.get(name)
+        task = self._under_way(name)
         if task is None:
             task = asyncio.create_task(self._fetch(name))
             self._reading[name] = task
-            self._tried_at[name] = self._clock()
             task.add_done_callback(lambda done: self._finish(name, done))
         return task
+
+    def _under_way(self, name: str) -> asyncio.Task[_Known] | None:
+        task = self._reading.get(name)
+        # NOTE: one that is done stays there until the loop has run its callback. Awaited, it would
+        # not yield to the loop, and who waits for news would wait forever.
+        return None if task is None or task.done() else task
 
     def _finish(self, name: str, task: asyncio.Task[_Known]) -> None:
         # Retrieved in any case: a failed read that nobody waited for has been logged.
@@ -179,6 +192,8 @@ class Keys:
             del self._reading[name]
             if good:
                 self._known[name] = task.result()
+            else:
+                self._failed_at[name] = self._clock()
 
     async def _fetch(self, name: str) -> _Known:
         if not name:
@@ -186,6 +201,7 @@ class Keys:
             log.error("key.unset", hint=_UNSET)
             raise KeyUnavailable("The deployment names no secret to read its keys from.")
         field = self._field(name)
+        asked_at = self._clock()  # An answer may come after a freeze: it is as old as the question.
         try:
             read = await asyncio.to_thread(
                 self._manager.read, name, field=field, both=name == self._caller_secret
@@ -213,7 +229,7 @@ class Keys:
                     value = older
                     self._bridge(name, f'the newest version has no "{field}"', self._remedy(name))
                     break
-        return _Known(value, previous, self._clock())
+        return _Known(value, previous, asked_at)
 
     def _field(self, name: str) -> str:
         """The field that the secret is there for."""

@@ -8,7 +8,6 @@ An ASGI response of its own: it sends the status when it knows it, so an upstrea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from fastapi import Response
@@ -35,9 +34,7 @@ class Turn(Response):
         arrival: Arrival,
         *,
         on_failure: str,
-        settled: Callable[[], Awaitable[None]],
     ) -> None:
-        """`settled` is awaited last: nothing may outlive the invocation."""
         super().__init__()
         self._environment = environment
         self._dialect = dialect
@@ -45,7 +42,6 @@ class Turn(Response):
         self._asked = replace(asked, single=True) if environment.responder else asked
         self._arrival = arrival
         self._on_failure = on_failure
-        self._settled = settled
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Runs the turn. A hang-up cancels it, and with it every request to a model."""
@@ -79,7 +75,6 @@ class Turn(Response):
                 # The way out broke before we were told that nobody is there.
                 plan.account.outcome = Outcome.HUNG_UP
             report.finished(self._dialect, self._asked, plan, outlet)
-            await self._settled()
         if not answer.cancelled():
             # The peer is gone: Starlette and the layer know what to do.
             answer.result()

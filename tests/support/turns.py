@@ -146,16 +146,12 @@ class Caller:
                 heard.pieces.append((round((loop.time() - arrived) * 1000), message["body"]))
             heard.ended = not message.get("more_body")
 
-        async def settled() -> None:
-            pass
-
         turn = Turn(
             self.environment,
             dialect,
             dialect.ask(dict(request or body())),
             Arrival(time.time() - age_ms / 1000, remaining_s),
             on_failure=on_failure or self.settings.on_failure,
-            settled=settled,
         )
         await turn({"type": "http"}, receive, send)
         return heard

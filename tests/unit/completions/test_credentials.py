@@ -15,6 +15,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from completions import credentials
 from completions.credentials import LOOKS, Keys
 from completions.errors import KeyUnavailable
 from completions.secrets_manager import SecretsClient, secrets_client, warm
@@ -216,6 +217,36 @@ async def test_settled_waits_for_the_read(keys: Keys, secrets: FakeSecrets, cloc
     secrets.open.set()
     async with asyncio.timeout(LIMIT_S):
         await settled
+
+
+async def test_settled_does_not_wait_out_an_outage(
+    keys: Keys, secrets: FakeSecrets, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that hangs keeps an environment from its next turn for a moment only."""
+    monkeypatch.setattr(credentials, "SETTLE_S", 0.01)
+    await keys.upstream("upstream")
+    clock.now += TTL_S
+    secrets.open.clear()
+    await keys.upstream("upstream")
+    async with asyncio.timeout(LIMIT_S / 2):
+        await keys.settled()
+    assert await keys.upstream("upstream") == UPSTREAM_KEY
+
+
+async def test_an_answer_is_as_old_as_its_question(
+    keys: Keys, secrets: FakeSecrets, clock: Clock
+) -> None:
+    """What was read across a freeze is not taken for news."""
+    secrets.open.clear()
+    asking = asyncio.create_task(keys.upstream("upstream"))
+    while not secrets.reads:
+        await asyncio.sleep(0.001)
+    clock.now += TTL_S
+    secrets.open.set()
+    assert await asking == UPSTREAM_KEY
+    await keys.upstream("upstream")
+    await keys.settled()
+    assert len(secrets.reads) == 2
 
 
 async def test_a_failed_renewal_leaves_the_old_key(
