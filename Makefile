@@ -150,8 +150,8 @@ $(VENV)-connect/.connect: requirements/connect.txt
 	@$(VENV)-connect/bin/python $(PIP_INSTALL) -r requirements/connect.txt
 	@touch $@
 
-# AGENT, URL, KEY, MODEL, API_TYPE, MAX_TOKENS, CASCADE_TIMEOUT_S, DRY_RUN and YES (docs/connect.md)
-# reach ops/connect as environment variables, and so does ELEVENLABS_API_KEY.
+# AGENT, URL, MODEL, API_TYPE, MAX_TOKENS, CASCADE_TIMEOUT_S, DRY_RUN and YES (docs/connect.md) reach
+# ops/connect as environment variables, and so do the keys: CALLER_KEY and ELEVENLABS_API_KEY.
 connect: $(VENV)-connect/.connect ## point an ElevenLabs agent at the deployment: AGENT=agent_...
 	@STACK="$(STACK)" REGION="$(REGION)" $(VENV)-connect/bin/python -m ops.connect
 

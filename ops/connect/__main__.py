@@ -150,7 +150,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _deployment(options: argparse.Namespace) -> Deployment:
     if options.url:
         server = named(options.url, "")  # the URL's own faults before any question
-        return Deployment(server.url, _key("KEY", "Caller key of the server"))
+        return Deployment(server.url, _key("CALLER_KEY", "Caller key of the server"))
     return deployed(options.stack, options.region)
 
 

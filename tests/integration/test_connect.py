@@ -62,7 +62,7 @@ def connect(api: ElevenLabs, sdks: tuple[Sdk, Sdk]) -> Connect:
 
     def run(**variables: str) -> Done:
         done = Done(*sdks[1].connect(environment(api, **variables)))
-        for key in (API_KEY, variables.get("KEY") or KEY, variables.get("CALLER") or KEY):
+        for key in (API_KEY, variables.get("CALLER_KEY") or KEY, variables.get("CALLER") or KEY):
             assert key not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -71,14 +71,24 @@ def connect(api: ElevenLabs, sdks: tuple[Sdk, Sdk]) -> Connect:
 
 
 def environment(api: ElevenLabs, **variables: str) -> dict[str, str]:
-    ours = ("AGENT", "URL", "KEY", "STACK", "REGION", "MODEL", "API_TYPE", "YES", "ELEVENLABS_")
+    ours = (
+        "AGENT",
+        "URL",
+        "CALLER_KEY",
+        "STACK",
+        "REGION",
+        "MODEL",
+        "API_TYPE",
+        "YES",
+        "ELEVENLABS_",
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     given = {
         "ELEVENLABS_BASE_URL": api.url,
         "ELEVENLABS_API_KEY": API_KEY,
         "AGENT": "agent_front",
         "URL": SERVER,
-        "KEY": KEY,
+        "CALLER_KEY": KEY,
         "MODEL": "gpt-4.1-mini",
         "YES": "1",
     }
@@ -162,12 +172,12 @@ def test_a_rotated_key_is_put_into_the_same_secret(api: ElevenLabs, connect: Con
     """After a rotation the secret is changed where it is, so that every agent with it follows."""
     connect()
     before = copy.deepcopy(api.agent)
-    done = connect(KEY="another-key")
+    done = connect(CALLER_KEY="another-key")
     assert (done.returncode, done.stderr) == (0, "")
     assert "replaced. Agents that use it: 1." in done.stdout
     assert [(one["id"], one["value"]) for one in api.secrets] == [("secret_0", "another-key")]
     assert api.agent == before
-    assert "nothing to change" in connect(KEY="another-key").stdout
+    assert "nothing to change" in connect(CALLER_KEY="another-key").stdout
 
 
 def test_a_secret_on_a_later_page_is_found(api: ElevenLabs, connect: Connect) -> None:
@@ -183,7 +193,7 @@ def test_a_secret_on_a_later_page_is_found(api: ElevenLabs, connect: Connect) ->
 def test_two_servers_have_two_secrets(api: ElevenLabs, connect: Connect) -> None:
     """Connecting to another server leaves the first one's secret as it is."""
     connect()
-    done = connect(URL="https://other.example/v1", KEY="other-key")
+    done = connect(URL="https://other.example/v1", CALLER_KEY="other-key")
     assert done.returncode == 0, done.stderr
     assert [one["value"] for one in api.secrets] == [KEY, "other-key"]
     assert api.prompt["custom_llm"]["api_key"] == {"secret_id": "secret_1"}
@@ -290,7 +300,7 @@ def test_only_a_yes_makes_the_change(api: ElevenLabs, typed: str, status: int) -
 def test_keys_are_asked_for_without_echo(api: ElevenLabs) -> None:
     """At a terminal both keys can be typed, and neither is shown."""
     typed = (f"{API_KEY}\n", f"{KEY}\n", "y\n")
-    status, shown = at_terminal(api, *typed, ELEVENLABS_API_KEY="", KEY="")
+    status, shown = at_terminal(api, *typed, ELEVENLABS_API_KEY="", CALLER_KEY="")
     assert status == 0, shown
     assert api.secrets[0]["value"] == KEY
     assert API_KEY not in shown
@@ -302,8 +312,8 @@ def test_keys_are_asked_for_without_echo(api: ElevenLabs) -> None:
     [
         ({"AGENT": ""}, "AGENT="),
         ({"ELEVENLABS_API_KEY": ""}, "ELEVENLABS_API_KEY is not set"),
-        ({"KEY": ""}, "KEY is not set"),
-        ({"KEY": "two words"}, "more pasted than the key"),
+        ({"CALLER_KEY": ""}, "KEY is not set"),
+        ({"CALLER_KEY": "two words"}, "more pasted than the key"),
         ({"URL": "http://127.0.0.1:8080/v1"}, "tunnel"),
         ({"MODEL": ""}, "MODEL="),
         ({"API_TYPE": "websocket"}, "API_TYPE"),
@@ -342,8 +352,8 @@ def test_what_is_called_wrongly_says_how_to_call_it(
         ("PATCH agents", error(409, "conflict", "Being edited"), "Run it again"),
         ("PATCH agents", error(429, "rate_limited", "Too many"), "Wait a minute"),
         ("GET agents", (503, "<html>down</html>"), "fails (503)"),
-        ("GET agents", (302, ""), "a proxy"),
-        ("GET agents", (200, "<html>log in</html>"), "a proxy"),
+        ("GET agents", (302, ""), "no answer of the platform (302)"),
+        ("GET agents", (200, "<html>log in</html>"), "no answer of the platform (200)"),
         ("GET agents", (200, ["not", "an", "agent"]), "does not know"),
     ],
 )
@@ -442,7 +452,7 @@ def test_a_stack_is_found_with_the_aws_cli(
         "STACK": "my-stack",
         "REGION": "eu-central-1",
     }
-    done = connect(URL="", KEY="", MODEL="", **variables)
+    done = connect(URL="", CALLER_KEY="", MODEL="", **variables)
     assert (done.returncode, done.stderr) == (0, "")
     assert api.secrets[0]["value"] == "the-deployed-key"
     custom = api.prompt["custom_llm"]
