@@ -4,10 +4,13 @@ import json
 import re
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from completions.account import Outcome
 from completions.observability import BY_OUTCOME, METRICS
+from local.intrinsics import Resolver
 
 LAMBDA = {
     # Developer Guide, "Types of metrics for Lambda functions", "Monitoring Lambda function URLs".
@@ -138,6 +141,23 @@ def test_every_alarm_watches_what_is_measured(alarms: dict[str, Any]) -> None:
                 assert dimension == {
                     "Name": "FunctionName", "Value": {"Ref": "CompletionsFunction"}
                 }  # fmt: skip
+
+
+def test_cloudwatch_takes_every_alarm(alarms: dict[str, Any], template: dict[str, Any]) -> None:
+    """Each alarm is one that the CloudWatch API accepts, with the thresholds of the parameters."""
+    resolver = Resolver(template, "template.yaml", {"FirstTokenAlarmMs": "2500"})
+    with mock_aws():
+        cloudwatch = boto3.client("cloudwatch")
+        for name, alarm in alarms.items():
+            resolved = resolver.resolve(alarm, name)
+            threshold = float(resolved.pop("Threshold"))
+            cloudwatch.put_metric_alarm(AlarmName=name, Threshold=threshold, **resolved)
+        made = {each["AlarmName"]: each for each in cloudwatch.describe_alarms()["MetricAlarms"]}
+    assert made.keys() == alarms.keys()
+    assert made["FirstTokenAlarm"]["Threshold"] == 2500
+    assert "more than 2500 ms" in made["FirstTokenAlarm"]["AlarmDescription"]
+    for each in made.values():
+        assert each["TreatMissingData"] == "notBreaching"
 
 
 def test_what_must_wake_somebody_does(alarms: dict[str, Any]) -> None:
