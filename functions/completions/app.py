@@ -128,14 +128,16 @@ def create_app(
         cold = False
         allow_content(allowed=settings.log_content)
         _bind(request)
-        bind(auth=await authorise(request, keys))
         try:
+            bind(auth=await authorise(request, keys))
             asked = dialect.ask(await _json_object(request))
             if not settings.allows(asked.model):
                 raise _not_allowed(asked.model, settings)
             on_failure = _on_failure(request, settings)
-        except CompletionsError as error:
-            report.refused(dialect, error, arrival)
+        except (Unauthorized, ClientDisconnect):
+            raise  # Whoever it was: it was no turn.
+        except Exception as error:
+            report.unbegun(dialect, error, arrival)
             raise
         if not _conversation(request):
             bind(**{CONVERSATION: shown(asked.extra.conversation_id or "")})
@@ -210,8 +212,12 @@ class _Discreet:
             raise  # Nobody is there to be answered.
         except Exception:
             log.exception("request.crashed")
-            error = CompletionsError("Internal error; it has been logged.")
-            await _json(to_json(error.body()), error.status)(scope, receive, send)
+        else:
+            return
+        # NOTE: not in the handler. A server that has a beginning already complains of another one,
+        # and would tell the bug as the context of that.
+        error = CompletionsError("Internal error; it has been logged.")
+        await _json(to_json(error.body()), error.status)(scope, receive, send)
 
 
 def _described() -> dict[str, Any]:

@@ -136,16 +136,20 @@ def finished(dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None
     _report(fields, metrics, outcome, arrival)
 
 
-def refused(dialect: Dialect, error: CompletionsError, arrival: Arrival) -> None:
-    """Reports a turn that never began: its caller was let in, and its request was not."""
+def unbegun(dialect: Dialect, error: Exception, arrival: Arrival) -> None:
+    """Reports a turn that came to nothing before a model could be asked."""
+    told = error if isinstance(error, CompletionsError) else CompletionsError("")
+    outcome = Outcome.REFUSED if told.status < 500 else Outcome.ERROR
+    if told is not error:
+        outcome = Outcome.CRASHED
     fields: Fields = {
-        "outcome": Outcome.REFUSED,
-        "error.type": name_of(error.code),
-        "http.response.status_code": error.status,
+        "outcome": outcome,
+        "error.type": name_of(told.code),
+        "http.response.status_code": told.status,
         "api": dialect.path.strip("/"),
         "cold_start": arrival.cold,
     }
-    _report(fields, {}, Outcome.REFUSED, arrival)
+    _report(fields, {}, outcome, arrival)
 
 
 def _report(

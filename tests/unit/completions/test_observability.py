@@ -9,7 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from completions.observability import bind, log, turn_finished
+from completions.observability import (
+    TEXT_LIMIT_CHARS,
+    allow_content,
+    bind,
+    content,
+    count,
+    log,
+    name_of,
+    shown,
+    shown_path,
+    turn_finished,
+)
 from tests.support.logs import Logged
 
 FUNCTIONS = Path(__file__).parents[3] / "functions"
@@ -50,24 +61,24 @@ async def test_turns_at_the_same_time_do_not_mix(logs: Logged) -> None:
 
 def test_metrics_have_units(capsys: Any, logs: Logged) -> None:
     """A turn writes one event and one EMF set: `…Ms` in milliseconds, the rest counted."""
-    turn_finished({"outcome": "ok"}, {"TurnMs": 12.5, "UpstreamRequests": 2})
+    turn_finished({"outcome": "ok"}, {"TurnMs": 12.5, "Retries": 2}, "ok")
     assert logs.event("turn.finished")["outcome"] == "ok"
     (line,) = capsys.readouterr().out.splitlines()
     emf = json.loads(line)
-    (directive,) = emf["_aws"]["CloudWatchMetrics"]
+    directive, _ = emf["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "Voice"
     assert {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]} == {
         "TurnMs": "Milliseconds",
-        "UpstreamRequests": "Count",
+        "Retries": "Count",
     }
-    assert (emf["TurnMs"], emf["UpstreamRequests"]) == ([12.5], [2])
+    assert (emf["TurnMs"], emf["Retries"]) == ([12.5], [2])
 
 
 def test_without_a_namespace_nothing_breaks() -> None:
     """A deployment that names no namespace has no metrics, and its turns end all the same."""
     program = (
         "from completions.observability import turn_finished\n"
-        "turn_finished({'outcome': 'ok'}, {'TurnMs': 1.0})"
+        "turn_finished({'outcome': 'ok'}, {'TurnMs': 1.0}, 'ok')"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
@@ -78,3 +89,98 @@ def test_without_a_namespace_nothing_breaks() -> None:
     )
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["message"] == "turn.finished"
+
+
+def test_something_that_is_no_turn_is_counted_alone(capsys: Any) -> None:
+    """One metric in a line of its own, without an outcome."""
+    count("AuthFailures")
+    emf = json.loads(capsys.readouterr().out)
+    (directive,) = emf["_aws"]["CloudWatchMetrics"]
+    assert directive["Metrics"] == [{"Name": "AuthFailures", "Unit": "Count"}]
+    assert directive["Dimensions"] == [["service"]]
+    assert emf["AuthFailures"] == [1]
+    assert "outcome" not in emf
+
+
+def _fail(text: str) -> None:
+    try:
+        try:
+            dict[str, str]()[text]
+        except KeyError as error:
+            failure = ValueError(f"cannot take {text}")
+            failure.add_note(f"while reading {text}")
+            raise failure from error
+    except ValueError:
+        log.exception("something.crashed")
+
+
+def test_a_trace_tells_where_and_not_what_with(logs: Logged) -> None:
+    """Classes, files, lines, causes; no message, since it may hold what somebody said."""
+    _fail("a secret of the heart")
+    event = logs.event("something.crashed")
+    assert "heart" not in logs.text
+    assert event["exception_name"] == "ValueError"
+    assert event["exception"].index("builtins.KeyError") < event["exception"].index("ValueError")
+    assert "test_observability.py" in event["exception"]
+
+
+async def test_a_trace_tells_all_where_text_is_allowed(logs: Logged) -> None:
+    """In the task that may log it, and in no other."""
+
+    async def allowed() -> None:
+        allow_content(allowed=True)
+        _fail("a secret of the heart")
+
+    await asyncio.create_task(allowed())
+    (event,) = logs.events("something.crashed")
+    assert "cannot take a secret of the heart" in event["exception"]
+    assert event["exception_notes"] == ["while reading a secret of the heart"]
+    assert content("a secret of the heart") is None
+
+
+async def test_text_is_bounded(logs: Logged) -> None:
+    """A line has a length that CloudWatch takes, and every character of it can be written."""
+
+    async def allowed() -> None:
+        allow_content(allowed=True)
+        log.info("something.said", text=content("ä" * 10_000), half=content("\ud800 and \x00"))
+
+    await asyncio.create_task(allowed())
+    event = logs.event("something.said")
+    assert event["text"] == "ä" * TEXT_LIMIT_CHARS + "…"
+    assert event["half"] == "\ufffd and \ufffd"
+
+
+def test_half_a_character_costs_no_line(logs: Logged) -> None:
+    """What UTF-8 has no bytes for is written as JSON can write it."""
+    log.warning("something.odd", text="\ud800")
+    assert json.loads(logs.text)["text"] == "\ud800"
+
+
+def test_names_from_outside_are_names() -> None:
+    """An identifier stays, a sentence does not; a path keeps all but what may be a key."""
+    assert name_of("messages[3].content") == "messages[3].content"
+    assert [name_of(value) for value in (None, "", 429, "two words", "x" * 65)] == [
+        None,
+        None,
+        "429",
+        "other",
+        "other",
+    ]
+    assert shown("gpt-4o/ünïcode 東京") == "gpt-4o/ünïcode 東京"
+    assert shown_path("/v1/sk-abcdefghijklmnopqrstuvwxyz/chat/completions") == (
+        "/v1/…/chat/completions"
+    )
+    assert shown_path("/v1/chat/completions") == "/v1/chat/completions"
+
+
+async def test_what_is_bound_does_not_grow(logs: Logged) -> None:
+    """A thousand turns leave nothing behind: their keys go with their tasks."""
+    before = log.thread_safe_get_current_keys()
+
+    async def turn(number: int) -> None:
+        bind(**{f"key_{number}": "value"}, path=str(number))
+
+    for number in range(1000):
+        await asyncio.create_task(turn(number))
+    assert log.thread_safe_get_current_keys() == before
