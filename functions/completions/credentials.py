@@ -20,7 +20,14 @@ from dataclasses import dataclass
 
 from completions.errors import KeyUnavailable
 from completions.observability import count, log
-from completions.secrets_manager import SecretsClient, SecretsManager, hint, reason, secrets_client
+from completions.secrets_manager import (
+    NO_VALUE,
+    SecretsClient,
+    SecretsManager,
+    hint,
+    reason,
+    secrets_client,
+)
 
 _UNSET = "set COMPLETIONS_CALLER_KEY_SECRET and COMPLETIONS_UPSTREAM_KEY_SECRET"
 LOOK_AGAIN_S = 10
@@ -211,8 +218,10 @@ class Keys:
             if name in self._known:
                 self._bridge(name, reason(error), hint(error))
             else:
-                remedy = f"{hint(error)}; {self._remedy(name)}"
-                log.error("key.unavailable", secret=name, reason=reason(error), hint=remedy)
+                what = hint(error)
+                if reason(error) == NO_VALUE:
+                    what = f"{what}: {self._remedy(name)}"
+                log.error("key.unavailable", secret=name, reason=reason(error), hint=what)
             raise KeyUnavailable(
                 "A key of this deployment cannot be read from Secrets Manager. "
                 "The operator finds the reason in the log, event key.unavailable."

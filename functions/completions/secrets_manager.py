@@ -15,8 +15,9 @@ from pydantic_core import from_json
 
 from completions.observability import log
 
+NO_VALUE = "ResourceNotFoundException"
 _HINTS = {
-    "ResourceNotFoundException": "the secret has no value, or was deleted",
+    NO_VALUE: "the secret has no value, or was deleted",
     "InvalidRequestException": "the secret is marked for deletion: restore it",
     "AccessDeniedException": "the function's role needs secretsmanager:GetSecretValue",
     "DecryptionFailure": "the function's role needs kms:Decrypt on the secret's KMS key",
@@ -102,7 +103,7 @@ def _previous(client: SecretsClient, name: str) -> Mapping[str, str] | None:
     try:
         return _fields(client.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS"))
     except Exception as error:
-        if reason(error) == "ResourceNotFoundException":
+        if reason(error) == NO_VALUE:
             return {}  # Never rotated.
         log.warning("key.previous_unavailable", secret=name, reason=reason(error))
         return None
@@ -133,4 +134,4 @@ def reason(error: Exception) -> str:
 
 def hint(error: Exception) -> str:
     """What it means, for an operator."""
-    return _HINTS.get(reason(error), "Secrets Manager failed, or cannot be reached from here")
+    return _HINTS.get(reason(error), "Secrets Manager failed or cannot be reached")
