@@ -1,7 +1,7 @@
 """Connections to the upstreams, kept between turns, and let go when a freeze has outlived them.
 
-One HTTP client per base URL. Knows `openai` and `httpx2` only to make one; what is sent is
-`upstream`'s.
+One pool per base URL. The SDK says what a request to it looks like, aiohttp carries it; both are
+known here only to make a pool. What is sent is `upstream`'s.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from urllib.request import getproxies
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
     import ssl
 
-    import httpx2
-    from openai import AsyncOpenAI
+    from aiohttp import ClientSession
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
@@ -31,15 +30,20 @@ A kept connection that a NAT has forgotten swallows a request without a word. Th
 before the first-token timeout, because a living peer's kernel acknowledges at once, however long
 its model thinks. It notices at a retransmission: after 1.4 s on loopback (measured 2026-11-22).
 """
-REFUSAL_LIMIT_BYTES = 256 * 1024
-"""Of an error's body, which the SDK reads whole before it raises."""
+HEADER_LIMIT_BYTES = 64 * 1024
+"""One line of a response's head; some gateways write long policies there."""
 
 
 @dataclass(slots=True, eq=False)
 class Pool:
     """The connections to one upstream."""
 
-    client: AsyncOpenAI
+    base_url: str
+    headers: dict[str, str]
+    """The SDK's: who asks, with which version, for which organisation and project."""
+    tls: ssl.SSLContext
+    session: ClientSession | None = None
+    """Made by the first `take`, because it belongs to the running event loop."""
     users: int = 0
     """Answers that are being asked for or read."""
     used_at: float | None = None
@@ -52,6 +56,7 @@ class Connections:
     def __init__(self) -> None:
         self._pools: dict[str, Pool] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._forgotten: list[Pool] = []
         # Shared and kept: reading the certificates costs 18 ms (measured 2026-11-22), a client
         # around them 0.1 ms.
         self._tls: ssl.SSLContext | None = None
@@ -62,7 +67,7 @@ class Connections:
         if pool is None:
             if self._tls is None:
                 self._tls = _tls_context()
-            pool = self._pools[base_url] = Pool(_client(base_url, self._tls))
+            pool = self._pools[base_url] = _pool(base_url, self._tls)
         return pool
 
     def take(self, base_url: str) -> Pool:
@@ -74,7 +79,11 @@ class Connections:
         pool = self._pools.get(base_url)
         if pool and pool.used_at is not None and time.time() - pool.used_at > KEEP_ALIVE_S:
             self.drop(base_url)
+        while self._forgotten:
+            self._close_unused(self._forgotten.pop())
         pool = self.prepare(base_url)
+        if pool.session is None:
+            pool.session = _session(pool)
         pool.users += 1
         return pool
 
@@ -98,6 +107,8 @@ class Connections:
         """Closes everything that nobody reads."""
         for base_url in list(self._pools):
             self.drop(base_url)
+        while self._forgotten:
+            self._close_unused(self._forgotten.pop())
         if self._closing:
             await asyncio.wait(self._closing)
 
@@ -106,15 +117,14 @@ class Connections:
 
         What never was connected is as good as new, and kept: a snapshot is worth it for that.
         """
-        self._pools = {
-            base_url: pool
-            for base_url, pool in self._pools.items()
-            if pool.users == 0 and pool.used_at is None
-        }
+        used = [p for p in self._pools.values() if p.users or p.used_at is not None]
+        self._pools = {p.base_url: p for p in self._pools.values() if p not in used}
+        # Here may be no event loop to close them in; the next turn has one.
+        self._forgotten += used
 
     def _close_unused(self, pool: Pool) -> None:
-        if pool.users == 0 and pool not in self._pools.values():
-            task = asyncio.create_task(pool.client.close())
+        if pool.users == 0 and pool.session and pool not in self._pools.values():
+            task = asyncio.create_task(pool.session.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -122,73 +132,79 @@ class Connections:
 def _tls_context() -> ssl.SSLContext:
     import httpx2
 
+    # As the SDK's own client has it: the machine's authorities, SSL_CERT_FILE, SSL_CERT_DIR.
     return httpx2.create_ssl_context()
 
 
-async def _bounded(response: httpx2.Response) -> None:
-    """Lets no response be larger than its bytes, and no error larger than it needs to be.
-
-    We ask for no content coding. Who uses one all the same may send gigabytes in a few of them.
-    """
-    import httpx2
-
-    if response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-        await response.aclose()
-        raise httpx2.DecodingError("the upstream compresses its answer, unasked")
-    if response.is_success:
-        return  # `upstream` counts what it reads.
-    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - of an async client
-    body: httpx2.AsyncByteStream = response.stream
-
-    async def limited() -> AsyncIterator[bytes]:
-        left = REFUSAL_LIMIT_BYTES
-        async for chunk in body:
-            left -= len(chunk)
-            if left < 0:
-                raise httpx2.RemoteProtocolError("the upstream's error does not end")
-            yield chunk
-
-    class Limited(httpx2.AsyncByteStream):
-        def __aiter__(self) -> AsyncIterator[bytes]:
-            return limited()
-
-        async def aclose(self) -> None:
-            await body.aclose()
-
-    response.stream = Limited()
-
-
-def _client(base_url: str, tls: ssl.SSLContext) -> AsyncOpenAI:
+def _pool(base_url: str, tls: ssl.SSLContext) -> Pool:
+    import aiohttp  # noqa: F401 - loaded with the rest, before a snapshot
     import httpx2
     from openai import AsyncOpenAI
 
-    limits = httpx2.Limits(keepalive_expiry=KEEP_ALIVE_S)
-    transport = None
-    # A transport of our own would go past the proxies that the environment names.
-    if (options := _socket_options(base_url)) and not getproxies():
-        transport = httpx2.AsyncHTTPTransport(verify=tls, limits=limits, socket_options=options)
-    return AsyncOpenAI(
+    client = AsyncOpenAI(
         base_url=base_url,
         # Each request carries its own key: keys rotate, connections stay.
         api_key="set-per-request",
-        max_retries=0,
-        http_client=httpx2.AsyncClient(
-            verify=tls,
-            timeout=httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=limits,
-            transport=transport,
-            # A redirection would carry the conversation to a host that nobody chose.
-            follow_redirects=False,
-            event_hooks={"response": [_bounded]},
+        # Never used; the one that the SDK would make itself reads the certificates anew.
+        http_client=httpx2.AsyncClient(verify=tls),
+    )
+    headers = {
+        name: value for name, value in client.default_headers.items() if isinstance(value, str)
+    }
+    # A compressed answer comes late and in lumps.
+    return Pool(str(client.base_url).rstrip("/"), headers | {"accept-encoding": "identity"}, tls)
+
+
+def _session(pool: Pool) -> ClientSession:
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(
+        ssl=pool.tls,
+        limit=0,
+        keepalive_timeout=KEEP_ALIVE_S,
+        socket_factory=_socket if pool.base_url.startswith("https:") else None,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers=pool.headers,
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S
         ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        max_line_size=HEADER_LIMIT_BYTES,
+        max_field_size=HEADER_LIMIT_BYTES,
+        **_proxy(pool.base_url),
     )
 
 
-def _socket_options(base_url: str) -> list[tuple[int, int, int]]:
-    """None over plain http: a model next door has no NAT before it, and may be slow to read.
+def _proxy(base_url: str) -> dict[str, Any]:
+    """The proxy that the environment names, its password apart. Not aiohttp's `trust_env`.
 
+    NOTE: that one also puts what a .netrc holds in the place of our key.
+    """
+    import aiohttp
+
+    url, proxies = urlsplit(base_url), getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(url.hostname or ""):
+        return {}
+    named = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    options = {"proxy": named._replace(netloc=named.netloc.rpartition("@")[2]).geturl()}
+    if named.username is None:
+        return options
+    user, password = unquote(named.username), unquote(named.password or "")
+    return options | {"proxy_auth": aiohttp.BasicAuth(user, password)}
+
+
+def _socket(address: Any) -> socket.socket:
+    """A socket whose kernel notices a dead peer. Over plain http there is none of it.
+
+    A model next door has no NAT before it, and may be slow to read.
     NOTE: the kernel also bounds by it how long a peer leaves a long prompt unread.
     """
-    if not base_url.startswith("https:") or not hasattr(socket, "TCP_USER_TIMEOUT"):
-        return []
-    return [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)]
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+    return made

@@ -1,9 +1,9 @@
 """The model: one request to an OpenAI-compatible server, its answer as frames.
 
-With `connections` the only module that knows `openai` and `httpx2`; both are imported on first
-use, because they cost more start-up time than all the rest. Frames are handed on as bytes:
-parsing each into the SDK's models costs seven times the CPU of relaying them (measured
-2026-11-22).
+With `connections` the only module that knows `openai`, `httpx2` and `aiohttp`; they are imported
+on first use, because they cost more start-up time than all the rest. The SDK says what a request
+looks like and what an error is; aiohttp carries both, because the SDK's `post` over its own
+transport takes 2.0 ms of a request's 3 and eight times the CPU for a chunk (measured 2026-11-22).
 Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
 """
 
@@ -40,11 +40,14 @@ from completions.settings import Candidate
 from completions.sse import Decoder, Frame
 
 if TYPE_CHECKING:
-    import httpx2
-    from openai import APIStatusError, AsyncOpenAI
+    from aiohttp import ClientResponse
+    from openai import APIStatusError
 
 _FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
 """With one of these an event stream of a model begins (WHATWG HTML, section 9.2.6)."""
+_IDENTITY = {"", "identity"}
+REFUSAL_LIMIT_BYTES = 256 * 1024
+"""Of an error's body, which is read whole."""
 
 
 class Upstream:
@@ -70,13 +73,12 @@ class Upstream:
         exchange = exchange or Exchange(candidate)
         response, pool = await self._send(candidate, path, body, exchange)
         exchange.headers_at = asyncio.get_running_loop().time()
-        key = key_in(response.request.headers).encode()
+        key = key_in(response.request_info.headers).encode()
         try:
             with _translated():
-                chunks, opening = response.aiter_raw(), b""
+                chunks, opening = response.content.iter_any(), b""
                 if "text/event-stream" not in response.headers.get("content-type", ""):
                     # Hand-written servers forget the header: then the first line tells.
-                    chunks = response.aiter_bytes()
                     async for chunk in chunks:
                         opening += chunk
                         if len(opening.lstrip()) >= len(_FIRST_FIELDS[0]) or len(opening) > 4096:
@@ -91,13 +93,15 @@ class Upstream:
                 # To the end, not to [DONE]: else the connection cannot be used again.
                 async for chunk in chunks:
                     frames = decoder.feed(chunk)
-                    allowance.spend(len(chunk), len(frames))
+                    count = len(frames)
                     if frames:
                         yield without(key, frames)
+                    allowance.spend(len(chunk), count)
                 if frames := decoder.flush():
                     yield without(key, frames)
         finally:
-            await response.aclose()
+            # Of an answer that was read to its end, the connection is back in its pool by now.
+            response.close()
             self._connections.leave(pool)
 
     async def get(self, candidate: Candidate, path: str) -> bytes:
@@ -105,11 +109,11 @@ class Upstream:
         response, pool = await self._send(candidate, path, None, Exchange(candidate))
         try:
             with _translated():
-                answer = await whole(response.aiter_raw())
+                answer = await whole(response.content.iter_any())
                 from_json(answer)
                 return answer
         finally:
-            await response.aclose()
+            response.close()
             self._connections.leave(pool)
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
@@ -127,15 +131,17 @@ class Upstream:
 
     async def _send(
         self, candidate: Candidate, path: str, body: dict[str, Any] | None, exchange: Exchange
-    ) -> tuple[httpx2.Response, Pool]:
-        from openai import AuthenticationError
+    ) -> tuple[ClientResponse, Pool]:
+        from openai import APIStatusError
 
         key = await self._keys.upstream(candidate.key)
         exchange.sent_at = asyncio.get_running_loop().time()
         with _translated():
             try:
                 return await self._request_reusing(candidate, path, body, key)
-            except AuthenticationError:
+            except APIStatusError as error:
+                if error.status_code != 401:
+                    raise
                 # The key may have been rotated since it was read: once more with a newer one.
                 newer = await self._keys.renewed_upstream(candidate.key, refused=key)
                 if newer is None:
@@ -144,20 +150,18 @@ class Upstream:
 
     async def _request_reusing(
         self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
-    ) -> tuple[httpx2.Response, Pool]:
+    ) -> tuple[ClientResponse, Pool]:
         """A request whose kept connection turns out to be dead is repeated at once, on a new one.
 
         Nothing had come back, so nothing was answered twice; it is no attempt of the turn's.
         """
-        import httpx2
-        from openai import APIConnectionError
+        import aiohttp
 
         reused = self._connections.kept(candidate.base_url)
         try:
             return await self._request(candidate, path, body, key)
-        except APIConnectionError as error:
-            broken = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
-            if not reused or not isinstance(error.__cause__, broken):
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not reused or isinstance(error, aiohttp.ClientConnectorError):
                 raise
             log.info("upstream.reconnected", base_url=candidate.base_url)
             self._connections.drop(candidate.base_url)
@@ -165,81 +169,104 @@ class Upstream:
 
     async def _request(
         self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
-    ) -> tuple[httpx2.Response, Pool]:
+    ) -> tuple[ClientResponse, Pool]:
         pool = self._connections.take(candidate.base_url)
         try:
-            return await _request_on(pool.client, path, body, key), pool
+            return await _request_on(pool, path, body, key), pool
         except BaseException:
             self._connections.leave(pool)
             raise
 
 
 async def _request_on(
-    client: AsyncOpenAI, path: str, body: dict[str, Any] | None, key: str
-) -> httpx2.Response:
-    import httpx2
-    from openai import AsyncStream
-
-    headers = {"authorization": f"Bearer {key}", "accept-encoding": "identity"}
-    if body is None:
-        listed: Any = await client.get(
-            path,
-            cast_to=httpx2.Response,
-            options={"headers": headers},
-            stream=True,
-            stream_cls=AsyncStream,
-        )
-        found: httpx2.Response = listed
-        return found
-    # The cheapest way to the SDK's raw stream; its errors, its headers, no models per chunk.
-    headers["content-type"] = "application/json"
-    # With this `cast_to` the answer is the raw response, whatever `stream_cls` promises.
-    answer: Any = await client.post(
-        path,
-        cast_to=httpx2.Response,
+    pool: Pool, path: str, body: dict[str, Any] | None, key: str
+) -> ClientResponse:
+    """The head of a good answer. Raises openai.APIStatusError and aiohttp.ClientError."""
+    assert pool.session is not None  # noqa: S101 - `take` makes it
+    response = await pool.session.request(
+        "GET" if body is None else "POST",
+        pool.base_url + path,
         # JSON has no Infinity; null is what JavaScript writes for it.
-        content=to_json(body, inf_nan_mode="null"),
-        options={"headers": headers},
-        stream=True,
-        stream_cls=AsyncStream,
+        data=None if body is None else to_json(body, inf_nan_mode="null"),
+        headers={"authorization": f"Bearer {key}"},
+        # A redirection would carry the conversation to a host that nobody chose.
+        allow_redirects=False,
     )
-    response: httpx2.Response = answer
+    try:
+        await _good(response)
+    except BaseException:
+        response.close()
+        raise
     return response
+
+
+async def _good(response: ClientResponse) -> None:
+    import aiohttp
+
+    # A few bytes of compressed data may be gigabytes.
+    if response.headers.get("content-encoding", "identity").strip().lower() not in _IDENTITY:
+        raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
+    if not 200 <= response.status < 300:
+        raise await _status_error(response)
+
+
+async def _status_error(response: ClientResponse) -> APIStatusError:
+    """The SDK's error for a refusal: its code, type and parameter are in it."""
+    import aiohttp
+    import httpx2
+    from openai import APIStatusError
+
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > REFUSAL_LIMIT_BYTES:
+            raise aiohttp.ClientPayloadError("the upstream's error does not end")
+    try:
+        told = from_json(bytes(content))
+    except ValueError:
+        told = content.decode(errors="replace")
+    asked = response.request_info
+    return APIStatusError(
+        f"status {response.status}",
+        response=httpx2.Response(
+            response.status,
+            headers=list(response.raw_headers),
+            request=httpx2.Request(
+                asked.method, str(asked.url), headers=list(asked.headers.items())
+            ),
+        ),
+        body=told.get("error", told) if isinstance(told, dict) else told,
+    )
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """One table from the libraries' errors to ours; the cause is kept.
-
-    The SDK translates what happens before the body, httpx2 raises its own while it is read.
-    """
-    import httpx2
-    from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+    """One table from the libraries' errors to ours; the cause is kept."""
+    import aiohttp
+    from openai import APIStatusError
 
     try:
         yield
     except APIStatusError as error:
         raise _refusal(error) from error
-    except APITimeoutError as error:
+    except aiohttp.ServerTimeoutError as error:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
-    except APIConnectionError as error:
-        if isinstance(error.__cause__, httpx2.DecodingError):
-            raise UpstreamUnavailable("The upstream's answer is compressed, unasked.") from error
-        raise UpstreamUnavailable("The upstream cannot be reached.") from error
-    except httpx2.TimeoutException as error:
-        raise UpstreamTimeout("The upstream fell silent in mid-answer.") from error
-    except httpx2.HTTPError as error:
+    except aiohttp.ContentTypeError as error:
+        raise UpstreamUnavailable("The upstream's answer is compressed, unasked.") from error
+    except aiohttp.ClientPayloadError as error:
         raise UpstreamUnavailable("The upstream's connection broke in mid-answer.") from error
-    except (APIError, ValueError) as error:
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamUnavailable("The upstream cannot be reached.") from error
+    except ValueError as error:
         raise UpstreamUnavailable("The upstream's answer cannot be understood.") from error
 
 
 def _refusal(error: APIStatusError) -> CompletionsError:
     """The upstream's own error, with its status; our key's refusal is ours to answer for."""
     status = error.status_code
-    log.warning(
-        "upstream.refused", status=status, code=name_of(error.code), param=name_of(error.param)
-    )
+    key = key_in(error.request.headers)
+    code, param = shown_name(error.code, key), shown_name(error.param, key)
+    log.warning("upstream.refused", status=status, code=name_of(code), param=name_of(param))
     if status in {401, 403}:
         return UpstreamAuth(
             f"The upstream refuses this deployment's key ({status}). "
@@ -251,13 +278,12 @@ def _refusal(error: APIStatusError) -> CompletionsError:
     details = error.body if isinstance(error.body, dict) else {}
     if isinstance(error.body, str) and "json" in error.response.headers.get("content-type", ""):
         details = {"message": error.body}
-    key = key_in(error.request.headers)
     message = shown_message(details.get("message") or details.get("detail"), key)
     return UpstreamRefused(
         message or f"The upstream answered {status}.",
         status=status,
         error_type=shown_name(error.type, key),
-        code=shown_name(error.code, key),
-        param=shown_name(error.param, key),
+        code=code,
+        param=param,
         headers=passed_on(error.response.headers, key),
     )
