@@ -131,8 +131,7 @@ def create_app(
         try:
             bind(auth=await authorise(request, keys))
             asked = dialect.ask(await _json_object(request))
-            if not settings.allows(asked.model):
-                raise _not_allowed(asked.model, settings)
+            _check_model(asked.model, settings)
             on_failure = _on_failure(request, settings)
         except (Unauthorized, ClientDisconnect):
             raise  # Whoever it was: it was no turn.
@@ -245,11 +244,13 @@ async def _json_object(request: Request) -> dict[str, Any]:
     return value
 
 
-def _not_allowed(model: str, settings: Settings) -> ModelNotFound:
-    allowed = ", ".join(settings.allowed_models)
-    return ModelNotFound(
-        f"The model {model[:80]!r} is not served here. Name one of: {allowed}.", param="model"
-    )
+def _check_model(model: str, settings: Settings) -> None:
+    """Raises ModelNotFound for a model that this deployment does not ask."""
+    if not settings.allows(model):
+        allowed = ", ".join(settings.allowed_models)
+        raise ModelNotFound(
+            f"The model {model[:80]!r} is not served here. Name one of: {allowed}.", param="model"
+        )
 
 
 def _bind(request: Request) -> None:

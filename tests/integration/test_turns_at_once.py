@@ -1,0 +1,122 @@
+"""Many turns in one process, as with AWS_LAMBDA_MAX_CONCURRENCY: each one tells its own.
+
+The real function behind the real layer, in a process of its own; what is read is its stdout, which
+is what CloudWatch would be given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.layer import REPOSITORY, UnpackedLayer
+from tests.support.runtime_api import FakeRuntimeApi
+from tests.support.script import Done as End
+from tests.support.script import Finish, Pause, Role, Say, Script, Seen, Usage, refused
+from tests.support.secrets import CALLER_KEY
+from tests.support.upstream import ScriptedUpstream
+
+URL_EVENT = json.loads((Path(__file__).parents[1] / "reference" / "url-event.json").read_text())
+AT_ONCE, TURNS = 16, 48
+FUNCTION = """
+import os
+from mangum import Mangum
+from tests.support.deployment import CALM, deploy
+handler = Mangum(deploy(os.environ["UPSTREAM"], **CALM), lifespan="off")
+"""
+
+
+@pytest.fixture
+async def layer(tmp_path: Path) -> AsyncIterator[UnpackedLayer]:
+    """The layer, unpacked."""
+    unpacked = UnpackedLayer(tmp_path)
+    yield unpacked
+    await unpacked.end()
+
+
+def event(number: int) -> dict[str, Any]:
+    """A turn of call `number`: its model, tool and history are its own."""
+    path = "/v1/chat/completions"
+    http = {**URL_EVENT["requestContext"]["http"], "method": "POST", "path": path}
+    context = {
+        name: one for name, one in URL_EVENT["requestContext"].items() if name != "timeEpoch"
+    }
+    body = {
+        "model": f"model-{number}",
+        "stream": True,
+        "messages": [{"role": "user", "content": "?"}] * (number + 1),
+        "tools": [{"type": "function", "function": {"name": f"tool-{number}"}}],
+    }
+    return {
+        **URL_EVENT,
+        "rawPath": path,
+        "rawQueryString": "",
+        "requestContext": {**context, "http": http},
+        "headers": {"x-api-key": CALLER_KEY, "x-conversation-id": f"call-{number}"},
+        "body": json.dumps(body),
+    }
+
+
+def script(request: Seen) -> Script:
+    """So many words, a moment between them, so that all turns are under way together."""
+    number = int(request.json["model"].removeprefix("model-"))
+    if number % 8 == 7:
+        return refused(400)
+    words = [step for n in range(number % 5 + 1) for step in (Say(f"word{n} "), Pause(30))]
+    return [Role(), *words, Finish(), Usage(number, 1000 + number), End()]
+
+
+async def test_each_line_tells_of_one_turn(layer: UnpackedLayer) -> None:
+    """Lines and metrics of one request id hold that request's facts, and no other's."""
+    layer.code(FUNCTION)
+    async with FakeRuntimeApi() as api, ScriptedUpstream(script) as upstream:
+        folders = [REPOSITORY, REPOSITORY / "functions", *map(Path, sys.path)]
+        process = await layer.start(
+            api,
+            AWS_LAMBDA_MAX_CONCURRENCY=str(AT_ONCE),
+            AWS_LAMBDA_LOG_FORMAT="JSON",
+            AWS_LAMBDA_LOG_LEVEL="INFO",
+            PYTHONPATH=os.pathsep.join(map(str, folders)),
+            UPSTREAM=upstream.base_url,
+            POWERTOOLS_METRICS_NAMESPACE="Voice",
+            POWERTOOLS_SERVICE_NAME="stack",
+        )
+        await api.polled(AT_ONCE)
+        numbers = {api.invoke(event(number)): number for number in range(TURNS)}
+        for _ in range(TURNS):
+            await (await api.post()).read()
+        await api.polled(AT_ONCE)
+        process.terminate()
+        output, _ = await asyncio.wait_for(process.communicate(), 20)
+    told: dict[str, dict[str, Any]] = defaultdict(dict)
+    for line in map(json.loads, output.decode().splitlines()):
+        if "function_request_id" in line:
+            told[line["function_request_id"]][line.get("message", "metrics")] = line
+    assert told.keys() == numbers.keys()
+    for request_id, number in numbers.items():
+        lines, failed = told[request_id], number % 8 == 7
+        assert set(lines) == {"turn.finished", "metrics"} | (
+            {"turn.failed", "upstream.refused"} if failed else set()
+        )
+        for name, line in lines.items():
+            assert name == "metrics" or line["gen_ai.conversation.id"] == f"call-{number}"
+        turn, metrics = lines["turn.finished"], lines["metrics"]
+        assert turn["outcome"] == metrics["outcome"] == ("error" if failed else "ok")
+        assert turn["gen_ai.request.model"] == f"model-{number}"
+        assert turn["tools_offered"] == [f"tool-{number}"]
+        assert turn["messages"] == number + 1
+        assert metrics["TurnMs"] == [turn["duration_ms"]]
+        assert metrics["FailedTurns"] == [failed]
+        if not failed:
+            assert metrics["InputTokens"] == [number]
+            assert turn["gen_ai.usage.output_tokens"] == 1000 + number
+            assert turn["frames"] == number % 5 + 5
+    assert sum(lines["turn.finished"]["cold_start"] for lines in told.values()) == 1
