@@ -11,7 +11,7 @@ import pytest
 from tests.support import aws, sam
 from tests.support.deployment import unused_port
 from tests.support.script import answer
-from tests.support.stack import Stack, deploy, running
+from tests.support.stack import Packages, Stack, deploy, running
 from tests.support.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.built
@@ -31,6 +31,11 @@ def account() -> Iterator[aws.Account]:
     """One for all tests: packages that are there already are not uploaded again."""
     with aws.Account() as account:
         yield account
+
+
+@pytest.fixture(scope="module")
+def packages(account: aws.Account, tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    return Packages(account, tmp_path_factory.mktemp("packages"))
 
 
 @pytest.fixture(scope="module", params=sam.stages())
@@ -71,16 +76,16 @@ async def ask(url: str, key: str) -> str:
 
 
 async def test_what_was_deployed_answers_calls(
-    account: aws.Account, stack: Stack, mode: str, tmp_path: Path
+    packages: Packages, stack: Stack, mode: str, tmp_path: Path
 ) -> None:
     """Code, handler, layers, variables and keys of the account make a URL for OpenAI clients."""
-    secret = account.client("secretsmanager").get_secret_value(
+    secret = packages.account.client("secretsmanager").get_secret_value(
         SecretId=stack.variables["COMPLETIONS_CALLER_KEY_SECRET"]
     )
     upstream = ScriptedUpstream(answer("Oil the chain."))
     await upstream.start(UPSTREAM_PORT)
     try:
-        async with running(account, stack, tmp_path) as url:
+        async with running(packages, stack, tmp_path) as url:
             heard = await ask(url, json.loads(secret["SecretString"])["key"])
             with pytest.raises(openai.AuthenticationError):
                 await ask(url, "another-key")

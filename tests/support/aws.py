@@ -108,7 +108,7 @@ class Account:
             for logical_id in ids:
                 if layer["LayerName"].startswith(f"{stack}-{logical_id}-"):
                     ids[logical_id] = layer["LatestMatchingVersion"]["LayerVersionArn"]
-        function = ids["CompletionsFunction"]
+        function = ids[FUNCTION]
         declared = self.translated["Resources"]
         functions.update_function_configuration(
             FunctionName=function,

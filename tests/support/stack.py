@@ -79,7 +79,7 @@ def deploy(account: aws.Account, stage: str, folder: Path, *parameters: str) -> 
     assert done.returncode == 0, done.stdout + done.stderr
     name = sam.stage(stage).stack
     ids = account.complete(name)
-    told = {"FunctionName": ids["CompletionsFunction"]}
+    told = {"FunctionName": ids[aws.FUNCTION]}
     return Stack(
         name,
         done.stdout,
@@ -89,39 +89,54 @@ def deploy(account: aws.Account, stage: str, folder: Path, *parameters: str) -> 
     )
 
 
-def unpack(account: aws.Account, logical_id: str, sha256: str, folder: Path) -> None:
-    """Lays out an uploaded package as Lambda does, once it is known to be the deployed one."""
-    properties = account.translated["Resources"][logical_id]["Properties"]
-    where = properties.get("Code") or properties["Content"]
-    package = account.client("s3").get_object(Bucket=where["S3Bucket"], Key=where["S3Key"])
-    content = package["Body"].read()
-    assert base64.b64encode(hashlib.sha256(content).digest()).decode() == sha256
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        archive.extractall(folder)
-        for item in archive.infolist():
-            (folder / item.filename).chmod(item.external_attr >> 16 or 0o644)
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """Uploaded packages, unpacked as Lambda does, each once."""
+
+    account: aws.Account
+    shelf: Path
+
+    def lay(self, logical_id: str, sha256: str, at: Path) -> Path:
+        """Lays out a resource's package, once it is known to be the one that Lambda has."""
+        unpacked = self.shelf / sha256.replace("/", "-")
+        if not unpacked.exists():
+            content = self._content(logical_id)
+            assert base64.b64encode(hashlib.sha256(content).digest()).decode() == sha256
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                archive.extractall(unpacked)
+                # What zipfile leaves out: the layer's script must stay executable.
+                for item in archive.infolist():
+                    (unpacked / item.filename).chmod(item.external_attr >> 16)
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.symlink_to(unpacked)
+        return at
+
+    def _content(self, logical_id: str) -> bytes:
+        properties = self.account.translated["Resources"][logical_id]["Properties"]
+        where = properties.get("Code") or properties["Content"]
+        package = self.account.client("s3").get_object(Bucket=where["S3Bucket"], Key=where["S3Key"])
+        content: bytes = package["Body"].read()
+        return content
 
 
-def lay_out(account: aws.Account, stack: Stack, folder: Path) -> FunctionSpec:
+def lay_out(packages: Packages, stack: Stack, folder: Path) -> FunctionSpec:
     """What Lambda would start: code and layers as uploaded, all the rest as configured."""
-    packages = folder / layout.BUILD_FOLDER
+    functions = packages.account.client("lambda")
+    folder /= layout.BUILD_FOLDER
     told = stack.function
-    unpack(account, "CompletionsFunction", told["CodeSha256"], packages / "CompletionsFunction")
     layers = []
     for layer in told["Layers"]:
         (logical_id,) = (each for each, arn in stack.ids.items() if arn == layer["Arn"])
         name, number = layer["Arn"].split(":")[-2:]
-        version = account.client("lambda").get_layer_version(
-            LayerName=name, VersionNumber=int(number)
-        )
-        unpack(account, logical_id, version["Content"]["CodeSha256"], packages / logical_id)
-        layers.append(Layer(logical_id, packages / logical_id))
+        version = functions.get_layer_version(LayerName=name, VersionNumber=int(number))
+        sha256 = version["Content"]["CodeSha256"]
+        layers.append(Layer(logical_id, packages.lay(logical_id, sha256, folder / logical_id)))
     return FunctionSpec(
-        logical_id="CompletionsFunction",
+        logical_id=aws.FUNCTION,
         name=told["FunctionName"],
         handler=told["Handler"],
         runtime=told["Runtime"],
-        folder=packages / "CompletionsFunction",
+        folder=packages.lay(aws.FUNCTION, told["CodeSha256"], folder / aws.FUNCTION),
         timeout_s=told["Timeout"],
         memory_mb=told["MemorySize"],
         invoke_mode=stack.invoke_mode,
@@ -132,12 +147,12 @@ def lay_out(account: aws.Account, stack: Stack, folder: Path) -> FunctionSpec:
 
 
 @asynccontextmanager
-async def running(account: aws.Account, stack: Stack, folder: Path) -> AsyncIterator[str]:
+async def running(packages: Packages, stack: Stack, folder: Path) -> AsyncIterator[str]:
     """Starts what was deployed; its URL. What it writes is in the file `log`."""
     with (folder / "log").open("w") as log:
-        spec = lay_out(account, stack, folder)
+        spec = lay_out(packages, stack, folder)
         launch = layout.prepare(spec, root=folder, built=True, folder=folder, log=log)
-        here = launch.with_variables({"AWS_ENDPOINT_URL": account.endpoint})
+        here = launch.with_variables({"AWS_ENDPOINT_URL": packages.account.endpoint})
         async with (
             Function(here, 1) as function,
             Server(FunctionUrl(function, stack.invoke_mode).handle) as door,
