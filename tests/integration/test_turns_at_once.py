@@ -74,21 +74,28 @@ def script(request: Seen) -> Script:
     return [Role(), *words, Finish(), Usage(number, 1000 + number), End()]
 
 
+async def start(
+    layer: UnpackedLayer, api: FakeRuntimeApi, upstream: ScriptedUpstream, **env: str
+) -> asyncio.subprocess.Process:
+    """The function behind the layer, logging as the template has it."""
+    folders = [REPOSITORY, REPOSITORY / "functions", *map(Path, sys.path)]
+    return await layer.start(
+        api,
+        AWS_LAMBDA_LOG_FORMAT="JSON",
+        AWS_LAMBDA_LOG_LEVEL="INFO",
+        PYTHONPATH=os.pathsep.join(map(str, folders)),
+        UPSTREAM=upstream.base_url,
+        POWERTOOLS_METRICS_NAMESPACE="Voice",
+        POWERTOOLS_SERVICE_NAME="stack",
+        **env,
+    )
+
+
 async def test_each_line_tells_of_one_turn(layer: UnpackedLayer) -> None:
     """Lines and metrics of one request id hold that request's facts, and no other's."""
     layer.code(FUNCTION)
     async with FakeRuntimeApi() as api, ScriptedUpstream(script) as upstream:
-        folders = [REPOSITORY, REPOSITORY / "functions", *map(Path, sys.path)]
-        process = await layer.start(
-            api,
-            AWS_LAMBDA_MAX_CONCURRENCY=str(AT_ONCE),
-            AWS_LAMBDA_LOG_FORMAT="JSON",
-            AWS_LAMBDA_LOG_LEVEL="INFO",
-            PYTHONPATH=os.pathsep.join(map(str, folders)),
-            UPSTREAM=upstream.base_url,
-            POWERTOOLS_METRICS_NAMESPACE="Voice",
-            POWERTOOLS_SERVICE_NAME="stack",
-        )
+        process = await start(layer, api, upstream, AWS_LAMBDA_MAX_CONCURRENCY=str(AT_ONCE))
         await api.polled(AT_ONCE)
         numbers = {api.invoke(event(number)): number for number in range(TURNS)}
         for _ in range(TURNS):
@@ -120,3 +127,40 @@ async def test_each_line_tells_of_one_turn(layer: UnpackedLayer) -> None:
             assert turn["gen_ai.usage.output_tokens"] == 1000 + number
             assert turn["frames"] == number % 5 + 5
     assert sum(lines["turn.finished"]["cold_start"] for lines in told.values()) == 1
+
+
+WAITING_FUNCTION = (
+    FUNCTION
+    + """
+import pathlib, time
+from completions import report
+def wait_for_the_caller(*_):
+    until = time.monotonic() + 15
+    while not pathlib.Path(os.environ["HEARD"]).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    print("told in time" if time.monotonic() < until else "told too early")
+report.turn_finished = wait_for_the_caller
+"""
+)
+
+
+async def test_the_last_byte_is_on_its_way_before_the_report(
+    layer: UnpackedLayer, tmp_path: Path
+) -> None:
+    """The report stops the whole process until the platform has the terminator, and it gets it."""
+    layer.code(WAITING_FUNCTION)
+    heard = tmp_path / "heard"
+    async with FakeRuntimeApi() as api, ScriptedUpstream(script) as upstream:
+        process = await start(layer, api, upstream, HEARD=str(heard))
+        api.invoke(event(0))
+        post, body = await api.post(), b""
+        while b"data: [DONE]" not in body:
+            piece = await post.piece()
+            assert piece is not None
+            body += piece
+        heard.touch()
+        await post.read()
+        await api.polled()
+        process.terminate()
+        output, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert "told in time" in output.decode()
