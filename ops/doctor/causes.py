@@ -280,8 +280,8 @@ CAUSES: Mapping[str, Cause] = {
         warning=True,
     ),
     "buffer_words": Cause(
-        "The model was slow, and words of ours were spoken before it.",
-        "Well so; if it happens on most turns, take a faster model.",
+        "The first word was late (a slow model, or a start), so words of ours were spoken before.",
+        "None, that is what they are for; if it happens on most turns, take a faster model.",
         warning=True,
     ),
     "no_call": Cause(

@@ -9,9 +9,10 @@ from ops.doctor.causes import CAUSES
 from ops.doctor.visit import Finding, Visit
 
 MARKS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
-_ROW = "{:<5}{:<22}{:>9} {:>9}  {}"
+_ROW = "{:<5}{:<25}{:>9} {:>9}  {}"
 HEADING = _ROW.format("", "tried", "byte ms", "words ms", "came back")
 CAME_BACK_CHARACTERS = 100
+PLACES = 3
 
 
 def row(finding: Finding) -> str:
@@ -46,8 +47,11 @@ def causes(findings: Sequence[Finding]) -> str:
     blocks = []
     for name in sorted(seen, key=lambda name: CAUSES[name].warning):
         cause, places = CAUSES[name], seen[name]
+        where = ", ".join(place for place, _ in places[:PLACES])
+        if more := len(places[PLACES:]):
+            where += f" and {more} more"
         blocks.append(
-            f"{'warning' if cause.warning else 'FAILED'}  {', '.join(place for place, _ in places)}"
+            f"{'warning' if cause.warning else 'FAILED'}  {where}"
             + (f"\n  seen    {_printable(places[0][1])}" if places[0][1] else "")
             + f"\n  cause   {cause.why}\n  remedy  {cause.remedy}\n"
         )

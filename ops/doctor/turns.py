@@ -105,7 +105,7 @@ TURNS = (
     ),
     Turn("the tool's result", _result),
     Turn(
-        "null, parts, silence",
+        "null, parts and silence",
         _chat(
             {"role": "assistant", "content": None},
             {"role": "user", "content": [{"type": "text", "text": "Hello?"}]},

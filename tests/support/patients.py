@@ -1,7 +1,11 @@
 """Servers for the doctor: one in good health, and others that each have one illness.
 
 Written by hand over sockets in threads, because they do what no HTTP library would. A server is a
-function from a request to an answer; `serve` puts it on a port.
+function from a request to an answer; `serve` puts it on a port. On its own it is a patient to
+look at:
+
+    python3 -m tests.support.patients "no [DONE]"
+    make doctor URL=http://127.0.0.1:… KEY=a-caller-key
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -376,3 +381,11 @@ ILL: Mapping[str, tuple[Server, str]] = {
     "apologises": (turns_only(sorry), "failure_sentence"),
 }
 """Each illness, and the cause that the doctor must name."""
+
+if __name__ == "__main__":
+    name = " ".join(sys.argv[1:])
+    if name not in ILL:
+        sys.exit("\n".join(["which of these illnesses?", *ILL]))
+    with serve(ILL[name][0]) as served_url, suppress(KeyboardInterrupt):
+        print(f"make doctor URL={served_url} KEY={KEY}", flush=True)
+        threading.Event().wait()
