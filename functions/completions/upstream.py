@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
@@ -183,11 +184,13 @@ async def _request_on(
 ) -> ClientResponse:
     """The head of a good answer. Raises openai.APIStatusError and aiohttp.ClientError."""
     assert pool.session is not None  # noqa: S101 - `take` makes it
+    # JSON has no Infinity; null is what JavaScript writes for it.
+    content = None if body is None else to_json(body, inf_nan_mode="null")
     response = await pool.session.request(
         "GET" if body is None else "POST",
         pool.base_url + path,
-        # JSON has no Infinity; null is what JavaScript writes for it.
-        data=None if body is None else to_json(body, inf_nan_mode="null"),
+        # aiohttp wants a megabyte and more as a file, of which it sends a piece at a time.
+        data=BytesIO(content) if content and len(content) >= 1 << 20 else content,
         headers={"authorization": f"Bearer {key}"},
         # A redirection would carry the conversation to a host that nobody chose.
         allow_redirects=False,
