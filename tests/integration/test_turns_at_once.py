@@ -164,3 +164,4 @@ async def test_the_last_byte_is_on_its_way_before_the_report(
         process.terminate()
         output, _ = await asyncio.wait_for(process.communicate(), 20)
     assert "told in time" in output.decode()
+    assert "told too early" not in output.decode()
