@@ -225,6 +225,40 @@ def test_one_lump_is_told_from_a_stream(
     assert (status, seen["streams"]["verdict"]) == (0, "lump")
 
 
+def test_late_by_chance_is_no_lump(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that was slow to begin once, and quick then, is asked again before it is accused."""
+    waits = iter([0.7])
+
+    def late_once(request: Request, answer: Answer) -> Answer:
+        wait = next(waits, 0.0) if request.long else 0.0
+        return Answer(pieces=(wait, answer.body))
+
+    _, seen = told(turns_only(late_once), capsys, monkeypatch)
+    assert causes(seen) == []
+    assert seen["streams"]["verdict"] == "unknown"
+
+
+def test_what_follows_from_a_cut_is_no_cause_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut stream lacks its end, and is told to be cut, and no more."""
+    _, seen = told(ILL["cut"][0], capsys, monkeypatch)
+    assert set(causes(seen)) == {"cut"}
+
+
+def test_one_request_that_hangs_does_not_end_the_visit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a turn went well, a failure is one row's: the others are tried all the same."""
+    hung = turns_only(lambda request, answer: Answer(0) if "tools" in request.json else answer)
+    status, seen = told(hung, capsys, monkeypatch, "--timeout-s", "1.5")
+    assert set(causes(seen)) == {"timeout"}
+    assert "skipped" not in {check["result"] for check in seen["checks"]}
+    assert status == 1
+
+
 def test_one_lump_that_is_late_cannot_be_used(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

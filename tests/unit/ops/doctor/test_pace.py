@@ -54,6 +54,7 @@ def test_without_a_short_answer_nothing_is_held_against_a_long_one() -> None:
         (14.0, [12.0, 9.0, 30.0], False),
         (100.0, [3.0, 3.0, 3.0], False),
         (400.0, [350.0, 360.0, 340.0], False),
+        (600.0, [350.0, 360.0, 340.0], False),
         (None, [12.0], None),
         (14.0, [], None),
     ],
