@@ -3,7 +3,8 @@
 Imports point down only; modules on one line do not know each other::
 
     app                                 routes and wiring; `handler` is what Lambda calls
-    auth · turn · openapi               who may call; one turn, to its last byte; the API described
+    auth · turn                         who may call; one turn, to its last byte
+    door · openapi                      how a request is turned away; the API described
     report                              a turn as one log line and its metrics
     buffered                            an answer that is whole or not at all
     streamed                            what a caller hears, from the first filler to the end

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,31 +18,23 @@ from fastapi import FastAPI, Request, Response
 from mangum import Mangum
 from pydantic_core import from_json, to_json
 from starlette.convertors import StringConvertor, register_url_convertor
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from completions import chat, report, responder, responses, secrets_manager
+from completions import chat, door, report, responder, responses, secrets_manager
 from completions.auth import authorise
 from completions.credentials import Keys
 from completions.dialect import Dialect
 from completions.errors import (
-    CompletionsError,
     InvalidRequest,
-    MethodNotAllowed,
     ModelNotFound,
-    NotFound,
     TooLarge,
     Unauthorized,
 )
 from completions.observability import (
     allow_content,
     bind,
-    log,
-    name_of,
-    reason,
     shown,
-    shown_path,
 )
 from completions.plan import Arrival, Environment
 from completions.settings import BODY_LIMIT_BYTES, ON_FAILURE, Settings
@@ -50,10 +42,6 @@ from completions.standing import Standing
 from completions.turn import Turn
 from completions.upstream import Upstream
 
-BOUND = ("function_request_id", "xray_trace_id", "path", "gen_ai.conversation.id", "auth")
-"""What stands in every line of a request, as far as it is known."""
-CONVERSATION_HEADER = "x-conversation-id"
-CONVERSATION = "gen_ai.conversation.id"
 ON_FAILURE_HEADER = "x-completions-on-failure"
 
 
@@ -99,11 +87,8 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    app.add_middleware(_Discreet)
+    door.attend(app)
     app.add_middleware(_Settled, keys=keys)
-    app.add_exception_handler(CompletionsError, _render)
-    app.add_exception_handler(HTTPException, _render_http)
-    app.add_exception_handler(ClientDisconnect, _render_nothing)
 
     def warm() -> None:
         secrets_manager.warm()
@@ -127,7 +112,7 @@ def create_app(
         # A snapshot is taken before the first request, so one restored from it is cold, too.
         cold = False
         allow_content(allowed=settings.log_content)
-        _bind(request)
+        door.note(request)
         try:
             bind(auth=await authorise(request, keys))
             asked = dialect.ask(await _json_object(request))
@@ -138,8 +123,8 @@ def create_app(
         except Exception as error:
             report.unbegun(dialect, error, arrival)
             raise
-        if not _conversation(request):
-            bind(**{CONVERSATION: shown(asked.extra.conversation_id or "")})
+        if not door.conversation(request):
+            bind(**{door.CONVERSATION: shown(asked.extra.conversation_id or "")})
         return Turn(environment, dialect, asked, arrival, on_failure=on_failure)
 
     @app.post("/{prefix:prefix}chat/completions{slashes:slashes}")
@@ -152,7 +137,7 @@ def create_app(
 
     @app.get("/{prefix:prefix}models{slashes:slashes}")
     async def models(request: Request) -> Response:
-        _bind(request)
+        door.note(request)
         await authorise(request, keys)
         primary = settings.candidates[0]
         if names := (primary.model,) if primary.model else settings.allowed_models:
@@ -160,21 +145,21 @@ def create_app(
                 {"id": name, "object": "model", "created": 0, "owned_by": "upstream"}
                 for name in names
             ]
-            return _json(to_json({"object": "list", "data": data}))
-        return _json(await upstream.get(primary, "/models"))
+            return door.json_response(to_json({"object": "list", "data": data}))
+        return door.json_response(await upstream.get(primary, "/models"))
 
     @app.get("/{prefix:prefix}openapi.json{slashes:slashes}")
     async def describe(request: Request) -> Response:
-        _bind(request)
+        door.note(request)
         await authorise(request, keys)
-        return _json(to_json(app.openapi()))
+        return door.json_response(to_json(app.openapi()))
 
     # FastAPI's own would tell of converters, and of no body: the routes take requests as they come.
     app.openapi = _described  # type: ignore[method-assign]
 
     @app.get("/{prefix:prefix}health{slashes:slashes}")
     async def health() -> Response:
-        return _json(b'{"status":"ok"}')
+        return door.json_response(b'{"status":"ok"}')
 
     return app
 
@@ -192,31 +177,6 @@ class _Settled:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
         await self._keys.settled()
-
-
-class _Discreet:
-    """Tells of a bug of ours once, in our own log, and the caller nothing of it.
-
-    Raised further, it would be logged again by the server or by Mangum, with whatever it stumbled
-    over: somebody's words.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-        except OSError:
-            raise  # Nobody is there to be answered.
-        except Exception:
-            log.exception("request.crashed")
-        else:
-            return
-        # NOTE: not in the handler. A server that has a beginning already complains of another one,
-        # and would tell the bug as the context of that.
-        error = CompletionsError("Internal error; it has been logged.")
-        await _json(to_json(error.body()), error.status)(scope, receive, send)
 
 
 def _described() -> dict[str, Any]:
@@ -253,36 +213,6 @@ def _check_model(model: str, settings: Settings) -> None:
         )
 
 
-def _bind(request: Request) -> None:
-    context = request.scope.get("aws.context")
-    bind(
-        function_request_id=getattr(context, "aws_request_id", None),
-        xray_trace_id=getattr(context, "trace_id", None),
-        path=shown_path(_path(request)),
-        **{CONVERSATION: _conversation(request)},
-    )
-
-
-def _conversation(request: Request) -> str:
-    """The platform's name for the call, from the header; empty where it tells none."""
-    return shown(request.headers.get(CONVERSATION_HEADER, "").strip())
-
-
-def _path(request: Request) -> str:
-    # NOTE: not `request.url.path`. Its URL has the caller's Host in it, which may be anything:
-    # `Host: [` raises ValueError.
-    path: str = request.scope["path"]
-    return path
-
-
-def _base_url(request: Request) -> str:
-    """The URL that the caller reached us by, as far as it can be told."""
-    try:
-        return f"{request.url.scheme}://{request.url.netloc}"
-    except ValueError:
-        return "https://<function URL>"
-
-
 def _arrival(request: Request, *, cold: bool) -> Arrival:
     """When the Function URL took the request, and what Lambda leaves us; nothing elsewhere."""
     context = request.scope.get("aws.context")
@@ -305,54 +235,6 @@ def _on_failure(request: Request, settings: Settings) -> str:
         )
     return choice
 
-
-def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, status, dict(headers or {}), "application/json")
-
-
-async def _render(_: Request, error: Exception) -> Response:
-    assert isinstance(error, CompletionsError)  # noqa: S101 - registered for this class only
-    code, why = name_of(error.code), reason(error)
-    if error.status >= 500:
-        log.error("request.failed", code=code, reason=why)
-    elif not isinstance(error, _TOLD):
-        log.warning("request.refused", code=code, reason=why, param=name_of(error.param))
-    return _json(to_json(error.body()), error.status, error.headers)
-
-
-async def _render_http(request: Request, error: Exception) -> Response:
-    """FastAPI's own errors: no such path, wrong method."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-    base, method, path = _base_url(request), request.method, _path(request)
-    _bind(request)
-    log.warning(
-        "path.unknown",
-        method=shown(method),
-        expected=shown(f"POST {base}/v1/chat/completions or POST {base}/v1/responses", 300),
-    )
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "POST")
-        return await _render(
-            request,
-            MethodNotAllowed(f"{path} takes {allowed}, not {method}.", headers={"allow": allowed}),
-        )
-    return await _render(
-        request,
-        NotFound(
-            f"No such path: {method} {path}. Set the server URL to {base}/v1; "
-            f"a turn is POST {base}/v1/chat/completions."
-        ),
-    )
-
-
-async def _render_nothing(_: Request, __: Exception) -> Response:
-    """The caller left in the middle of its request: nobody reads this."""
-    log.info("request.abandoned")
-    return Response(status_code=400)
-
-
-_TOLD = (Unauthorized, NotFound, MethodNotAllowed)
-"""They have events of their own."""
 
 app = create_app(Settings.from_environment(os.environ))
 handler = Mangum(app, lifespan="off")

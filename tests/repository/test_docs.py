@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from completions.account import Outcome
-from completions.app import BOUND
+from completions.door import BOUND
 from completions.observability import METRICS
 from completions.phrases import PHRASES
 from completions.report import Fields
