@@ -107,42 +107,9 @@ deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: 
 	&& echo "Next: make upstream-key$(if $(filter-out default,$(STAGE)), STAGE=$(STAGE))" \
 		"(until the model API's key is stored, every turn is answered with 503)" || true
 
-# Keys go from the terminal through pipes: they are never an argument, nor in a shell's history.
-# What the secret holds comes in on descriptor 3, since the terminal is on 0.
-define ASK_FOR_KEYS
-import getpass, json, os, sys
-text = os.fdopen(3).read().strip()
-try:
-    keys = json.loads(text)
-except ValueError:
-    keys = None
-if not isinstance(keys, dict):
-    keys = {"upstream": text} if text else {}
-before = dict(keys)
-for name, owner in (("upstream", "model API"), ("fallback", "fallback, if there is one")):
-    there = "Return keeps the one that is stored" if keys.get(name) else "Return for none"
-    try:
-        key = getpass.getpass(f"Key of the {owner} (not shown; {there}): ").strip()
-    except EOFError:
-        key = ""
-    if key:
-        keys[name] = key
-print(json.dumps(keys)) if keys != before else sys.exit("No key given, nothing stored.")
-endef
-export ASK_FOR_KEYS
-
 upstream-key: ## ask for the keys of model API and fallback, store them in the deployed secret
-	@set -e; error=$$(mktemp); trap 'rm -f "$$error"' EXIT; \
-	secret=$$($(AWS) cloudformation describe-stack-resource --stack-name $(STACK) \
-		--logical-resource-id UpstreamKeySecret --output text \
-		--query StackResourceDetail.PhysicalResourceId); \
-	stored=$$($(AWS) secretsmanager get-secret-value --secret-id "$$secret" \
-		--output text --query SecretString 2>"$$error") \
-	|| grep -q ResourceNotFoundException "$$error" || { cat "$$error" >&2; exit 1; }; \
-	value=$$({ printf '%s' "$$stored" | $(PYTHON) -c "$$ASK_FOR_KEYS" 3<&0 0<&4; } 4<&0); \
-	printf '%s' "$$value" | $(AWS) secretsmanager put-secret-value --secret-id "$$secret" \
-		--secret-string file:///dev/stdin --output text --query VersionId >/dev/null; \
-	echo "Stored. Running environments take it up within KeyTtlS seconds."
+	@$(MODERN_PYTHON) && STACK="$(STACK)" REGION="$(REGION)" AWS_CLI="$$(command -v aws)" \
+		$(PYTHON) -m ops.upstream_key
 
 $(VENV)-connect/.connect: requirements/connect.txt
 	@echo "installing the voice platform's SDK into $(VENV)-connect (80 MB)"

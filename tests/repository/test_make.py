@@ -130,7 +130,7 @@ def test_a_secret_that_cannot_be_read_is_not_written(run: Run) -> None:
     done = run("upstream-key", stdin="sk-1\nsk-2\n")
     assert done.returncode != 0
     assert "AccessDeniedException" in done.stderr
-    assert "Key of" not in done.stderr
+    assert "Key of" not in done.stdout + done.stderr
     assert run.stored is None
 
 

@@ -1,0 +1,104 @@
+"""`make upstream-key`: asks for the keys of the model APIs and stores them in the deployed secret.
+
+Keys are typed without echo, and go to the AWS CLI through a pipe: they are never an argument, a
+parameter or a line of a shell's history. Standard library and the AWS CLI only, so that whatever
+credentials work there work here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import subprocess
+import sys
+
+SECRET = "UpstreamKeySecret"  # noqa: S105 - its logical id in template.yaml
+OWNERS = {"upstream": "model API", "fallback": "fallback, if there is one"}
+
+
+class Problem(Exception):
+    """Why nothing was stored."""
+
+
+def main() -> int:
+    """0: stored. 1: nothing stored, and why."""
+    parser = argparse.ArgumentParser(prog="make upstream-key", description=__doc__.split("\n")[0])
+    parser.add_argument("--stack", default=os.environ.get("STACK") or "voice-completions")
+    parser.add_argument("--region", default=os.environ.get("REGION") or "")
+    options = parser.parse_args()
+    try:
+        renew(options.stack, options.region)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nNothing stored.", file=sys.stderr)
+        return 130
+    print("Stored. Running environments take it up within KeyTtlS seconds.")
+    return 0
+
+
+def renew(stack: str, region: str) -> None:
+    """Asks and stores. Raises Problem."""
+    cloudformation = ["cloudformation", "describe-stack-resource", "--stack-name", stack]
+    query = ["--query", "StackResourceDetail.PhysicalResourceId"]
+    secret = _aws(region, *cloudformation, "--logical-resource-id", SECRET, *query).strip()
+    before = _stored(region, secret)
+    keys = {**before, **{name: key for name in OWNERS if (key := _asked(name, name in before))}}
+    if keys == before:
+        raise Problem("No key given, nothing stored.")
+    put = ["secretsmanager", "put-secret-value", "--secret-id", secret, "--query", "VersionId"]
+    _aws(region, *put, "--secret-string", "file:///dev/stdin", stdin=json.dumps(keys))
+
+
+def _stored(region: str, secret: str) -> dict[str, str]:
+    """The keys that are there: none before the first, and none of a value that is broken."""
+    get = ["secretsmanager", "get-secret-value", "--secret-id", secret, "--query", "SecretString"]
+    try:
+        text = _aws(region, *get).strip()
+    except Problem as problem:
+        if "ResourceNotFoundException" in str(problem):
+            return {}
+        raise
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = "" if text.startswith(("{", "[", '"')) else text
+    if isinstance(value, str):
+        return {"upstream": value} if value else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _asked(name: str, there: bool) -> str:
+    """A key from the terminal, unseen, or a line of stdin; empty to leave things as they are."""
+    otherwise = "Return keeps the one that is stored" if there else "Return for none"
+    prompt = f"Key of the {OWNERS[name]} (not shown; {otherwise}): "
+    try:
+        # getpass would go past a pipe to the terminal, or warn that it cannot hide what is typed.
+        line = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
+    except EOFError:
+        line = ""
+    key = line.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise Problem("That is no key: it has spaces or special characters in it. Nothing stored.")
+    return key
+
+
+def _aws(region: str, *arguments: str, stdin: str = "") -> str:
+    """What the AWS CLI answers. Raises Problem with what it complains of."""
+    # Found by make: a Python that is started by a shim may have another PATH.
+    cli = os.environ.get("AWS_CLI") or "aws"
+    command = [cli, *(["--region", region] if region else []), *arguments, "--output", "text"]
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise Problem("The AWS CLI is needed: there is no command `aws`.") from error
+    if done.returncode:
+        raise Problem(done.stderr.strip() or f"aws {arguments[0]} failed.")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

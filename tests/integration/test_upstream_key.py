@@ -1,0 +1,136 @@
+"""`make upstream-key` at a terminal, against moto: asked unseen, stored, nowhere to be found."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from local import secrets
+from local.deployment import ROOT
+from local.intrinsics import REGION
+from local.layout import local_credentials
+from local.template import Secret
+
+# Stands in for the AWS CLI. moto has no CloudFormation to ask for the secret: its name is played.
+AWS = """#!{python}
+import os, sys
+import boto3
+arguments = sys.argv[1:]
+with open({log!r}, "a") as log:
+    print(arguments, file=log)
+if "describe-stack-resource" in arguments:
+    print("upstream")
+    sys.exit()
+client = boto3.client("secretsmanager", endpoint_url={endpoint!r})
+try:
+    if "get-secret-value" in arguments:
+        print(client.get_secret_value(SecretId="upstream")["SecretString"])
+    elif "put-secret-value" in arguments:
+        source = arguments[arguments.index("--secret-string") + 1].removeprefix("file://")
+        client.put_secret_value(SecretId="upstream", SecretString=open(source).read())
+        print("version")
+except client.exceptions.ClientError as error:
+    sys.exit(str(error))
+"""
+
+MAKE = ("make", "-C", str(ROOT), "--no-print-directory")
+LIMIT_S = 10
+
+
+class Terminal:
+    """An operator at a terminal: types answers to prompts, and sees what is shown."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self.log = folder / "arguments"
+        self.endpoint = endpoint
+        command = folder / "aws"
+        command.write_text(AWS.format(python=sys.executable, log=str(self.log), endpoint=endpoint))
+        command.chmod(0o755)
+        inherited = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL"}}
+        path = f"{folder}:{os.environ['PATH']}"
+        self.environ = {**inherited, **local_credentials(), "PATH": path}
+
+    def types(self, *answers: str) -> tuple[int, str]:
+        """Runs the command; its exit status and everything that the screen has shown."""
+        operator, terminal = pty.openpty()
+        process = subprocess.Popen(
+            [*MAKE, "upstream-key", f"PYTHON={sys.executable}"],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=self.environ,
+            start_new_session=True,
+            # The terminal that Ctrl-C comes from, and that getpass looks for.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call
+        )
+        os.close(terminal)
+        screen, left = "", list(answers)
+        while True:
+            assert select.select([operator], [], [], LIMIT_S)[0], f"it waits: {screen}"
+            try:
+                shown = os.read(operator, 4096).decode()
+            except OSError:  # The last process has closed the terminal.
+                break
+            screen += shown
+            if shown.rstrip().endswith("):") and left:
+                os.write(operator, left.pop(0).encode())
+        os.close(operator)
+        return process.wait(timeout=LIMIT_S), screen
+
+    @property
+    def stored(self) -> Any:
+        """What the secret holds."""
+        client = boto3.client("secretsmanager", endpoint_url=self.endpoint, region_name=REGION)
+        return json.loads(client.get_secret_value(SecretId="upstream")["SecretString"])
+
+
+@pytest.fixture
+async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
+    """A terminal beside a deployed stack whose secret has no value yet."""
+    service = await secrets.start(sys.stderr)
+    await secrets.create(service.address, [Secret("UpstreamKeySecret", "upstream")], {})
+    yield Terminal(tmp_path, service.address)
+    await service.stop()
+
+
+async def test_a_key_is_typed_unseen_and_stored(terminal: Terminal) -> None:
+    """From the first key to a rotation nothing of a key is shown or is an argument."""
+    status, screen = terminal.types("sk-typed-1\n", "\n")
+    assert (status, terminal.stored) == (0, {"upstream": "sk-typed-1"})
+    assert "Key of the model API (not shown; Return for none): " in screen
+    status, again = terminal.types("  sk-typed-2 \n", "sk-other\n")
+    assert (status, terminal.stored) == (0, {"upstream": "sk-typed-2", "fallback": "sk-other"})
+    assert "Return keeps the one that is stored" in again
+    assert "sk-" not in screen + again + terminal.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "answers", [("\n", "\n"), ("sk-1 sk-2\n",), ("ключ\n",), ("\x03",), ("sk-1\n", "\x03")]
+)
+async def test_a_slip_stores_nothing(terminal: Terminal, answers: tuple[str, ...]) -> None:
+    """Nothing typed, two keys at once, another script, Ctrl-C: the secret stays as it is."""
+    assert terminal.types("sk-kept\n", "\n")[0] == 0
+    status, screen = terminal.types(*answers)
+    assert status != 0
+    assert "othing stored" in screen
+    assert terminal.stored == {"upstream": "sk-kept"}
+
+
+async def test_a_broken_value_is_put_right(terminal: Terminal) -> None:
+    """A mistake that somebody stored by hand is replaced by the key that is typed."""
+    client = boto3.client("secretsmanager", endpoint_url=terminal.endpoint, region_name=REGION)
+    client.put_secret_value(SecretId="upstream", SecretString='{"upstream": "sk-trunc')
+    assert terminal.types("sk-whole\n", "\n")[0] == 0
+    assert terminal.stored == {"upstream": "sk-whole"}
