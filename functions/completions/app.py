@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -100,6 +101,8 @@ def create_app(
         # All environments restored from one snapshot would wait the same jitter. Ids are from
         # `secrets` and `uuid4`, hence from the kernel, which no snapshot repeats.
         random.seed()
+        # TLS draws from a generator of OpenSSL's own, which the snapshot holds, too.
+        ssl.RAND_add(os.urandom(32), 32.0)
 
     snapshot_restore_py.register_before_snapshot(warm)
     snapshot_restore_py.register_after_restore(forget)
