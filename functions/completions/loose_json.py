@@ -14,8 +14,6 @@ from pydantic_core import from_json
 
 LIMIT_CHARS = 8 * 1024
 """A longer text is not put right: what follows is not linear, and whoever wrote it chose it."""
-_OPENINGS_LIMIT = 200
-"""More brackets than this are not put right, either: Python's decoder nests on its own stack."""
 _FENCE = re.compile(r"```\w*")
 # A string, or what stands between two strings.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|' r"'(?:[^'\\]|\\.)*'" r"|[^\"']+|[\"']", re.DOTALL)
@@ -42,7 +40,7 @@ def read_object(text: str) -> dict[str, Any] | None:
     text = text.strip()
     if text in {"", "null", '""', "''", "None"}:
         return {}
-    if len(text) > LIMIT_CHARS or text.count("[") + text.count("{") > _OPENINGS_LIMIT:
+    if len(text) > LIMIT_CHARS:
         return None
     opening = _FENCE.match(text)
     unfenced = text[opening.end() :] if opening else text

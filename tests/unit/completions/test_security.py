@@ -10,14 +10,17 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
 from completions import credentials, tools
+from completions.calls import HeldCalls
 from completions.credentials import Keys
-from completions.dialect import TOKEN_LIMIT, Call, Tool
+from completions.dialect import TOKEN_LIMIT, Call, CallPart, Said, Tool
+from completions.errors import InvalidToolCall
 from completions.listed import with_listed
 from completions.loose_json import read_object
 from completions.settings import BODY_LIMIT_BYTES
@@ -304,6 +307,8 @@ async def test_phrases_of_an_agent_are_few_and_short(client: httpx2.AsyncClient)
         '{"a": "b",' * 50_000,
         '{"a":' * 190 + "1" + "}" * 190,
         "{'a': " * 190 + "1" + "}" * 190,
+        "{'a':" * 980 + "1" + "}" * 980,
+        '{"a":' * 480 + "1" + "}" * 480,
     ],
     ids=lambda text: f"{text[:8]}… {len(text)}",
 )
@@ -317,6 +322,19 @@ def test_arguments_of_a_model_cannot_hang_us(arguments: str) -> None:
     read_object(arguments)
     assert verdict.call is None or json.loads(verdict.call.arguments) is not None
     assert time.process_time() - began < CPU_LIMIT_S
+
+
+@pytest.mark.parametrize(
+    "part",
+    [CallPart(0, "c", "x", "[" * 10_000), CallPart(-1, "c", "x", "")],
+    ids=["arguments", "calls"],
+)
+def test_calls_that_do_not_end_are_given_up(part: CallPart) -> None:
+    """256 KB of arguments in one answer, or 128 calls, are more than anybody wants."""
+    held = HeldCalls()
+    parts = [replace(part, id=f"c{number if part.index else 0}") for number in range(129)]
+    with pytest.raises(InvalidToolCall):
+        held.add(Said(None, tuple(parts)))
 
 
 def test_texts_of_strangers_cannot_hang_us() -> None:
