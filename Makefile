@@ -146,15 +146,32 @@ test: setup $(if $(TESTABLE),build) ## run every test
 test-built: setup build ## run the tests of the built packages only
 	@$(BIN)/pytest -m built $(PYTEST_ARGS)
 
-$(VENV)-bench/.bench: requirements/bench.txt
-	@echo "installing the peer to compare with into $(VENV)-bench"
-	@$(call environment,$(VENV)-bench)
-	@$(VENV)-bench/bin/python $(PIP_INSTALL) -r requirements/bench.txt \
-		|| { rm -rf $(VENV)-bench; echo "it cannot be installed: measuring without it"; }
+# Peers of the benchmarks: one that cannot be installed is left out of the comparison.
+BENCH := $(VENV)-bench
+$(BENCH)/%/.bench: requirements/bench-%.txt
+	@echo "installing into $(BENCH)/$* what to compare with"
+	@$(call environment,$(BENCH)/$*)
+	@$(BENCH)/$*/bin/python $(PIP_INSTALL) -r $< \
+		|| { rm -rf $(BENCH)/$*; echo "it cannot be installed: measuring without it"; }
 	@touch $@ 2>/dev/null || true
 
-bench: setup $(VENV)-bench/.bench $(if $(TESTABLE),build) ## measure what a turn costs, beside others
-	@$(BIN)/python -m tests.benchmarks --peer-python $(VENV)-bench/bin/python $(BENCH_ARGS)
+# For Lambda's Python: the usual package as SAM's builder leaves it, and AWS's runtime client, which
+# AWS ships with bytecode.
+$(BENCH)/lambda/.bench: requirements/bench-usual.txt requirements/bench-lambda.txt | $(VENV)/bin/python
+	@echo "installing into $(BENCH)/lambda what cold starts are compared with"
+	@rm -rf $(BENCH)/lambda
+	@for part in usual lambda; do \
+		$(BIN)/python $(PIP_INSTALL) --no-compile --only-binary=:all: --python-version 3.13 \
+			--target $(BENCH)/lambda/$$part -r requirements/bench-$$part.txt; done \
+		&& "$(PYTHON313)" -m compileall -q $(BENCH)/lambda/lambda \
+		|| { rm -rf $(BENCH)/lambda; echo "it cannot be installed: measuring without it"; }
+	@touch $@ 2>/dev/null || true
+
+bench: setup $(BENCH)/memorysync/.bench $(BENCH)/vendor/.bench $(BENCH)/plot/.bench \
+	$(if $(TESTABLE),build $(BENCH)/lambda/.bench) ## measure what a turn costs, beside others
+	@$(BIN)/python -m tests.benchmarks --peers $(BENCH) --result .benchmarks/result.json $(BENCH_ARGS)
+	@test ! -x $(BENCH)/plot/bin/python || \
+		$(BENCH)/plot/bin/python tests/benchmarks/plot.py .benchmarks/result.json .benchmarks/benchmarks.png
 
 clean: ## remove what was built and cached, not the environments
 	rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .local
@@ -167,5 +184,9 @@ lock: ## pin every dependency anew, with hashes
 	$(LOCK) --group pyproject.toml:test -c requirements/local.txt -o requirements/test.txt
 	$(LOCK) --group pyproject.toml:model --no-deps -o requirements/model.txt
 	$(LOCK) --group pyproject.toml:sam -o requirements/sam.txt
-	$(LOCK) --group pyproject.toml:bench -c requirements/local.txt -o requirements/bench.txt
+	$(LOCK) --group pyproject.toml:bench-memorysync -c requirements/local.txt -o requirements/bench-memorysync.txt
+	$(LOCK) --group pyproject.toml:bench-vendor -c requirements/local.txt -o requirements/bench-vendor.txt
+	$(LOCK) --group pyproject.toml:bench-usual -c requirements/local.txt -o requirements/bench-usual.txt
+	$(LOCK) --group pyproject.toml:bench-lambda -c requirements/test.txt -o requirements/bench-lambda.txt
+	$(LOCK) --group pyproject.toml:bench-plot -o requirements/bench-plot.txt
 	$(LOCK) --group pyproject.toml:connect -o requirements/connect.txt

@@ -1,86 +1,62 @@
-"""From the start of a process to its first poll for an event, as deployed on CPython 3.13.
+"""From the start of a process to its first poll, and to its first word, on CPython 3.13.
 
-Ours: the built package, started through the layer's bootstrap. Usual: the same packages, wired
-as `usual.py` has it and packed as SAM's own builder packs them, without bytecode, under the
-ordinary buffered runtime. The code folder is read-only on Lambda, so nothing is compiled for
-the next start.
+Ours: the built package, started through the layer's bootstrap, without a snapshot. Usual: the
+usual packages, wired as `usual.py` has it, packed as SAM's own builder packs them, under
+`awslambdaric`. Nothing is compiled for the next start, because Lambda mounts code read-only.
 """
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-import shutil
-import statistics
-import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-from local import layout
-from local.environment import Environment
-from local.layout import CodeError, Launch
-from local.template import Template
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+from local.layout import Launch
+from tests.benchmarks.figures import Figure, spread
+from tests.benchmarks.lambda_path import model
+from tests.benchmarks.process import Caller
+from tests.benchmarks.sandbox import door, environment, sandbox
 
 
-async def _start_ms(launch: Launch) -> float:
-    environment = Environment(launch)
+async def measure(*, starts: int, packages: Path) -> list[Figure]:
+    """Both figures. Raises CodeError where the package or CPython 3.13 is missing."""
+    async with AsyncExitStack() as stack:
+        speaking = await stack.enter_async_context(model())
+        here = await stack.enter_async_context(
+            sandbox(speaking.url, built=True, parameters={"SnapStart": "Off"})
+        )
+        launches = {"ours": here.ours, "usual": here.usual(packages)}
+        polls: dict[str, list[float]] = {name: [] for name in launches}
+        words: dict[str, list[float]] = {name: [] for name in launches}
+        # The first of each reads the files from disk.
+        for _ in range(starts + 1):
+            for name, launch in launches.items():
+                polls[name].append(await _to_poll_ms(launch))
+                words[name].append(await _to_word_ms(launch, buffered=name == "usual"))
+    return [
+        Figure(
+            title,
+            "ms",
+            spread(taken["ours"][1:]),
+            0.5,
+            0.35,
+            "usual",
+            spread(taken["usual"][1:]),
+        )
+        for title, taken in (
+            ("cold start: process to first poll", polls),
+            ("cold first token: process to first content", words),
+        )
+    ]
+
+
+async def _to_poll_ms(launch: Launch) -> float:
     began = time.perf_counter()
-    await environment.start()
-    took_ms = (time.perf_counter() - began) * 1000
-    await environment.kill()
-    return took_ms
+    async with environment(launch):
+        return (time.perf_counter() - began) * 1000
 
 
-async def measure(starts: int) -> dict[str, float]:
-    """Median milliseconds of each; empty where the package or CPython 3.13 is missing."""
-    runs = ROOT / ".local"
-    runs.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=runs) as made:
-        folder = Path(made)
-        with (folder / "log").open("w", encoding="utf-8") as log:
-            sandbox = folder / "sandbox"
-            sandbox.mkdir()
-            function = Template(ROOT / "template.yaml").function
-            try:
-                ours = layout.prepare(function, root=ROOT, built=True, folder=sandbox, log=log)
-            except CodeError as error:
-                print(f"no cold starts: {error}")
-                return {}
-            launches = {"ours": ours, "usual": _usual(ours, folder / "task")}
-            took = {name: [await _start_ms(launch)] for name, launch in launches.items()}
-            for _ in range(starts):
-                for name, launch in launches.items():
-                    took[name].append(await _start_ms(launch))
-    # The first one reads the files from disk.
-    return {name: statistics.median(each[1:]) for name, each in took.items()}
-
-
-def _usual(ours: Launch, task: Path) -> Launch:
-    ignored = shutil.ignore_patterns("__pycache__", "completions", "*.pyc")
-    shutil.copytree(ours.cwd, task, ignore=ignored)
-    shutil.copy(HERE / "usual.py", task)
-    # What stands before the interpreter is the wrapper: without it the ordinary runtime starts.
-    plain = [part for part in ours.argv if not part.endswith("/bootstrap")]
-    variables = {"_HANDLER": "usual.handler", "LAMBDA_TASK_ROOT": str(task)}
-    launch = dataclasses.replace(ours, argv=tuple(plain), cwd=task)
-    return launch.with_variables({**variables, "PYTHONDONTWRITEBYTECODE": "1"})
-
-
-def table(took_ms: dict[str, float]) -> str:
-    """One row each."""
-    ratio = took_ms["ours"] / took_ms["usual"]
-    return (
-        "process start -> first poll, CPython 3.13\n"
-        f"ours         {took_ms['ours']:8.0f} ms ({ratio:.2f}x)\n"
-        f"usual        {took_ms['usual']:8.0f} ms"
-    )
-
-
-def run(starts: int) -> None:
-    """Measures and prints."""
-    took_ms = asyncio.run(measure(starts))
-    if took_ms:
-        print(table(took_ms))
+async def _to_word_ms(launch: Launch, *, buffered: bool) -> float:
+    mode = "BUFFERED" if buffered else "RESPONSE_STREAM"
+    async with door(launch, mode) as (url, _), Caller(url) as caller:
+        return (await caller.ask(5)).first_s * 1000

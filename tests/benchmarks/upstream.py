@@ -1,6 +1,7 @@
-"""The model that every server is measured with: no delay, `max_tokens` chunks.
+"""The model that every server is measured with: `max_tokens` words, at the pace that is asked for.
 
-With `"stop": "paced"` it takes 10 ms a chunk, so that many streams are open at once.
+The pace stands in `stop`, which every server passes on: milliseconds to the first word, and
+between words.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ WORD = Raw(ChatStream("m", include_usage=False).render(Say("word ")))
 
 def _scene(request: Seen) -> Script:
     body = request.json
+    first_ms, between_ms = (int(each) for each in body.get("stop", ["0", "0"]))
     words: list[Step] = [WORD] * body["max_tokens"]
-    if body.get("stop") == "paced":
-        words = [step for word in words for step in (word, Pause(10))]
-    return [Role(), *words, Finish(), Done()]
+    if between_ms:
+        words = [step for word in words for step in (word, Pause(between_ms))]
+    start: list[Step] = [Pause(first_ms)] if first_ms else []
+    return [*start, Role(), *words, Finish(), Done()]
 
 
 async def _main() -> None:

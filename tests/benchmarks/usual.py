@@ -1,11 +1,13 @@
-"""The same packages, wired the usual way: what vendors' examples show.
+"""The same packages, wired the usual way for Lambda: `vendor.py` with Mangum and the key.
 
-Everything is imported and made at the top; each chunk is parsed into the SDK's model and dumped
-again; the answer is a StreamingResponse, which Mangum collects. It knows nothing of this project.
+Everything is imported and made at the top, as examples have it; the key is read at the first
+request. The answer is collected by Mangum. It knows nothing of this project.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,11 +21,17 @@ from openai import AsyncOpenAI
 
 logger = Logger()
 metrics = Metrics(namespace="Usual")
-secrets = boto3.client("secretsmanager", region_name="us-east-1")
-client = AsyncOpenAI(
-    base_url=os.environ.get("UPSTREAM", "https://api.openai.com/v1"), api_key="upstream-key"
-)
+secrets = boto3.client("secretsmanager", region_name=os.environ.get("AWS_REGION", "us-east-1"))
 app = FastAPI()
+
+
+@functools.cache
+def client() -> AsyncOpenAI:
+    """The SDK's, with the key from Secrets Manager."""
+    name = os.environ["COMPLETIONS_UPSTREAM_KEY_SECRET"]
+    value = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
+    base_url = os.environ["COMPLETIONS_UPSTREAM_BASE_URL"]
+    return AsyncOpenAI(base_url=base_url, api_key=value["upstream"])
 
 
 @app.post("/v1/chat/completions")
@@ -32,11 +40,11 @@ async def chat_completions(request: Request) -> StreamingResponse:
     body: dict[str, Any] = await request.json()
 
     async def events() -> AsyncIterator[str]:
-        async for chunk in await client.chat.completions.create(**body):
+        async for chunk in await client().chat.completions.create(**body):
             yield f"data: {chunk.model_dump_json()}\n\n"
         yield "data: [DONE]\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
-handler = Mangum(app)
+handler = Mangum(app, lifespan="off")

@@ -1,0 +1,165 @@
+"""A server in a process of its own, and a caller who costs next to nothing.
+
+Processor time is the scheduler's own account (`/proc/<pid>/schedstat`, nanoseconds), memory what
+is resident (Linux).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).parents[2]
+READY_S = 30
+ANSWER_S = 60
+KEY = "caller-key-for-tests"
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far, of all its threads, in seconds."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def memory_mib(pid: int) -> float:
+    """Memory that a process has in use (VmRSS), in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+class Process:
+    """A server; it prints its URL first."""
+
+    def __init__(self, *argv: str, **environment: str) -> None:
+        self._argv = argv
+        self._environment = environment
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        self._process = await asyncio.create_subprocess_exec(
+            *self._argv,
+            cwd=ROOT,
+            env={**kept, **self._environment},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        async with asyncio.timeout(READY_S):
+            self.url = (await self._process.stdout.readline()).decode().strip()
+        if not self.url:
+            raise RuntimeError(f"{self._argv} did not start")
+        self._drain = asyncio.create_task(self._process.stdout.read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+        await self._drain
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the model speaks (`upstream`): first words after so long, and so long between words."""
+
+    first_ms: int = 0
+    between_ms: int = 0
+
+
+@dataclass(slots=True)
+class Heard:
+    """One answer: seconds from the request to the first content, and when content came."""
+
+    first_s: float = 0.0
+    moments: list[float] = field(default_factory=list)
+
+
+class Caller:
+    """One kept connection, read by hand."""
+
+    def __init__(self, url: str, key: str = KEY) -> None:
+        self._url = urlsplit(url)
+        self._key = key
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(
+            self._url.hostname, self._url.port
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    async def ask(self, words: int, pace: Pace | None = None) -> Heard:
+        """Asks for so many words; returns after the last byte."""
+        async with asyncio.timeout(ANSWER_S):
+            return await self._ask(request(words, pace), words)
+
+    async def _ask(self, body: bytes, words: int) -> Heard:
+        head = (
+            f"POST {self._url.path}/chat/completions HTTP/1.1\r\nhost: {self._url.netloc}\r\n"
+            f"authorization: Bearer {self._key}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        began = time.perf_counter()
+        self._writer.write(head.encode() + body)
+        heard, count, left, tail = Heard(), 0, -1, b""
+        start = b""
+        while left and not tail.endswith(b"0\r\n\r\n"):
+            data = await self._reader.read(65536)
+            if not data:
+                raise RuntimeError(f"{self._url.netloc} closed the connection")
+            if b"word" in data:
+                heard.moments.append(time.perf_counter() - began)
+            count += data.count(b"word ")
+            tail = (tail + data)[-8:]
+            if left < 0 and b"\r\n\r\n" not in start:
+                start += data
+                left = _length_left(start)
+            elif left > 0:
+                left -= len(data)
+        # A chunk can be cut in the middle of the word by a packet's end; most are not.
+        if count < words * 0.9:
+            raise RuntimeError(f"{self._url.netloc} sent {count} of {words} words: {start[:400]!r}")
+        heard.first_s = heard.moments[0]
+        return heard
+
+
+def request(words: int, pace: Pace | None = None) -> bytes:
+    """A turn that asks for so many words; the pace stands where a model looks for stop words."""
+    pace = pace or Pace()
+    return json.dumps(
+        {
+            "model": "m",
+            "stream": True,
+            "max_tokens": words,
+            "messages": [{"role": "user", "content": "Hello?"}],
+            "stop": [str(pace.first_ms), str(pace.between_ms)],
+        }
+    ).encode()
+
+
+def _length_left(start: bytes) -> int:
+    """How many bytes of a body with a length are to come; -1 for one in chunks."""
+    head, end, body = start.partition(b"\r\n\r\n")
+    for line in head.lower().split(b"\r\n") if end else []:
+        name, _, value = line.partition(b":")
+        if name == b"content-length":
+            return int(value) - len(body)
+    return -1
