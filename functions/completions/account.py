@@ -7,6 +7,7 @@ many requests a turn may make.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -15,6 +16,8 @@ from completions.settings import Candidate
 
 REQUESTS_LIMIT = 3
 """Upstream requests of one turn, hedges and repeats included."""
+TOKENS_LIMIT = 1_000_000_000
+"""More tokens than this are no count: metrics cannot hold every number that JSON can."""
 
 
 class Outcome(StrEnum):
@@ -157,9 +160,7 @@ class Account:
     def tokens(self, *names: str) -> int | None:
         """The sum of a count under any of its names over all answers that told it."""
         usages = [one.usage for one in self.exchanges if one.usage]
-        counts = [usage.get(name) for usage in usages for name in names]
-        known = [count for count in counts if isinstance(count, int)]
-        return sum(known) if known else None
+        return _sum(usage.get(name) for usage in usages for name in names)
 
     @property
     def cached_tokens(self) -> int | None:
@@ -170,6 +171,9 @@ class Account:
             for usage in usages
             for name in ("prompt_tokens_details", "input_tokens_details")
         ]
-        counts = [one.get("cached_tokens") for one in details if isinstance(one, dict)]
-        known = [count for count in counts if isinstance(count, int)]
-        return sum(known) if known else None
+        return _sum(one.get("cached_tokens") for one in details if isinstance(one, dict))
+
+
+def _sum(counts: Iterable[object]) -> int | None:
+    known = [count for count in counts if isinstance(count, int) and 0 <= count < TOKENS_LIMIT]
+    return sum(known) if known else None

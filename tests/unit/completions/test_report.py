@@ -243,6 +243,21 @@ async def test_tokens_are_those_of_every_answer(way: Way, logs: Logged, emitted:
     assert (values["InputTokens"], values["OutputTokens"]) == (11, 8)
 
 
+@pytest.mark.parametrize("odd", [10**400, -1], ids=["huge", "negative"])
+async def test_what_is_no_count_of_tokens_spoils_no_metric(
+    way: Way, logs: Logged, emitted: Emitted, odd: int
+) -> None:
+    """A model may write any number; one that no metric can hold costs the turn no other."""
+    script: Script = [*answer("Yes.")[:-1], Usage(odd, 7), Done()]
+    await way.post(way.caller(PlayedUpstream(script)))
+    event = logs.event("turn.finished")
+    assert "gen_ai.usage.input_tokens" not in event
+    assert event["gen_ai.usage.output_tokens"] == 7
+    values = emitted.values()
+    assert "InputTokens" not in values
+    assert (values["OutputTokens"], values["Turns"]) == (7, 1)
+
+
 async def test_unknown_tokens_are_not_none(logs: Logged, emitted: Emitted) -> None:
     """A model that tells no usage leaves a gap, not a zero, which would spoil the average."""
     script: Script = [Role(), Say("Yes."), Finish(), Done()]
