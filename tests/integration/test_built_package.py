@@ -157,6 +157,19 @@ def test_the_wheels_follow_the_architecture(other: Path) -> None:
         assert told.splitlines()[0] == f"for {architecture}"
 
 
+def test_what_is_deployed_around_it_makes_a_new_package(other: Path) -> None:
+    """Parameters, template and layer are in the checksums, since SAM publishes packages only."""
+    layer = [path for path in (ROOT / "layers").rglob("*") if path.is_file()]
+    around = [ROOT / "samconfig.toml", ROOT / "template.yaml", *layer]
+    names = {str(path.relative_to(ROOT)) for path in around if path.suffix != ".pyc"}
+    told = (other / "CompletionsFunction/build.txt").read_text().splitlines()[2:]
+    assert {line.split(" ", 2)[2] for line in told} == names
+    for line in told:
+        name = line.split(" ", 2)[2]
+        done = subprocess.run(["cksum", name], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == line
+
+
 def test_two_builds_are_alike(other: Path) -> None:
     """But for what is compiled for a processor, two builds are the same bytes."""
     mine, theirs = files(PACKAGES / "CompletionsFunction"), files(other / "CompletionsFunction")
