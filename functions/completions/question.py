@@ -33,6 +33,9 @@ from completions.speech import ThinkSplitter
 from completions.sse import Frame
 from completions.standing import Lesson, Standing, lesson_of
 
+MODEL_LIMIT_CHARS = 256
+"""Of a caller's name for a model, where something is remembered under it."""
+
 
 class Frames(Protocol):
     """What is needed of `upstream.Upstream`."""
@@ -127,7 +130,9 @@ class Question:
 
     def _model(self, candidate: Candidate) -> Candidate:
         """The candidate under the name of the model that is asked: each refuses other things."""
-        return candidate if candidate.model else replace(candidate, model=self.asked.model)
+        if candidate.model:
+            return candidate
+        return replace(candidate, model=self.asked.model[:MODEL_LIMIT_CHARS])
 
     def _lesson(
         self,

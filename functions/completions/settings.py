@@ -24,8 +24,8 @@ BODY_LIMIT_BYTES = 6 * 1024 * 1024
 class SettingsError(ValueError):
     """A variable holds what it must not; the message names it and says what is expected.
 
-    It repeats short values, but no JSON: an object for a provider may hold a key, and the message
-    goes to the log.
+    It repeats short values, but no JSON, and no URL with a password: an object for a provider may
+    hold a key, too, and the message goes to the log.
     """
 
 
@@ -159,6 +159,11 @@ def _parse(variable: str, text: str, kind: str) -> Any:
     if variable == PREFIX + "ON_FAILURE" and text not in ON_FAILURE:
         raise SettingsError(f"{variable} must be one of {', '.join(ON_FAILURE)}, not {text!r}")
     if variable.endswith("_BASE_URL"):
+        if "@" in text.rpartition("://")[2].partition("/")[0]:
+            # It would stand in the stack's parameters, and go out beside the key of the secret.
+            raise SettingsError(
+                f"{variable} must hold no user and password: the key lies in the upstream's secret"
+            )
         if not text.startswith(("http://", "https://")):
             raise SettingsError(f"{variable} must start with https:// (or http://), not {text!r}")
         return text.rstrip("/")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from completions.dialect import Prepared
 from completions.errors import CompletionsError, UpstreamRefused
-from completions.observability import log
+from completions.observability import log, shown
 from completions.settings import Candidate
 
 STRIKES = 2
@@ -22,6 +22,8 @@ STRIKES = 2
 COOLING_S = 30.0
 """… for so long. A `Retry-After` counts at once, for as long as it says."""
 LONGEST_COOLING_S = 600.0
+RECORDS_LIMIT = 64
+"""Callers may name models, as many as they like: what was used longest ago is forgotten."""
 
 RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """A field refused under the one name is tried once under the other."""
@@ -101,8 +103,7 @@ class Standing:
 
     def lesson(self, candidate: Candidate) -> Lesson:
         """What this model is known to refuse."""
-        record = self._records.get(candidate)
-        return record.lesson if record else Lesson()
+        return self._record(candidate).lesson if candidate in self._records else Lesson()
 
     def remember(self, candidate: Candidate, lesson: Lesson) -> None:
         """The lesson was right: with it the model answered."""
@@ -110,7 +111,8 @@ class Standing:
             return
         log.warning(
             "upstream.learnt",
-            base_url=candidate.base_url,
+            candidate=candidate.key,
+            model=shown(candidate.model),
             dropped=sorted(lesson.dropped),
             renamed=dict(lesson.renamed),
         )
@@ -122,7 +124,7 @@ class Standing:
         record = self._record(candidate)
         if error is not None and _lacks_path(error):
             record.lacks_responses = True
-            log.warning("upstream.lacks_responses", base_url=candidate.base_url)
+            log.warning("upstream.lacks_responses", candidate=candidate.key)
         return record.lacks_responses
 
     def thinks_first(self, candidate: Candidate, *, found: bool = False) -> bool:
@@ -133,11 +135,15 @@ class Standing:
         """
         if found:
             self._record(candidate).thinks_first = True
-        record = self._records.get(candidate)
-        return record is not None and record.thinks_first
+        return candidate in self._records and self._record(candidate).thinks_first
 
     def _record(self, candidate: Candidate) -> _Record:
-        return self._records.setdefault(candidate, _Record())
+        # Always the last one: `order` asks for the deployment's own candidates at every turn.
+        known = candidate in self._records
+        record = self._records[candidate] = self._records.pop(candidate) if known else _Record()
+        if len(self._records) > RECORDS_LIMIT:
+            del self._records[next(iter(self._records))]
+        return record
 
 
 def _lacks_path(error: UpstreamRefused) -> bool:

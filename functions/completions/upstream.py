@@ -164,7 +164,7 @@ class Upstream:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if not reused or isinstance(error, aiohttp.ClientConnectorError):
                 raise
-            log.info("upstream.reconnected", base_url=candidate.base_url)
+            log.info("upstream.reconnected", candidate=candidate.key)
             self._connections.drop(candidate.base_url)
             return await self._request(candidate, path, body, key)
 

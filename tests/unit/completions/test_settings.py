@@ -40,6 +40,7 @@ def test_each_setting_has_a_default_that_its_variable_can_say() -> None:
         ("KEY_TTL_S", " 60 ", 60),
         ("UPSTREAM_BASE_URL", "https://llm.example/v1/", "https://llm.example/v1"),
         ("UPSTREAM_BASE_URL", "http://127.0.0.1:1/a/b//", "http://127.0.0.1:1/a/b"),
+        ("UPSTREAM_BASE_URL", "https://gateway.example/@me", "https://gateway.example/@me"),
         ("UPSTREAM_MODEL", "gpt-x", "gpt-x"),
         ("LOG_CONTENT", "On", True),
         ("LOG_CONTENT", "Off", False),
@@ -81,9 +82,12 @@ def test_a_wrong_value_is_named(variable: str, text: str, hint: str) -> None:
         ("FALLBACK_EXTRA_BODY", "api_key=sk-mine", "JSON object"),
         ("BUFFER_WORDS", '{"sk-mine": 1}', "JSON list"),
         ("BUFFER_WORDS", "[1]", "JSON list"),
+        ("UPSTREAM_BASE_URL", "https://me:sk-mine@llm.example/v1", "no user and password"),
+        ("FALLBACK_BASE_URL", "http://sk-mine@llm.example", "no user and password"),
+        ("FALLBACK_BASE_URL", "me:sk-mine@llm.example/v1", "no user and password"),
     ],
 )
-def test_wrong_json_is_named_and_not_repeated(variable: str, text: str, hint: str) -> None:
+def test_what_may_be_a_key_is_not_repeated(variable: str, text: str, hint: str) -> None:
     """The error, its causes included, names the variable but not what it holds, maybe a key."""
     with pytest.raises(SettingsError) as caught:
         _read(**{variable: text})

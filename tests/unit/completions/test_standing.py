@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from completions.dialect import Prepared
@@ -16,11 +18,13 @@ from completions.settings import Candidate
 from completions.standing import (
     COOLING_S,
     LONGEST_COOLING_S,
+    RECORDS_LIMIT,
     Lesson,
     Standing,
     lesson_of,
     retry_after_s,
 )
+from tests.support.logs import Logged
 
 A = Candidate("upstream", "http://a.invalid/v1")
 B = Candidate("fallback", "http://b.invalid/v1")
@@ -161,6 +165,34 @@ def test_a_lesson_is_applied_to_every_request() -> None:
         {"a": 1, "max_completion_tokens": 2, "c": 4}, frozenset({"c"})
     )
     assert Lesson().applied(sent) is sent
+
+
+def test_models_that_callers_name_do_not_pile_up(standing: Standing, logs: Logged) -> None:
+    """What was used longest ago is forgotten; who cools and what is in use stays known."""
+    standing.failed(A, refusal(429, retry_after="60"))
+    lesson = Lesson(frozenset({"temperature"}))
+    models = [replace(B, model=f"m{number}") for number in range(3 * RECORDS_LIMIT)]
+    for model in models:
+        standing.order([A, B])
+        standing.remember(model, lesson)
+        assert standing.lesson(models[0]) == standing.lesson(model) == lesson
+        standing.thinks_first(models[1], found=model is models[1])
+        assert standing.thinks_first(models[1]) is (model is not models[0])
+    assert standing.order([A, B]) == [B, A]
+    assert sum(standing.lesson(model) == lesson for model in models) <= RECORDS_LIMIT
+    assert standing.lesson(Candidate("fallback", "", "unheard of")) == Lesson()
+
+
+def test_a_lesson_is_told_with_the_model_it_is_about(standing: Standing, logs: Logged) -> None:
+    """By the candidate's name: an address belongs into no line, since people put anything in it."""
+    named = replace(A, model="m" * 100)
+    standing.remember(named, Lesson(frozenset({"temperature"})))
+    standing.lacks_responses(A, refusal(404))
+    learnt, lacks = logs.event("upstream.learnt"), logs.event("upstream.lacks_responses")
+    assert learnt["dropped"] == ["temperature"]
+    assert learnt["candidate"] == lacks["candidate"] == "upstream"
+    assert len(learnt["model"]) < len(named.model)
+    assert A.base_url not in logs.text
 
 
 @pytest.mark.parametrize("status", [401, 404, 409, 413, 429, 500])
