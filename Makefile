@@ -30,6 +30,11 @@ said = $(shell awk -F '"' '/^\[/ { here = ($$0 == "[$(STAGE).global.parameters]"
 STACK ?= $(call said,stack_name)
 REGION ?= $(call said,region)
 AWS = aws $(if $(REGION),--region $(REGION))
+# $(call a-stage,what tells where): without it, a stage that is mistyped is not another one.
+a-stage = test -n "$(1)" || { echo "samconfig.toml has no [$(STAGE).global.parameters] with a" \
+	"stack_name: there is no such stage" >&2; exit 1; }
+# What was not said in samconfig.toml has to be said again to the next make.
+again = $(strip $(1) $(foreach name,STAGE STACK REGION,$(if $(filter-out file,$(origin $(name))),$(name)=$($(name)))))
 
 # Elsewhere than on Linux, or without Lambda's Python, the packages do not run: tests skip them.
 TESTABLE := $(if $(PYTHON313),$(filter Linux,$(shell uname -s)))
@@ -93,8 +98,7 @@ endif
 build: $(BUILT)/template.yaml ## make the packages as they are deployed, for this machine's processor
 
 deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: STAGE=prod
-	@test -n "$(call said,stack_name)" || { echo "samconfig.toml has no [$(STAGE).global.parameters] with a" \
-		"stack_name: there is no such stage" >&2; exit 1; }
+	@$(call a-stage,$(call said,stack_name))
 	@$(SAM) build --config-env $(STAGE) >/dev/null
 	@$(SAM) deploy --config-env $(STAGE) --stack-name $(STACK) \
 		$(if $(REGION),--region $(REGION)) $(SAM_ARGS)
@@ -104,10 +108,11 @@ deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: 
 	&& versions=$$($(AWS) secretsmanager describe-secret --secret-id "$$secret" --output text \
 		--query VersionIdsToStages 2>/dev/null) \
 	&& test "$$versions" = None \
-	&& echo "Next: make upstream-key$(if $(filter-out default,$(STAGE)), STAGE=$(STAGE))" \
+	&& echo "Next: make $(call again,upstream-key)" \
 		"(until the model API's key is stored, every turn is answered with 503)" || true
 
 upstream-key: ## ask for the keys of model API and fallback, store them in the deployed secret
+	@$(call a-stage,$(STACK))
 	@$(MODERN_PYTHON) && STACK="$(STACK)" REGION="$(REGION)" AWS_CLI="$$(command -v aws)" \
 		$(PYTHON) -m ops.upstream_key
 
@@ -120,6 +125,7 @@ $(VENV)-connect/.connect: requirements/connect.txt
 # AGENT, URL, MODEL, API_TYPE, MAX_TOKENS, CASCADE_TIMEOUT_S, DRY_RUN and YES (docs/connect.md) reach
 # ops/connect as environment variables, and so do the keys: CALLER_KEY and ELEVENLABS_API_KEY.
 connect: $(VENV)-connect/.connect ## point an ElevenLabs agent at the deployment: AGENT=agent_...
+	@$(call a-stage,$(STACK)$(URL))
 	@STACK="$(STACK)" REGION="$(REGION)" $(VENV)-connect/bin/python -m ops.connect
 
 # The key goes by the environment, where no process list shows it; KEY counts only where make was

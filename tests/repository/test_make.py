@@ -160,6 +160,7 @@ def test_deploy_goes_where_it_is_told(run: Run) -> None:
     asked = run.log.with_suffix(".arguments").read_text().splitlines()
     assert len(asked) == 2
     assert all(line.startswith("--region eu-central-1") for line in asked)
+    assert "Next: make upstream-key STACK=mine REGION=eu-central-1 (" in done.stdout
 
 
 def test_deploy_repeats_no_advice(run: Run) -> None:
@@ -188,6 +189,16 @@ def test_an_unknown_stage_is_refused(run: Run) -> None:
     assert done.returncode != 0
     assert done.stdout == ""
     assert "no such stage" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["upstream-key", "connect"])
+def test_no_key_goes_to_a_stage_by_mistake(run: Run, target: str) -> None:
+    """With a stage mistyped no other stage's stack is taken in its place."""
+    run.environ["ELEVENLABS_API_KEY"] = "xi-key"
+    done = run(target, "STAGE=prd", "AGENT=agent_1", "DRY_RUN=1", stdin="sk-1\n\n")
+    assert done.returncode != 0
+    assert "no such stage" in done.stderr
+    assert not run.log.with_suffix(".arguments").exists()
 
 
 @pytest.mark.parametrize(("stage", "stack", "_"), STAGES)
@@ -233,7 +244,7 @@ def test_connect_hands_on_what_it_was_told(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["setup", "{}/bin/python", "{}/.sam", "{}-bench/.bench", "{}-connect/.connect", "lock"],
+    ["setup", "{}/bin/python", "{}/.sam", "{}-bench/vendor/.bench", "{}-connect/.connect", "lock"],
 )
 def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str) -> None:
     """Where no environment can be made, each make says why, and none goes on with half of one."""
@@ -250,7 +261,7 @@ def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str)
 
 
 @pytest.mark.parametrize(
-    "target", ["setup", "{}/.sam", "{}-bench/.bench", "{}-connect/.connect", "lock"]
+    "target", ["setup", "{}/.sam", "{}-bench/vendor/.bench", "{}-connect/.connect", "lock"]
 )
 def test_an_old_python_is_refused(run: Run, tmp_path: Path, target: str) -> None:
     """A Python that is too old makes no environment, and make says which one is needed."""
