@@ -154,30 +154,30 @@ test-built: setup build ## run the tests of the built packages only
 
 # Peers of the benchmarks: one that cannot be installed is left out of the comparison.
 BENCH := $(VENV)-bench
-$(BENCH)/%/.bench: requirements/bench-%.txt
-	@echo "installing into $(BENCH)/$* what to compare with"
-	@$(call environment,$(BENCH)/$*)
-	@$(BENCH)/$*/bin/python $(PIP_INSTALL) -r $< \
-		|| { rm -rf $(BENCH)/$*; echo "it cannot be installed: measuring without it"; }
+$(BENCH)-%/.bench: requirements/bench-%.txt
+	@echo "installing into $(BENCH)-$* what to compare with"
+	@$(call environment,$(BENCH)-$*)
+	@$(BENCH)-$*/bin/python $(PIP_INSTALL) -r $< \
+		|| { rm -rf $(BENCH)-$*; echo "it cannot be installed: measuring without it"; }
 	@touch $@ 2>/dev/null || true
 
 # For Lambda's Python: the usual package as SAM's builder leaves it, and AWS's runtime client, which
 # AWS ships with bytecode.
-$(BENCH)/lambda/.bench: requirements/bench-usual.txt requirements/bench-lambda.txt | $(VENV)/bin/python
-	@echo "installing into $(BENCH)/lambda what cold starts are compared with"
-	@rm -rf $(BENCH)/lambda
+$(BENCH)-lambda/.bench: requirements/bench-usual.txt requirements/bench-lambda.txt | $(VENV)/bin/python
+	@echo "installing into $(BENCH)-lambda what cold starts are compared with"
+	@rm -rf $(BENCH)-lambda
 	@for part in usual lambda; do \
 		$(BIN)/python $(PIP_INSTALL) --no-compile --only-binary=:all: --python-version 3.13 \
-			--target $(BENCH)/lambda/$$part -r requirements/bench-$$part.txt; done \
-		&& "$(PYTHON313)" -m compileall -q $(BENCH)/lambda/lambda \
-		|| { rm -rf $(BENCH)/lambda; echo "it cannot be installed: measuring without it"; }
+			--target $(BENCH)-lambda/$$part -r requirements/bench-$$part.txt; done \
+		&& "$(PYTHON313)" -m compileall -q $(BENCH)-lambda/lambda \
+		|| { rm -rf $(BENCH)-lambda; echo "it cannot be installed: measuring without it"; }
 	@touch $@ 2>/dev/null || true
 
-bench: setup $(BENCH)/memorysync/.bench $(BENCH)/vendor/.bench $(BENCH)/plot/.bench \
-	$(if $(TESTABLE),build $(BENCH)/lambda/.bench) ## measure what a turn costs, beside others
+PEERS := $(patsubst %,$(BENCH)-%/.bench,memorysync vendor plot $(if $(TESTABLE),lambda))
+bench: setup $(PEERS) $(if $(TESTABLE),build) ## measure what a turn costs, beside others
 	@$(BIN)/python -m tests.benchmarks --peers $(BENCH) --result .benchmarks/result.json $(BENCH_ARGS)
-	@test ! -x $(BENCH)/plot/bin/python || \
-		$(BENCH)/plot/bin/python tests/benchmarks/plot.py .benchmarks/result.json .benchmarks/benchmarks.png
+	@test ! -x $(BENCH)-plot/bin/python || \
+		$(BENCH)-plot/bin/python tests/benchmarks/plot.py .benchmarks/result.json .benchmarks/benchmarks.png
 
 clean: ## remove what was built and cached, not the environments
 	rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .local

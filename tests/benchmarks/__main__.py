@@ -22,7 +22,9 @@ _PACKAGES = ("fastapi", "openai", "aiohttp", "mangum", "uvicorn", "boto3")
 def main() -> None:
     """Measures, prints and writes; judges nothing but what stands beside its limit."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--peers", type=Path, required=True, help="folder of the environments")
+    parser.add_argument(
+        "--peers", required=True, help="what the names of their environments begin with"
+    )
     parser.add_argument("--result", type=Path, required=True, help="the JSON to write")
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=10)
@@ -40,7 +42,7 @@ def main() -> None:
     print(f"written to {options.result}")
 
 
-async def measure(peers: Path, requests: int, rounds: int, only: set[str]) -> list[Figure]:
+async def measure(peers: str, requests: int, rounds: int, only: set[str]) -> list[Figure]:
     """Every figure that this machine can give, in the order of the table."""
     figures: list[Figure] = []
 
@@ -51,8 +53,8 @@ async def measure(peers: Path, requests: int, rounds: int, only: set[str]) -> li
         found = {
             name: str(python)
             for name, python in (
-                (relay.PEER, peers / "memorysync" / "bin" / "python"),
-                (relay.VENDOR, peers / "vendor" / "bin" / "python"),
+                (relay.PEER, Path(f"{peers}-memorysync", "bin", "python")),
+                (relay.VENDOR, Path(f"{peers}-vendor", "bin", "python")),
             )
             if python.exists()
         }
@@ -67,7 +69,7 @@ async def measure(peers: Path, requests: int, rounds: int, only: set[str]) -> li
     built = True
     try:
         if wanted("cold"):
-            figures += await cold_start.measure(starts=rounds, packages=peers / "lambda")
+            figures += await cold_start.measure(starts=rounds, packages=Path(f"{peers}-lambda"))
     except (CodeError, FileNotFoundError) as error:
         print(f"no cold starts: {error}")
         built = False
@@ -80,7 +82,7 @@ async def measure(peers: Path, requests: int, rounds: int, only: set[str]) -> li
     return figures
 
 
-def machine(peers: Path) -> dict[str, Any]:
+def machine(peers: str) -> dict[str, Any]:
     """What was measured on what."""
     load = os.getloadavg()[0]
     model = next(
@@ -98,7 +100,7 @@ def machine(peers: Path) -> dict[str, Any]:
     except CodeError:
         lambdas = "none"
     versions = {name: metadata.version(name) for name in _PACKAGES}
-    peer = peers / "memorysync" / "bin" / "python"
+    peer = Path(f"{peers}-memorysync", "bin", "python")
     if peer.exists():
         code = "import importlib.metadata as m; print(m.version('elevenlabs-memorysync'))"
         versions["elevenlabs-memorysync"] = subprocess.run(

@@ -244,7 +244,7 @@ def test_connect_hands_on_what_it_was_told(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["setup", "{}/bin/python", "{}/.sam", "{}-bench/vendor/.bench", "{}-connect/.connect", "lock"],
+    ["setup", "{}/bin/python", "{}/.sam", "{}-bench-vendor/.bench", "{}-connect/.connect", "lock"],
 )
 def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str) -> None:
     """Where no environment can be made, each make says why, and none goes on with half of one."""
@@ -261,7 +261,7 @@ def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str)
 
 
 @pytest.mark.parametrize(
-    "target", ["setup", "{}/.sam", "{}-bench/vendor/.bench", "{}-connect/.connect", "lock"]
+    "target", ["setup", "{}/.sam", "{}-bench-vendor/.bench", "{}-connect/.connect", "lock"]
 )
 def test_an_old_python_is_refused(run: Run, tmp_path: Path, target: str) -> None:
     """A Python that is too old makes no environment, and make says which one is needed."""

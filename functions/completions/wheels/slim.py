@@ -1,0 +1,56 @@
+"""Takes out of a package what Lambda's Python never reads: `python slim.py FOLDER KEPT`.
+
+Sources of other people's modules whose bytecode is there (a traceback still names file and line,
+and the version is pinned), and what stands in shared objects for debuggers and linkers. What is
+in the folder KEPT stays as it is. Knows ELF for 64-bit machines, whatever machine this is.
+"""
+
+import struct
+import sys
+from pathlib import Path
+
+# ELF-64: where the program headers lie and how many there are; where the section headers do.
+_PROGRAM_HEADERS, _SECTION_HEADERS = (32, 54, 56), (40, 60, 62)
+
+
+def without_sections(data: bytes) -> bytes:
+    """A shared object without section headers and all that only they name.
+
+    The loader reads program headers only (ELF specification, "Program Loading"): what lies behind
+    the last segment of the file is symbols and notes for other tools.
+    """
+    if data[:6] != b"\x7fELF\x02\x01":
+        return data
+    offset_at, size_at, count_at = _PROGRAM_HEADERS
+    (offset,) = struct.unpack_from("<Q", data, offset_at)
+    (size,), (count,) = (struct.unpack_from("<H", data, at) for at in (size_at, count_at))
+    end = offset + size * count
+    for number in range(count):
+        begins, _, _, length = struct.unpack_from("<4Q", data, offset + number * size + 8)
+        end = max(end, begins + length)
+    slim = bytearray(data[:end])
+    at, *numbers_at = _SECTION_HEADERS
+    struct.pack_into("<Q", slim, at, 0)
+    for at in numbers_at:
+        struct.pack_into("<H", slim, at, 0)
+    return bytes(slim)
+
+
+def main(folder: Path, kept: Path) -> None:
+    """Makes the package slim, in place."""
+    for file in folder.rglob("*.so*"):
+        file.write_bytes(without_sections(file.read_bytes()))
+    for bytecode in list(folder.rglob("__pycache__/*.pyc")):
+        module = bytecode.name.split(".")[0]
+        source = bytecode.parent.with_name(f"{module}.py")
+        if kept not in bytecode.parents and source.exists():
+            # Beside the source's place, where Python takes it for the module.
+            bytecode.rename(source.with_suffix(".pyc"))
+            source.unlink()
+    for cache in list(folder.rglob("__pycache__")):
+        if not any(cache.iterdir()):
+            cache.rmdir()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
