@@ -67,7 +67,7 @@ def _options() -> argparse.Namespace:
         epilog="The caller key: the variable DOCTOR_KEY, else it is asked for.",
     )
     url = os.environ.get("DOCTOR_URL")
-    parser.add_argument("url", nargs="?" if url else None, default=url, help="or DOCTOR_URL")
+    parser.add_argument("url", nargs="?", default=url, help="or DOCTOR_URL")
     model = os.environ.get("DOCTOR_MODEL") or "gpt-4.1-mini"
     parser.add_argument("--model", default=model, help=f"the model to ask for ({model})")
     parser.add_argument("--timeout-s", type=_seconds, default=20.0, help="for one answer (20)")
@@ -75,7 +75,10 @@ def _options() -> argparse.Namespace:
         "--patience-s", type=_seconds, default=4.0, help="the platform's, until first words (4)"
     )
     parser.add_argument("--json", action="store_true", help="for machines")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.url:
+        parser.error("which URL? make doctor URL=https://... (make run: http://127.0.0.1:8080)")
+    return options
 
 
 def _seconds(text: str) -> float:

@@ -273,7 +273,8 @@ class Visit:
         later = [] if self._blocked else [self._health().first_byte_ms for _ in range(3)]
         self.cold_start = pace.cold_start(first_ms, [each for each in later if each is not None])
         said = {True: "met", False: "none met", None: "cannot tell"}[self.cold_start.met]
-        return Finding("cold start", f"{said}: {self.cold_start.why}")
+        text = f"{said}: {self.cold_start.why}"
+        return Finding("cold start", text, skipped=bool(self._blocked))
 
 
 def _heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:

@@ -312,7 +312,7 @@ def test_a_wrong_key_is_the_callers(
     status, seen = told(healthy, capsys, monkeypatch, key="another")
     assert causes(seen) == ["caller_key"]
     assert status == 1
-    assert {check["result"] for check in seen["checks"][2:-1]} == {"skipped"}
+    assert {check["result"] for check in seen["checks"][2:]} == {"skipped"}
 
 
 def test_a_model_with_a_small_window_is_a_warning(
@@ -365,7 +365,7 @@ def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
     visit = Visit(Address.parse(f"127.0.0.1:{unused_port()}"), KEY, "m")
     findings = list(visit.rows())
     assert findings[0].troubles[0].cause == "refused"
-    assert {each.result for each in findings[1:-1]} == {"skipped"}
+    assert {each.result for each in findings[1:]} == {"skipped"}
     assert not report.usable(findings)
 
 
@@ -524,6 +524,20 @@ def test_what_cannot_be_understood_is_2(arguments: list[str], key: str) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert "error" in done.stderr
+
+
+def test_without_a_url_make_says_how_to_give_one() -> None:
+    """Who types `make doctor` alone reads what to type."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "doctor"],
+        cwd=ROOT,
+        env=environment(DOCTOR_KEY=KEY),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "make doctor URL=" in done.stderr
 
 
 def test_ctrl_c_prints_what_there_is() -> None:
