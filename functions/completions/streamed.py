@@ -63,7 +63,6 @@ class Streamed:
         self._writer = dialect.writer(asked)
         self._loop = asyncio.get_running_loop()
         self._heard = plan.account
-        self._sentence = Sentence()
         self._ended = AsyncExitStack()
         """Answers that have ended; they are closed behind the turn's own end."""
         self._fillers_left = True
@@ -165,7 +164,7 @@ class Streamed:
                 for said in batch:
                     out += self._pass_on(said)
                 await self._outlet.write(out)
-                if any(isinstance(delta, Done) for said in batch for delta in said.deltas):
+                if batch and Done() in batch[-1].deltas:
                     break
             await self._outlet.write(self._flush_copy())
             # It is read on for a moment, so that its connection can be used again.
@@ -247,7 +246,6 @@ class Streamed:
 
     def _note_spoken(self, text: str) -> None:
         self._heard.words.append(text)
-        self._sentence.feed(text)
         if self._heard.first_spoken_at is None:
             self._heard.spoke(self._loop.time())
         self._note_output()
@@ -412,7 +410,10 @@ class Streamed:
         if not heard.words and not self._audible:
             log.warning("turn.moved_on", code=name_of(error.code), reason=reason(error))
             return True
-        if not plan.speaks or self._sentence.ended or heard.bridged:
+        # Not fed with each word: few answers are cut.
+        sentence = Sentence()
+        sentence.feed(heard.text)
+        if not plan.speaks or sentence.ended or heard.bridged:
             return False
         heard.bridged = True
         log.warning("turn.bridged", code=name_of(error.code), reason=reason(error))

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 from completions.attempts import SILENCE, Attempt, Event, is_done
-from completions.dialect import Done, Failure, Finish, Said
+from completions.dialect import Done, Failure, Finish, Said, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 
 LINGER_S = 0.5
@@ -32,17 +32,16 @@ async def read_on(
     finishes, news = 0, True
     with _Watchdog(lambda: _ring(events)) as watchdog:
         while True:
-            finished = finishes >= answers
-            finishes += sum(isinstance(delta, Finish) for said in batch for delta in said.deltas)
             # Keep-alives do not hide a stall, and nothing after the finish prolongs it.
-            news = not finished and any(said.alive for said in batch)
-            finished = finishes >= answers
+            news = finishes < answers and any(said.alive for said in batch)
             winner.held = batch
-            heard, failure = _until_end(batch)
+            heard, ended, failure = _until_end(batch)
+            finishes += ended
+            finished = finishes >= answers
             yield heard
             if failure is not None:
                 raise failure
-            if winner.closed or is_done(batch):
+            if winner.closed or is_done(heard[-1:]):
                 return
             if end is not None:
                 events.put_nowait(end)
@@ -67,6 +66,8 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Said]) -> E
 
     A batch that holds the terminator is not added to.
     """
+    if events.empty():
+        return None
     done = is_done(batch)
     while not done and not events.empty():
         event = events.get_nowait()
@@ -79,15 +80,24 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Said]) -> E
     return None
 
 
-def _until_end(batch: list[Said]) -> tuple[list[Said], CompletionsError | None]:
-    """What came before the terminator, or before the upstream said that it failed; and why."""
+def _until_end(batch: list[Said]) -> tuple[list[Said], int, CompletionsError | None]:
+    """What came before the terminator, or before the upstream said that it failed; and why.
+
+    Between them how many answers finished in it.
+    """
+    finishes = 0
     for position, said in enumerate(batch):
         for delta in said.deltas:
-            if isinstance(delta, Failure):
-                return batch[:position], delta.error
-            if isinstance(delta, Done):
-                return batch[: position + 1], None
-    return batch, None
+            kind = type(delta)
+            if kind is Text:
+                continue  # The common one, apart for its speed.
+            if kind is Finish:
+                finishes += 1
+            elif isinstance(delta, Failure):
+                return batch[:position], finishes, delta.error
+            elif kind is Done:
+                return batch[: position + 1], finishes, None
+    return batch, finishes, None
 
 
 def _ring(events: asyncio.Queue[Event]) -> bool:
