@@ -31,7 +31,7 @@ from completions.secrets_manager import (
 
 _UNSET = "set COMPLETIONS_CALLER_KEY_SECRET and COMPLETIONS_UPSTREAM_KEY_SECRET"
 LOOK_AGAIN_S = 10
-"""An expired secret that cannot be renewed is tried again this often."""
+"""A secret that cannot be read is tried again this often, unless a turn waits for it."""
 LOOKS = 3
 """Unknown callers' keys, however many, make us look for a newer version so often in that time.
 
@@ -133,18 +133,21 @@ class Keys:
         self._manager.forget()
 
     def _prefetch(self, name: str) -> None:
-        if name not in self._known:
+        # Strangers come this far: what cannot be read is not asked for by each of them.
+        if name not in self._known and self._is_due(name):
             self._start(name)
 
     async def _read(self, name: str) -> _Known:
         secret = self._known.get(name)
         if secret is None:
             return await self._renew(name)
-        now = self._clock()
-        expired = now - secret.read_at >= self._ttl_s
-        if expired and now - self._failed_at.get(name, 0.0) >= LOOK_AGAIN_S:
+        if self._clock() - secret.read_at >= self._ttl_s and self._is_due(name):
             self._start(name)
         return secret
+
+    def _is_due(self, name: str) -> bool:
+        """Whether the last failure, if any, was long enough ago."""
+        return self._clock() - self._failed_at.get(name, 0.0) >= LOOK_AGAIN_S
 
     async def _look(
         self,

@@ -47,6 +47,7 @@ TEXT_LIMIT_CHARS = 4000
 """Of a text in a log line, where text is allowed at all."""
 NAME_LIMIT_CHARS = 64
 """Of whatever a caller or an upstream calls something."""
+PATH_LIMIT_CHARS = 200
 
 _content: ContextVar[bool] = ContextVar("_content", default=False)
 _NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,64}")
@@ -110,7 +111,8 @@ def shown(text: str, limit_chars: int = NAME_LIMIT_CHARS) -> str:
 
 def shown_path(path: str) -> str:
     """A path as received, but for what may be a key that somebody pasted into it."""
-    return _KEY.sub("…", shown(path, 200))
+    # In this order: a key cut in two would no longer look like one.
+    return shown(_KEY.sub("…", path), PATH_LIMIT_CHARS)
 
 
 def name_of(value: object) -> str | None:

@@ -74,25 +74,31 @@ class SecretsManager:
     def __init__(self, connect: Callable[[], SecretsClient] = secrets_client) -> None:
         self._connect = connect
         self._client: SecretsClient | None = None
-        # boto3.client is not thread-safe, and the first two reads go side by side.
-        self._connecting = threading.Lock()
+        self._readers = 0
+        # The first two reads go side by side: boto3.client is not thread-safe.
+        self._lock = threading.Lock()
 
     def read(self, name: str, *, field: str, both: bool) -> Secret:
         """The secret, which is there for `field`. Blocks; raises what boto3 raises.
 
         The previous version is read if `both` are wanted, or if the current one lacks the field.
         """
-        with self._connecting:
+        with self._lock:
             if self._client is None:
                 self._client = self._connect()
             client = self._client
+            self._readers += 1
         try:
             value = _fields(client.get_secret_value(SecretId=name))
             wanted = both or not value.get(field)
             return Secret(value, _previous(client, name) if wanted else None)
         finally:
-            # The next read may be a freeze away, and must not wait on a socket that died in it.
-            client.close()
+            with self._lock:
+                self._readers -= 1
+                if not self._readers:
+                    # The next read may be a freeze away, and must not wait on a socket that died in
+                    # it. Not sooner: urllib3 raises ClosedPoolError at whoever is about to ask.
+                    client.close()
 
     def forget(self) -> None:
         """Drops the client: after a restore from a snapshot its credentials are old."""

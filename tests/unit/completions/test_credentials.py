@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -312,10 +312,51 @@ async def test_no_read_keeps_a_connection(keys: Keys, secrets: FakeSecrets) -> N
     """The next read may be a freeze away: sockets to Secrets Manager are closed at once."""
     await keys.accepts(CALLER_KEY)
     await keys.settled()
-    assert secrets.closes == 2
+    closes = secrets.closes
+    assert closes
     secrets.failure = aws_error("InternalServiceError")
     await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY)
-    assert secrets.closes == 3
+    assert secrets.closes == closes + 1
+
+
+async def test_nobody_closes_what_another_read_needs(clock: Clock) -> None:
+    """Two reads share the client: the last one closes it, or the slower one would fail."""
+    begun, closed = threading.Event(), threading.Event()
+
+    class SideBySide(FakeSecrets):
+        def get_secret_value(self, **kwargs: str) -> Mapping[str, Any]:
+            if kwargs["SecretId"] == UPSTREAM_SECRET:
+                assert begun.wait(timeout=LIMIT_S)
+            elif kwargs.get("VersionStage") == "AWSPREVIOUS":
+                begun.set()
+                # Here the other read ends. One that closes behind itself does so in this time.
+                if closed.wait(timeout=0.3):
+                    raise ConnectionError("Pool is closed.")
+            return super().get_secret_value(**kwargs)
+
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    secrets = SideBySide()
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
+    assert await keys.accepts(CALLER_KEY) == "previous"
+    await keys.settled()
+    assert secrets.closes == 1
+
+
+async def test_strangers_do_not_ask_for_what_cannot_be_read(
+    keys: Keys, secrets: FakeSecrets, clock: Clock
+) -> None:
+    """Before there is a key of the model's, a wrong key costs no read of it; a turn asks anew."""
+    del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
+    for _ in range(20):
+        assert not await keys.accepts("wrong")
+        await keys.settled()
+    assert secrets.reads.count(UPSTREAM_SECRET) == 1
+    secrets.put(UPSTREAM_SECRET, {"upstream": "stored"})
+    assert await keys.upstream("upstream") == "stored"
 
 
 async def test_a_failed_renewal_is_not_repeated_by_every_turn(
