@@ -1,5 +1,6 @@
 """The packages as they are deployed, not the source tree: what is in them and how they run."""
 
+import asyncio
 import json
 import os
 import re
@@ -44,16 +45,58 @@ files = [getattr(module, "__file__", None) for module in sys.modules.values()]
 outside = (root, sys.base_prefix, "<frozen")
 print([file for file in files if file and not file.startswith(outside)])
 """
-# Names the modules whose bytecode was not made from their source; the hash differs by version.
+# Names the bytecode that Python would not take as it is, or that was not made from its source; the
+# hash differs by version.
 COMPARE_HASHES = """
 import importlib.util, pathlib, sys
-for path in pathlib.Path(sys.argv[1]).rglob("*.py"):
-    bytecode = pathlib.Path(importlib.util.cache_from_source(path)).read_bytes()
+root = pathlib.Path(sys.argv[1])
+for path in root.rglob("*.pyc"):
+    bytecode = path.read_bytes()
     assert bytecode[:4] == importlib.util.MAGIC_NUMBER, path
     assert bytecode[4:8] == (0b01).to_bytes(4, "little"), path  # PEP 552: unchecked hash
+for path in root.rglob("*.py"):
+    bytecode = pathlib.Path(importlib.util.cache_from_source(path)).read_bytes()
     assert bytecode[8:16] == importlib.util.source_hash(path.read_bytes()), path
 print("alike")
 """
+# Imports every module of the function, used at start or not.
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+sys.path.insert(0, sys.argv[1])
+import completions
+names = [module.name for module in pkgutil.walk_packages(completions.__path__, "completions.")]
+for name in names:
+    importlib.import_module(name)
+print(*names)
+"""
+# What an owner's own agent may do with the SDK that the package brings.
+USE_THE_SDK = """
+import asyncio, sys
+sys.path.insert(0, sys.argv[1])
+import openai
+QUESTION = [{"role": "user", "content": "It squeaks."}]
+
+async def ask(client):
+    chat, responses = client.chat.completions, client.responses
+    print((await chat.create(model="m", messages=QUESTION)).choices[0].message.content)
+    stream = await chat.create(model="m", messages=QUESTION, stream=True)
+    print("".join([c.choices[0].delta.content or "" async for c in stream if c.choices]))
+    print((await responses.create(model="m", input=QUESTION)).output_text)
+    stream = await responses.create(model="m", input=QUESTION, stream=True)
+    print("".join([e.delta async for e in stream if e.type == "response.output_text.delta"]))
+    async with chat.stream(model="m", messages=QUESTION) as events:
+        print((await events.get_final_completion()).choices[0].message.content)
+    print((await client.models.list()).data[0].id)
+
+async def main():
+    async with openai.AsyncOpenAI(base_url=sys.argv[2], api_key="any") as client:
+        await ask(client)
+        for api in ("embeddings", "files", "moderations", "vector_stores", "conversations", "beta"):
+            getattr(client, api)
+
+asyncio.run(main())
+"""
+SIZE_LIMIT_MB = 45
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -82,6 +125,22 @@ def test_the_package_stands_alone() -> None:
     assert run_python("-c", IMPORT_APP, FUNCTION).stdout.strip() == "[]"
 
 
+def test_every_module_of_the_function_imports() -> None:
+    """Nothing was taken out of the package that a module of the function asks for."""
+    imported = run_python("-c", IMPORT_ALL, FUNCTION).stdout.split()
+    sources = {path.relative_to(FUNCTION) for path in (FUNCTION / "completions").rglob("*.py")}
+    modules = {str(path.with_suffix("")).replace("/", ".") for path in sources}
+    assert {name.removesuffix(".__init__") for name in modules} == {"completions", *imported}
+
+
+async def test_an_agent_may_use_the_sdk() -> None:
+    """Both APIs of the bundled OpenAI client work, whole and streamed."""
+    said = "Oil the chain."
+    async with ScriptedUpstream(*[answer(said)] * 5, responses=True, models=("m",)) as upstream:
+        told = await asyncio.to_thread(run_python, "-c", USE_THE_SDK, FUNCTION, upstream.base_url)
+    assert told.stdout.splitlines() == [said] * 5 + ["m"]
+
+
 def test_no_module_is_compiled_when_the_app_starts() -> None:
     """Every module that the app imports is taken from the package's bytecode."""
     loaded = re.findall(
@@ -95,8 +154,15 @@ def test_no_module_is_compiled_when_the_app_starts() -> None:
 
 @pytest.mark.parametrize("package", [FUNCTION, LAYER], ids=["function", "layer"])
 def test_bytecode_covers_every_module(package: Path) -> None:
-    """Each module has bytecode that is used unchecked, and was made from this very source."""
+    """All bytecode is used unchecked, and what has a source was made from this very one."""
     assert run_python("-c", COMPARE_HASHES, package).stdout == "alike\n"
+
+
+def test_only_our_own_sources_are_inside() -> None:
+    """Where other people's modules have bytecode, neither their Python nor their C comes along."""
+    for name in files(FUNCTION):
+        assert not name.endswith((".pyx", ".pxd", ".pxi", ".c", ".h")), name
+        assert not name.endswith(".py") or name.startswith("completions/"), name
 
 
 @pytest.mark.parametrize("package", [FUNCTION, LAYER], ids=["function", "layer"])
@@ -168,6 +234,12 @@ def test_what_is_deployed_around_it_makes_a_new_package(other: Path) -> None:
         name = line.split(" ", 2)[2]
         done = subprocess.run(["cksum", name], cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == line
+
+
+def test_both_packages_are_small(other: Path) -> None:
+    """On either processor Lambda unpacks few megabytes before a first start."""
+    for package in (FUNCTION, other / "CompletionsFunction"):
+        assert sum(map(len, files(package).values())) / 1e6 < SIZE_LIMIT_MB
 
 
 def test_two_builds_are_alike(other: Path) -> None:
