@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from completions.errors import CompletionsError, MethodNotAllowed, NotFound, Unauthorized
-from completions.observability import bind, log, name_of, reason, shown, shown_path
+from completions.observability import bind, log, name_of, reason, shown, shown_path, unbind
 
 BOUND = ("function_request_id", "xray_trace_id", "path", "gen_ai.conversation.id", "auth")
 """What stands in every line of a request, as far as it is known."""
@@ -32,7 +32,8 @@ def attend(app: FastAPI) -> None:
 
 
 def note(request: Request) -> None:
-    """Has every further line of this request tell which one it is."""
+    """Has every further line of this request tell which one it is, and of no other."""
+    unbind()
     context = request.scope.get("aws.context")
     bind(
         function_request_id=getattr(context, "aws_request_id", None),

@@ -91,6 +91,15 @@ def bind(**fields: str | None) -> None:
     log.thread_safe_append_keys(**{name: value for name, value in fields.items() if value})
 
 
+def unbind() -> None:
+    """Takes away what was bound: a server may run a request in what another one left behind.
+
+    NOTE: uvicorn does on a kept connection, whose reader it adds anew in the task of a request that
+    was larger than its buffer. The next request's task then begins with what was bound there.
+    """
+    log.thread_safe_clear_keys()
+
+
 def allow_content(*, allowed: bool) -> None:
     """Whether the current task, and those it starts, may log what people say."""
     _content.set(allowed)

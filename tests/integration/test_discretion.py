@@ -13,11 +13,12 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
+import httpx2
 import pytest
 
 from completions.responder import Conversation, Event
 from completions.settings import Settings
-from tests.support.deployment import CALM, calling, deploy
+from tests.support.deployment import AUTHORIZED, CALM, calling, deploy, served
 from tests.support.logs import Logged
 from tests.support.script import (
     CallPiece,
@@ -383,6 +384,25 @@ async def test_every_line_of_a_turn_names_the_call(heard: Heard) -> None:
         "previous",
         "current",
     ]
+
+
+async def test_no_line_tells_of_the_request_before(logs: Logged) -> None:
+    """A kept connection, after a prompt that uvicorn had to pause its reading for."""
+    large = {"model": "m", "messages": [{"role": "user", "content": "x" * 2_000_000}]}
+    async with (
+        ScriptedUpstream(answer("Yes.")) as upstream,
+        served(deploy(upstream.base_url, **CALM)) as url,
+        httpx2.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=30) as client,
+    ):
+        for _ in range(3):
+            await client.post(CHAT, json=large, headers={"x-conversation-id": "conv_1"})
+        await client.post(CHAT, json=request(CHAT))
+        await client.post(CHAT, headers={"authorization": "Bearer wrong"})
+        await client.post("/v1/nothing", headers={"authorization": "Bearer wrong"})
+    calls = [one.get("gen_ai.conversation.id") for one in logs.events("turn.finished")]
+    assert calls == [*["conv_1"] * 3, None]
+    for line in (logs.event("auth.refused"), logs.event("path.unknown")):
+        assert not line.keys() & {"auth", "gen_ai.conversation.id"}
 
 
 async def test_the_first_turn_of_an_environment_is_cold(heard: Heard) -> None:
