@@ -129,7 +129,11 @@ def test_the_function_may_read_two_secrets_and_write_one_log(resources: dict[str
     role = the(resources, "AWS::IAM::Role")
     assert role.keys() == {"Description", "AssumeRolePolicyDocument", "Policies"}
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-    assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert trust == {
+        "Effect": "Allow",
+        "Principal": {"Service": "lambda.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
     (policy,) = role["Policies"]
     granted = [
         (statement["Effect"], statement["Action"], statement["Resource"])
@@ -181,6 +185,23 @@ def test_a_superseded_version_is_deleted(resources: dict[str, Any]) -> None:
 def test_the_output_names_the_url(resources: dict[str, Any]) -> None:
     """The logical id that the output ServerUrl asks for is the one SAM makes."""
     assert list(of_kind(resources, "AWS::Lambda::Url")) == ["CompletionsFunctionUrl"]
+
+
+def test_the_outputs_can_be_pasted(document: dict[str, Any]) -> None:
+    """The server's URL ends in /v1, and each command and address is of what it is said to be."""
+    told = {name: output["Value"] for name, output in document["Outputs"].items()}
+    assert told["ServerUrl"] == {"Fn::Sub": "${CompletionsFunctionUrl.FunctionUrl}v1"}
+    assert "get-secret-value" in told["CallerKeyCommand"]["Fn::Sub"]
+    assert "--secret-id ${CallerKeySecret} " in told["CallerKeyCommand"]["Fn::Sub"]
+    assert told["UpstreamKeyCommand"] == {
+        "Fn::Sub": "make upstream-key STACK=${AWS::StackName} REGION=${AWS::Region}"
+    }
+    assert told["DashboardUrl"]["Fn::Sub"].endswith("#dashboards/dashboard/${CompletionsDashboard}")
+
+
+def test_lambdas_own_lines_are_json(resources: dict[str, Any]) -> None:
+    """One query reads our lines and Lambda's, whose timeouts are among the last failures."""
+    assert the(resources, "AWS::Lambda::Function")["LoggingConfig"]["LogFormat"] == "JSON"
 
 
 def test_the_examples_in_samconfig_say_what_they_mean(root: Path, template: dict[str, Any]) -> None:

@@ -172,6 +172,26 @@ def test_what_must_wake_somebody_does(alarms: dict[str, Any]) -> None:
     )
 
 
+def test_failed_turns_are_a_percentage(alarms: dict[str, Any]) -> None:
+    """Three failed turns of sixty are 5, above a threshold of 2 that is said in percent."""
+    percent, *counts = alarms["FailedTurnsAlarm"]["Metrics"]
+    assert "ReturnData" not in percent  # it is what the alarm compares
+    assert all(each["ReturnData"] is False for each in counts)
+    measured = {"FailedTurns": 3, "Turns": 60}
+    values = {each["Id"]: measured[each["MetricStat"]["Metric"]["MetricName"]] for each in counts}
+    assert eval(percent["Expression"], {}, values) == 5
+    assert {(each["MetricStat"]["Period"], each["MetricStat"]["Stat"]) for each in counts} == {
+        (300, "Sum")
+    }
+
+
+def test_what_is_counted_is_summed(alarms: dict[str, Any]) -> None:
+    """Each count is 1 a line, so that any other statistic than the sum would never ring."""
+    for name, alarm in alarms.items():
+        if "Metrics" not in alarm and "ExtendedStatistic" not in alarm:
+            assert alarm["Statistic"] == "Sum", name
+
+
 def test_every_alarm_says_in_words_when_it_rings(alarms: dict[str, Any]) -> None:
     """The description names metric, threshold and period, what to do, and missing data."""
     for name, alarm in alarms.items():
@@ -184,6 +204,8 @@ def test_every_alarm_says_in_words_when_it_rings(alarms: dict[str, Any]) -> None
         seconds = alarm.get("Period", 300)
         minutes = f"{seconds // 60} minute" + ("s" if seconds > 60 else "")
         assert minutes in text, name
+        needed, looked_at = alarm.get("DatapointsToAlarm", 1), alarm["EvaluationPeriods"]
+        assert looked_at == 1 or f"in {needed} of {looked_at} periods" in text, name
         assert alarm["ComparisonOperator"] == "GreaterThanThreshold", name
         assert alarm["TreatMissingData"] == "notBreaching", name
         assert "Missing data counts as good: " in text, name
@@ -208,3 +230,9 @@ def test_two_stages_do_not_share_metrics(template: dict[str, Any]) -> None:
     variables = template["Resources"]["CompletionsFunction"]["Properties"]["Environment"]
     assert variables["Variables"]["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
     assert variables["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE
+
+
+def test_no_deployment_takes_anothers_dashboard(template: dict[str, Any]) -> None:
+    """Dashboards belong to the account, so a stack's has its name and its region."""
+    name = template["Resources"]["CompletionsDashboard"]["Properties"]["DashboardName"]["Fn::Sub"]
+    assert {SERVICE, "${AWS::Region}"} <= set(re.findall(r"\$\{[^}]+\}", name))
