@@ -174,10 +174,12 @@ $(BENCH)-lambda/.bench: requirements/bench-usual.txt requirements/bench-lambda.t
 	@touch $@ 2>/dev/null || true
 
 PEERS := $(patsubst %,$(BENCH)-%/.bench,memorysync vendor plot $(if $(TESTABLE),lambda))
+# BENCH_ARGS=--publish puts table, JSON and plot into docs/.
 bench: setup $(PEERS) $(if $(TESTABLE),build) ## measure what a turn costs, beside others
 	@$(BIN)/python -m tests.benchmarks --peers $(BENCH) --result .benchmarks/result.json $(BENCH_ARGS)
 	@test ! -x $(BENCH)-plot/bin/python || \
-		$(BENCH)-plot/bin/python tests/benchmarks/plot.py .benchmarks/result.json .benchmarks/benchmarks.png
+		$(BENCH)-plot/bin/python tests/benchmarks/plot.py .benchmarks/result.json \
+			$(if $(findstring --publish,$(BENCH_ARGS)),docs,.benchmarks)/benchmarks.png
 
 clean: ## remove what was built and cached, not the environments
 	rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .local

@@ -1,15 +1,16 @@
 """The model: one request to an OpenAI-compatible server, its answer as frames.
 
 With `connections` the only module that knows `openai`, `httpx2` and `aiohttp`; they are imported
-on first use, because they cost more start-up time than all the rest. The SDK says what a request
-looks like and what an error is; aiohttp carries both, because the SDK's `post` over its own
-transport takes 2.0 ms of a request's 3 and eight times the CPU for a chunk (measured 2026-11-22).
+on first use, because they cost more start-up time than all the rest. aiohttp carries requests and
+answers: the SDK's `post` over its own transport takes 2.0 ms of a request's 3 and eight times the
+CPU for a chunk (measured 2026-11-22). The SDK says what a refusal is, and is loaded for the first.
 Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -49,6 +50,14 @@ _FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
 _IDENTITY = {"", "identity"}
 REFUSAL_LIMIT_BYTES = 256 * 1024
 """Of an error's body, which is read whole."""
+
+
+class _Refused(Exception):  # noqa: N818 - an answer, not a defect
+    """The SDK's error for a refusal: here, so that nobody loads the SDK to catch it."""
+
+    def __init__(self, error: APIStatusError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Upstream:
@@ -119,6 +128,8 @@ class Upstream:
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
         """Does what a first turn would do, as far as it needs no network and no key."""
+        import openai  # noqa: F401 - for the first refusal
+
         for candidate in candidates:
             self._connections.prepare(candidate.base_url)
 
@@ -133,15 +144,13 @@ class Upstream:
     async def _send(
         self, candidate: Candidate, path: str, body: dict[str, Any] | None, exchange: Exchange
     ) -> tuple[ClientResponse, Pool]:
-        from openai import APIStatusError
-
         key = await self._keys.upstream(candidate.key)
         exchange.sent_at = asyncio.get_running_loop().time()
         with _translated():
             try:
                 return await self._request_reusing(candidate, path, body, key)
-            except APIStatusError as error:
-                if error.status_code != 401:
+            except _Refused as refused:
+                if refused.error.status_code != 401:
                     raise
                 # The key may have been rotated since it was read: once more with a newer one.
                 newer = await self._keys.renewed_upstream(candidate.key, refused=key)
@@ -182,13 +191,13 @@ class Upstream:
 async def _request_on(
     pool: Pool, path: str, body: dict[str, Any] | None, key: str
 ) -> ClientResponse:
-    """The head of a good answer. Raises openai.APIStatusError and aiohttp.ClientError."""
+    """The head of a good answer. Raises _Refused and aiohttp.ClientError."""
     assert pool.session is not None  # noqa: S101 - `take` makes it
     # JSON has no Infinity; null is what JavaScript writes for it.
     content = None if body is None else to_json(body, inf_nan_mode="null")
     response = await pool.session.request(
         "GET" if body is None else "POST",
-        pool.base_url + path,
+        pool.base_url.rstrip("/") + path,
         # aiohttp wants a megabyte and more as a file, of which it sends a piece at a time.
         data=BytesIO(content) if content and len(content) >= 1 << 20 else content,
         headers={"authorization": f"Bearer {key}"},
@@ -210,14 +219,16 @@ async def _good(response: ClientResponse) -> None:
     if response.headers.get("content-encoding", "identity").strip().lower() not in _IDENTITY:
         raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
     if not 200 <= response.status < 300:
-        raise await _status_error(response)
+        raise _Refused(await _status_error(response))
 
 
 async def _status_error(response: ClientResponse) -> APIStatusError:
     """The SDK's error for a refusal: its code, type and parameter are in it."""
     import aiohttp
+
+    # 0.3 s (measured 2026-11-22), once in an environment that was not warmed: the loop goes on.
+    openai = await asyncio.to_thread(importlib.import_module, "openai")
     import httpx2
-    from openai import APIStatusError
 
     content = bytearray()
     async for chunk in response.content.iter_any():
@@ -229,7 +240,7 @@ async def _status_error(response: ClientResponse) -> APIStatusError:
     except ValueError:
         told = content.decode(errors="replace")
     asked = response.request_info
-    return APIStatusError(
+    error: APIStatusError = openai.APIStatusError(
         f"status {response.status}",
         response=httpx2.Response(
             response.status,
@@ -240,18 +251,18 @@ async def _status_error(response: ClientResponse) -> APIStatusError:
         ),
         body=told.get("error", told) if isinstance(told, dict) else told,
     )
+    return error
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
     """One table from the libraries' errors to ours; the cause is kept."""
     import aiohttp
-    from openai import APIStatusError
 
     try:
         yield
-    except APIStatusError as error:
-        raise _refusal(error) from error
+    except _Refused as refused:
+        raise _refusal(refused.error) from refused.error
     except aiohttp.ServerTimeoutError as error:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
     except aiohttp.ContentTypeError as error:

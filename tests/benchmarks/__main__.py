@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import platform
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,8 @@ from local.layout import CodeError, interpreter
 from tests.benchmarks import at_once, cold_start, lambda_path, package, relay
 from tests.benchmarks.figures import Figure, table
 
+DOCS = Path(__file__).parents[2] / "docs"
+_BEGINS, _ENDS = "<!-- make bench writes this -->", "<!-- to here -->"
 _PACKAGES = ("fastapi", "openai", "aiohttp", "mangum", "uvicorn", "boto3")
 
 
@@ -28,6 +31,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, required=True, help="the JSON to write")
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--publish", action="store_true", help="into docs/ as well")
     parser.add_argument("--only", default="", help="relay, lambda, cold, restore, at_once, package")
     options = parser.parse_args()
     about = machine(options.peers)
@@ -40,6 +44,13 @@ def main() -> None:
     options.result.parent.mkdir(exist_ok=True)
     options.result.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written to {options.result}")
+    if options.publish:
+        shutil.copy(options.result, DOCS / "benchmarks.json")
+        page = DOCS / "benchmarks.md"
+        before, mark, rest = page.read_text().partition(_BEGINS)
+        listed = "\n".join(f"- {name}: {value}" for name, value in about.items())
+        after = rest.partition(_ENDS)[2]
+        page.write_text(f"{before}{mark}\n{table(figures)}\n\n{listed}\n{_ENDS}{after}")
 
 
 async def measure(peers: str, requests: int, rounds: int, only: set[str]) -> list[Figure]:
