@@ -1,7 +1,7 @@
 """Connections to the upstreams, kept between turns, and let go when a freeze has outlived them.
 
-One pool per base URL. The SDK says what a request to it looks like, aiohttp carries it; both are
-known here only to make a pool. What is sent is `upstream`'s.
+One pool per base URL. aiohttp carries the requests; it is known here only to make a pool. What is
+sent is `upstream`'s.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ A kept connection that a NAT has forgotten swallows a request without a word. Th
 before the first-token timeout, because a living peer's kernel acknowledges at once, however long
 its model thinks. It notices at a retransmission: after 1.4 s on loopback (measured 2026-11-22).
 """
+HEADERS = {
+    "user-agent": "voice-completions",
+    "accept": "application/json",
+    "content-type": "application/json",
+    # A compressed answer comes late and in lumps.
+    "accept-encoding": "identity",
+}
+"""Of every request, but for the key."""
 HEADER_LIMIT_BYTES = 64 * 1024
 """One line of a response's head; some gateways write long policies there."""
 
@@ -39,8 +47,6 @@ class Pool:
     """The connections to one upstream."""
 
     base_url: str
-    headers: dict[str, str]
-    """The SDK's: who asks, with which version, for which organisation and project."""
     tls: ssl.SSLContext
     session: ClientSession | None = None
     """Made by the first `take`, because it belongs to the running event loop."""
@@ -67,7 +73,9 @@ class Connections:
         if pool is None:
             if self._tls is None:
                 self._tls = _tls_context()
-            pool = self._pools[base_url] = _pool(base_url, self._tls)
+            import aiohttp  # noqa: F401 - loaded with the rest, before a snapshot
+
+            pool = self._pools[base_url] = Pool(base_url, self._tls)
         return pool
 
     def take(self, base_url: str) -> Pool:
@@ -136,25 +144,6 @@ def _tls_context() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def _pool(base_url: str, tls: ssl.SSLContext) -> Pool:
-    import aiohttp  # noqa: F401 - loaded with the rest, before a snapshot
-    import httpx2
-    from openai import AsyncOpenAI
-
-    client = AsyncOpenAI(
-        base_url=base_url,
-        # Each request carries its own key: keys rotate, connections stay.
-        api_key="set-per-request",
-        # Never used; the one that the SDK would make itself reads the certificates anew.
-        http_client=httpx2.AsyncClient(verify=tls),
-    )
-    headers = {
-        name: value for name, value in client.default_headers.items() if isinstance(value, str)
-    }
-    # A compressed answer comes late and in lumps.
-    return Pool(str(client.base_url).rstrip("/"), headers | {"accept-encoding": "identity"}, tls)
-
-
 def _session(pool: Pool) -> ClientSession:
     import aiohttp
 
@@ -166,7 +155,7 @@ def _session(pool: Pool) -> ClientSession:
     )
     return aiohttp.ClientSession(
         connector=connector,
-        headers=pool.headers,
+        headers=HEADERS,
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S
         ),
@@ -174,27 +163,20 @@ def _session(pool: Pool) -> ClientSession:
         auto_decompress=False,
         max_line_size=HEADER_LIMIT_BYTES,
         max_field_size=HEADER_LIMIT_BYTES,
-        **_proxy(pool.base_url),
+        proxy=_proxy(pool.base_url),
     )
 
 
-def _proxy(base_url: str) -> dict[str, Any]:
-    """The proxy that the environment names, its password apart. Not aiohttp's `trust_env`.
+def _proxy(base_url: str) -> str | None:
+    """The proxy that the environment names for this address. Not aiohttp's `trust_env`.
 
     NOTE: that one also puts what a .netrc holds in the place of our key.
     """
-    import aiohttp
-
     url, proxies = urlsplit(base_url), getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or proxy_bypass(url.hostname or ""):
-        return {}
-    named = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    options = {"proxy": named._replace(netloc=named.netloc.rpartition("@")[2]).geturl()}
-    if named.username is None:
-        return options
-    user, password = unquote(named.username), unquote(named.password or "")
-    return options | {"proxy_auth": aiohttp.BasicAuth(user, password)}
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _socket(address: Any) -> socket.socket:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -72,3 +74,33 @@ async def test_after_a_long_freeze_no_certificate_is_read(
     assert len(certificates) == read
     kept.leave(new)
     await kept.close()
+
+
+async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that the environment names carries the request, with its own password and our key."""
+    asked: list[bytes] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(carry, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://user:p%40ss@127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "fallback.example")
+        kept = Connections()
+        pool = kept.take("http://api.example/v1")
+        assert pool.session is not None
+        headers = {"authorization": "Bearer ours"}
+        async with pool.session.post("http://api.example/v1/x", headers=headers) as response:
+            assert await response.read() == b"{}"
+        kept.leave(pool)
+        await kept.close()
+    assert asked[0].startswith(b"POST http://api.example/v1/x HTTP/1.1\r\n")
+    lines = asked[0].lower().split(b"\r\n")
+    assert b"authorization: bearer ours" in lines
+    assert b"proxy-authorization: basic " + b64encode(b"user:p@ss").lower() in lines
+    assert connections._proxy(OTHER) is None
+    assert connections._proxy("http://fallback.example/v1") is None
