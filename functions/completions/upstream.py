@@ -52,7 +52,7 @@ REFUSAL_LIMIT_BYTES = 256 * 1024
 """Of an error's body, which is read whole."""
 
 
-class _Refused(Exception):  # noqa: N818 - an answer, not a defect
+class _Refused(Exception):
     """The SDK's error for a refusal: here, so that nobody loads the SDK to catch it."""
 
     def __init__(self, error: APIStatusError) -> None:
@@ -197,7 +197,7 @@ async def _request_on(
     content = None if body is None else to_json(body, inf_nan_mode="null")
     response = await pool.session.request(
         "GET" if body is None else "POST",
-        pool.base_url.rstrip("/") + path,
+        pool.base_url + path,
         # aiohttp wants a megabyte and more as a file, of which it sends a piece at a time.
         data=BytesIO(content) if content and len(content) >= 1 << 20 else content,
         headers={"authorization": f"Bearer {key}"},

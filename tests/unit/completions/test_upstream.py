@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -51,6 +54,31 @@ LIMIT_S = 20
 CHAT = "/v1/chat/completions"
 PLAIN = {"x-completions-on-failure": "error"}
 """Faults shall be told as an API client wants them, not spoken."""
+FUNCTIONS = Path(__file__).parents[3] / "functions"
+TWO_REQUESTS = """
+import asyncio, sys
+from completions.errors import UpstreamRefused
+from completions.settings import Candidate
+from completions.upstream import Upstream
+
+class Keys:
+    async def upstream(self, field):
+        return "key"
+
+async def main():
+    upstream = Upstream(Keys())
+    candidate = Candidate("upstream", sys.argv[1])
+    assert [True async for _ in upstream.frames(candidate, "/chat/completions", {"stream": True})]
+    print("openai" in sys.modules, file=sys.stderr)
+    try:
+        async for _ in upstream.frames(candidate, "/chat/completions", {"stream": True}):
+            pass
+    except UpstreamRefused as error:
+        print("openai" in sys.modules, error.status, file=sys.stderr)
+    await upstream.close()
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture
@@ -103,6 +131,28 @@ async def test_compression_is_not_wanted(
     """A compressed stream would be held back by the compressor's buffer."""
     await _ask(client, stream=True)
     assert upstream.requests[0].header("accept-encoding") == "identity"
+
+
+async def test_we_say_who_we_are(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
+    """Requests carry this project's name and tell nothing of the machine."""
+    await _ask(client, stream=True)
+    (request,) = upstream.requests
+    assert request.header("user-agent") == "voice-completions"
+    assert request.header("x-stainless-os") == ""
+
+
+async def test_the_sdk_is_loaded_for_a_refusal_only(upstream: ScriptedUpstream) -> None:
+    """A first turn that goes well does not wait for the import of the OpenAI SDK."""
+    upstream.plays(answer(), refused(418))
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", TWO_REQUESTS, upstream.base_url],
+        env={"PYTHONPATH": str(FUNCTIONS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.split() == ["False", "True", "418"]
 
 
 async def test_the_deployments_model_and_fields_win(upstream: ScriptedUpstream) -> None:
