@@ -7,7 +7,10 @@ sent is `upstream`'s.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +18,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 if TYPE_CHECKING:
-    import ssl
-
     from aiohttp import ClientSession
 
 CONNECT_TIMEOUT_S = 3.0
@@ -138,9 +139,15 @@ class Connections:
 
 
 def _tls_context() -> ssl.SSLContext:
+    """Trusts the machine's authorities, or those that SSL_CERT_FILE or SSL_CERT_DIR name."""
+    found = ssl.get_default_verify_paths().cafile
+    if sys.platform == "linux" and found and "SSL_CERT_DIR" not in os.environ:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(found)
+        return context
+    # Finds them on every system, but its import is 27 ms of a cold start (measured 2026-11-22).
     import httpx2
 
-    # As the SDK's own client has it: the machine's authorities, SSL_CERT_FILE, SSL_CERT_DIR.
     return httpx2.create_ssl_context()
 
 

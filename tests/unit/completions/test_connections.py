@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
+import botocore
+import httpx2
 import pytest
 
 from completions import connections
@@ -74,6 +78,24 @@ async def test_after_a_long_freeze_no_certificate_is_read(
     assert len(certificates) == read
     kept.leave(new)
     await kept.close()
+
+
+@pytest.mark.parametrize("variable", ["", "SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_who_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+    """The machine's authorities or the ones of the environment's choice, as httpx2 has it."""
+    authorities = Path(botocore.__file__).with_name("cacert.pem").read_text()
+    (first,) = re.findall(r"-----BEGIN.*?-----END [^\n]*\n", authorities, re.DOTALL)[:1]
+    (tmp_path / "one.pem").write_text(first)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        chosen = tmp_path / "one.pem" if variable == "SSL_CERT_FILE" else tmp_path
+        monkeypatch.setenv(variable, str(chosen))
+    ours, theirs = Connections().prepare(BASE).tls, httpx2.create_ssl_context()
+    assert ours.get_ca_certs() == theirs.get_ca_certs()
+    assert len(ours.get_ca_certs()) == 1 or variable != "SSL_CERT_FILE"
+    assert (ours.verify_mode, ours.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert (ours.verify_flags, ours.options) == (theirs.verify_flags, theirs.options)
 
 
 async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
