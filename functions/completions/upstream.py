@@ -3,7 +3,8 @@
 With `connections` the only module that knows `openai`, `httpx2` and `aiohttp`; they are imported
 on first use, because they cost more start-up time than all the rest. aiohttp carries requests and
 answers: the SDK's `post` over its own transport takes 1.5 ms of processor time more for a request
-and seven times as much for a chunk (measured 2026-11-22). The SDK says what a refusal is, and is loaded for the first.
+and seven times as much for a chunk (measured 2026-11-22). The SDK says what a refusal is, and is
+loaded for the first.
 Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
 """
 
