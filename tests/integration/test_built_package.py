@@ -22,7 +22,7 @@ from tests.support.built import (
     ROOT,
     python313,
 )
-from tests.support.script import answer
+from tests.support.script import answer, refused
 from tests.support.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.built
@@ -264,6 +264,25 @@ async def test_the_built_package_streams() -> None:
         words = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
     assert "".join(words) == "Oil the chain."
     assert len([word for word in words if word]) > 1
+
+
+async def test_the_built_package_tells_a_refusal() -> None:
+    """What a model refuses at the first request of all is told in the model's words."""
+    async with (
+        ScriptedUpstream(refused(418, message="A teapot.")) as upstream,
+        Deployment(code="built", upstream=upstream.base_url) as deployment,
+        openai.AsyncOpenAI(
+            base_url=deployment.base_url,
+            api_key=deployment.caller_key,
+            default_headers={"x-completions-on-failure": "error"},
+            max_retries=0,
+        ) as client,
+    ):
+        with pytest.raises(openai.APIStatusError, match="A teapot") as caught:
+            await client.chat.completions.create(
+                model="voice", messages=[{"role": "user", "content": "It squeaks."}]
+            )
+    assert caught.value.status_code == 418
 
 
 @pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
