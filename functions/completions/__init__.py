@@ -17,7 +17,8 @@ Imports point down only; modules on one line do not know each other::
     listed, repairs, schemas            what a description and JSON Schema allow, what nearly fits
     chat · responses                    the two wire dialects
     speech · standing                   text as it is spoken; what is known of each model
-    dialect                             what every wire dialect can say
+    dialect                             what every wire dialect can do
+    asked · said                        what a request asks; what a frame says
     credentials · connections · account keys; connections to the upstreams; a turn's facts
     secrets_manager                     both versions of a secret, and why it cannot be read
     sse · loose_json                    server-sent events; the object a model meant

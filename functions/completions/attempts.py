@@ -11,9 +11,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from completions.dialect import Done, Said
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log
+from completions.said import Done, Said
 from completions.settings import Candidate
 
 DRAIN_S = 0.1

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from pydantic_core import from_json
 
-from completions.dialect import Asked, PastCall, Tool
+from completions.asked import Asked, PastCall, Tool
 from completions.phrases import PHRASES, Phrases
 
 __all__ = ["PHRASES", "CopyFilter", "Phrases", "choose", "language_of", "normalise", "strip"]

@@ -11,25 +11,15 @@ from contextlib import aclosing
 from typing import Any
 
 from completions.account import Outcome
+from completions.asked import Asked
 from completions.calls import HeldCalls, added
-from completions.dialect import (
-    Asked,
-    Call,
-    CallPart,
-    Delta,
-    Dialect,
-    Finish,
-    Reasoning,
-    Refusal,
-    Said,
-    Text,
-    Usage,
-)
+from completions.dialect import Dialect
 from completions.errors import CompletionsError, UpstreamTimeout
 from completions.observability import log, name_of, reason
 from completions.outlet import Outlet
 from completions.plan import Plan
 from completions.race import Patience, Race, Silent
+from completions.said import Call, CallPart, Delta, Finish, Reasoning, Refusal, Said, Text, Usage
 from completions.streamed import note_on
 
 

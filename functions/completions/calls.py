@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pydantic_core import from_json
 
 from completions import tools
-from completions.dialect import Call, CallPart, Said, Tool
+from completions.asked import Tool
 from completions.errors import InvalidToolCall
+from completions.said import Call, CallPart, Said
 
 CALLS_LIMIT = 128
 """In one answer; as many as OpenAI's API lets a request offer tools."""

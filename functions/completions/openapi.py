@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from completions.dialect import PHRASE_LIMIT_CHARS, PHRASES_LIMIT
+from completions.asked import PHRASE_LIMIT_CHARS, PHRASES_LIMIT
 from completions.settings import ON_FAILURE
 
 Schema = dict[str, Any]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from completions import buffer_words, responder
 from completions.account import Account
+from completions.asked import Asked
 from completions.attempts import Asking
-from completions.dialect import Asked, Dialect
+from completions.dialect import Dialect
 from completions.phrases import PHRASES, Phrases
 from completions.question import Frames, Question
 from completions.race import Patience

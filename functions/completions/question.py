@@ -15,19 +15,10 @@ from pydantic_core import from_json
 
 from completions import chat, responses
 from completions.account import Account, Exchange
-from completions.dialect import (
-    Asked,
-    Delta,
-    Dialect,
-    Done,
-    Finish,
-    Prepared,
-    Refusal,
-    Said,
-    Text,
-    Usage,
-)
+from completions.asked import Asked
+from completions.dialect import Dialect, Prepared
 from completions.errors import UpstreamRefused
+from completions.said import Delta, Done, Finish, Refusal, Said, Text, Usage
 from completions.settings import Candidate
 from completions.speech import ThinkSplitter
 from completions.sse import Frame

@@ -15,19 +15,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from completions.attempts import Asking, Attempt, Attempts
-from completions.dialect import (
-    CallPart,
-    Done,
-    Failure,
-    Finish,
-    Other,
-    Reasoning,
-    Refusal,
-    Said,
-    Text,
-)
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log
+from completions.said import CallPart, Done, Failure, Finish, Other, Reasoning, Refusal, Said, Text
 from completions.settings import Candidate
 from completions.speech import has_words
 from completions.standing import Standing, retry_after_s

@@ -14,7 +14,8 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 from completions.account import Outcome
-from completions.dialect import Asked, Dialect
+from completions.asked import Asked
+from completions.dialect import Dialect
 from completions.errors import CompletionsError
 from completions.observability import content, name_of, shown, turn_finished
 from completions.outlet import Outlet

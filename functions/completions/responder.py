@@ -21,21 +21,12 @@ from pydantic_core import to_json
 
 from completions import chat, responses
 from completions.calls import HeldCalls
-from completions.dialect import (
-    CallPart,
-    Delta,
-    Dialect,
-    Done,
-    Finish,
-    Reasoning,
-    Refusal,
-    Said,
-    Text,
-)
+from completions.dialect import Dialect
 from completions.errors import InvalidRequest, UpstreamUnavailable
 from completions.loose_json import read_object
 from completions.question import Question
 from completions.race import Patience, Race, Silent
+from completions.said import CallPart, Delta, Done, Finish, Reasoning, Refusal, Said, Text
 from completions.settings import Candidate
 from completions.speech import ThinkSplitter
 

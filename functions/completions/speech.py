@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from completions.dialect import Reasoning, Text
+from completions.said import Reasoning, Text
 
 _TAGS = ("<think>", "<thinking>", "<reasoning>", "</think>", "</thinking>", "</reasoning>")
 _TAG = re.compile("|".join(_TAGS), re.IGNORECASE)

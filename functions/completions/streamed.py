@@ -14,24 +14,11 @@ from typing import Any
 
 from completions import tools
 from completions.account import Outcome
+from completions.asked import Asked
 from completions.attempts import Asking
 from completions.buffer_words import FILLERS_LIMIT, CopyFilter
 from completions.calls import HeldCalls, Judgement, added
-from completions.dialect import (
-    Asked,
-    Call,
-    CallPart,
-    Delta,
-    Dialect,
-    Done,
-    Finish,
-    Other,
-    Reasoning,
-    Refusal,
-    Said,
-    Text,
-    Usage,
-)
+from completions.dialect import Dialect
 from completions.errors import (
     CompletionsError,
     InvalidToolCall,
@@ -42,6 +29,19 @@ from completions.observability import log, name_of, reason
 from completions.outlet import Outlet
 from completions.plan import Plan
 from completions.race import Race, Silent
+from completions.said import (
+    Call,
+    CallPart,
+    Delta,
+    Done,
+    Finish,
+    Other,
+    Reasoning,
+    Refusal,
+    Said,
+    Text,
+    Usage,
+)
 from completions.settings import Candidate
 from completions.speech import Sentence, joined
 from completions.sse import DONE

@@ -15,10 +15,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from completions.dialect import Asked, Call, Tool
+from completions.asked import Asked, Tool
 from completions.listed import with_listed
 from completions.loose_json import LIMIT_CHARS, dumps, read_object
 from completions.repairs import repaired, squashed
+from completions.said import Call
 from completions.schemas import Schema
 
 _PROBLEM_LIMIT_CHARS = 800

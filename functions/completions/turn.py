@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from completions import report
 from completions.account import Outcome
+from completions.asked import Asked
 from completions.buffered import Buffered
-from completions.dialect import Asked, Dialect
+from completions.dialect import Dialect
 from completions.observability import log
 from completions.outlet import Outlet
 from completions.plan import Arrival, Environment, Plan

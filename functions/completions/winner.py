@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 from completions.attempts import SILENCE, Attempt, Event, is_done
-from completions.dialect import Done, Failure, Finish, Said, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
+from completions.said import Done, Failure, Finish, Said, Text
 
 LINGER_S = 0.5
 """After a finish frame: so long we wait for usage and the terminator."""

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from completions import responses
-from completions.dialect import Done, Finish, Reasoning, Said, Text, Usage
+from completions.said import Done, Finish, Reasoning, Said, Text, Usage
 from completions.sse import Frame
 from local import model
 from tests.support.responses_rules import check, frames_of, sdk_final, spoken_in

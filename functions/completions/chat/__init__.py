@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from completions.asked import Asked
 from completions.chat.reader import read
 from completions.chat.request import ask, prepare, reask
 from completions.chat.whole import whole
 from completions.chat.writer import ChatWriter
-from completions.dialect import Asked, Delta
+from completions.said import Delta
 from completions.sse import Frame
 
 __all__ = ["ask", "path", "prepare", "read", "reader", "reask", "whole", "writer"]

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from completions.dialect import (
+from completions.errors import UpstreamUnavailable
+from completions.said import (
     CallPart,
     Delta,
     Done,
@@ -23,7 +24,6 @@ from completions.dialect import (
     Usage,
     upstream_failure,
 )
-from completions.errors import UpstreamUnavailable
 from completions.sse import Frame
 
 

@@ -9,18 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from completions.dialect import (
-    SILENCE,
-    TOKEN_LIMIT,
-    Asked,
-    PastCall,
-    Prepared,
-    Tool,
-    cache_key,
-    check_types,
-    read_extra,
-    safety_identifier,
-)
+from completions.asked import SILENCE, Asked, PastCall, Tool, check_types, read_extra
+from completions.dialect import TOKEN_LIMIT, Prepared, cache_key, safety_identifier
 from completions.errors import InvalidRequest
 
 KNOWN_FIELDS = frozenset(

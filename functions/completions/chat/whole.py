@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from completions.asked import Asked
 from completions.chat.writer import ChatWriter
-from completions.dialect import Asked, Call
+from completions.said import Call
 from completions.sse import Frame
 
 

@@ -16,19 +16,9 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from completions.dialect import (
-    Asked,
-    Call,
-    CallPart,
-    Done,
-    Finish,
-    Reasoning,
-    Refusal,
-    Said,
-    Text,
-    Usage,
-)
+from completions.asked import Asked
 from completions.errors import CompletionsError
+from completions.said import Call, CallPart, Done, Finish, Reasoning, Refusal, Said, Text, Usage
 from completions.sse import DONE, encode
 
 _IDENTITY = ("id", "created", "model")

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from completions.dialect import Asked, Delta
+from completions.asked import Asked
 from completions.responses.over_chat import as_chat
 from completions.responses.reader import ResponsesReader
 from completions.responses.request import ask, prepare, reask
 from completions.responses.whole import whole
 from completions.responses.writer import ResponsesWriter
+from completions.said import Delta
 from completions.sse import Frame
 
 __all__ = ["as_chat", "ask", "path", "prepare", "reader", "reask", "whole", "writer"]

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from completions.dialect import Asked, Call
+from completions.asked import Asked
+from completions.said import Call
 
 
 class Kind(NamedTuple):

@@ -14,7 +14,9 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from completions.dialect import (
+from completions.errors import UpstreamUnavailable
+from completions.responses.output import ByName
+from completions.said import (
     CallPart,
     Delta,
     Done,
@@ -27,8 +29,6 @@ from completions.dialect import (
     Usage,
     upstream_failure,
 )
-from completions.errors import UpstreamUnavailable
-from completions.responses.output import ByName
 from completions.sse import Frame
 
 WORDS: dict[str, tuple[type[Text | Refusal | Reasoning], str]] = {

@@ -10,18 +10,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialect import (
-    SILENCE,
-    TOKEN_LIMIT,
-    Asked,
-    PastCall,
-    Prepared,
-    Tool,
-    cache_key,
-    check_types,
-    read_extra,
-    safety_identifier,
-)
+from completions.asked import SILENCE, Asked, PastCall, Tool, check_types, read_extra
+from completions.dialect import TOKEN_LIMIT, Prepared, cache_key, safety_identifier
 from completions.errors import InvalidRequest
 from completions.responses.shapes import check_items, flat_tool, items_of, text_of
 

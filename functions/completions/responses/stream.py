@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialect import Asked
+from completions.asked import Asked
 from completions.responses.output import (
     OUTPUT_TEXT,
     REQUIRED,

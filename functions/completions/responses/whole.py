@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from completions.dialect import Asked, Call
+from completions.asked import Asked
 from completions.responses.output import (
     OUTPUT_TEXT,
     REASONING_TEXT,
@@ -18,6 +18,7 @@ from completions.responses.output import (
     new_reasoning,
     new_response,
 )
+from completions.said import Call
 from completions.sse import Frame
 
 

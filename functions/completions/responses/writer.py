@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from completions.dialect import Asked, Call, CallPart, Delta, Reasoning, Refusal, Said, Text
+from completions.asked import Asked
 from completions.errors import CompletionsError
 from completions.responses.output import (
     KINDS,
@@ -29,6 +29,7 @@ from completions.responses.output import (
     new_reasoning,
 )
 from completions.responses.stream import ARGUMENTS, Event, ResponsesStream, place
+from completions.said import Call, CallPart, Delta, Reasoning, Refusal, Said, Text
 from completions.sse import DONE, Frame
 
 _BEGINS = frozenset({"response.created", "response.queued", "response.in_progress"})

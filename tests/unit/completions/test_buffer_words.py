@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from completions.asked import Asked, Extra, PastCall, Tool
 from completions.buffer_words import (
     PHRASES,
     CopyFilter,
@@ -19,7 +20,6 @@ from completions.buffer_words import (
     normalise,
     strip,
 )
-from completions.dialect import Asked, Extra, PastCall, Tool
 from completions.speech import has_words
 
 ALL = [phrase for phrases in PHRASES.values() for phrase in phrases.buffer]

@@ -10,17 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completions import chat
-from completions.dialect import (
-    CallPart,
-    Delta,
-    Done,
-    Failure,
-    Finish,
-    Reasoning,
-    Refusal,
-    Text,
-    Usage,
-)
+from completions.said import CallPart, Delta, Done, Failure, Finish, Reasoning, Refusal, Text, Usage
 from completions.sse import Frame
 
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completions import chat
+from completions.asked import Asked
 from completions.chat.writer import ChatWriter
-from completions.dialect import Asked, Call, Said
 from completions.errors import UpstreamUnavailable
+from completions.said import Call, Said
 from completions.sse import Frame
 from tests.support import rules
 

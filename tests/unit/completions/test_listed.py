@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from completions.dialect import Tool
+from completions.asked import Tool
 from completions.listed import with_listed
 
 

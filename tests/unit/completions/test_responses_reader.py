@@ -11,17 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completions import responses
-from completions.dialect import (
-    CallPart,
-    Delta,
-    Done,
-    Failure,
-    Finish,
-    Reasoning,
-    Refusal,
-    Text,
-    Usage,
-)
+from completions.said import CallPart, Delta, Done, Failure, Finish, Reasoning, Refusal, Text, Usage
 from completions.sse import DONE, Decoder, Frame
 from tests.support import script
 from tests.support.wires_responses import ResponsesStream, ResponsesWhole

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from completions import chat, responses
-from completions.dialect import TOKEN_LIMIT, Asked, PastCall, Tool
+from completions.asked import Asked, PastCall, Tool
+from completions.dialect import TOKEN_LIMIT
 from completions.errors import InvalidRequest
 
 USER = {"role": "user", "content": "What is the weather?"}

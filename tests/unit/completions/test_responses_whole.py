@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 from openai.types.responses import Response
 
 from completions import responses
-from completions.dialect import Call
+from completions.said import Call
 from completions.sse import Frame
 from tests.support.script import CallPiece, Decline, Say, Speech, Think
 from tests.support.wires_responses import ResponsesWhole

@@ -12,18 +12,10 @@ from hypothesis import strategies as st
 from openai import APIError
 
 from completions import responses
-from completions.dialect import (
-    Asked,
-    Call,
-    CallPart,
-    Delta,
-    Reasoning,
-    Refusal,
-    Said,
-    Text,
-)
+from completions.asked import Asked
 from completions.errors import UpstreamRefused, UpstreamUnavailable
 from completions.responses.writer import ResponsesWriter
+from completions.said import Call, CallPart, Delta, Reasoning, Refusal, Said, Text
 from completions.sse import DONE, Frame, encode
 from tests.support.responses_rules import (
     check,

@@ -17,12 +17,14 @@ import httpx2
 import pytest
 
 from completions import credentials, tools
+from completions.asked import Tool
 from completions.calls import HeldCalls
 from completions.credentials import Keys
-from completions.dialect import TOKEN_LIMIT, Call, CallPart, Said, Tool
+from completions.dialect import TOKEN_LIMIT
 from completions.errors import InvalidToolCall
 from completions.listed import with_listed
 from completions.loose_json import read_object
+from completions.said import Call, CallPart, Said
 from completions.settings import BODY_LIMIT_BYTES
 from completions.speech import Sentence
 from tests.support.deployment import CALM, HELLO, calling, chat, deploy

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from completions.dialect import Reasoning, Text
+from completions.said import Reasoning, Text
 from completions.speech import Sentence, ThinkSplitter, has_words, joined, split
 
 PIECES = st.lists(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completions.dialect import Asked, Call, PastCall, Tool
+from completions.asked import Asked, PastCall, Tool
+from completions.said import Call
 from completions.tools import Verdict, check, fill_skip_turn, without_heard_farewell
 
 
