@@ -1,13 +1,14 @@
 """The attempts of one race: each a request under way, all of them heard through one queue.
 
-Starts and stops them; whom to ask and who has won is `race`'s business.
+Starts and stops them, and hands the winner's answer over to whoever reads it on; whom to ask and
+who has won is `race`'s business.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +30,11 @@ class Asking(Protocol):
     @property
     def can_ask(self) -> bool:
         """Whether another attempt may be made."""
+        ...
+
+    @property
+    def movable(self) -> bool:
+        """Whether an answer that one task has begun to read may be read on by another."""
         ...
 
     def ask(
@@ -63,6 +69,10 @@ class Attempt:
     silent: bool = False
     closed: bool = False
     task: asyncio.Task[None] | None = None
+    taken: bool = False
+    """It has won: its task hands the answer over with the next batch, and ends."""
+    rest: AsyncGenerator[list[Said], None] | None = None
+    """What follows the last of its events in the queue, to be read by whoever reads the winner."""
 
 
 Event = tuple[Attempt | None, list[Said] | None, CompletionsError | None]
@@ -95,6 +105,13 @@ class Attempts:
         self.all.append(attempt)
         attempt.task = asyncio.create_task(self._run(attempt))
 
+    def take(self, attempt: Attempt) -> None:
+        """What is to come of its answer shall be read without a task and a queue between.
+
+        They are one of three turns of the event loop for a chunk that comes alone.
+        """
+        attempt.taken = self._question.movable
+
     async def next_event(self, until: float | None) -> Event | None:
         """The next event, or None at the moment `until` (loop time)."""
         if not self.events.empty() or until is None:
@@ -124,30 +141,69 @@ class Attempts:
 
     async def close(self) -> None:
         """Stops everything; an answer that has come to its terminator may be read to its end."""
-        ended = [one.task for one in self.all if one.task and is_done(one.held)]
-        if ended:
-            await asyncio.wait(ended, timeout=DRAIN_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                for attempt in self.all:
+                    if is_done(attempt.held):
+                        await _drained(attempt)
         await self.cancel(self.all)
+        for attempt in self.all:
+            if attempt.rest is not None:
+                await attempt.rest.aclose()
 
     async def _run(self, attempt: Attempt) -> None:
         error: CompletionsError | None = None
         try:
             answer = self._question.ask(attempt.candidate, attempt.source, hedge=attempt.hedge)
-            async with aclosing(answer) as batches:
-                async for batch in batches:
+            async with AsyncExitStack() as opened:
+                opened.push_async_callback(answer.aclose)
+                async for batch in answer:
                     await self.events.put((attempt, batch, None))
+                    if attempt.taken:
+                        opened.pop_all()
+                        attempt.rest = answer
+                        return
         except CompletionsError as failure:
             error = failure
         except (Exception, asyncio.CancelledError):
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            # A bug in here, or in somebody's responder (which may have cancelled a task of its
-            # own and waited for it), must not leave a caller in silence.
-            log.exception("candidate.crashed", candidate=attempt.candidate.key)
-            error = UpstreamUnavailable("The answer could not be made; the reason is in the log.")
+            # Of a responder's own: it may have cancelled a task and waited for it.
+            error = _crashed(attempt)
         await self.events.put((attempt, None, error))
+
+
+async def next_of(attempt: Attempt) -> Event:
+    """The next event of an answer that was handed over: it is read here and now."""
+    assert attempt.rest is not None  # noqa: S101 - else it comes through the queue
+    try:
+        return attempt, await anext(attempt.rest), None
+    except StopAsyncIteration:
+        return attempt, None, None
+    except CompletionsError as error:
+        return attempt, None, error
+    except Exception:
+        return attempt, None, _crashed(attempt)
+
+
+async def _drained(attempt: Attempt) -> None:
+    if attempt.task is not None:
+        await asyncio.wait({attempt.task})
+    if attempt.rest is not None:
+        while (await next_of(attempt))[1] is not None:
+            pass
+
+
+def _crashed(attempt: Attempt) -> CompletionsError:
+    """A bug in here, or in somebody's responder, must not leave a caller in silence."""
+    log.exception("candidate.crashed", candidate=attempt.candidate.key)
+    return UpstreamUnavailable("The answer could not be made; the reason is in the log.")
 
 
 def is_done(batch: Iterable[Said]) -> bool:
     """Whether the terminator is in it."""
-    return any(isinstance(delta, Done) for said in batch for delta in said.deltas)
+    for said in batch:
+        for delta in said.deltas:
+            if type(delta) is Done:
+                return True
+    return False

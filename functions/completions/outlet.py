@@ -41,7 +41,8 @@ class Outlet:
         """Sends a piece of the event stream; the first one starts the response."""
         if not data:
             return
-        await self._start(200, STREAM_HEADERS)
+        if not self.status:
+            await self._start(200, STREAM_HEADERS)
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def close(self, data: bytes = b"") -> None:

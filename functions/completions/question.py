@@ -65,6 +65,11 @@ class Question:
         """Whether the turn may make another request."""
         return self.account.can_ask
 
+    @property
+    def movable(self) -> bool:
+        """Nothing in a request to a model belongs to the task that began it."""
+        return True
+
     async def ask(
         self, candidate: Candidate, source: int, /, *, hedge: bool = False
     ) -> AsyncGenerator[list[Said], None]:

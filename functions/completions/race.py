@@ -106,6 +106,7 @@ class Race:
             winner = await self._winner()
             self.winner = winner.candidate
             self._standing.answered(winner.candidate)
+            self._attempts.take(winner)
             rest = read_on(
                 winner,
                 self._attempts.events,

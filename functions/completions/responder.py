@@ -193,6 +193,11 @@ class ResponderQuestion:
         """Whether the responder may be run again."""
         return len(self.attempts) < ATTEMPTS
 
+    @property
+    def movable(self) -> bool:
+        """Never: an agent's time-outs and task groups belong to the task that runs it."""
+        return False
+
     def again(self, said: str, note: str) -> ResponderQuestion:
         """The same conversation, continued by what was said and what was wrong with it."""
         body = chat.reask({"messages": list(self.conversation.messages)}, said, note)

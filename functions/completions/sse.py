@@ -47,8 +47,10 @@ class Decoder:
             self._more += chunk
             self._keep_tail(chunk)
             return []
-        buffered = b"".join((self._rest, self._more, chunk)) if self._rest else chunk
-        self._more.clear()
+        buffered = chunk
+        if self._rest:
+            buffered = b"".join((self._rest, self._more, chunk))
+            self._more.clear()
         if not self._begun and buffered:
             if len(buffered) < len(_BOM) and _BOM.startswith(buffered):
                 self._rest = buffered
@@ -62,7 +64,8 @@ class Decoder:
         else:
             frames = self._feed_any_line_end(buffered)
         self._tail = b""
-        self._keep_tail(self._rest)
+        if self._rest:
+            self._keep_tail(self._rest)
         return frames
 
     def _keep_tail(self, chunk: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from completions import tools
 from completions.account import Outcome
 from completions.asked import Asked
-from completions.attempts import Asking
+from completions.attempts import Asking, is_done
 from completions.buffer_words import FILLERS_LIMIT, CopyFilter
 from completions.calls import HeldCalls, Judgement, added
 from completions.dialect import Dialect
@@ -158,13 +158,17 @@ class Streamed:
         """Passes one winner's answer on, to its end."""
         async with AsyncExitStack() as opened:
             answer = await opened.enter_async_context(aclosing(race.answer()))
-            while (batch := await self._next(answer)) is not None:
+            while True:
+                # Heard by now, an answer has no timers of the turn's: no task, no call for it.
+                batch = await (anext(answer, None) if self._audible else self._next(answer))
+                if batch is None:
+                    break
                 self._heard.hear(race.winner, batch[0].source if batch else 0, len(batch))
                 out = b""
                 for said in batch:
                     out += self._pass_on(said)
                 await self._outlet.write(out)
-                if batch and Done() in batch[-1].deltas:
+                if batch and is_done(batch[-1:]):
                     break
             await self._outlet.write(self._flush_copy())
             # It is read on for a moment, so that its connection can be used again.
@@ -175,8 +179,6 @@ class Streamed:
 
     async def _next(self, answer: AsyncGenerator[list[Said], None]) -> list[Said] | None:
         """The answer's next batch; while nothing of it is audible, the turn's timers run."""
-        if self._audible:
-            return await anext(answer, None)
         coming = asyncio.ensure_future(anext(answer, None))
         try:
             while True:
@@ -248,7 +250,8 @@ class Streamed:
         self._heard.words.append(text)
         if self._heard.first_spoken_at is None:
             self._heard.spoke(self._loop.time())
-        self._note_output()
+        if not self._audible:
+            self._note_output()
 
     def _note_output(self) -> None:
         if not self._audible:

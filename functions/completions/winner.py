@@ -6,10 +6,10 @@ What has arrived together is handed on together. Knows nothing of who else might
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from typing import Self
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, Self
 
-from completions.attempts import SILENCE, Attempt, Event, is_done
+from completions.attempts import SILENCE, Attempt, Event, is_done, next_of
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.said import Done, Failure, Finish, Said, Text
 
@@ -30,25 +30,29 @@ async def read_on(
     """
     batch, end = winner.held, None
     finishes, news = 0, True
-    with _Watchdog(lambda: _ring(events)) as watchdog:
+    with _Watchdog(lambda: winner.rest is None and _ring(events)) as watchdog:
         while True:
             # Keep-alives do not hide a stall, and nothing after the finish prolongs it.
-            news = finishes < answers and any(said.alive for said in batch)
+            unfinished = finishes < answers
             winner.held = batch
-            heard, ended, failure = _until_end(batch)
+            heard, ended, alive, done, failure = _until_end(batch)
+            news = unfinished and alive
             finishes += ended
             finished = finishes >= answers
             yield heard
             if failure is not None:
                 raise failure
-            if winner.closed or is_done(heard[-1:]):
+            if winner.closed or done:
                 return
             if end is not None:
                 events.put_nowait(end)
             while True:
                 if news:
                     watchdog.allow(LINGER_S if finished else stall_s)
-                attempt, more, error = await events.get()
+                if winner.rest is None or not events.empty():
+                    attempt, more, error = await events.get()
+                else:
+                    attempt, more, error = await watchdog.bounds(next_of(winner))
                 if attempt is winner or (attempt is None and watchdog.expired):
                     break
                 # Else a loser's last words, or it rang while our own caller was slow to read.
@@ -80,13 +84,15 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Said]) -> E
     return None
 
 
-def _until_end(batch: list[Said]) -> tuple[list[Said], int, CompletionsError | None]:
+def _until_end(batch: list[Said]) -> tuple[list[Said], int, bool, bool, CompletionsError | None]:
     """What came before the terminator, or before the upstream said that it failed; and why.
 
-    Between them how many answers finished in it.
+    Between them how many answers finished in it, whether it was more than keep-alives, and whether
+    the terminator was there.
     """
-    finishes = 0
+    finishes, alive = 0, False
     for position, said in enumerate(batch):
+        alive = alive or said.alive
         for delta in said.deltas:
             kind = type(delta)
             if kind is Text:
@@ -94,10 +100,10 @@ def _until_end(batch: list[Said]) -> tuple[list[Said], int, CompletionsError | N
             if kind is Finish:
                 finishes += 1
             elif isinstance(delta, Failure):
-                return batch[:position], finishes, delta.error
+                return batch[:position], finishes, alive, False, delta.error
             elif kind is Done:
-                return batch[: position + 1], finishes, None
-    return batch, finishes, None
+                return batch[: position + 1], finishes, alive, True, None
+    return batch, finishes, alive, False, None
 
 
 def _ring(events: asyncio.Queue[Event]) -> bool:
@@ -117,6 +123,8 @@ class _Watchdog:
         self._limit_s = 0.0
         self._ends_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        self._rang = False
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +140,21 @@ class _Watchdog:
             self._limit_s = limit_s
             self._look_at(self._ends_at)
 
+    async def bounds(self, event: Coroutine[Any, Any, Event]) -> Event:
+        """The event, or SILENCE when the allowance is used up: the wait for it is cancelled."""
+        task = self._waiting = asyncio.current_task()
+        assert task is not None  # noqa: S101 - who awaits is one
+        cancelling = task.cancelling()
+        try:
+            return await event
+        except asyncio.CancelledError:
+            # As asyncio's own time-outs tell their cancellation from everybody else's.
+            if self._rang and task.uncancel() <= cancelling:
+                return SILENCE
+            raise
+        finally:
+            self._waiting = None
+
     @property
     def expired(self) -> bool:
         """Whether the allowance is used up."""
@@ -146,5 +169,7 @@ class _Watchdog:
         self._timer = None
         if not self.expired:
             self._look_at(self._ends_at)
+        elif self._waiting is not None:
+            self._rang = self._waiting.cancel()
         elif not self._ring():
             self._look_at(self._loop.time() + _AGAIN_S)

@@ -59,7 +59,8 @@ class ChatWriter:
         if self._identity is None:
             self._adopt(said)
         raw = said.frame.raw if said.plain and said.source == self._source else b""
-        if raw and _names_role(raw) == self._role_sent:
+        names_role = b'"role"' in raw and _ROLE.search(raw) is not None
+        if raw and names_role == self._role_sent:
             # Some upstreams tell it in every frame, some in none; clients join what comes twice.
             raw = b""
         if raw and self._mark not in raw:
@@ -161,10 +162,6 @@ class ChatWriter:
     def _frame(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
         head = {"object": "chat.completion.chunk", **self.identity}
         return encode(to_json({**head, "choices": choices, **more}))
-
-
-def _names_role(raw: bytes) -> bool:
-    return b'"role"' in raw and _ROLE.search(raw) is not None
 
 
 def _call_part(part: CallPart) -> dict[str, Any]:
