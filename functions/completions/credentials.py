@@ -94,10 +94,18 @@ class Keys:
 
     async def upstream(self, name: str) -> str:
         """The key for the upstream called `name`. Raises KeyUnavailable."""
-        secret = await self._read(self._upstream_secret)
-        if key := secret.value.get(name):
-            return key
-        raise self._missing(self._upstream_secret, name)
+        secret: _Known | None = await self._read(self._upstream_secret)
+        if secret and not secret.value.get(name):
+            # The two versions may have been read around a rotation, or a mistake put right since:
+            # without a key the turn is lost, so it may as well wait for one more read.
+            secret = await self._look(
+                self._upstream_secret,
+                lambda newer: bool(newer.value.get(name)),
+                lambda: self._is_due(self._upstream_secret),
+            )
+        if secret is None:
+            raise self._missing(self._upstream_secret, name)
+        return secret.value[name]
 
     async def renewed_upstream(self, name: str, refused: str) -> str | None:
         """Another key than the one just refused, if the secret holds one by now."""
@@ -156,9 +164,10 @@ class Keys:
         may_start: Callable[[], bool] = lambda: True,
     ) -> _Known | None:
         """The secret, read anew, if it is what is wanted."""
-        while True:
-            ours = self._under_way(name) is None
-            if ours and not may_start():
+        # A read that is under way may have begun before the rotation: one more after it. That one
+        # has begun since, whoever began it, so however many wait for news, two reads are enough.
+        for last in (self._under_way(name) is None, True):
+            if self._under_way(name) is None and not may_start():
                 return None
             try:
                 secret = await self._renew(name)
@@ -166,9 +175,9 @@ class Keys:
                 return None
             if wanted(secret):
                 return secret
-            # A read that was under way may have begun before the rotation: one more after it.
-            if ours:
-                return None
+            if last:
+                break
+        return None
 
     def _may_look(self) -> bool:
         now = self._clock()

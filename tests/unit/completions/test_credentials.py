@@ -674,6 +674,50 @@ async def test_a_mistake_and_nothing_else_is_a_503(
     assert {event["field"] for event in logs.events("key.missing")} == {"key", "upstream"}
 
 
+async def test_a_mistake_put_right_counts_at_once(
+    keys: Keys, secrets: FakeSecrets, logs: Logged
+) -> None:
+    """The turn after the operator stored the missing key has it; no time has to go by."""
+    secrets.only(UPSTREAM_SECRET, "{}")
+    with pytest.raises(KeyUnavailable):
+        await keys.upstream("upstream")
+    secrets.put(UPSTREAM_SECRET, {"upstream": "right"})
+    assert await keys.upstream("upstream") == "right"
+    assert len(logs.events("key.missing")) == 1
+
+
+async def test_a_first_read_around_a_rotation_costs_no_turn(
+    secrets: FakeSecrets, clock: Clock, logs: Logged
+) -> None:
+    """Where the mistake is read as current and again as previous, the key between is found."""
+    secrets.put(UPSTREAM_SECRET, '{"upstream')
+    read = secrets.get_secret_value
+
+    def rotated_between(**kwargs: str) -> Mapping[str, Any]:
+        if kwargs.get("VersionStage") and secrets.reads == [UPSTREAM_SECRET]:
+            secrets.put(UPSTREAM_SECRET, {"upstream": "right"})
+        return read(**kwargs)
+
+    secrets.get_secret_value = rotated_between  # type: ignore[method-assign]
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
+    assert await keys.upstream("upstream") == "right"
+    assert "key.missing" not in logs.text
+
+
+async def test_a_missing_key_is_not_asked_for_by_every_turn_of_an_outage(
+    keys: Keys, secrets: FakeSecrets
+) -> None:
+    """However many turns lack a key, few reads look for it, and none while Secrets Manager fails."""
+    secrets.only(UPSTREAM_SECRET, "{}")
+    await asyncio.gather(*(keys.upstream("upstream") for _ in range(9)), return_exceptions=True)
+    assert len(secrets.reads) == 3
+    secrets.failure = aws_error("InternalServiceError")
+    for _ in range(9):
+        with pytest.raises(KeyUnavailable):
+            await keys.upstream("upstream")
+    assert len(secrets.reads) == 4
+
+
 async def test_a_fallbacks_key_may_be_taken_away(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
