@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,9 @@ os.environ |= {
     "POWERTOOLS_SERVICE_NAME": "completions",
     "POWERTOOLS_METRICS_NAMESPACE": "Voice",
 }
+
+# A shell that starts something behind itself lets it ignore Ctrl-C, and all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Mangum makes itself an event loop when there is none; this one can be closed.
 with asyncio.Runner() as _runner:

@@ -46,7 +46,7 @@ except client.exceptions.ClientError as error:
 """
 
 MAKE = ("make", "-C", str(ROOT), "--no-print-directory")
-LIMIT_S = 10
+LIMIT_S = 60
 
 
 class Terminal:
@@ -78,7 +78,10 @@ class Terminal:
         os.close(terminal)
         screen, left = "", list(answers)
         while True:
-            assert select.select([operator], [], [], LIMIT_S)[0], f"it waits: {screen}"
+            if not select.select([operator], [], [], LIMIT_S)[0]:
+                process.kill()
+                process.wait()
+                raise AssertionError(f"it waits: {screen}")
             try:
                 shown = os.read(operator, 4096).decode()
             except OSError:  # The last process has closed the terminal.
