@@ -32,6 +32,7 @@ from tests.support.script import (
     Say,
     Scene,
     Script,
+    Seen,
     Step,
     answer,
     bytewise,
@@ -247,9 +248,15 @@ async def test_a_caller_who_hangs_up(way: Way, moment: str) -> None:
     ):
         post = client.post(f"{url}/v1{way.dialect.path}", json=way.body(stream=stream))
         turn = asyncio.create_task(post)
-        requests = [await upstream.request(int(way.over_chat))]
-        if stream and moment != "in mid-stream":
-            requests.append(await upstream.request(1 + int(way.over_chat)))
+        requests: list[Seen] = []
+        wanted = 2 if stream and moment != "in mid-stream" else 1
+        for number in range(2 * wanted):
+            request = await upstream.request(number)
+            # The hedge may set out before the first refusal has told that there are no responses.
+            requests += [request] if request.path.endswith(way.upstream_path) else []
+            if len(requests) == wanted:
+                break
+        assert len(requests) == wanted
         await asyncio.sleep(0.1)  # What the model sends may be on its way.
         turn.cancel()
         await asyncio.wait({turn})

@@ -150,7 +150,8 @@ class Caller:
             self.environment,
             dialect,
             dialect.ask(dict(request or body())),
-            Arrival(time.time() - age_ms / 1000, remaining_s),
+            # Real milliseconds go by until this is read: only a turn that has an age gets them.
+            Arrival(time.time() - age_ms / 1000 if age_ms else None, remaining_s),
             on_failure=on_failure or self.settings.on_failure,
         )
         await turn({"type": "http"}, receive, send)
