@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
-"""A last resort: the turn's own timers are shorter, and Lambda's deadline ends everything."""
+"""For a head, and between a body's bytes.
+
+A last resort: the turn's own timers are shorter, and Lambda's deadline ends everything.
+"""
 KEEP_ALIVE_S = 60.0
 UNACKNOWLEDGED_MS = 1000
 """What we send is acknowledged within this time, or the connection is dead (RFC 5482).
@@ -163,9 +166,7 @@ def _session(pool: Pool) -> ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         headers=HEADERS,
-        timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S
-        ),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         max_line_size=HEADER_LIMIT_BYTES,

@@ -1,10 +1,10 @@
 """The model: one request to an OpenAI-compatible server, its answer as frames.
 
-With `connections` the only module that knows `openai`, `httpx2` and `aiohttp`; they are imported
-on first use, because they cost more start-up time than all the rest. aiohttp carries requests and
-answers: the SDK's `post` over its own transport takes 1.5 ms of processor time more for a request
-and seven times as much for a chunk (measured 2026-11-22). The SDK says what a refusal is, and is
-loaded for the first.
+With `connections` and `body` the only module that knows `openai`, `httpx2` and `aiohttp`; they are
+imported on first use, because they cost more start-up time than all the rest. aiohttp carries
+requests and answers: the SDK's `post` over its own transport takes 1.5 ms of processor time more
+for a request and seven times as much for a chunk (measured 2026-11-22). The SDK says what a refusal
+is, and is loaded for the first.
 Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
 """
 
@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
+from completions import connections
 from completions.account import Exchange
+from completions.body import Body
 from completions.connections import Connections, Pool
 from completions.credentials import Keys
 from completions.distrust import (
@@ -86,8 +88,8 @@ class Upstream:
         exchange.headers_at = asyncio.get_running_loop().time()
         key = key_in(response.request_info.headers).encode()
         try:
-            with _translated():
-                chunks, opening = response.content.iter_any(), b""
+            with _translated(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
+                opening = b""
                 if "text/event-stream" not in response.headers.get("content-type", ""):
                     # Hand-written servers forget the header: then the first line tells.
                     async for chunk in chunks:
@@ -119,8 +121,8 @@ class Upstream:
         """The JSON answer to a GET, as bytes. Raises CompletionsError."""
         response, pool = await self._send(candidate, path, None, Exchange(candidate))
         try:
-            with _translated():
-                answer = await whole(response.content.iter_any())
+            with _translated(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
+                answer = await whole(chunks)
                 from_json(answer)
                 return answer
         finally:
@@ -192,24 +194,25 @@ class Upstream:
 async def _request_on(
     pool: Pool, path: str, body: dict[str, Any] | None, key: str
 ) -> ClientResponse:
-    """The head of a good answer. Raises _Refused and aiohttp.ClientError."""
+    """The head of a good answer. Raises _Refused, TimeoutError and aiohttp.ClientError."""
     assert pool.session is not None  # noqa: S101 - `take` makes it
     # JSON has no Infinity; null is what JavaScript writes for it.
     content = None if body is None else to_json(body, inf_nan_mode="null")
-    response = await pool.session.request(
-        "GET" if body is None else "POST",
-        pool.base_url + path,
-        # aiohttp wants a megabyte and more as a file, of which it sends a piece at a time.
-        data=BytesIO(content) if content and len(content) >= 1 << 20 else content,
-        headers={"authorization": f"Bearer {key}"},
-        # A redirection would carry the conversation to a host that nobody chose.
-        allow_redirects=False,
-    )
-    try:
-        await _good(response)
-    except BaseException:
-        response.close()
-        raise
+    async with asyncio.timeout(connections.READ_TIMEOUT_S):
+        response = await pool.session.request(
+            "GET" if body is None else "POST",
+            pool.base_url + path,
+            # aiohttp wants a megabyte and more as a file, of which it sends a piece at a time.
+            data=BytesIO(content) if content and len(content) >= 1 << 20 else content,
+            headers={"authorization": f"Bearer {key}"},
+            # A redirection would carry the conversation to a host that nobody chose.
+            allow_redirects=False,
+        )
+        try:
+            await _good(response)
+        except BaseException:
+            response.close()
+            raise
     return response
 
 
@@ -264,7 +267,7 @@ def _translated() -> Iterator[None]:
         yield
     except _Refused as refused:
         raise _refusal(refused.error) from refused.error
-    except aiohttp.ServerTimeoutError as error:
+    except TimeoutError as error:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
     except aiohttp.ContentTypeError as error:
         raise UpstreamUnavailable("The upstream's answer is compressed, unasked.") from error

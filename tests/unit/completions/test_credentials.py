@@ -707,7 +707,7 @@ async def test_a_first_read_around_a_rotation_costs_no_turn(
 async def test_a_missing_key_is_not_asked_for_by_every_turn_of_an_outage(
     keys: Keys, secrets: FakeSecrets
 ) -> None:
-    """However many turns lack a key, few reads look for it, and none while Secrets Manager fails."""
+    """However many turns lack a key, few reads look for it, none while Secrets Manager fails."""
     secrets.only(UPSTREAM_SECRET, "{}")
     await asyncio.gather(*(keys.upstream("upstream") for _ in range(9)), return_exceptions=True)
     assert len(secrets.reads) == 3

@@ -17,6 +17,10 @@ import pytest
 from openai import AsyncOpenAI
 
 from completions import connections
+from completions.credentials import Keys
+from completions.errors import UpstreamUnavailable
+from completions.settings import Candidate
+from completions.upstream import Upstream
 from tests.support.deployment import (
     AUTHORIZED,
     CALM,
@@ -36,6 +40,7 @@ from tests.support.script import (
     Finish,
     Head,
     Hold,
+    Pause,
     Raw,
     Reply,
     Role,
@@ -401,6 +406,30 @@ async def test_silence_is_a_504(
         response = await _ask(client, stream=True)
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "upstream_timeout"
+
+
+async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
+    upstream: ScriptedUpstream,
+) -> None:
+    """What came before a cut is handed on, though nobody was reading when it came."""
+    upstream.plays([Role(), Pause(100), Say("First, "), Say("and last."), Cut()])
+    keys = Keys("", UPSTREAM_SECRET, ttl_s=60, connect=FakeSecrets().connect)
+    model, body = Upstream(keys), {"stream": True}
+    heard = b""
+
+    async def hear_slowly() -> None:
+        nonlocal heard
+        candidate = Candidate("upstream", upstream.base_url)
+        async for batch in model.frames(candidate, "/chat/completions", body):
+            heard += b"".join(frame.raw for frame in batch)
+            while not upstream.requests[0].finished:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.05)  # What was sent is on its way.
+
+    with pytest.raises(UpstreamUnavailable):
+        await hear_slowly()
+    await model.close()
+    assert b"and last." in heard
 
 
 @pytest.mark.parametrize("stream", [True, False])
