@@ -46,16 +46,20 @@ class Turn(Response):
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Runs the turn. A hang-up cancels it, and with it every request to a model."""
-        plan = Plan(
-            self._environment,
-            self._dialect,
-            self._asked,
-            self._arrival,
-            on_failure=self._on_failure,
-        )
         outlet = Outlet(send)
         kind = Streamed if self._asked.stream else Buffered
-        conduct = kind(self._dialect, self._asked, plan, outlet)
+        try:
+            plan = Plan(
+                self._environment,
+                self._dialect,
+                self._asked,
+                self._arrival,
+                on_failure=self._on_failure,
+            )
+            conduct = kind(self._dialect, self._asked, plan, outlet)
+        except Exception as error:
+            report.unbegun(self._dialect, error, self._arrival)
+            raise
         answer = asyncio.create_task(conduct.run())
         hang_up = asyncio.create_task(_hang_up(receive))
         try:

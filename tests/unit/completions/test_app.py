@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from completions import chat as dialect
+from completions import turn
 from completions.settings import BODY_LIMIT_BYTES
 from tests.support.deployment import CALM, HELLO, calling, chat, deploy, served, spoken
 from tests.support.logs import Logged
@@ -353,6 +354,21 @@ async def test_a_bug_shows_no_internals(
     response = await client.post(CHAT, json=chat())
     _error(response, 500, "internal_error")
     assert "internals" not in response.text
+    assert "RuntimeError" in logs.event("request.crashed")["exception"]
+
+
+async def test_a_bug_while_a_turn_is_planned_is_a_failed_turn(
+    client: httpx2.AsyncClient, logs: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours before there is an account of the turn has its line as well."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("internals")
+
+    monkeypatch.setattr(turn, "Plan", broken)
+    _error(await client.post(CHAT, json=chat()), 500, "internal_error")
+    event = logs.event("turn.finished")
+    assert (event["outcome"], event["http.response.status_code"]) == ("crashed", 500)
     assert "RuntimeError" in logs.event("request.crashed")["exception"]
 
 
