@@ -117,7 +117,15 @@ def machine(peers: str) -> dict[str, Any]:
         versions["elevenlabs-memorysync"] = subprocess.run(
             [peer, "-c", code], capture_output=True, text=True, check=False
         ).stdout.strip()
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=DOCS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return {
+        "code": commit.stdout.strip() or "not from a repository",
         "processor": f"{model}, {os.cpu_count()} cores, load {load:.1f} before",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_version()}, for cold starts {lambdas}",

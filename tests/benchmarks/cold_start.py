@@ -14,7 +14,7 @@ from pathlib import Path
 from local.layout import Launch
 from tests.benchmarks.figures import Figure, spread
 from tests.benchmarks.lambda_path import model
-from tests.benchmarks.process import Caller
+from tests.benchmarks.process import Caller, shuffled
 from tests.benchmarks.sandbox import door, environment, sandbox
 
 
@@ -30,7 +30,7 @@ async def measure(*, starts: int, packages: Path) -> list[Figure]:
         words: dict[str, list[float]] = {name: [] for name in launches}
         # The first of each reads the files from disk.
         for _ in range(starts + 1):
-            for name, launch in launches.items():
+            for name, launch in shuffled(launches.items()):
                 polls[name].append(await _to_poll_ms(launch))
                 words[name].append(await _to_word_ms(launch, buffered=name == "usual"))
     return [

@@ -12,7 +12,7 @@ import time
 from contextlib import AsyncExitStack
 
 from tests.benchmarks.figures import Figure, Spread, spread
-from tests.benchmarks.process import ROOT, Caller, Pace, Process
+from tests.benchmarks.process import ROOT, Caller, Pace, Process, shuffled
 from tests.benchmarks.sandbox import door, sandbox
 
 SLOW = Pace(first_ms=300)
@@ -40,7 +40,7 @@ async def added(peer: Spread | None, peer_name: str, *, requests: int) -> Figure
             for _ in range(10):
                 await caller.ask(5)
         for _ in range(requests):
-            for name, caller in callers.items():
+            for name, caller in shuffled(callers.items()):
                 taken[name].append((await caller.ask(5)).first_s * 1000)
     of = {name: spread(each) for name, each in taken.items()}
     ours = of["ours"].minus(of["canned"].median + of["direct"].median)

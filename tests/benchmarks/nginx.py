@@ -28,10 +28,10 @@ http {{
 }}
 """
 # As the other servers do it, it tells its address first; then it is nginx, by the same number.
-_START = "import os, sys; print(sys.argv[1], flush=True); os.execvp('nginx', sys.argv[2:])"
+_START = "import os, sys; print(sys.argv[1], flush=True); os.execv(sys.argv[2], sys.argv[2:])"
 
 
-def process(model_url: str) -> Process:
+def process(command: str, model_url: str) -> Process:
     """A server that relays to this model, on a port that was free a moment ago."""
     folder = Path(tempfile.mkdtemp(prefix="bench-nginx-"))
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -40,4 +40,4 @@ def process(model_url: str) -> Process:
     model = urlsplit(model_url).netloc
     file.write_text(_CONFIGURATION.format(folder=folder, model=model, port=port))
     url = f"http://127.0.0.1:{port}/v1"
-    return Process(sys.executable, "-c", _START, url, "nginx", "-p", str(folder), "-c", str(file))
+    return Process(sys.executable, "-c", _START, url, command, "-p", str(folder), "-c", str(file))

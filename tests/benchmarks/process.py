@@ -9,17 +9,29 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[2]
 READY_S = 30
 ANSWER_S = 60
 KEY = "caller-key-for-tests"
+REST_S = 0.02
+"""After each answer: what a server does behind its last byte is its own, not the next one's."""
+
+T = TypeVar("T")
+
+
+def shuffled(things: Iterable[T]) -> list[T]:
+    """In an order of its own for each round: nobody always follows the same one."""
+    listed = list(things)
+    return random.sample(listed, len(listed))
 
 
 def cpu_s(pid: int) -> float:
@@ -107,9 +119,11 @@ class Caller:
         self._writer.close()
 
     async def ask(self, words: int, pace: Pace | None = None) -> Heard:
-        """Asks for so many words; returns after the last byte."""
+        """Asks for so many words; returns a rest after the last byte."""
         async with asyncio.timeout(ANSWER_S):
-            return await self._ask(request(words, pace), words)
+            heard = await self._ask(request(words, pace), words)
+        await asyncio.sleep(REST_S)
+        return heard
 
     async def _ask(self, body: bytes, words: int) -> Heard:
         head = (

@@ -6,6 +6,7 @@ its wheel comes. nginx, where Debian's is installed, is the floor.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -14,12 +15,12 @@ from pathlib import Path
 
 from tests.benchmarks import nginx
 from tests.benchmarks.figures import Figure, Spread, spread
-from tests.benchmarks.process import ROOT, Caller, Pace, Process, cpu_s, memory_mib
+from tests.benchmarks.process import ROOT, Caller, Pace, Process, cpu_s, memory_mib, shuffled
 
 HERE = Path(__file__).parent
 PEER, VENDOR = "memorysync", "vendor"
 TURNS_BEFORE_MEMORY = 10
-BURST, PACED = 2000, 500
+BURST, PACED = 2000, 1000
 
 
 def servers(model_url: str, interpreters: Mapping[str, str]) -> dict[str, Process]:
@@ -35,8 +36,9 @@ def servers(model_url: str, interpreters: Mapping[str, str]) -> dict[str, Proces
         )
         for name in ("ours", *interpreters)
     }
-    if shutil.which("nginx"):
-        found["nginx"] = nginx.process(model_url)
+    # Debian keeps it where only root's PATH leads.
+    if command := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"):
+        found["nginx"] = nginx.process(command, model_url)
     return found
 
 
@@ -91,7 +93,7 @@ async def _first_content(asked: Mapping[str, Process], requests: int) -> dict[st
             for _ in range(10):  # imports on first use, connections, caches
                 await caller.ask(5)
         for _ in range(requests):
-            for name, caller in callers.items():
+            for name, caller in shuffled(callers.items()):
                 taken[name].append((await caller.ask(5)).first_s * 1000)
     return {name: spread(each) for name, each in taken.items()}
 
@@ -102,7 +104,7 @@ async def _cpu(
     """Milliseconds of processor time per 1,000 chunks, in turns."""
     spent: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(rounds):
-        for name, server in running.items():
+        for name, server in shuffled(running.items()):
             async with Caller(server.url) as caller:
                 before_s = cpu_s(server.pid)
                 await caller.ask(words, pace)
