@@ -22,7 +22,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from completions import chat, door, report, responder, responses, secrets_manager
+from completions import chat, door, report, responder, responses, schemas, secrets_manager
 from completions.auth import authorise
 from completions.credentials import Keys
 from completions.dialect import Dialect
@@ -93,6 +93,7 @@ def create_app(
 
     def warm() -> None:
         secrets_manager.warm()
+        schemas.warm()
         upstream.warm(settings.candidates)
 
     def forget() -> None:

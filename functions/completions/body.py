@@ -16,12 +16,13 @@ class Body:
     """Iterate it once, inside `with`; a piece is whatever has arrived since the last one.
 
     Raises aiohttp.ClientError after the last piece of an answer that breaks off, and
-    aiohttp.SocketTimeoutError when nothing has come for `silence_s`, or up to twice as long.
+    aiohttp.SocketTimeoutError when a piece was waited for `silence_s`, or up to twice as long.
     """
 
     def __init__(self, content: StreamReader, silence_s: float) -> None:
         self._content = content
         self._silence_s = silence_s
+        self._waiting = False
         self._broken: Exception | None = None
 
     def __enter__(self) -> Self:
@@ -37,6 +38,7 @@ class Body:
     async def __anext__(self) -> bytes:
         if self._broken is not None:
             raise self._broken
+        self._waiting = True
         try:
             piece = await self._content.readany()
         except Exception as error:
@@ -47,6 +49,8 @@ class Body:
             if not piece:
                 raise
             self._broken = error
+        finally:
+            self._waiting = False
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -57,7 +61,8 @@ class Body:
         self._timer = loop.call_later(self._silence_s, self._look, self._content.total_bytes)
 
     def _look(self, before: int) -> None:
-        if self._content.total_bytes != before:
+        # Whoever is slow to take what is there is no silence of the model's.
+        if self._content.total_bytes != before or not self._waiting:
             self._look_later()
             return
         from aiohttp import SocketTimeoutError

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 CONNECT_TIMEOUT_S = 3.0
-READ_TIMEOUT_S = 60.0
-"""For a head, and between a body's bytes.
+"""From a name to the end of the TLS handshake, however many addresses it has."""
+READ_TIMEOUT_S = 900.0
+"""For a head, and between a body's bytes: as long as Lambda lets a function run.
 
-A last resort: the turn's own timers are shorter, and Lambda's deadline ends everything.
+A last resort elsewhere. There its deadline comes first, and to a streamed turn its own timers.
 """
 KEEP_ALIVE_S = 60.0
 UNACKNOWLEDGED_MS = 1000
@@ -58,6 +59,14 @@ class Pool:
     """Answers that are being asked for or read."""
     used_at: float | None = None
     """When the last of them ended (wall clock); None until then."""
+
+
+@dataclass(slots=True)
+class Ride:
+    """What became of a request on its way out: aiohttp's `trace_request_ctx`."""
+
+    reused: bool = False
+    """It met a connection that had been used before."""
 
 
 class Connections:
@@ -104,11 +113,6 @@ class Connections:
         pool.users -= 1
         pool.used_at = time.time()
         self._close_unused(pool)
-
-    def kept(self, base_url: str) -> bool:
-        """Whether the next request may meet a connection that was used before."""
-        pool = self._pools.get(base_url)
-        return pool is not None and pool.used_at is not None
 
     def drop(self, base_url: str) -> None:
         """No new request meets these connections; answers that are being read go on."""
@@ -157,6 +161,8 @@ def _tls_context() -> ssl.SSLContext:
 def _session(pool: Pool) -> ClientSession:
     import aiohttp
 
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(_note_reuse)
     connector = aiohttp.TCPConnector(
         ssl=pool.tls,
         limit=0,
@@ -166,13 +172,18 @@ def _session(pool: Pool) -> ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         headers=HEADERS,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S),
+        trace_configs=[tracing],
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         max_line_size=HEADER_LIMIT_BYTES,
         max_field_size=HEADER_LIMIT_BYTES,
         proxy=_proxy(pool.base_url),
     )
+
+
+async def _note_reuse(_: ClientSession, context: Any, __: object) -> None:
+    context.trace_request_ctx.reused = True
 
 
 def _proxy(base_url: str) -> str | None:

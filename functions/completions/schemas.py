@@ -74,8 +74,14 @@ def _leaves(errors: Any) -> Iterator[Misfit]:
         yield Misfit(tuple(error.instance_path), error.kind.name, facts, error.message)
 
 
+def warm() -> None:
+    """Loads the library, for whoever has the time before a first tool call."""
+    import jsonschema_rs  # noqa: F401 - see above
+
+
 def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator | None:
-    # 3 to 8 ms (measured 2026-11-22), at the first tool call rather than at every cold start.
+    # 3 to 8 ms (measured 2026-11-22), at the first tool call rather than at every cold start,
+    # unless a snapshot holds it.
     import jsonschema_rs
 
     try:

@@ -166,6 +166,10 @@ def _parse(variable: str, text: str, kind: str) -> Any:
             )
         if not text.startswith(("http://", "https://")):
             raise SettingsError(f"{variable} must start with https:// (or http://), not {text!r}")
+        if "?" in text or "#" in text:
+            raise SettingsError(
+                f"{variable} must hold no ? and no #: the paths of the API are put behind it"
+            )
         return text.rstrip("/")
     return text
 

@@ -57,8 +57,8 @@ class Turn(Response):
                 on_failure=self._on_failure,
             )
             conduct = kind(self._dialect, self._asked, plan, outlet)
-        except Exception as error:
-            report.unbegun(self._dialect, error, self._arrival)
+        except Exception as bug:
+            report.unbegun(self._dialect, bug, self._arrival)
             raise
         answer = asyncio.create_task(conduct.run())
         hang_up = asyncio.create_task(_hang_up(receive))

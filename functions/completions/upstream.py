@@ -22,7 +22,7 @@ from pydantic_core import from_json, to_json
 from completions import connections
 from completions.account import Exchange
 from completions.body import Body
-from completions.connections import Connections, Pool
+from completions.connections import Connections, Pool, Ride
 from completions.credentials import Keys
 from completions.distrust import (
     Allowance,
@@ -170,29 +170,29 @@ class Upstream:
         """
         import aiohttp
 
-        reused = self._connections.kept(candidate.base_url)
+        ride = Ride()
         try:
-            return await self._request(candidate, path, body, key)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not reused or isinstance(error, aiohttp.ClientConnectorError):
+            return await self._request(candidate, path, body, key, ride)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not ride.reused:
                 raise
             log.info("upstream.reconnected", candidate=candidate.key)
             self._connections.drop(candidate.base_url)
-            return await self._request(candidate, path, body, key)
+            return await self._request(candidate, path, body, key, Ride())
 
     async def _request(
-        self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
+        self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str, ride: Ride
     ) -> tuple[ClientResponse, Pool]:
         pool = self._connections.take(candidate.base_url)
         try:
-            return await _request_on(pool, path, body, key), pool
+            return await _request_on(pool, path, body, key, ride), pool
         except BaseException:
             self._connections.leave(pool)
             raise
 
 
 async def _request_on(
-    pool: Pool, path: str, body: dict[str, Any] | None, key: str
+    pool: Pool, path: str, body: dict[str, Any] | None, key: str, ride: Ride
 ) -> ClientResponse:
     """The head of a good answer. Raises _Refused, TimeoutError and aiohttp.ClientError."""
     assert pool.session is not None  # noqa: S101 - `take` makes it
@@ -207,6 +207,7 @@ async def _request_on(
             headers={"authorization": f"Bearer {key}"},
             # A redirection would carry the conversation to a host that nobody chose.
             allow_redirects=False,
+            trace_request_ctx=ride,
         )
         try:
             await _good(response)
@@ -220,27 +221,36 @@ async def _good(response: ClientResponse) -> None:
     import aiohttp
 
     # A few bytes of compressed data may be gigabytes.
-    if response.headers.get("content-encoding", "identity").strip().lower() not in _IDENTITY:
-        raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
+    plain = response.headers.get("content-encoding", "").strip().lower() in _IDENTITY
     if not 200 <= response.status < 300:
-        raise _Refused(await _status_error(response))
+        raise _Refused(await _status_error(response, await _told(response) if plain else b""))
+    if not plain:
+        raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
 
 
-async def _status_error(response: ClientResponse) -> APIStatusError:
-    """The SDK's error for a refusal: its code, type and parameter are in it."""
+async def _told(response: ClientResponse) -> bytes:
+    """The body of a refusal; nothing where it breaks off or does not end: its status counts."""
     import aiohttp
 
+    content = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            content += chunk
+            if len(content) > REFUSAL_LIMIT_BYTES:
+                return b""
+    except aiohttp.ClientError:
+        return b""
+    return bytes(content)
+
+
+async def _status_error(response: ClientResponse, content: bytes) -> APIStatusError:
+    """The SDK's error for a refusal: its code, type and parameter are in it."""
     # 0.3 s (measured 2026-11-22), once in an environment that was not warmed: the loop goes on.
     openai = await asyncio.to_thread(importlib.import_module, "openai")
     import httpx2
 
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > REFUSAL_LIMIT_BYTES:
-            raise aiohttp.ClientPayloadError("the upstream's error does not end")
     try:
-        told = from_json(bytes(content))
+        told = from_json(content)
     except ValueError:
         told = content.decode(errors="replace")
     asked = response.request_info
@@ -271,6 +281,8 @@ def _translated() -> Iterator[None]:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
     except aiohttp.ContentTypeError as error:
         raise UpstreamUnavailable("The upstream's answer is compressed, unasked.") from error
+    except aiohttp.ClientResponseError as error:
+        raise UpstreamUnavailable("The upstream's answer is no HTTP that we know.") from error
     except aiohttp.ClientPayloadError as error:
         raise UpstreamUnavailable("The upstream's connection broke in mid-answer.") from error
     except (aiohttp.ClientError, OSError) as error:
@@ -291,7 +303,8 @@ def _refusal(error: APIStatusError) -> CompletionsError:
             "The operator sets a valid one with `make upstream-key`."
         )
     if not 400 <= status < 600:
-        hint = " Redirections are not followed: set its new address." if status < 400 else ""
+        moved = 300 <= status < 400 and status != 304
+        hint = " Redirections are not followed: set its new address." if moved else ""
         return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.{hint}")
     details = error.body if isinstance(error.body, dict) else {}
     if isinstance(error.body, str) and "json" in error.response.headers.get("content-type", ""):

@@ -64,6 +64,24 @@ def test_a_whole_answer_ends() -> None:
     assert got == [b"whole"]
 
 
+def test_a_slow_caller_is_no_silence() -> None:
+    """What has come is there for as long as its caller takes to take it."""
+    got: list[bytes] = []
+
+    async def scene() -> None:
+        content = _content()
+        with Body(content, SILENCE_S) as body:
+            content.feed_data(b"whole")
+            got.append(await anext(body))
+            content.feed_data(b" answer")
+            content.feed_eof()
+            await asyncio.sleep(5 * SILENCE_S)
+            await _pieces(body, got)
+
+    in_virtual_time(scene())
+    assert got == [b"whole", b" answer"]
+
+
 def test_silence_ends() -> None:
     """After so long without a byte the wait is over, and not before; what came stays heard."""
     got: list[bytes] = []

@@ -83,6 +83,8 @@ def test_a_wrong_value_is_named(variable: str, text: str, hint: str) -> None:
         ("BUFFER_WORDS", '{"sk-mine": 1}', "JSON list"),
         ("BUFFER_WORDS", "[1]", "JSON list"),
         ("UPSTREAM_BASE_URL", "https://me:sk-mine@llm.example/v1", "no user and password"),
+        ("UPSTREAM_BASE_URL", "https://llm.example/openai?api-version=1", "no ? and no #"),
+        ("FALLBACK_BASE_URL", "https://llm.example/v1#me", "no ? and no #"),
         ("FALLBACK_BASE_URL", "http://sk-mine@llm.example", "no user and password"),
         ("FALLBACK_BASE_URL", "me:sk-mine@llm.example/v1", "no user and password"),
     ],

@@ -582,3 +582,51 @@ async def test_a_dead_kept_connection_is_no_attempt_of_the_turn(
         response = await _ask(client)
     assert "Here I am." in response.json()["choices"][0]["message"]["content"]
     assert [request.connection for request in upstream.requests] == [0, 0, 1]
+
+
+async def test_a_new_connection_that_breaks_is_an_attempt(upstream: ScriptedUpstream) -> None:
+    """Who hangs up on every request gets no more of them than a turn may make."""
+    upstream.plays([Cut()])
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        for turn in (1, 2):
+            response = await _ask(client, stream=True)
+            assert response.status_code == 502
+            assert len(upstream.requests) == 3 * turn
+
+
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_refusal_that_cannot_be_read_keeps_its_status(
+    upstream: ScriptedUpstream, status: int
+) -> None:
+    """Compressed or cut, an error is what its status says: a 401 may mean a rotated key."""
+    head = {"content-type": "application/json", "retry-after": "7"}
+    refusals: list[Script] = [
+        [Reply(b"\x1f\x8b", status, {**head, "content-encoding": "gzip"})],
+        [Head(status, head), Raw(b'{"error": {"mess'), Cut()],
+    ]
+    for refusal in refusals:
+        upstream.plays(refusal)
+        async with calling(deploy(upstream.base_url, **CALM)) as client:
+            response = await _ask(client, stream=True)
+        code = response.json()["error"]["code"]
+        if status == 429:
+            assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+        else:
+            assert (response.status_code, code) == (502, "upstream_auth")
+
+
+async def test_what_is_no_http_is_told_as_such() -> None:
+    """A server of another protocol can be reached; the message does not say otherwise."""
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 mail.example ESMTP\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answers, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, calling(deploy(f"http://127.0.0.1:{port}/v1", **CALM)) as client:
+        response = await _ask(client, stream=True)
+    assert response.status_code == 502
+    assert "no HTTP" in response.json()["error"]["message"]
