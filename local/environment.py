@@ -227,15 +227,18 @@ class Function:
         return environment.give(event)
 
     async def _vacancy(self) -> Environment:
-        finishing = [
-            asyncio.ensure_future(each.rest()) for each in self._living() if each.finishing
-        ]
-        if finishing and not self._idle():
-            await asyncio.wait(
-                finishing, timeout=FINISHING_GRACE_S, return_when=asyncio.FIRST_COMPLETED
-            )
-        for task in finishing:
-            task.cancel()
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + FINISHING_GRACE_S
+        # Anew after each: another event may have waited for the same one, and have taken it.
+        while (left_s := ends_at - loop.time()) > 0 and not self._idle():
+            finishing = [
+                asyncio.ensure_future(each.rest()) for each in self._living() if each.finishing
+            ]
+            if not finishing:
+                break
+            await asyncio.wait(finishing, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            for task in finishing:
+                task.cancel()
         return self._idle() or await self._start()
 
     async def _start(self) -> Environment:

@@ -28,6 +28,7 @@ from completions.credentials import Keys
 from completions.dialect import Dialect
 from completions.errors import (
     InvalidRequest,
+    KeyUnavailable,
     ModelNotFound,
     TooLarge,
     Unauthorized,
@@ -123,7 +124,13 @@ def create_app(
             _check_model(asked.model, settings)
             on_failure = _on_failure(request, settings)
         except (Unauthorized, ClientDisconnect):
-            raise  # Whoever it was: it was no turn.
+            cold = cold or arrival.cold  # Whoever it was: it was no turn.
+            raise
+        except asyncio.CancelledError:
+            # Only the keys are waited for so long that the layer stops a request here.
+            error = KeyUnavailable("The keys came too late for this function's time.")
+            report.unbegun(dialect, error, arrival)
+            raise
         except Exception as error:
             report.unbegun(dialect, error, arrival)
             raise

@@ -90,6 +90,12 @@ class Keys:
         if newer is None and not secret.value.get("key"):
             # Nobody's key is wrong when there is none to compare it with.
             raise self._missing(self._caller_secret, "key")
+        if newer is None and self._is_out(self._caller_secret):
+            # It may be a new one: nobody is told that theirs is wrong who cannot know.
+            raise KeyUnavailable(
+                "This is none of the keys known here, and Secrets Manager cannot be asked for a "
+                "newer one. The operator finds the reason in the log, event key.bridged."
+            )
         return _version(presented, newer) if newer else ""
 
     async def upstream(self, name: str) -> str:
@@ -156,6 +162,11 @@ class Keys:
     def _is_due(self, name: str) -> bool:
         """Whether the last failure, if any, was long enough ago."""
         return self._clock() - self._failed_at.get(name, 0.0) >= LOOK_AGAIN_S
+
+    def _is_out(self, name: str) -> bool:
+        """Whether the last read of a known secret failed."""
+        known = self._known.get(name)
+        return known is not None and self._failed_at.get(name, 0.0) > known.read_at
 
     async def _look(
         self,

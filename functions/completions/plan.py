@@ -69,8 +69,11 @@ class Plan:
         self.standing = environment.standing
         self.account = Account()
         self.arrived = now - _age_s(arrival)
+        seen_at = now if arrival.seen_at is None else arrival.seen_at
         self.deadline = (
-            None if arrival.remaining_s is None else now + arrival.remaining_s - DEADLINE_MARGIN_S
+            None
+            if arrival.remaining_s is None
+            else seen_at + arrival.remaining_s - DEADLINE_MARGIN_S
         )
         budget_ms = (
             settings.tool_turn_budget_ms if asked.after_tool_result else settings.turn_budget_ms

@@ -81,8 +81,11 @@ async def test_a_rotation_under_load_fails_no_turn(transport: str, callers: int)
             await load.more(SHIFT)
         assert deployment.secrets is not None
         await deployment.secrets.stop()
+        # An environment that has slept since before the last rotations knows the keys before them,
+        # which a provider lets live for a while, and only such callers.
+        provider.accepts |= set(provider.shown)
         # Half as many: an environment that starts now could know no key.
-        async with Callers(client, callers // 2, "caller-1", "caller-2") as bridged:
+        async with Callers(client, callers // 2, "caller-1") as bridged:
             async with asyncio.timeout(LIMIT_S):
                 while "key.bridged" not in deployment.log_text():
                     await bridged.more(SHIFT)

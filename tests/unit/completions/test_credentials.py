@@ -458,15 +458,21 @@ async def test_a_wrong_key_hides_no_rotation(keys: Keys, secrets: FakeSecrets) -
 async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
-    """The limit holds for looks that fail, too."""
+    """The limit holds for looks that fail, too, and nobody's key is called wrong by them."""
     await keys.accepts(CALLER_KEY)
     await keys.settled()
     secrets.reads.clear()
     secrets.failure = aws_error("InternalServiceError")
+    clock.now += 1
     for _ in range(40):
-        assert not await keys.accepts("wrong")
+        with pytest.raises(KeyUnavailable, match="newer one"):
+            await keys.accepts("wrong or new")
+        assert await keys.accepts(CALLER_KEY)
         clock.now += 1
     assert len(secrets.reads) == 4 * LOOKS
+    clock.now += 10
+    secrets.failure = None
+    assert not await keys.accepts("wrong or new")
 
 
 async def test_newcomers_share_one_look(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
