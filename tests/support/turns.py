@@ -118,9 +118,13 @@ class Caller:
         on_failure: str = "",
         age_ms: float = 0,
         remaining_s: float | None = None,
+        late_ms: float = 0,
         hang_up_ms: float | None = None,
     ) -> Heard:
-        """One turn. Times in the answer are milliseconds from the request's arrival."""
+        """One turn. Times in the answer are milliseconds from the request's arrival.
+
+        `late_ms` went by since the function saw it, and `remaining_s` were left then.
+        """
         loop = asyncio.get_running_loop()
         arrived = loop.time() - age_ms / 1000
         heard = Heard()
@@ -151,7 +155,11 @@ class Caller:
             dialect,
             dialect.ask(dict(request or body())),
             # Real milliseconds go by until this is read: only a turn that has an age gets them.
-            Arrival(time.time() - age_ms / 1000 if age_ms else None, remaining_s),
+            Arrival(
+                time.time() - age_ms / 1000 if age_ms else None,
+                remaining_s,
+                loop.time() - late_ms / 1000,
+            ),
             on_failure=on_failure or self.settings.on_failure,
         )
         await turn({"type": "http"}, receive, send)

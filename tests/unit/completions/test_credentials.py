@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -785,6 +786,31 @@ async def test_an_unreadable_secret_is_a_503(
     hints = {event["secret"]: event["hint"] for event in logs.events("key.unavailable")}
     assert hints.keys() == {CALLER_SECRET, UPSTREAM_SECRET}
     assert all("secretsmanager:" in hint or "reached" in hint for hint in hints.values())
+
+
+@pytest.mark.parametrize(
+    ("case", "failures"),
+    [("unset", 1), ("unreadable", 1), ("no key in it", 3), ("mistake bridged", 1), ("good", 0)],
+)
+async def test_every_failure_to_have_a_key_is_counted(
+    secrets: FakeSecrets,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
+    case: str,
+    failures: int,
+) -> None:
+    """The alarm on keys hears of each kind; of a key that is missing twice, as it is read twice."""
+    if case == "unreadable":
+        secrets.failure = aws_error("AccessDeniedException")
+    elif case == "no key in it":
+        secrets.only(UPSTREAM_SECRET, "{}")
+    elif case == "mistake bridged":
+        secrets.put(UPSTREAM_SECRET, "{}")
+    name = "" if case == "unset" else UPSTREAM_SECRET
+    keys = Keys(CALLER_SECRET, name, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
+    with suppress(KeyUnavailable):
+        await keys.upstream("upstream")
+    assert capsys.readouterr().out.count('"KeyFailures":[1.0]') == failures
 
 
 async def test_a_deployment_without_secrets_says_so(logs: Logged) -> None:

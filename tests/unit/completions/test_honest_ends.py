@@ -416,6 +416,15 @@ async def test_the_deadline_closes_a_flowing_answer(way: Way, pace_ms: int) -> N
     assert upstream.requests[0].hung_up_at is not None
 
 
+async def test_the_deadline_counts_from_the_request(way: Way) -> None:
+    """The time in which the keys were read is not Lambda's to give again."""
+    text = SENTENCE + "And " * 100
+    post = {"remaining_s": 6, "late_ms": 3000}
+    got, _, heard = await hear(way, answer(text, pace_ms=100), post=post)
+    assert got.text.endswith(ENGLISH.closing)
+    assert heard.pieces[-1][0] == 1500
+
+
 async def test_the_deadline_before_an_answer(way: Way) -> None:
     """The failure sentence, or the status; buffered as well."""
     got, _, heard = await hear(way, [Hold()], post={"remaining_s": 2.5})

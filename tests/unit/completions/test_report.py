@@ -304,6 +304,22 @@ async def test_a_call_that_was_asked_for_again_is_a_repair(
     assert (event["tools_called"], event["tool_repairs"], event["retries"]) == (["lookup"], 1, 1)
 
 
+async def test_a_turn_emits_every_metric_that_it_has(way: Way, emitted: Emitted) -> None:
+    """Words, a hopeless call, a good one and what it cost: none of the numbers stays behind."""
+    hopeless: Script = [Role(), Say("I look. "), *calls("lookup", {})[2:]]
+    good: Script = [At(400), *calls("lookup", {"count": 3})[:-1], Usage(5, 7), Done()]
+    upstream = PlayedUpstream([At(300), *hopeless], good)
+    await way.post(way.caller(upstream), way.body(tools=[LOOKUP]), late_ms=20)
+    values = emitted.values()
+    assert values.keys() == TURN_METRICS
+    zero = {"BufferWords", "Hedges", "Fallbacks", "FailedTurns", "ColdStarts"}
+    assert {name for name, value in values.items() if not value} == zero
+    one = {"Turns", "Retries", "ToolRepairs"}
+    assert {name for name, value in values.items() if value == 1} == one
+    assert values["OverheadMs"] == 20
+    assert (values["FirstTokenMs"], values["UpstreamHeadersMs"]) == (300, 400)
+
+
 async def test_the_late_one_that_answers_is_the_one_that_is_told(way: Way, logs: Logged) -> None:
     """Two requests to one model: the headers' time is that of the request that won."""
     upstream = PlayedUpstream(
