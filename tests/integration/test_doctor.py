@@ -27,6 +27,7 @@ from ops.doctor import dialects, report
 from ops.doctor.causes import CAUSES
 from ops.doctor.visit import Finding, Visit
 from ops.doctor.wire import Address
+from tests.support import patients
 from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served, unused_port
 from tests.support.patients import (
     ILL,
@@ -52,7 +53,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def model(request: Seen) -> Script:
     """Answers as a good model would."""
     if b"story" in request.raw:
-        return answer("word " * 40, pace_ms=5)
+        # Slow enough that a busy machine's pauses make no lump of it.
+        return answer("word " * 40, pace_ms=25)
     items = request.json.get("messages") or request.json["input"]
     if request.json.get("tools") and items[-1]["role"] == "user":
         return calls("look_up_order", {"number": 42})
@@ -190,6 +192,7 @@ def test_a_healthy_server_is_well(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server that the ill ones are made from has no trouble at all."""
+    monkeypatch.setattr(patients, "PACE_S", 0.025)
     status, seen = told(healthy, capsys, monkeypatch)
     assert causes(seen) == []
     assert (status, seen["usable"], seen["streams"]["verdict"]) == (0, True, "stream")

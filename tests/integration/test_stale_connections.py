@@ -24,7 +24,7 @@ from tests.support.script import answer
 from tests.support.upstream import ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
-PATIENT: dict[str, Any] = {**CALM, "first_token_timeout_ms": 3000}
+PATIENT: dict[str, Any] = {**CALM, "first_token_timeout_ms": 8000}
 
 
 @pytest.fixture(scope="module")

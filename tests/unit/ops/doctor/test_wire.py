@@ -53,7 +53,7 @@ def test_what_is_no_url_is_refused(pasted: str) -> None:
 
 def test_each_piece_has_its_own_time() -> None:
     """Bytes that left apart have times that lie apart; the head's is the first."""
-    pieces = (b"one", 0.2, b"two")
+    pieces = (b"one", 1.0, b"two")
     with serve(lambda _: Answer(pieces=pieces)) as url:
         came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10)
     assert [piece.data for piece in came.pieces] == [b"one", b"two"]
