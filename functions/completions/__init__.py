@@ -13,7 +13,8 @@ Imports point down only; modules on one line do not know each other::
     question · race · calls             one question to one model; who answers; calls until whole
     winner, attempts                    the winner read to its end; requests under way
     buffer_words · tools · upstream     words of ours; calls and their schemas; the model
-    body · distrust                     an answer's bytes; what an upstream may send and we show
+    body · refusals                     an answer's bytes; what a model's API says when it refuses
+    distrust                            what an upstream may send, and what is shown of it
     listed, repairs, schemas            what a description and JSON Schema allow, what nearly fits
     chat · responses                    the two wire dialects
     speech · standing                   text as it is spoken; what is known of each model

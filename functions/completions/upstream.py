@@ -1,17 +1,15 @@
 """The model: one request to an OpenAI-compatible server, its answer as frames.
 
-With `connections` and `body` the only module that knows `openai`, `httpx2` and `aiohttp`; they are
-imported on first use, because they cost more start-up time than all the rest. aiohttp carries
-requests and answers: the SDK's `post` over its own transport takes 1.5 ms of processor time more
-for a request and seven times as much for a chunk (measured 2026-11-22). The SDK says what a refusal
-is, and is loaded for the first.
+With `connections`, `body` and `refusals` the only module that knows aiohttp, which is imported on
+first use, because it costs more start-up time than all the rest. The `openai` SDK's `post` over its
+own transport takes 1.5 ms of processor time more for a request and seven times as much for a chunk
+(measured 2026-11-22).
 Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -19,47 +17,31 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from completions import connections
+from completions import connections, refusals
 from completions.account import Exchange
 from completions.body import Body
 from completions.connections import Connections, Pool, Ride
 from completions.credentials import Keys
-from completions.distrust import (
-    Allowance,
-    key_in,
-    passed_on,
-    shown_message,
-    shown_name,
-    whole,
-    without,
-)
-from completions.errors import (
-    CompletionsError,
-    UpstreamAuth,
-    UpstreamRefused,
-    UpstreamTimeout,
-    UpstreamUnavailable,
-)
-from completions.observability import log, name_of
+from completions.distrust import Allowance, key_in, whole, without
+from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
+from completions.observability import log
 from completions.settings import Candidate
 from completions.sse import Decoder, Frame
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
-    from openai import APIStatusError
 
 _FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
 """With one of these an event stream of a model begins (WHATWG HTML, section 9.2.6)."""
 _IDENTITY = {"", "identity"}
-REFUSAL_LIMIT_BYTES = 256 * 1024
-"""Of an error's body, which is read whole."""
 
 
 class _Refused(Exception):
-    """The SDK's error for a refusal: here, so that nobody loads the SDK to catch it."""
+    """The status of a refusal, and what it is to our caller."""
 
-    def __init__(self, error: APIStatusError) -> None:
-        super().__init__(str(error))
+    def __init__(self, status: int, error: CompletionsError) -> None:
+        super().__init__(status)
+        self.status = status
         self.error = error
 
 
@@ -131,8 +113,6 @@ class Upstream:
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
         """Does what a first turn would do, as far as it needs no network and no key."""
-        import openai  # noqa: F401 - for the first refusal
-
         for candidate in candidates:
             self._connections.prepare(candidate.base_url)
 
@@ -153,7 +133,7 @@ class Upstream:
             try:
                 return await self._request_reusing(candidate, path, body, key)
             except _Refused as refused:
-                if refused.error.status_code != 401:
+                if refused.status != 401:
                     raise
                 # The key may have been rotated since it was read: once more with a newer one.
                 newer = await self._keys.renewed_upstream(candidate.key, refused=key)
@@ -223,49 +203,13 @@ async def _good(response: ClientResponse) -> None:
     # A few bytes of compressed data may be gigabytes.
     plain = response.headers.get("content-encoding", "").strip().lower() in _IDENTITY
     if not 200 <= response.status < 300:
-        raise _Refused(await _status_error(response, await _told(response) if plain else b""))
+        told = await refusals.told(response.content.iter_any()) if plain else b""
+        key = key_in(response.request_info.headers)
+        raise _Refused(
+            response.status, refusals.refusal(response.status, response.headers, told, key)
+        )
     if not plain:
         raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
-
-
-async def _told(response: ClientResponse) -> bytes:
-    """The body of a refusal; nothing where it breaks off or does not end: its status counts."""
-    import aiohttp
-
-    content = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            content += chunk
-            if len(content) > REFUSAL_LIMIT_BYTES:
-                return b""
-    except aiohttp.ClientError:
-        return b""
-    return bytes(content)
-
-
-async def _status_error(response: ClientResponse, content: bytes) -> APIStatusError:
-    """The SDK's error for a refusal: its code, type and parameter are in it."""
-    # 0.3 s (measured 2026-11-22), once in an environment that was not warmed: the loop goes on.
-    openai = await asyncio.to_thread(importlib.import_module, "openai")
-    import httpx2
-
-    try:
-        told = from_json(content)
-    except ValueError:
-        told = content.decode(errors="replace")
-    asked = response.request_info
-    error: APIStatusError = openai.APIStatusError(
-        f"status {response.status}",
-        response=httpx2.Response(
-            response.status,
-            headers=list(response.raw_headers),
-            request=httpx2.Request(
-                asked.method, str(asked.url), headers=list(asked.headers.items())
-            ),
-        ),
-        body=told.get("error", told) if isinstance(told, dict) else told,
-    )
-    return error
 
 
 @contextmanager
@@ -276,7 +220,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _Refused as refused:
-        raise _refusal(refused.error) from refused.error
+        raise refused.error from refused
     except TimeoutError as error:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
     except aiohttp.ContentTypeError as error:
@@ -289,32 +233,3 @@ def _translated() -> Iterator[None]:
         raise UpstreamUnavailable("The upstream cannot be reached.") from error
     except ValueError as error:
         raise UpstreamUnavailable("The upstream's answer cannot be understood.") from error
-
-
-def _refusal(error: APIStatusError) -> CompletionsError:
-    """The upstream's own error, with its status; our key's refusal is ours to answer for."""
-    status = error.status_code
-    key = key_in(error.request.headers)
-    code, param = shown_name(error.code, key), shown_name(error.param, key)
-    log.warning("upstream.refused", status=status, code=name_of(code), param=name_of(param))
-    if status in {401, 403}:
-        return UpstreamAuth(
-            f"The upstream refuses this deployment's key ({status}). "
-            "The operator sets a valid one with `make upstream-key`."
-        )
-    if not 400 <= status < 600:
-        moved = 300 <= status < 400 and status != 304
-        hint = " Redirections are not followed: set its new address." if moved else ""
-        return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.{hint}")
-    details = error.body if isinstance(error.body, dict) else {}
-    if isinstance(error.body, str) and "json" in error.response.headers.get("content-type", ""):
-        details = {"message": error.body}
-    message = shown_message(details.get("message") or details.get("detail"), key)
-    return UpstreamRefused(
-        message or f"The upstream answered {status}.",
-        status=status,
-        error_type=shown_name(error.type, key),
-        code=code,
-        param=param,
-        headers=passed_on(error.response.headers, key),
-    )

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
+from completions import refusals
 from completions.calls import ARGUMENTS_LIMIT_CHARS
 from completions.distrust import ANSWER_LIMIT_BYTES, FRAMES_LIMIT
 from completions.loose_json import LIMIT_CHARS
-from completions.upstream import REFUSAL_LIMIT_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = (ROOT / "docs/threat-model.md").read_text()
@@ -42,7 +42,7 @@ def test_the_figures_are_those_of_the_code() -> None:
     for figure in (
         f"{ANSWER_LIMIT_BYTES >> 20} MB or {FRAMES_LIMIT:,} frames",
         f"arguments after {ARGUMENTS_LIMIT_CHARS >> 10} KB",
-        f"an error after {REFUSAL_LIMIT_BYTES >> 10} KB",
+        f"an error after {refusals.LIMIT_BYTES >> 10} KB",
         f"mend {LIMIT_CHARS >> 10} KB",
     ):
         assert figure in MODEL

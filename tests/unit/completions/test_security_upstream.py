@@ -16,8 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from completions import calls, connections, distrust, sse
-from completions import upstream as upstream_module
+from completions import calls, distrust, refusals, sse
 from tests.support.deployment import CALM, calling, chat, deploy, spoken
 from tests.support.logs import Logged
 from tests.support.script import (
@@ -69,8 +68,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distrust, "ANSWER_LIMIT_BYTES", 64 * 1024)
     monkeypatch.setattr(distrust, "FRAMES_LIMIT", 500)
     monkeypatch.setattr(sse, "LIMIT_BYTES", 32 * 1024)
-    for module in (connections, upstream_module):
-        monkeypatch.setattr(module, "REFUSAL_LIMIT_BYTES", 16 * 1024, raising=False)
+    monkeypatch.setattr(refusals, "LIMIT_BYTES", 16 * 1024)
     monkeypatch.setattr(calls, "ARGUMENTS_LIMIT_CHARS", 8 * 1024)
 
 

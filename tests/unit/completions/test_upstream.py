@@ -146,8 +146,8 @@ async def test_we_say_who_we_are(client: httpx2.AsyncClient, upstream: ScriptedU
     assert request.header("x-stainless-os") == ""
 
 
-async def test_the_sdk_is_loaded_for_a_refusal_only(upstream: ScriptedUpstream) -> None:
-    """A first turn that goes well does not wait for the import of the OpenAI SDK."""
+async def test_no_turn_loads_the_sdk(upstream: ScriptedUpstream) -> None:
+    """Neither an answer nor a refusal waits for the import of the OpenAI SDK."""
     upstream.plays(answer(), refused(418))
     done = await asyncio.to_thread(
         subprocess.run,
@@ -157,7 +157,7 @@ async def test_the_sdk_is_loaded_for_a_refusal_only(upstream: ScriptedUpstream) 
         text=True,
         check=False,
     )
-    assert done.stderr.split() == ["False", "True", "418"]
+    assert done.stderr.split() == ["False", "False", "418"]
 
 
 async def test_the_deployments_model_and_fields_win(upstream: ScriptedUpstream) -> None:
