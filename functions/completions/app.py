@@ -134,8 +134,8 @@ def create_app(
         except Exception as error:
             report.unbegun(dialect, error, arrival)
             raise
-        if not door.conversation(request):
-            bind(**{door.CONVERSATION: shown(asked.extra.conversation_id or "")})
+        if asked.extra.conversation_id and not door.conversation(request):
+            bind(**{door.CONVERSATION: shown(asked.extra.conversation_id)})
         return Turn(environment, dialect, asked, arrival, on_failure=on_failure)
 
     async def chat_completions(request: Request) -> Response:
