@@ -73,7 +73,13 @@ def named(url: str, key: str) -> Deployment:
             f"URL={url} is not one that the platform can call: it wants https and a public name. "
             "For `make run`, open a tunnel to its port and give the tunnel's URL."
         )
-    path = re.sub(r"(/(chat/completions|responses))+$", "", split.path.rstrip("/")).rstrip("/")
+    if split.username is not None:
+        raise usage(
+            "The URL holds a user name: the platform sends the caller key, given by itself."
+        )
+    path = re.sub(
+        r"(/(chat/completions|responses|models|health))+$", "", split.path.rstrip("/")
+    ).rstrip("/")
     path = path if path.endswith("/v1") else f"{path}/v1"
     return Deployment(f"https://{split.netloc}{path}", key)
 

@@ -19,6 +19,8 @@ KEY = "the-caller-key"
         "https://a.on.aws/v1/",
         " https://a.on.aws/v1/chat/completions ",
         "https://a.on.aws/v1/responses/",
+        "https://a.on.aws/v1/models",
+        "https://a.on.aws/health",
         "https://a.on.aws/v1/chat/completions/chat/completions?x=1",
     ],
 )
@@ -39,7 +41,10 @@ def test_a_prefix_and_a_port_are_kept(pasted: str, kept: str) -> None:
     assert named(pasted, KEY).url == kept
 
 
-@pytest.mark.parametrize("url", ["http://a.example/v1", "a.example", "https://", "", "ftp://a"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://a.example/v1", "a.example", "https://", "", "ftp://a", "https://me:k@a.example/v1"],
+)
 def test_what_the_platform_cannot_call_is_refused(url: str) -> None:
     """Only https, and only with a host: else the key would go in the clear, or nowhere."""
     with pytest.raises(Problem) as refused:
