@@ -42,7 +42,7 @@ async def told(pieces: AsyncIterator[bytes]) -> bytes:
 def refusal(status: int, headers: Mapping[str, str], body: bytes, key: str) -> CompletionsError:
     """The upstream's own error, with its status, and without our `key` in any of its words.
 
-    The refusal of that key is ours to answer for, and what is no answer at all is a 502.
+    The refusal of that key is ours to answer for, and what is no answer at all is a 502. Logs it.
     """
     details = _details(headers, body)
     code, param = shown_name(details.get("code"), key), shown_name(details.get("param"), key)

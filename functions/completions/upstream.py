@@ -10,7 +10,7 @@ Knows nothing of turns: no retries, no fallback, no timers of its own beyond the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -37,12 +37,12 @@ _IDENTITY = {"", "identity"}
 
 
 class _Refused(Exception):
-    """The status of a refusal, and what it is to our caller."""
+    """A refusal as it came; `told` makes of it what it is to our caller, and logs it."""
 
-    def __init__(self, status: int, error: CompletionsError) -> None:
+    def __init__(self, status: int, told: Callable[[], CompletionsError]) -> None:
         super().__init__(status)
         self.status = status
-        self.error = error
+        self.told = told
 
 
 class Upstream:
@@ -203,10 +203,10 @@ async def _good(response: ClientResponse) -> None:
     # A few bytes of compressed data may be gigabytes.
     plain = response.headers.get("content-encoding", "").strip().lower() in _IDENTITY
     if not 200 <= response.status < 300:
-        told = await refusals.told(response.content.iter_any()) if plain else b""
-        key = key_in(response.request_info.headers)
+        body = await refusals.told(response.content.iter_any()) if plain else b""
+        key, headers = key_in(response.request_info.headers), response.headers
         raise _Refused(
-            response.status, refusals.refusal(response.status, response.headers, told, key)
+            response.status, lambda: refusals.refusal(response.status, headers, body, key)
         )
     if not plain:
         raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
@@ -220,7 +220,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _Refused as refused:
-        raise refused.error from refused
+        raise refused.told() from refused
     except TimeoutError as error:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
     except aiohttp.ContentTypeError as error:

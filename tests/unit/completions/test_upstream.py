@@ -330,7 +330,7 @@ async def test_our_keys_refusal_is_ours(
 
 
 async def test_a_rotated_key_is_fetched_at_once(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
 ) -> None:
     """A 401 makes us read the secret again, and with a newer key nobody notices."""
     await _ask(client)
@@ -345,6 +345,7 @@ async def test_a_rotated_key_is_fetched_at_once(
     assert keys == [f"Bearer {UPSTREAM_KEY}", f"Bearer {UPSTREAM_KEY}", "Bearer newer"]
     assert (await _ask(client)).status_code == 200
     assert len(upstream.requests) == 4
+    assert "upstream.refused" not in logs.text
 
 
 @pytest.mark.parametrize(
