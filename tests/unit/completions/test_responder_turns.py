@@ -256,7 +256,7 @@ async def test_an_agent_that_fails_within_the_first_sentence(way: Way) -> None:
         Think(b"x"),  # type: ignore[arg-type]
         Call(None),  # type: ignore[arg-type]
         Call("transfer_to_agent", "{}"),  # type: ignore[arg-type]
-        Call("transfer_to_agent", {"agent_number": object()}),
+        Call("transfer_to_agent", {"agent_number": Say}),
     ],
     ids=repr,
 )
