@@ -22,10 +22,9 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from completions import chat, door, report, responder, responses, schemas, secrets_manager
-from completions.auth import authorise
-from completions.credentials import Keys
-from completions.dialect import Dialect
+from completions import responder
+from completions.dialects import chat, responses
+from completions.dialects.dialect import Dialect
 from completions.errors import (
     InvalidRequest,
     KeyUnavailable,
@@ -33,16 +32,22 @@ from completions.errors import (
     TooLarge,
     Unauthorized,
 )
+from completions.keys import secrets_manager
+from completions.keys.keys import Keys
 from completions.observability import (
     allow_content,
     bind,
     shown,
 )
-from completions.plan import Arrival, Environment
+from completions.race.health import Standing
 from completions.settings import BODY_LIMIT_BYTES, ON_FAILURE, Settings
-from completions.standing import Standing
-from completions.turn import Turn
-from completions.upstream import Upstream
+from completions.tools import schemas
+from completions.turn import report
+from completions.turn.plan import Arrival, Environment
+from completions.turn.turn import Turn
+from completions.upstream.client import Upstream
+from completions.web import error_responses, request_log
+from completions.web.auth import authorise
 
 ON_FAILURE_HEADER = "x-completions-on-failure"
 
@@ -89,7 +94,7 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    door.attend(app)
+    error_responses.attend(app)
     app.add_middleware(_Settled, keys=keys)
 
     def warm() -> None:
@@ -117,7 +122,7 @@ def create_app(
         # A snapshot is taken before the first request, so one restored from it is cold, too.
         cold = False
         allow_content(allowed=settings.log_content)
-        door.note(request)
+        request_log.note(request)
         try:
             bind(auth=await authorise(request, keys))
             asked = dialect.ask(await _json_object(request))
@@ -134,8 +139,8 @@ def create_app(
         except Exception as error:
             report.unbegun(dialect, error, arrival)
             raise
-        if asked.extra.conversation_id and not door.conversation(request):
-            bind(**{door.CONVERSATION: shown(asked.extra.conversation_id)})
+        if asked.extra.conversation_id and not request_log.conversation(request):
+            bind(**{request_log.CONVERSATION: shown(asked.extra.conversation_id)})
         return Turn(environment, dialect, asked, arrival, on_failure=on_failure)
 
     async def chat_completions(request: Request) -> Response:
@@ -151,7 +156,7 @@ def create_app(
 
     @app.get("/{prefix:prefix}models{slashes:slashes}")
     async def models(request: Request) -> Response:
-        door.note(request)
+        request_log.note(request)
         await authorise(request, keys)
         primary = settings.candidates[0]
         if names := (primary.model,) if primary.model else settings.allowed_models:
@@ -159,21 +164,21 @@ def create_app(
                 {"id": name, "object": "model", "created": 0, "owned_by": "upstream"}
                 for name in names
             ]
-            return door.json_response(to_json({"object": "list", "data": data}))
-        return door.json_response(await upstream.get(primary, "/models"))
+            return error_responses.json_response(to_json({"object": "list", "data": data}))
+        return error_responses.json_response(await upstream.get(primary, "/models"))
 
     @app.get("/{prefix:prefix}openapi.json{slashes:slashes}")
     async def describe(request: Request) -> Response:
-        door.note(request)
+        request_log.note(request)
         await authorise(request, keys)
-        return door.json_response(to_json(app.openapi()))
+        return error_responses.json_response(to_json(app.openapi()))
 
     # FastAPI's own would tell of converters, and of no body: the routes take requests as they come.
     app.openapi = _described  # type: ignore[method-assign]
 
     @app.get("/{prefix:prefix}health{slashes:slashes}")
     async def health() -> Response:
-        return door.json_response(b'{"status":"ok"}')
+        return error_responses.json_response(b'{"status":"ok"}')
 
     return app
 
@@ -194,7 +199,7 @@ class _Settled:
 
 
 def _described() -> dict[str, Any]:
-    from completions import openapi  # Seldom asked for.
+    from completions.web import openapi  # Seldom asked for.
 
     return openapi.document()
 

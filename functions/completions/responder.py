@@ -19,16 +19,25 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions import chat, responses
-from completions.calls import HeldCalls
-from completions.dialect import Dialect
+from completions.dialects import chat, responses
+from completions.dialects.deltas import (
+    CallPart,
+    Delta,
+    Done,
+    Finish,
+    Reasoning,
+    Refusal,
+    Said,
+    Text,
+)
+from completions.dialects.dialect import Dialect
 from completions.errors import InvalidRequest, UpstreamUnavailable
-from completions.loose_json import read_object
-from completions.question import Question
-from completions.race import Patience, Race, Silent
-from completions.said import CallPart, Delta, Done, Finish, Reasoning, Refusal, Said, Text
+from completions.race.question import Question
+from completions.race.race import Patience, Race, Silent
 from completions.settings import Candidate
-from completions.speech import ThinkSplitter
+from completions.speech.think_tags import ThinkSplitter
+from completions.tools.held_calls import HeldCalls
+from completions.tools.loose_json import read_object
 
 RESPONDER = Candidate("responder", "")
 ATTEMPTS = 2

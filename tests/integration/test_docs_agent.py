@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from completions import chat, responder, responses
-from completions.dialect import Dialect
-from completions.phrases import PHRASES
+from completions import responder
+from completions.dialects import chat, responses
+from completions.dialects.dialect import Dialect
+from completions.speech.phrases import PHRASES
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import At, Hold, Say, Script, answer
 from tests.support.turns import Caller, body

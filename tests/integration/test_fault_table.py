@@ -18,7 +18,7 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from completions.phrases import PHRASES
+from completions.speech.phrases import PHRASES
 from tests.support import rules
 from tests.support.deployment import AUTHORIZED, CALM, chat, deploy, served, spoken
 from tests.support.script import (

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from completions.phrases import PHRASES
+from completions.speech.phrases import PHRASES
 from local.deployment import Deployment
 from tests.support.deployment import AUTHORIZED, CALM, deploy, served
 from tests.support.script import (

@@ -19,7 +19,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from starlette.routing import Route
 
-from completions import openapi
+from completions.web import openapi
 from tests.support.deployment import AUTHORIZED, CALM, deploy, served
 from tests.support.upstream import ScriptedUpstream
 

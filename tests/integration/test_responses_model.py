@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from completions import responses
-from completions.said import Done, Finish, Reasoning, Said, Text, Usage
+from completions.dialects import responses
+from completions.dialects.deltas import Done, Finish, Reasoning, Said, Text, Usage
 from completions.sse import Frame
 from local import model
 from tests.support.responses_rules import check, frames_of, sdk_final, spoken_in

@@ -133,7 +133,7 @@ WAITING_FUNCTION = (
     FUNCTION
     + """
 import pathlib, time
-from completions import report
+from completions.turn import report
 def wait_for_the_caller(*_):
     until = time.monotonic() + 15
     while not pathlib.Path(os.environ["HEARD"]).exists() and time.monotonic() < until:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from completions.account import Outcome
-from completions.door import BOUND
 from completions.observability import METRICS
-from completions.phrases import PHRASES
-from completions.report import Fields
 from completions.settings import PREFIX, Settings
+from completions.speech.phrases import PHRASES
+from completions.turn.record import Outcome
+from completions.turn.report import Fields
+from completions.web.request_log import BOUND
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [

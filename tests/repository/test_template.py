@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from completions.phrases import PHRASES
-from completions.plan import DEADLINE_MARGIN_S
 from completions.settings import ON_FAILURE, PREFIX, Settings
+from completions.speech.phrases import PHRASES
+from completions.turn.plan import DEADLINE_MARGIN_S
 from local.intrinsics import Resolver
 
 SHAPES_THE_DEPLOYMENT_ONLY = {

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from completions import refusals
-from completions.calls import ARGUMENTS_LIMIT_CHARS
-from completions.distrust import ANSWER_LIMIT_BYTES, FRAMES_LIMIT
-from completions.loose_json import LIMIT_CHARS
+from completions.tools.held_calls import ARGUMENTS_LIMIT_CHARS
+from completions.tools.loose_json import LIMIT_CHARS
+from completions.upstream import refusals
+from completions.upstream.limits import ANSWER_LIMIT_BYTES, FRAMES_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = (ROOT / "docs/threat-model.md").read_text()

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from completions.account import Outcome
 from completions.observability import BY_OUTCOME, METRICS
+from completions.turn.record import Outcome
 from local.intrinsics import Resolver
 
 LAMBDA = {

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from completions.app import create_app
-from completions.credentials import Keys
+from completions.keys.keys import Keys
 from completions.settings import Settings
 from tests.support.secrets import CALLER_KEY, CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from completions import chat
+from completions.dialects import chat
 from tests.support.ways import Way
 
 Messages = Sequence[Mapping[str, Any]]

@@ -1,6 +1,6 @@
 """A scripted upstream without sockets, for tests in virtual time.
 
-It stands in for `completions.upstream.Upstream`: the same scripts as over sockets, the same
+It stands in for `completions.upstream.client.Upstream`: the same scripts as over sockets, the same
 requests noted, and the errors that the real one would raise.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from completions.account import Exchange
 from completions.errors import (
     CompletionsError,
     UpstreamAuth,
@@ -21,6 +20,7 @@ from completions.errors import (
 )
 from completions.settings import Candidate
 from completions.sse import Decoder, Frame
+from completions.turn.record import Exchange
 from tests.support.script import Cut, Head, Raw, Reply, Scene, Seen, Stage, perform
 from tests.support.wires import wire_for
 

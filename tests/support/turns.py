@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from completions import chat
-from completions.dialect import Dialect
-from completions.plan import Arrival, Environment
+from completions.dialects import chat
+from completions.dialects.dialect import Dialect
+from completions.race.health import Standing
 from completions.settings import Settings
-from completions.standing import Standing
-from completions.turn import Turn
+from completions.turn.plan import Arrival, Environment
+from completions.turn.turn import Turn
 from tests.support.in_process import PlayedUpstream
 
 FALLBACK = {"fallback_base_url": "http://fallback.invalid/v1"}

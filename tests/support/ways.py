@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import looptime
 
-from completions import chat, responses
-from completions.dialect import Dialect
+from completions.dialects import chat, responses
+from completions.dialects.dialect import Dialect
 from completions.errors import UpstreamRefused
 from tests.support import responses_rules, rules
 from tests.support.in_process import PlayedUpstream

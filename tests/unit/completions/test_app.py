@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from completions import chat as dialect
-from completions import turn
+from completions.dialects import chat as dialect
 from completions.settings import BODY_LIMIT_BYTES
+from completions.turn import turn
 from tests.support.deployment import CALM, HELLO, calling, chat, deploy, served, spoken
 from tests.support.logs import Logged
 from tests.support.mangum_client import MangumTransport

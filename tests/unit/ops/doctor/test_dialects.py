@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from completions.phrases import PHRASES
+from completions.speech.phrases import PHRASES
 from ops.doctor import dialects, frames
 from ops.doctor.wire import Piece
 from tests.support.patients import called, chunk, response, speech

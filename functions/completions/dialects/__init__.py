@@ -1,0 +1,1 @@
+"""The wire formats: Chat Completions and Responses, behind one protocol."""

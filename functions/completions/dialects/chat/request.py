@@ -1,0 +1,243 @@
+"""Reads a Chat Completions request and makes the clean one for an upstream.
+
+Field names and shapes: platform.openai.com/docs/api-reference/chat and, for what voice platforms
+add, their documentation on custom LLMs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from completions.dialects.dialect import TOKEN_LIMIT, Prepared, cache_key, safety_identifier
+from completions.dialects.request import SILENCE, Asked, PastCall, Tool, check_types, read_extra
+from completions.errors import InvalidRequest
+
+KNOWN_FIELDS = frozenset(
+    [
+        "audio",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "modalities",
+        "model",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+        "web_search_options",
+    ]
+)
+"""What OpenAI's API takes. Nothing else reaches an upstream: strict ones answer 400 to it.
+
+`functions`, which `tools` replaced in 2023, is not among them: nobody here reads their calls.
+"""
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "messages": (list,),
+    "stream": (bool,),
+    "stream_options": (dict,),
+    "tools": (list,),
+    "n": (int,),
+    "max_tokens": (int, float),
+    "max_completion_tokens": (int, float),
+    "temperature": (int, float),
+    "response_format": (dict,),
+    "modalities": (list,),
+    "user_id": (str, int),
+}
+
+
+def ask(body: dict[str, Any]) -> Asked:
+    """Reads a request; fields that nobody here needs are not judged. Raises InvalidRequest."""
+    check_types(body, _TYPES)
+    messages: list[dict[str, Any]] = body.get("messages") or []
+    if not messages:
+        raise InvalidRequest("'messages' must be a list of at least one message.", param="messages")
+    for position, message in enumerate(messages):
+        _check_message(message, f"messages[{position}]")
+    stream = bool(body.get("stream"))
+    single = (body.get("n") or 1) <= 1
+    format_type = (body.get("response_format") or {}).get("type") or "text"
+    text_only = set(map(str, body.get("modalities") or ["text"])) == {"text"}
+    last_user = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
+    since_user = messages[last_user + 1 :]
+    return Asked(
+        body=body,
+        stream=stream,
+        model=body.get("model") or "",
+        single=single,
+        speakable=stream and single and text_only and format_type == "text",
+        wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
+        roles=tuple(message["role"] for message in messages),
+        user_text=_text_of(messages[last_user]) if last_user >= 0 else "",
+        user_spoke=last_user >= 0 and _text_of(messages[last_user]).strip() != SILENCE,
+        assistant_spoke_since=any(
+            message["role"] == "assistant" and _text_of(message).strip() for message in since_user
+        ),
+        after_tool_result=messages[-1]["role"] in {"tool", "function"},
+        assistant_texts=tuple(
+            text for m in messages if m["role"] == "assistant" and (text := _text_of(m))
+        ),
+        calls=tuple(_past_calls(messages, last_user)),
+        tools=_tools(body.get("tools") or []),
+        extra=read_extra(body),
+    )
+
+
+def _check_message(message: Any, where: str) -> None:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise InvalidRequest(f"'{where}' must be an object with a 'role'.", param=where)
+    if not isinstance(message.get("content"), str | list | None):
+        name = f"{where}.content"
+        raise InvalidRequest(f"'{name}' must be a string, a list of parts or null.", param=name)
+    if not isinstance(message.get("tool_calls"), list | None):
+        name = f"{where}.tool_calls"
+        raise InvalidRequest(f"'{name}' must be a list.", param=name)
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = (part.get("text") for part in content or () if isinstance(part, dict))
+    return "".join(text for text in parts if isinstance(text, str))
+
+
+def _past_calls(messages: Sequence[Mapping[str, Any]], last_user: int) -> Iterable[PastCall]:
+    for position, message in enumerate(messages):
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") if isinstance(call, dict) else None
+            if isinstance(function, dict):
+                yield PastCall(
+                    str(function.get("name")),
+                    str(function.get("arguments")),
+                    recent=position > last_user,
+                )
+
+
+def _tools(tools: Iterable[Any]) -> dict[str, Tool]:
+    offered: dict[str, Tool] = {}
+    for position, tool in enumerate(tools):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(tool, dict) or not isinstance(function, dict | None):
+            where = f"tools[{position}]"
+            raise InvalidRequest(f"'{where}' must be an object with a 'function'.", param=where)
+        if function and isinstance(name := function.get("name"), str):
+            parameters = function.get("parameters")
+            offered[name] = Tool(
+                name,
+                str(function.get("description") or ""),
+                parameters if isinstance(parameters, dict) else {},
+            )
+    return offered
+
+
+def prepare(
+    asked: Asked,
+    *,
+    model: str,
+    extra_body: Mapping[str, Any],
+    clean: Callable[[str], str],
+    max_tokens: int = 0,
+) -> Prepared:
+    """The clean request: known fields, no nulls, no limits of 0 or less, usage asked for."""
+    body = {
+        name: value
+        for name, value in asked.body.items()
+        if value is not None and name in KNOWN_FIELDS
+    }
+    most = min(max_tokens or TOKEN_LIMIT, TOKEN_LIMIT)
+    limits = ("max_tokens", "max_completion_tokens")
+    for limit in limits:
+        if limit in body:
+            if body[limit] > 0:
+                body[limit] = max(1, int(min(body[limit], most)))
+            else:
+                del body[limit]
+    if max_tokens and not body.keys() & {*limits}:
+        # The older name: every server knows it, and what refuses it is asked by the newer one.
+        body["max_tokens"] = most
+    if not body.get("tools"):
+        # Strict upstreams refuse these without tools, and an empty list of tools.
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            body.pop(name, None)
+    messages = list(_clean_messages(body["messages"], clean))
+    body["messages"] = messages or [{"role": "system", "content": ""}]
+    body["stream"] = asked.stream
+    body["model"] = model or asked.model
+    added: dict[str, Any] = {}
+    if asked.stream:
+        added["stream_options"] = {**body.pop("stream_options", {}), "include_usage": True}
+    else:
+        body.pop("stream_options", None)
+    if (user := asked.body.get("user_id")) not in (None, ""):
+        added["safety_identifier"] = safety_identifier(str(user))
+    added["prompt_cache_key"] = asked.extra.conversation_id or cache_key(
+        [m for m in body["messages"] if m["role"] in {"system", "developer"}], body.get("tools")
+    )
+    added = {name: value for name, value in added.items() if name not in body}
+    added |= extra_body
+    return Prepared({**body, **added}, frozenset(added))
+
+
+def _clean_messages(
+    messages: Iterable[dict[str, Any]], clean: Callable[[str], str]
+) -> Iterable[dict[str, Any]]:
+    """The messages as strict servers take them: no nulls, no empty lists, nothing unsaid."""
+    for message in messages:
+        kept = {name: value for name, value in message.items() if value is not None}
+        if not kept.get("tool_calls", True):
+            del kept["tool_calls"]
+        if message["role"] != "assistant":
+            yield {"content": "", **kept}
+            continue
+        kept["content"] = _clean_content(kept.get("content"), clean)
+        if kept["content"] or kept.keys() & {"tool_calls", "function_call", "refusal", "audio"}:
+            yield kept
+        # else: nothing was said before the caller interrupted; strict upstreams refuse it.
+
+
+def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:
+    """What the assistant said, without words of ours; None for nothing."""
+    if isinstance(content, str):
+        said = clean(content)
+        return said if said.strip() else None
+    parts = []
+    for part in content or ():
+        kept = part
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            kept = {**part, "text": clean(part["text"])}
+            if not kept["text"].strip():
+                continue
+        parts.append(kept)
+    return parts or None
+
+
+def reask(body: dict[str, Any], said: str, note: str) -> dict[str, Any]:
+    """The same request continued: the assistant said `said` (may be empty), then `note`."""
+    spoken = [{"role": "assistant", "content": said}] if said.strip() else []
+    return {**body, "messages": [*body["messages"], *spoken, {"role": "user", "content": note}]}

@@ -1,0 +1,182 @@
+"""Writes one Chat Completions stream: relays an upstream's frames, or makes frames of our own.
+
+Strict clients want one `id`, `created` and `model` per stream, `role` once, `index` 0, tool calls
+numbered from 0, one finish frame with `finish_reason` null before it (platform.openai.com/docs/
+api-reference/chat-streaming). Whoever writes first gives the stream its identity; frames of any
+other origin are re-written to match.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from completions.dialects.deltas import (
+    Call,
+    CallPart,
+    Done,
+    Finish,
+    Reasoning,
+    Refusal,
+    Said,
+    Text,
+    Usage,
+)
+from completions.dialects.request import Asked
+from completions.errors import CompletionsError
+from completions.sse import DONE, encode
+
+_IDENTITY = ("id", "created", "model")
+_ROLE = re.compile(rb'"role"\s*:\s*"')
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+
+
+class ChatWriter:
+    """See `dialect.Writer`."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._identity: dict[str, Any] | None = None
+        self._source: int | None = None
+        self._mark = b""
+        self._role_sent = False
+        self._calls = 0
+        self._finish_frame: tuple[str, bytes] | None = None
+        self._usage_frame: bytes | None = None
+        self._ended = False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The stream's `id`, `created` and `model`; made up when nobody gave it one."""
+        if self._identity is None:
+            self._identity = {
+                "id": f"chatcmpl-{secrets.token_hex(12)}",
+                "created": int(time.time()),
+                "model": self._asked.model or "model",
+            }
+        return self._identity
+
+    def relay(self, said: Said) -> bytes:
+        """The upstream's frame: its own bytes where nothing has to change."""
+        if said.frame is None or not said.frame.data:
+            return b""
+        deltas = said.deltas
+        if self._identity is None:
+            self._adopt(said)
+        raw = said.frame.raw if said.plain and said.source == self._source else b""
+        names_role = b'"role"' in raw and _ROLE.search(raw) is not None
+        if raw and names_role == self._role_sent:
+            # Some upstreams tell it in every frame, some in none; clients join what comes twice.
+            raw = b""
+        if raw and self._mark not in raw:
+            raw = b""  # Some upstreams change the id within an answer.
+        if raw and len(deltas) == 1 and type(deltas[0]) is Text:
+            self._role_sent = True
+            return raw  # The common frame, apart for its speed.
+        for delta in deltas:
+            if isinstance(delta, Finish):
+                self._finish_frame = (delta.reason, raw) if raw and len(deltas) == 1 else None
+                raw = b""
+            elif isinstance(delta, Usage):
+                if len(deltas) == 1:
+                    self._usage_frame = raw if _NO_CHOICES.search(raw) else None
+                    return b""
+                raw = b""
+            elif isinstance(delta, CallPart) and raw:
+                self._calls = max(self._calls, delta.index + 1)
+            elif isinstance(delta, Done):
+                raw = b""
+        if raw:
+            self._role_sent = True
+            return raw
+        return self._rewritten(said)
+
+    def text(self, text: str) -> bytes:
+        """Words to be spoken."""
+        return self._delta({"content": text})
+
+    def aside(self, text: str) -> bytes:
+        """Buffer words. On this wire they are content like any other."""
+        return self.text(text)
+
+    def reasoning(self, text: str) -> bytes:
+        """Words that are shown and never spoken."""
+        return self._delta({"reasoning_content": text})
+
+    def call(self, call: Call) -> bytes:
+        """A whole tool call in one delta, numbered after the ones already written."""
+        index, self._calls = self._calls, self._calls + 1
+        function = {"name": call.name, "arguments": call.arguments}
+        part = {"index": index, "id": call.id, "type": "function", "function": function}
+        return self._delta({"tool_calls": [part]})
+
+    def end(self, reason: str, usage: dict[str, Any] | None) -> bytes:
+        """Finish, usage if wanted, terminator; the upstream's own frames where they fit."""
+        if self._ended:
+            return b""
+        self._ended = True
+        kept_reason, out = self._finish_frame or ("", b"")
+        if kept_reason != reason:
+            out = self._delta({}, reason)
+        if usage and self._asked.wants_usage:
+            out += self._usage_frame or self._frame([], usage=usage)
+        return out + DONE
+
+    def failure(self, error: CompletionsError) -> bytes:
+        """An error frame that makes client SDKs raise, and the terminator."""
+        if self._ended:
+            return b""
+        self._ended = True
+        return encode(to_json(error.body())) + DONE
+
+    def _adopt(self, said: Said) -> None:
+        """Takes the upstream's identity, if it has a whole one."""
+        if said.frame is None or Done() in said.deltas[:1]:
+            return
+        try:
+            chunk = from_json(said.frame.data)
+        except ValueError:
+            return
+        identity = {name: chunk.get(name) for name in _IDENTITY} if isinstance(chunk, dict) else {}
+        if all(identity.values()):
+            self._identity, self._source = identity, said.source
+            self._mark = to_json(identity["id"])
+
+    def _rewritten(self, said: Said) -> bytes:
+        """The frame's words under this stream's identity; nothing when it has none."""
+        delta: dict[str, Any] = {}
+        parts: list[dict[str, Any]] = []
+        for part in said.deltas:
+            if isinstance(part, Text | Refusal):
+                delta["content"] = delta.get("content", "") + part.text
+            elif isinstance(part, Reasoning):
+                delta["reasoning_content"] = delta.get("reasoning_content", "") + part.text
+            elif isinstance(part, CallPart):
+                parts.append(_call_part(part))
+                self._calls = max(self._calls, part.index + 1)
+        if parts:
+            delta["tool_calls"] = parts
+        return self._delta(delta) if delta else b""
+
+    def _delta(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        if not self._role_sent:
+            self._role_sent = True
+            delta = {"role": "assistant", **delta}
+        return self._frame([{"index": 0, "delta": delta, "finish_reason": finish}])
+
+    def _frame(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
+        head = {"object": "chat.completion.chunk", **self.identity}
+        return encode(to_json({**head, "choices": choices, **more}))
+
+
+def _call_part(part: CallPart) -> dict[str, Any]:
+    function: dict[str, str] = {"arguments": part.arguments}
+    if part.name:
+        function["name"] = part.name
+    head: dict[str, Any] = {"id": part.id, "type": "function"} if part.id else {}
+    return {"index": part.index, **head, "function": function}

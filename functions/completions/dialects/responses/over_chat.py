@@ -1,0 +1,147 @@
+"""Turns a Responses request into a Chat Completions request, for upstreams without the endpoint.
+
+Field by field as OpenAI's migration guide pairs the two (platform.openai.com/docs/guides/
+migrate-to-responses). What only a server with a memory can do (`previous_response_id`, stored
+items, built-in tools) has no counterpart and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+from completions.dialects.responses.shapes import flat_tool, items_of, text_of
+
+_SAME = (
+    "elevenlabs_extra_body",
+    "model",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "stream",
+    "temperature",
+    "top_p",
+    "user",
+    "user_id",
+)
+
+
+def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The same request, as `chat.ask` reads it. `body` has passed `responses.ask`."""
+    chat = {name: body[name] for name in _SAME if body.get(name) is not None}
+    chat["messages"] = _messages(body)
+    limit = body.get("max_output_tokens") or body.get("max_tokens")
+    if limit is not None:
+        chat["max_tokens"] = limit
+    reasoning, text = body.get("reasoning") or {}, body.get("text") or {}
+    if reasoning.get("effort") is not None:
+        chat["reasoning_effort"] = reasoning["effort"]
+    if text.get("verbosity") is not None:
+        chat["verbosity"] = text["verbosity"]
+    if text.get("format"):
+        chat["response_format"] = _response_format(text["format"])
+    tools = [flat_tool(tool) for tool in body.get("tools") or ()]
+    functions = [_nested(tool) for tool in tools if tool["type"] == "function"]
+    if functions:
+        chat["tools"] = functions
+        if (choice := _tool_choice(body.get("tool_choice"))) is not None:
+            chat["tool_choice"] = choice
+    return chat
+
+
+def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    if body.get("instructions"):
+        messages.append({"role": "system", "content": body["instructions"]})
+    for item in items_of(body):
+        match item["type"]:
+            case "message":
+                # Servers without this endpoint do not know the newer role, either.
+                role = "system" if item["role"] == "developer" else item["role"]
+                messages.append({"role": role, "content": _content(item)})
+            case "function_call":
+                _add_call(messages, item)
+            case "function_call_output":
+                output = item.get("output")
+                if isinstance(output, list):
+                    output = "\n".join(part["text"] for part in output if part.get("text"))
+                content = output if isinstance(output, str) else _written_out(output)
+                messages.append(
+                    {"role": "tool", "tool_call_id": item["call_id"], "content": content}
+                )
+    # A chained request, or one that names a stored prompt: its history is out of reach.
+    return messages or [{"role": "system", "content": ""}]
+
+
+def _add_call(messages: list[dict[str, Any]], item: Mapping[str, Any]) -> None:
+    """Calls that follow each other, or a text, are one message of the assistant."""
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    arguments = item.get("arguments")
+    messages[-1].setdefault("tool_calls", []).append(
+        {
+            "id": item["call_id"],
+            "type": "function",
+            "function": {
+                "name": item["name"],
+                "arguments": arguments if isinstance(arguments, str) else _written_out(arguments),
+            },
+        }
+    )
+
+
+def _content(message: Mapping[str, Any]) -> Any:
+    """Text as a string, which every server takes; parts only where there is something else."""
+    content = message.get("content")
+    if not isinstance(content, list) or message["role"] == "assistant":
+        return text_of(message)
+    parts = list(_parts(content))
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _parts(content: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    for part in content:
+        match part.get("type"):
+            case "input_image" if part.get("image_url"):
+                image = {"url": part["image_url"], "detail": part.get("detail") or "auto"}
+                yield {"type": "image_url", "image_url": image}
+            case "input_audio":
+                yield {"type": "input_audio", "input_audio": part.get("input_audio")}
+            case "input_file":
+                names = ("file_id", "file_data", "filename")
+                yield {"type": "file", "file": {n: part[n] for n in names if part.get(n)}}
+            case _ if part.get("text"):
+                yield {"type": "text", "text": part["text"]}
+
+
+def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
+    function = {name: value for name, value in tool.items() if name != "type"}
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: Any) -> Any:
+    if isinstance(choice, str):
+        return choice
+    choice = flat_tool(choice or {})
+    if choice.get("name"):
+        return {"type": "function", "function": {"name": choice["name"]}}
+    # "allowed_tools", for example, says besides how freely the model may choose.
+    return choice.get("mode")
+
+
+def _response_format(text_format: Mapping[str, Any]) -> dict[str, Any]:
+    kind = text_format.get("type")
+    if kind != "json_schema":
+        return {"type": kind}
+    schema = {name: value for name, value in text_format.items() if name != "type"}
+    return {"type": kind, "json_schema": schema}
+
+
+def _written_out(value: Any) -> str:
+    return "" if value is None else to_json(value).decode()

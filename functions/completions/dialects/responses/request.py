@@ -1,0 +1,275 @@
+"""Reads a Responses request, and makes the clean one for an upstream.
+
+Fields: platform.openai.com/docs/api-reference/responses/create.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+from completions.dialects.dialect import TOKEN_LIMIT, Prepared, cache_key, safety_identifier
+from completions.dialects.request import SILENCE, Asked, PastCall, Tool, check_types, read_extra
+from completions.dialects.responses.shapes import check_items, flat_tool, items_of, text_of
+from completions.errors import InvalidRequest
+
+KNOWN_FIELDS = frozenset(
+    [
+        "context_management",
+        "conversation",
+        "include",
+        "input",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "metadata",
+        "model",
+        "moderation",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "prompt",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "reasoning",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "text",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "user",
+    ]
+)
+"""What OpenAI's API takes. Nothing else reaches an upstream: strict ones answer 400 to it.
+
+NOTE: without `background`: such an answer would have to be fetched later, where we serve nothing.
+"""
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "input": (str, list),
+    "instructions": (str,),
+    "stream": (bool,),
+    "stream_options": (dict,),
+    "store": (bool,),
+    "tools": (list,),
+    "tool_choice": (str, dict),
+    "text": (dict,),
+    "text.format": (dict,),
+    "reasoning": (dict,),
+    "metadata": (dict,),
+    "max_output_tokens": (int, float),
+    "max_tokens": (int, float),
+    "max_tool_calls": (int, float),
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "parallel_tool_calls": (bool,),
+    "previous_response_id": (str,),
+    "user_id": (str, int),
+}
+
+
+def ask(body: dict[str, Any]) -> Asked:
+    """Reads a request; fields that nobody here needs are not judged. Raises InvalidRequest."""
+    check_types(body, _TYPES)
+    text_format = (body.get("text") or {}).get("format")
+    check_types({"text.format": text_format}, _TYPES)
+    format_type = (text_format or {}).get("type") or "text"
+    items = items_of(body)
+    check_items(items)
+    chained = _is_chained(body, items)
+    if not items and not body.get("instructions") and not chained and not body.get("prompt"):
+        raise InvalidRequest("'input' must be a string or a list of items.", param="input")
+    stream = bool(body.get("stream"))
+    texts = [(item.get("role"), text_of(item)) for item in items]
+    last_user = max((i for i, (role, _) in enumerate(texts) if role == "user"), default=-1)
+    since_user = texts[last_user + 1 :]
+    return Asked(
+        body=body,
+        stream=stream,
+        model=body.get("model") or "",
+        speakable=stream and format_type == "text",
+        wants_usage=True,
+        roles=tuple(_roles(body, items)),
+        user_text=texts[last_user][1] if last_user >= 0 else "",
+        # The user message of a chained request may lie at the upstream.
+        user_spoke=texts[last_user][1].strip() != SILENCE if last_user >= 0 else chained,
+        assistant_spoke_since=any(
+            role == "assistant" and text.strip() for role, text in since_user
+        ),
+        after_tool_result=bool(items) and items[-1].get("type") == "function_call_output",
+        assistant_texts=tuple(text for role, text in texts if role == "assistant" and text),
+        calls=tuple(
+            PastCall(item["name"], _written_out(item.get("arguments")), recent=position > last_user)
+            for position, item in enumerate(items)
+            if item.get("type") == "function_call"
+        ),
+        tools=_tools(body.get("tools") or []),
+        extra=read_extra(body),
+    )
+
+
+def _is_chained(body: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> bool:
+    """The history lies at the upstream, or a part of it."""
+    return bool(body.get("previous_response_id") or body.get("conversation")) or any(
+        item.get("type") == "item_reference" for item in items
+    )
+
+
+def _roles(body: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    if body.get("instructions"):
+        yield "system"
+    for item in items:
+        if isinstance(role := item.get("role"), str):
+            yield role
+        elif item.get("type") in {"function_call", "function_call_output"}:
+            yield "assistant" if item["type"] == "function_call" else "tool"
+
+
+def _tools(tools: Iterable[Any]) -> dict[str, Tool]:
+    offered: dict[str, Tool] = {}
+    for position, tool in enumerate(tools):
+        where = f"tools[{position}]"
+        if not isinstance(tool, dict) or not isinstance(tool.get("function"), dict | None):
+            raise InvalidRequest(f"'{where}' must be an object.", param=where)
+        flat = flat_tool(tool)
+        if flat.get("type") != "function":
+            continue
+        if not isinstance(flat.get("name"), str) or not flat["name"]:
+            raise InvalidRequest(f"'{where}.name' must be a string.", param=f"{where}.name")
+        parameters = flat.get("parameters")
+        offered[flat["name"]] = Tool(
+            flat["name"],
+            str(flat.get("description") or ""),
+            parameters if isinstance(parameters, dict) else {},
+        )
+    return offered
+
+
+def prepare(
+    asked: Asked,
+    *,
+    model: str,
+    extra_body: Mapping[str, Any],
+    clean: Callable[[str], str],
+    max_tokens: int = 0,
+) -> Prepared:
+    """The clean request: known fields, no nulls, no limits of 0 or less, nothing stored."""
+    body = {
+        name: value
+        for name, value in asked.body.items()
+        if value is not None and name in KNOWN_FIELDS
+    }
+    # Voice platforms know one name for their limit.
+    limit = body.pop("max_output_tokens", asked.body.get("max_tokens"))
+    most = min(max_tokens or TOKEN_LIMIT, TOKEN_LIMIT)
+    if limit is not None and limit > 0:
+        body["max_output_tokens"] = int(min(limit, most)) or 1
+    elif max_tokens:
+        body["max_output_tokens"] = most
+    if body.get("max_tool_calls", 1) <= 0:
+        del body["max_tool_calls"]
+    if body.get("tools"):
+        body["tools"] = [flat_tool(tool) for tool in body["tools"]]
+        if isinstance(body.get("tool_choice"), dict):
+            body["tool_choice"] = flat_tool(body["tool_choice"])
+    else:
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            body.pop(name, None)
+    items = items_of(body)
+    added: dict[str, Any] = {}
+    chained = _is_chained(body, items)
+    if not chained:
+        added["store"] = False
+    if items:
+        alone = not chained and body.get("store") is not True
+        body["input"] = list(_clean_items(items, clean, alone=alone))
+    elif not chained and "prompt" not in body:
+        # The first turn of a call: nobody has spoken. OpenAI's API wants an input.
+        body["input"] = [_message("system", body.pop("instructions", ""))]
+    body["stream"] = asked.stream
+    body["model"] = model or asked.model
+    # Chat completions' own option, `include_usage`, would be refused.
+    options = body.pop("stream_options", {})
+    if asked.stream and "include_obfuscation" in options:
+        body["stream_options"] = {"include_obfuscation": options["include_obfuscation"]}
+    if (user := asked.body.get("user_id")) not in (None, ""):
+        added["safety_identifier"] = safety_identifier(str(user))
+    added["prompt_cache_key"] = asked.extra.conversation_id or cache_key(
+        body.get("instructions"),
+        [item for item in body.get("input") or () if item.get("role") in ("system", "developer")],
+        body.get("tools"),
+    )
+    added = {name: value for name, value in added.items() if name not in body}
+    added |= extra_body
+    return Prepared({**body, **added}, frozenset(added))
+
+
+def _clean_items(
+    items: Iterable[dict[str, Any]], clean: Callable[[str], str], *, alone: bool
+) -> Iterable[dict[str, Any]]:
+    """The items as strict servers take them. `alone`: no server keeps any of them.
+
+    Then their ids lead nowhere, and OpenAI's API answers 404 to them; so does bare reasoning,
+    which is only an id (its "Items are not persisted when `store` is set to false").
+    """
+    for item in items:
+        kept = {name: value for name, value in item.items() if value is not None}
+        kind = kept.get("type")
+        if alone and kind in {"message", "function_call", "function_call_output", "reasoning"}:
+            kept.pop("id", None)
+        if kind == "reasoning" and alone and not kept.get("encrypted_content"):
+            continue
+        if kind == "function_call":
+            kept["arguments"] = _written_out(kept.get("arguments"))
+        elif kind == "function_call_output" and not isinstance(kept.get("output"), list):
+            kept["output"] = _written_out(kept.get("output", ""))
+        elif kind == "message":
+            kept["content"] = _clean_content(kept, clean)
+            if not kept["content"] and kept["role"] == "assistant":
+                continue  # Nothing was said before the caller interrupted.
+        yield kept
+
+
+def _clean_content(message: Mapping[str, Any], clean: Callable[[str], str]) -> Any:
+    ours = message["role"] == "assistant"
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        said = clean(content) if ours else content
+        return said if said.strip() or not ours else ""
+    parts = []
+    for part in content:
+        kept = part
+        if isinstance(part.get("text"), str):
+            said = clean(part["text"]) if ours else part["text"]
+            if ours and not said.strip():
+                continue
+            kept = {**part, "type": "output_text" if ours else "input_text", "text": said}
+        parts.append(kept)
+    return parts
+
+
+def _message(role: str, text: str) -> dict[str, Any]:
+    return {"type": "message", "role": role, "content": text}
+
+
+def _written_out(value: Any) -> str:
+    """JSON strings, where some clients send the object."""
+    if isinstance(value, str):
+        return value
+    return "{}" if value is None else to_json(value).decode()
+
+
+def reask(body: dict[str, Any], said: str, note: str) -> dict[str, Any]:
+    """The same request continued: the assistant said `said` (may be empty), then `note`."""
+    spoken = [_message("assistant", said)] if said.strip() else []
+    return {**body, "input": [*items_of(body), *spoken, _message("user", note)]}

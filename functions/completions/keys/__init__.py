@@ -1,0 +1,1 @@
+"""The caller's and the upstream's keys, read from Secrets Manager and cached."""

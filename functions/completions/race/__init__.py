@@ -1,0 +1,1 @@
+"""Who answers: fallback, hedging and timeouts over the candidates of a turn."""

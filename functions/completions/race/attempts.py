@@ -1,0 +1,209 @@
+"""The attempts of one race: each a request under way, all of them heard through one queue.
+
+Starts and stops them, and hands the winner's answer over to whoever reads it on; whom to ask and
+who has won is `race`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from completions.dialects.deltas import Done, Said
+from completions.errors import CompletionsError, UpstreamUnavailable
+from completions.observability import log
+from completions.settings import Candidate
+
+DRAIN_S = 0.1
+"""After the terminator: so long we read on, since a connection read to its end can be reused."""
+CANCEL_S = 0.5
+"""So long we wait for a cancelled attempt to close what it opened."""
+QUEUE_BATCHES = 64
+
+
+class Asking(Protocol):
+    """What is needed of `question.Question`; a responder has one of its own."""
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether another attempt may be made."""
+        ...
+
+    @property
+    def movable(self) -> bool:
+        """Whether an answer that one task has begun to read may be read on by another."""
+        ...
+
+    def ask(
+        self, candidate: Candidate, source: int, /, *, hedge: bool = False
+    ) -> AsyncGenerator[list[Said], None]:
+        """What the candidate says. Raises CompletionsError."""
+        ...
+
+    def again(self, said: str, note: str) -> Asking:
+        """The same question after the answer `said`, with a `note` on what was wrong with it."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One request to one candidate, and what is known of its answer so far."""
+
+    source: int
+    candidate: Candidate
+    started_at: float
+    """Loop time, as are the others."""
+    patience_base: float
+    """From when the candidate's patience counts."""
+    hedge: bool = False
+    held: list[Said] = field(default_factory=list)
+    """What it has said; of the winner, the batch that was handed on last."""
+    reasoning: bool = False
+    late: bool = False
+    over: bool = False
+    finish: str = ""
+    finished_at: float | None = None
+    silent: bool = False
+    closed: bool = False
+    task: asyncio.Task[None] | None = None
+    taken: bool = False
+    """It has won: its task hands the answer over with the next batch, and ends."""
+    rest: AsyncGenerator[list[Said], None] | None = None
+    """What follows the last of its events in the queue, to be read by whoever reads the winner."""
+
+
+Event = tuple[Attempt | None, list[Said] | None, CompletionsError | None]
+"""An attempt and what it said; without words its end, and the error if there was one."""
+SILENCE: Event = (None, None, None)
+"""Nobody said anything for too long."""
+
+
+class Attempts:
+    """All attempts of a race, in the order of their start."""
+
+    def __init__(self, question: Asking, first_source: int) -> None:
+        self._question = question
+        self._loop = asyncio.get_running_loop()
+        self.all: list[Attempt] = []
+        self.next_source = first_source
+        self.events: asyncio.Queue[Event] = asyncio.Queue(QUEUE_BATCHES)
+
+    def start(
+        self, candidate: Candidate, patience_base: float | None = None, *, hedge: bool = False
+    ) -> None:
+        """Asks a candidate; its patience counts from now unless it is said.
+
+        `hedge`: beside another one that is slow, not in the place of one that has ended.
+        """
+        now = self._loop.time()
+        base = now if patience_base is None else patience_base
+        attempt = Attempt(self.next_source, candidate, now, base, hedge)
+        self.next_source += 1
+        self.all.append(attempt)
+        attempt.task = asyncio.create_task(self._run(attempt))
+
+    def take(self, attempt: Attempt) -> None:
+        """What is to come of its answer shall be read without a task and a queue between.
+
+        They are one of three turns of the event loop for a chunk that comes alone.
+        """
+        attempt.taken = self._question.movable
+
+    async def next_event(self, until: float | None) -> Event | None:
+        """The next event, or None at the moment `until` (loop time)."""
+        if not self.events.empty() or until is None:
+            return await self.events.get()
+        try:
+            async with asyncio.timeout_at(until):
+                return await self.events.get()
+        except TimeoutError:
+            # An answer that is here already beats a timer of the same moment.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            return None if self.events.empty() else self.events.get_nowait()
+
+    async def cancel(self, attempts: Iterable[Attempt]) -> None:
+        """Stops these, and returns when what they opened is closed."""
+        tasks = []
+        for attempt in attempts:
+            attempt.over = True
+            if attempt.task and not attempt.task.done():
+                attempt.task.cancel()
+                tasks.append(attempt.task)
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=CANCEL_S)
+            if stubborn:
+                # A responder that will not be stopped must not hold its caller.
+                log.warning("candidate.stubborn", attempts=len(stubborn))
+
+    async def close(self) -> None:
+        """Stops everything; an answer that has come to its terminator may be read to its end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                for attempt in self.all:
+                    if is_done(attempt.held):
+                        await _drained(attempt)
+        await self.cancel(self.all)
+        for attempt in self.all:
+            if attempt.rest is not None:
+                await attempt.rest.aclose()
+
+    async def _run(self, attempt: Attempt) -> None:
+        error: CompletionsError | None = None
+        try:
+            answer = self._question.ask(attempt.candidate, attempt.source, hedge=attempt.hedge)
+            async with AsyncExitStack() as opened:
+                opened.push_async_callback(answer.aclose)
+                async for batch in answer:
+                    await self.events.put((attempt, batch, None))
+                    if attempt.taken:
+                        opened.pop_all()
+                        attempt.rest = answer
+                        return
+        except CompletionsError as failure:
+            error = failure
+        except (Exception, asyncio.CancelledError):
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            # Of a responder's own: it may have cancelled a task and waited for it.
+            error = _crashed(attempt)
+        await self.events.put((attempt, None, error))
+
+
+async def next_of(attempt: Attempt) -> Event:
+    """The next event of an answer that was handed over: it is read here and now."""
+    assert attempt.rest is not None  # noqa: S101 - else it comes through the queue
+    try:
+        return attempt, await anext(attempt.rest), None
+    except StopAsyncIteration:
+        return attempt, None, None
+    except CompletionsError as error:
+        return attempt, None, error
+    except Exception:
+        return attempt, None, _crashed(attempt)
+
+
+async def _drained(attempt: Attempt) -> None:
+    if attempt.task is not None:
+        await asyncio.wait({attempt.task})
+    if attempt.rest is not None:
+        while (await next_of(attempt))[1] is not None:
+            pass
+
+
+def _crashed(attempt: Attempt) -> CompletionsError:
+    """A bug in here, or in somebody's responder, must not leave a caller in silence."""
+    log.exception("candidate.crashed", candidate=attempt.candidate.key)
+    return UpstreamUnavailable("The answer could not be made; the reason is in the log.")
+
+
+def is_done(batch: Iterable[Said]) -> bool:
+    """Whether the terminator is in it."""
+    for said in batch:
+        for delta in said.deltas:
+            if type(delta) is Done:
+                return True
+    return False

@@ -1,0 +1,201 @@
+"""One question to one model: the clean request, what is learnt from a refusal, the answer heard.
+
+Between the race, which decides whom to ask, and the upstream, which carries bytes. Knows both
+wire dialects when the caller's is not the upstream's; knows nothing of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from pydantic_core import from_json
+
+from completions.dialects import chat, responses
+from completions.dialects.deltas import Delta, Done, Finish, Refusal, Said, Text, Usage
+from completions.dialects.dialect import Dialect, Prepared
+from completions.dialects.request import Asked
+from completions.errors import UpstreamRefused
+from completions.race.health import Lesson, Standing, lesson_of
+from completions.settings import Candidate
+from completions.speech.think_tags import ThinkSplitter
+from completions.sse import Frame
+from completions.turn.record import Account, Exchange
+
+MODEL_LIMIT_CHARS = 256
+"""Of a caller's name for a model, where something is remembered under it."""
+
+
+class Frames(Protocol):
+    """What is needed of `upstream.Upstream`."""
+
+    def frames(
+        self, candidate: Candidate, path: str, body: dict[str, Any], exchange: Exchange
+    ) -> AsyncGenerator[list[Frame], None]:
+        """The answer's frames; notes in `exchange` when. Raises CompletionsError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request, ready to be put to any candidate.
+
+    `stateful` is the one candidate that may be sent `previous_response_id`: only the upstream
+    that made the response knows it.
+    """
+
+    dialect: Dialect
+    asked: Asked
+    upstream: Frames
+    standing: Standing
+    account: Account
+    clean: Callable[[str], str]
+    stateful: Candidate
+    said: str = ""
+    note: str = ""
+
+    def again(self, said: str, note: str) -> Question:
+        """The same question after the model said `said`, with `note` telling it what was wrong."""
+        return replace(self, said=said, note=note)
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the turn may make another request."""
+        return self.account.can_ask
+
+    @property
+    def movable(self) -> bool:
+        """Nothing in a request to a model belongs to the task that began it."""
+        return True
+
+    async def ask(
+        self, candidate: Candidate, source: int, /, *, hedge: bool = False
+    ) -> AsyncGenerator[list[Said], None]:
+        """What the candidate says, as it comes. Raises CompletionsError.
+
+        A refusal that can be learnt from is answered by asking once more, as long as the turn
+        has requests left; what was learnt is remembered when the model then answers.
+        """
+        lesson = Lesson()
+        while exchange := self.account.ask(candidate, source, hedge=hedge):
+            hedge = False  # What follows a refusal is a repeat.
+            wire, prepared = self._prepare(candidate)
+            prepared = lesson.applied(prepared)
+            heard = False
+            try:
+                frames = self.upstream.frames(candidate, wire.path, prepared.body, exchange)
+                async with aclosing(self._listen(wire, exchange, frames)) as batches:
+                    async for batch in batches:
+                        if not heard and (lesson.dropped or lesson.renamed):
+                            self.standing.remember(self._model(candidate), lesson)
+                        heard = True
+                        yield batch
+            except UpstreamRefused as error:
+                learnt = None if heard else self._lesson(wire, candidate, error, prepared, lesson)
+                if learnt is None or not self.can_ask:
+                    raise
+                lesson += learnt
+            else:
+                return
+
+    def _prepare(self, candidate: Candidate) -> tuple[Dialect, Prepared]:
+        wire, asked = self.dialect, self.asked
+        # Every upstream has chat completions. A fallback is not probed for the other API when the
+        # first candidate lacked it: a probe would cost the turn a request.
+        if wire.path == responses.path and (
+            self.standing.lacks_responses(candidate) or self.standing.lacks_responses(self.stateful)
+        ):
+            wire = chat
+            asked = replace(asked, body=responses.as_chat(asked.body))
+        prepared = wire.prepare(
+            asked,
+            model=candidate.model,
+            extra_body=candidate.extra_body,
+            clean=self.clean,
+            max_tokens=candidate.max_tokens,
+        )
+        body = prepared.body
+        if candidate != self.stateful:
+            body.pop("previous_response_id", None)
+        if self.note:
+            body = wire.reask(body, self.said, self.note)
+        known = self.standing.lesson(self._model(candidate))
+        return wire, known.applied(Prepared(body, prepared.added))
+
+    def _model(self, candidate: Candidate) -> Candidate:
+        """The candidate under the name of the model that is asked: each refuses other things."""
+        if candidate.model:
+            return candidate
+        return replace(candidate, model=self.asked.model[:MODEL_LIMIT_CHARS])
+
+    def _lesson(
+        self,
+        wire: Dialect,
+        candidate: Candidate,
+        error: UpstreamRefused,
+        sent: Prepared,
+        lesson: Lesson,
+    ) -> Lesson | None:
+        if wire.path == responses.path and self.standing.lacks_responses(candidate, error):
+            return Lesson()
+        return lesson_of(error, sent, self.standing.lesson(self._model(candidate)) + lesson)
+
+    async def _listen(
+        self,
+        wire: Dialect,
+        exchange: Exchange,
+        frames: AsyncGenerator[list[Frame], None],
+    ) -> AsyncGenerator[list[Said], None]:
+        read, candidate, source = wire.reader(), exchange.candidate, exchange.source
+        native, named = wire is self.dialect, False
+        thoughts = ThinkSplitter(opened=self.standing.thinks_first(self._model(candidate)))
+        async with aclosing(frames) as arriving:
+            async for batch in arriving:
+                heard = []
+                for frame in batch:
+                    deltas, plain = read(frame), True
+                    if not named and frame.data:
+                        named = True
+                        exchange.model = _model_in(frame) or self._model(candidate).model
+                    for delta in deltas:
+                        if type(delta) is Usage:
+                            exchange.usage = delta.usage
+                    if self.asked.single:
+                        deltas, plain = _spoken(deltas, thoughts, self.asked.speakable)
+                    shown = frame if native else None
+                    heard.append(Said(shown, deltas, plain, source, alive=bool(frame.data)))
+                yield heard
+        # Of an answer that was cut, the beginning of a tag is not spoken.
+        if thoughts.lone_close:
+            self.standing.thinks_first(self._model(candidate), found=True)
+
+
+def _model_in(frame: Frame) -> str:
+    """The model as an answer's first frame names it, in either dialect."""
+    try:
+        value = from_json(frame.data)
+        name = value.get("model") or value["response"]["model"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    return name if isinstance(name, str) else ""
+
+
+def _spoken(
+    deltas: tuple[Delta, ...], thoughts: ThinkSplitter, speakable: bool
+) -> tuple[tuple[Delta, ...], bool]:
+    """The deltas with thoughts taken out of the speech and refusals spoken; whether unchanged."""
+    if len(deltas) == 1 and type(said := deltas[0]) is Text and thoughts.passes(said.text):
+        return deltas, True  # The common frame: nothing is built anew.
+    heard: list[Delta] = []
+    for delta in deltas:
+        if isinstance(delta, Text):
+            heard += thoughts.feed(delta.text)
+        elif isinstance(delta, Refusal) and speakable:
+            heard += [Text(delta.text)]
+        elif isinstance(delta, Finish | Done):
+            heard += [*thoughts.flush(), delta]
+        else:
+            heard.append(delta)
+    return (deltas, True) if heard == list(deltas) else (tuple(heard), False)

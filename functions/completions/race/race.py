@@ -1,0 +1,304 @@
+"""Who answers: a race between the candidates of a turn.
+
+A candidate is *committed* by its first spoken word or tool call: it wins, the others are
+cancelled, and nothing of a candidate is handed on before it wins. Everything else it may send
+(headers, roles, empty deltas, keep-alives) proves nothing; streamed reasoning proves life.
+Knows time and candidates; what words mean to a caller is the turn's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from completions.dialects.deltas import (
+    CallPart,
+    Done,
+    Failure,
+    Finish,
+    Other,
+    Reasoning,
+    Refusal,
+    Said,
+    Text,
+)
+from completions.errors import CompletionsError, UpstreamUnavailable
+from completions.observability import log
+from completions.race.attempts import Asking, Attempt, Attempts
+from completions.race.health import Standing, retry_after_s
+from completions.race.winner import LINGER_S, TICK_S, read_on
+from completions.settings import Candidate
+from completions.speech.sentences import has_words
+
+PATIENT_RETRY_S = 2.0
+"""A lone upstream's 429 is worth waiting for if it asks for no more than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """The race's timers in seconds; 0 turns one off."""
+
+    hedge_s: float = 0.0
+    first_token_s: float = 0.0
+    reasoning_s: float = 0.0
+    stall_s: float = 0.0
+
+
+class Silent(Exception):
+    """The answer ended properly, without a word or a tool call.
+
+    `reason` is the model's finish reason; `held` is what it sent all the same.
+    """
+
+    def __init__(self, candidate: Candidate, reason: str, held: list[Said]) -> None:
+        super().__init__(reason)
+        self.candidate = candidate
+        self.reason = reason
+        self.held = held
+
+
+class Race:
+    """One run over the candidates. Iterate `answer` once, inside `aclosing`."""
+
+    def __init__(
+        self,
+        question: Asking,
+        candidates: Sequence[Candidate],
+        standing: Standing,
+        patience: Patience,
+        *,
+        started_at: float,
+        first_source: int = 0,
+        words_only: bool = True,
+        answers: int = 1,
+    ) -> None:
+        """`started_at` is loop time: the first candidate's patience counts from there.
+
+        `words_only` false lets any text commit at a clean end: JSON may hold no letter.
+        `answers` come in one stream (`n`): each has a finish, and the last one is the end.
+        """
+        self._question = question
+        self._candidates = candidates
+        self._standing = standing
+        self._patience = patience
+        self._started_at = started_at
+        self._words_only = words_only
+        self._answers = answers
+        self._hedges = patience.hedge_s > 0
+        self._attempts = Attempts(question, first_source)
+        self._errors: list[CompletionsError] = []
+        self._barred: set[Candidate] = set()
+        self._retry: tuple[float, Candidate] | None = None
+        self._loop = asyncio.get_running_loop()
+        self.winner: Candidate | None = None
+
+    @property
+    def barred(self) -> frozenset[Candidate]:
+        """Who has refused in a way that asking again would not change."""
+        return frozenset(self._barred)
+
+    @property
+    def next_source(self) -> int:
+        """The number for the first request of a race that follows this one."""
+        return self._attempts.next_source
+
+    async def answer(self) -> AsyncGenerator[list[Said], None]:
+        """The winner's answer, from its first frame on.
+
+        Raises Silent, or the CompletionsError that says best why nobody answered; after the first
+        item, what cut the winner off.
+        """
+        try:
+            self._attempts.start(self._candidates[0], self._started_at)
+            winner = await self._winner()
+            self.winner = winner.candidate
+            self._standing.answered(winner.candidate)
+            self._attempts.take(winner)
+            rest = read_on(
+                winner,
+                self._attempts.events,
+                stall_s=self._patience.stall_s,
+                answers=self._answers,
+            )
+            async with aclosing(rest) as batches:
+                async for batch in batches:
+                    yield batch
+        except CompletionsError as error:
+            if self.winner is not None:
+                self._standing.failed(self.winner, error)
+            raise
+        finally:
+            await self._attempts.close()
+
+    # Before somebody wins.
+
+    async def _winner(self) -> Attempt:
+        winner = None
+        while winner is None:
+            event = await self._attempts.next_event(self._next_moment())
+            if event is None:
+                winner = self._on_time()
+                continue
+            attempt, batch, error = event
+            if attempt is None or attempt.over:
+                continue
+            won = self._on_close(attempt, error) if batch is None else self._commits(attempt, batch)
+            winner = attempt if won else None
+        await self._attempts.cancel(one for one in self._attempts.all if one is not winner)
+        return winner
+
+    def _commits(self, attempt: Attempt, batch: list[Said]) -> bool:
+        attempt.held += batch
+        for said in batch:
+            for delta in said.deltas:
+                if isinstance(delta, CallPart | Other):
+                    return True
+                if isinstance(delta, Text | Refusal):
+                    if has_words(delta.text):
+                        return True
+                elif isinstance(delta, Reasoning):
+                    attempt.reasoning = True
+                elif isinstance(delta, Finish):
+                    attempt.finish = delta.reason
+                    attempt.finished_at = attempt.finished_at or self._loop.time()
+                elif isinstance(delta, Failure):
+                    self._on_end(attempt, delta.error)
+                    return False
+                elif isinstance(delta, Done):
+                    return self._on_silence(attempt)
+        return False
+
+    def _on_silence(self, attempt: Attempt) -> bool:
+        """The answer is over, and no word was in it. True if it is one all the same."""
+        if self._has_text(attempt):
+            return True
+        self._on_end(attempt, None)
+        return False
+
+    def _on_close(self, attempt: Attempt, error: CompletionsError | None) -> bool:
+        """The connection is at its end, without a terminator."""
+        attempt.closed = True
+        if attempt.finish:
+            # Whatever happened to the connection: the model had ended.
+            return self._on_silence(attempt)
+        error = error or UpstreamUnavailable(
+            "The upstream closed the connection without an answer."
+        )
+        self._on_end(attempt, error)
+        return False
+
+    def _has_text(self, attempt: Attempt) -> bool:
+        """Whether an answer without a letter or digit is one all the same."""
+        return not self._words_only and any(
+            isinstance(delta, Text) and delta.text.strip()
+            for said in attempt.held
+            for delta in said.deltas
+        )
+
+    def _on_end(self, attempt: Attempt, error: CompletionsError | None) -> None:
+        """An attempt ended without winning. Raises when nobody is left to wait for."""
+        attempt.over = True
+        attempt.silent = error is None
+        if error is not None:
+            if attempt.task and not attempt.closed:
+                # It said that it failed, and keeps the connection open.
+                attempt.task.cancel()
+            self._errors.append(error)
+            if not attempt.late or retry_after_s(error) is not None:
+                # One strike an attempt.
+                self._standing.failed(attempt.candidate, error)
+            self._on_failure(attempt.candidate, error)
+        if any(not other.over for other in self._attempts.all) or self._retry:
+            return
+        if silent := [one for one in self._attempts.all if one.silent]:
+            raise Silent(silent[-1].candidate, silent[-1].finish, silent[-1].held)
+        transient = [one for one in self._errors if one.transient]
+        raise transient[-1] if transient else self._errors[0]
+
+    def _on_failure(self, candidate: Candidate, error: CompletionsError) -> None:
+        """Errors move on at once, unless somebody else is in time already."""
+        wait_s = retry_after_s(error)
+        lone = len(self._candidates) == 1
+        if error.status == 429 and lone and wait_s is not None and wait_s <= PATIENT_RETRY_S:
+            if self._question.can_ask:
+                # Jittered, so that turns refused together do not come back together.
+                at = self._loop.time() + wait_s * random.uniform(1.0, 1.25)  # noqa: S311
+                self._retry = (at, candidate)
+            return
+        if not error.transient or error.status == 429:
+            self._barred.add(candidate)
+        falls_over = error.transient or error.status in {401, 403, 404, 502, 503}
+        if falls_over and all(one.over or one.late for one in self._attempts.all):
+            self._start_next()
+
+    # Time.
+
+    def _next_moment(self) -> float | None:
+        moments = [
+            moment
+            for one in self._attempts.all
+            for moment in (self._patience_ends(one), self._linger_ends(one))
+            if moment is not None
+        ]
+        if self._retry:
+            moments.append(self._retry[0])
+        if self._hedges:
+            moments.append(self._started_at + self._patience.hedge_s)
+        return min(moments, default=None)
+
+    def _linger_ends(self, attempt: Attempt) -> float | None:
+        """Until when an answer that finished without a word may still get its terminator."""
+        if attempt.over or attempt.finished_at is None:
+            return None
+        return attempt.finished_at + LINGER_S
+
+    def _patience_ends(self, attempt: Attempt) -> float | None:
+        if attempt.over or attempt.late:
+            return None
+        patience = self._patience
+        seconds = patience.reasoning_s if attempt.reasoning else patience.first_token_s
+        return attempt.patience_base + seconds if seconds else None
+
+    def _on_time(self) -> Attempt | None:
+        """What is due now. An answer that has lingered too long may be the winner."""
+        now = self._loop.time() + TICK_S
+        for attempt in list(self._attempts.all):
+            ends_at = self._linger_ends(attempt)
+            if ends_at is not None and ends_at <= now and self._on_silence(attempt):
+                return attempt
+        if self._retry and self._retry[0] <= now:
+            candidate, self._retry = self._retry[1], None
+            self._attempts.start(candidate)
+        if self._hedges and self._started_at + self._patience.hedge_s <= now:
+            self._hedges = False
+            if len(self._attempts.all) == 1:
+                self._start_next(hedge=not self._attempts.all[0].over)
+        for attempt in list(self._attempts.all):
+            ends_at = self._patience_ends(attempt)
+            if ends_at is not None and ends_at <= now:
+                attempt.late = True
+                if now - attempt.started_at >= self._patience.first_token_s:
+                    # Else the time was lost before it was asked, which is not its failure.
+                    self._standing.failed(attempt.candidate)
+                log.info("candidate.late", candidate=attempt.candidate.key)
+                if all(one.over or one.late for one in self._attempts.all):
+                    # Who is late may still come: each is asked once, a lone one twice.
+                    at_most = 2 if len(self._candidates) == 1 else 1
+                    self._start_next(at_most=at_most, hedge=True)
+        return None
+
+    def _start_next(self, *, at_most: int = 3, hedge: bool = False) -> None:
+        """Asks the candidate that was asked least, in order; nobody when none is left."""
+        if not self._question.can_ask:
+            return
+        asked = [one.candidate for one in self._attempts.all]
+        eligible = [
+            one
+            for one in self._candidates
+            if one not in self._barred and asked.count(one) < at_most
+        ]
+        if eligible:
+            self._attempts.start(min(eligible, key=asked.count), hedge=hedge)

@@ -1,0 +1,97 @@
+"""How much of a text that comes in pieces is a sentence, and how two texts are joined aloud.
+
+Fed any split of a text, the answer is the same. Knows nothing of frames, models or time.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def has_words(text: str) -> bool:
+    """True if something of it can be heard: a letter or a digit of any script."""
+    return any(map(str.isalnum, text))
+
+
+_CLOSERS = "\"')]}»”’"
+# Full stops of East Asian scripts end a sentence without a space behind them.
+_END = re.compile(rf"[。！？]|([.!?…।؟۔]+)[{re.escape(_CLOSERS)}]*(?=(\s)|\Z)")
+_ABBREVIATIONS = frozenset(
+    {"dr", "mr", "mrs", "ms", "prof", "vs", "e.g", "i.e", "nr", "bzw", "ca", "d.h", "z.b"}
+    | {"sr", "sra", "dra", "dott", "mme", "mlle"}
+)
+_ENDS = ".!?…。！？।؟۔"
+_PAUSES = ",;:、，；：،"
+
+
+_LONGEST_WORD = 64
+
+
+class Sentence:
+    """Has the first sentence of a text ended?
+
+    It ends with `. ! ?` or an ellipsis before a space or at the end of what was said so far, and
+    with `。！？` anywhere; never before the first word. A full stop ends nothing after a single
+    letter, a common abbreviation (in the languages of phone calls that this package speaks), or
+    inside a number; after a digit at the very end it is not known yet, so it does not.
+    """
+
+    def __init__(self) -> None:
+        self._over = False
+        self._rest = ""
+        self._words = False
+
+    def feed(self, text: str) -> None:
+        """More of the text."""
+        # In slices: what is searched must not grow with a piece, either.
+        for start in range(0, len(text), _LONGEST_WORD):
+            self._feed(text[start : start + _LONGEST_WORD])
+
+    def _feed(self, text: str) -> None:
+        if self._over:
+            return
+        self._rest += text
+        if (end := self._find()) and (end[2] or end[0][0] in "。！？"):
+            self._over = True
+        elif (space := max(self._rest.rfind(" "), self._rest.rfind("\n"))) > 0:
+            # Only the last word can still turn out to end the sentence.
+            self._words = self._words or has_words(self._rest[:space])
+            self._rest = self._rest[space:]
+        elif len(self._rest) > 2 * _LONGEST_WORD:
+            # Some scripts have no spaces: what is searched must not grow with the answer.
+            self._words = self._words or has_words(self._rest)
+            self._rest = self._rest[-_LONGEST_WORD:]
+
+    @property
+    def ended(self) -> bool:
+        """True if what was said so far would sound complete."""
+        return self._over or self._find() is not None
+
+    def _find(self) -> re.Match[str] | None:
+        for end in _END.finditer(self._rest):
+            before = self._rest[: end.start()]
+            if not (self._words or has_words(before)):
+                continue
+            if end[1] == ".":
+                # A full stop behind a space belongs to no word.
+                word = "" if before[-1:].isspace() else before.split()[-1]
+                word = word.lstrip("\"'([{«“‘").casefold()
+                if word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha()):
+                    continue
+                if word[-1:].isdecimal() and not end[2]:
+                    continue
+            return end
+        return None
+
+
+def joined(before: str, after: str) -> str:
+    """Words of ours, with what must be spoken between them and the words said `before`.
+
+    That is nothing, a space, or after an unfinished sentence `"... "`: without it the audio is
+    glued.
+    """
+    spoken = before.rstrip()
+    if not has_words(before) or spoken.rstrip(_CLOSERS)[-1:] in tuple(_ENDS + _PAUSES):
+        glued = before and before == spoken and not after[:1].isspace()
+        return f" {after}" if glued else after
+    return f"... {after.lstrip()}"

@@ -1,0 +1,1 @@
+"""Tool calls: collected until whole, checked against their schemas, put right."""

@@ -1,0 +1,1 @@
+"""One turn of a call, from the request to the last byte."""

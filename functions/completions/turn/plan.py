@@ -1,0 +1,159 @@
+"""What a turn may do and until when: the deployment's settings applied to one request.
+
+All moments are the event loop's time, in seconds. Knows no wire and writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from completions import responder
+from completions.dialects.dialect import Dialect
+from completions.dialects.request import Asked
+from completions.race.attempts import Asking
+from completions.race.health import Standing
+from completions.race.question import Frames, Question
+from completions.race.race import Patience
+from completions.responder import RESPONDER, Responder, ResponderQuestion
+from completions.settings import Candidate, Settings
+from completions.speech import buffer_words
+from completions.speech.phrases import PHRASES, Phrases
+from completions.turn.record import Account
+
+DEADLINE_MARGIN_S = 1.5
+"""The turn ends itself this long before Lambda's deadline; at 0.5 s the layer uses force."""
+LONGEST_WAY_HERE_S = 10.0
+"""A request is not believed to be older than this: clocks differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What an execution environment keeps between turns. Nothing in it belongs to one of them."""
+
+    settings: Settings
+    upstream: Frames
+    standing: Standing
+    responder: Responder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When the request came in, and when Lambda will end it; None where there is no Lambda."""
+
+    epoch_s: float | None = None
+    remaining_s: float | None = None
+    seen_at: float | None = None
+    """When the function saw it, in the event loop's time."""
+    cold: bool = False
+    """It is the first one of its environment."""
+
+
+class Plan:
+    """One turn's plan. Must be made inside the event loop."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        dialect: Dialect,
+        asked: Asked,
+        arrival: Arrival,
+        *,
+        on_failure: str,
+    ) -> None:
+        settings = environment.settings
+        now = asyncio.get_running_loop().time()
+        self._asked = asked
+        self._settings = settings
+        self.arrival = arrival
+        self.standing = environment.standing
+        self.account = Account()
+        self.arrived = now - _age_s(arrival)
+        seen_at = now if arrival.seen_at is None else arrival.seen_at
+        self.deadline = (
+            None
+            if arrival.remaining_s is None
+            else seen_at + arrival.remaining_s - DEADLINE_MARGIN_S
+        )
+        budget_ms = (
+            settings.tool_turn_budget_ms if asked.after_tool_result else settings.turn_budget_ms
+        )
+        self._budget_s = budget_ms / 1000
+        self.budget_ends = self.arrived + self._budget_s if budget_ms else None
+        self.patience = Patience(
+            settings.hedge_after_ms / 1000,
+            settings.first_token_timeout_ms / 1000,
+            settings.reasoning_timeout_ms / 1000,
+            settings.stall_timeout_ms / 1000,
+        )
+        self.speaks = asked.speakable and on_failure == "speak"
+        self._language = buffer_words.language_of(asked, settings.language)
+        question = Question(
+            dialect,
+            asked,
+            environment.upstream,
+            environment.standing,
+            self.account,
+            clean=self._clean,
+            stateful=settings.candidates[0],
+        )
+        self.question: Asking = question
+        self._models: tuple[Candidate, ...] = settings.candidates
+        if environment.responder is not None:
+            talk = responder.conversation(dialect, question, self.patience, self._in_order)
+            self.question = ResponderQuestion(environment.responder, talk)
+            self._models = (RESPONDER,)
+            # Its own questions to the models have the timers; it may take its time between words.
+            self.patience = Patience()
+
+    def candidates(self) -> list[Candidate]:
+        """Whom to ask, in order."""
+        return self.standing.order(self._models)
+
+    def _in_order(self) -> list[Candidate]:
+        return self.standing.order(self._settings.candidates)
+
+    def new_budget(self) -> float | None:
+        """Until when a further answer must be audible, if it is asked for now."""
+        if not self._budget_s:
+            return None
+        return asyncio.get_running_loop().time() + self._budget_s
+
+    @property
+    def phrases(self) -> Phrases:
+        """Our own words, in the caller's language."""
+        return PHRASES[self._language]
+
+    @property
+    def filler_at(self) -> float | None:
+        """When the first buffer words are due; None for a turn that gets none."""
+        asked = self._asked
+        after_ms = asked.extra.buffer_words_after_ms
+        if after_ms is None:
+            after_ms = self._settings.buffer_words_after_ms
+        if not after_ms or not asked.speakable or not asked.user_spoke:
+            return None
+        # Assistant text that is just being heard covers part of the wait.
+        return self.arrived + after_ms / 1000 * (2 if asked.assistant_spoke_since else 1)
+
+    def filler(self, count: int, last: str | None) -> str | None:
+        """The next buffer words; None when there are none to say."""
+        return buffer_words.choose(
+            self._asked,
+            language=self._language,
+            own=self._settings.buffer_words,
+            count=count,
+            last=last,
+        )
+
+    def _clean(self, text: str) -> str:
+        """An assistant text without our own words, so that models do not learn to imitate them."""
+        own = (*self._settings.buffer_words, *(self._asked.extra.buffer_words or ()))
+        return buffer_words.strip(text, own)
+
+
+def _age_s(arrival: Arrival) -> float:
+    if arrival.epoch_s is None:
+        return 0.0
+    return min(max(time.time() - arrival.epoch_s, 0.0), LONGEST_WAY_HERE_S)

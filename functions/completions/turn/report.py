@@ -1,0 +1,177 @@
+"""The report of a turn: its account as one log line and one line of metrics.
+
+Everything in it is a name, a count, a time or one of a closed set. What people say is in it only
+where the deployment wants that (`LogContent`). Written when the last byte has left, so that nobody
+waits for it. Field names with dots are OpenTelemetry's (opentelemetry.io/docs/specs/semconv,
+registry of `gen_ai`, `server`, `error` and `http`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, TypedDict
+from urllib.parse import urlsplit
+
+from completions.dialects.dialect import Dialect
+from completions.dialects.request import Asked
+from completions.errors import CompletionsError
+from completions.observability import content, name_of, shown, turn_finished
+from completions.turn.plan import Arrival, Plan
+from completions.turn.record import Outcome
+from completions.turn.response import Outlet
+
+NAMES_LIMIT = 16
+"""Of roles, and of tools: the last roles count, and the first tools."""
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+Fields = TypedDict(
+    "Fields",
+    {
+        "outcome": str,
+        "error.type": str | None,
+        "http.response.status_code": int,
+        "api": str,
+        "stream": bool,
+        "gen_ai.operation.name": str,
+        "gen_ai.request.model": str | None,
+        "gen_ai.response.model": str | None,
+        "gen_ai.response.finish_reasons": list[str],
+        "gen_ai.usage.input_tokens": int | None,
+        "gen_ai.usage.output_tokens": int | None,
+        "gen_ai.usage.cache_read.input_tokens": int | None,
+        "candidate": str | None,
+        "server.address": str | None,
+        "messages": int,
+        "roles": list[str],
+        "tools_offered": list[str],
+        "tools_called": list[str],
+        "tool_repairs": int,
+        "upstream_requests": int,
+        "hedges": int,
+        "retries": int,
+        "fallback": bool,
+        "frames": int,
+        "buffer_words": int,
+        "overhead_ms": float | None,
+        "upstream_headers_ms": float | None,
+        "first_spoken_ms": float | None,
+        "first_token_ms": float | None,
+        "duration_ms": float,
+        "cold_start": bool,
+        "gen_ai.input.messages": list[Any] | None,
+        "gen_ai.output.messages": list[Any] | None,
+    },
+    total=False,
+)
+"""Of `turn.finished`. What is None does not stand in the line."""
+
+
+def finished(dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None:
+    """Reports a turn that has ended, however it ended."""
+    account, arrival = plan.account, plan.arrival
+    answered = account.answered
+    outcome = account.outcome or Outcome.CRASHED
+    if not outlet.closed and outcome is not Outcome.HUNG_UP:
+        # It was on its way to an end, and was stopped.
+        outcome = Outcome.CRASHED
+    ended_at = outlet.closed_at or asyncio.get_running_loop().time()
+    sent_at = account.exchanges[0].sent_at if account.exchanges else None
+    duration_ms = _ms(plan.arrived, ended_at)
+    overhead_ms = _ms(arrival.seen_at, sent_at)
+    headers_ms = _ms(answered.sent_at, answered.headers_at) if answered else None
+    first_spoken_ms = _ms(plan.arrived, account.first_spoken_at)
+    first_token_ms = _ms(plan.arrived, account.first_model_output_at)
+    input_tokens = account.tokens("prompt_tokens", "input_tokens")
+    output_tokens = account.tokens("completion_tokens", "output_tokens")
+    fallback = bool(account.winner and answered and answered.candidate.key == "fallback")
+    fields: Fields = {
+        "outcome": outcome,
+        "error.type": account.error_type or None,
+        "http.response.status_code": outlet.status,
+        "api": dialect.path.strip("/"),
+        "stream": asked.stream,
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": shown(asked.model) or None,
+        "gen_ai.response.model": shown(answered.model) or None if answered else None,
+        "gen_ai.response.finish_reasons": [name_of(account.finish) or ""][: bool(account.finish)],
+        "gen_ai.usage.input_tokens": input_tokens,
+        "gen_ai.usage.output_tokens": output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": account.cached_tokens,
+        "candidate": account.winner.key if account.winner else None,
+        "server.address": urlsplit(answered.candidate.base_url).hostname if answered else None,
+        "messages": len(asked.roles),
+        "roles": [role if role in ROLES else "other" for role in asked.roles[-NAMES_LIMIT:]],
+        "tools_offered": _names(asked.tools),
+        "tools_called": _names(account.called),
+        "tool_repairs": account.repairs,
+        "upstream_requests": len(account.exchanges),
+        "hedges": account.hedges,
+        "retries": account.retries,
+        "fallback": fallback,
+        "frames": account.frames,
+        "buffer_words": account.fillers,
+        "overhead_ms": overhead_ms,
+        "upstream_headers_ms": headers_ms,
+        "first_spoken_ms": first_spoken_ms,
+        "first_token_ms": first_token_ms,
+        "duration_ms": duration_ms or 0.0,
+        "cold_start": arrival.cold,
+        "gen_ai.input.messages": _message("user", asked.user_text),
+        "gen_ai.output.messages": _message("assistant", account.text),
+    }
+    metrics = {
+        "TurnMs": duration_ms,
+        "FirstTokenMs": first_token_ms,
+        "FirstSpokenMs": first_spoken_ms,
+        "OverheadMs": overhead_ms,
+        "UpstreamHeadersMs": headers_ms,
+        "BufferWords": account.fillers,
+        "Hedges": account.hedges,
+        "Retries": account.retries,
+        "Fallbacks": int(fallback),
+        "ToolRepairs": account.repairs,
+        "InputTokens": input_tokens,
+        "OutputTokens": output_tokens,
+    }
+    _report(fields, metrics, outcome, arrival)
+
+
+def unbegun(dialect: Dialect, error: Exception, arrival: Arrival) -> None:
+    """Reports a turn that came to nothing before a model could be asked."""
+    told = error if isinstance(error, CompletionsError) else CompletionsError("")
+    outcome = Outcome.REFUSED if told.status < 500 else Outcome.ERROR
+    if told is not error:
+        outcome = Outcome.CRASHED
+    fields: Fields = {
+        "outcome": outcome,
+        "error.type": name_of(told.code),
+        "http.response.status_code": told.status,
+        "api": dialect.path.strip("/"),
+        "cold_start": arrival.cold,
+    }
+    _report(fields, {}, outcome, arrival)
+
+
+def _report(
+    fields: Fields, metrics: dict[str, float | None], outcome: Outcome, arrival: Arrival
+) -> None:
+    counted = {name: value for name, value in metrics.items() if value is not None}
+    counted |= {"Turns": 1, "FailedTurns": outcome.failed, "ColdStarts": arrival.cold}
+    turn_finished(fields, counted, outcome)
+
+
+def _ms(since: float | None, until: float | None) -> float | None:
+    if since is None or until is None:
+        return None
+    return round(max(0.0, until - since) * 1000, 1)
+
+
+def _names(names: Iterable[str]) -> list[str]:
+    return [shown(name) for name, _ in zip(names, range(NAMES_LIMIT), strict=False)]
+
+
+def _message(role: str, text: str) -> list[Any] | None:
+    """A message in OpenTelemetry's shape; None where text is not allowed, or there is none."""
+    told = content(text) if text else None
+    return [{"role": role, "parts": [{"type": "text", "content": told}]}] if told else None

@@ -1,0 +1,90 @@
+"""One turn of a conversation, from the request to the last byte.
+
+An ASGI response of its own: it sends the status when it knows it, so an upstream's 429 is a 429
+(`StreamingResponse` sends 200 first), and it watches for the caller's hang-up from the beginning
+(a hang-up does not cancel an awaiting endpoint). What is said is `streamed`'s and `buffered`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+from completions.dialects.dialect import Dialect
+from completions.dialects.request import Asked
+from completions.observability import log
+from completions.turn import report
+from completions.turn.buffered import Buffered
+from completions.turn.plan import Arrival, Environment, Plan
+from completions.turn.record import Outcome
+from completions.turn.response import Outlet
+from completions.turn.streamed import Streamed
+
+
+class Turn(Response):
+    """The answer to one request."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        dialect: Dialect,
+        asked: Asked,
+        arrival: Arrival,
+        *,
+        on_failure: str,
+    ) -> None:
+        super().__init__()
+        self._environment = environment
+        self._dialect = dialect
+        # A responder gives one answer, however many a caller wants.
+        self._asked = replace(asked, single=True) if environment.responder else asked
+        self._arrival = arrival
+        self._on_failure = on_failure
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        """Runs the turn. A hang-up cancels it, and with it every request to a model."""
+        outlet = Outlet(send)
+        kind = Streamed if self._asked.stream else Buffered
+        try:
+            plan = Plan(
+                self._environment,
+                self._dialect,
+                self._asked,
+                self._arrival,
+                on_failure=self._on_failure,
+            )
+            conduct = kind(self._dialect, self._asked, plan, outlet)
+        except Exception as bug:
+            report.unbegun(self._dialect, bug, self._arrival)
+            raise
+        answer = asyncio.create_task(conduct.run())
+        hang_up = asyncio.create_task(_hang_up(receive))
+        try:
+            await asyncio.wait({answer, hang_up}, return_when=asyncio.FIRST_COMPLETED)
+            if outlet.closed:
+                # No hang-up: of an answer that is complete, servers say that it is over. What is
+                # left is the model's connection, read out so that it can be used again.
+                await asyncio.wait({answer})
+            elif not answer.done():
+                plan.account.outcome = Outcome.HUNG_UP
+        finally:
+            answer.cancel()
+            hang_up.cancel()
+            await asyncio.wait({answer, hang_up})
+            if not hang_up.cancelled() and (error := hang_up.exception()):
+                log.warning("turn.unheard", reason=type(error).__name__)
+            if not answer.cancelled() and isinstance(answer.exception(), OSError):
+                # The way out broke before we were told that nobody is there.
+                plan.account.outcome = Outcome.HUNG_UP
+            report.finished(self._dialect, self._asked, plan, outlet)
+        if not answer.cancelled():
+            # The peer is gone: Starlette and the layer know what to do.
+            answer.result()
+
+
+async def _hang_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

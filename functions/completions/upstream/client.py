@@ -1,0 +1,236 @@
+"""The model: one request to an OpenAI-compatible server, its answer as frames.
+
+With `connections`, `body` and `refusals` the only module that knows aiohttp, which is imported on
+first use, because it costs more start-up time than all the rest. The `openai` SDK's `post` over its
+own transport takes 1.5 ms of processor time more for a request and seven times as much for a chunk
+(measured 2026-11-22).
+Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
+from completions.keys.keys import Keys
+from completions.observability import log
+from completions.settings import Candidate
+from completions.sse import Decoder, Frame
+from completions.turn.record import Exchange
+from completions.upstream import connections, refusals
+from completions.upstream.body import Body
+from completions.upstream.connections import Connections, Pool, Ride
+from completions.upstream.limits import Allowance, whole
+from completions.upstream.redaction import key_in, without
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+_FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
+"""With one of these an event stream of a model begins (WHATWG HTML, section 9.2.6)."""
+_IDENTITY = {"", "identity"}
+
+
+class _Refused(Exception):
+    """A refusal as it came; `told` makes of it what it is to our caller, and logs it."""
+
+    def __init__(self, status: int, told: Callable[[], CompletionsError]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.told = told
+
+
+class Upstream:
+    """Connections to the models, kept between turns. One per environment and event loop."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._connections = Connections()
+
+    async def frames(
+        self,
+        candidate: Candidate,
+        path: str,
+        body: dict[str, Any],
+        exchange: Exchange | None = None,
+    ) -> AsyncGenerator[list[Frame], None]:
+        """The answer's frames, as many at a time as arrived together.
+
+        An answer that is no event stream comes as a single frame whose data is the body.
+        Raises CompletionsError; what goes wrong after the first frame raises it, too. Closing the
+        iterator closes the request. `exchange` is told when it was sent and when headers came.
+        """
+        exchange = exchange or Exchange(candidate)
+        response, pool = await self._send(candidate, path, body, exchange)
+        exchange.headers_at = asyncio.get_running_loop().time()
+        key = key_in(response.request_info.headers).encode()
+        try:
+            with _translated(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
+                opening = b""
+                if "text/event-stream" not in response.headers.get("content-type", ""):
+                    # Hand-written servers forget the header: then the first line tells.
+                    async for chunk in chunks:
+                        opening += chunk
+                        if len(opening.lstrip()) >= len(_FIRST_FIELDS[0]) or len(opening) > 4096:
+                            break
+                    if not opening.lstrip().startswith(_FIRST_FIELDS):
+                        yield without(key, [Frame(b"", await whole(chunks, opening))])
+                        return
+                decoder = Decoder()
+                allowance = Allowance(len(opening))
+                if frames := decoder.feed(opening):
+                    yield without(key, frames)
+                # To the end, not to [DONE]: else the connection cannot be used again.
+                async for chunk in chunks:
+                    frames = decoder.feed(chunk)
+                    count = len(frames)
+                    if frames:
+                        yield without(key, frames)
+                    allowance.spend(len(chunk), count)
+                if frames := decoder.flush():
+                    yield without(key, frames)
+        finally:
+            # Of an answer that was read to its end, the connection is back in its pool by now.
+            response.close()
+            self._connections.leave(pool)
+
+    async def get(self, candidate: Candidate, path: str) -> bytes:
+        """The JSON answer to a GET, as bytes. Raises CompletionsError."""
+        response, pool = await self._send(candidate, path, None, Exchange(candidate))
+        try:
+            with _translated(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
+                answer = await whole(chunks)
+                from_json(answer)
+                return answer
+        finally:
+            response.close()
+            self._connections.leave(pool)
+
+    def warm(self, candidates: Iterable[Candidate]) -> None:
+        """Does what a first turn would do, as far as it needs no network and no key."""
+        for candidate in candidates:
+            self._connections.prepare(candidate.base_url)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._connections.close()
+
+    def forget(self) -> None:
+        """Drops the connections without a word: after a restore they are dead."""
+        self._connections.forget()
+
+    async def _send(
+        self, candidate: Candidate, path: str, body: dict[str, Any] | None, exchange: Exchange
+    ) -> tuple[ClientResponse, Pool]:
+        key = await self._keys.upstream(candidate.key)
+        exchange.sent_at = asyncio.get_running_loop().time()
+        with _translated():
+            try:
+                return await self._request_reusing(candidate, path, body, key)
+            except _Refused as refused:
+                if refused.status != 401:
+                    raise
+                # The key may have been rotated since it was read: once more with a newer one.
+                newer = await self._keys.renewed_upstream(candidate.key, refused=key)
+                if newer is None:
+                    raise
+                return await self._request_reusing(candidate, path, body, newer)
+
+    async def _request_reusing(
+        self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
+    ) -> tuple[ClientResponse, Pool]:
+        """A request whose kept connection turns out to be dead is repeated at once, on a new one.
+
+        Nothing had come back, so nothing was answered twice; it is no attempt of the turn's.
+        """
+        import aiohttp
+
+        ride = Ride()
+        try:
+            return await self._request(candidate, path, body, key, ride)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not ride.reused:
+                raise
+            log.info("upstream.reconnected", candidate=candidate.key)
+            self._connections.drop(candidate.base_url)
+            return await self._request(candidate, path, body, key, Ride())
+
+    async def _request(
+        self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str, ride: Ride
+    ) -> tuple[ClientResponse, Pool]:
+        pool = self._connections.take(candidate.base_url)
+        try:
+            return await _request_on(pool, path, body, key, ride), pool
+        except BaseException:
+            self._connections.leave(pool)
+            raise
+
+
+async def _request_on(
+    pool: Pool, path: str, body: dict[str, Any] | None, key: str, ride: Ride
+) -> ClientResponse:
+    """The head of a good answer. Raises _Refused, TimeoutError and aiohttp.ClientError."""
+    assert pool.session is not None  # noqa: S101 - `take` makes it
+    # JSON has no Infinity; null is what JavaScript writes for it.
+    content = None if body is None else to_json(body, inf_nan_mode="null")
+    async with asyncio.timeout(connections.READ_TIMEOUT_S):
+        response = await pool.session.request(
+            "GET" if body is None else "POST",
+            pool.base_url + path,
+            # aiohttp wants a megabyte and more as a file, of which it sends a piece at a time.
+            data=BytesIO(content) if content and len(content) >= 1 << 20 else content,
+            headers={"authorization": f"Bearer {key}"},
+            # A redirection would carry the conversation to a host that nobody chose.
+            allow_redirects=False,
+            trace_request_ctx=ride,
+        )
+        try:
+            await _good(response)
+        except BaseException:
+            response.close()
+            raise
+    return response
+
+
+async def _good(response: ClientResponse) -> None:
+    import aiohttp
+
+    # A few bytes of compressed data may be gigabytes.
+    plain = response.headers.get("content-encoding", "").strip().lower() in _IDENTITY
+    if not 200 <= response.status < 300:
+        body = await refusals.told(response.content.iter_any()) if plain else b""
+        key, headers = key_in(response.request_info.headers), response.headers
+        raise _Refused(
+            response.status, lambda: refusals.refusal(response.status, headers, body, key)
+        )
+    if not plain:
+        raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """One table from the libraries' errors to ours; the cause is kept."""
+    import aiohttp
+
+    try:
+        yield
+    except _Refused as refused:
+        raise refused.told() from refused
+    except TimeoutError as error:
+        raise UpstreamTimeout("The upstream did not answer in time.") from error
+    except aiohttp.ContentTypeError as error:
+        raise UpstreamUnavailable("The upstream's answer is compressed, unasked.") from error
+    except aiohttp.ClientResponseError as error:
+        raise UpstreamUnavailable("The upstream's answer is no HTTP that we know.") from error
+    except aiohttp.ClientPayloadError as error:
+        raise UpstreamUnavailable("The upstream's connection broke in mid-answer.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamUnavailable("The upstream cannot be reached.") from error
+    except ValueError as error:
+        raise UpstreamUnavailable("The upstream's answer cannot be understood.") from error

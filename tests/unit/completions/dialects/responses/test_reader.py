@@ -1,0 +1,330 @@
+"""What the frames of a Responses answer say, from servers complete and sloppy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from completions.dialects import responses
+from completions.dialects.deltas import (
+    CallPart,
+    Delta,
+    Done,
+    Failure,
+    Finish,
+    Reasoning,
+    Refusal,
+    Text,
+    Usage,
+)
+from completions.sse import DONE, Decoder, Frame
+from tests.support import script
+from tests.support.wires_responses import ResponsesStream, ResponsesWhole
+
+
+def frame(event: dict[str, Any]) -> Frame:
+    """One event as a server sends it."""
+    data = json.dumps(event).encode()
+    return Frame(b"data: " + data + b"\n\n", data)
+
+
+def read(*events: dict[str, Any]) -> list[Delta]:
+    """What these events of one answer say, in order."""
+    tell = responses.reader()
+    return [delta for event in events for delta in tell(frame(event))]
+
+
+def wire(*steps: script.Speech) -> list[tuple[Delta, ...]]:
+    """What each of OpenAI's frames says when its model says this."""
+    stream = ResponsesStream("gpt")
+    data = b"".join(stream.render(step) for step in steps) + DONE
+    tell = responses.reader()
+    return [tell(frame) for frame in Decoder().feed(data)]
+
+
+def flat(frames: Sequence[tuple[Delta, ...]]) -> list[Delta]:
+    """All deltas."""
+    return [delta for deltas in frames for delta in deltas]
+
+
+def item(kind: str, verb: str = "done", /, **fields: Any) -> dict[str, Any]:
+    """An `output_item` event."""
+    return {"type": f"response.output_item.{verb}", "item": {"type": kind, **fields}}
+
+
+def ended(status: str = "completed", **fields: Any) -> dict[str, Any]:
+    """A last event."""
+    return {"type": f"response.{status}", "response": {"status": status, **fields}}
+
+
+MESSAGE: dict[str, Any] = {"content": [{"type": "output_text", "text": "Hello."}]}
+CALL: dict[str, Any] = {"call_id": "call_1", "name": "f", "arguments": '{"a":1}'}
+
+
+def test_openai_s_events_say_everything_once() -> None:
+    """Of the four tellings of each word only the first counts, the terminator closes."""
+    usage = {
+        "input_tokens": 5,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": 7,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 12,
+    }
+    frames = wire(
+        script.Role(),
+        script.Think("Hm."),
+        script.Say("Hel"),
+        script.Say("lo."),
+        script.CallPiece(0, '{"a"', "f", "call_1"),
+        script.CallPiece(0, ":1}"),
+        script.CallPiece(1, "{}", "g", "call_2"),
+        script.Finish("tool_calls"),
+        script.Done(),
+    )
+    said = [delta for delta in flat(frames) if delta != Reasoning("")]
+    assert [delta for delta in said if not isinstance(delta, CallPart) or delta.arguments] == [
+        Reasoning("Hm."),
+        Text("Hel"),
+        Text("lo."),
+        CallPart(0, None, None, '{"a"'),
+        CallPart(0, None, None, ":1}"),
+        CallPart(1, None, None, "{}"),
+        Usage(usage),
+        Finish("tool_calls"),
+        Done(),
+        Done(),
+    ]
+    named = [delta for delta in said if isinstance(delta, CallPart) and delta.name]
+    assert named == [CallPart(0, "call_1", "f", ""), CallPart(1, "call_2", "g", "")]
+
+
+def test_every_frame_of_a_call_says_that_it_belongs_to_it() -> None:
+    """So that a turn that holds a call holds its last frames, too."""
+    frames = wire(
+        script.Role(), script.CallPiece(0, "{}", "f", "c"), script.Finish(), script.Done()
+    )
+    *_, added, delta, told, done, completed, _ = frames
+    for deltas in (added, delta, told, done):
+        assert [type(one) for one in deltas] == [CallPart]
+    assert not any(isinstance(one, CallPart) for one in completed)
+
+
+def test_a_model_that_announces_its_thinking_gives_a_sign_of_life() -> None:
+    """Models without a summary say nothing while they think but that they do."""
+    assert read(item("reasoning", "added", summary=[])) == [Reasoning("")]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([{"type": "response.output_text.done", "text": "Hello."}], [Text("Hello.")]),
+        ([item("message", **MESSAGE)], [Text("Hello.")]),
+        (
+            [{"type": "response.output_text.done", "text": "Hello."}, item("message", **MESSAGE)],
+            [Text("Hello.")],
+        ),
+        (
+            [{"type": "response.output_text.delta", "delta": "Hello."}] * 2
+            + [{"type": "response.output_text.done", "text": "Hello.Hello."}],
+            [Text("Hello.")] * 2,
+        ),
+        ([item("message", **MESSAGE)] * 2, [Text("Hello.")] * 2),
+        (
+            [item("message", content=[{"type": "refusal", "refusal": "No."}])],
+            [Refusal("No.")],
+        ),
+        ([{"type": "response.refusal.done", "refusal": "No."}], [Refusal("No.")]),
+        (
+            [item("reasoning", summary=[{"type": "summary_text", "text": "Hm."}])],
+            [Reasoning("Hm.")],
+        ),
+        (
+            [{"type": "response.reasoning_text.delta", "delta": "Hm."}],
+            [Reasoning("Hm.")],
+        ),
+        (
+            [ended(output=[{"type": "message", **MESSAGE}])],
+            [Text("Hello."), Finish("stop"), Done()],
+        ),
+    ],
+)
+def test_words_are_heard_from_whatever_event_tells_them_first(
+    events: list[dict[str, Any]], expected: list[Delta]
+) -> None:
+    """Servers differ in which events they send."""
+    assert read(*events) == expected
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [item("function_call", **CALL)],
+        [item("function_call", "added", **CALL), item("function_call", **CALL)],
+        [
+            item("function_call", "added", **{**CALL, "arguments": ""}),
+            {"type": "response.function_call_arguments.done", "arguments": '{"a":1}'},
+            item("function_call", **CALL),
+        ],
+        [
+            item("function_call", "added", **{**CALL, "arguments": ""}),
+            {"type": "response.function_call_arguments.delta", "delta": '{"a":1}'},
+            {"type": "response.function_call_arguments.done", "arguments": '{"a":1}'},
+            item("function_call", **CALL),
+            ended(output=[{"type": "function_call", **CALL}]),
+        ],
+        [item("function_call", "added", **CALL), ended(output=[])],
+        [ended(output=[{"type": "function_call", **CALL}])],
+        [item("function_call", "added", call_id="call_1"), item("function_call", **CALL)],
+        [item("function_call", **{**CALL, "arguments": {"a": 1}})],
+    ],
+)
+def test_a_call_is_told_once_whatever_events_tell_it(events: list[dict[str, Any]]) -> None:
+    """One name, one id, the arguments once."""
+    parts = [delta for delta in read(*events) if isinstance(delta, CallPart)]
+    assert {part.index for part in parts} == {0}
+    assert [part.id for part in parts if part.id][-1] == "call_1"
+    assert {part.name for part in parts if part.name} == {"f"}
+    assert json.loads("".join(part.arguments for part in parts)) == {"a": 1}
+
+
+def test_parallel_calls_are_told_apart_by_index_else_by_item_id() -> None:
+    """Interleaved deltas find their call even where one of the two names is useless."""
+    delta = "response.function_call_arguments.delta"
+    for by in ({"output_index": 1}, {"item_id": "fc_1"}, {"output_index": 1, "item_id": "random"}):
+        first = {**item("function_call", "added", id="fc_1", call_id="a", name="f")}
+        second = {**item("function_call", "added", id="fc_2", call_id="b", name="g")}
+        deltas = read(
+            {**first, "output_index": 1},
+            {**second, "output_index": 2},
+            {"type": delta, "delta": "{}", **by},
+        )
+        assert deltas[-1] == CallPart(0, None, None, "{}")
+
+
+@pytest.mark.parametrize(
+    ("event", "finish"),
+    [
+        (ended(), "stop"),
+        (ended("incomplete", incomplete_details={"reason": "max_output_tokens"}), "length"),
+        (ended("incomplete", incomplete_details={"reason": "content_filter"}), "content_filter"),
+        (ended("incomplete"), "length"),
+        ({"type": "response.completed", "response": {"status": "incomplete"}}, "length"),
+        ({"type": "response.completed"}, "stop"),
+    ],
+)
+def test_the_last_event_says_why_and_that_nothing_follows(
+    event: dict[str, Any], finish: str
+) -> None:
+    """OpenAI's own API sends no terminator after it."""
+    assert read(event) == [Finish(finish), Done()]
+
+
+@pytest.mark.parametrize("verb", ["completed", "failed", "incomplete"])
+def test_a_built_in_tool_s_end_is_not_the_answer_s(verb: str) -> None:
+    """`response.mcp_call.failed` and its like say nothing that a turn must know."""
+    for tool in ("mcp_call", "web_search_call", "image_generation_call"):
+        assert read({"type": f"response.{tool}.{verb}", "item_id": "x", "output_index": 0}) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [
+        ({"type": "error", "code": "rate_limit_exceeded", "message": "m"}, 429, None),
+        ({"type": "error", "error": {"code": "server_error", "message": "m"}}, 500, None),
+        ({"type": "error", "message": "m"}, 502, "upstream_502"),
+        (ended("failed", error={"code": "rate_limit_exceeded", "message": "m"}), 429, None),
+        (ended("failed", error={"code": "server_error", "message": "m"}), 500, None),
+        (ended("cancelled", error={"message": "m"}), 502, "upstream_502"),
+        ({"error": {"message": "m", "code": 503}}, 503, "503"),
+    ],
+)
+def test_a_failure_has_the_best_status_that_can_be_known(
+    event: dict[str, Any], status: int, code: str | None
+) -> None:
+    """Whichever of the protocol's ways, and of chat completions' ways, it is told in."""
+    (delta,) = read(event)
+    assert isinstance(delta, Failure)
+    assert (delta.error.status, delta.error.message) == (status, "m")
+    if code:
+        assert delta.error.code == code
+
+
+def test_a_whole_answer_is_read_at_once() -> None:
+    """A JSON answer says what its stream would have said."""
+    whole = ResponsesWhole("gpt")
+    for step in (
+        script.Think("Hm."),
+        script.Say("Hello."),
+        script.CallPiece(0, "{}", "f", "call_1"),
+    ):
+        whole.render(step)
+    said = responses.reader()(Frame(b"", whole.whole()))
+    assert said[:2] == (Reasoning("Hm."), Text("Hello."))
+    assert said[2:4] == (CallPart(0, "call_1", "f", ""), CallPart(0, None, None, "{}"))
+    assert isinstance(said[4], Usage)
+    assert said[5:] == (Finish("tool_calls"), Done())
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b"{}", b'{"error": {"message": "m"}}', b'{"output": [1]}']
+)
+def test_a_whole_answer_that_is_none_is_a_failure(body: bytes) -> None:
+    """Never an exception, never silence."""
+    assert any(isinstance(delta, Failure) for delta in responses.reader()(Frame(b"", body)))
+
+
+@pytest.mark.parametrize("data", [b"", b"[DONE]", b"{", b"[1]", b'{"type": 1}', b'{"type": "x.y"}'])
+def test_other_frames_say_nothing_or_fail(data: bytes) -> None:
+    """Comments and unknown events say nothing; what is no event is a failure."""
+    said = responses.reader()(Frame(b"data: " + data + b"\n\n", data))
+    assert said in {(), (Done(),)} or [type(delta) for delta in said] == [Failure]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "call_id", "type", "text", "content", "summary", "output", "error"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    "response.output_item.added",
+                    "response.output_item.done",
+                    "response.output_text.delta",
+                    "response.function_call_arguments.delta",
+                    "response.function_call_arguments.done",
+                    "response.completed",
+                    "response.failed",
+                    "error",
+                ]
+            ),
+            st.dictionaries(
+                st.sampled_from(["item", "delta", "arguments", "response", "output_index", "code"]),
+                _JSON | st.just({"type": "function_call"}),
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_no_event_raises(events: list[tuple[str, dict[str, Any]]]) -> None:
+    """Fields of any type are read or are a failure."""
+    for delta in read(*({**fields, "type": kind} for kind, fields in events)):
+        assert isinstance(delta, Delta)

@@ -1,0 +1,103 @@
+"""One buffered Responses answer: the upstream's, corrected, or made up from nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx2
+from openai import AsyncOpenAI
+from openai.types.responses import Response
+
+from completions.dialects import responses
+from completions.dialects.deltas import Call
+from completions.sse import Frame
+from tests.support.script import CallPiece, Decline, Say, Speech, Think
+from tests.support.wires_responses import ResponsesWhole
+
+ASKED = responses.ask({"model": "m", "input": "Hi", "max_output_tokens": 50})
+CALL = Call("call_1", "f", '{"a":1}')
+
+
+def upstream(*steps: Speech, **more: Any) -> Frame:
+    """The upstream's JSON answer."""
+    wire = ResponsesWhole("gpt")
+    for step in steps:
+        wire.render(step)
+    return Frame(b"", json.dumps(json.loads(wire.whole()) | more).encode())
+
+
+async def parsed(body: bytes) -> Response:
+    """What the official SDK makes of it."""
+    headers = {"content-type": "application/json"}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body))
+    http = httpx2.AsyncClient(transport=transport)
+    async with AsyncOpenAI(api_key="k", base_url="http://127.0.0.1/v1", http_client=http) as client:
+        return await client.responses.create(model="m", input="Hi")
+
+
+def test_an_answer_that_needs_no_change_has_none() -> None:
+    """Words, calls, reasoning, ids, and what only the upstream knows."""
+    frame = upstream(Think("Hm."), Say("Sure."), CallPiece(0, '{"a":1}', "f", "call_1"), tier="x")
+    got = responses.whole(
+        ASKED, frame, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
+    )
+    theirs = json.loads(frame.data)
+    assert {name: json.loads(got)[name] for name in theirs} == theirs
+
+
+async def test_words_and_calls_are_replaced() -> None:
+    """The turn's words stand where the upstream's stood; the rest is the upstream's."""
+    frame = upstream(Say("<think>Hm.</think>Sure."), CallPiece(0, '{"a":"1"}', "f", "call_1"))
+    got = responses.whole(
+        ASKED, frame, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
+    )
+    response = await parsed(got)
+    assert [item.type for item in response.output] == ["reasoning", "message", "function_call"]
+    assert (response.id, response.model, response.output_text) == ("resp_1", "gpt", "Sure.")
+    assert response.output[2].to_dict()["arguments"] == '{"a":1}'
+    assert b"think>" not in got
+
+
+async def test_an_answer_is_made_up_from_nothing() -> None:
+    """As for a responder's words: the SDK reads it all the same."""
+    got = responses.whole(ASKED, None, text="Sure.", reasoning="", calls=[CALL], finish="length")
+    response = await parsed(got)
+    assert (response.output_text, response.status, response.model) == ("Sure.", "incomplete", "m")
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "max_output_tokens"
+    assert response.max_output_tokens == 50
+    assert response.id.startswith("resp_")
+
+
+async def test_usage_is_told_in_this_api_s_shape() -> None:
+    """Made over chat completions, the tokens come in theirs."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    got = responses.whole(
+        ASKED, None, text="Sure.", reasoning="", calls=[], finish="stop", usage=usage
+    )
+    response = await parsed(got)
+    assert response.usage is not None
+    assert (response.usage.input_tokens, response.usage.total_tokens) == (3, 5)
+
+
+def test_a_refusal_stays_one() -> None:
+    """A buffered answer is for a program, which can tell it from an answer."""
+    frame = upstream(Decline("No."))
+    for text in ("", "No."):
+        got = responses.whole(ASKED, frame, text=text, reasoning="", calls=[], finish="stop")
+        (item,) = json.loads(got)["output"]
+        assert item["content"] == [{"type": "refusal", "refusal": "No."}]
+
+
+def test_no_message_is_made_of_no_words() -> None:
+    """A tool call alone is an answer."""
+    got = responses.whole(ASKED, None, text="", reasoning="", calls=[CALL], finish="tool_calls")
+    assert [item["type"] for item in json.loads(got)["output"]] == ["function_call"]
+
+
+def test_output_text_tells_the_same_where_an_upstream_sends_it() -> None:
+    """Some servers send what the SDK only computes."""
+    frame = upstream(Say("Hm... Sure."), output_text="Hm... Sure.")
+    got = responses.whole(ASKED, frame, text="Sure.", reasoning="", calls=[], finish="stop")
+    assert json.loads(got)["output_text"] == "Sure."

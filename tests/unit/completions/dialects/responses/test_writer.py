@@ -1,0 +1,524 @@
+"""The stream that a Responses client receives: its rules, and what the official SDK reads in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai import APIError
+
+from completions.dialects import responses
+from completions.dialects.deltas import Call, CallPart, Delta, Reasoning, Refusal, Said, Text
+from completions.dialects.request import Asked
+from completions.dialects.responses.writer import ResponsesWriter
+from completions.errors import UpstreamRefused, UpstreamUnavailable
+from completions.sse import DONE, Frame, encode
+from tests.support.responses_rules import (
+    check,
+    events_in,
+    frames_of,
+    sdk_events,
+    sdk_final,
+    sdk_stream,
+    spoken_in,
+)
+from tests.support.script import CallPiece, Decline, Done, Finish, Role, Say, Speech, Think
+from tests.support.wires_responses import ResponsesStream
+
+WEATHER = CallPiece(0, '{"city":', "get_weather", "call_1")
+TIME = CallPiece(1, "{}", "get_time", "call_2")
+USAGE = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+
+
+def asked(*, speakable: bool = True) -> Asked:
+    """A streamed request for the model `m`."""
+    text = {} if speakable else {"text": {"format": {"type": "json_object"}}}
+    return responses.ask({"model": "m", "input": "Hi", "stream": True, **text})
+
+
+def upstream(*steps: Speech) -> bytes:
+    """What OpenAI sends when its model says this, terminator and all."""
+    wire = ResponsesStream("gpt")
+    return b"".join(wire.render(step) for step in steps) + DONE
+
+
+def said(data: bytes, source: int = 0) -> list[Said]:
+    """The upstream's frames as a turn has read them."""
+    read = responses.reader()
+    return [Said(frame, read(frame), source=source) for frame in frames_of(data)]
+
+
+def relayed(writer: ResponsesWriter, data: bytes, source: int = 0) -> bytes:
+    """All frames passed to the writer."""
+    return b"".join(writer.relay(one) for one in said(data, source))
+
+
+def test_a_healthy_stream_is_relayed_byte_for_byte_up_to_its_last_event() -> None:
+    """Nothing is written anew where nothing has to change."""
+    steps = (Role(), Think("Hm."), Say("Hello"), Say(" you."), WEATHER, TIME, Finish(), Done())
+    data = upstream(*steps)
+    writer = responses.writer(asked())
+    out = relayed(writer, data)
+    assert data.startswith(out)
+    assert data.removeprefix(out).startswith(b"event: response.completed\n")
+    check(out + writer.end("tool_calls", None))
+
+
+def test_the_last_event_is_the_upstreams_own_bytes_when_they_are_true() -> None:
+    """A stream that needed no help is OpenAI's to the last byte."""
+    data = upstream(Role(), Say("Hello."), Finish(), Done())
+    writer = responses.writer(asked())
+    out = relayed(writer, data) + writer.end("stop", None)
+    assert out == data
+
+
+async def test_the_sdk_reads_text() -> None:
+    """Words relayed reach `output_text` of the SDK's final response."""
+    writer = responses.writer(asked())
+    out = relayed(writer, upstream(Role(), Say("Hello"), Say(" you."), Finish(), Done()))
+    out += writer.end("stop", USAGE)
+    final = await sdk_final(out)
+    assert (final.output_text, final.status, final.model) == ("Hello you.", "completed", "gpt")
+    assert final.usage is not None
+    assert final.usage.output_tokens == 2
+
+
+async def test_buffer_words_are_an_item_of_their_own() -> None:
+    """The SDK finds the buffer words before the answer, in a message that is closed."""
+    writer = responses.writer(asked())
+    out = writer.aside("One moment... ") + writer.aside("Nearly there... ")
+    out += relayed(writer, upstream(Role(), Say("It is"), Say(" noon."), Finish(), Done()))
+    out += writer.end("stop", USAGE)
+    output = check(out)
+    assert [item["type"] for item in output] == ["message"] * 3
+    final = await sdk_final(out)
+    assert final.output_text == "One moment... Nearly there... It is noon."
+
+
+async def test_the_sdk_reads_text_and_two_calls() -> None:
+    """Text and parallel calls of one turn reach the SDK whole, relayed or repaired."""
+    data = upstream(Role(), Say("Sure."), WEATHER, CallPiece(0, '"Paris"}'), TIME, Finish(), Done())
+    writer = responses.writer(asked())
+    plain = relayed(writer, data) + writer.end("tool_calls", USAGE)
+    writer = responses.writer(asked())
+    held = [one for one in said(data) if not any(isinstance(d, CallPart) for d in one.deltas)]
+    repaired = b"".join(writer.relay(one) for one in held[:-2])
+    repaired += writer.call(Call("call_1", "get_weather", '{"city":"Paris"}'))
+    repaired += writer.call(Call("call_2", "get_time", "{}"))
+    repaired += b"".join(writer.relay(one) for one in held[-2:]) + writer.end("tool_calls", USAGE)
+    for out in (plain, repaired):
+        check(out)
+        final = await sdk_final(out)
+        calls = [item for item in final.output if item.type == "function_call"]
+        assert final.output_text == "Sure."
+        assert [(c.call_id, c.name, json.loads(c.arguments)) for c in calls] == [
+            ("call_1", "get_weather", {"city": "Paris"}),
+            ("call_2", "get_time", {}),
+        ]
+
+
+async def test_the_sdk_reads_reasoning_apart_from_the_answer() -> None:
+    """Reasoning stands in an item of its own, whether the upstream or a filter found it."""
+    writer = responses.writer(asked())
+    relay = relayed(writer, upstream(Role(), Think("Noon?"), Say("Noon."), Finish(), Done()))
+    relay += writer.end("stop", USAGE)
+    writer = responses.writer(asked())
+    ours = writer.reasoning("No") + writer.reasoning("on?") + writer.text("Noon.")
+    ours += writer.end("stop", USAGE)
+    for out in (relay, ours):
+        output = check(out)
+        assert [item["type"] for item in output] == ["reasoning", "message"]
+        assert "Noon?" in json.dumps(output[0])
+        assert (await sdk_final(out)).output_text == "Noon."
+
+
+def test_a_think_block_leaves_the_message_it_stood_in() -> None:
+    """A filter's deltas replace the frame's: what was taken out is in no event with words."""
+    writer = responses.writer(asked())
+    heard: tuple[Delta, ...]
+    out = b""
+    data = upstream(Role(), Say("<think>why"), Say("</think>Hello."), Finish(), Done())
+    for one in said(data):
+        if one.deltas == (Text("<think>why"),):
+            heard = (Reasoning("why"),)
+        elif one.deltas == (Text("</think>Hello."),):
+            heard = (Text("Hello."),)
+        else:
+            heard = one.deltas
+        out += writer.relay(Said(one.frame, heard, plain=heard == one.deltas))
+    out += writer.end("stop", USAGE)
+    output = check(out)
+    assert b"think>" not in out
+    assert [item["type"] for item in output] == ["reasoning", "message"]
+    assert spoken_in(output) == "Hello."
+
+
+def test_a_message_whose_words_were_all_taken_away_was_never_there() -> None:
+    """No empty item is announced for words that a filter removed."""
+    writer = responses.writer(asked())
+    out = writer.aside("Hm... ")
+    for one in said(upstream(Role(), Say("Hm... "), Finish(), Done())):
+        out += writer.relay(
+            Said(one.frame, (), plain=False) if Text("Hm... ") in one.deltas else one
+        )
+    out += writer.end("stop", None)
+    assert len(check(out)) == 1
+
+
+async def test_after_a_cut_the_words_go_on_in_the_same_message() -> None:
+    """A closing sentence ends the upstream's open message; the SDK sees an incomplete answer."""
+    data = upstream(Role(), Say("The answer"), Finish("length"), Done())
+    cut = [one for one in said(data) if b"delta" in one.frame.raw or b"added" in one.frame.raw]  # type: ignore[union-attr]
+    writer = responses.writer(asked())
+    out = b"".join(writer.relay(one) for one in said(data)[:2] + cut)
+    out += writer.text(" — sorry, I lost the line.") + writer.end("length", None)
+    (item,) = check(out)
+    assert spoken_in([item]) == "The answer — sorry, I lost the line."
+    assert item["status"] == "incomplete"
+    *_, last = await sdk_stream(out)
+    assert last.type == "response.incomplete"
+    assert last.response.incomplete_details is not None
+    assert last.response.incomplete_details.reason == "max_output_tokens"
+    assert last.response.output_text.startswith("The answer")
+
+
+def test_a_second_upstream_speaks_in_the_first_ones_stream() -> None:
+    """Its ids and indices become this stream's; what the first one left open is closed."""
+    writer = responses.writer(asked())
+    first = said(upstream(Role(), Say("The ans"), Finish(), Done()))
+    out = b"".join(writer.relay(one) for one in first[:5])
+    out += writer.text("... again: ")
+    out += relayed(writer, upstream(Role(), Say("The answer."), Finish(), Done()), source=1)
+    out += writer.end("stop", None)
+    output = check(out)
+    assert [spoken_in([item]) for item in output] == ["The ans... again: ", "The answer."]
+
+
+@pytest.mark.parametrize("status", [429, 502])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_failure_is_raised_by_the_sdk_and_reported_to_others(
+    status: int, begun: bool
+) -> None:
+    """The failure stands in `response.failed`, then in an error event that client SDKs raise."""
+    writer = responses.writer(asked())
+    out = writer.text("Well, ") if begun else b""
+    error = UpstreamRefused("Come back later.", status=status, code="too_busy")
+    out += writer.failure(error)
+    output = check(out)
+    assert spoken_in(output) == ("Well, " if begun else "")
+    failed, event = events_in(out)[-2:]
+    assert failed["response"]["status"] == "failed"
+    assert failed["response"]["error"]["message"] == "Come back later."
+    expected = "rate_limit_exceeded" if status == 429 else "server_error"
+    assert failed["response"]["error"]["code"] == expected
+    assert (event["message"], event["code"]) == ("Come back later.", "too_busy")
+    for read in (sdk_events, sdk_stream, sdk_final):
+        with pytest.raises(APIError, match=r"Come back later\."):
+            await read(out)
+
+
+async def test_a_refusal_is_spoken_where_words_of_ours_may_be() -> None:
+    """In a speakable turn the caller hears it; elsewhere it stays what it is."""
+    data = upstream(Role(), Decline("I can"), Decline("not."), Finish(), Done())
+    writer = responses.writer(asked())
+    spoken = relayed(writer, data) + writer.end("stop", None)
+    assert spoken_in(check(spoken)) == "I cannot."
+    assert (await sdk_final(spoken)).output_text == "I cannot."
+    writer = responses.writer(asked(speakable=False))
+    refused = relayed(writer, data) + writer.end("stop", None)
+    (item,) = check(refused)
+    assert item["content"] == [{"type": "refusal", "refusal": "I cannot."}]
+    assert (await sdk_final(refused)).output_text == ""
+
+
+async def test_an_answer_made_over_chat_completions_is_the_whole_sequence() -> None:
+    """Without any upstream event the stream is complete, and chat's usage is translated."""
+    writer = responses.writer(asked())
+    out = writer.reasoning("Hm.") + writer.text("Sure, ") + writer.text("one moment.")
+    out += writer.call(Call("call_1", "end_call", '{"reason":"done"}'))
+    chat_usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": 4,
+        "total_tokens": 14,
+        "prompt_tokens_details": {"cached_tokens": 8},
+        "completion_tokens_details": {"reasoning_tokens": 1},
+    }
+    out += writer.end("tool_calls", chat_usage)
+    kinds = [event["type"].removeprefix("response.") for event in events_in(out)]
+    assert kinds == [
+        *("created", "in_progress"),
+        *("output_item.added", "content_part.added", "reasoning_text.delta"),
+        *("reasoning_text.done", "content_part.done", "output_item.done"),
+        *("output_item.added", "content_part.added", "output_text.delta", "output_text.delta"),
+        *("output_text.done", "content_part.done", "output_item.done"),
+        *("output_item.added", "function_call_arguments.delta"),
+        *("function_call_arguments.done", "output_item.done"),
+        "completed",
+    ]
+    check(out)
+    final = await sdk_final(out)
+    assert final.usage is not None
+    assert final.usage.to_dict() == {
+        "input_tokens": 10,
+        "input_tokens_details": {"cached_tokens": 8},
+        "output_tokens": 4,
+        "output_tokens_details": {"reasoning_tokens": 1},
+        "total_tokens": 14,
+    }
+
+
+def test_a_call_may_be_named_at_its_end() -> None:
+    """Servers that announce a call before they know its name tell it when the call is whole."""
+    added = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "", "arguments": ""}
+    steps: list[dict[str, Any]] = [
+        {"type": "response.output_item.added", "output_index": 0, "item": added},
+        {
+            "type": "response.output_item.done",
+            "output_index": 0,
+            "item": {**added, "name": "f", "arguments": "{}"},
+        },
+    ]
+    writer = responses.writer(asked())
+    out = relayed(writer, b"".join(encode(json.dumps(e).encode(), e["type"]) for e in steps))
+    (item,) = check(out + writer.end("tool_calls", None))
+    assert (item["name"], item["call_id"], item["arguments"]) == ("f", "c1", "{}")
+
+
+async def test_what_only_the_upstream_and_its_client_know_is_relayed() -> None:
+    """A built-in tool's item and events pass, with this stream's ids and numbers."""
+    search = {"type": "web_search_call", "id": "ws_1", "status": "in_progress", "action": {}}
+    done = {**search, "status": "completed"}
+    at = {"item_id": "ws_1", "output_index": 0}
+    steps = [
+        {"type": "response.output_item.added", "output_index": 0, "item": search},
+        {"type": "response.web_search_call.searching", **at},
+        {"type": "response.web_search_call.completed", **at},
+        {"type": "response.output_item.done", "output_index": 0, "item": done},
+        {"type": "response.rate_limits.updated", "left": 1},
+    ]
+    theirs = b"".join(encode(json.dumps(e).encode(), str(e["type"])) for e in steps)
+    writer = responses.writer(asked())
+    out = writer.aside("One moment... ") + relayed(writer, theirs)
+    out += writer.text("Found it.") + writer.end("stop", None)
+    kinds = [event["type"] for event in events_in(out)]
+    assert {"response.web_search_call.searching", "response.rate_limits.updated"} <= set(kinds)
+    output = check(out)
+    assert output[1] == done
+    assert (await sdk_final(out)).output_text == "One moment... Found it."
+
+
+# Servers that leave things out. Each function takes OpenAI's events and gives theirs.
+
+Events = list[dict[str, Any]]
+
+
+def _bare(events: Events) -> Events:
+    """As llama.cpp: no sequence numbers, no indices, a stub of a response, calls without an id."""
+    left_out = {"sequence_number", "output_index", "content_index", "summary_index"}
+    bare = [{k: v for k, v in event.items() if k not in left_out} for event in events]
+    names = {
+        event["item"]["id"]: event["item"]["call_id"]
+        for event in bare
+        if event.get("item", {}).get("type") == "function_call"
+    }
+    for event in bare:
+        if event["type"] in {"response.created", "response.in_progress"}:
+            event["response"] = {"id": event["response"]["id"], "status": "in_progress"}
+        if event.get("item", {}).get("type") == "function_call":
+            event["item"] = {k: v for k, v in event["item"].items() if k != "id"}
+        if event.get("item_id") in names:
+            event["item_id"] = names[event["item_id"]]
+    return [event for event in bare if not event["type"].endswith("arguments.done")]
+
+
+def _terse(events: Events) -> Events:
+    """The least that voice platforms ask for: deltas and the end; calls stand in the end only."""
+    kinds = {"response.output_text.delta", "response.completed", "response.incomplete"}
+    return [event for event in events if event["type"] in kinds]
+
+
+def _done_only(events: Events) -> Events:
+    """Everything, but no deltas."""
+    return [event for event in events if not event["type"].endswith(".delta")]
+
+
+def _new_item_ids(events: Events) -> Events:
+    """Each event has an item id of its own, as some proxies send it."""
+    return [
+        {**event, "item_id": f"x{n}"} if "item_id" in event else event
+        for n, event in enumerate(events)
+    ]
+
+
+def _whole(events: Events) -> Events:
+    return events
+
+
+SERVERS: dict[str, Callable[[Events], Events]] = {
+    "openai": _whole,
+    "bare": _bare,
+    "terse": _terse,
+    "done only": _done_only,
+    "new item ids": _new_item_ids,
+}
+
+
+def served(data: bytes, server: str) -> bytes:
+    """The same answer from another server."""
+    if server == "openai":
+        return data
+    events = SERVERS[server](events_in(data))
+    return b"".join(encode(json.dumps(e).encode(), e["type"]) for e in events) + DONE
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_every_server_s_answer_becomes_a_stream_that_the_sdk_reads(server: str) -> None:
+    """What a server leaves out is filled in; nothing is said twice or lost."""
+    steps = (Role(), Think("Hm."), Say("Sure"), Say(", now."), WEATHER, CallPiece(0, '"Paris"}'))
+    data = served(upstream(*steps, TIME, Finish(), Done()), server)
+    writer = responses.writer(asked())
+    out = relayed(writer, data) + writer.end("tool_calls", None)
+    check(out)
+    final = await sdk_final(out)
+    assert final.output_text == "Sure, now."
+    calls = [item for item in final.output if item.type == "function_call"]
+    assert [(call.call_id, call.name, call.arguments) for call in calls] == [
+        ("call_1", "get_weather", '{"city":"Paris"}'),
+        ("call_2", "get_time", "{}"),
+    ]
+
+
+# Any order of everything.
+
+_WORDS = st.text(st.sampled_from("ab ÄÖ…\n<"), min_size=1, max_size=4)
+_STEPS = st.lists(
+    st.one_of(
+        st.builds(Say, _WORDS),
+        st.builds(Think, _WORDS),
+        st.builds(Decline, _WORDS),
+        st.builds(
+            lambda n: CallPiece(n, '{"a":1}', "tool", f"call_{n}"),
+            st.integers(0, 2),
+        ),
+    ),
+    max_size=6,
+    # A model does not take up a call again.
+    unique_by=lambda step: step.index if isinstance(step, CallPiece) else object(),
+)
+_OURS = st.sampled_from(["", "", "", "text", "aside", "reasoning", "call"])
+_FILTERS = st.sampled_from(["keep", "keep", "keep", "drop", "change"])
+
+
+def _own(writer: ResponsesWriter, kind: str) -> tuple[bytes, str]:
+    if kind == "call":
+        return writer.call(Call("call_1", "ours", "{}")), ""
+    if kind == "reasoning":
+        return writer.reasoning("why"), ""
+    write = {"text": writer.text, "aside": writer.aside}.get(kind)
+    return (write(f"[{kind}]"), f"[{kind}]") if write else (b"", "")
+
+
+def _filtered(one: Said, how: str) -> Said:
+    if how == "keep" or any(isinstance(delta, CallPart) for delta in one.deltas):
+        return one
+    words = (Text, Refusal)
+    left: Sequence[Delta] = [delta for delta in one.deltas if not isinstance(delta, words)]
+    if how == "change":
+        spoken = [type(d)(d.text.upper() + "!") for d in one.deltas if isinstance(d, words)]
+        left = [Reasoning("thought"), *spoken, *left]
+    return Said(one.frame, tuple(left), plain=False, source=one.source)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(_STEPS, st.sampled_from(list(SERVERS)), st.integers(0, 60)), max_size=3),
+    st.booleans(),
+    st.sampled_from(["stop", "length", "failure"]),
+    st.data(),
+)
+def test_the_rules_hold_for_any_order_of_relays_and_words_of_ours(
+    answers: list[tuple[list[Speech], str, int]], speakable: bool, ending: str, data: st.DataObject
+) -> None:
+    """Cut anywhere, filtered, interrupted, from any server: every rule holds, no word is lost."""
+    writer = responses.writer(asked(speakable=speakable))
+    out, expected = b"", ""
+    for source, (steps, server, cut) in enumerate(answers):
+        frames = said(served(upstream(*steps, Finish(), Done()), server), source)[:cut]
+        held = {index for index in range(3) if data.draw(st.booleans())}
+        for one in frames:
+            written, words = _own(writer, data.draw(_OURS))
+            out, expected = out + written, expected + words
+            indices = {delta.index for delta in one.deltas if isinstance(delta, CallPart)}
+            if indices & held and len(indices) == 1:
+                continue
+            passed = _filtered(one, data.draw(_FILTERS))
+            out += writer.relay(passed)
+            spoken = (Text, Refusal) if speakable else (Text,)
+            expected += "".join(d.text for d in passed.deltas if isinstance(d, spoken))
+    if ending == "failure":
+        out += writer.failure(UpstreamUnavailable("Gone."))
+    else:
+        out += writer.end(ending, None)
+    check(out)
+    deltas = [e["delta"] for e in events_in(out) if e["type"] == "response.output_text.delta"]
+    assert "".join(deltas) == expected
+    assert (
+        writer.end("stop", None) + writer.text("x") + writer.failure(UpstreamUnavailable("")) == b""
+    )
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 3) | st.sampled_from(["", "item_0", "message"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["id", "type", "text", "error", "output", "name"]), inner)
+    ),
+    max_leaves=4,
+)
+_FIELDS = st.sampled_from(
+    [
+        "type",
+        "item",
+        "item_id",
+        "output_index",
+        "content_index",
+        "part",
+        "delta",
+        "response",
+        "text",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), _FIELDS, _JSON), max_size=8), st.booleans())
+def test_no_event_however_malformed_breaks_the_stream(
+    spoils: list[tuple[int, str, Any]], whole: bool
+) -> None:
+    """Fields of wrong types are read past or written right; nothing raises."""
+    steps = (Role(), Think("Hm."), Say("Sure."), WEATHER, CallPiece(0, "1}"), Decline("No."))
+    events = events_in(upstream(*steps, Finish(), Done()))
+    for position, name, value in spoils:
+        events[position % len(events)][name] = value
+    writer = responses.writer(asked(speakable=False))
+    read = responses.reader()
+    out = b""
+    for event in events:
+        data = json.dumps(event).encode()
+        frame = Frame(b"", data) if whole else frames_of(encode(data, str(event["type"])))[0]
+        out += writer.relay(Said(frame, read(frame)))
+    out += writer.end("stop", None)
+    events_in(out)
+    numbers = [event["sequence_number"] for event in events_in(out)]
+    assert numbers == list(range(len(numbers)))
+
+
+def test_frames_that_are_no_events_are_not_relayed() -> None:
+    """Comments, junk and a second terminator never reach the client."""
+    writer = responses.writer(asked())
+    junk = b": ping\n\nevent: x\n\ndata: nonsense\n\ndata: [1]\n\ndata: [DONE]\n\n"
+    assert relayed(writer, junk) == b""

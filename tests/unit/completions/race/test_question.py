@@ -1,0 +1,291 @@
+"""What a turn learns from refusals: asked once more, and remembered if that was right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from completions.dialects import responses
+from tests.support.in_process import PlayedUpstream
+from tests.support.script import Reply, Role, Say, Scene, Script, Seen, answer, calls, refused
+from tests.support.turns import Caller
+from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way
+
+pytestmark = pytest.mark.looptime
+
+Refuses = Callable[[dict[str, Any]], bool]
+
+
+@pytest.fixture(params=WAYS, ids=str)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Every way in which a turn can be had."""
+    found: Way = request.param
+    return found
+
+
+def strict(refuses: Refuses, script: Script) -> Scene:
+    """A model that answers what it does not refuse."""
+
+    def scene(seen: Seen) -> Script:
+        return script if refuses(seen.json) else answer("Sunny.")
+
+    return scene
+
+
+def having(field: str) -> Refuses:
+    """True of requests with this field."""
+    return lambda body: field in body
+
+
+async def test_a_field_refused_by_name_is_left_out(way: Way) -> None:
+    """Once refused, in no later turn sent again."""
+    script = refused(400, param="temperature", message="Unsupported parameter.")
+    upstream = PlayedUpstream(strict(having("temperature"), script))
+    caller = way.caller(upstream)
+    for _ in range(2):
+        got = way.read(await way.post(caller, way.body(temperature=0.5)))
+        assert got.text == "Sunny."
+    sent = ["temperature" in seen.json for seen in upstream.requests]
+    assert sent == [True, False, False]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_field_refused_by_its_place_is_left_out(way: Way, stream: bool) -> None:
+    """`metadata.a` is in `metadata`."""
+    script = refused(422, param="metadata.a")
+    upstream = PlayedUpstream(strict(having("metadata"), script))
+    # Over chat no metadata is sent at all.
+    got = way.read(
+        await way.post(way.caller(upstream), way.body(metadata={"a": "b"}, stream=stream))
+    )
+    assert got.text == "Sunny."
+
+
+@pytest.mark.parametrize(
+    ("given", "other"),
+    [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")],
+)
+async def test_a_token_limit_is_sent_under_its_other_name(given: str, other: str) -> None:
+    """Newer models take only the one, older servers only the other; the limit is kept."""
+    upstream = PlayedUpstream(strict(having(given), refused(400, param=given)))
+    caller = CHAT.caller(upstream)
+    for _ in range(2):
+        got = CHAT.read(await CHAT.post(caller, CHAT.body() | {given: 50}))
+        assert got.text == "Sunny."
+    assert [seen.json.get(given) for seen in upstream.requests] == [50, None, None]
+    assert [seen.json.get(other) for seen in upstream.requests] == [None, 50, 50]
+
+
+async def test_a_limit_refused_under_both_names_is_left_out() -> None:
+    """Three requests, and the caller hears an answer."""
+    upstream = PlayedUpstream(
+        refused(400, param="max_tokens"),
+        refused(400, param="max_completion_tokens"),
+        answer("Sunny."),
+    )
+    got = CHAT.read(await CHAT.post(CHAT.caller(upstream), CHAT.body(max_tokens=50)))
+    assert got.text == "Sunny."
+    assert not {"max_tokens", "max_completion_tokens"} & upstream.requests[2].json.keys()
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_refusal_without_a_name_takes_back_what_we_added(way: Way, status: int) -> None:
+    """Once; a caller's own fields stay."""
+    upstream = PlayedUpstream(strict(having("prompt_cache_key"), refused(status)))
+    caller = way.caller(upstream)
+    for _ in range(2):
+        got = way.read(await way.post(caller, way.body(temperature=0.5, user_id="u")))
+        assert got.text == "Sunny."
+    first, second, third = (seen.json for seen in upstream.requests)
+    added = first.keys() - second.keys()
+    assert {"prompt_cache_key", "safety_identifier"} <= added
+    assert second.keys() == third.keys()
+    assert second["temperature"] == 0.5
+    assert second["stream"] is True
+
+
+async def test_what_did_not_help_is_not_remembered(way: Way) -> None:
+    """The repeat was refused as well: the next turn sends all of it again."""
+    upstream = PlayedUpstream(refused(400), refused(400), answer("Sunny."))
+    caller = way.caller(upstream)
+    heard = await way.post(caller)
+    assert heard.status == 400
+    assert way.read(await way.post(caller)).text == "Sunny."
+    first, second, third = (seen.json.keys() for seen in upstream.requests)
+    assert "prompt_cache_key" in first - second
+    assert third == first
+
+
+async def test_what_the_caller_did_wrong_is_told_to_the_caller(way: Way) -> None:
+    """What a turn cannot do without is not left out, and nothing is learnt from it."""
+    for param in ("messages", "input", "messages[3].content", "model", "input[2]"):
+        upstream = PlayedUpstream(refused(400, param=param, message="Wrong."))
+        heard = await way.post(way.caller(upstream))
+        got = way.read(heard)
+        assert heard.status == 400
+        assert got.error is not None
+        assert (got.error["message"], got.error["param"]) == ("Wrong.", param)
+        assert len(upstream.requests) == 1
+
+
+async def test_each_model_refuses_other_things(way: Way) -> None:
+    """What one has taught is not held against another."""
+    script = refused(400, param="temperature")
+    upstream = PlayedUpstream(
+        strict(lambda body: body["model"] == "small" and "temperature" in body, script)
+    )
+    caller = way.caller(upstream)
+    for model in ("small", "large", "small"):
+        await way.post(caller, way.body(model=model, temperature=0.5))
+    sent = [(seen.json["model"], "temperature" in seen.json) for seen in upstream.requests]
+    assert sent == [("small", True), ("small", False), ("large", True), ("small", False)]
+
+
+async def test_a_fallback_learns_for_itself(way: Way) -> None:
+    """Three requests in all: the first one fails, the second one is asked twice."""
+    upstream = PlayedUpstream(
+        refused(500), fallback=strict(having("temperature"), refused(400, param="temperature"))
+    )
+    got = way.read(await way.post(way.caller(upstream), way.body(temperature=0.5)))
+    assert got.text == "Sunny."
+    assert [seen.candidate for seen in upstream.requests] == ["upstream", "fallback", "fallback"]
+
+
+async def test_repeats_count(way: Way) -> None:
+    """A model that always finds something else is asked three times."""
+    names = iter(["temperature", "top_p", "tool_choice", "service_tier"])
+
+    def scene(_: Seen) -> Script:
+        return refused(400, param=next(names))
+
+    upstream = PlayedUpstream(scene)
+    request = way.body(temperature=1, top_p=1, service_tier="auto", tools=[])
+    heard = await way.post(way.caller(upstream), request)
+    assert heard.status == 400
+    assert len(upstream.requests) <= 3
+
+
+async def test_the_question_put_again_has_learnt_as_well(way: Way) -> None:
+    """What was refused the first time is not in the question with the note, either."""
+    tool = {
+        "name": "t",
+        "description": "",
+        "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}},
+    }
+
+    def scene(seen: Seen) -> Script:
+        if "temperature" in seen.json:
+            return refused(400, param="temperature")
+        return calls("t", {"a": "x"}) if len(upstream.requests) == 2 else answer("Sunny.")
+
+    upstream = PlayedUpstream(scene)
+    got = way.read(await way.post(way.caller(upstream), way.body(tools=[tool], temperature=1)))
+    assert got.text == "Sunny."
+    assert len(upstream.requests) == 3
+
+
+# -- an upstream without the Responses API
+
+
+def without_responses(status: int = 404) -> Scene:
+    """A model that has chat completions only."""
+
+    def scene(seen: Seen) -> Script:
+        return refused(status) if seen.path == responses.path else answer("Sunny.")
+
+    return scene
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_missing_endpoint_is_learnt_once(status: int, stream: bool) -> None:
+    """The turn is made over chat completions, and so are the later ones at once."""
+    upstream = PlayedUpstream(without_responses(status))
+    caller = RESPONSES.caller(upstream)
+    for _ in range(2):
+        got = RESPONSES.read(await RESPONSES.post(caller, RESPONSES.body(stream=stream)))
+        assert got.text == "Sunny."
+    paths = [seen.path for seen in upstream.requests]
+    assert paths == ["/responses", "/chat/completions", "/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"code": "model_not_found"},
+        {"code": "previous_response_not_found", "param": "previous_response_id"},
+        {"param": "input"},
+        {"param": "model"},
+    ],
+    ids=str,
+)
+async def test_a_thing_that_is_missing_is_no_missing_endpoint(missing: dict[str, str]) -> None:
+    """A 404 that says what was not found is passed on; the endpoint is asked again."""
+    upstream = PlayedUpstream(refused(404, **missing), answer("Sunny."))  # type: ignore[arg-type]
+    caller = RESPONSES.caller(upstream)
+    heard = await RESPONSES.post(caller)
+    assert heard.status == 404
+    assert len(upstream.requests) == 1
+    assert RESPONSES.read(await RESPONSES.post(caller)).text == "Sunny."
+    assert upstream.requests[1].path == "/responses"
+
+
+async def test_both_apis_missing_is_a_404() -> None:
+    """Two requests, and the upstream's own words."""
+    upstream = PlayedUpstream(refused(404, message="Nothing here."))
+    heard = await RESPONSES.post(RESPONSES.caller(upstream))
+    got = RESPONSES.read(heard)
+    assert heard.status == 404
+    assert got.error is not None
+    assert got.error["message"] == "Nothing here."
+    assert [seen.path for seen in upstream.requests] == ["/responses", "/chat/completions"]
+
+
+async def test_over_chat_the_fields_have_chats_names() -> None:
+    """Instructions are a system message, limits have the old name, chaining is left out."""
+    upstream = PlayedUpstream(answer())
+    request = OVER_CHAT.body(max_output_tokens=50, previous_response_id="resp_0", store=True)
+    await OVER_CHAT.post(OVER_CHAT.caller(upstream), request)
+    body = upstream.requests[0].json
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert body["max_tokens"] == 50
+    assert not {"previous_response_id", "store", "input", "instructions"} & body.keys()
+
+
+# -- thoughts
+
+
+async def test_a_model_that_opens_its_thoughts_unseen_is_known_from_then_on(way: Way) -> None:
+    """A lone `</think>` tells; what stands before it is thought the next time."""
+    script: list[Any] = [Role(), Say("Hm, "), Say("well</th"), Say("ink>Sunny."), *answer("")[2:]]
+    upstream = PlayedUpstream(script)
+    caller: Caller = way.caller(upstream)
+    first = way.read(await way.post(caller))
+    assert first.text == "Hm, wellSunny."
+    second = way.read(await way.post(caller))
+    assert (second.text, second.reasoning) == ("Sunny.", "Hm, well")
+
+
+async def test_a_request_goes_out_as_it_must(way: Way) -> None:
+    """`stream` as asked, the deployment's model, and its extra body over all."""
+    upstream = PlayedUpstream(answer())
+    caller = way.caller(
+        upstream, upstream_model="gpt-x", upstream_extra_body={"service_tier": "priority"}
+    )
+    await way.post(caller, way.body(service_tier="flex"))
+    body = upstream.requests[0].json
+    assert (body["model"], body["stream"]) == ("gpt-x", True)
+    assert body["service_tier"] == "priority"
+
+
+async def test_a_failing_reply_after_a_lesson_is_told(way: Way) -> None:
+    """What was learnt is remembered although the answer then failed: the request was taken."""
+    upstream = PlayedUpstream(
+        refused(400, param="temperature"), [Reply(b"<html>")], [Reply(b"<html>")]
+    )
+    caller = way.caller(upstream)
+    heard = await way.post(caller, way.body(temperature=1), on_failure="error")
+    assert heard.status == 502
+    assert len(upstream.requests) == 3

@@ -1,0 +1,190 @@
+"""The winner's answer once it is read without a task between: its ends are those of any other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import pytest
+
+from completions.dialects.deltas import Done, Said, Text
+from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
+from completions.race.attempts import DRAIN_S
+from completions.race.health import Standing
+from completions.race.race import Patience, Race
+from completions.settings import Candidate
+
+pytestmark = pytest.mark.looptime
+
+A = Candidate("upstream", "http://a.invalid/v1")
+DONE = Said(None, (Done(),))
+KEEP_ALIVE = Said(None, (), alive=False)
+Step = float | Said | BaseException
+
+
+def word(number: int) -> Said:
+    """One word of an answer."""
+    return Said(None, (Text(f"w{number} "),))
+
+
+@dataclass
+class Spoken:
+    """A model, or an agent, that plays steps: pauses in seconds, frames, errors."""
+
+    steps: Sequence[Step]
+    movable: bool = True
+    can_ask: bool = False
+    tasks: list[asyncio.Task[None] | None] = field(default_factory=list)
+    ended_at: float | None = None
+    whole: bool = False
+
+    def again(self, said: str, note: str) -> Spoken:
+        """The same once more."""
+        return self
+
+    async def ask(
+        self, _: Candidate, __: int, /, *, hedge: bool = False
+    ) -> AsyncGenerator[list[Said], None]:
+        """Plays the steps, each frame by itself."""
+        assert not hedge
+        try:
+            for step in self.steps:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                else:
+                    self.tasks.append(asyncio.current_task())
+                    yield [step]
+            self.whole = True
+        finally:
+            self.ended_at = asyncio.get_running_loop().time()
+
+
+def _race(spoken: Spoken) -> Race:
+    now = asyncio.get_running_loop().time()
+    return Race(spoken, [A], Standing(), Patience(stall_s=4.0), started_at=now)
+
+
+async def _read(spoken: Spoken, *, pause_s: float = 0.0) -> tuple[str, CompletionsError | None]:
+    """The words that were heard by a caller who rests after each batch, and the error behind."""
+    heard = ""
+    try:
+        async with aclosing(_race(spoken).answer()) as batches:
+            async for batch in batches:
+                for said in batch:
+                    heard += "".join(one.text for one in said.deltas if isinstance(one, Text))
+                await asyncio.sleep(pause_s)
+    except CompletionsError as error:
+        return heard, error
+    return heard, None
+
+
+def _words(count: int, gap_s: float = 0.1) -> list[Step]:
+    return [step for number in range(count) for step in (gap_s, word(number))]
+
+
+def _text(count: int) -> str:
+    return "".join(f"w{number} " for number in range(count))
+
+
+@pytest.mark.parametrize("movable", [True, False])
+async def test_an_answer_is_read_by_its_reader_unless_it_belongs_to_a_task(movable: bool) -> None:
+    """After the batch that follows the first words a model's answer needs no task of its own."""
+    spoken = Spoken([*_words(5), DONE], movable)
+    assert await _read(spoken) == (_text(5), None)
+    here = [task is asyncio.current_task() for task in spoken.tasks]
+    assert here == [False, False, *[movable] * 4]
+
+
+async def test_silence_is_a_stall() -> None:
+    """Nothing for the stall timeout: the answer is closed and its reader is told."""
+    spoken = Spoken([*_words(5), 60.0, word(5)])
+    heard, error = await _read(spoken)
+    assert heard == _text(5)
+    assert isinstance(error, UpstreamTimeout)
+    assert spoken.ended_at == pytest.approx(4.5, abs=0.01)
+    current = asyncio.current_task()
+    assert current is not None
+    assert not current.cancelling()
+
+
+async def test_keep_alives_are_silence() -> None:
+    """Comments do not prolong the wait for a word."""
+    spoken = Spoken([*_words(5), *(3.0, KEEP_ALIVE) * 9])
+    heard, error = await _read(spoken)
+    assert heard == _text(5)
+    assert isinstance(error, UpstreamTimeout)
+    assert spoken.ended_at == pytest.approx(4.5, abs=0.01)
+
+
+async def test_a_slow_reader_is_no_stall() -> None:
+    """Time in which nobody reads does not count as the model's silence."""
+    spoken = Spoken([*_words(5), DONE])
+    assert await _read(spoken, pause_s=10.0) == (_text(5), None)
+
+
+async def test_a_slow_reader_still_hears_of_a_stall() -> None:
+    """When it reads again, the model has its stall timeout, and no more."""
+    spoken = Spoken([*_words(4), 60.0])
+    heard, error = await _read(spoken, pause_s=10.0)
+    assert heard == _text(4)
+    assert isinstance(error, UpstreamTimeout)
+    assert spoken.ended_at is not None
+    assert spoken.ended_at < 50
+
+
+@pytest.mark.parametrize(
+    "failure", [UpstreamUnavailable("cut"), RuntimeError("a bug")], ids=["cut", "bug"]
+)
+async def test_a_cut_comes_behind_all_words(failure: Exception) -> None:
+    """What broke the answer off is told when everything before it was heard."""
+    heard, error = await _read(Spoken([*_words(5), failure]))
+    assert heard == _text(5)
+    assert isinstance(error, UpstreamUnavailable)
+
+
+async def test_an_end_without_terminator_is_a_cut() -> None:
+    """A connection that just closes has broken the answer off."""
+    heard, error = await _read(Spoken(_words(5)))
+    assert heard == _text(5)
+    assert isinstance(error, UpstreamUnavailable)
+
+
+@pytest.mark.parametrize("after_s", [1.0, 4.5], ids=["in mid-wait", "at the stall's moment"])
+async def test_a_hang_up_closes_the_answer_at_once(after_s: float) -> None:
+    """Cancelled in its wait the reader is cancelled, and nothing takes it for a stall."""
+    spoken = Spoken([*_words(5), 60.0])
+    reading = asyncio.create_task(_read(spoken))
+    await asyncio.sleep(after_s)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert spoken.ended_at == pytest.approx(after_s, abs=0.001)
+
+
+async def test_a_hang_up_while_it_is_written_closes_the_answer() -> None:
+    """A reader who leaves between two batches leaves no request behind."""
+    spoken = Spoken([*_words(9), DONE])
+    async with aclosing(_race(spoken).answer()) as batches:
+        for _ in range(5):
+            await anext(batches)
+    assert spoken.ended_at == pytest.approx(0.5, abs=0.001)
+
+
+@pytest.mark.parametrize("words", [1, 5], ids=["in its task", "in its reader's"])
+async def test_behind_the_terminator_it_is_read_to_its_end(words: int) -> None:
+    """The end of the connection comes a little later; then it can be used again."""
+    spoken = Spoken([*_words(words), DONE, DRAIN_S / 2])
+    assert await _read(spoken) == (_text(words), None)
+    assert spoken.whole
+
+
+async def test_a_connection_that_stays_open_is_closed() -> None:
+    """Behind the terminator nobody waits for long."""
+    spoken = Spoken([*_words(5), DONE, 60.0])
+    assert await _read(spoken) == (_text(5), None)
+    assert not spoken.whole
+    assert spoken.ended_at == pytest.approx(0.5 + DRAIN_S, abs=0.01)

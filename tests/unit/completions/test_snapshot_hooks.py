@@ -1,0 +1,140 @@
+"""What an environment does besides its turns: before a snapshot, after it, and before a freeze."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpx2
+import pytest
+import snapshot_restore_py
+
+from completions.app import create_app
+from completions.errors import KeyUnavailable
+from completions.keys import secrets_manager
+from completions.keys.keys import Keys
+from completions.settings import Candidate, Settings
+from completions.tools import schemas
+from completions.upstream.client import Upstream
+from tests.support.deployment import chat
+from tests.support.logs import Logged
+
+LIMIT_S = 20
+
+
+class SpiedKeys(Keys):
+    """No keys, but what is done with them."""
+
+    def __init__(self, done: list[str]) -> None:
+        super().__init__("", "", ttl_s=1)
+        self.done = done
+        self.settles = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.accepted = "current"
+
+    async def accepts(self, presented: str) -> str:
+        """Whatever it is told to say."""
+        await self.answers.wait()
+        return self.accepted
+
+    async def settled(self) -> None:
+        """Takes as long as the test wants."""
+        await self.settles.wait()
+
+    def forget(self) -> None:
+        """Noted."""
+        self.done.append("keys.forget")
+
+
+class SpiedUpstream(Upstream):
+    """No model, but what is done with it."""
+
+    def __init__(self, keys: Keys, done: list[str]) -> None:
+        super().__init__(keys)
+        self.done = done
+
+    def warm(self, candidates: Iterable[Candidate]) -> None:
+        """Noted."""
+        self.done.append(f"upstream.warm {len(list(candidates))}")
+
+    def forget(self) -> None:
+        """Noted."""
+        self.done.append("upstream.forget")
+
+
+async def test_the_hooks_do_all_they_are_there_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaded before the snapshot; after it keys, connections and randomness are new."""
+    done: list[str] = []
+    hooks: dict[str, Callable[[], None]] = {}
+
+    def noted(what: str) -> Callable[..., None]:
+        return lambda *_: done.append(what)
+
+    monkeypatch.setattr(
+        snapshot_restore_py, "register_before_snapshot", lambda hook: hooks.update(before=hook)
+    )
+    monkeypatch.setattr(
+        snapshot_restore_py, "register_after_restore", lambda hook: hooks.update(after=hook)
+    )
+    for module in (secrets_manager, schemas):
+        monkeypatch.setattr(module, "warm", noted(f"{module.__name__.split('.')[1]}.warm"))
+    monkeypatch.setattr(random, "seed", noted("random.seed"))
+    monkeypatch.setattr(ssl, "RAND_add", noted("ssl.RAND_add"))
+    keys = SpiedKeys(done)
+    create_app(Settings(), keys, SpiedUpstream(keys, done))
+    hooks["before"]()
+    assert sorted(done) == ["schemas.warm", "secrets_manager.warm", "upstream.warm 1"]
+    done.clear()
+    hooks["after"]()
+    assert sorted(done) == ["keys.forget", "random.seed", "ssl.RAND_add", "upstream.forget"]
+
+
+def _client(app: Any) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app=app)
+    return httpx2.AsyncClient(
+        transport=transport, base_url="http://test", headers={"x-api-key": "k"}
+    )
+
+
+async def test_no_request_ends_while_keys_are_read() -> None:
+    """What is read in an environment that freezes is a time-out of the next turn."""
+    keys = SpiedKeys([])
+    async with _client(create_app(Settings(), keys)) as client:
+        health = asyncio.create_task(client.get("/health"))
+        await asyncio.wait({health}, timeout=0.1)
+        assert not health.done()
+        keys.settles.set()
+        async with asyncio.timeout(LIMIT_S):
+            assert (await health).status_code == 200
+
+
+async def test_a_turn_that_is_stopped_before_it_begins_has_its_line(logs: Logged) -> None:
+    """The layer stops a request shortly before the deadline, which slow keys may let come."""
+    keys = SpiedKeys([])
+    keys.settles.set()
+    async with _client(create_app(Settings(), keys)) as client:
+        turn = asyncio.create_task(client.post("/v1/chat/completions", json=chat()))
+        await asyncio.sleep(0.05)
+        turn.cancel()
+        await asyncio.wait({turn})
+    assert turn.cancelled()
+    event = logs.event("turn.finished")
+    assert (event["outcome"], event["error.type"]) == ("error", KeyUnavailable("").code)
+
+
+async def test_a_strangers_request_is_no_cold_start(logs: Logged) -> None:
+    """The first turn is the cold one, whoever knocked before it."""
+    keys = SpiedKeys([])
+    keys.settles.set()
+    keys.answers.set()
+    keys.accepted = ""
+    async with _client(create_app(Settings(), keys)) as client:
+        stranger = await client.post("/v1/chat/completions", json=chat())
+        assert stranger.status_code == 401
+        keys.accepted = "current"
+        for _ in range(2):
+            await client.post("/v1/chat/completions", content=b"no JSON")
+    assert [event["cold_start"] for event in logs.events("turn.finished")] == [True, False]

@@ -1,0 +1,124 @@
+"""What models write where an object should stand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from completions.tools.loose_json import dumps, read_object
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.text(), JSON, max_size=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", {}),
+        ("  \n", {}),
+        ("null", {}),
+        ('""', {}),
+        ('{"a": 1}', {"a": 1}),
+        ('```json\n{"a": 1}\n```', {"a": 1}),
+        ('```\n{"a": 1}\n```', {"a": 1}),
+        ('Here it is: {"a": 1} I hope.', {"a": 1}),
+        ('"{\\"a\\": 1}"', {"a": 1}),
+        ('"\\"{\\\\\\"a\\\\\\": 1}\\""', {"a": 1}),
+        # The form in which the platform's documentation of keypad tones prints arguments.
+        (
+            '"{"reason": "Navigating", "dtmf_tones": "2"}"',
+            {"reason": "Navigating", "dtmf_tones": "2"},
+        ),
+        ('{\\"a\\": \\"b\\"}', {"a": "b"}),
+        ('{"a": 1,}', {"a": 1}),
+        ('{"a": [1, 2, ], }', {"a": [1, 2]}),
+        ("{'a': 'b'}", {"a": "b"}),
+        ("{'a': 'it\\'s \"here\"'}", {"a": 'it\'s "here"'}),
+        ("{'a': True, 'b': None, 'c': False}", {"a": True, "b": None, "c": False}),
+        ('{a: 1, "b": "c: d, e: f"}', {"a": 1, "b": "c: d, e: f"}),
+        ('{"a": "True, ] }",}', {"a": "True, ] }"}),
+        ('{"a": 1}}', {"a": 1}),
+        ('{"a": 1}{"a": 1}', {"a": 1}),
+        ('{"a": "two\nlines"}', {"a": "two\nlines"}),
+    ],
+)
+def test_the_object_is_understood(text: str, value: dict[str, Any]) -> None:
+    """A spelling that models are known for is read as what was meant."""
+    assert read_object(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1',
+        '{"a": "he',
+        '{"a": 1}{"a": 2}',
+        "[1]",
+        "1",
+        "true",
+        '"words"',
+        "words",
+        '{"a" 1}',
+        '{"a": NaN}',
+        '{"a": Infinity}',
+        "{'message': 'It's fine'}",
+        "{" * 5000,
+        '{"a":' * 5000,
+    ],
+)
+def test_nothing_is_guessed(text: str) -> None:
+    """What was cut, or could be read in two ways, is not understood."""
+    assert read_object(text) is None
+
+
+@given(OBJECTS)
+def test_json_is_read_as_it_is(value: dict[str, Any]) -> None:
+    """Valid JSON keeps its meaning, however it was written."""
+    assert read_object(json.dumps(value)) == value
+    assert read_object(json.dumps(value, indent=1, ensure_ascii=False)) == value
+    assert read_object(f"```json\n{json.dumps(value)}\n```") == value
+    assert read_object(json.dumps(json.dumps(value))) == value
+
+
+@given(
+    st.dictionaries(st.text(), st.text() | st.booleans() | st.none() | st.integers(), max_size=3)
+)
+def test_python_is_read_as_json(value: dict[str, Any]) -> None:
+    """So does an object in Python's spelling."""
+    plain = {name: item for name, item in value.items() if "\\" not in repr((name, item))}
+    assert read_object(repr(plain)) == plain
+
+
+@given(st.text())
+def test_nothing_raises(text: str) -> None:
+    """Whatever a model writes is read or not, and never an error."""
+    value = read_object(text)
+    assert value is None or isinstance(value, dict)
+    read_object("{" + text + "}")
+    read_object('{"a": ' + text)
+
+
+@given(OBJECTS)
+def test_what_is_written_is_compact_json(value: dict[str, Any]) -> None:
+    """Every JSON parser reads it, and it has no spaces to spare."""
+    assert json.loads(dumps(value)) == value
+    assert dumps({"a": [1, "b c"]}) == '{"a":[1,"b c"]}'
+
+
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    """An emoji that was cut in two cannot be encoded, so it becomes a question mark."""
+    value = read_object('{"a": "\\ud83d"}')
+    assert value is not None
+    assert dumps(value) == '{"a":"?"}'

@@ -1,0 +1,307 @@
+"""Whole tool calls, called well and badly, against the tools of one request."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from completions.dialects.deltas import Call
+from completions.dialects.request import Asked, PastCall, Tool
+from completions.tools.validation import Verdict, check, fill_skip_turn, without_heard_farewell
+
+
+def tool(name: str, description: str = "", *, required: str = "", **properties: Any) -> Tool:
+    """A tool; a property is a schema or the name of a type."""
+    specs = {
+        key: {"type": spec} if isinstance(spec, str) else spec for key, spec in properties.items()
+    }
+    schema = {"type": "object", "properties": specs, "required": required.split()}
+    return Tool(name, description, schema)
+
+
+def offered(*tools: Tool) -> dict[str, Tool]:
+    """The tools of a request."""
+    return {one.name: one for one in tools}
+
+
+END_CALL = tool("end_call", required="reason", reason="string", message="string")
+LANGUAGE = tool(
+    "language_detection",
+    required="reason language",
+    reason="string",
+    language={"type": "string", "enum": ["en", "de"]},
+)
+TO_AGENT = tool("transfer_to_agent", required="agent_number", agent_number="integer")
+SKIP = tool("skip_turn", reason="string")
+TONES = tool("play_keypad_touch_tone", required="dtmf_tones", dtmf_tones="string", reason="string")
+TOOLS = offered(END_CALL, LANGUAGE, TO_AGENT, SKIP, TONES)
+
+
+def called(name: str, arguments: str, tools: dict[str, Tool] = TOOLS) -> Verdict:
+    """The verdict on a call."""
+    return check(Call("call_1", name, arguments), tools)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("end_call", '{"reason": "done"}'),
+        ("end_call", ' {"reason":"done",\n "message": "Bye!" , "reason":"again"}'),
+        ("transfer_to_agent", '{"agent_number":0}'),
+        ("skip_turn", "{}"),
+    ],
+)
+def test_a_valid_call_is_not_touched(name: str, arguments: str) -> None:
+    """It is handed back to the letter, whatever its spaces."""
+    call = Call("call_1", name, arguments)
+    assert check(call, TOOLS) == Verdict(call, changed=False, problem=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "repaired"),
+    [
+        ("transfer_to_agent", '{"agent_number":"0"}', '{"agent_number":0}'),
+        ("transfer_to_agent", '{"agentNumber": 1}', '{"agent_number":1}'),
+        ("end_call", '{"reason": "done",}', '{"reason":"done"}'),
+        ("end_call", "```json\n{'reason': 'done'}\n```", '{"reason":"done"}'),
+        ("end_call", '"{\\"reason\\": \\"done\\"}"', '{"reason":"done"}'),
+        ("end_call", '{"reason":"done","message":null}', '{"reason":"done"}'),
+        ("language_detection", '{"reason":"r","language":"DE"}', '{"reason":"r","language":"de"}'),
+        ("play_keypad_touch_tone", '{"dtmf_tones":2}', '{"dtmf_tones":"2"}'),
+        (
+            "play_keypad_touch_tone",
+            '"{"reason": "Navigating to customer service", "dtmf_tones": "2"}"',
+            '{"reason":"Navigating to customer service","dtmf_tones":"2"}',
+        ),
+        ("skip_turn", "", "{}"),
+        ("end_call", '{"reason":"\\ud83d gone"}', '{"reason":"? gone"}'),
+    ],
+)
+def test_a_misspelt_call_is_put_right(name: str, arguments: str, repaired: str) -> None:
+    """Arguments that a model misspelt become compact, valid JSON with the same meaning."""
+    assert called(name, arguments) == Verdict(Call("call_1", name, repaired), changed=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "End_Call",
+        " end_call ",
+        "functions.end_call",
+        "default_api:end_call",
+        "endCall",
+        "end-call",
+        "end_call()",
+        "end_call<|channel|>commentary",
+        "functions/end_call",
+        '"end_call"',
+    ],
+)
+def test_a_misspelt_name_is_put_right(name: str) -> None:
+    """The offered tool that can only be meant is called; its arguments stay."""
+    arguments = '{"reason": "done"}'
+    assert called(name, arguments) == Verdict(Call("call_1", "end_call", arguments), changed=True)
+
+
+@pytest.mark.parametrize("name", ["hang_up", "", "()", "end", "."])
+def test_an_unknown_tool_is_named_with_what_is_offered(name: str) -> None:
+    """The model is told which tools there are."""
+    verdict = called(name, "{}")
+    assert verdict.call is None
+    assert verdict.problem == (
+        f"There is no tool '{name}'. Offered are: end_call, language_detection, "
+        "transfer_to_agent, skip_turn, play_keypad_touch_tone."
+    )
+
+
+def test_two_tools_of_one_spelling_are_not_confused() -> None:
+    """A name that could mean two tools means none."""
+    tools = offered(tool("end_call"), tool("endCall"))
+    assert called("END_CALL", "{}", tools).call is None
+    assert called("endCall", "{}", tools).changed is False
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "problem"),
+    [
+        (
+            "transfer_to_agent",
+            '{"agent_number": "the repair shop"}',
+            (
+                "The call of 'transfer_to_agent' is not valid: agent_number: the value is not of "
+                "type \"integer\". Expected: 'agent_number' (integer, required)."
+            ),
+        ),
+        (
+            "language_detection",
+            '{"reason": "r", "language": "fr"}',
+            (
+                "The call of 'language_detection' is not valid: language: the value is not one of "
+                "\"en\" or \"de\". Expected: 'reason' (string, required), 'language' (string, "
+                'required, one of ["en","de"]).'
+            ),
+        ),
+        (
+            "end_call",
+            "{}",
+            (
+                "The call of 'end_call' is not valid: the object: \"reason\" is a required "
+                "property. Expected: 'reason' (string, required), 'message' (string)."
+            ),
+        ),
+        (
+            "end_call",
+            '{"reason": "cut in the mid',
+            (
+                "The call of 'end_call' is not valid: its arguments must be one JSON object. "
+                "Expected: 'reason' (string, required), 'message' (string)."
+            ),
+        ),
+    ],
+)
+def test_a_hopeless_call_is_explained(name: str, arguments: str, problem: str) -> None:
+    """The model is told what is wrong and what is expected, not what it wrote."""
+    assert called(name, arguments) == Verdict(None, problem=problem)
+
+
+def test_a_tool_without_a_usable_schema_takes_every_object() -> None:
+    """A broken schema must not keep a call from a caller."""
+    tools = offered(Tool("a", "", {"type": "nonsense"}), Tool("b"))
+    for name in tools:
+        assert called(name, '{"x": 1}', tools).changed is False
+        assert called(name, "[1]", tools).call is None
+
+
+@given(st.text(), st.text(), st.dictionaries(st.text(max_size=3), st.text() | st.none()))
+def test_nothing_raises(name: str, arguments: str, schema: dict[str, Any]) -> None:
+    """Whatever a model writes for whatever schema, the call is valid JSON or explained."""
+    tools = {**TOOLS, name: Tool(name, "", {"properties": schema, "required": schema})}
+    for one in (name, "end_call"):
+        verdict = called(one, arguments, tools)
+        assert (verdict.call is None) == (verdict.problem is not None)
+        if verdict.call:
+            assert isinstance(json.loads(verdict.call.arguments), dict)
+
+
+def asking(*tools: Tool, calls: tuple[PastCall, ...] = ()) -> Asked:
+    """A request with these tools."""
+    return Asked({}, stream=True, model="m", tools=offered(*tools), calls=calls)
+
+
+def test_a_turn_is_skipped_with_the_offered_tool() -> None:
+    """The call is valid, has an id of its own, and says nothing that is not asked for."""
+    call = fill_skip_turn(asking(END_CALL, SKIP))
+    assert call is not None
+    assert (call.name, call.arguments) == ("skip_turn", "{}")
+    assert call.id.startswith("call_")
+    assert call.id != (fill_skip_turn(asking(SKIP)) or call).id
+
+
+def test_required_arguments_of_a_skipped_turn_are_filled() -> None:
+    """Whatever the schema requires is there and fits."""
+    skip = tool(
+        "skip_turn",
+        required="reason kind seconds quiet until notes where",
+        reason="string",
+        kind={"type": "string", "enum": ["wait", "think"]},
+        seconds="integer",
+        quiet="boolean",
+        until={"const": "speech"},
+        notes="array",
+        where={"type": ["object", "null"]},
+    )
+    call = fill_skip_turn(asking(skip))
+    assert call is not None
+    assert check(call, offered(skip)) == Verdict(call)
+    assert json.loads(call.arguments)["kind"] == "wait"
+
+
+def test_a_turn_that_cannot_be_skipped_is_not() -> None:
+    """Without the tool, or with one that asks for more than can be known, there is no call."""
+    assert fill_skip_turn(asking(END_CALL)) is None
+    unknowable = tool(
+        "skip_turn", required="code", code={"type": "string", "pattern": "^[0-9]{9}$"}
+    )
+    assert fill_skip_turn(asking(unknowable)) is None
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "Skip a turn when the user needs a moment.",
+        "Lets the agent stay silent until spoken to.",
+        "Use this to pass your turn.",
+        "Skips the agent's turn.",
+    ],
+)
+def test_a_renamed_tool_is_known_by_its_description(description: str) -> None:
+    """The platform lets people rename its tools."""
+    renamed = tool("wait_quietly", description)
+    call = fill_skip_turn(asking(replace(END_CALL, description="Ends the call."), renamed))
+    assert call is not None
+    assert call.name == "wait_quietly"
+
+
+def test_a_turn_is_skipped_once_for_each_user_message() -> None:
+    """A model that says nothing twice would leave the caller alone."""
+    recent = PastCall("skip_turn", "{}", recent=True)
+    assert fill_skip_turn(asking(SKIP, calls=(recent,))) is None
+    assert fill_skip_turn(asking(SKIP, calls=(replace(recent, recent=False),))) is not None
+
+
+def end(message: str) -> Call:
+    """A call that ends the call."""
+    return Call("call_1", "end_call", json.dumps({"reason": "done", "message": message}))
+
+
+@pytest.mark.parametrize(
+    "spoken",
+    [
+        "Goodbye, and take care!",
+        "goodbye and take care",
+        "All done. Goodbye, and take care... ",
+        "Goodbye — and take care. Thank you.",
+    ],
+)
+def test_a_farewell_that_was_heard_is_not_spoken_again(spoken: str) -> None:
+    """The platform would speak the message of the call after the same words."""
+    call = without_heard_farewell(end("Goodbye, and take care."), spoken, TOOLS)
+    assert call == Call("call_1", "end_call", '{"reason":"done"}')
+
+
+@pytest.mark.parametrize(
+    ("spoken", "message"),
+    [
+        ("", "Goodbye."),
+        ("Goodbye.", "Goodbye, and take care."),
+        ("Goodbye.", "Bye."),
+        ("Goodbye.", ""),
+        ("Goodbye.", "..."),
+    ],
+)
+def test_another_farewell_stays(spoken: str, message: str) -> None:
+    """What was not heard as a whole is still to be said."""
+    call = end(message)
+    assert without_heard_farewell(call, spoken, TOOLS) is call
+
+
+def test_a_required_message_becomes_empty() -> None:
+    """The call stays valid where the schema requires a message."""
+    required = tool("end_call", required="reason message", reason="string", message="string")
+    call = without_heard_farewell(end("Goodbye."), "Goodbye!", offered(required))
+    assert json.loads(call.arguments) == {"reason": "done", "message": ""}
+
+
+def test_only_the_end_of_a_call_loses_its_message() -> None:
+    """Another tool's message is none of the platform's to speak; a renamed one is."""
+    tools = offered(END_CALL, tool("send_text", "Sends a text.", message="string"))
+    call = replace(end("Goodbye."), name="send_text")
+    assert without_heard_farewell(call, "Goodbye.", tools) is call
+    renamed = offered(tool("hang_up", "Ends the call when all is said.", message="string"))
+    call = replace(end("Goodbye."), name="hang_up")
+    assert without_heard_farewell(call, "Goodbye.", renamed).arguments == '{"reason":"done"}'

@@ -1,0 +1,633 @@
+"""The model's side of the wire: what it is sent, what becomes of its refusals and faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from completions.errors import UpstreamUnavailable
+from completions.keys.keys import Keys
+from completions.settings import Candidate
+from completions.upstream import connections
+from completions.upstream.client import Upstream
+from tests.support.deployment import (
+    AUTHORIZED,
+    CALM,
+    HELLO,
+    calling,
+    chat,
+    data_frames,
+    deploy,
+    served,
+    spoken,
+    unused_port,
+)
+from tests.support.logs import Logged
+from tests.support.script import (
+    Cut,
+    Done,
+    Finish,
+    Head,
+    Hold,
+    Pause,
+    Raw,
+    Reply,
+    Role,
+    Say,
+    Scene,
+    Script,
+    answer,
+    calls,
+    page,
+    refused,
+)
+from tests.support.secrets import UPSTREAM_KEY, UPSTREAM_SECRET, FakeSecrets
+from tests.support.upstream import ScriptedUpstream
+
+LIMIT_S = 20
+CHAT = "/v1/chat/completions"
+PLAIN = {"x-completions-on-failure": "error"}
+"""Faults shall be told as an API client wants them, not spoken."""
+FUNCTIONS = Path(__file__).parents[4] / "functions"
+TWO_REQUESTS = """
+import asyncio, sys
+from completions.errors import UpstreamRefused
+from completions.settings import Candidate
+from completions.upstream.client import Upstream
+
+class Keys:
+    async def upstream(self, field):
+        return "key"
+
+async def main():
+    upstream = Upstream(Keys())
+    candidate = Candidate("upstream", sys.argv[1])
+    assert [True async for _ in upstream.frames(candidate, "/chat/completions", {"stream": True})]
+    print("openai" in sys.modules, file=sys.stderr)
+    try:
+        async for _ in upstream.frames(candidate, "/chat/completions", {"stream": True}):
+            pass
+    except UpstreamRefused as error:
+        print("openai" in sys.modules, error.status, file=sys.stderr)
+    await upstream.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """The model."""
+    async with ScriptedUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def secrets() -> FakeSecrets:
+    """Secrets Manager."""
+    return FakeSecrets()
+
+
+@pytest.fixture
+async def client(
+    upstream: ScriptedUpstream, secrets: FakeSecrets
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A caller with the right key."""
+    async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
+        yield client
+
+
+async def _ask(client: httpx2.AsyncClient, **fields: Any) -> httpx2.Response:
+    async with asyncio.timeout(LIMIT_S):
+        return await client.post(CHAT, json=chat(**fields), headers=PLAIN)
+
+
+# -- what the upstream is sent
+
+
+async def test_a_turn_is_one_request_with_our_key(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """The model gets the caller's words, our key and nothing of the caller's key."""
+    await _ask(client, stream=True)
+    (request,) = upstream.requests
+    assert (request.method, request.path) == ("POST", "/v1/chat/completions")
+    assert request.header("authorization") == f"Bearer {UPSTREAM_KEY}"
+    assert request.header("content-type") == "application/json"
+    assert request.header("x-api-key") == ""
+    assert (request.json["model"], request.json["messages"]) == ("m", HELLO)
+    assert request.json["stream"] is True
+
+
+async def test_compression_is_not_wanted(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """A compressed stream would be held back by the compressor's buffer."""
+    await _ask(client, stream=True)
+    assert upstream.requests[0].header("accept-encoding") == "identity"
+
+
+async def test_we_say_who_we_are(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
+    """Requests carry this project's name and tell nothing of the machine."""
+    await _ask(client, stream=True)
+    (request,) = upstream.requests
+    assert request.header("user-agent") == "voice-completions"
+    assert request.header("x-stainless-os") == ""
+
+
+async def test_no_turn_loads_the_sdk(upstream: ScriptedUpstream) -> None:
+    """Neither an answer nor a refusal waits for the import of the OpenAI SDK."""
+    upstream.plays(answer(), refused(418))
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", TWO_REQUESTS, upstream.base_url],
+        env={"PYTHONPATH": str(FUNCTIONS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.split() == ["False", "False", "418"]
+
+
+async def test_the_deployments_model_and_fields_win(upstream: ScriptedUpstream) -> None:
+    """`upstream_model` replaces the model, `upstream_extra_body` is added."""
+    extra = {"reasoning_effort": "low", "temperature": 0}
+    app = deploy(upstream.base_url, upstream_model="fixed", upstream_extra_body=extra)
+    async with calling(app) as client:
+        await _ask(client, temperature=1)
+    assert upstream.requests[0].json.items() >= {"model": "fixed", **extra}.items()
+
+
+async def test_a_clean_request(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
+    """What platforms add, nulls and limits of no limit do not reach a strict upstream."""
+    await _ask(
+        client,
+        stream=True,
+        max_tokens=-1,
+        max_completion_tokens=0,
+        temperature=None,
+        user_id="u",
+        elevenlabs_extra_body={"a": 1},
+        call={"id": "c"},
+        phoneNumber={},
+        customer={},
+        tools=[],
+    )
+    sent = upstream.requests[0].json
+    for name in (
+        *("max_tokens", "max_completion_tokens", "temperature", "user_id", "tools"),
+        *("elevenlabs_extra_body", "call", "phoneNumber", "customer"),
+    ):
+        assert name not in sent
+
+
+async def test_tools_and_what_they_leave_pass(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """Tools, tool calls with `content: null`, and tool messages reach the model unharmed."""
+    tool = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
+    made = {"id": "c1", "type": "function", "function": {"name": "lookup", "arguments": "{}"}}
+    history = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [made]},
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+        {"role": "user", "content": [{"type": "text", "text": "And?"}]},
+    ]
+    await _ask(client, messages=history, tools=[tool], tool_choice="auto")
+    sent = upstream.requests[0].json
+    assert (sent["messages"], sent["tools"], sent["tool_choice"]) == (history, [tool], "auto")
+
+
+async def test_what_is_sent_is_json(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
+    """A number that overflows does not become `Infinity`, which no upstream can read."""
+    body = b'{"model":"m","messages":[{"role":"user","content":"x"}],"temperature":1e999}'
+    response = await client.post(CHAT, content=body)
+    assert response.status_code in {200, 400}
+    for request in upstream.requests:
+        assert b"Infinity" not in request.raw
+
+
+# -- connections
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_connections_outlive_turns(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, stream: bool
+) -> None:
+    """The second turn comes on the first one's connection: no handshake, no slow start."""
+    for _ in range(3):
+        assert (await _ask(client, stream=stream)).status_code == 200
+    assert [request.connection for request in upstream.requests] == [0, 0, 0]
+
+
+async def test_a_refusal_does_not_cost_the_connection(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """After an upstream's error the connection is used again."""
+    upstream.plays(refused(429, retry_after_s=7), answer())
+    assert (await _ask(client, stream=True)).status_code == 429
+    assert (await _ask(client, stream=True)).status_code == 200
+    assert {request.connection for request in upstream.requests} == {0}
+
+
+async def test_a_connection_closed_while_idle_is_no_failure(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """Upstreams close idle connections; the next turn opens another and nobody notices."""
+    await _ask(client, stream=True)
+    upstream.drop_connections()
+    await asyncio.sleep(0)
+    assert (await _ask(client, stream=True)).status_code == 200
+
+
+async def test_a_hang_up_is_passed_on(upstream: ScriptedUpstream) -> None:
+    """A caller who leaves in mid-answer ends the upstream's work."""
+    upstream.plays([Role(), Say("Once upon a time "), Hold()])
+    async with (
+        served(deploy(upstream.base_url, **CALM)) as url,
+        httpx2.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=LIMIT_S) as client,
+    ):
+        async with client.stream("POST", CHAT, json=chat(stream=True)) as response:
+            async for piece in response.aiter_bytes():
+                if b"Once" in piece:
+                    break
+        async with asyncio.timeout(LIMIT_S):
+            await upstream.requests[0].hung_up.wait()
+
+
+async def test_a_hang_up_before_the_answer_is_passed_on(upstream: ScriptedUpstream) -> None:
+    """A caller who leaves while the upstream has not even sent its headers ends its work, too."""
+    upstream.plays([Hold()])
+    async with served(deploy(upstream.base_url, **CALM)) as url:
+        async with httpx2.AsyncClient(base_url=url, headers=AUTHORIZED) as client:
+            asking = asyncio.create_task(client.post(CHAT, json=chat(stream=True)))
+            request = await upstream.request(0)
+            asking.cancel()
+            await asyncio.wait({asking})
+        async with asyncio.timeout(LIMIT_S):
+            await request.hung_up.wait()
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        (400, {"param": "messages", "code": "invalid_value", "message": "Too odd."}),
+        (404, {"code": "model_not_found", "message": "No model m."}),
+        (429, {"code": "rate_limit_exceeded", "message": "Slow down.", "retry_after_s": 7}),
+        (500, {"message": "Oops."}),
+        (503, {"message": "Busy.", "retry_after_s": 30}),
+    ],
+)
+async def test_a_refusal_keeps_its_status(
+    client: httpx2.AsyncClient,
+    upstream: ScriptedUpstream,
+    status: int,
+    fields: dict[str, Any],
+    stream: bool,
+) -> None:
+    """Before the first byte the caller gets the upstream's status, words and `Retry-After`."""
+    upstream.plays(refused(status, **fields))
+    response = await _ask(client, stream=stream)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    error = response.json()["error"]
+    assert error["message"] == fields["message"]
+    assert error["param"] == fields.get("param")
+    if "code" in fields:
+        assert error["code"] == fields["code"]
+    wait_s = fields.get("retry_after_s")
+    assert response.headers.get("retry-after") == (None if wait_s is None else str(wait_s))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_our_keys_refusal_is_ours(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged, status: int
+) -> None:
+    """The upstream refusing our key is a 502 that tells the operator what to do, never a 401."""
+    upstream.plays(refused(status, message=f"Incorrect API key: {UPSTREAM_KEY}"))
+    response = await _ask(client, stream=True)
+    assert response.status_code == 502
+    assert response.json()["error"]["code"] == "upstream_auth"
+    assert "make upstream-key" in response.text
+    assert UPSTREAM_KEY not in response.text
+    assert UPSTREAM_KEY not in logs.text
+    assert logs.events("upstream.refused")[0]["status"] == status
+
+
+async def test_a_rotated_key_is_fetched_at_once(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
+) -> None:
+    """A 401 makes us read the secret again, and with a newer key nobody notices."""
+    await _ask(client)
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
+    upstream.plays(
+        lambda request: (
+            answer() if request.header("authorization") == "Bearer newer" else refused(401)
+        )
+    )
+    assert (await _ask(client)).status_code == 200
+    keys = [request.header("authorization") for request in upstream.requests]
+    assert keys == [f"Bearer {UPSTREAM_KEY}", f"Bearer {UPSTREAM_KEY}", "Bearer newer"]
+    assert (await _ask(client)).status_code == 200
+    assert len(upstream.requests) == 4
+    assert "upstream.refused" not in logs.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"no"',
+        b'{"error": null}',
+        b'{"error": "no"}',
+        b'{"error": {"message": ["no"], "type": 5, "code": 42, "param": {"a": 1}}}',
+        b'{"detail": "no"}',
+        b"<html>no</html>",
+        b"\xff\xfe",
+    ],
+)
+async def test_odd_refusals_are_refusals(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes
+) -> None:
+    """Whatever an upstream's error looks like, the caller gets the status and OpenAI's object."""
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    upstream.plays([Reply(body, 422, {"content-type": kind})])
+    response = await _ask(client, stream=True)
+    assert response.status_code == 422
+    error = response.json()["error"]
+    assert isinstance(error["message"], str)
+    assert "<html>" not in error["message"]
+
+
+@pytest.mark.parametrize("status", [304, 300])
+async def test_a_status_that_is_no_answer_is_a_502(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, status: int
+) -> None:
+    """A redirection to nowhere is the upstream's failure, not an answer for the caller."""
+    upstream.plays([Reply(b"", status)])
+    assert (await _ask(client, stream=True)).status_code == 502
+
+
+# -- faults
+
+
+async def test_nobody_there_is_a_502() -> None:
+    """A refused connection is told as such, with the status for it."""
+    async with calling(deploy(f"http://127.0.0.1:{unused_port()}/v1", **CALM)) as client:
+        response = await _ask(client, stream=True)
+    assert response.status_code == 502
+    assert response.json()["error"]["code"] == "upstream_unavailable"
+
+
+@pytest.mark.parametrize("script", [[Hold()], [Head(), Hold()]], ids=["no head", "head"])
+async def test_silence_is_a_504(
+    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, script: Script
+) -> None:
+    """An upstream that never answers is given up by the connection's own last resort."""
+    monkeypatch.setattr(connections, "READ_TIMEOUT_S", 0.2)
+    upstream.plays(script)
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        response = await _ask(client, stream=True)
+    assert response.status_code == 504
+    assert response.json()["error"]["code"] == "upstream_timeout"
+
+
+async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
+    upstream: ScriptedUpstream,
+) -> None:
+    """What came before a cut is handed on, though nobody was reading when it came."""
+    upstream.plays([Role(), Pause(100), Say("First, "), Say("and last."), Cut()])
+    keys = Keys("", UPSTREAM_SECRET, ttl_s=60, connect=FakeSecrets().connect)
+    model, body = Upstream(keys), {"stream": True}
+    heard = b""
+
+    async def hear_slowly() -> None:
+        nonlocal heard
+        candidate = Candidate("upstream", upstream.base_url)
+        async for batch in model.frames(candidate, "/chat/completions", body):
+            heard += b"".join(frame.raw for frame in batch)
+            while not upstream.requests[0].finished:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.05)  # What was sent is on its way.
+
+    with pytest.raises(UpstreamUnavailable):
+        await hear_slowly()
+    await model.close()
+    assert b"and last." in heard
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "script",
+    [
+        [Cut()],
+        [Head(), Cut()],
+        [Head(headers={"content-type": "application/json"}), Raw(b'{"id": "x'), Cut()],
+        page(),
+        [Raw(b"data: {broken\n\n"), Done()],
+        [Raw(b"data: []\n\n"), Done()],
+        [Reply(b"")],
+        [Reply(b"\xff\xff")],
+    ],
+)
+async def test_no_answer_is_a_502(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, script: Script, stream: bool
+) -> None:
+    """A connection cut too soon, a web page, bytes of no sense: 502 and an error object."""
+    upstream.plays(script)
+    response = await _ask(client, stream=stream)
+    assert response.status_code == 502, response.text
+    assert response.json()["error"]["code"] == "upstream_unavailable"
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        '"delta": "text"',
+        '"delta": []',
+        '"delta": {"content": 5}',
+        '"delta": {"content": ["a"]}',
+        '"delta": {"tool_calls": 5}',
+        '"delta": {"tool_calls": [5, null, {}]}',
+        '"delta": {"tool_calls": [{"index": "x", "function": []}]}',
+        '"delta": {"tool_calls": [{"index": 0, "function": {"name": 5, "arguments": {}}}]}',
+        '"finish_reason": {"a": 1}',
+        '"index": "x", "delta": null',
+    ],
+)
+async def test_frames_of_odd_shape_crash_nothing(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged, delta: str
+) -> None:
+    """Whatever a frame of an upstream holds, the turn goes on or fails as a turn fails."""
+    odd = Raw(f'data: {{"choices": [{{{delta}}}], "usage": "x"}}\n\n'.encode())
+    upstream.plays([Role(), Say("So "), odd, Say("it is."), Finish(), Done()])
+    response = await _ask(client, stream=True)
+    assert response.status_code in {200, 502}
+    assert "request.crashed" not in logs.text
+    if response.status_code == 200:
+        assert response.content.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [[Role(), Say("I think, therefore "), Cut()], [Role(), Say("I think "), Raw(b"data: {}")]],
+    ids=["cut", "ended too soon"],
+)
+async def test_a_cut_is_never_dressed_up(upstream: ScriptedUpstream, scene: Scene) -> None:
+    """After a cut in mid-answer the official client raises, and the stream is terminated once."""
+    upstream.plays(scene)
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        response = await _ask(client, stream=True)
+        assert response.content.count(b"[DONE]") == 1
+        assert response.content.endswith(b"data: [DONE]\n\n")
+        sdk = AsyncOpenAI(base_url="http://test/v1", api_key="x", http_client=client, max_retries=0)
+        stream = await sdk.chat.completions.create(
+            model="m",
+            messages=[{"role": "user", "content": "Hi"}],
+            stream=True,
+            extra_headers={**AUTHORIZED, **PLAIN},
+        )
+        with pytest.raises(openai.APIError):
+            _ = [chunk async for chunk in stream]
+
+
+# -- answers
+
+
+async def test_frames_are_relayed_as_they_came(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """A healthy answer reaches the caller with the upstream's words, ids and order."""
+    upstream.plays(answer("One two three."))
+    response = await _ask(client, stream=True)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-cache"
+    assert spoken(response.content) == "One two three."
+    *chunks, done = data_frames(response.content)
+    assert done == "[DONE]"
+    assert {chunk["id"] for chunk in chunks} == {"chatcmpl-1"}
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_a_whole_answer_is_one_object(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """Without `stream` the caller gets one completion, and so is the model asked."""
+    upstream.plays(calls("lookup", {"city": "Wien"}))
+    response = await _ask(client)
+    assert upstream.requests[0].json["stream"] is False
+    assert response.headers["content-type"] == "application/json"
+    (choice,) = response.json()["choices"]
+    (made,) = choice["message"]["tool_calls"]
+    assert json.loads(made["function"]["arguments"]) == {"city": "Wien"}
+    assert choice["finish_reason"] == "tool_calls"
+
+
+async def test_a_forgotten_or_doubled_terminator(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """However often the upstream says `[DONE]`, the caller hears it once, at the end."""
+    for end in ([], [Done()], [Done(), Done()]):
+        upstream.plays([Role(), Say("Yes."), Finish(), *end])
+        response = await _ask(client, stream=True)
+        assert response.content.count(b"[DONE]") == 1
+        assert response.content.endswith(b"data: [DONE]\n\n")
+        assert b'"error"' not in response.content
+
+
+async def test_a_broken_list_of_models_is_a_502(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """What is not JSON is not passed on as JSON."""
+    upstream.models_script = page()
+    response = await client.get("/v1/models")
+    assert response.status_code == 502
+
+
+async def test_a_frozen_environments_connections_are_not_used_again(
+    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream
+) -> None:
+    """After more than a minute by the wall clock every kept connection counts as dead."""
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        await _ask(client)
+        thawed = time.time() + connections.KEEP_ALIVE_S + 1
+        monkeypatch.setattr(time, "time", lambda: thawed)
+        await _ask(client)
+    assert [request.connection for request in upstream.requests] == [0, 1]
+
+
+async def test_a_dead_kept_connection_is_no_attempt_of_the_turn(
+    upstream: ScriptedUpstream,
+) -> None:
+    """A reused connection that breaks before any byte came is repeated at once, uncounted."""
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        upstream.plays(answer(), [Cut()], answer("Here I am."))
+        await _ask(client)
+        response = await _ask(client)
+    assert "Here I am." in response.json()["choices"][0]["message"]["content"]
+    assert [request.connection for request in upstream.requests] == [0, 0, 1]
+
+
+async def test_a_new_connection_that_breaks_is_an_attempt(upstream: ScriptedUpstream) -> None:
+    """Who hangs up on every request gets no more of them than a turn may make."""
+    upstream.plays([Cut()])
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        for turn in (1, 2):
+            response = await _ask(client, stream=True)
+            assert response.status_code == 502
+            assert len(upstream.requests) == 3 * turn
+
+
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_refusal_that_cannot_be_read_keeps_its_status(
+    upstream: ScriptedUpstream, status: int
+) -> None:
+    """Compressed or cut, an error is what its status says: a 401 may mean a rotated key."""
+    head = {"content-type": "application/json", "retry-after": "7"}
+    refusals: list[Script] = [
+        [Reply(b"\x1f\x8b", status, {**head, "content-encoding": "gzip"})],
+        [Head(status, head), Raw(b'{"error": {"mess'), Cut()],
+    ]
+    for refusal in refusals:
+        upstream.plays(refusal)
+        async with calling(deploy(upstream.base_url, **CALM)) as client:
+            response = await _ask(client, stream=True)
+        code = response.json()["error"]["code"]
+        if status == 429:
+            assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+        else:
+            assert (response.status_code, code) == (502, "upstream_auth")
+
+
+async def test_what_is_no_http_is_told_as_such() -> None:
+    """A server of another protocol can be reached; the message does not say otherwise."""
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 mail.example ESMTP\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answers, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, calling(deploy(f"http://127.0.0.1:{port}/v1", **CALM)) as client:
+        response = await _ask(client, stream=True)
+    assert response.status_code == 502
+    assert "no HTTP" in response.json()["error"]["message"]

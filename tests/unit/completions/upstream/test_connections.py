@@ -1,0 +1,128 @@
+"""Connections: kept between turns, never across a snapshot; what is costly and timeless is."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+import time
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import botocore
+import httpx2
+import pytest
+
+from completions.upstream import connections
+from completions.upstream.connections import Connections
+
+BASE, OTHER = "https://api.example/v1", "https://fallback.example/v1"
+
+
+@pytest.fixture
+def certificates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The moments at which somebody read the certificates of the world's authorities."""
+    reads: list[float] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(self: ssl.SSLContext, *args: Any, **kwargs: Any) -> None:
+        reads.append(time.monotonic())
+        load(self, *args, **kwargs)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    return reads
+
+
+async def test_a_restore_keeps_what_was_warmed(certificates: list[float]) -> None:
+    """A client that never was connected is as good after a restore as before the snapshot."""
+    kept = Connections()
+    warmed = kept.prepare(BASE)
+    read = len(certificates)
+    assert read
+    kept.forget()
+    assert kept.take(BASE) is warmed
+    assert len(certificates) == read
+    kept.leave(warmed)
+    await kept.close()
+
+
+async def test_a_restore_keeps_no_connection(certificates: list[float]) -> None:
+    """What was in use before the snapshot is let go; the certificates are not read again."""
+    kept = Connections()
+    old, unread = kept.take(BASE), kept.take(OTHER)
+    read = len(certificates)
+    kept.leave(old)
+    kept.forget()
+    new, other = kept.take(BASE), kept.take(OTHER)
+    assert new is not old
+    assert other is not unread
+    assert len(certificates) == read
+    for pool in (new, unread, other):
+        kept.leave(pool)
+    await kept.close()
+
+
+async def test_after_a_long_freeze_no_certificate_is_read(
+    monkeypatch: pytest.MonkeyPatch, certificates: list[float]
+) -> None:
+    """The turn that meets connections too old to trust pays for new ones, and nothing else."""
+    kept = Connections()
+    old = kept.take(BASE)
+    kept.leave(old)
+    read = len(certificates)
+    thawed = time.time() + connections.KEEP_ALIVE_S + 1
+    monkeypatch.setattr(time, "time", lambda: thawed)
+    new = kept.take(BASE)
+    assert new is not old
+    assert len(certificates) == read
+    kept.leave(new)
+    await kept.close()
+
+
+@pytest.mark.parametrize("variable", ["", "SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_who_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+    """The machine's authorities or the ones of the environment's choice, as httpx2 has it."""
+    authorities = Path(botocore.__file__).with_name("cacert.pem").read_text()
+    (first,) = re.findall(r"-----BEGIN.*?-----END [^\n]*\n", authorities, re.DOTALL)[:1]
+    (tmp_path / "one.pem").write_text(first)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        chosen = tmp_path / "one.pem" if variable == "SSL_CERT_FILE" else tmp_path
+        monkeypatch.setenv(variable, str(chosen))
+    ours, theirs = Connections().prepare(BASE).tls, httpx2.create_ssl_context()
+    assert ours.get_ca_certs() == theirs.get_ca_certs()
+    assert len(ours.get_ca_certs()) == 1 or variable != "SSL_CERT_FILE"
+    assert (ours.verify_mode, ours.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert (ours.verify_flags, ours.options) == (theirs.verify_flags, theirs.options)
+
+
+async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that the environment names carries the request, with its own password and our key."""
+    asked: list[bytes] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(carry, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://user:p%40ss@127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "fallback.example")
+        kept = Connections()
+        pool = kept.take("http://api.example/v1")
+        assert pool.session is not None
+        headers = {"authorization": "Bearer ours"}
+        async with pool.session.post("http://api.example/v1/x", headers=headers) as response:
+            assert await response.read() == b"{}"
+        kept.leave(pool)
+        await kept.close()
+    assert asked[0].startswith(b"POST http://api.example/v1/x HTTP/1.1\r\n")
+    lines = asked[0].lower().split(b"\r\n")
+    assert b"authorization: bearer ours" in lines
+    assert b"proxy-authorization: basic " + b64encode(b"user:p@ss").lower() in lines
+    assert connections._proxy(OTHER) is None
+    assert connections._proxy("http://fallback.example/v1") is None

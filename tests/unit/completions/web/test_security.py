@@ -1,0 +1,425 @@
+"""Callers, with a key and without: what they cannot do, and what they cannot make us do.
+
+The claims are those of docs/threat-model.md, which names these tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+
+from completions.dialects.deltas import Call, CallPart, Said
+from completions.dialects.dialect import TOKEN_LIMIT
+from completions.dialects.request import Tool
+from completions.errors import InvalidToolCall
+from completions.keys import keys as keys_module
+from completions.keys.keys import Keys
+from completions.settings import BODY_LIMIT_BYTES
+from completions.speech.sentences import Sentence
+from completions.tools import validation
+from completions.tools.held_calls import HeldCalls
+from completions.tools.loose_json import read_object
+from completions.tools.system_tools import with_listed
+from tests.support.deployment import CALM, HELLO, calling, chat, deploy
+from tests.support.logs import Logged
+from tests.support.script import calls
+from tests.support.secrets import CALLER_KEY, CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
+from tests.support.upstream import ScriptedUpstream
+
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+CPU_LIMIT_S = 10.0
+"""Of our own processor time: work that is linear takes a tenth, work that is not takes for ever."""
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """The model."""
+    async with ScriptedUpstream(responses=True) as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
+    """A caller with the right key."""
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        yield client
+
+
+async def _post(client: httpx2.AsyncClient, body: bytes, path: str = CHAT) -> httpx2.Response:
+    return await client.post(path, content=body, headers={"content-type": "application/json"})
+
+
+# -- keys
+
+
+@pytest.mark.parametrize(
+    "presented",
+    ["current", "previous", "wrong", "c", "", "current but longer", "\udc80", "ключ"],
+    ids=ascii,
+)
+async def test_each_key_is_compared_with_all_in_constant_time(
+    monkeypatch: pytest.MonkeyPatch, presented: str
+) -> None:
+    """Every version is compared by `compare_digest`, and none is left out once another matched."""
+    secrets = FakeSecrets()
+    secrets.put(CALLER_SECRET, {"key": "previous"})
+    secrets.put(CALLER_SECRET, {"key": "current"})
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=300, connect=secrets.connect)
+    await keys.accepts("current")
+    compared: list[bytes] = []
+
+    def watched(shown: bytes, key: bytes) -> bool:
+        compared.append(key)
+        return hmac.compare_digest(shown, key)
+
+    class Watched:
+        compare_digest = staticmethod(watched)
+
+    monkeypatch.setattr(keys_module, "hmac", Watched)
+    accepted = await keys.accepts(presented)
+    await keys.settled()
+    assert bool(accepted) == (presented in {"current", "previous"})
+    # Whoever is not let in at once is compared with a newer version of the secret, too.
+    assert compared == [b"current", b"previous"] * (1 if accepted else 2)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Bearer "}, {"x-api-key": ""}, {"authorization": f"Basic {CALLER_KEY}"}],
+    ids=str,
+)
+@pytest.mark.parametrize("path", [CHAT, RESPONSES, "/v1/models", "/v1/openapi.json"])
+async def test_nobody_comes_in_without_a_key(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, path: str, headers: dict[str, str]
+) -> None:
+    """Without a key nothing is read, nothing is asked, and the body does not matter."""
+    method = "POST" if path in {CHAT, RESPONSES} else "GET"
+    del client.headers["authorization"]
+    response = await client.request(method, path, headers=headers, content=b"{" * 1000)
+    assert response.status_code == 401
+    assert upstream.requests == []
+
+
+async def test_a_presented_key_is_nowhere_repeated(
+    client: httpx2.AsyncClient, logs: Logged
+) -> None:
+    """A wrong key, which may be a right one elsewhere, stands in no log line and in no answer."""
+    wrong = "sk-somebody-elses-secret-key-0123456789"
+    shown = {"authorization": f"Bearer {wrong}", "x-api-key": wrong}
+    told = []
+    for path in (CHAT, f"/{wrong}/chat/completions", f"/v1/{wrong}", f"/v1/models?key={wrong}"):
+        for method in ("POST", "GET"):
+            response = await client.request(method, path, headers=shown, json=chat())
+            assert response.status_code in {401, 404, 405}
+            # The path is the caller's own; what it was shown as a key is not repeated.
+            told.append(response.text.replace(path, "") + str(response.headers))
+    assert wrong not in logs.text + "".join(told)
+
+
+# -- headers and logs
+
+
+@pytest.mark.parametrize("name", ["x-conversation-id", "host", "user-agent", "x-forwarded-for"])
+async def test_a_header_can_forge_no_log_line(
+    client: httpx2.AsyncClient, logs: Logged, name: str
+) -> None:
+    """Control characters in what a caller sends come into no log line as they are."""
+    forged = 'x\x1b[2J\x85{"level":"ERROR","message":"forged"}\x9b' + "y" * 10_000
+    await client.post(CHAT, json=chat(), headers=[(name.encode(), forged.encode("latin-1"))])
+    await client.post(f"/v1/%0d%0aset-cookie:a=b%1b{'z' * 5000}", json=chat())
+    assert logs.text
+    for line in logs.text.splitlines():
+        assert json.loads(line)["message"] != "forged"
+        assert len(line) < 4000
+    assert all(one.isprintable() for one in logs.text.replace("\n", ""))
+
+
+async def test_nothing_of_a_request_becomes_a_header(client: httpx2.AsyncClient) -> None:
+    """An answer has its own headers, whatever stands in path, host, model and ids."""
+    evil = "a\r\nset-cookie: b=c"
+    answers = [
+        await client.post(CHAT, json=chat(model=evil, user_id=evil, stream=stream))
+        for stream in (True, False)
+    ]
+    answers.append(await client.get("/%0d%0aset-cookie:%20b=c", headers={"host": "evil.invalid"}))
+    answers.append(await client.put(f"{CHAT}%0d%0ax"))
+    known = {
+        *("content-type", "content-length", "cache-control", "x-accel-buffering", "allow"),
+    }
+    for response in answers:
+        assert response.headers.keys() <= known
+
+
+async def test_long_names_fill_no_log(client: httpx2.AsyncClient, logs: Logged) -> None:
+    """Model, roles, tools and ids of a megabyte come into the log with their first letters."""
+    long = "m" * 1_000_000
+    body = chat(
+        model=long,
+        messages=[{"role": long, "content": "Hi."}, *HELLO],
+        tools=[{"type": "function", "function": {"name": long}}],
+        elevenlabs_extra_body={"conversation_id": long},
+        user_id=long,
+    )
+    response = await client.post(CHAT, json=body)
+    assert response.status_code == 200, response.text[:500]
+    assert len(logs.text) < 10_000
+
+
+# -- bodies
+
+
+def _nested(opening: str, closing: str, depth: int = 100_000) -> bytes:
+    return (opening * depth + "1" + closing * depth).encode()
+
+
+def _with(name: str, value: bytes) -> bytes:
+    return json.dumps(chat(**{name: None})).encode().replace(b"null", value)
+
+
+BOMBS = {
+    "lists": _nested("[", "]"),
+    "objects": _nested('{"a":', "}"),
+    "messages": b'{"messages": ' + _nested("[", "]") + b"}",
+    "tools": _with("tools", _nested('[{"a":', "}]")),
+    "extra body": _with("elevenlabs_extra_body", _nested('{"a":', "}")),
+    "digits": _with("max_tokens", b"1" * 1_000_000),
+    "half a pair": _with("model", b'"\\ud800"'),
+    "no UTF-8": _with("model", b'"\xff"'),
+    "no value": b"NaN",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+@pytest.mark.parametrize("body", BOMBS.values(), ids=BOMBS)
+async def test_a_bomb_is_a_400(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes, path: str
+) -> None:
+    """What no parser should take (depth, digits, half characters) is refused before it is used."""
+    response = await _post(client, body, path)
+    assert response.status_code == 400
+    assert len(response.content) < 1000
+    assert upstream.requests == []
+
+
+async def test_a_body_over_the_limit_is_a_413_before_it_is_read_whole() -> None:
+    """Of a body that does not end, no more is taken than Lambda would let through."""
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 65_536
+            yield b" " * 65_536
+
+    async with calling(deploy("http://unused.invalid")) as client:
+        messages = endless()
+        started: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": await anext(messages), "more_body": True}
+
+        async def send(message: Any) -> None:
+            started.append(message)
+
+        app = client._transport.app  # type: ignore[attr-defined]
+        headers = [(b"x-api-key", CALLER_KEY.encode())]
+        scope = {"type": "http", "method": "POST", "path": CHAT, "headers": headers}
+        more = {"query_string": b"", "raw_path": CHAT.encode(), "root_path": "", "scheme": "http"}
+        await app({**scope, **more, "server": ("test", 80), "http_version": "1.1"}, receive, send)
+    assert started[0]["status"] == 413
+    assert sent <= BODY_LIMIT_BYTES + 2 * 65_536
+
+
+async def test_what_was_checked_is_what_is_sent(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """A name that stands twice in a body is sent once, with the value that was looked at."""
+    messages = json.dumps(HELLO)
+    body = f'{{"model": "a", "messages": [], "model": "b", "messages": {messages}}}'
+    assert (await _post(client, body.encode())).status_code == 200
+    assert upstream.requests[0].raw.count(b'"model"') == 1
+    assert upstream.requests[0].json["model"] == "b"
+
+
+def _big(unit: bytes, opening: bytes, closing: bytes) -> bytes:
+    return opening + unit * ((5_500_000 - len(opening)) // len(unit)) + closing
+
+
+HEAVY = {
+    "empty lists": _big(b"[],", b'{"x":[', b'[]],"messages":[{"role":"user"}]}'),
+    "messages": _big(b'{"role":"user"},', b'{"messages":[', b'{"role":"user"}]}'),
+    "answers": _big(
+        b'{"role":"assistant","content":"One moment... Okay, "},', b'{"messages":[', b"{}]}"
+    ).replace(b"{}]}", b'{"role":"user","content":"Hi"}]}'),
+    "dots": _big(
+        b"....!!!! ", b'{"messages":[{"role":"assistant","content":"', b'"},{"role":"user"}]}'
+    ),
+    "escapes": _big(b"\\u0041", b'{"messages":[{"role":"user","content":"', b'"}]}'),
+    "tools": _big(
+        b'{"type":"function","function":{"name":"x","parameters":{"type":"object"}}},',
+        b'{"messages":[{"role":"user","content":"Hi"}],"tools":[',
+        b"{}]}",
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("body", HEAVY.values(), ids=HEAVY)
+async def test_work_grows_with_the_body_and_no_faster(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes, stream: bool
+) -> None:
+    """The largest bodies of the worst shapes cost seconds of a processor at most, not minutes."""
+    upstream.plays(calls("x", '{"a": "b"}'))
+    began = time.process_time()
+    response = await _post(client, body[:-1] + b',"stream":%s}' % str(stream).lower().encode())
+    assert response.status_code == 200, response.text[:500]
+    assert time.process_time() - began < CPU_LIMIT_S
+
+
+async def test_phrases_of_an_agent_are_few_and_short(client: httpx2.AsyncClient) -> None:
+    """Buffer words are looked for in the whole history, so a request brings 64 of 200 letters."""
+    for words in (["x"] * 65, ["x" * 201]):
+        body = chat(elevenlabs_extra_body={"buffer_words": words})
+        response = await client.post(CHAT, json=body)
+        assert response.status_code == 400
+        assert response.json()["error"]["param"] == "elevenlabs_extra_body.buffer_words"
+
+
+# -- what a model writes
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"a":' * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        '{"a": ' + "1" * 1_000_000 + "}",
+        '{"a": "' + '\\"' * 100_000,
+        "{" + " " * 200_000 + "'",
+        "{'a': " + '"' * 100_001,
+        "`" * 100_000,
+        '{"a": "b",' * 50_000,
+        '{"a":' * 190 + "1" + "}" * 190,
+        "{'a': " * 190 + "1" + "}" * 190,
+        "{'a':" * 980 + "1" + "}" * 980,
+        '{"a":' * 480 + "1" + "}" * 480,
+    ],
+    ids=lambda text: f"{text[:8]}… {len(text)}",
+)
+def test_arguments_of_a_model_cannot_hang_us(arguments: str) -> None:
+    """Whatever a model writes as arguments is judged without a crash, in bounded time."""
+    offered = {
+        "x": Tool("x", parameters={"type": "object", "properties": {"a": {"type": "string"}}})
+    }
+    began = time.process_time()
+    verdict = validation.check(Call("1", "x", arguments), offered)
+    read_object(arguments)
+    assert verdict.call is None or json.loads(verdict.call.arguments) is not None
+    assert time.process_time() - began < CPU_LIMIT_S
+
+
+@pytest.mark.parametrize(
+    "part",
+    [CallPart(0, "c", "x", "[" * 10_000), CallPart(-1, "c", "x", "")],
+    ids=["arguments", "calls"],
+)
+def test_calls_that_do_not_end_are_given_up(part: CallPart) -> None:
+    """256 KB of arguments in one answer, or 128 calls, are more than anybody wants."""
+    held = HeldCalls()
+    parts = [replace(part, id=f"c{number if part.index else 0}") for number in range(129)]
+    with pytest.raises(InvalidToolCall):
+        held.add(Said(None, tuple(parts)))
+
+
+def test_texts_of_strangers_cannot_hang_us() -> None:
+    """Descriptions, and words in one piece, are searched in time that grows with their length."""
+    began = time.process_time()
+    parameters = {"properties": {"language": {"type": "string"}}}
+    for unit in ("\n", " \n", "de ", "de\n", "+1 ", "like ", "skip "):
+        with_listed(Tool("language_detection", unit * 300_000, parameters))
+    for unit in (".", ".!", "a.", "。", ".)"):
+        Sentence().feed(unit * 300_000 + "x")
+    assert time.process_time() - began < CPU_LIMIT_S
+
+
+# -- what may be asked for
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+@pytest.mark.parametrize("model", ["gpt-x", "", "GPT-4", None, "gpt-4,gpt-5", "x" * 100_000])
+async def test_a_model_that_is_not_allowed_is_a_404(
+    upstream: ScriptedUpstream, path: str, model: str | None
+) -> None:
+    """OpenAI's own status and code for it, naming what is allowed; nobody is asked."""
+    app = deploy(upstream.base_url, allowed_models=("gpt-4", "gpt-5"), **CALM)
+    async with calling(app) as client:
+        response = await client.post(path, json={"input": "Hi.", **chat(model=model)})
+        error = response.json()["error"]
+        assert response.status_code == 404
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
+        assert error["message"].endswith("Name one of: gpt-4, gpt-5.")
+        assert len(error["message"]) < 300
+        assert upstream.requests == []
+        assert (await client.post(path, json={"input": "Hi.", **chat(model="gpt-5")})).is_success
+        listed = (await client.get("/v1/models")).json()["data"]
+    assert [one["id"] for one in listed] == ["gpt-4", "gpt-5"]
+
+
+async def test_a_name_that_nobody_uses_is_not_checked(upstream: ScriptedUpstream) -> None:
+    """Where the deployment chooses the model, what a caller calls it does not matter."""
+    only = {"allowed_models": ("gpt-4",), "upstream_model": "gpt-9", **CALM}
+    async with calling(deploy(upstream.base_url, **only)) as client:
+        assert (await client.post(CHAT, json=chat(model="mine"))).is_success
+    assert upstream.requests[0].json["model"] == "gpt-9"
+    # A fallback that takes the caller's name makes it matter again.
+    both = {**only, "fallback_base_url": upstream.base_url}
+    async with calling(deploy(upstream.base_url, **both)) as client:
+        assert (await client.post(CHAT, json=chat(model="mine"))).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "most", "sent"),
+    [
+        (CHAT, {}, 0, {}),
+        (CHAT, {}, 300, {"max_tokens": 300}),
+        (CHAT, {"max_tokens": 200}, 300, {"max_tokens": 200}),
+        (CHAT, {"max_tokens": 9000}, 300, {"max_tokens": 300}),
+        (CHAT, {"max_completion_tokens": 1e300}, 300, {"max_completion_tokens": 300}),
+        (CHAT, {"max_tokens": -1}, 300, {"max_tokens": 300}),
+        (CHAT, {"max_tokens": 10**9}, 0, {"max_tokens": TOKEN_LIMIT}),
+        (RESPONSES, {}, 0, {}),
+        (RESPONSES, {}, 300, {"max_output_tokens": 300}),
+        (RESPONSES, {"max_output_tokens": 9000}, 300, {"max_output_tokens": 300}),
+        (RESPONSES, {"max_tokens": 200}, 300, {"max_output_tokens": 200}),
+        (RESPONSES, {"max_output_tokens": 0}, 300, {"max_output_tokens": 300}),
+    ],
+)
+async def test_no_answer_is_longer_than_the_deployment_allows(
+    upstream: ScriptedUpstream, path: str, asked: dict[str, Any], most: int, sent: dict[str, Any]
+) -> None:
+    """`MaxTokens` lowers a caller's limit and stands in where there is none; 0 does neither."""
+    async with calling(deploy(upstream.base_url, max_tokens=most, **CALM)) as client:
+        body = {**chat(), "input": "Hi.", **asked}
+        assert (await client.post(path, json=body)).is_success
+    limits = {"max_tokens", "max_completion_tokens", "max_output_tokens"}
+    request = upstream.requests[0].json
+    assert {name: request[name] for name in limits & request.keys()} == sent
+
+
+async def test_a_turn_asks_three_times_at_most(upstream: ScriptedUpstream) -> None:
+    """Whatever fails, and however often: one request of a caller is three to models at most."""
+    upstream.plays(calls("unknown", "{"))
+    both = {"fallback_base_url": upstream.base_url, "hedge_after_ms": 1, **CALM}
+    async with calling(deploy(upstream.base_url, **both)) as client:
+        async with asyncio.timeout(60):
+            await client.post(CHAT, json=chat(stream=True))
+    assert 1 < len(upstream.requests) <= 3
