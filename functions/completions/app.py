@@ -125,8 +125,8 @@ def create_app(
         request_log.note(request)
         try:
             bind(auth=await authorise(request, keys))
-            asked = dialect.ask(await _json_object(request))
-            _check_model(asked.model, settings)
+            parsed = dialect.parse(await _json_object(request))
+            _check_model(parsed.model, settings)
             on_failure = _on_failure(request, settings)
         except (Unauthorized, ClientDisconnect):
             cold = cold or arrival.cold  # Whoever it was: it was no turn.
@@ -139,9 +139,9 @@ def create_app(
         except Exception as error:
             report.unbegun(dialect, error, arrival)
             raise
-        if asked.extra.conversation_id and not request_log.conversation(request):
-            bind(**{request_log.CONVERSATION: shown(asked.extra.conversation_id)})
-        return Turn(environment, dialect, asked, arrival, on_failure=on_failure)
+        if parsed.extra.conversation_id and not request_log.conversation(request):
+            bind(**{request_log.CONVERSATION: shown(parsed.extra.conversation_id)})
+        return Turn(environment, dialect, parsed, arrival, on_failure=on_failure)
 
     async def chat_completions(request: Request) -> Response:
         return await turn(request, chat)

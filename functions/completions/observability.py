@@ -118,13 +118,13 @@ def shown(text: str, limit_chars: int = NAME_LIMIT_CHARS) -> str:
     return kept if len(text) <= limit_chars else kept + "…"
 
 
-def shown_path(path: str) -> str:
+def redacted_path(path: str) -> str:
     """A path as received, but for what may be a key that somebody pasted into it."""
     # In this order: a key cut in two would no longer look like one.
     return shown(_KEY.sub("…", path), PATH_LIMIT_CHARS)
 
 
-def name_of(value: object) -> str | None:
+def identifier(value: object) -> str | None:
     """An identifier from outside (an error code, a field); `other` for what looks like none."""
     if value is None or value == "":
         return None

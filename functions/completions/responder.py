@@ -22,18 +22,18 @@ from pydantic_core import to_json
 from completions.dialects import chat, responses
 from completions.dialects.deltas import (
     CallPart,
+    Chunk,
     Delta,
     Done,
     Finish,
     Reasoning,
     Refusal,
-    Said,
     Text,
 )
 from completions.dialects.dialect import Dialect
 from completions.errors import InvalidRequest, UpstreamUnavailable
 from completions.race.question import Question
-from completions.race.race import Patience, Race, Silent
+from completions.race.race import EmptyAnswer, Race, Timeouts
 from completions.settings import Candidate
 from completions.speech.think_tags import ThinkSplitter
 from completions.tools.held_calls import HeldCalls
@@ -90,7 +90,7 @@ class Conversation:
     model: str
     extra: Mapping[str, Any]
     _question: Question = field(repr=False)
-    _patience: Patience = field(repr=False)
+    _timeouts: Timeouts = field(repr=False)
     _candidates: Callable[[], list[Candidate]] = field(repr=False)
 
     async def ask(
@@ -108,7 +108,7 @@ class Conversation:
         answers, ValueError for a request that is none; yields nothing when the answer is empty.
         """
         body = {
-            **self._question.asked.body,
+            **self._question.request.body,
             **parameters,
             "messages": list(self.messages if messages is None else messages),
             "tools": list(self.tools if tools is None else tools),
@@ -116,34 +116,34 @@ class Conversation:
         }
         body.pop("n", None)  # One answer is what an agent can follow.
         try:
-            asked = chat.ask(body)
+            request = chat.parse(body)
         except InvalidRequest as error:
             # The agent's mistake: the caller's request was good.
             raise ValueError(f"Conversation.ask: {error.message}") from error
-        question = replace(self._question, asked=asked)
+        question = replace(self._question, request=request)
         if not question.can_ask:
             raise UpstreamUnavailable("This turn's three upstream requests are used up.")
         race = Race(
             question,
             self._candidates(),
             question.standing,
-            self._patience,
+            self._timeouts,
             started_at=asyncio.get_running_loop().time(),
-            words_only=asked.speakable,
+            words_only=request.speakable,
         )
         held = HeldCalls()
         try:
             async with aclosing(race.answer()) as answer:
                 async for batch in answer:
-                    for said in batch:
-                        if any(isinstance(delta, CallPart) for delta in said.deltas):
-                            held.add(said)
-                        for delta in said.deltas:
+                    for chunk in batch:
+                        if any(isinstance(delta, CallPart) for delta in chunk.deltas):
+                            held.add(chunk)
+                        for delta in chunk.deltas:
                             if isinstance(delta, Text | Refusal):
                                 yield Say(delta.text)
                             elif isinstance(delta, Reasoning):
                                 yield Think(delta.text)
-        except Silent:
+        except EmptyAnswer:
             return
         for call in held.unchecked():
             yield Call(call.name, read_object(call.arguments) or {}, call.id, call.arguments)
@@ -191,7 +191,7 @@ def load(name: str) -> Responder:
 
 @dataclass(frozen=True)
 class ResponderQuestion:
-    """A turn's question, put to a responder instead of a model. See `race.Asking`."""
+    """A turn's question, put to a responder instead of a model. See `race.Askable`."""
 
     responder: Responder
     conversation: Conversation
@@ -203,13 +203,13 @@ class ResponderQuestion:
         return len(self.attempts) < ATTEMPTS
 
     @property
-    def movable(self) -> bool:
+    def can_change_task(self) -> bool:
         """Never: an agent's time-outs and task groups belong to the task that runs it."""
         return False
 
-    def again(self, said: str, note: str) -> ResponderQuestion:
+    def with_feedback(self, answer: str, feedback: str) -> ResponderQuestion:
         """The same conversation, continued by what was said and what was wrong with it."""
-        body = chat.reask({"messages": list(self.conversation.messages)}, said, note)
+        body = chat.with_feedback({"messages": list(self.conversation.messages)}, answer, feedback)
         return replace(self, conversation=replace(self.conversation, messages=body["messages"]))
 
     async def ask(
@@ -219,7 +219,7 @@ class ResponderQuestion:
         /,
         *,
         hedge: bool = False,  # noqa: ARG002 - an agent is not hedged; what it asks may be
-    ) -> AsyncGenerator[list[Said], None]:
+    ) -> AsyncGenerator[list[Chunk], None]:
         """What the responder yields, each piece at once. Raises what the responder raises."""
         self.attempts.append(source)
         calls = 0
@@ -241,9 +241,9 @@ class ResponderQuestion:
                             "a responder yields Say(text), Think(text) or Call(name, arguments), "
                             f"not {event!r}"
                         )
-                yield [_said(source, *deltas)]
+                yield [_chunk(source, *deltas)]
         finish = Finish("tool_calls" if calls else "stop")
-        yield [_said(source, *thoughts.flush(), finish, Done())]
+        yield [_chunk(source, *thoughts.flush(), finish, Done())]
 
 
 def _written(call: Call) -> str:
@@ -252,25 +252,25 @@ def _written(call: Call) -> str:
     return to_json(dict(call.arguments)).decode()
 
 
-def _said(source: int, *deltas: Delta) -> Said:
-    return Said(None, deltas, plain=False, source=source)
+def _chunk(source: int, *deltas: Delta) -> Chunk:
+    return Chunk(None, deltas, plain=False, source=source)
 
 
 def conversation(
     dialect: Dialect,
     question: Question,
-    patience: Patience,
+    timeouts: Timeouts,
     candidates: Callable[[], list[Candidate]],
 ) -> Conversation:
     """The conversation of a request, in Chat Completions' terms whatever its dialect."""
-    asked = question.asked
-    body = asked.body if dialect is chat else responses.as_chat(asked.body)
+    request = question.request
+    body = request.body if dialect is chat else responses.as_chat(request.body)
     return Conversation(
         messages=body.get("messages") or [],
         tools=body.get("tools") or [],
-        model=asked.model,
-        extra=asked.extra.raw,
-        _question=replace(question, dialect=chat, asked=replace(asked, body=body)),
-        _patience=patience,
+        model=request.model,
+        extra=request.extra.raw,
+        _question=replace(question, dialect=chat, request=replace(request, body=body)),
+        _timeouts=timeouts,
         _candidates=candidates,
     )

@@ -16,7 +16,7 @@ LIMIT_BYTES = 16 * 1024 * 1024
 """An event longer than this is no model's answer; it would only fill the memory."""
 
 
-class Frame(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """One event: its bytes with the blank line behind it, and what is in its fields.
 
     `data` is empty for comments and keep-alives; several data lines are joined by a newline.
@@ -41,7 +41,7 @@ class Decoder:
         self._tail = b""
         self._begun = False
 
-    def feed(self, chunk: bytes) -> list[Frame]:
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The frames that this chunk completes. Raises ValueError for an event without end."""
         if self._rest and self._begun and not _BLANK_LINE.search(self._tail + chunk):
             self._more += chunk
@@ -60,13 +60,13 @@ class Decoder:
         if b"\r" not in buffered:
             parts = buffered.split(b"\n\n")
             self._rest = parts.pop()
-            frames = [_frame(part + b"\n\n", part) for part in parts]
+            events = [_frame(part + b"\n\n", part) for part in parts]
         else:
-            frames = self._feed_any_line_end(buffered)
+            events = self._feed_any_line_end(buffered)
         self._tail = b""
         if self._rest:
             self._keep_tail(self._rest)
-        return frames
+        return events
 
     def _keep_tail(self, chunk: bytes) -> None:
         # A blank line has four bytes at most, the last of them in the next chunk.
@@ -74,19 +74,19 @@ class Decoder:
         if len(self._rest) + len(self._more) > LIMIT_BYTES:
             raise ValueError(f"an event of more than {LIMIT_BYTES} bytes")
 
-    def _feed_any_line_end(self, buffered: bytes) -> list[Frame]:
-        frames = []
+    def _feed_any_line_end(self, buffered: bytes) -> list[ServerSentEvent]:
+        events = []
         start = 0
         for match in _BLANK_LINE.finditer(buffered):
             # A lone CR at the very end may be the first half of a CRLF: wait for the next byte.
             if match.end() == len(buffered) and buffered.endswith(b"\r"):
                 break
-            frames.append(_frame(buffered[start : match.end()], buffered[start : match.start()]))
+            events.append(_frame(buffered[start : match.end()], buffered[start : match.start()]))
             start = match.end()
         self._rest = buffered[start:]
-        return frames
+        return events
 
-    def flush(self) -> list[Frame]:
+    def flush(self) -> list[ServerSentEvent]:
         """What is left when the stream ends: servers that forget the last blank line are common."""
         rest, self._rest = self._rest + self._more, b""
         self._more.clear()
@@ -94,10 +94,10 @@ class Decoder:
         return [_frame(lines + b"\n\n", lines)] if lines else []
 
 
-def _frame(raw: bytes, lines: bytes) -> Frame:
+def _frame(raw: bytes, lines: bytes) -> ServerSentEvent:
     # The common frame is one line: no loop for it.
     if lines.startswith(b"data:") and b"\n" not in lines and b"\r" not in lines:
-        return Frame(raw, lines[6:] if lines[5:6] == b" " else lines[5:])
+        return ServerSentEvent(raw, lines[6:] if lines[5:6] == b" " else lines[5:])
     data: list[bytes] = []
     event = b""
     for line in lines.splitlines():
@@ -107,7 +107,7 @@ def _frame(raw: bytes, lines: bytes) -> Frame:
             data.append(value)
         elif name == b"event":
             event = value
-    return Frame(raw, b"\n".join(data), event)
+    return ServerSentEvent(raw, b"\n".join(data), event)
 
 
 def encode(data: bytes, event: str = "") -> bytes:

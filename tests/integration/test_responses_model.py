@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from completions.dialects import responses
-from completions.dialects.deltas import Done, Finish, Reasoning, Said, Text, Usage
-from completions.sse import Frame
+from completions.dialects.deltas import Chunk, Done, Finish, Reasoning, Text, Usage
+from completions.sse import ServerSentEvent
 from local import model
 from tests.support.responses_rules import check, frames_of, sdk_final, spoken_in
 
@@ -45,7 +45,7 @@ async def base_url() -> AsyncIterator[str]:
 
 async def answered(base_url: str, body: dict[str, Any]) -> httpx2.Response:
     """The server's answer to what we would send it."""
-    prepared = responses.prepare(responses.ask(body), model="", extra_body={}, clean=str)
+    prepared = responses.prepare(responses.parse(body), model="", extra_body={}, clean=str)
     async with httpx2.AsyncClient(timeout=60) as client:
         answer = await client.post(f"{base_url}{responses.path}", json=prepared.body)
     assert answer.status_code == 200, answer.text
@@ -56,8 +56,8 @@ async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_
     """Every word it streams is heard once, and stands in the stream that we write."""
     body = {**REQUEST, "stream": True}
     data = (await answered(base_url, body)).content
-    read, writer = responses.reader(), responses.writer(responses.ask(body))
-    said = [Said(frame, read(frame)) for frame in frames_of(data)]
+    read, writer = responses.reader(), responses.writer(responses.parse(body))
+    said = [Chunk(frame, read(frame)) for frame in frames_of(data)]
     deltas = [delta for one in said for delta in one.deltas]
     words = "".join(delta.text for delta in deltas if isinstance(delta, Text))
     assert words
@@ -65,7 +65,7 @@ async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_
         *(Usage, Finish, Done)
     ]
     usage = next(delta.usage for delta in deltas if isinstance(delta, Usage))
-    out = writer.aside("One moment... ")
+    out = writer.buffer_words("One moment... ")
     out += b"".join(writer.relay(one) for one in said) + writer.end("stop", usage)
     assert spoken_in(check(out)) == f"One moment... {words}"
     final = await sdk_final(out)
@@ -77,7 +77,7 @@ async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_
 async def test_its_whole_answer_is_understood(base_url: str) -> None:
     """The words, the tokens and the end of a JSON answer."""
     data = (await answered(base_url, REQUEST)).content
-    text, usage, finish, done = responses.reader()(Frame(b"", data))
+    text, usage, finish, done = responses.reader()(ServerSentEvent(b"", data))
     assert isinstance(text, Text)
     assert isinstance(usage, Usage)
     assert (finish, done) == (Finish("stop"), Done())

@@ -19,7 +19,7 @@ from completions.errors import (
     UpstreamUnavailable,
 )
 from completions.settings import Candidate
-from completions.sse import Decoder, Frame
+from completions.sse import Decoder, ServerSentEvent
 from completions.turn.record import Exchange
 from tests.support.script import Cut, Head, Raw, Reply, Scene, Seen, Stage, perform
 from tests.support.wires import wire_for
@@ -48,10 +48,10 @@ class PlayedUpstream:
         """What one candidate will answer and has been asked."""
         return self._stages[candidate]
 
-    async def frames(
+    async def events(
         self, candidate: Candidate, path: str, body: dict[str, Any], exchange: Exchange
-    ) -> AsyncGenerator[list[Frame]]:
-        """See `Upstream.frames`."""
+    ) -> AsyncGenerator[list[ServerSentEvent]]:
+        """See `Upstream.events`."""
         exchange.sent_at = asyncio.get_running_loop().time()
         now = asyncio.get_running_loop().time
         request = Seen("POST", path, [], json.dumps(body).encode(), now(), candidate=candidate.key)
@@ -74,16 +74,16 @@ class PlayedUpstream:
                             request.finished = True
                             if status >= 400:
                                 raise _refusal(reply)
-                            yield [Frame(b"", data)]
+                            yield [ServerSentEvent(b"", data)]
                             return
                         case Raw(packet):
-                            if frames := decoder.feed(packet):
-                                yield frames
+                            if events := decoder.feed(packet):
+                                yield events
                         case Head():
                             pass
             request.finished = True
-            if frames := decoder.flush():
-                yield frames
+            if events := decoder.flush():
+                yield events
         finally:
             request.leave()
 

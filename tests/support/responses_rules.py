@@ -15,12 +15,12 @@ from openai.lib.streaming.responses import ResponseStreamEvent
 from openai.types.responses import ParsedResponse
 from openai.types.responses import ResponseStreamEvent as RawEvent
 
-from completions.sse import Decoder, Frame
+from completions.sse import Decoder, ServerSentEvent
 
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
-def frames_of(data: bytes) -> list[Frame]:
+def frames_of(data: bytes) -> list[ServerSentEvent]:
     """The stream cut into frames."""
     decoder = Decoder()
     return [*decoder.feed(data), *decoder.flush()]

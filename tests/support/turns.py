@@ -153,7 +153,7 @@ class Caller:
         turn = Turn(
             self.environment,
             dialect,
-            dialect.ask(dict(request or body())),
+            dialect.parse(dict(request or body())),
             # Real milliseconds go by until this is read: only a turn that has an age gets them.
             Arrival(
                 time.time() - age_ms / 1000 if age_ms else None,

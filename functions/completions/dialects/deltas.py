@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from completions.errors import CompletionsError, UpstreamRefused, UpstreamUnavailable
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ Delta = Text | Reasoning | Refusal | CallPart | Other | Finish | Usage | Failure
 
 
 @dataclass(slots=True)
-class Said:
+class Chunk:
     """A frame and what it says. `frame` is None where nothing came over a wire.
 
     `plain` says that the deltas are what the frame holds, so that its bytes may be relayed;
     a filter that changes the deltas clears it.
     """
 
-    frame: Frame | None
+    sse: ServerSentEvent | None
     deltas: tuple[Delta, ...]
     plain: bool = True
     source: int = 0

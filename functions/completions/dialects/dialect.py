@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from pydantic_core import to_json
 
-from completions.dialects.deltas import Call, Delta, Said
-from completions.dialects.request import Asked
+from completions.dialects.deltas import Call, Chunk, Delta
+from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 
 TOKEN_LIMIT = 16_384
 """A voice answer is never longer; larger limits are refused by models that allow no more."""
@@ -37,7 +37,7 @@ class Writer(Protocol):
     the others make one. Later frames are re-written to match, and only then.
     """
 
-    def relay(self, said: Said) -> bytes:
+    def relay(self, chunk: Chunk) -> bytes:
         """The upstream's frame: its own bytes where nothing has to change.
 
         A finish or usage in it is kept for `end`, which writes it or a better one; a terminator
@@ -49,7 +49,7 @@ class Writer(Protocol):
         """Words to be spoken."""
         ...
 
-    def aside(self, text: str) -> bytes:
+    def buffer_words(self, text: str) -> bytes:
         """Buffer words: spoken, and no part of the answer that follows."""
         ...
 
@@ -78,13 +78,13 @@ class Dialect(Protocol):
         """The upstream's path below its base URL, `/chat/completions`."""
         ...
 
-    def ask(self, body: dict[str, Any]) -> Asked:
+    def parse(self, body: dict[str, Any]) -> ParsedRequest:
         """Reads a request. Raises InvalidRequest that names the field."""
         ...
 
     def prepare(
         self,
-        asked: Asked,
+        request: ParsedRequest,
         *,
         model: str,
         extra_body: Mapping[str, Any],
@@ -98,11 +98,11 @@ class Dialect(Protocol):
         """
         ...
 
-    def reask(self, body: dict[str, Any], said: str, note: str) -> dict[str, Any]:
+    def with_feedback(self, body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:
         """The same request continued: the assistant said `said` (may be empty), then `note`."""
         ...
 
-    def reader(self) -> Callable[[Frame], tuple[Delta, ...]]:
+    def reader(self) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
         """For one answer: a function that tells what each of its frames says, in order.
 
         Nothing for comments and keep-alives. Never raises. A frame without `raw` is a whole JSON
@@ -110,14 +110,14 @@ class Dialect(Protocol):
         """
         ...
 
-    def writer(self, asked: Asked) -> Writer:
+    def writer(self, request: ParsedRequest) -> Writer:
         """For one streamed answer."""
         ...
 
-    def whole(
+    def buffered(
         self,
-        asked: Asked,
-        frame: Frame | None,
+        request: ParsedRequest,
+        sse: ServerSentEvent | None,
         *,
         text: str,
         reasoning: str,

@@ -50,7 +50,7 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """A request, as far as the turn must understand it. `body` is the caller's, decoded."""
 
     body: dict[str, Any]

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from completions.dialects.deltas import Done, Said
+from completions.dialects.deltas import Chunk, Done
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log
 from completions.settings import Candidate
@@ -24,7 +24,7 @@ CANCEL_S = 0.5
 QUEUE_BATCHES = 64
 
 
-class Asking(Protocol):
+class Askable(Protocol):
     """What is needed of `question.Question`; a responder has one of its own."""
 
     @property
@@ -33,17 +33,17 @@ class Asking(Protocol):
         ...
 
     @property
-    def movable(self) -> bool:
+    def can_change_task(self) -> bool:
         """Whether an answer that one task has begun to read may be read on by another."""
         ...
 
     def ask(
         self, candidate: Candidate, source: int, /, *, hedge: bool = False
-    ) -> AsyncGenerator[list[Said], None]:
+    ) -> AsyncGenerator[list[Chunk], None]:
         """What the candidate says. Raises CompletionsError."""
         ...
 
-    def again(self, said: str, note: str) -> Asking:
+    def with_feedback(self, answer: str, feedback: str) -> Askable:
         """The same question after the answer `said`, with a `note` on what was wrong with it."""
         ...
 
@@ -56,10 +56,10 @@ class Attempt:
     candidate: Candidate
     started_at: float
     """Loop time, as are the others."""
-    patience_base: float
+    timeout_base: float
     """From when the candidate's patience counts."""
     hedge: bool = False
-    held: list[Said] = field(default_factory=list)
+    held: list[Chunk] = field(default_factory=list)
     """What it has said; of the winner, the batch that was handed on last."""
     reasoning: bool = False
     late: bool = False
@@ -71,11 +71,11 @@ class Attempt:
     task: asyncio.Task[None] | None = None
     taken: bool = False
     """It has won: its task hands the answer over with the next batch, and ends."""
-    rest: AsyncGenerator[list[Said], None] | None = None
+    rest: AsyncGenerator[list[Chunk], None] | None = None
     """What follows the last of its events in the queue, to be read by whoever reads the winner."""
 
 
-Event = tuple[Attempt | None, list[Said] | None, CompletionsError | None]
+Event = tuple[Attempt | None, list[Chunk] | None, CompletionsError | None]
 """An attempt and what it said; without words its end, and the error if there was one."""
 SILENCE: Event = (None, None, None)
 """Nobody said anything for too long."""
@@ -84,7 +84,7 @@ SILENCE: Event = (None, None, None)
 class Attempts:
     """All attempts of a race, in the order of their start."""
 
-    def __init__(self, question: Asking, first_source: int) -> None:
+    def __init__(self, question: Askable, first_source: int) -> None:
         self._question = question
         self._loop = asyncio.get_running_loop()
         self.all: list[Attempt] = []
@@ -92,14 +92,14 @@ class Attempts:
         self.events: asyncio.Queue[Event] = asyncio.Queue(QUEUE_BATCHES)
 
     def start(
-        self, candidate: Candidate, patience_base: float | None = None, *, hedge: bool = False
+        self, candidate: Candidate, timeout_base: float | None = None, *, hedge: bool = False
     ) -> None:
         """Asks a candidate; its patience counts from now unless it is said.
 
         `hedge`: beside another one that is slow, not in the place of one that has ended.
         """
         now = self._loop.time()
-        base = now if patience_base is None else patience_base
+        base = now if timeout_base is None else timeout_base
         attempt = Attempt(self.next_source, candidate, now, base, hedge)
         self.next_source += 1
         self.all.append(attempt)
@@ -110,7 +110,7 @@ class Attempts:
 
         They are one of three turns of the event loop for a chunk that comes alone.
         """
-        attempt.taken = self._question.movable
+        attempt.taken = self._question.can_change_task
 
     async def next_event(self, until: float | None) -> Event | None:
         """The next event, or None at the moment `until` (loop time)."""
@@ -200,10 +200,10 @@ def _crashed(attempt: Attempt) -> CompletionsError:
     return UpstreamUnavailable("The answer could not be made; the reason is in the log.")
 
 
-def is_done(batch: Iterable[Said]) -> bool:
+def is_done(batch: Iterable[Chunk]) -> bool:
     """Whether the terminator is in it."""
-    for said in batch:
-        for delta in said.deltas:
+    for chunk in batch:
+        for delta in chunk.deltas:
             if type(delta) is Done:
                 return True
     return False

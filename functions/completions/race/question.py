@@ -14,26 +14,26 @@ from typing import Any, Protocol
 from pydantic_core import from_json
 
 from completions.dialects import chat, responses
-from completions.dialects.deltas import Delta, Done, Finish, Refusal, Said, Text, Usage
+from completions.dialects.deltas import Chunk, Delta, Done, Finish, Refusal, Text, Usage
 from completions.dialects.dialect import Dialect, Prepared
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 from completions.errors import UpstreamRefused
 from completions.race.health import Lesson, Standing, lesson_of
 from completions.settings import Candidate
 from completions.speech.think_tags import ThinkSplitter
-from completions.sse import Frame
-from completions.turn.record import Account, Exchange
+from completions.sse import ServerSentEvent
+from completions.turn.record import Exchange, TurnRecord
 
 MODEL_LIMIT_CHARS = 256
 """Of a caller's name for a model, where something is remembered under it."""
 
 
-class Frames(Protocol):
+class ModelClient(Protocol):
     """What is needed of `upstream.Upstream`."""
 
-    def frames(
+    def events(
         self, candidate: Candidate, path: str, body: dict[str, Any], exchange: Exchange
-    ) -> AsyncGenerator[list[Frame], None]:
+    ) -> AsyncGenerator[list[ServerSentEvent], None]:
         """The answer's frames; notes in `exchange` when. Raises CompletionsError."""
         ...
 
@@ -47,46 +47,46 @@ class Question:
     """
 
     dialect: Dialect
-    asked: Asked
-    upstream: Frames
+    request: ParsedRequest
+    upstream: ModelClient
     standing: Standing
-    account: Account
+    record: TurnRecord
     clean: Callable[[str], str]
     stateful: Candidate
-    said: str = ""
-    note: str = ""
+    answer: str = ""
+    feedback: str = ""
 
-    def again(self, said: str, note: str) -> Question:
+    def with_feedback(self, answer: str, feedback: str) -> Question:
         """The same question after the model said `said`, with `note` telling it what was wrong."""
-        return replace(self, said=said, note=note)
+        return replace(self, answer=answer, feedback=feedback)
 
     @property
     def can_ask(self) -> bool:
         """Whether the turn may make another request."""
-        return self.account.can_ask
+        return self.record.can_ask
 
     @property
-    def movable(self) -> bool:
+    def can_change_task(self) -> bool:
         """Nothing in a request to a model belongs to the task that began it."""
         return True
 
     async def ask(
         self, candidate: Candidate, source: int, /, *, hedge: bool = False
-    ) -> AsyncGenerator[list[Said], None]:
+    ) -> AsyncGenerator[list[Chunk], None]:
         """What the candidate says, as it comes. Raises CompletionsError.
 
         A refusal that can be learnt from is answered by asking once more, as long as the turn
         has requests left; what was learnt is remembered when the model then answers.
         """
         lesson = Lesson()
-        while exchange := self.account.ask(candidate, source, hedge=hedge):
+        while exchange := self.record.ask(candidate, source, hedge=hedge):
             hedge = False  # What follows a refusal is a repeat.
             wire, prepared = self._prepare(candidate)
             prepared = lesson.applied(prepared)
             heard = False
             try:
-                frames = self.upstream.frames(candidate, wire.path, prepared.body, exchange)
-                async with aclosing(self._listen(wire, exchange, frames)) as batches:
+                events = self.upstream.events(candidate, wire.path, prepared.body, exchange)
+                async with aclosing(self._listen(wire, exchange, events)) as batches:
                     async for batch in batches:
                         if not heard and (lesson.dropped or lesson.renamed):
                             self.standing.remember(self._model(candidate), lesson)
@@ -101,16 +101,16 @@ class Question:
                 return
 
     def _prepare(self, candidate: Candidate) -> tuple[Dialect, Prepared]:
-        wire, asked = self.dialect, self.asked
+        wire, request = self.dialect, self.request
         # Every upstream has chat completions. A fallback is not probed for the other API when the
         # first candidate lacked it: a probe would cost the turn a request.
         if wire.path == responses.path and (
             self.standing.lacks_responses(candidate) or self.standing.lacks_responses(self.stateful)
         ):
             wire = chat
-            asked = replace(asked, body=responses.as_chat(asked.body))
+            request = replace(request, body=responses.as_chat(request.body))
         prepared = wire.prepare(
-            asked,
+            request,
             model=candidate.model,
             extra_body=candidate.extra_body,
             clean=self.clean,
@@ -119,8 +119,8 @@ class Question:
         body = prepared.body
         if candidate != self.stateful:
             body.pop("previous_response_id", None)
-        if self.note:
-            body = wire.reask(body, self.said, self.note)
+        if self.feedback:
+            body = wire.with_feedback(body, self.answer, self.feedback)
         known = self.standing.lesson(self._model(candidate))
         return wire, known.applied(Prepared(body, prepared.added))
 
@@ -128,7 +128,7 @@ class Question:
         """The candidate under the name of the model that is asked: each refuses other things."""
         if candidate.model:
             return candidate
-        return replace(candidate, model=self.asked.model[:MODEL_LIMIT_CHARS])
+        return replace(candidate, model=self.request.model[:MODEL_LIMIT_CHARS])
 
     def _lesson(
         self,
@@ -146,36 +146,36 @@ class Question:
         self,
         wire: Dialect,
         exchange: Exchange,
-        frames: AsyncGenerator[list[Frame], None],
-    ) -> AsyncGenerator[list[Said], None]:
+        events: AsyncGenerator[list[ServerSentEvent], None],
+    ) -> AsyncGenerator[list[Chunk], None]:
         read, candidate, source = wire.reader(), exchange.candidate, exchange.source
         native, named = wire is self.dialect, False
         thoughts = ThinkSplitter(opened=self.standing.thinks_first(self._model(candidate)))
-        async with aclosing(frames) as arriving:
+        async with aclosing(events) as arriving:
             async for batch in arriving:
                 heard = []
-                for frame in batch:
-                    deltas, plain = read(frame), True
-                    if not named and frame.data:
+                for sse in batch:
+                    deltas, plain = read(sse), True
+                    if not named and sse.data:
                         named = True
-                        exchange.model = _model_in(frame) or self._model(candidate).model
+                        exchange.model = _model_in(sse) or self._model(candidate).model
                     for delta in deltas:
                         if type(delta) is Usage:
                             exchange.usage = delta.usage
-                    if self.asked.single:
-                        deltas, plain = _spoken(deltas, thoughts, self.asked.speakable)
-                    shown = frame if native else None
-                    heard.append(Said(shown, deltas, plain, source, alive=bool(frame.data)))
+                    if self.request.single:
+                        deltas, plain = _spoken(deltas, thoughts, self.request.speakable)
+                    shown = sse if native else None
+                    heard.append(Chunk(shown, deltas, plain, source, alive=bool(sse.data)))
                 yield heard
         # Of an answer that was cut, the beginning of a tag is not spoken.
         if thoughts.lone_close:
             self.standing.thinks_first(self._model(candidate), found=True)
 
 
-def _model_in(frame: Frame) -> str:
+def _model_in(sse: ServerSentEvent) -> str:
     """The model as an answer's first frame names it, in either dialect."""
     try:
-        value = from_json(frame.data)
+        value = from_json(sse.data)
         name = value.get("model") or value["response"]["model"]
     except (ValueError, LookupError, TypeError, AttributeError):
         return ""
@@ -186,7 +186,7 @@ def _spoken(
     deltas: tuple[Delta, ...], thoughts: ThinkSplitter, speakable: bool
 ) -> tuple[tuple[Delta, ...], bool]:
     """The deltas with thoughts taken out of the speech and refusals spoken; whether unchanged."""
-    if len(deltas) == 1 and type(said := deltas[0]) is Text and thoughts.passes(said.text):
+    if len(deltas) == 1 and type(word := deltas[0]) is Text and thoughts.passes(word.text):
         return deltas, True  # The common frame: nothing is built anew.
     heard: list[Delta] = []
     for delta in deltas:

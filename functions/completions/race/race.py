@@ -16,18 +16,18 @@ from dataclasses import dataclass
 
 from completions.dialects.deltas import (
     CallPart,
+    Chunk,
     Done,
     Failure,
     Finish,
     Other,
     Reasoning,
     Refusal,
-    Said,
     Text,
 )
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log
-from completions.race.attempts import Asking, Attempt, Attempts
+from completions.race.attempts import Askable, Attempt, Attempts
 from completions.race.health import Standing, retry_after_s
 from completions.race.winner import LINGER_S, TICK_S, read_on
 from completions.settings import Candidate
@@ -38,7 +38,7 @@ PATIENT_RETRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """The race's timers in seconds; 0 turns one off."""
 
     hedge_s: float = 0.0
@@ -47,13 +47,13 @@ class Patience:
     stall_s: float = 0.0
 
 
-class Silent(Exception):
+class EmptyAnswer(Exception):
     """The answer ended properly, without a word or a tool call.
 
     `reason` is the model's finish reason; `held` is what it sent all the same.
     """
 
-    def __init__(self, candidate: Candidate, reason: str, held: list[Said]) -> None:
+    def __init__(self, candidate: Candidate, reason: str, held: list[Chunk]) -> None:
         super().__init__(reason)
         self.candidate = candidate
         self.reason = reason
@@ -65,10 +65,10 @@ class Race:
 
     def __init__(
         self,
-        question: Asking,
+        question: Askable,
         candidates: Sequence[Candidate],
         standing: Standing,
-        patience: Patience,
+        timeouts: Timeouts,
         *,
         started_at: float,
         first_source: int = 0,
@@ -83,11 +83,11 @@ class Race:
         self._question = question
         self._candidates = candidates
         self._standing = standing
-        self._patience = patience
+        self._timeouts = timeouts
         self._started_at = started_at
         self._words_only = words_only
         self._answers = answers
-        self._hedges = patience.hedge_s > 0
+        self._hedges = timeouts.hedge_s > 0
         self._attempts = Attempts(question, first_source)
         self._errors: list[CompletionsError] = []
         self._barred: set[Candidate] = set()
@@ -105,11 +105,13 @@ class Race:
         """The number for the first request of a race that follows this one."""
         return self._attempts.next_source
 
-    async def answer(self) -> AsyncGenerator[list[Said], None]:
-        """The winner's answer, from its first frame on.
+    async def answer(self) -> AsyncGenerator[list[Chunk], None]:
+        """Yield the winner's answer, from its first chunk on, as many chunks as arrived together.
 
-        Raises Silent, or the CompletionsError that says best why nobody answered; after the first
-        item, what cut the winner off.
+        Raises:
+            EmptyAnswer: an answer ended properly, without a word or a call.
+            CompletionsError: before the first item, the best reason why nobody answered; after it,
+                what cut the winner off.
         """
         try:
             self._attempts.start(self._candidates[0], self._started_at)
@@ -120,7 +122,7 @@ class Race:
             rest = read_on(
                 winner,
                 self._attempts.events,
-                stall_s=self._patience.stall_s,
+                stall_s=self._timeouts.stall_s,
                 answers=self._answers,
             )
             async with aclosing(rest) as batches:
@@ -150,10 +152,10 @@ class Race:
         await self._attempts.cancel(one for one in self._attempts.all if one is not winner)
         return winner
 
-    def _commits(self, attempt: Attempt, batch: list[Said]) -> bool:
+    def _commits(self, attempt: Attempt, batch: list[Chunk]) -> bool:
         attempt.held += batch
-        for said in batch:
-            for delta in said.deltas:
+        for chunk in batch:
+            for delta in chunk.deltas:
                 if isinstance(delta, CallPart | Other):
                     return True
                 if isinstance(delta, Text | Refusal):
@@ -194,8 +196,8 @@ class Race:
         """Whether an answer without a letter or digit is one all the same."""
         return not self._words_only and any(
             isinstance(delta, Text) and delta.text.strip()
-            for said in attempt.held
-            for delta in said.deltas
+            for chunk in attempt.held
+            for delta in chunk.deltas
         )
 
     def _on_end(self, attempt: Attempt, error: CompletionsError | None) -> None:
@@ -214,7 +216,7 @@ class Race:
         if any(not other.over for other in self._attempts.all) or self._retry:
             return
         if silent := [one for one in self._attempts.all if one.silent]:
-            raise Silent(silent[-1].candidate, silent[-1].finish, silent[-1].held)
+            raise EmptyAnswer(silent[-1].candidate, silent[-1].finish, silent[-1].held)
         transient = [one for one in self._errors if one.transient]
         raise transient[-1] if transient else self._errors[0]
 
@@ -240,13 +242,13 @@ class Race:
         moments = [
             moment
             for one in self._attempts.all
-            for moment in (self._patience_ends(one), self._linger_ends(one))
+            for moment in (self._timeout_at(one), self._linger_ends(one))
             if moment is not None
         ]
         if self._retry:
             moments.append(self._retry[0])
         if self._hedges:
-            moments.append(self._started_at + self._patience.hedge_s)
+            moments.append(self._started_at + self._timeouts.hedge_s)
         return min(moments, default=None)
 
     def _linger_ends(self, attempt: Attempt) -> float | None:
@@ -255,12 +257,12 @@ class Race:
             return None
         return attempt.finished_at + LINGER_S
 
-    def _patience_ends(self, attempt: Attempt) -> float | None:
+    def _timeout_at(self, attempt: Attempt) -> float | None:
         if attempt.over or attempt.late:
             return None
-        patience = self._patience
-        seconds = patience.reasoning_s if attempt.reasoning else patience.first_token_s
-        return attempt.patience_base + seconds if seconds else None
+        timeouts = self._timeouts
+        seconds = timeouts.reasoning_s if attempt.reasoning else timeouts.first_token_s
+        return attempt.timeout_base + seconds if seconds else None
 
     def _on_time(self) -> Attempt | None:
         """What is due now. An answer that has lingered too long may be the winner."""
@@ -272,15 +274,15 @@ class Race:
         if self._retry and self._retry[0] <= now:
             candidate, self._retry = self._retry[1], None
             self._attempts.start(candidate)
-        if self._hedges and self._started_at + self._patience.hedge_s <= now:
+        if self._hedges and self._started_at + self._timeouts.hedge_s <= now:
             self._hedges = False
             if len(self._attempts.all) == 1:
                 self._start_next(hedge=not self._attempts.all[0].over)
         for attempt in list(self._attempts.all):
-            ends_at = self._patience_ends(attempt)
+            ends_at = self._timeout_at(attempt)
             if ends_at is not None and ends_at <= now:
                 attempt.late = True
-                if now - attempt.started_at >= self._patience.first_token_s:
+                if now - attempt.started_at >= self._timeouts.first_token_s:
                     # Else the time was lost before it was asked, which is not its failure.
                     self._standing.failed(attempt.candidate)
                 log.info("candidate.late", candidate=attempt.candidate.key)
@@ -294,11 +296,11 @@ class Race:
         """Asks the candidate that was asked least, in order; nobody when none is left."""
         if not self._question.can_ask:
             return
-        asked = [one.candidate for one in self._attempts.all]
+        tries = [one.candidate for one in self._attempts.all]
         eligible = [
             one
             for one in self._candidates
-            if one not in self._barred and asked.count(one) < at_most
+            if one not in self._barred and tries.count(one) < at_most
         ]
         if eligible:
-            self._attempts.start(min(eligible, key=asked.count), hedge=hedge)
+            self._attempts.start(min(eligible, key=tries.count), hedge=hedge)

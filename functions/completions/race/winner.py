@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Self
 
-from completions.dialects.deltas import Done, Failure, Finish, Said, Text
+from completions.dialects.deltas import Chunk, Done, Failure, Finish, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.race.attempts import SILENCE, Attempt, Event, is_done, next_of
 
@@ -22,7 +22,7 @@ _AGAIN_S = 0.1
 
 async def read_on(
     winner: Attempt, events: asyncio.Queue[Event], *, stall_s: float, answers: int
-) -> AsyncGenerator[list[Said], None]:
+) -> AsyncGenerator[list[Chunk], None]:
     """Everything from the winner's first frame (`winner.held`) on.
 
     `stall_s` 0 waits for ever; of `answers` in one stream each has a finish, and the last one is
@@ -65,7 +65,7 @@ async def read_on(
             batch, end = more, _more(winner, events, more)
 
 
-def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Said]) -> Event | None:
+def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> Event | None:
     """Adds what else is here already: one write for a burst. The answer's end is handed back.
 
     A batch that holds the terminator is not added to.
@@ -84,16 +84,16 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Said]) -> E
     return None
 
 
-def _until_end(batch: list[Said]) -> tuple[list[Said], int, bool, bool, CompletionsError | None]:
+def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, bool, bool, CompletionsError | None]:
     """What came before the terminator, or before the upstream said that it failed; and why.
 
     Between them how many answers finished in it, whether it was more than keep-alives, and whether
     the terminator was there.
     """
     finishes, alive = 0, False
-    for position, said in enumerate(batch):
-        alive = alive or said.alive
-        for delta in said.deltas:
+    for position, chunk in enumerate(batch):
+        alive = alive or chunk.alive
+        for delta in chunk.deltas:
             kind = type(delta)
             if kind is Text:
                 continue  # The common one, apart for its speed.

@@ -14,12 +14,12 @@ from functools import lru_cache
 
 from pydantic_core import from_json
 
-from completions.dialects.request import Asked, PastCall, Tool
+from completions.dialects.request import ParsedRequest, PastCall, Tool
 from completions.speech.phrases import PHRASES, Phrases
 
 __all__ = ["PHRASES", "CopyFilter", "Phrases", "choose", "language_of", "normalise", "strip"]
 
-FILLERS_LIMIT = 2
+BUFFER_WORDS_LIMIT = 2
 """A turn never hears a third."""
 
 _ALIASES = {"nb": "no", "nn": "no", "cmn": "zh", "in": "id"}
@@ -36,11 +36,11 @@ def normalise(phrase: str) -> str:
     return " ".join(phrase.split()).rstrip(_LOOSE_END) + "... "
 
 
-def language_of(asked: Asked, default: str) -> str:
+def language_of(request: ParsedRequest, default: str) -> str:
     """A key of PHRASES: what the agent sets, what was last detected, the default, or English."""
-    detected = (_detected(call, asked.tools) for call in reversed(asked.calls))
+    detected = (_detected(call, request.tools) for call in reversed(request.calls))
     latest = next((language for language in detected if language), None)
-    for language in (asked.extra.language, latest, default):
+    for language in (request.extra.language, latest, default):
         if language:
             base = re.split(r"[-_]", language.strip().casefold(), maxsplit=1)[0]
             if (base := _ALIASES.get(base, base)) in PHRASES:
@@ -72,7 +72,7 @@ def _detected(call: PastCall, tools: Mapping[str, Tool]) -> str | None:
 
 
 def choose(
-    asked: Asked, *, language: str, own: Sequence[str], count: int, last: str | None
+    request: ParsedRequest, *, language: str, own: Sequence[str], count: int, last: str | None
 ) -> str | None:
     """The next buffer words of a turn that has heard `count` of them, `last` the latest; or None.
 
@@ -80,16 +80,18 @@ def choose(
     before ours. No phrase comes twice in a turn or twice running in a conversation; who has
     nothing else to say leaves the turn to the next. The same request always gets the same words.
     """
-    agent = asked.extra.buffer_words
-    if count >= FILLERS_LIMIT or agent == ():
+    agent = request.extra.buffer_words
+    if count >= BUFFER_WORDS_LIMIT or agent == ():
         return None
     sources = [
         [phrase for phrase in dict.fromkeys(map(normalise, words)) if _letters(phrase)]
         for words in (agent or (), own, PHRASES.get(language, PHRASES["en"]).buffer)
     ]
     known = [phrase for source in sources for phrase in source]
-    heard = {last and normalise(last), _latest(asked.assistant_texts, known)}
-    seed = zlib.crc32("\n".join((*asked.assistant_texts, *asked.roles)).encode("utf-8", "replace"))
+    heard = {last and normalise(last), _latest(request.assistant_texts, known)}
+    seed = zlib.crc32(
+        "\n".join((*request.assistant_texts, *request.roles)).encode("utf-8", "replace")
+    )
     for source in sources:
         if fresh := [phrase for phrase in source if phrase not in heard]:
             return fresh[(seed + count) % len(fresh)]

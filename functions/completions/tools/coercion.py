@@ -76,7 +76,7 @@ def _readings(
 
 def _with(here: dict[str, Any], name: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for other in here:
-        if squashed(other) == squashed(name):
+        if normalised(other) == normalised(name):
             yield {name if key == other else key: here[key] for key in here}
     spec = known.get(name)
     for keyword in ("default", "const"):
@@ -88,13 +88,13 @@ def _without(
     here: dict[str, Any], unexpected: list[str], properties: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Names in another spelling are put right, the others go."""
-    known = {squashed(name): name for name in properties}
+    known = {normalised(name): name for name in properties}
     kept = {name: item for name, item in here.items() if name not in unexpected}
-    renamed = {known[squashed(n)]: here[n] for n in unexpected if squashed(n) in known}
+    renamed = {known[normalised(n)]: here[n] for n in unexpected if normalised(n) in known}
     return {**renamed, **kept}
 
 
-def squashed(text: str) -> str:
+def normalised(text: str) -> str:
     """Letters and digits only, without case: `End-Call` and `end_call` are one name."""
     return "".join(character for character in text.casefold() if character.isalnum())
 
@@ -125,10 +125,10 @@ def _same(option: Any, value: Any) -> bool:
     if str(option).strip().casefold() == str(value).strip().casefold():
         return True
     # Signs count in short numbers ("-1", "*"), not in words and telephone numbers.
-    word = squashed(str(option))
+    word = normalised(str(option))
     return (
         isinstance(option, str)
-        and word == squashed(str(value))
+        and word == normalised(str(value))
         and (len(word) > 4 or any(character.isalpha() for character in word))
     )
 

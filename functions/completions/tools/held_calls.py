@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic_core import from_json
 
-from completions.dialects.deltas import Call, CallPart, Said
+from completions.dialects.deltas import Call, CallPart, Chunk
 from completions.dialects.request import Tool
 from completions.errors import InvalidToolCall
 from completions.tools import validation
@@ -53,21 +53,21 @@ class HeldCalls:
         self._calls: list[_Parts] = []
         self._by_index: dict[int, _Parts] = {}
         self._left = ARGUMENTS_LIMIT_CHARS
-        self.frames: list[Said] = []
+        self.chunks: list[Chunk] = []
         """The frames that brought them; they may be relayed only if `pure`."""
         self.pure = True
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def add(self, said: Said) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Takes the parts of calls in a frame; anything else in it makes the frames unfit.
 
         Raises InvalidToolCall for calls without end.
         """
-        self.frames.append(said)
-        self.pure = self.pure and said.plain and said.frame is not None and len(said.deltas) == 1
-        for delta in said.deltas:
+        self.chunks.append(chunk)
+        self.pure = self.pure and chunk.plain and chunk.sse is not None and len(chunk.deltas) == 1
+        for delta in chunk.deltas:
             if isinstance(delta, CallPart):
                 self._add(delta)
 
@@ -94,7 +94,7 @@ class HeldCalls:
         """Those calls that are whole as they stand, of an answer that was cut."""
         kept = HeldCalls()
         kept._calls = [call for call in self._calls if _is_object(call.arguments)]
-        kept.frames = self.frames
+        kept.chunks = self.chunks
         kept.pure = self.pure and len(kept._calls) == len(self._calls)
         return kept
 
@@ -122,7 +122,7 @@ class HeldCalls:
         ]
 
 
-def added(kept: Sequence[Call], calls: Sequence[Call]) -> list[Call]:
+def merge_calls(kept: Sequence[Call], calls: Sequence[Call]) -> list[Call]:
     """The calls kept of one answer and those of the next: none twice, no id twice."""
     together = list(kept)
     for call in calls:

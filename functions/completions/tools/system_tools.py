@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from completions.dialects.request import Tool
-from completions.tools.coercion import squashed
+from completions.tools.coercion import normalised
 
 _CODE = r"\b(?:[a-z]{2}|fil)(?:-[A-Za-z]{2,4})?\b"
 _RUN = re.compile(rf"{_CODE}(?:(?: *[,;/|] *(?:and |or )?| +(?:and|or) +){_CODE})+")
@@ -26,13 +26,13 @@ _NUMBER = re.compile(r"\+\d[\d ().-]{5,}\d|\b\d{7,}\b|\bsips?:[^\s,;\"')]+")
 _EXAMPLES = re.compile(r"(?:\be\.g\.|\bfor example\b|\bsuch as\b|\blike\b)[^.;)]*", re.IGNORECASE)
 
 
-def with_listed(tool: Tool) -> Tool:
+def with_enum_hints(tool: Tool) -> Tool:
     """The tool, with what its description lists as the only values allowed."""
     for known, parameter, values_in in _TOOLS:
         properties = tool.parameters.get("properties")
         spec = properties.get(parameter) if isinstance(properties, Mapping) else None
         if (
-            squashed(tool.name) != squashed(known)
+            normalised(tool.name) != normalised(known)
             or not isinstance(spec, Mapping)
             or spec.get("type") != "string"
             or spec.get("enum") is not None

@@ -16,11 +16,11 @@ from typing import Any
 from pydantic_core import from_json
 
 from completions.dialects.deltas import Call
-from completions.dialects.request import Asked, Tool
-from completions.tools.coercion import repaired, squashed
+from completions.dialects.request import ParsedRequest, Tool
+from completions.tools.coercion import normalised, repaired
 from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object
 from completions.tools.schemas import Schema
-from completions.tools.system_tools import with_listed
+from completions.tools.system_tools import with_enum_hints
 
 _PROBLEM_LIMIT_CHARS = 800
 
@@ -68,7 +68,7 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
         offered = ", ".join(tools) or "none"
         return _hopeless(f"There is no tool '{call.name[:80]}'. Offered are: {offered}.")
     arguments, strict = _read(call.arguments)
-    tool = with_listed(tools[name])
+    tool = with_enum_hints(tools[name])
     if arguments is None:
         problem = "its arguments must be one JSON object"
         return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
@@ -103,8 +103,8 @@ def _offered_name(name: str, tools: Mapping[str, Tool]) -> str | None:
         return name
     bare = _JUNK.sub("", name.strip(" \t\r\n\"'`"))
     for spelling in (bare, _NAMESPACE.sub("", bare)):
-        alike = [offered for offered in tools if squashed(offered) == squashed(spelling)]
-        if len(alike) == 1 and squashed(spelling):
+        alike = [offered for offered in tools if normalised(offered) == normalised(spelling)]
+        if len(alike) == 1 and normalised(spelling):
             return alike[0]
     return None
 
@@ -149,14 +149,14 @@ def _expected(tool: Tool) -> str:
     return f"Expected: {', '.join(words)}."
 
 
-def fill_skip_turn(asked: Asked) -> Call | None:
+def skip_turn_call(request: ParsedRequest) -> Call | None:
     """A valid call of the offered tool that skips the turn, or None.
 
     None also when it was called since the last user message: a model that says nothing twice
     would skip for ever.
     """
-    tool = _system_tool("skip_turn", asked.tools)
-    if tool is None or any(call.recent and call.name == tool.name for call in asked.calls):
+    tool = _system_tool("skip_turn", request.tools)
+    if tool is None or any(call.recent and call.name == tool.name for call in request.calls):
         return None
     properties = tool.parameters.get("properties")
     required = tool.parameters.get("required")
@@ -166,7 +166,7 @@ def fill_skip_turn(asked: Asked) -> Call | None:
         if isinstance(name, str)
     }
     call = Call(f"call_{uuid.uuid4().hex[:24]}", tool.name, dumps(arguments))
-    return check(call, asked.tools).call
+    return check(call, request.tools).call
 
 
 def _filler(spec: Any) -> Any:
@@ -215,7 +215,7 @@ def _words(text: str) -> str:
 
 def _system_tool(known: str, tools: Mapping[str, Tool]) -> Tool | None:
     for name, tool in tools.items():
-        if squashed(name) == squashed(known):
+        if normalised(name) == normalised(known):
             return tool
     said = [tool for tool in tools.values() if _SAYS[known].search(tool.description.casefold())]
     return said[0] if len(said) == 1 else None

@@ -13,35 +13,37 @@ from typing import Any
 from completions.dialects.deltas import (
     Call,
     CallPart,
+    Chunk,
     Delta,
     Finish,
     Reasoning,
     Refusal,
-    Said,
     Text,
     Usage,
 )
 from completions.dialects.dialect import Dialect
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, UpstreamTimeout
-from completions.observability import log, name_of, reason
-from completions.race.race import Patience, Race, Silent
-from completions.tools.held_calls import HeldCalls, added
+from completions.observability import identifier, log, reason
+from completions.race.race import EmptyAnswer, Race, Timeouts
+from completions.tools.held_calls import HeldCalls, merge_calls
 from completions.turn.plan import Plan
 from completions.turn.record import Outcome
-from completions.turn.response import Outlet
-from completions.turn.streamed import note_on
+from completions.turn.response import ResponseSender
+from completions.turn.streamed import feedback_on
 
 
 class Buffered:
     """One buffered turn. `run` once; the plan's account tells afterwards what happened."""
 
-    def __init__(self, dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None:
+    def __init__(
+        self, dialect: Dialect, request: ParsedRequest, plan: Plan, response: ResponseSender
+    ) -> None:
         self._dialect = dialect
-        self._asked = asked
+        self._request = request
         self._plan = plan
-        self._outlet = outlet
-        self._heard = plan.account
+        self._response = response
+        self._heard = plan.record
         self._usage: dict[str, Any] | None = None
 
     async def run(self) -> None:
@@ -62,13 +64,13 @@ class Buffered:
             self._heard.outcome = Outcome.CRASHED
         else:
             self._heard.outcome = self._heard.outcome or Outcome.OK
-            await self._outlet.json(body)
+            await self._response.json(body)
 
     async def _refuse(self, error: CompletionsError) -> None:
-        log.warning("turn.failed", code=name_of(error.code), reason=reason(error))
+        log.warning("turn.failed", code=identifier(error.code), reason=reason(error))
         self._heard.outcome = Outcome.ERROR
-        self._heard.error_type = name_of(error.code) or ""
-        await self._outlet.refuse(error)
+        self._heard.error_type = identifier(error.code) or ""
+        await self._response.refuse(error)
 
     async def _answer(self) -> bytes:
         plan, heard = self._plan, self._heard
@@ -79,17 +81,17 @@ class Buffered:
                 question,
                 candidates,
                 plan.standing,
-                Patience(),
+                Timeouts(),
                 started_at=started_at,
                 words_only=False,
             )
-            answer: list[Said] = []
+            answer: list[Chunk] = []
             try:
                 async with aclosing(race.answer()) as batches:
                     async for batch in batches:
                         heard.hear(race.winner, batch[0].source if batch else 0, len(batch))
                         answer += batch
-            except Silent as silence:
+            except EmptyAnswer as silence:
                 others = [one for one in candidates if one != silence.candidate]
                 limited = silence.reason in {"length", "content_filter"}
                 candidates = others if limited else [*others, silence.candidate]
@@ -99,48 +101,53 @@ class Buffered:
                 heard.outcome = Outcome.EMPTY
                 return self._written(silence.held, HeldCalls(), kept)
             held = HeldCalls()
-            for said in answer:
-                if any(isinstance(delta, CallPart) for delta in said.deltas):
-                    held.add(said)
-            judgement = held.judge(self._asked.tools, _text(answer, Text))
-            single = self._asked.single
-            if single and judgement.problems and question.can_ask and not heard.reasked:
-                heard.reasked = True
+            for chunk in answer:
+                if any(isinstance(delta, CallPart) for delta in chunk.deltas):
+                    held.add(chunk)
+            judgement = held.judge(self._request.tools, _text(answer, Text))
+            single = self._request.single
+            if (
+                single
+                and judgement.problems
+                and question.can_ask
+                and not heard.retried_with_feedback
+            ):
+                heard.retried_with_feedback = True
                 heard.repairs += judgement.repaired + len(judgement.problems)
                 kept = judgement.calls
-                question = question.again(_text(answer, Text), note_on(judgement))
+                question = question.with_feedback(_text(answer, Text), feedback_on(judgement))
                 continue
             return self._written(answer, held, kept)
 
-    def _written(self, answer: list[Said], held: HeldCalls, kept: list[Call]) -> bytes:
+    def _written(self, answer: list[Chunk], held: HeldCalls, kept: list[Call]) -> bytes:
         """The upstream's own bytes if nothing in them has to change.
 
         `kept` are the valid calls of an earlier answer, whose other calls were asked for again.
         """
-        deltas: list[Delta] = [delta for said in answer for delta in said.deltas]
+        deltas: list[Delta] = [delta for chunk in answer for delta in chunk.deltas]
         for delta in deltas:
             if isinstance(delta, Finish):
                 self._heard.finish = delta.reason
             elif isinstance(delta, Usage):
                 self._usage = delta.usage
-        judgement = held.judge(self._asked.tools, _text(answer, Text))
+        judgement = held.judge(self._request.tools, _text(answer, Text))
         self._heard.words.append(_text(answer, Text, Refusal))
         # One frame without `raw` is whole JSON; an upstream that streams unasked sends many.
-        whole = [said.frame for said in answer if said.frame and not said.frame.raw]
-        frame = whole[0] if len(whole) == 1 and whole[0].data else None
-        untouched = not judgement.changed and not kept and all(said.plain for said in answer)
+        whole = [chunk.sse for chunk in answer if chunk.sse and not chunk.sse.raw]
+        sse = whole[0] if len(whole) == 1 and whole[0].data else None
+        untouched = not judgement.changed and not kept and all(chunk.plain for chunk in answer)
         calls = held.unchecked() if judgement.problems else judgement.calls
-        calls = added(kept, calls)
+        calls = merge_calls(kept, calls)
         self._heard.called += [call.name for call in calls]
-        if frame and (untouched or not self._asked.single):
-            return frame.data
+        if sse and (untouched or not self._request.single):
+            return sse.data
         self._heard.repairs += judgement.repaired
         finish = "tool_calls" if held or kept else self._heard.finish or "stop"
-        return self._dialect.whole(
-            self._asked,
-            frame,
+        return self._dialect.buffered(
+            self._request,
+            sse,
             # A refusal has no place but the upstream's own answer; else it is text like any other.
-            text=_text(answer, Text) if frame else _text(answer, Text, Refusal),
+            text=_text(answer, Text) if sse else _text(answer, Text, Refusal),
             reasoning=_text(answer, Reasoning),
             calls=calls,
             finish=finish,
@@ -148,7 +155,7 @@ class Buffered:
         )
 
 
-def _text(answer: list[Said], *kinds: type[Text | Refusal | Reasoning]) -> str:
+def _text(answer: list[Chunk], *kinds: type[Text | Refusal | Reasoning]) -> str:
     return "".join(
-        delta.text for said in answer for delta in said.deltas if isinstance(delta, kinds)
+        delta.text for chunk in answer for delta in chunk.deltas if isinstance(delta, kinds)
     )

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 from completions import responder
 from completions.dialects.dialect import Dialect
-from completions.dialects.request import Asked
-from completions.race.attempts import Asking
+from completions.dialects.request import ParsedRequest
+from completions.race.attempts import Askable
 from completions.race.health import Standing
-from completions.race.question import Frames, Question
-from completions.race.race import Patience
+from completions.race.question import ModelClient, Question
+from completions.race.race import Timeouts
 from completions.responder import RESPONDER, Responder, ResponderQuestion
 from completions.settings import Candidate, Settings
 from completions.speech import buffer_words
 from completions.speech.phrases import PHRASES, Phrases
-from completions.turn.record import Account
+from completions.turn.record import TurnRecord
 
 DEADLINE_MARGIN_S = 1.5
 """The turn ends itself this long before Lambda's deadline; at 0.5 s the layer uses force."""
@@ -33,7 +33,7 @@ class Environment:
     """What an execution environment keeps between turns. Nothing in it belongs to one of them."""
 
     settings: Settings
-    upstream: Frames
+    upstream: ModelClient
     standing: Standing
     responder: Responder | None = None
 
@@ -57,18 +57,18 @@ class Plan:
         self,
         environment: Environment,
         dialect: Dialect,
-        asked: Asked,
+        request: ParsedRequest,
         arrival: Arrival,
         *,
         on_failure: str,
     ) -> None:
         settings = environment.settings
         now = asyncio.get_running_loop().time()
-        self._asked = asked
+        self._request = request
         self._settings = settings
         self.arrival = arrival
         self.standing = environment.standing
-        self.account = Account()
+        self.record = TurnRecord()
         self.arrived = now - _age_s(arrival)
         seen_at = now if arrival.seen_at is None else arrival.seen_at
         self.deadline = (
@@ -77,35 +77,35 @@ class Plan:
             else seen_at + arrival.remaining_s - DEADLINE_MARGIN_S
         )
         budget_ms = (
-            settings.tool_turn_budget_ms if asked.after_tool_result else settings.turn_budget_ms
+            settings.tool_turn_budget_ms if request.after_tool_result else settings.turn_budget_ms
         )
         self._budget_s = budget_ms / 1000
         self.budget_ends = self.arrived + self._budget_s if budget_ms else None
-        self.patience = Patience(
+        self.timeouts = Timeouts(
             settings.hedge_after_ms / 1000,
             settings.first_token_timeout_ms / 1000,
             settings.reasoning_timeout_ms / 1000,
             settings.stall_timeout_ms / 1000,
         )
-        self.speaks = asked.speakable and on_failure == "speak"
-        self._language = buffer_words.language_of(asked, settings.language)
+        self.speaks = request.speakable and on_failure == "speak"
+        self._language = buffer_words.language_of(request, settings.language)
         question = Question(
             dialect,
-            asked,
+            request,
             environment.upstream,
             environment.standing,
-            self.account,
+            self.record,
             clean=self._clean,
             stateful=settings.candidates[0],
         )
-        self.question: Asking = question
+        self.question: Askable = question
         self._models: tuple[Candidate, ...] = settings.candidates
         if environment.responder is not None:
-            talk = responder.conversation(dialect, question, self.patience, self._in_order)
+            talk = responder.conversation(dialect, question, self.timeouts, self._in_order)
             self.question = ResponderQuestion(environment.responder, talk)
             self._models = (RESPONDER,)
             # Its own questions to the models have the timers; it may take its time between words.
-            self.patience = Patience()
+            self.timeouts = Timeouts()
 
     def candidates(self) -> list[Candidate]:
         """Whom to ask, in order."""
@@ -126,21 +126,21 @@ class Plan:
         return PHRASES[self._language]
 
     @property
-    def filler_at(self) -> float | None:
+    def buffer_words_at(self) -> float | None:
         """When the first buffer words are due; None for a turn that gets none."""
-        asked = self._asked
-        after_ms = asked.extra.buffer_words_after_ms
+        request = self._request
+        after_ms = request.extra.buffer_words_after_ms
         if after_ms is None:
             after_ms = self._settings.buffer_words_after_ms
-        if not after_ms or not asked.speakable or not asked.user_spoke:
+        if not after_ms or not request.speakable or not request.user_spoke:
             return None
         # Assistant text that is just being heard covers part of the wait.
-        return self.arrived + after_ms / 1000 * (2 if asked.assistant_spoke_since else 1)
+        return self.arrived + after_ms / 1000 * (2 if request.assistant_spoke_since else 1)
 
-    def filler(self, count: int, last: str | None) -> str | None:
+    def next_buffer_words(self, count: int, last: str | None) -> str | None:
         """The next buffer words; None when there are none to say."""
         return buffer_words.choose(
-            self._asked,
+            self._request,
             language=self._language,
             own=self._settings.buffer_words,
             count=count,
@@ -149,7 +149,7 @@ class Plan:
 
     def _clean(self, text: str) -> str:
         """An assistant text without our own words, so that models do not learn to imitate them."""
-        own = (*self._settings.buffer_words, *(self._asked.extra.buffer_words or ()))
+        own = (*self._settings.buffer_words, *(self._request.extra.buffer_words or ()))
         return buffer_words.strip(text, own)
 
 

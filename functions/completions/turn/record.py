@@ -72,7 +72,7 @@ class Exchange:
 
 
 @dataclass(slots=True, eq=False)
-class Account:
+class TurnRecord:
     """One turn's facts so far."""
 
     exchanges: list[Exchange] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Account:
     """Who answered, last of all if several did."""
     source: int = 0
     """The attempt whose answer that was."""
-    frames: int = 0
+    chunks: int = 0
     """Frames of all answers that were passed on or held, not of those that lost."""
 
     # What the caller got.
@@ -90,14 +90,14 @@ class Account:
     """The first word, or the first whole call."""
     first_spoken_at: float | None = None
     """The first words, ours or the model's."""
-    fillers: int = 0
-    last_filler: str | None = None
+    buffer_words: int = 0
+    last_buffer_words: str | None = None
     called: list[str] = field(default_factory=list)
     """The names of the tool calls that were delivered."""
     repairs: int = 0
     """Calls that did not fit their schema: mended here, or asked for again."""
     bridged: bool = False
-    reasked: bool = False
+    retried_with_feedback: bool = False
     repeated: bool = False
 
     # How it ended.
@@ -118,11 +118,11 @@ class Account:
         self.exchanges.append(exchange)
         return exchange
 
-    def hear(self, winner: Candidate | None, source: int, frames: int) -> None:
+    def hear(self, winner: Candidate | None, source: int, chunks: int) -> None:
         """More of the winner's answer has come."""
-        if frames:
+        if chunks:
             self.winner, self.source = winner, source
-            self.frames += frames
+            self.chunks += chunks
 
     def spoke(self, now: float) -> None:
         """The caller hears words."""

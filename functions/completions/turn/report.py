@@ -14,12 +14,12 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 from completions.dialects.dialect import Dialect
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
-from completions.observability import content, name_of, shown, turn_finished
+from completions.observability import content, identifier, shown, turn_finished
 from completions.turn.plan import Arrival, Plan
 from completions.turn.record import Outcome
-from completions.turn.response import Outlet
+from completions.turn.response import ResponseSender
 
 NAMES_LIMIT = 16
 """Of roles, and of tools: the last roles count, and the first tools."""
@@ -67,58 +67,60 @@ Fields = TypedDict(
 """Of `turn.finished`. What is None does not stand in the line."""
 
 
-def finished(dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None:
+def finished(
+    dialect: Dialect, request: ParsedRequest, plan: Plan, response: ResponseSender
+) -> None:
     """Reports a turn that has ended, however it ended."""
-    account, arrival = plan.account, plan.arrival
-    answered = account.answered
-    outcome = account.outcome or Outcome.CRASHED
-    if not outlet.closed and outcome is not Outcome.HUNG_UP:
+    record, arrival = plan.record, plan.arrival
+    answered = record.answered
+    outcome = record.outcome or Outcome.CRASHED
+    if not response.closed and outcome is not Outcome.HUNG_UP:
         # It was on its way to an end, and was stopped.
         outcome = Outcome.CRASHED
-    ended_at = outlet.closed_at or asyncio.get_running_loop().time()
-    sent_at = account.exchanges[0].sent_at if account.exchanges else None
+    ended_at = response.closed_at or asyncio.get_running_loop().time()
+    sent_at = record.exchanges[0].sent_at if record.exchanges else None
     duration_ms = _ms(plan.arrived, ended_at)
     overhead_ms = _ms(arrival.seen_at, sent_at)
     headers_ms = _ms(answered.sent_at, answered.headers_at) if answered else None
-    first_spoken_ms = _ms(plan.arrived, account.first_spoken_at)
-    first_token_ms = _ms(plan.arrived, account.first_model_output_at)
-    input_tokens = account.tokens("prompt_tokens", "input_tokens")
-    output_tokens = account.tokens("completion_tokens", "output_tokens")
-    fallback = bool(account.winner and answered and answered.candidate.key == "fallback")
+    first_spoken_ms = _ms(plan.arrived, record.first_spoken_at)
+    first_token_ms = _ms(plan.arrived, record.first_model_output_at)
+    input_tokens = record.tokens("prompt_tokens", "input_tokens")
+    output_tokens = record.tokens("completion_tokens", "output_tokens")
+    fallback = bool(record.winner and answered and answered.candidate.key == "fallback")
     fields: Fields = {
         "outcome": outcome,
-        "error.type": account.error_type or None,
-        "http.response.status_code": outlet.status,
+        "error.type": record.error_type or None,
+        "http.response.status_code": response.status,
         "api": dialect.path.strip("/"),
-        "stream": asked.stream,
+        "stream": request.stream,
         "gen_ai.operation.name": "chat",
-        "gen_ai.request.model": shown(asked.model) or None,
+        "gen_ai.request.model": shown(request.model) or None,
         "gen_ai.response.model": shown(answered.model) or None if answered else None,
-        "gen_ai.response.finish_reasons": [name_of(account.finish) or ""][: bool(account.finish)],
+        "gen_ai.response.finish_reasons": [identifier(record.finish) or ""][: bool(record.finish)],
         "gen_ai.usage.input_tokens": input_tokens,
         "gen_ai.usage.output_tokens": output_tokens,
-        "gen_ai.usage.cache_read.input_tokens": account.cached_tokens,
-        "candidate": account.winner.key if account.winner else None,
+        "gen_ai.usage.cache_read.input_tokens": record.cached_tokens,
+        "candidate": record.winner.key if record.winner else None,
         "server.address": urlsplit(answered.candidate.base_url).hostname if answered else None,
-        "messages": len(asked.roles),
-        "roles": [role if role in ROLES else "other" for role in asked.roles[-NAMES_LIMIT:]],
-        "tools_offered": _names(asked.tools),
-        "tools_called": _names(account.called),
-        "tool_repairs": account.repairs,
-        "upstream_requests": len(account.exchanges),
-        "hedges": account.hedges,
-        "retries": account.retries,
+        "messages": len(request.roles),
+        "roles": [role if role in ROLES else "other" for role in request.roles[-NAMES_LIMIT:]],
+        "tools_offered": _names(request.tools),
+        "tools_called": _names(record.called),
+        "tool_repairs": record.repairs,
+        "upstream_requests": len(record.exchanges),
+        "hedges": record.hedges,
+        "retries": record.retries,
         "fallback": fallback,
-        "frames": account.frames,
-        "buffer_words": account.fillers,
+        "frames": record.chunks,
+        "buffer_words": record.buffer_words,
         "overhead_ms": overhead_ms,
         "upstream_headers_ms": headers_ms,
         "first_spoken_ms": first_spoken_ms,
         "first_token_ms": first_token_ms,
         "duration_ms": duration_ms or 0.0,
         "cold_start": arrival.cold,
-        "gen_ai.input.messages": _message("user", asked.user_text),
-        "gen_ai.output.messages": _message("assistant", account.text),
+        "gen_ai.input.messages": _message("user", request.user_text),
+        "gen_ai.output.messages": _message("assistant", record.text),
     }
     metrics = {
         "TurnMs": duration_ms,
@@ -126,11 +128,11 @@ def finished(dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None
         "FirstSpokenMs": first_spoken_ms,
         "OverheadMs": overhead_ms,
         "UpstreamHeadersMs": headers_ms,
-        "BufferWords": account.fillers,
-        "Hedges": account.hedges,
-        "Retries": account.retries,
+        "BufferWords": record.buffer_words,
+        "Hedges": record.hedges,
+        "Retries": record.retries,
         "Fallbacks": int(fallback),
-        "ToolRepairs": account.repairs,
+        "ToolRepairs": record.repairs,
         "InputTokens": input_tokens,
         "OutputTokens": output_tokens,
     }
@@ -145,7 +147,7 @@ def unbegun(dialect: Dialect, error: Exception, arrival: Arrival) -> None:
         outcome = Outcome.CRASHED
     fields: Fields = {
         "outcome": outcome,
-        "error.type": name_of(told.code),
+        "error.type": identifier(told.code),
         "http.response.status_code": told.status,
         "api": dialect.path.strip("/"),
         "cold_start": arrival.cold,

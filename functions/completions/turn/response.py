@@ -21,7 +21,7 @@ STREAM_HEADERS = [
 ]
 
 
-class Outlet:
+class ResponseSender:
     """One response. Either `write` … `close`, or `json` once."""
 
     def __init__(self, send: Send) -> None:

@@ -15,39 +15,39 @@ from typing import Any
 from completions.dialects.deltas import (
     Call,
     CallPart,
+    Chunk,
     Delta,
     Done,
     Finish,
     Other,
     Reasoning,
     Refusal,
-    Said,
     Text,
     Usage,
 )
 from completions.dialects.dialect import Dialect
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 from completions.errors import (
     CompletionsError,
     InvalidToolCall,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from completions.observability import log, name_of, reason
-from completions.race.attempts import Asking, is_done
-from completions.race.race import Race, Silent
+from completions.observability import identifier, log, reason
+from completions.race.attempts import Askable, is_done
+from completions.race.race import EmptyAnswer, Race
 from completions.race.winner import TICK_S
 from completions.settings import Candidate
-from completions.speech.buffer_words import FILLERS_LIMIT, CopyFilter
+from completions.speech.buffer_words import BUFFER_WORDS_LIMIT, CopyFilter
 from completions.speech.sentences import Sentence, joined
 from completions.sse import DONE
 from completions.tools import validation
-from completions.tools.held_calls import HeldCalls, Judgement, added
+from completions.tools.held_calls import HeldCalls, Judgement, merge_calls
 from completions.turn.plan import Plan
 from completions.turn.record import Outcome
-from completions.turn.response import Outlet
+from completions.turn.response import ResponseSender
 
-SECOND_FILLER_S = 5.0
+SECOND_BUFFER_WORDS_S = 5.0
 """After the first filler; there is never a third."""
 BRIDGE_NEEDS_S = 3.0
 """Less than this before the end, and another whole answer is not begun."""
@@ -56,16 +56,18 @@ BRIDGE_NEEDS_S = 3.0
 class Streamed:
     """One streamed turn. `run` once; the plan's account tells afterwards what happened."""
 
-    def __init__(self, dialect: Dialect, asked: Asked, plan: Plan, outlet: Outlet) -> None:
-        self._asked = asked
+    def __init__(
+        self, dialect: Dialect, request: ParsedRequest, plan: Plan, response: ResponseSender
+    ) -> None:
+        self._request = request
         self._plan = plan
-        self._outlet = outlet
-        self._writer = dialect.writer(asked)
+        self._response = response
+        self._writer = dialect.writer(request)
         self._loop = asyncio.get_running_loop()
-        self._heard = plan.account
+        self._heard = plan.record
         self._ended = AsyncExitStack()
         """Answers that have ended; they are closed behind the turn's own end."""
-        self._fillers_left = True
+        self._buffer_words_left = True
         self._budget_ends = plan.budget_ends
         self._kept: list[Call] = []
         """Valid calls of an answer whose other calls had to be asked for again."""
@@ -92,7 +94,7 @@ class Streamed:
             except Exception:
                 # A bug of ours must not cut a caller off.
                 log.exception("turn.crashed")
-                whole = self._outlet.closed
+                whole = self._response.closed
                 await self._give_up(
                     UpstreamUnavailable(
                         "The answer could not be written; the reason is in the log."
@@ -110,27 +112,27 @@ class Streamed:
                 question,
                 candidates,
                 plan.standing,
-                plan.patience,
+                plan.timeouts,
                 started_at=started_at,
                 first_source=source,
-                words_only=self._asked.speakable,
-                answers=answers_in(self._asked),
+                words_only=self._request.speakable,
+                answers=answers_in(self._request),
             )
             try:
                 await self._hear(race)
-                judgement = self._held.judge(self._asked.tools, self._heard.text)
-                if not judgement.problems or not self._can_reask(question):
+                judgement = self._held.judge(self._request.tools, self._heard.text)
+                if not judgement.problems or not self._can_retry_with_feedback(question):
                     await self._end_well(judgement)
                     return
                 # Hopeless arguments: the model is told what is wrong, once.
-                self._heard.reasked = True
+                self._heard.retried_with_feedback = True
                 self._heard.repairs += judgement.repaired + len(judgement.problems)
                 log.info("call.reasked", problems=len(judgement.problems))
-                question = question.again(self._heard.text, note_on(judgement))
+                question = question.with_feedback(self._heard.text, feedback_on(judgement))
                 self._kept += judgement.calls
                 # It knows what it meant; nobody else does.
                 candidates = sorted(candidates, key=lambda one: one != race.winner)
-            except Silent as silence:
+            except EmptyAnswer as silence:
                 candidates = self._after_silence(silence, candidates)
                 if not candidates or not question.can_ask:
                     await self._never_empty(silence)
@@ -149,7 +151,7 @@ class Streamed:
             self._audible = self._speaking = False
             self._held, self._finish, self._usage = HeldCalls(), "", None
             heard = self._heard
-            said_first = heard.last_filler if not heard.words else None
+            said_first = heard.last_buffer_words if not heard.words else None
             self._copy = CopyFilter(said_first) if said_first else None
 
     # Hearing one answer.
@@ -165,19 +167,19 @@ class Streamed:
                     break
                 self._heard.hear(race.winner, batch[0].source if batch else 0, len(batch))
                 out = b""
-                for said in batch:
-                    out += self._pass_on(said)
-                await self._outlet.write(out)
+                for chunk in batch:
+                    out += self._pass_on(chunk)
+                await self._response.write(out)
                 if batch and is_done(batch[-1:]):
                     break
-            await self._outlet.write(self._flush_copy())
+            await self._response.write(self._flush_copy())
             # It is read on for a moment, so that its connection can be used again.
             self._ended.push_async_exit(opened.pop_all())
-        if self._asked.single and not self._audible and not self._held and race.winner:
+        if self._request.single and not self._audible and not self._held and race.winner:
             # Nothing but a copy of our own filler.
-            raise Silent(race.winner, self._finish, [])
+            raise EmptyAnswer(race.winner, self._finish, [])
 
-    async def _next(self, answer: AsyncGenerator[list[Said], None]) -> list[Said] | None:
+    async def _next(self, answer: AsyncGenerator[list[Chunk], None]) -> list[Chunk] | None:
         """The answer's next batch; while nothing of it is audible, the turn's timers run."""
         coming = asyncio.ensure_future(anext(answer, None))
         try:
@@ -196,27 +198,27 @@ class Streamed:
                 coming.cancel()
                 await asyncio.wait({coming})
 
-    def _pass_on(self, said: Said) -> bytes:
+    def _pass_on(self, chunk: Chunk) -> bytes:
         """Writes a frame, or holds it: calls until they are whole, the end until it is decided."""
-        if not self._asked.single:
-            return self._pass_on_raw(said)
+        if not self._request.single:
+            return self._pass_on_raw(chunk)
         if not self._audible and self._heard.words:
-            said = self._apart(said)
-        deltas = said.deltas
+            chunk = self._apart(chunk)
+        deltas = chunk.deltas
         if len(deltas) == 1 and type(word := deltas[0]) is Text and self._copy is None:
             # The common frame, apart for its speed.
             if word.text:
                 self._note_spoken(word.text)
-            return self._writer.relay(said) if said.frame else self._written(word)
+            return self._writer.relay(chunk) if chunk.sse else self._written(word)
         if any(isinstance(delta, CallPart) for delta in deltas):
-            self._held.add(said)
+            self._held.add(chunk)
             rest = tuple(delta for delta in deltas if not isinstance(delta, CallPart))
             if not rest:
                 return b""
-            said = Said(said.frame, rest, plain=False, source=said.source)
+            chunk = Chunk(chunk.sse, rest, plain=False, source=chunk.source)
         if self._copy is not None:
-            said = self._without_copy(said, self._copy)
-        for delta in said.deltas:
+            chunk = self._without_copy(chunk, self._copy)
+        for delta in chunk.deltas:
             if (isinstance(delta, Text) and delta.text) or isinstance(delta, Refusal):
                 self._note_spoken(delta.text)
             elif isinstance(delta, Finish):
@@ -225,19 +227,19 @@ class Streamed:
                 self._usage = delta.usage
             elif isinstance(delta, Other):
                 self._note_output()
-        if said.frame is not None:
-            return self._writer.relay(said)
-        return b"".join(self._written(delta) for delta in said.deltas)
+        if chunk.sse is not None:
+            return self._writer.relay(chunk)
+        return b"".join(self._written(delta) for delta in chunk.deltas)
 
-    def _pass_on_raw(self, said: Said) -> bytes:
+    def _pass_on_raw(self, chunk: Chunk) -> bytes:
         """Several answers at once (`n` > 1) are the caller's own business."""
-        if said.frame and said.frame.data and not said.frame.raw:
+        if chunk.sse and chunk.sse.data and not chunk.sse.raw:
             raise UpstreamUnavailable("The upstream does not stream several answers.")
         self._audible = True
-        only_usage = said.deltas and all(isinstance(delta, Usage) for delta in said.deltas)
-        if said.frame is None or Done() in said.deltas:
+        only_usage = chunk.deltas and all(isinstance(delta, Usage) for delta in chunk.deltas)
+        if chunk.sse is None or Done() in chunk.deltas:
             return b""
-        return b"" if only_usage and not self._asked.wants_usage else said.frame.raw
+        return b"" if only_usage and not self._request.wants_usage else chunk.sse.raw
 
     def _written(self, delta: Delta) -> bytes:
         if isinstance(delta, Text | Refusal):
@@ -258,19 +260,19 @@ class Streamed:
             self._audible = True
             self._heard.output(self._loop.time())
 
-    def _apart(self, said: Said) -> Said:
+    def _apart(self, chunk: Chunk) -> Chunk:
         """The first words of another answer, not glued to what was heard before."""
-        for position, delta in enumerate(said.deltas):
+        for position, delta in enumerate(chunk.deltas):
             if isinstance(delta, Text) and delta.text.strip():
                 text = joined(self._heard.text, delta.text)
-                deltas = (*said.deltas[:position], Text(text), *said.deltas[position + 1 :])
-                plain = said.plain and text == delta.text
-                return Said(said.frame, deltas, plain, said.source)
-        return said
+                deltas = (*chunk.deltas[:position], Text(text), *chunk.deltas[position + 1 :])
+                plain = chunk.plain and text == delta.text
+                return Chunk(chunk.sse, deltas, plain, chunk.source)
+        return chunk
 
-    def _without_copy(self, said: Said, copy: CopyFilter) -> Said:
+    def _without_copy(self, chunk: Chunk, copy: CopyFilter) -> Chunk:
         deltas: list[Delta] = []
-        for delta in said.deltas:
+        for delta in chunk.deltas:
             if isinstance(delta, Text):
                 self._speaking = True
                 if text := copy.feed(delta.text):
@@ -280,8 +282,8 @@ class Streamed:
                 deltas.append(delta)
             else:
                 deltas.append(delta)
-        plain = said.plain and tuple(deltas) == said.deltas
-        return Said(said.frame, tuple(deltas), plain, said.source)
+        plain = chunk.plain and tuple(deltas) == chunk.deltas
+        return Chunk(chunk.sse, tuple(deltas), plain, chunk.source)
 
     def _flush_copy(self) -> bytes:
         rest = self._copy.flush() if self._copy else ""
@@ -294,34 +296,34 @@ class Streamed:
     # Time.
 
     def _next_moment(self) -> float | None:
-        moments = (self._filler_at(), self._budget_ends)
+        moments = (self._buffer_words_at(), self._budget_ends)
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _filler_at(self) -> float | None:
-        first = self._plan.filler_at
-        if first is None or not self._fillers_left or self._speaking or self._heard.words:
+    def _buffer_words_at(self) -> float | None:
+        first = self._plan.buffer_words_at
+        if first is None or not self._buffer_words_left or self._speaking or self._heard.words:
             return None
-        return first + SECOND_FILLER_S * self._heard.fillers
+        return first + SECOND_BUFFER_WORDS_S * self._heard.buffer_words
 
     async def _on_time(self) -> None:
         now = self._loop.time() + TICK_S
         if self._budget_ends is not None and self._budget_ends <= now:
             raise UpstreamTimeout("No model answered in time.")
-        at = self._filler_at()
+        at = self._buffer_words_at()
         if at is None or at > now:
             return
         heard = self._heard
-        phrase = self._plan.filler(heard.fillers, heard.last_filler)
+        phrase = self._plan.next_buffer_words(heard.buffer_words, heard.last_buffer_words)
         if phrase is None:
             # Nothing to say: the timer must not fire again.
-            self._fillers_left = False
+            self._buffer_words_left = False
             return
-        heard.fillers += 1
-        self._fillers_left = heard.fillers < FILLERS_LIMIT
-        heard.last_filler = phrase
+        heard.buffer_words += 1
+        self._buffer_words_left = heard.buffer_words < BUFFER_WORDS_LIMIT
+        heard.last_buffer_words = phrase
         self._copy = CopyFilter(phrase)
         heard.spoke(self._loop.time())
-        await self._outlet.write(self._writer.aside(phrase))
+        await self._response.write(self._writer.buffer_words(phrase))
 
     # Ends.
 
@@ -329,23 +331,23 @@ class Streamed:
         """The model's own end, calls delivered."""
         heard = self._heard
         heard.outcome = heard.outcome or (Outcome.BRIDGED if heard.bridged else Outcome.OK)
-        if not self._asked.single:
-            await self._outlet.close(DONE)
+        if not self._request.single:
+            await self._response.close(DONE)
             return
-        calls = added(self._kept, judgement.calls)
+        calls = merge_calls(self._kept, judgement.calls)
         raw = not judgement.changed and self._held.pure and not self._kept
         if judgement.problems:
             raw = False
             log.warning("call.invalid", problems=len(judgement.problems))
-            if not self._asked.speakable:
+            if not self._request.speakable:
                 # Whoever wants JSON checks for himself: nothing is kept from him.
-                calls = added(self._kept, self._held.unchecked())
+                calls = merge_calls(self._kept, self._held.unchecked())
             elif not calls:
                 await self._give_up(InvalidToolCall("The model called a tool wrongly, twice."))
                 return
         out = b""
         if raw:
-            out = b"".join(self._writer.relay(said) for said in self._held.frames)
+            out = b"".join(self._writer.relay(chunk) for chunk in self._held.chunks)
         else:
             out = b"".join(self._writer.call(call) for call in calls)
         finish = self._finish or "stop"
@@ -358,13 +360,13 @@ class Streamed:
             finish = "stop"
         await self._close(finish, out)
 
-    def _can_reask(self, question: Asking) -> bool:
+    def _can_retry_with_feedback(self, question: Askable) -> bool:
         """Whether the model may be told what is wrong with its calls."""
         heard = self._heard
-        if heard.reasked or not question.can_ask or self._left_s() < BRIDGE_NEEDS_S:
+        if heard.retried_with_feedback or not question.can_ask or self._left_s() < BRIDGE_NEEDS_S:
             return False
         # Two answers, one behind the other, are not the JSON that was asked for.
-        return self._asked.speakable or not heard.words
+        return self._request.speakable or not heard.words
 
     def _left_s(self) -> float:
         """Seconds until everything must be said."""
@@ -372,31 +374,33 @@ class Streamed:
         left = (moment - self._loop.time() for moment in ends if moment is not None)
         return min(left, default=math.inf)
 
-    def _after_silence(self, silence: Silent, candidates: list[Candidate]) -> list[Candidate]:
+    def _after_silence(self, silence: EmptyAnswer, candidates: list[Candidate]) -> list[Candidate]:
         """Whom to ask once more; nobody the second time."""
         if self._heard.repeated:
             return []
         self._heard.repeated = True
-        log.info("answer.silent", candidate=silence.candidate.key, reason=name_of(silence.reason))
+        log.info(
+            "answer.silent", candidate=silence.candidate.key, reason=identifier(silence.reason)
+        )
         others = [one for one in candidates if one != silence.candidate]
         if silence.reason in {"length", "content_filter"}:
             return others
         return [*others, silence.candidate]
 
-    async def _never_empty(self, silence: Silent) -> None:
+    async def _never_empty(self, silence: EmptyAnswer) -> None:
         """The turn would end without speech and without a call."""
         heard = self._heard
         heard.outcome = Outcome.EMPTY
-        if not self._asked.single:
-            await self._outlet.close(b"".join(map(self._pass_on, silence.held)) + DONE)
-        elif not self._asked.speakable:
-            out = b"".join(self._pass_on(said) for said in silence.held)
+        if not self._request.single:
+            await self._response.close(b"".join(map(self._pass_on, silence.held)) + DONE)
+        elif not self._request.speakable:
+            out = b"".join(self._pass_on(chunk) for chunk in silence.held)
             await self._close(self._finish or silence.reason or "stop", out)
-        elif heard.reasked:
+        elif heard.retried_with_feedback:
             await self._give_up(InvalidToolCall("The model's tool call could not be mended."))
-        elif heard.fillers or heard.text:
+        elif heard.buffer_words or heard.text:
             await self._give_up(UpstreamUnavailable("The model's answer was empty."))
-        elif call := validation.fill_skip_turn(self._asked):
+        elif call := validation.skip_turn_call(self._request):
             heard.called.append(call.name)
             await self._close("tool_calls", self._writer.call(call))
         else:
@@ -411,7 +415,7 @@ class Streamed:
         if self._left_s() < BRIDGE_NEEDS_S or (plan.speaks and self._whole_calls()):
             return False
         if not heard.words and not self._audible:
-            log.warning("turn.moved_on", code=name_of(error.code), reason=reason(error))
+            log.warning("turn.moved_on", code=identifier(error.code), reason=reason(error))
             return True
         # Not fed with each word: few answers are cut.
         sentence = Sentence()
@@ -419,35 +423,37 @@ class Streamed:
         if not plan.speaks or sentence.ended or heard.bridged:
             return False
         heard.bridged = True
-        log.warning("turn.bridged", code=name_of(error.code), reason=reason(error))
+        log.warning("turn.bridged", code=identifier(error.code), reason=reason(error))
         bridge = joined(heard.text, plan.phrases.bridge)
-        await self._outlet.write(self._writer.text(bridge + " "))
+        await self._response.write(self._writer.text(bridge + " "))
         heard.words.append(bridge + " ")
         return True
 
     def _whole_calls(self) -> Judgement | None:
         """The calls that are whole and valid although the answer was cut."""
         self._held = self._held.whole()
-        judgement = self._held.judge(self._asked.tools, self._heard.text)
+        judgement = self._held.judge(self._request.tools, self._heard.text)
         whole = (judgement.calls or self._kept) and not judgement.problems
         return judgement if whole else None
 
     async def _give_up(self, error: CompletionsError) -> None:
         """The end after a failure: honest in words or honest in status, and always one end."""
         heard, plan, writer = self._heard, self._plan, self._writer
-        log.warning("turn.failed", code=name_of(error.code), reason=reason(error))
-        if self._outlet.closed:
+        log.warning("turn.failed", code=identifier(error.code), reason=reason(error))
+        if self._response.closed:
             return
-        heard.error_type = name_of(error.code) or ""
+        heard.error_type = identifier(error.code) or ""
         heard.outcome = Outcome.CUT if heard.words or self._audible else Outcome.ERROR
-        if not self._outlet.started and not (plan.speaks and error.transient):
-            await self._outlet.refuse(error)
+        if not self._response.started and not (plan.speaks and error.transient):
+            await self._response.refuse(error)
         elif not plan.speaks:
-            await self._outlet.close(writer.failure(error))
+            await self._response.close(writer.failure(error))
         elif judgement := self._whole_calls():
             heard.outcome = Outcome.CUT
             await self._end_well(judgement)
-        elif isinstance(error, InvalidToolCall) or (heard.reasked and not self._audible):
+        elif isinstance(error, InvalidToolCall) or (
+            heard.retried_with_feedback and not self._audible
+        ):
             # The answer was whole but for its call: "I'm transferring you" needs a word after it.
             await self._apologise(joined(heard.text, plan.phrases.failure))
         elif heard.words:
@@ -463,15 +469,15 @@ class Streamed:
 
     async def _close(self, finish: str, out: bytes = b"") -> None:
         self._heard.finish = finish
-        await self._outlet.close(out + self._writer.end(finish, self._usage))
+        await self._response.close(out + self._writer.end(finish, self._usage))
 
 
-def answers_in(asked: Asked) -> int:
+def answers_in(request: ParsedRequest) -> int:
     """How many answers the request wants at once."""
-    return 1 if asked.single else int(asked.body["n"])
+    return 1 if request.single else int(request.body["n"])
 
 
-def note_on(judgement: Judgement) -> str:
+def feedback_on(judgement: Judgement) -> str:
     """What the model is told about its invalid calls."""
     problems = " ".join(judgement.problems)
     stand = "".join(

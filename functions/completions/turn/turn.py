@@ -14,13 +14,13 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from completions.dialects.dialect import Dialect
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 from completions.observability import log
 from completions.turn import report
 from completions.turn.buffered import Buffered
 from completions.turn.plan import Arrival, Environment, Plan
 from completions.turn.record import Outcome
-from completions.turn.response import Outlet
+from completions.turn.response import ResponseSender
 from completions.turn.streamed import Streamed
 
 
@@ -31,7 +31,7 @@ class Turn(Response):
         self,
         environment: Environment,
         dialect: Dialect,
-        asked: Asked,
+        request: ParsedRequest,
         arrival: Arrival,
         *,
         on_failure: str,
@@ -40,23 +40,23 @@ class Turn(Response):
         self._environment = environment
         self._dialect = dialect
         # A responder gives one answer, however many a caller wants.
-        self._asked = replace(asked, single=True) if environment.responder else asked
+        self._request = replace(request, single=True) if environment.responder else request
         self._arrival = arrival
         self._on_failure = on_failure
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Runs the turn. A hang-up cancels it, and with it every request to a model."""
-        outlet = Outlet(send)
-        kind = Streamed if self._asked.stream else Buffered
+        response = ResponseSender(send)
+        kind = Streamed if self._request.stream else Buffered
         try:
             plan = Plan(
                 self._environment,
                 self._dialect,
-                self._asked,
+                self._request,
                 self._arrival,
                 on_failure=self._on_failure,
             )
-            conduct = kind(self._dialect, self._asked, plan, outlet)
+            conduct = kind(self._dialect, self._request, plan, response)
         except Exception as bug:
             report.unbegun(self._dialect, bug, self._arrival)
             raise
@@ -64,12 +64,12 @@ class Turn(Response):
         hang_up = asyncio.create_task(_hang_up(receive))
         try:
             await asyncio.wait({answer, hang_up}, return_when=asyncio.FIRST_COMPLETED)
-            if outlet.closed:
+            if response.closed:
                 # No hang-up: of an answer that is complete, servers say that it is over. What is
                 # left is the model's connection, read out so that it can be used again.
                 await asyncio.wait({answer})
             elif not answer.done():
-                plan.account.outcome = Outcome.HUNG_UP
+                plan.record.outcome = Outcome.HUNG_UP
         finally:
             answer.cancel()
             hang_up.cancel()
@@ -78,8 +78,8 @@ class Turn(Response):
                 log.warning("turn.unheard", reason=type(error).__name__)
             if not answer.cancelled() and isinstance(answer.exception(), OSError):
                 # The way out broke before we were told that nobody is there.
-                plan.account.outcome = Outcome.HUNG_UP
-            report.finished(self._dialect, self._asked, plan, outlet)
+                plan.record.outcome = Outcome.HUNG_UP
+            report.finished(self._dialect, self._request, plan, response)
         if not answer.cancelled():
             # The peer is gone: Starlette and the layer know what to do.
             answer.result()

@@ -21,13 +21,13 @@ from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavai
 from completions.keys.keys import Keys
 from completions.observability import log
 from completions.settings import Candidate
-from completions.sse import Decoder, Frame
+from completions.sse import Decoder, ServerSentEvent
 from completions.turn.record import Exchange
 from completions.upstream import connections, refusals
 from completions.upstream.body import Body
-from completions.upstream.connections import Connections, Pool, Ride
-from completions.upstream.limits import Allowance, whole
-from completions.upstream.redaction import key_in, without
+from completions.upstream.connections import Connections, Pool, RequestTrace
+from completions.upstream.limits import Allowance, read_whole
+from completions.upstream.redaction import key_in, redact
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -40,10 +40,10 @@ _IDENTITY = {"", "identity"}
 class _Refused(Exception):
     """A refusal as it came; `told` makes of it what it is to our caller, and logs it."""
 
-    def __init__(self, status: int, told: Callable[[], CompletionsError]) -> None:
+    def __init__(self, status: int, to_error: Callable[[], CompletionsError]) -> None:
         super().__init__(status)
         self.status = status
-        self.told = told
+        self.to_error = to_error
 
 
 class Upstream:
@@ -53,13 +53,13 @@ class Upstream:
         self._keys = keys
         self._connections = Connections()
 
-    async def frames(
+    async def events(
         self,
         candidate: Candidate,
         path: str,
         body: dict[str, Any],
         exchange: Exchange | None = None,
-    ) -> AsyncGenerator[list[Frame], None]:
+    ) -> AsyncGenerator[list[ServerSentEvent], None]:
         """The answer's frames, as many at a time as arrived together.
 
         An answer that is no event stream comes as a single frame whose data is the body.
@@ -80,21 +80,21 @@ class Upstream:
                         if len(opening.lstrip()) >= len(_FIRST_FIELDS[0]) or len(opening) > 4096:
                             break
                     if not opening.lstrip().startswith(_FIRST_FIELDS):
-                        yield without(key, [Frame(b"", await whole(chunks, opening))])
+                        yield redact(key, [ServerSentEvent(b"", await read_whole(chunks, opening))])
                         return
                 decoder = Decoder()
                 allowance = Allowance(len(opening))
-                if frames := decoder.feed(opening):
-                    yield without(key, frames)
+                if events := decoder.feed(opening):
+                    yield redact(key, events)
                 # To the end, not to [DONE]: else the connection cannot be used again.
                 async for chunk in chunks:
-                    frames = decoder.feed(chunk)
-                    count = len(frames)
-                    if frames:
-                        yield without(key, frames)
+                    events = decoder.feed(chunk)
+                    count = len(events)
+                    if events:
+                        yield redact(key, events)
                     allowance.spend(len(chunk), count)
-                if frames := decoder.flush():
-                    yield without(key, frames)
+                if events := decoder.flush():
+                    yield redact(key, events)
         finally:
             # Of an answer that was read to its end, the connection is back in its pool by now.
             response.close()
@@ -105,7 +105,7 @@ class Upstream:
         response, pool = await self._send(candidate, path, None, Exchange(candidate))
         try:
             with _translated(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
-                answer = await whole(chunks)
+                answer = await read_whole(chunks)
                 from_json(answer)
                 return answer
         finally:
@@ -151,7 +151,7 @@ class Upstream:
         """
         import aiohttp
 
-        ride = Ride()
+        ride = RequestTrace()
         try:
             return await self._request(candidate, path, body, key, ride)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -159,10 +159,15 @@ class Upstream:
                 raise
             log.info("upstream.reconnected", candidate=candidate.key)
             self._connections.drop(candidate.base_url)
-            return await self._request(candidate, path, body, key, Ride())
+            return await self._request(candidate, path, body, key, RequestTrace())
 
     async def _request(
-        self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str, ride: Ride
+        self,
+        candidate: Candidate,
+        path: str,
+        body: dict[str, Any] | None,
+        key: str,
+        ride: RequestTrace,
     ) -> tuple[ClientResponse, Pool]:
         pool = self._connections.take(candidate.base_url)
         try:
@@ -173,7 +178,7 @@ class Upstream:
 
 
 async def _request_on(
-    pool: Pool, path: str, body: dict[str, Any] | None, key: str, ride: Ride
+    pool: Pool, path: str, body: dict[str, Any] | None, key: str, ride: RequestTrace
 ) -> ClientResponse:
     """The head of a good answer. Raises _Refused, TimeoutError and aiohttp.ClientError."""
     assert pool.session is not None  # noqa: S101 - `take` makes it
@@ -204,7 +209,7 @@ async def _good(response: ClientResponse) -> None:
     # A few bytes of compressed data may be gigabytes.
     plain = response.headers.get("content-encoding", "").strip().lower() in _IDENTITY
     if not 200 <= response.status < 300:
-        body = await refusals.told(response.content.iter_any()) if plain else b""
+        body = await refusals.read_refusal(response.content.iter_any()) if plain else b""
         key, headers = key_in(response.request_info.headers), response.headers
         raise _Refused(
             response.status, lambda: refusals.refusal(response.status, headers, body, key)
@@ -221,7 +226,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _Refused as refused:
-        raise refused.told() from refused
+        raise refused.to_error() from refused
     except TimeoutError as error:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
     except aiohttp.ContentTypeError as error:

@@ -62,7 +62,7 @@ class Pool:
 
 
 @dataclass(slots=True)
-class Ride:
+class RequestTrace:
     """What became of a request on its way out: aiohttp's `trace_request_ctx`."""
 
     reused: bool = False

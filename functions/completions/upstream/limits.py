@@ -23,16 +23,16 @@ class Allowance:
         self._bytes = ANSWER_LIMIT_BYTES - spent_bytes
         self._frames = FRAMES_LIMIT
 
-    def spend(self, size: int, frames: int = 0) -> None:
+    def spend(self, size: int, events: int = 0) -> None:
         """Counts a chunk and the frames in it. Raises ValueError when nothing is left."""
         self._bytes -= size
-        self._frames -= frames
+        self._frames -= events
         if self._bytes < 0 or self._frames < 0:
-            log.warning("upstream.endless", frames=FRAMES_LIMIT - self._frames)
+            log.warning("upstream.endless", events=FRAMES_LIMIT - self._frames)
             raise ValueError("an answer without end")
 
 
-async def whole(chunks: AsyncIterator[bytes], opening: bytes = b"") -> bytes:
+async def read_whole(chunks: AsyncIterator[bytes], opening: bytes = b"") -> bytes:
     """The body that begins with `opening`. Raises ValueError for one without end."""
     body, allowance = bytearray(opening), Allowance(len(opening))
     async for chunk in chunks:

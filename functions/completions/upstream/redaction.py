@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 
 MESSAGE_LIMIT_CHARS = 2000
 PASSED_ON_HEADERS = ("retry-after", "retry-after-ms", "x-request-id")
@@ -24,16 +24,18 @@ def key_in(headers: Mapping[str, str]) -> str:
     return key if len(key) >= _KEY_CHARS else ""
 
 
-def without(key: bytes, frames: list[Frame]) -> list[Frame]:
+def redact(key: bytes, events: list[ServerSentEvent]) -> list[ServerSentEvent]:
     """The frames, in none of which our key stands: some servers repeat what they were sent."""
     if key:
-        for position, (raw, data, event) in enumerate(frames):
+        for position, (raw, data, event) in enumerate(events):
             if key in (raw or data):
-                frames[position] = Frame(raw.replace(key, b"***"), data.replace(key, b"***"), event)
-    return frames
+                events[position] = ServerSentEvent(
+                    raw.replace(key, b"***"), data.replace(key, b"***"), event
+                )
+    return events
 
 
-def shown_message(message: object, key: str) -> str | None:
+def redacted_message(message: object, key: str) -> str | None:
     """The words of an upstream's error, cut to a length and without our key; None for no words."""
     if not isinstance(message, str):
         return None
@@ -47,7 +49,7 @@ def shown_name(value: object, key: str = "") -> str | None:
     return None if key and key in value else value
 
 
-def passed_on(headers: Mapping[str, str], key: str) -> dict[str, str]:
+def forwarded_headers(headers: Mapping[str, str], key: str) -> dict[str, str]:
     """Of a refusal's headers those that help our caller, if there is nothing odd in them."""
     return {
         name: value

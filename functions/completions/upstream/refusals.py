@@ -17,14 +17,14 @@ from completions.errors import (
     UpstreamRefused,
     UpstreamUnavailable,
 )
-from completions.observability import log, name_of
-from completions.upstream.redaction import passed_on, shown_message, shown_name
+from completions.observability import identifier, log
+from completions.upstream.redaction import forwarded_headers, redacted_message, shown_name
 
 LIMIT_BYTES = 256 * 1024
 """Of a refusal's body, which is read whole."""
 
 
-async def told(pieces: AsyncIterator[bytes]) -> bytes:
+async def read_refusal(pieces: AsyncIterator[bytes]) -> bytes:
     """The body of a refusal; nothing where it breaks off or does not end: its status counts."""
     import aiohttp
 
@@ -46,7 +46,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, key: str) -> C
     """
     details = _details(headers, body)
     code, param = shown_name(details.get("code"), key), shown_name(details.get("param"), key)
-    log.warning("upstream.refused", status=status, code=name_of(code), param=name_of(param))
+    log.warning("upstream.refused", status=status, code=identifier(code), param=identifier(param))
     if status in {401, 403}:
         return UpstreamAuth(
             f"The upstream refuses this deployment's key ({status}). "
@@ -56,14 +56,14 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, key: str) -> C
         moved = 300 <= status < 400 and status != 304
         hint = " Redirections are not followed: set its new address." if moved else ""
         return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.{hint}")
-    message = shown_message(details.get("message") or details.get("detail"), key)
+    message = redacted_message(details.get("message") or details.get("detail"), key)
     return UpstreamRefused(
         message or f"The upstream answered {status}.",
         status=status,
         error_type=shown_name(details.get("type"), key),
         code=code,
         param=param,
-        headers=passed_on(headers, key),
+        headers=forwarded_headers(headers, key),
     )
 
 

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from completions.errors import CompletionsError, MethodNotAllowed, NotFound, Unauthorized
-from completions.observability import log, name_of, reason, shown
+from completions.observability import identifier, log, reason, shown
 from completions.web.request_log import note, path_of
 
 
@@ -69,11 +69,11 @@ def json_response(
 
 async def _render(_: Request, error: Exception) -> Response:
     assert isinstance(error, CompletionsError)  # noqa: S101 - registered for this class only
-    code, why = name_of(error.code), reason(error)
+    code, why = identifier(error.code), reason(error)
     if error.status >= 500:
         log.error("request.failed", code=code, reason=why)
     elif not isinstance(error, _TOLD):
-        log.warning("request.refused", code=code, reason=why, param=name_of(error.param))
+        log.warning("request.refused", code=code, reason=why, param=identifier(error.param))
     return json_response(to_json(error.body()), error.status, error.headers)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from completions.observability import bind, shown, shown_path, unbind
+from completions.observability import bind, redacted_path, shown, unbind
 
 BOUND = ("function_request_id", "xray_trace_id", "path", "gen_ai.conversation.id", "auth")
 """What stands in every line of a request, as far as it is known."""
@@ -22,7 +22,7 @@ def note(request: Request) -> None:
     bind(
         function_request_id=getattr(context, "aws_request_id", None),
         xray_trace_id=getattr(context, "trace_id", None),
-        path=shown_path(path_of(request)),
+        path=redacted_path(path_of(request)),
         **{CONVERSATION: conversation(request)},
     )
 

@@ -350,7 +350,7 @@ async def test_a_bug_shows_no_internals(
     def broken(_: Any) -> None:
         raise RuntimeError("internals")
 
-    monkeypatch.setattr(dialect, "ask", broken)
+    monkeypatch.setattr(dialect, "parse", broken)
     response = await client.post(CHAT, json=chat())
     _error(response, 500, "internal_error")
     assert "internals" not in response.text

@@ -15,10 +15,10 @@ from completions.observability import (
     bind,
     content,
     count,
+    identifier,
     log,
-    name_of,
+    redacted_path,
     shown,
-    shown_path,
     turn_finished,
 )
 from tests.support.logs import Logged
@@ -159,8 +159,8 @@ def test_half_a_character_costs_no_line(logs: Logged) -> None:
 
 def test_names_from_outside_are_names() -> None:
     """An identifier stays, a sentence does not; a path keeps all but what may be a key."""
-    assert name_of("messages[3].content") == "messages[3].content"
-    assert [name_of(value) for value in (None, "", 429, "two words", "x" * 65)] == [
+    assert identifier("messages[3].content") == "messages[3].content"
+    assert [identifier(value) for value in (None, "", 429, "two words", "x" * 65)] == [
         None,
         None,
         "429",
@@ -168,12 +168,12 @@ def test_names_from_outside_are_names() -> None:
         "other",
     ]
     assert shown("gpt-4o/ünïcode 東京") == "gpt-4o/ünïcode 東京"
-    assert shown_path("/v1/sk-abcdefghijklmnopqrstuvwxyz/chat/completions") == (
+    assert redacted_path("/v1/sk-abcdefghijklmnopqrstuvwxyz/chat/completions") == (
         "/v1/…/chat/completions"
     )
-    assert shown_path("/v1/chat/completions") == "/v1/chat/completions"
+    assert redacted_path("/v1/chat/completions") == "/v1/chat/completions"
     for before in range(150, 220):
-        assert "key" not in shown_path("/" * before + "key" * 8)
+        assert "key" not in redacted_path("/" * before + "key" * 8)
 
 
 async def test_what_is_bound_does_not_grow(logs: Logged) -> None:

@@ -80,7 +80,7 @@ async def test_the_hooks_do_all_they_are_there_for(monkeypatch: pytest.MonkeyPat
         snapshot_restore_py, "register_after_restore", lambda hook: hooks.update(after=hook)
     )
     for module in (secrets_manager, schemas):
-        monkeypatch.setattr(module, "warm", noted(f"{module.__name__.split('.')[1]}.warm"))
+        monkeypatch.setattr(module, "warm", noted(f"{module.__name__.rpartition('.')[2]}.warm"))
     monkeypatch.setattr(random, "seed", noted("random.seed"))
     monkeypatch.setattr(ssl, "RAND_add", noted("ssl.RAND_add"))
     keys = SpiedKeys(done)

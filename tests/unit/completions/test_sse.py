@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from completions.sse import DONE, LIMIT_BYTES, Decoder, Frame, encode
+from completions.sse import DONE, LIMIT_BYTES, Decoder, ServerSentEvent, encode
 
 BOM = b"\xef\xbb\xbf"
 LINE_ENDS = [b"\n", b"\r\n", b"\r"]
@@ -30,7 +30,7 @@ anything = st.lists(
 ).map(b"".join)
 
 
-def _decode(chunks: Iterable[bytes]) -> list[Frame]:
+def _decode(chunks: Iterable[bytes]) -> list[ServerSentEvent]:
     decoder = Decoder()
     frames = [frame for chunk in chunks for frame in decoder.feed(chunk)]
     return frames + decoder.flush()
@@ -45,7 +45,7 @@ def _bytewise(stream: bytes) -> list[bytes]:
     return [stream[i : i + 1] for i in range(len(stream))]
 
 
-def _facts(frames: Iterable[Frame]) -> list[tuple[bytes, bytes]]:
+def _facts(frames: Iterable[ServerSentEvent]) -> list[tuple[bytes, bytes]]:
     return [(frame.data, frame.event) for frame in frames]
 
 
@@ -120,7 +120,7 @@ def test_a_frame_is_given_out_at_once() -> None:
     """The blank line completes a frame; nothing waits for the next packet."""
     for line_end in (b"\n", b"\r\n"):
         stream = b"data: a" + line_end * 2
-        assert Decoder().feed(stream) == [Frame(stream, b"a")]
+        assert Decoder().feed(stream) == [ServerSentEvent(stream, b"a")]
 
 
 def test_several_frames_in_one_packet() -> None:
@@ -146,7 +146,7 @@ def test_unicode_line_separators_end_no_line() -> None:
 
 def test_comments_say_nothing() -> None:
     """A keep-alive is a frame without data, so that it can be relayed or dropped."""
-    assert Decoder().feed(b": ping\n\n") == [Frame(b": ping\n\n", b"")]
+    assert Decoder().feed(b": ping\n\n") == [ServerSentEvent(b": ping\n\n", b"")]
 
 
 def test_an_endless_event_is_given_up() -> None:

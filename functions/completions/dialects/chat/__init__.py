@@ -10,24 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from completions.dialects.chat.buffered import buffered
 from completions.dialects.chat.reader import read
-from completions.dialects.chat.request import ask, prepare, reask
-from completions.dialects.chat.whole import whole
+from completions.dialects.chat.request import parse, prepare, with_feedback
 from completions.dialects.chat.writer import ChatWriter
 from completions.dialects.deltas import Delta
-from completions.dialects.request import Asked
-from completions.sse import Frame
+from completions.dialects.request import ParsedRequest
+from completions.sse import ServerSentEvent
 
-__all__ = ["ask", "path", "prepare", "read", "reader", "reask", "whole", "writer"]
+__all__ = ["buffered", "parse", "path", "prepare", "read", "reader", "with_feedback", "writer"]
 
 path = "/chat/completions"
 
 
-def reader() -> Callable[[Frame], tuple[Delta, ...]]:
+def reader() -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
     """Frames of this dialect stand for themselves: nothing is remembered between them."""
     return read
 
 
-def writer(asked: Asked) -> ChatWriter:
+def writer(request: ParsedRequest) -> ChatWriter:
     """For one streamed answer."""
-    return ChatWriter(asked)
+    return ChatWriter(request)

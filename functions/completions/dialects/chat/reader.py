@@ -24,17 +24,17 @@ from completions.dialects.deltas import (
     upstream_failure,
 )
 from completions.errors import UpstreamUnavailable
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 
 
-def read(frame: Frame) -> tuple[Delta, ...]:
+def read(sse: ServerSentEvent) -> tuple[Delta, ...]:
     """What a frame says; nothing for comments and keep-alives. Never raises."""
-    if not frame.data:
+    if not sse.data:
         return ()
-    if frame.data == b"[DONE]":
+    if sse.data == b"[DONE]":
         return (Done(),)
     try:
-        chunk = from_json(frame.data)
+        chunk = from_json(sse.data)
         if error := chunk.get("error"):
             return (Failure(upstream_failure(error)),)
         deltas: list[Delta] = []
@@ -42,7 +42,7 @@ def read(frame: Frame) -> tuple[Delta, ...]:
             _read_choice(choice, deltas)
         if usage := chunk.get("usage"):
             deltas.append(Usage(dict(usage)))
-        if not frame.raw:
+        if not sse.raw:
             deltas.append(Done() if chunk.get("choices") else _not_understood())
     except (ValueError, TypeError, AttributeError):
         return (_not_understood(),)

@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from completions.dialects.dialect import TOKEN_LIMIT, Prepared, cache_key, safety_identifier
-from completions.dialects.request import SILENCE, Asked, PastCall, Tool, check_types, read_extra
+from completions.dialects.request import (
+    SILENCE,
+    ParsedRequest,
+    PastCall,
+    Tool,
+    check_types,
+    read_extra,
+)
 from completions.errors import InvalidRequest
 
 KNOWN_FIELDS = frozenset(
@@ -71,7 +78,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def ask(body: dict[str, Any]) -> Asked:
+def parse(body: dict[str, Any]) -> ParsedRequest:
     """Reads a request; fields that nobody here needs are not judged. Raises InvalidRequest."""
     check_types(body, _TYPES)
     messages: list[dict[str, Any]] = body.get("messages") or []
@@ -85,7 +92,7 @@ def ask(body: dict[str, Any]) -> Asked:
     text_only = set(map(str, body.get("modalities") or ["text"])) == {"text"}
     last_user = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
     since_user = messages[last_user + 1 :]
-    return Asked(
+    return ParsedRequest(
         body=body,
         stream=stream,
         model=body.get("model") or "",
@@ -157,7 +164,7 @@ def _tools(tools: Iterable[Any]) -> dict[str, Tool]:
 
 
 def prepare(
-    asked: Asked,
+    request: ParsedRequest,
     *,
     model: str,
     extra_body: Mapping[str, Any],
@@ -167,7 +174,7 @@ def prepare(
     """The clean request: known fields, no nulls, no limits of 0 or less, usage asked for."""
     body = {
         name: value
-        for name, value in asked.body.items()
+        for name, value in request.body.items()
         if value is not None and name in KNOWN_FIELDS
     }
     most = min(max_tokens or TOKEN_LIMIT, TOKEN_LIMIT)
@@ -187,16 +194,16 @@ def prepare(
             body.pop(name, None)
     messages = list(_clean_messages(body["messages"], clean))
     body["messages"] = messages or [{"role": "system", "content": ""}]
-    body["stream"] = asked.stream
-    body["model"] = model or asked.model
+    body["stream"] = request.stream
+    body["model"] = model or request.model
     added: dict[str, Any] = {}
-    if asked.stream:
+    if request.stream:
         added["stream_options"] = {**body.pop("stream_options", {}), "include_usage": True}
     else:
         body.pop("stream_options", None)
-    if (user := asked.body.get("user_id")) not in (None, ""):
+    if (user := request.body.get("user_id")) not in (None, ""):
         added["safety_identifier"] = safety_identifier(str(user))
-    added["prompt_cache_key"] = asked.extra.conversation_id or cache_key(
+    added["prompt_cache_key"] = request.extra.conversation_id or cache_key(
         [m for m in body["messages"] if m["role"] in {"system", "developer"}], body.get("tools")
     )
     added = {name: value for name, value in added.items() if name not in body}
@@ -224,8 +231,8 @@ def _clean_messages(
 def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:
     """What the assistant said, without words of ours; None for nothing."""
     if isinstance(content, str):
-        said = clean(content)
-        return said if said.strip() else None
+        cleaned = clean(content)
+        return cleaned if cleaned.strip() else None
     parts = []
     for part in content or ():
         kept = part
@@ -237,7 +244,7 @@ def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:
     return parts or None
 
 
-def reask(body: dict[str, Any], said: str, note: str) -> dict[str, Any]:
+def with_feedback(body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:
     """The same request continued: the assistant said `said` (may be empty), then `note`."""
-    spoken = [{"role": "assistant", "content": said}] if said.strip() else []
-    return {**body, "messages": [*body["messages"], *spoken, {"role": "user", "content": note}]}
+    spoken = [{"role": "assistant", "content": answer}] if answer.strip() else []
+    return {**body, "messages": [*body["messages"], *spoken, {"role": "user", "content": feedback}]}

@@ -19,15 +19,15 @@ from pydantic_core import from_json, to_json
 from completions.dialects.deltas import (
     Call,
     CallPart,
+    Chunk,
     Done,
     Finish,
     Reasoning,
     Refusal,
-    Said,
     Text,
     Usage,
 )
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.sse import DONE, encode
 
@@ -39,15 +39,15 @@ _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 class ChatWriter:
     """See `dialect.Writer`."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
+    def __init__(self, request: ParsedRequest) -> None:
+        self._request = request
         self._identity: dict[str, Any] | None = None
         self._source: int | None = None
         self._mark = b""
         self._role_sent = False
         self._calls = 0
-        self._finish_frame: tuple[str, bytes] | None = None
-        self._usage_frame: bytes | None = None
+        self._finish_event: tuple[str, bytes] | None = None
+        self._usage_event: bytes | None = None
         self._ended = False
 
     @property
@@ -57,18 +57,18 @@ class ChatWriter:
             self._identity = {
                 "id": f"chatcmpl-{secrets.token_hex(12)}",
                 "created": int(time.time()),
-                "model": self._asked.model or "model",
+                "model": self._request.model or "model",
             }
         return self._identity
 
-    def relay(self, said: Said) -> bytes:
+    def relay(self, chunk: Chunk) -> bytes:
         """The upstream's frame: its own bytes where nothing has to change."""
-        if said.frame is None or not said.frame.data:
+        if chunk.sse is None or not chunk.sse.data:
             return b""
-        deltas = said.deltas
+        deltas = chunk.deltas
         if self._identity is None:
-            self._adopt(said)
-        raw = said.frame.raw if said.plain and said.source == self._source else b""
+            self._adopt(chunk)
+        raw = chunk.sse.raw if chunk.plain and chunk.source == self._source else b""
         names_role = b'"role"' in raw and _ROLE.search(raw) is not None
         if raw and names_role == self._role_sent:
             # Some upstreams tell it in every frame, some in none; clients join what comes twice.
@@ -80,11 +80,11 @@ class ChatWriter:
             return raw  # The common frame, apart for its speed.
         for delta in deltas:
             if isinstance(delta, Finish):
-                self._finish_frame = (delta.reason, raw) if raw and len(deltas) == 1 else None
+                self._finish_event = (delta.reason, raw) if raw and len(deltas) == 1 else None
                 raw = b""
             elif isinstance(delta, Usage):
                 if len(deltas) == 1:
-                    self._usage_frame = raw if _NO_CHOICES.search(raw) else None
+                    self._usage_event = raw if _NO_CHOICES.search(raw) else None
                     return b""
                 raw = b""
             elif isinstance(delta, CallPart) and raw:
@@ -94,13 +94,13 @@ class ChatWriter:
         if raw:
             self._role_sent = True
             return raw
-        return self._rewritten(said)
+        return self._rewritten(chunk)
 
     def text(self, text: str) -> bytes:
         """Words to be spoken."""
         return self._delta({"content": text})
 
-    def aside(self, text: str) -> bytes:
+    def buffer_words(self, text: str) -> bytes:
         """Buffer words. On this wire they are content like any other."""
         return self.text(text)
 
@@ -120,11 +120,11 @@ class ChatWriter:
         if self._ended:
             return b""
         self._ended = True
-        kept_reason, out = self._finish_frame or ("", b"")
+        kept_reason, out = self._finish_event or ("", b"")
         if kept_reason != reason:
             out = self._delta({}, reason)
-        if usage and self._asked.wants_usage:
-            out += self._usage_frame or self._frame([], usage=usage)
+        if usage and self._request.wants_usage:
+            out += self._usage_event or self._event([], usage=usage)
         return out + DONE
 
     def failure(self, error: CompletionsError) -> bytes:
@@ -134,24 +134,24 @@ class ChatWriter:
         self._ended = True
         return encode(to_json(error.body())) + DONE
 
-    def _adopt(self, said: Said) -> None:
+    def _adopt(self, chunk: Chunk) -> None:
         """Takes the upstream's identity, if it has a whole one."""
-        if said.frame is None or Done() in said.deltas[:1]:
+        if chunk.sse is None or Done() in chunk.deltas[:1]:
             return
         try:
-            chunk = from_json(said.frame.data)
+            body = from_json(chunk.sse.data)
         except ValueError:
             return
-        identity = {name: chunk.get(name) for name in _IDENTITY} if isinstance(chunk, dict) else {}
+        identity = {name: body.get(name) for name in _IDENTITY} if isinstance(body, dict) else {}
         if all(identity.values()):
-            self._identity, self._source = identity, said.source
+            self._identity, self._source = identity, chunk.source
             self._mark = to_json(identity["id"])
 
-    def _rewritten(self, said: Said) -> bytes:
+    def _rewritten(self, chunk: Chunk) -> bytes:
         """The frame's words under this stream's identity; nothing when it has none."""
         delta: dict[str, Any] = {}
         parts: list[dict[str, Any]] = []
-        for part in said.deltas:
+        for part in chunk.deltas:
             if isinstance(part, Text | Refusal):
                 delta["content"] = delta.get("content", "") + part.text
             elif isinstance(part, Reasoning):
@@ -167,9 +167,9 @@ class ChatWriter:
         if not self._role_sent:
             self._role_sent = True
             delta = {"role": "assistant", **delta}
-        return self._frame([{"index": 0, "delta": delta, "finish_reason": finish}])
+        return self._event([{"index": 0, "delta": delta, "finish_reason": finish}])
 
-    def _frame(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
+    def _event(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
         head = {"object": "chat.completion.chunk", **self.identity}
         return encode(to_json({**head, "choices": choices, **more}))
 

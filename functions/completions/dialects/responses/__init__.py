@@ -12,24 +12,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from completions.dialects.deltas import Delta
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
+from completions.dialects.responses.buffered import buffered
 from completions.dialects.responses.over_chat import as_chat
 from completions.dialects.responses.reader import ResponsesReader
-from completions.dialects.responses.request import ask, prepare, reask
-from completions.dialects.responses.whole import whole
+from completions.dialects.responses.request import parse, prepare, with_feedback
 from completions.dialects.responses.writer import ResponsesWriter
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 
-__all__ = ["as_chat", "ask", "path", "prepare", "reader", "reask", "whole", "writer"]
+__all__ = ["as_chat", "buffered", "parse", "path", "prepare", "reader", "with_feedback", "writer"]
 
 path = "/responses"
 
 
-def reader() -> Callable[[Frame], tuple[Delta, ...]]:
+def reader() -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
     """For one answer: tells what each of its frames says that no earlier one has said."""
     return ResponsesReader().read
 
 
-def writer(asked: Asked) -> ResponsesWriter:
+def writer(request: ParsedRequest) -> ResponsesWriter:
     """For one streamed answer."""
-    return ResponsesWriter(asked)
+    return ResponsesWriter(request)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from completions.dialects.deltas import Call
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 
 
 class Kind(NamedTuple):
@@ -235,12 +235,12 @@ REQUIRED = (
 """What the official SDK's `Response` cannot be without."""
 
 
-def new_response(asked: Asked) -> dict[str, Any]:
+def new_response(request: ParsedRequest) -> dict[str, Any]:
     """A response in progress, made up from the request.
 
     NOTE: `instructions` are not echoed. They can be 2 MB, and three events would carry them.
     """
-    body = asked.body
+    body = request.body
     return {
         "id": new_id("response"),
         "object": "response",
@@ -251,7 +251,7 @@ def new_response(asked: Asked) -> dict[str, Any]:
         "instructions": None,
         "max_output_tokens": body.get("max_output_tokens"),
         "metadata": body.get("metadata") or {},
-        "model": asked.model or "model",
+        "model": request.model or "model",
         "output": [],
         "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
         "previous_response_id": body.get("previous_response_id"),

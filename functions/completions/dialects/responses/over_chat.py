@@ -31,7 +31,7 @@ _SAME = (
 
 
 def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The same request, as `chat.ask` reads it. `body` has passed `responses.ask`."""
+    """The same request, as `chat.parse` reads it. `body` has passed `responses.parse`."""
     chat = {name: body[name] for name in _SAME if body.get(name) is not None}
     chat["messages"] = _messages(body)
     limit = body.get("max_output_tokens") or body.get("max_tokens")

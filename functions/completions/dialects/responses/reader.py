@@ -29,7 +29,7 @@ from completions.dialects.deltas import (
 )
 from completions.dialects.responses.output import ByName
 from completions.errors import UpstreamUnavailable
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 
 WORDS: dict[str, tuple[type[Text | Refusal | Reasoning], str]] = {
     "response.output_text": (Text, "text"),
@@ -74,17 +74,17 @@ class ResponsesReader:
         self._current: set[type] = set()
         self._ever: set[type] = set()
 
-    def read(self, frame: Frame) -> tuple[Delta, ...]:
+    def read(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
         """What the frame says. Never raises: what cannot be understood is a Failure."""
-        if not frame.data:
+        if not sse.data:
             return ()
-        if frame.data == b"[DONE]":
+        if sse.data == b"[DONE]":
             return (*self._rest(), Done())
         try:
-            event = from_json(frame.data)
-            if not frame.raw:
+            event = from_json(sse.data)
+            if not sse.raw:
                 return tuple(self._whole(event))
-            return tuple(self._event(event, event.get("type") or frame.event.decode()))
+            return tuple(self._event(event, event.get("type") or sse.event.decode()))
         except (ValueError, TypeError, AttributeError):
             return (Failure(UpstreamUnavailable("The upstream sent what is no response.")),)
 

@@ -11,7 +11,14 @@ from typing import Any
 from pydantic_core import to_json
 
 from completions.dialects.dialect import TOKEN_LIMIT, Prepared, cache_key, safety_identifier
-from completions.dialects.request import SILENCE, Asked, PastCall, Tool, check_types, read_extra
+from completions.dialects.request import (
+    SILENCE,
+    ParsedRequest,
+    PastCall,
+    Tool,
+    check_types,
+    read_extra,
+)
 from completions.dialects.responses.shapes import check_items, flat_tool, items_of, text_of
 from completions.errors import InvalidRequest
 
@@ -78,7 +85,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def ask(body: dict[str, Any]) -> Asked:
+def parse(body: dict[str, Any]) -> ParsedRequest:
     """Reads a request; fields that nobody here needs are not judged. Raises InvalidRequest."""
     check_types(body, _TYPES)
     text_format = (body.get("text") or {}).get("format")
@@ -93,7 +100,7 @@ def ask(body: dict[str, Any]) -> Asked:
     texts = [(item.get("role"), text_of(item)) for item in items]
     last_user = max((i for i, (role, _) in enumerate(texts) if role == "user"), default=-1)
     since_user = texts[last_user + 1 :]
-    return Asked(
+    return ParsedRequest(
         body=body,
         stream=stream,
         model=body.get("model") or "",
@@ -156,7 +163,7 @@ def _tools(tools: Iterable[Any]) -> dict[str, Tool]:
 
 
 def prepare(
-    asked: Asked,
+    request: ParsedRequest,
     *,
     model: str,
     extra_body: Mapping[str, Any],
@@ -166,11 +173,11 @@ def prepare(
     """The clean request: known fields, no nulls, no limits of 0 or less, nothing stored."""
     body = {
         name: value
-        for name, value in asked.body.items()
+        for name, value in request.body.items()
         if value is not None and name in KNOWN_FIELDS
     }
     # Voice platforms know one name for their limit.
-    limit = body.pop("max_output_tokens", asked.body.get("max_tokens"))
+    limit = body.pop("max_output_tokens", request.body.get("max_tokens"))
     most = min(max_tokens or TOKEN_LIMIT, TOKEN_LIMIT)
     if limit is not None and limit > 0:
         body["max_output_tokens"] = int(min(limit, most)) or 1
@@ -196,15 +203,15 @@ def prepare(
     elif not chained and "prompt" not in body:
         # The first turn of a call: nobody has spoken. OpenAI's API wants an input.
         body["input"] = [_message("system", body.pop("instructions", ""))]
-    body["stream"] = asked.stream
-    body["model"] = model or asked.model
+    body["stream"] = request.stream
+    body["model"] = model or request.model
     # Chat completions' own option, `include_usage`, would be refused.
     options = body.pop("stream_options", {})
-    if asked.stream and "include_obfuscation" in options:
+    if request.stream and "include_obfuscation" in options:
         body["stream_options"] = {"include_obfuscation": options["include_obfuscation"]}
-    if (user := asked.body.get("user_id")) not in (None, ""):
+    if (user := request.body.get("user_id")) not in (None, ""):
         added["safety_identifier"] = safety_identifier(str(user))
-    added["prompt_cache_key"] = asked.extra.conversation_id or cache_key(
+    added["prompt_cache_key"] = request.extra.conversation_id or cache_key(
         body.get("instructions"),
         [item for item in body.get("input") or () if item.get("role") in ("system", "developer")],
         body.get("tools"),
@@ -244,16 +251,16 @@ def _clean_content(message: Mapping[str, Any], clean: Callable[[str], str]) -> A
     ours = message["role"] == "assistant"
     content = message.get("content") or ""
     if isinstance(content, str):
-        said = clean(content) if ours else content
-        return said if said.strip() or not ours else ""
+        cleaned = clean(content) if ours else content
+        return cleaned if cleaned.strip() or not ours else ""
     parts = []
     for part in content:
         kept = part
         if isinstance(part.get("text"), str):
-            said = clean(part["text"]) if ours else part["text"]
-            if ours and not said.strip():
+            cleaned = clean(part["text"]) if ours else part["text"]
+            if ours and not cleaned.strip():
                 continue
-            kept = {**part, "type": "output_text" if ours else "input_text", "text": said}
+            kept = {**part, "type": "output_text" if ours else "input_text", "text": cleaned}
         parts.append(kept)
     return parts
 
@@ -269,7 +276,7 @@ def _written_out(value: Any) -> str:
     return "{}" if value is None else to_json(value).decode()
 
 
-def reask(body: dict[str, Any], said: str, note: str) -> dict[str, Any]:
+def with_feedback(body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:
     """The same request continued: the assistant said `said` (may be empty), then `note`."""
-    spoken = [_message("assistant", said)] if said.strip() else []
-    return {**body, "input": [*items_of(body), *spoken, _message("user", note)]}
+    spoken = [_message("assistant", answer)] if answer.strip() else []
+    return {**body, "input": [*items_of(body), *spoken, _message("user", feedback)]}

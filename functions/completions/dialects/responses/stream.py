@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
     REQUIRED,
@@ -28,7 +28,7 @@ from completions.dialects.responses.output import (
     new_id,
     new_response,
 )
-from completions.sse import Frame, encode
+from completions.sse import ServerSentEvent, encode
 
 Event = dict[str, Any]
 
@@ -38,13 +38,13 @@ ARGUMENTS = "response.function_call_arguments"
 class ResponsesStream:
     """The books of one stream; every method that returns bytes has entered them."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
+    def __init__(self, request: ParsedRequest) -> None:
+        self._request = request
         self._sequence = 0
         self._items: list[Item] = []
         # An upstream's announcements of what nothing has been said in yet.
-        self._waiting_items: dict[int, tuple[Frame, Event]] = {}
-        self._waiting_parts: dict[int, tuple[Frame, Event]] = {}
+        self._waiting_items: dict[int, tuple[ServerSentEvent, Event]] = {}
+        self._waiting_parts: dict[int, tuple[ServerSentEvent, Event]] = {}
         self.response: dict[str, Any] = {}
         """As it was announced; empty before."""
 
@@ -57,7 +57,7 @@ class ResponsesStream:
         """Takes an upstream's response as this stream's; False when it has one or gets none."""
         if self.response:
             return False
-        made = new_response(self._asked)
+        made = new_response(self._request)
         if not isinstance(theirs, dict) or not isinstance(theirs.get("id"), str):
             self.response = made
             return False
@@ -81,10 +81,10 @@ class ResponsesStream:
                 return item
         return None
 
-    def wait(self, item: Item, frame: Frame, event: Event) -> None:
+    def wait(self, item: Item, sse: ServerSentEvent, event: Event) -> None:
         """Keeps the upstream's own announcement of the item, or of its next part."""
         waiting = self._waiting_parts if "part" in event else self._waiting_items
-        waiting[id(item)] = frame, event
+        waiting[id(item)] = sse, event
 
     def announce(self, item: Item) -> bytes:
         """Opens the item, at the end of the output."""
@@ -97,9 +97,9 @@ class ResponsesStream:
                     item.announced[name] = new_id(prefix)
         item.index = len(self._items)
         self._items.append(item)
-        frame, event = self._waiting_items.pop(id(item), (None, {}))
+        sse, event = self._waiting_items.pop(id(item), (None, {}))
         right = {"output_index": item.index, "item": item.announced}
-        return out + self.pass_on(frame, event, {"type": "response.output_item.added", **right})
+        return out + self.pass_on(sse, event, {"type": "response.output_item.added", **right})
 
     def open_part(self, item: Item, kind: Kind) -> tuple[bytes, Part]:
         """The open part of this kind; and what has to be written before anything is said in it."""
@@ -109,13 +109,13 @@ class ResponsesStream:
             return out, part
         out += self.close_parts(item)
         part = item.add_part(kind)
-        frame, event = self._waiting_parts.pop(id(item), (None, {}))
+        sse, event = self._waiting_parts.pop(id(item), (None, {}))
         theirs = event.get("part")
         if not isinstance(theirs, dict) or theirs.get("type") != kind.type:
-            frame, event, theirs = None, {}, None
+            sse, event, theirs = None, {}, None
         right = {**place(item, part), "part": part.shown(theirs)}
         right["type"] = f"response.{kind.part_event}.added"
-        return out + self.pass_on(frame, event, right), part
+        return out + self.pass_on(sse, event, right), part
 
     def say(self, item: Item, kind: Kind, text: str) -> bytes:
         """Words in this item."""
@@ -130,31 +130,33 @@ class ResponsesStream:
         item.arguments.append(arguments)
         return self.event(f"{ARGUMENTS}.delta", {**place(item), "delta": arguments})
 
-    def tell(self, item: Item, part: Part, frame: Frame | None, event: Event) -> bytes:
+    def tell(self, item: Item, part: Part, sse: ServerSentEvent | None, event: Event) -> bytes:
         """`….done` with all that was said in the part; nothing when that has been told."""
         if part.told:
             return b""
         part.told = True
         right = {**place(item, part), part.kind.words: part.text}
         right["type"] = f"response.{part.kind.event}.done"
-        return self.pass_on(frame, event or _more(part.kind), right)
+        return self.pass_on(sse, event or _more(part.kind), right)
 
-    def tell_arguments(self, item: Item, frame: Frame | None, event: Event) -> bytes:
+    def tell_arguments(self, item: Item, sse: ServerSentEvent | None, event: Event) -> bytes:
         """The same for a call."""
         if item.told:
             return b""
         item.told = True
         right = {**place(item), "arguments": "".join(item.arguments)}
         right["type"] = f"{ARGUMENTS}.done"
-        return self.pass_on(frame, event or {"name": item.announced["name"]}, right)
+        return self.pass_on(sse, event or {"name": item.announced["name"]}, right)
 
-    def close_part(self, item: Item, part: Part, frame: Frame | None, event: Event) -> bytes:
+    def close_part(
+        self, item: Item, part: Part, sse: ServerSentEvent | None, event: Event
+    ) -> bytes:
         """Nothing more will be said in the part."""
         out = self.tell(item, part, None, {})
         part.closed = True
         right = {**place(item, part), "part": part.shown(event.get("part"))}
         right["type"] = f"response.{part.kind.part_event}.done"
-        return out + self.pass_on(frame, event, right)
+        return out + self.pass_on(sse, event, right)
 
     def close_parts(self, item: Item) -> bytes:
         """Closes the item's parts; one that waits for its first word is forgotten."""
@@ -162,7 +164,7 @@ class ResponsesStream:
             self.close_part(item, part, None, {}) for part in item.parts if not part.closed
         )
 
-    def close(self, item: Item, status: str, frame: Frame | None, event: Event) -> bytes:
+    def close(self, item: Item, status: str, sse: ServerSentEvent | None, event: Event) -> bytes:
         """Closes the item; an upstream's message without a word has never been there."""
         self._waiting_parts.pop(id(item), None)
         if item.index < 0:
@@ -172,7 +174,7 @@ class ResponsesStream:
             out += self.tell_arguments(item, None, {})
         item.final = item.shown(status, event.get("item"))
         right = {"output_index": item.index, "item": item.final}
-        return out + self.pass_on(frame, event, {"type": "response.output_item.done", **right})
+        return out + self.pass_on(sse, event, {"type": "response.output_item.done", **right})
 
     def close_all(self, status: str) -> bytes:
         """Closes what is open."""
@@ -190,19 +192,19 @@ class ResponsesStream:
                 out += self.close(other, "completed", None, {})
         return out
 
-    def pass_on(self, frame: Frame | None, event: Event, right: Event) -> bytes:
+    def pass_on(self, sse: ServerSentEvent | None, event: Event, right: Event) -> bytes:
         """The upstream's bytes, if `right` is what they say; else its event with `right` in it."""
         out = b"" if self._sequence or "response" in right else self.begin()
         right["sequence_number"] = self._sequence
         self._sequence += 1
         kind = str(right.get("type") or event.get("type"))
         # The hottest lines of the dialect: each word of a healthy answer comes through here.
-        if frame is not None and frame.event == kind.encode():
+        if sse is not None and sse.event == kind.encode():
             for name, value in right.items():
                 if name not in event or event[name] != value:
                     break
             else:
-                return out + frame.raw if out else frame.raw
+                return out + sse.raw if out else sse.raw
         return out + encode(to_json({"type": kind, **event, **right}), kind)
 
     def event(self, kind: str, fields: Event) -> bytes:

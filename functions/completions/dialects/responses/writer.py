@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from completions.dialects.deltas import Call, CallPart, Delta, Reasoning, Refusal, Said, Text
-from completions.dialects.request import Asked
+from completions.dialects.deltas import Call, CallPart, Chunk, Delta, Reasoning, Refusal, Text
+from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.output import (
     KINDS,
     OUTPUT_TEXT,
@@ -30,7 +30,7 @@ from completions.dialects.responses.output import (
 )
 from completions.dialects.responses.stream import ARGUMENTS, Event, ResponsesStream, place
 from completions.errors import CompletionsError
-from completions.sse import DONE, Frame
+from completions.sse import DONE, ServerSentEvent
 
 _BEGINS = frozenset({"response.created", "response.queued", "response.in_progress"})
 _ENDS = frozenset({"response.completed", "response.incomplete"})
@@ -45,36 +45,36 @@ _KINDS = {kind.type: kind for kind in KINDS}
 class ResponsesWriter:
     """See `dialect.Writer`."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._asked = asked
-        self._stream = ResponsesStream(asked)
+    def __init__(self, request: ParsedRequest) -> None:
+        self._request = request
+        self._stream = ResponsesStream(request)
         self._adopted: int | None = None
         self._theirs: dict[int, ByName[Item]] = {}
-        self._last: tuple[Frame | None, Event] = (None, {})
+        self._last: tuple[ServerSentEvent | None, Event] = (None, {})
         self._ended = False
 
-    def relay(self, said: Said) -> bytes:
+    def relay(self, chunk: Chunk) -> bytes:
         """The upstream's frame: its own bytes where nothing has to change."""
-        frame = said.frame
-        if self._ended or (frame is not None and not frame.data):
+        sse = chunk.sse
+        if self._ended or (sse is not None and not sse.data):
             return b""
-        if frame is None:
-            return self._write(said.deltas)
+        if sse is None:
+            return self._write(chunk.deltas)
         try:
-            event = from_json(frame.data)
+            event = from_json(sse.data)
         except ValueError:  # The terminator, too.
             return b""
         if not isinstance(event, dict):
             return b""
-        if not frame.raw:
+        if not sse.raw:
             if self._stream.adopt(event):
-                self._adopted = said.source
+                self._adopted = chunk.source
             self._last = None, {"response": event}
-            return self._write(said.deltas)
+            return self._write(chunk.deltas)
         if not isinstance(event.get("type"), str):
-            event["type"] = frame.event.decode(errors="replace")
-            frame = frame._replace(event=b"")  # Never relayed as it came: clients look for `type`.
-        return self._relay(said, frame, event, event["type"])
+            event["type"] = sse.event.decode(errors="replace")
+            sse = sse._replace(event=b"")  # Never relayed as it came: clients look for `type`.
+        return self._relay(chunk, sse, event, event["type"])
 
     def text(self, text: str) -> bytes:
         """Words to be spoken: in the message that is open, whoever opened it."""
@@ -83,7 +83,7 @@ class ResponsesWriter:
         item = self._stream.open_item("message") or Item(new_message())
         return self._stream.say(item, OUTPUT_TEXT, text)
 
-    def aside(self, text: str) -> bytes:
+    def buffer_words(self, text: str) -> bytes:
         """Words to be spoken that are no part of the answer: a message of their own."""
         if self._ended or not text:
             return b""
@@ -118,13 +118,13 @@ class ResponsesWriter:
         out = self._stream.begin()
         partial = reason in {"length", "content_filter"}
         out += self._stream.close_all("incomplete" if partial else "completed")
-        frame, event = self._last
+        sse, event = self._last
         announced, theirs = self._stream.response, event.get("response")
         identity = {name: announced[name] for name in ("id", "object", "created_at", "model")}
         known = {**announced, **(theirs if isinstance(theirs, dict) else {}), **identity}
         response = ended(known, reason, self._stream.output, usage)
         right = {"type": f"response.{response['status']}", "response": response}
-        return out + self._stream.pass_on(frame, event, right) + DONE
+        return out + self._stream.pass_on(sse, event, right) + DONE
 
     def failure(self, error: CompletionsError) -> bytes:
         """`response.failed` for clients that follow the protocol, and `error`: the SDKs raise.
@@ -148,30 +148,30 @@ class ResponsesWriter:
         out += self._stream.event("response.failed", {"response": response})
         return out + self._stream.event("error", {**flat, "error": details}) + DONE
 
-    def _relay(self, said: Said, frame: Frame, event: Event, kind: str) -> bytes:
+    def _relay(self, chunk: Chunk, sse: ServerSentEvent, event: Event, kind: str) -> bytes:
         if kind in _BEGINS:
-            return self._relay_begin(said, frame, event)
+            return self._relay_begin(chunk, sse, event)
         if kind in _ENDS:
             # It may bring words of its own, from servers that stream little.
-            self._last = frame, event
-            return self._write(said.deltas)
+            self._last = sse, event
+            return self._write(chunk.deltas)
         if kind in _FAILS:
             return b""
         if kind == "response.output_item.added":
-            return self._relay_item(said, frame, event)
-        item = self._find(said.source, event)
+            return self._relay_item(chunk, sse, event)
+        item = self._find(chunk.source, event)
         if kind in _DELTAS or kind == f"{ARGUMENTS}.delta":
             # In a speakable turn a refusal is spoken: it becomes text.
-            spoken = kind == "response.refusal.delta" and self._asked.speakable
-            if item is None or spoken or not said.plain or not _holds(item, kind):
-                return self._write(said.deltas, item, event)
-            return self._relay_delta(item, frame, event, kind)
+            spoken = kind == "response.refusal.delta" and self._request.speakable
+            if item is None or spoken or not chunk.plain or not _holds(item, kind):
+                return self._write(chunk.deltas, item, event)
+            return self._relay_delta(item, sse, event, kind)
         # Whatever else has words to say is the first to say them.
-        out = self._write(said.deltas, item, event)
+        out = self._write(chunk.deltas, item, event)
         if item is not None:
-            return out + self._relay_about(item, frame, event, kind)
+            return out + self._relay_about(item, sse, event, kind)
         about_an_item = {"item", "item_id", "output_index"} & event.keys()
-        return out if about_an_item else out + self._stream.pass_on(frame, event, {})
+        return out if about_an_item else out + self._stream.pass_on(sse, event, {})
 
     def _find(self, source: int, event: Event) -> Item | None:
         """The item that the event is about, unless it is closed."""
@@ -182,19 +182,19 @@ class ResponsesWriter:
         theirs = event.get("item")
         return None if isinstance(theirs, dict) and theirs.get("type") != item.type else item
 
-    def _relay_begin(self, said: Said, frame: Frame, event: Event) -> bytes:
+    def _relay_begin(self, chunk: Chunk, sse: ServerSentEvent, event: Event) -> bytes:
         created = event["type"] == "response.created"
         if self._stream.adopt(event.get("response")):
-            self._adopted = said.source
+            self._adopted = chunk.source
             if not created:
                 return self._stream.begin()
-        elif self._adopted != said.source or created:
+        elif self._adopted != chunk.source or created:
             return self._stream.begin()
         elif self._theirs:
             return b""
-        return self._stream.pass_on(frame, event, {"response": self._stream.response})
+        return self._stream.pass_on(sse, event, {"response": self._stream.response})
 
-    def _relay_item(self, said: Said, frame: Frame, event: Event) -> bytes:
+    def _relay_item(self, chunk: Chunk, sse: ServerSentEvent, event: Event) -> bytes:
         theirs = event.get("item")
         if not isinstance(theirs, dict) or not isinstance(theirs.get("type"), str):
             return b""
@@ -204,31 +204,31 @@ class ResponsesWriter:
         elif theirs["type"] == "reasoning":
             announced = {"summary": [], **theirs}
         elif theirs["type"] == "function_call":
-            parts = [part for part in said.deltas if isinstance(part, CallPart)]
+            parts = [part for part in chunk.deltas if isinstance(part, CallPart)]
             call_id = (parts[0].id if parts else None) or new_id("call")
             announced["call_id"], announced["arguments"] = call_id, ""
             announced["name"] = str(theirs.get("name") or "")
-        item = Item(announced, said.source)
-        self._theirs.setdefault(said.source, ByName()).add(item, event, theirs)
-        self._stream.wait(item, frame, event)
+        item = Item(announced, chunk.source)
+        self._theirs.setdefault(chunk.source, ByName()).add(item, event, theirs)
+        self._stream.wait(item, sse, event)
         return b"" if item.type == "message" else self._stream.announce(item)
 
-    def _relay_delta(self, item: Item, frame: Frame, event: Event, kind: str) -> bytes:
+    def _relay_delta(self, item: Item, sse: ServerSentEvent, event: Event, kind: str) -> bytes:
         delta = event.get("delta")
         if not isinstance(delta, str):
             return b""
         if kind not in _DELTAS:
             item.arguments.append(delta)
-            return self._stream.pass_on(frame, event, place(item))
+            return self._stream.pass_on(sse, event, place(item))
         out, part = self._stream.open_part(item, _DELTAS[kind])
         part.words.append(delta)
-        return out + self._stream.pass_on(frame, event, place(item, part))
+        return out + self._stream.pass_on(sse, event, place(item, part))
 
-    def _relay_about(self, item: Item, frame: Frame, event: Event, kind: str) -> bytes:
+    def _relay_about(self, item: Item, sse: ServerSentEvent, event: Event, kind: str) -> bytes:
         if kind == "response.output_item.done":
-            return self._stream.close(item, "completed", frame, event)
+            return self._stream.close(item, "completed", sse, event)
         if kind in _PART_ADDED:
-            self._stream.wait(item, frame, event)
+            self._stream.wait(item, sse, event)
             return b""
         if kind in _PART_DONE or kind in _DONES:
             shown = event.get("part")
@@ -238,14 +238,14 @@ class ResponsesWriter:
             if part is None:
                 return b""
             write = self._stream.tell if kind in _DONES else self._stream.close_part
-            return write(item, part, frame, event)
+            return write(item, part, sse, event)
         if item.index < 0:
             return b""
         if kind == f"{ARGUMENTS}.done" and item.type == "function_call":
-            return self._stream.tell_arguments(item, frame, event)
+            return self._stream.tell_arguments(item, sse, event)
         # What only this upstream and its client know.
         right = {name: value for name, value in place(item).items() if name in event}
-        return self._stream.pass_on(frame, event, right)
+        return self._stream.pass_on(sse, event, right)
 
     def _write(
         self, deltas: Iterable[Delta], item: Item | None = None, event: Event | None = None
@@ -257,7 +257,7 @@ class ResponsesWriter:
             match delta:
                 case Text(text) | Refusal(text) if text:
                     words = OUTPUT_TEXT
-                    if isinstance(delta, Refusal) and not self._asked.speakable:
+                    if isinstance(delta, Refusal) and not self._request.speakable:
                         words = REFUSAL
                     target = item if item is not None and item.type == "message" else None
                     target = target or self._stream.open_item("message") or Item(new_message())

@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from completions.dialects.deltas import Done, Said, Text
+from completions.dialects.deltas import Chunk, Done, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.race.attempts import DRAIN_S
 from completions.race.health import Standing
-from completions.race.race import Patience, Race
+from completions.race.race import Race, Timeouts
 from completions.settings import Candidate
 
 pytestmark = pytest.mark.looptime
 
 A = Candidate("upstream", "http://a.invalid/v1")
-DONE = Said(None, (Done(),))
-KEEP_ALIVE = Said(None, (), alive=False)
-Step = float | Said | BaseException
+DONE = Chunk(None, (Done(),))
+KEEP_ALIVE = Chunk(None, (), alive=False)
+Step = float | Chunk | BaseException
 
 
-def word(number: int) -> Said:
+def word(number: int) -> Chunk:
     """One word of an answer."""
-    return Said(None, (Text(f"w{number} "),))
+    return Chunk(None, (Text(f"w{number} "),))
 
 
 @dataclass
@@ -34,19 +34,19 @@ class Spoken:
     """A model, or an agent, that plays steps: pauses in seconds, frames, errors."""
 
     steps: Sequence[Step]
-    movable: bool = True
+    can_change_task: bool = True
     can_ask: bool = False
     tasks: list[asyncio.Task[None] | None] = field(default_factory=list)
     ended_at: float | None = None
     whole: bool = False
 
-    def again(self, said: str, note: str) -> Spoken:
+    def with_feedback(self, said: str, note: str) -> Spoken:
         """The same once more."""
         return self
 
     async def ask(
         self, _: Candidate, __: int, /, *, hedge: bool = False
-    ) -> AsyncGenerator[list[Said], None]:
+    ) -> AsyncGenerator[list[Chunk], None]:
         """Plays the steps, each frame by itself."""
         assert not hedge
         try:
@@ -65,7 +65,7 @@ class Spoken:
 
 def _race(spoken: Spoken) -> Race:
     now = asyncio.get_running_loop().time()
-    return Race(spoken, [A], Standing(), Patience(stall_s=4.0), started_at=now)
+    return Race(spoken, [A], Standing(), Timeouts(stall_s=4.0), started_at=now)
 
 
 async def _read(spoken: Spoken, *, pause_s: float = 0.0) -> tuple[str, CompletionsError | None]:
@@ -90,13 +90,15 @@ def _text(count: int) -> str:
     return "".join(f"w{number} " for number in range(count))
 
 
-@pytest.mark.parametrize("movable", [True, False])
-async def test_an_answer_is_read_by_its_reader_unless_it_belongs_to_a_task(movable: bool) -> None:
+@pytest.mark.parametrize("can_change_task", [True, False])
+async def test_an_answer_is_read_by_its_reader_unless_it_belongs_to_a_task(
+    can_change_task: bool,
+) -> None:
     """After the batch that follows the first words a model's answer needs no task of its own."""
-    spoken = Spoken([*_words(5), DONE], movable)
+    spoken = Spoken([*_words(5), DONE], can_change_task)
     assert await _read(spoken) == (_text(5), None)
     here = [task is asyncio.current_task() for task in spoken.tasks]
-    assert here == [False, False, *[movable] * 4]
+    assert here == [False, False, *[can_change_task] * 4]
 
 
 async def test_silence_is_a_stall() -> None:

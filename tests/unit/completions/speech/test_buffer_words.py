@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from completions.dialects.request import Asked, Extra, PastCall, Tool
+from completions.dialects.request import Extra, ParsedRequest, PastCall, Tool
 from completions.speech.buffer_words import (
     PHRASES,
     CopyFilter,
@@ -31,15 +31,17 @@ SENTENCES = [
 OWN = ("Bear with me", "Hold the line")
 
 
-def asked(*texts: str, **fields: Any) -> Asked:
+def asked(*texts: str, **fields: Any) -> ParsedRequest:
     """A request whose history holds these assistant texts."""
     extra = Extra(
         **{name: fields.pop(name) for name in ("buffer_words", "language") if name in fields}
     )
-    return Asked({}, stream=True, model="m", assistant_texts=texts, extra=extra, **fields)
+    return ParsedRequest({}, stream=True, model="m", assistant_texts=texts, extra=extra, **fields)
 
 
-def chosen(request: Asked, count: int = 0, last: str | None = None, **fields: Any) -> str | None:
+def chosen(
+    request: ParsedRequest, count: int = 0, last: str | None = None, **fields: Any
+) -> str | None:
     """The next buffer words."""
     return choose(request, **{"language": "en", "own": (), "count": count, "last": last, **fields})
 

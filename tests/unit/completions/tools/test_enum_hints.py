@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from completions.dialects.request import Tool
-from completions.tools.system_tools import with_listed
+from completions.tools.system_tools import with_enum_hints
 
 
 def values(name: str, parameter: str, says: str, **spec: Any) -> Any:
     """What the parameter may be, as far as that is known."""
     properties = {parameter: {"type": "string", **spec}, "reason": {"type": "string"}}
     tool = Tool(name, says, {"type": "object", "properties": properties})
-    return with_listed(tool).parameters["properties"][parameter].get("enum")
+    return with_enum_hints(tool).parameters["properties"][parameter].get("enum")
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_a_schema_that_lists_is_not_changed() -> None:
     assert values("language_detection", "language", described, type="integer") is None
     assert values("translate", "language", described) is None
     bare = Tool("language_detection", described, {"properties": None})
-    assert with_listed(bare) is bare
+    assert with_enum_hints(bare) is bare

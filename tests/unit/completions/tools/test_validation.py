@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completions.dialects.deltas import Call
-from completions.dialects.request import Asked, PastCall, Tool
-from completions.tools.validation import Verdict, check, fill_skip_turn, without_heard_farewell
+from completions.dialects.request import ParsedRequest, PastCall, Tool
+from completions.tools.validation import Verdict, check, skip_turn_call, without_heard_farewell
 
 
 def tool(name: str, description: str = "", *, required: str = "", **properties: Any) -> Tool:
@@ -188,18 +188,18 @@ def test_nothing_raises(name: str, arguments: str, schema: dict[str, Any]) -> No
             assert isinstance(json.loads(verdict.call.arguments), dict)
 
 
-def asking(*tools: Tool, calls: tuple[PastCall, ...] = ()) -> Asked:
+def asking(*tools: Tool, calls: tuple[PastCall, ...] = ()) -> ParsedRequest:
     """A request with these tools."""
-    return Asked({}, stream=True, model="m", tools=offered(*tools), calls=calls)
+    return ParsedRequest({}, stream=True, model="m", tools=offered(*tools), calls=calls)
 
 
 def test_a_turn_is_skipped_with_the_offered_tool() -> None:
     """The call is valid, has an id of its own, and says nothing that is not asked for."""
-    call = fill_skip_turn(asking(END_CALL, SKIP))
+    call = skip_turn_call(asking(END_CALL, SKIP))
     assert call is not None
     assert (call.name, call.arguments) == ("skip_turn", "{}")
     assert call.id.startswith("call_")
-    assert call.id != (fill_skip_turn(asking(SKIP)) or call).id
+    assert call.id != (skip_turn_call(asking(SKIP)) or call).id
 
 
 def test_required_arguments_of_a_skipped_turn_are_filled() -> None:
@@ -215,7 +215,7 @@ def test_required_arguments_of_a_skipped_turn_are_filled() -> None:
         notes="array",
         where={"type": ["object", "null"]},
     )
-    call = fill_skip_turn(asking(skip))
+    call = skip_turn_call(asking(skip))
     assert call is not None
     assert check(call, offered(skip)) == Verdict(call)
     assert json.loads(call.arguments)["kind"] == "wait"
@@ -223,11 +223,11 @@ def test_required_arguments_of_a_skipped_turn_are_filled() -> None:
 
 def test_a_turn_that_cannot_be_skipped_is_not() -> None:
     """Without the tool, or with one that asks for more than can be known, there is no call."""
-    assert fill_skip_turn(asking(END_CALL)) is None
+    assert skip_turn_call(asking(END_CALL)) is None
     unknowable = tool(
         "skip_turn", required="code", code={"type": "string", "pattern": "^[0-9]{9}$"}
     )
-    assert fill_skip_turn(asking(unknowable)) is None
+    assert skip_turn_call(asking(unknowable)) is None
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_a_turn_that_cannot_be_skipped_is_not() -> None:
 def test_a_renamed_tool_is_known_by_its_description(description: str) -> None:
     """The platform lets people rename its tools."""
     renamed = tool("wait_quietly", description)
-    call = fill_skip_turn(asking(replace(END_CALL, description="Ends the call."), renamed))
+    call = skip_turn_call(asking(replace(END_CALL, description="Ends the call."), renamed))
     assert call is not None
     assert call.name == "wait_quietly"
 
@@ -250,8 +250,8 @@ def test_a_renamed_tool_is_known_by_its_description(description: str) -> None:
 def test_a_turn_is_skipped_once_for_each_user_message() -> None:
     """A model that says nothing twice would leave the caller alone."""
     recent = PastCall("skip_turn", "{}", recent=True)
-    assert fill_skip_turn(asking(SKIP, calls=(recent,))) is None
-    assert fill_skip_turn(asking(SKIP, calls=(replace(recent, recent=False),))) is not None
+    assert skip_turn_call(asking(SKIP, calls=(recent,))) is None
+    assert skip_turn_call(asking(SKIP, calls=(replace(recent, recent=False),))) is not None
 
 
 def end(message: str) -> Call:

@@ -95,7 +95,7 @@ async def test_the_other_model_is_asked_first(way: Way, empty: list[Step]) -> No
 
 
 async def test_then_it_is_a_pause(way: Way, empty: list[Step]) -> None:
-    """Asked twice and no more; three dots and a space are something to go on with."""
+    """ParsedRequest twice and no more; three dots and a space are something to go on with."""
     upstream = PlayedUpstream(empty)
     got = way.read(await way.post(way.caller(upstream)))
     assert (got.text, got.finish, got.calls) == (PAUSE, "stop", [])

@@ -17,8 +17,8 @@ from completions.observability import METRICS
 from completions.responder import Conversation, Event
 from completions.settings import Candidate
 from completions.turn import report
-from completions.turn.record import REQUESTS_LIMIT, Account, Outcome
-from completions.turn.response import Outlet
+from completions.turn.record import REQUESTS_LIMIT, Outcome, TurnRecord
+from completions.turn.response import ResponseSender
 from tests.support.in_process import PlayedUpstream
 from tests.support.logs import Logged
 from tests.support.script import (
@@ -158,7 +158,7 @@ async def test_who_leaves_while_the_last_byte_is_sent_has_hung_up(
     async def gone(*_: object) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("completions.turn.response.Outlet._end", gone)
+    monkeypatch.setattr("completions.turn.response.ResponseSender._end", gone)
     with pytest.raises(BrokenPipeError):
         await Caller(PlayedUpstream(scene)).post(body(stream=stream))
     assert logs.event("turn.finished")["outcome"] == Outcome.HUNG_UP
@@ -335,7 +335,7 @@ async def test_the_late_one_that_answers_is_the_one_that_is_told(way: Way, logs:
 @given(st.lists(st.booleans(), max_size=REQUESTS_LIMIT + 2))
 def test_every_request_is_the_first_a_hedge_or_a_retry(hedges: list[bool]) -> None:
     """The counts add up, and nobody asks more often than a turn may."""
-    turn = Account()
+    turn = TurnRecord()
     made = [turn.ask(Candidate("upstream", "u"), 0, hedge=hedge) for hedge in [False, *hedges]]
     assert len(turn.exchanges) == sum(one is not None for one in made) <= REQUESTS_LIMIT
     assert len(turn.exchanges) == 1 + turn.hedges + turn.retries
@@ -350,13 +350,13 @@ async def test_nobody_waits_for_the_report(
 ) -> None:
     """The last byte is handed over before the first byte of the report is made."""
     order: list[str] = []
-    ended = Outlet._end
+    ended = ResponseSender._end
 
-    async def end(self: Outlet, data: bytes) -> None:
+    async def end(self: ResponseSender, data: bytes) -> None:
         await ended(self, data)
         order.append("last byte")
 
-    monkeypatch.setattr("completions.turn.response.Outlet._end", end)
+    monkeypatch.setattr("completions.turn.response.ResponseSender._end", end)
     monkeypatch.setattr(report, "turn_finished", lambda *_: order.append("report"))
     await Caller(PlayedUpstream(answer())).post(body(stream=stream))
     assert order == ["last byte", "report"]

@@ -419,7 +419,7 @@ async def test_a_turn_has_three_upstream_requests_however_often_an_agent_asks(wa
 
 
 async def test_two_questions_at_once_share_the_three(way: Way) -> None:
-    """Asked side by side, with hedges and repeats counted."""
+    """ParsedRequest side by side, with hedges and repeats counted."""
 
     async def twice(conversation: Conversation) -> AsyncGenerator[Event, None]:
         async def one() -> str:

@@ -73,10 +73,10 @@ class Keys:
 async def main():
     upstream = Upstream(Keys())
     candidate = Candidate("upstream", sys.argv[1])
-    assert [True async for _ in upstream.frames(candidate, "/chat/completions", {"stream": True})]
+    assert [True async for _ in upstream.events(candidate, "/chat/completions", {"stream": True})]
     print("openai" in sys.modules, file=sys.stderr)
     try:
-        async for _ in upstream.frames(candidate, "/chat/completions", {"stream": True}):
+        async for _ in upstream.events(candidate, "/chat/completions", {"stream": True}):
             pass
     except UpstreamRefused as error:
         print("openai" in sys.modules, error.status, file=sys.stderr)
@@ -421,7 +421,7 @@ async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
     async def hear_slowly() -> None:
         nonlocal heard
         candidate = Candidate("upstream", upstream.base_url)
-        async for batch in model.frames(candidate, "/chat/completions", body):
+        async for batch in model.events(candidate, "/chat/completions", body):
             heard += b"".join(frame.raw for frame in batch)
             while not upstream.requests[0].finished:
                 await asyncio.sleep(0.001)

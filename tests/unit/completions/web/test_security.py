@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from completions.dialects.deltas import Call, CallPart, Said
+from completions.dialects.deltas import Call, CallPart, Chunk
 from completions.dialects.dialect import TOKEN_LIMIT
 from completions.dialects.request import Tool
 from completions.errors import InvalidToolCall
@@ -27,7 +27,7 @@ from completions.speech.sentences import Sentence
 from completions.tools import validation
 from completions.tools.held_calls import HeldCalls
 from completions.tools.loose_json import read_object
-from completions.tools.system_tools import with_listed
+from completions.tools.system_tools import with_enum_hints
 from tests.support.deployment import CALM, HELLO, calling, chat, deploy
 from tests.support.logs import Logged
 from tests.support.script import calls
@@ -337,7 +337,7 @@ def test_calls_that_do_not_end_are_given_up(part: CallPart) -> None:
     held = HeldCalls()
     parts = [replace(part, id=f"c{number if part.index else 0}") for number in range(129)]
     with pytest.raises(InvalidToolCall):
-        held.add(Said(None, tuple(parts)))
+        held.add(Chunk(None, tuple(parts)))
 
 
 def test_texts_of_strangers_cannot_hang_us() -> None:
@@ -345,7 +345,7 @@ def test_texts_of_strangers_cannot_hang_us() -> None:
     began = time.process_time()
     parameters = {"properties": {"language": {"type": "string"}}}
     for unit in ("\n", " \n", "de ", "de\n", "+1 ", "like ", "skip "):
-        with_listed(Tool("language_detection", unit * 300_000, parameters))
+        with_enum_hints(Tool("language_detection", unit * 300_000, parameters))
     for unit in (".", ".!", "a.", "。", ".)"):
         Sentence().feed(unit * 300_000 + "x")
     assert time.process_time() - began < CPU_LIMIT_S

@@ -21,13 +21,13 @@ from completions.dialects.deltas import (
     Text,
     Usage,
 )
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 
 
-def frame(data: bytes | dict[str, Any]) -> Frame:
+def frame(data: bytes | dict[str, Any]) -> ServerSentEvent:
     """A frame of a stream."""
     raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return Frame(b"data: " + raw + b"\n\n", raw)
+    return ServerSentEvent(b"data: " + raw + b"\n\n", raw)
 
 
 def said(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> Any:
@@ -89,7 +89,7 @@ def test_the_end_and_what_it_cost() -> None:
     assert chat.read(frame({"choices": [], "usage": usage})) == (Usage(usage),)
     assert chat.read(frame({"choices": [], "usage": None})) == ()
     assert chat.read(frame(b"[DONE]")) == (Done(),)
-    assert chat.read(Frame(b": keep-alive\n\n", b"")) == ()
+    assert chat.read(ServerSentEvent(b": keep-alive\n\n", b"")) == ()
 
 
 def test_everything_in_one_frame() -> None:
@@ -107,7 +107,7 @@ def test_a_whole_answer_is_read_alike() -> None:
     message = {"role": "assistant", "content": "Hi"}
     usage = {"total_tokens": 3}
     answer = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
-    assert chat.read(Frame(b"", json.dumps(answer).encode())) == (
+    assert chat.read(ServerSentEvent(b"", json.dumps(answer).encode())) == (
         Text("Hi"),
         Finish("stop"),
         Usage(usage),
@@ -164,7 +164,7 @@ values = st.recursive(
 @given(values.map(json.dumps).map(str.encode) | st.binary(max_size=40), st.booleans())
 def test_no_frame_is_too_odd_to_be_read(data: bytes, streamed: bool) -> None:
     """Whatever an upstream sends: facts or a failure, and never an exception."""
-    for delta in chat.read(Frame(b"data: x\n\n" if streamed else b"", data)):
+    for delta in chat.read(ServerSentEvent(b"data: x\n\n" if streamed else b"", data)):
         for name in ("text", "arguments", "reason"):
             assert isinstance(getattr(delta, name, ""), str)
 
@@ -181,8 +181,8 @@ def test_a_request_is_continued() -> None:
     """By what was said, if anything was, and a note; the request itself stays as it is."""
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello?"}]}
     note = {"role": "user", "content": "Once more."}
-    assert chat.reask(body, "", "Once more.")["messages"] == [*body["messages"], note]
-    assert chat.reask(body, "Hi. ", "Once more.")["messages"] == [
+    assert chat.with_feedback(body, "", "Once more.")["messages"] == [*body["messages"], note]
+    assert chat.with_feedback(body, "Hi. ", "Once more.")["messages"] == [
         *body["messages"],
         {"role": "assistant", "content": "Hi. "},
         note,

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from completions.dialects import chat
 from completions.dialects.chat.writer import ChatWriter
-from completions.dialects.deltas import Call, Said
-from completions.dialects.request import Asked
+from completions.dialects.deltas import Call, Chunk
+from completions.dialects.request import ParsedRequest
 from completions.errors import UpstreamUnavailable
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 from tests.support import rules
 
 THEIRS = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "theirs"}
@@ -23,15 +23,15 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
 
 def writer(model: str = "asked", *, wants_usage: bool = False) -> ChatWriter:
     """For one stream."""
-    return ChatWriter(Asked({}, stream=True, model=model, wants_usage=wants_usage))
+    return ChatWriter(ParsedRequest({}, stream=True, model=model, wants_usage=wants_usage))
 
 
-def theirs(delta: Any, finish: str | None = None, source: int = 0, **envelope: Any) -> Said:
+def theirs(delta: Any, finish: str | None = None, source: int = 0, **envelope: Any) -> Chunk:
     """A frame of an upstream's."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     data = json.dumps({**THEIRS, "choices": [choice], **envelope}).encode()
-    frame = Frame(b"data: " + data + b"\n\n", data)
-    return Said(frame, chat.read(frame), source=source)
+    frame = ServerSentEvent(b"data: " + data + b"\n\n", data)
+    return Chunk(frame, chat.read(frame), source=source)
 
 
 def test_an_upstreams_stream_passes_to_the_byte() -> None:
@@ -39,14 +39,14 @@ def test_an_upstreams_stream_passes_to_the_byte() -> None:
     out = writer()
     frames = [theirs({"role": "assistant"}), theirs({"content": "Hi"}), theirs({}, "stop")]
     data = b"".join(map(out.relay, frames)) + out.end("stop", USAGE)
-    assert data == b"".join(f.frame.raw for f in frames if f.frame) + b"data: [DONE]\n\n"
+    assert data == b"".join(f.sse.raw for f in frames if f.sse) + b"data: [DONE]\n\n"
     assert rules.check(data).text == "Hi"
 
 
 def test_words_of_ours_alone_are_a_stream() -> None:
     """With an id, a time and the model that the caller asked for, and the role once."""
     out = writer()
-    data = out.aside("Hm... ") + out.reasoning("Hm.") + out.text("Hi.")
+    data = out.buffer_words("Hm... ") + out.reasoning("Hm.") + out.text("Hi.")
     data += out.call(Call("c0", "f", "{}")) + out.call(Call("c1", "g", '{"a":1}'))
     data += out.end("tool_calls", None)
     spoken = rules.check(data)
@@ -59,7 +59,7 @@ def test_words_of_ours_alone_are_a_stream() -> None:
 def test_who_writes_first_names_the_stream() -> None:
     """After words of ours an upstream's frames are re-written, and the role is not said again."""
     out = writer()
-    data = out.aside("Hm... ") + out.relay(theirs({"role": "assistant", "content": ""}))
+    data = out.buffer_words("Hm... ") + out.relay(theirs({"role": "assistant", "content": ""}))
     data += out.relay(theirs({"content": "Hi"})) + out.relay(theirs({}, "stop"))
     data += out.end("stop", None)
     spoken = rules.check(data)
@@ -117,8 +117,8 @@ def test_usage_comes_last_and_only_when_wanted(wants: bool, beside_finish: bool)
     else:
         data += out.relay(theirs({}, "stop"))
         bare = json.dumps({**THEIRS, "choices": [], "usage": USAGE}).encode()
-        frame = Frame(b"data: " + bare + b"\n\n", bare)
-        data += out.relay(Said(frame, chat.read(frame)))
+        frame = ServerSentEvent(b"data: " + bare + b"\n\n", bare)
+        data += out.relay(Chunk(frame, chat.read(frame)))
     data += out.end("stop", USAGE)
     assert rules.check(data).usage == (USAGE if wants else None)
 
@@ -140,8 +140,8 @@ def test_a_stream_ends_once() -> None:
 def test_an_upstreams_terminator_is_not_relayed() -> None:
     """Ours follows the finish; two would confuse a client that keeps the connection."""
     out = writer()
-    frame = Frame(b"data: [DONE]\n\n", b"[DONE]")
-    assert out.relay(Said(frame, chat.read(frame))) == b""
+    frame = ServerSentEvent(b"data: [DONE]\n\n", b"[DONE]")
+    assert out.relay(Chunk(frame, chat.read(frame))) == b""
 
 
 async def test_a_failure_raises_in_the_official_sdk() -> None:
@@ -158,7 +158,7 @@ async def test_a_failure_raises_in_the_official_sdk() -> None:
 
 
 steps = st.one_of(
-    st.tuples(st.sampled_from(["text", "aside", "reasoning"]), st.text(max_size=4)),
+    st.tuples(st.sampled_from(["text", "buffer_words", "reasoning"]), st.text(max_size=4)),
     st.tuples(st.just("call"), st.sampled_from(["f", "g"])),
     st.tuples(st.just("their text"), st.text(max_size=4)),
     st.tuples(st.just("their role"), st.just("")),
@@ -175,7 +175,7 @@ def test_any_mixture_is_a_stream(mixture: list[tuple[str, str]], wants_usage: bo
     calls: list[tuple[str, str]] = []
     for source, (kind, text) in enumerate(mixture):
         match kind:
-            case "text" | "aside":
+            case "text" | "buffer_words":
                 data += getattr(out, kind)(text)
                 words += text
             case "reasoning":

@@ -96,7 +96,7 @@ def test_the_developer_is_the_system_to_older_servers() -> None:
 def test_a_history_out_of_reach_leaves_an_empty_prompt() -> None:
     """Chat completions want a message, even where the history lies at another upstream."""
     body = {"previous_response_id": "resp_1", "input": []}
-    assert chat.ask(responses.as_chat(body)).roles == ("system",)
+    assert chat.parse(responses.as_chat(body)).roles == ("system",)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_both_readings_of_a_request_agree() -> None:
         "tools": [TOOL],
         "elevenlabs_extra_body": {"language": "de", "buffer_words": ["Hm... "]},
     }
-    direct, over = responses.ask(body), chat.ask(responses.as_chat(body))
+    direct, over = responses.parse(body), chat.parse(responses.as_chat(body))
     for name in (
         *("stream", "model", "single", "speakable", "user_spoke", "assistant_spoke_since"),
         *("after_tool_result", "assistant_texts", "calls", "tools", "extra"),

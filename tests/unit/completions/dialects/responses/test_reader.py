@@ -22,15 +22,15 @@ from completions.dialects.deltas import (
     Text,
     Usage,
 )
-from completions.sse import DONE, Decoder, Frame
+from completions.sse import DONE, Decoder, ServerSentEvent
 from tests.support import script
 from tests.support.wires_responses import ResponsesStream, ResponsesWhole
 
 
-def frame(event: dict[str, Any]) -> Frame:
+def frame(event: dict[str, Any]) -> ServerSentEvent:
     """One event as a server sends it."""
     data = json.dumps(event).encode()
-    return Frame(b"data: " + data + b"\n\n", data)
+    return ServerSentEvent(b"data: " + data + b"\n\n", data)
 
 
 def read(*events: dict[str, Any]) -> list[Delta]:
@@ -263,7 +263,7 @@ def test_a_whole_answer_is_read_at_once() -> None:
         script.CallPiece(0, "{}", "f", "call_1"),
     ):
         whole.render(step)
-    said = responses.reader()(Frame(b"", whole.whole()))
+    said = responses.reader()(ServerSentEvent(b"", whole.whole()))
     assert said[:2] == (Reasoning("Hm."), Text("Hello."))
     assert said[2:4] == (CallPart(0, "call_1", "f", ""), CallPart(0, None, None, "{}"))
     assert isinstance(said[4], Usage)
@@ -275,13 +275,15 @@ def test_a_whole_answer_is_read_at_once() -> None:
 )
 def test_a_whole_answer_that_is_none_is_a_failure(body: bytes) -> None:
     """Never an exception, never silence."""
-    assert any(isinstance(delta, Failure) for delta in responses.reader()(Frame(b"", body)))
+    assert any(
+        isinstance(delta, Failure) for delta in responses.reader()(ServerSentEvent(b"", body))
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"[DONE]", b"{", b"[1]", b'{"type": 1}', b'{"type": "x.y"}'])
 def test_other_frames_say_nothing_or_fail(data: bytes) -> None:
     """Comments and unknown events say nothing; what is no event is a failure."""
-    said = responses.reader()(Frame(b"data: " + data + b"\n\n", data))
+    said = responses.reader()(ServerSentEvent(b"data: " + data + b"\n\n", data))
     assert said in {(), (Done(),)} or [type(delta) for delta in said] == [Failure]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from completions.dialects import chat, responses
 from completions.dialects.dialect import TOKEN_LIMIT
-from completions.dialects.request import Asked, PastCall, Tool
+from completions.dialects.request import ParsedRequest, PastCall, Tool
 from completions.errors import InvalidRequest
 
 USER = {"role": "user", "content": "What is the weather?"}
@@ -30,20 +30,20 @@ def said(text: str, kind: str = "output_text") -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": kind, "text": text}]}
 
 
-def ask(*items: dict[str, Any], **fields: Any) -> Asked:
+def ask(*items: dict[str, Any], **fields: Any) -> ParsedRequest:
     """A streamed request with these items."""
-    return responses.ask({"model": "m", "stream": True, "input": list(items), **fields})
+    return responses.parse({"model": "m", "stream": True, "input": list(items), **fields})
 
 
 def sent(body: dict[str, Any], **options: Any) -> dict[str, Any]:
     """What the upstream receives."""
     options = {"model": "", "extra_body": {}, "clean": str, **options}
-    return responses.prepare(responses.ask(body), **options).body
+    return responses.prepare(responses.parse(body), **options).body
 
 
 def test_a_string_is_a_user_s_message() -> None:
     """The shortest request there is."""
-    asked = responses.ask({"model": "m", "input": "Hello?"})
+    asked = responses.parse({"model": "m", "input": "Hello?"})
     assert (asked.model, asked.stream, asked.speakable, asked.single) == ("m", False, False, True)
     assert (asked.roles, asked.user_spoke, asked.wants_usage) == (("user",), True, True)
 
@@ -106,7 +106,7 @@ def test_what_follows_the_last_user_message_is_seen() -> None:
 def test_tools_are_read_flat_and_nested(tool: dict[str, Any]) -> None:
     """Clients of both APIs send theirs; the upstream gets the flat shape."""
     body = {"input": "Hi", "tools": [tool, {"type": "web_search"}], "tool_choice": "auto"}
-    assert responses.ask(body).tools == {"get_weather": Tool("get_weather", "Asks.", SCHEMA)}
+    assert responses.parse(body).tools == {"get_weather": Tool("get_weather", "Asks.", SCHEMA)}
     assert sent(body)["tools"] == [FLAT, {"type": "web_search"}]
 
 
@@ -138,7 +138,7 @@ def test_the_extra_body_is_read_and_taken_out() -> None:
     """What an agent may set for itself."""
     extra = {"buffer_words": ["Hm... "], "language": "de", "conversation_id": "conv_1"}
     body = {"input": "Hi", "elevenlabs_extra_body": extra}
-    assert responses.ask(body).extra.language == "de"
+    assert responses.parse(body).extra.language == "de"
     assert "elevenlabs_extra_body" not in sent(body)
     assert sent(body)["prompt_cache_key"] == "conv_1"
 
@@ -188,7 +188,7 @@ def test_the_extra_body_is_read_and_taken_out() -> None:
 def test_a_wrong_type_is_named(body: dict[str, Any], param: str) -> None:
     """The error names the field, down to its place in a list."""
     with pytest.raises(InvalidRequest) as caught:
-        responses.ask(body)
+        responses.parse(body)
     assert caught.value.param == param
     assert f"'{param}'" in caught.value.message
 
@@ -267,7 +267,7 @@ def test_the_deployment_s_model_and_fields_win() -> None:
 
 def test_what_we_added_is_named() -> None:
     """So that an upstream that refuses it can be asked without it."""
-    asked = responses.ask({"input": "Hi", "user_id": 7, "prompt_cache_key": "mine"})
+    asked = responses.parse({"input": "Hi", "user_id": 7, "prompt_cache_key": "mine"})
     prepared = responses.prepare(asked, model="", extra_body={"service_tier": "flex"}, clean=str)
     assert prepared.added == {"store", "safety_identifier", "service_tier"}
     assert prepared.body["prompt_cache_key"] == "mine"
@@ -371,9 +371,9 @@ def test_a_prepared_request_can_be_continued() -> None:
     note = {"type": "message", "role": "user", "content": "Again."}
     words = {"type": "message", "role": "assistant", "content": "Well."}
     first = {**USER, "type": "message"}
-    assert responses.reask(body, "Well.", "Again.")["input"] == [first, words, note]
-    assert responses.reask({"input": "Hi"}, "", "Again.")["input"][1:] == [note]
-    assert responses.reask({}, " ", "Again.")["input"] == [note]
+    assert responses.with_feedback(body, "Well.", "Again.")["input"] == [first, words, note]
+    assert responses.with_feedback({"input": "Hi"}, "", "Again.")["input"][1:] == [note]
+    assert responses.with_feedback({}, " ", "Again.")["input"] == [note]
 
 
 _JSON = st.recursive(
@@ -445,10 +445,10 @@ def test_nothing_that_a_caller_sends_raises_anything_else(
             spoilt = {**where, name: value}
             body = spoilt if where is body else {**body, "input": [*items, spoilt]}
     with contextlib.suppress(Refused):
-        asked = _refused_by_name(responses.ask, body)
+        asked = _refused_by_name(responses.parse, body)
         prepared = responses.prepare(asked, model="m", extra_body={}, clean=str.strip)
-        json.dumps(responses.reask(prepared.body, "said", "note"))
-        over = _refused_by_name(chat.ask, responses.as_chat(body))
+        json.dumps(responses.with_feedback(prepared.body, "said", "note"))
+        over = _refused_by_name(chat.parse, responses.as_chat(body))
         chat.prepare(over, model="m", extra_body={}, clean=str.strip)
 
 
@@ -456,9 +456,11 @@ class Refused(Exception):
     """With the field's name."""
 
 
-def _refused_by_name(ask: Callable[[dict[str, Any]], Asked], body: dict[str, Any]) -> Asked:
+def _refused_by_name(
+    parse: Callable[[dict[str, Any]], ParsedRequest], body: dict[str, Any]
+) -> ParsedRequest:
     try:
-        return ask(body)
+        return parse(body)
     except InvalidRequest as error:
         if not error.param:
             raise

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from openai import APIError
 
 from completions.dialects import responses
-from completions.dialects.deltas import Call, CallPart, Delta, Reasoning, Refusal, Said, Text
-from completions.dialects.request import Asked
+from completions.dialects.deltas import Call, CallPart, Chunk, Delta, Reasoning, Refusal, Text
+from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.writer import ResponsesWriter
 from completions.errors import UpstreamRefused, UpstreamUnavailable
-from completions.sse import DONE, Frame, encode
+from completions.sse import DONE, ServerSentEvent, encode
 from tests.support.responses_rules import (
     check,
     events_in,
@@ -34,10 +34,10 @@ TIME = CallPiece(1, "{}", "get_time", "call_2")
 USAGE = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
 
 
-def asked(*, speakable: bool = True) -> Asked:
+def asked(*, speakable: bool = True) -> ParsedRequest:
     """A streamed request for the model `m`."""
     text = {} if speakable else {"text": {"format": {"type": "json_object"}}}
-    return responses.ask({"model": "m", "input": "Hi", "stream": True, **text})
+    return responses.parse({"model": "m", "input": "Hi", "stream": True, **text})
 
 
 def upstream(*steps: Speech) -> bytes:
@@ -46,10 +46,10 @@ def upstream(*steps: Speech) -> bytes:
     return b"".join(wire.render(step) for step in steps) + DONE
 
 
-def said(data: bytes, source: int = 0) -> list[Said]:
+def said(data: bytes, source: int = 0) -> list[Chunk]:
     """The upstream's frames as a turn has read them."""
     read = responses.reader()
-    return [Said(frame, read(frame), source=source) for frame in frames_of(data)]
+    return [Chunk(frame, read(frame), source=source) for frame in frames_of(data)]
 
 
 def relayed(writer: ResponsesWriter, data: bytes, source: int = 0) -> bytes:
@@ -90,7 +90,7 @@ async def test_the_sdk_reads_text() -> None:
 async def test_buffer_words_are_an_item_of_their_own() -> None:
     """The SDK finds the buffer words before the answer, in a message that is closed."""
     writer = responses.writer(asked())
-    out = writer.aside("One moment... ") + writer.aside("Nearly there... ")
+    out = writer.buffer_words("One moment... ") + writer.buffer_words("Nearly there... ")
     out += relayed(writer, upstream(Role(), Say("It is"), Say(" noon."), Finish(), Done()))
     out += writer.end("stop", USAGE)
     output = check(out)
@@ -149,7 +149,7 @@ def test_a_think_block_leaves_the_message_it_stood_in() -> None:
             heard = (Text("Hello."),)
         else:
             heard = one.deltas
-        out += writer.relay(Said(one.frame, heard, plain=heard == one.deltas))
+        out += writer.relay(Chunk(one.sse, heard, plain=heard == one.deltas))
     out += writer.end("stop", USAGE)
     output = check(out)
     assert b"think>" not in out
@@ -160,10 +160,10 @@ def test_a_think_block_leaves_the_message_it_stood_in() -> None:
 def test_a_message_whose_words_were_all_taken_away_was_never_there() -> None:
     """No empty item is announced for words that a filter removed."""
     writer = responses.writer(asked())
-    out = writer.aside("Hm... ")
+    out = writer.buffer_words("Hm... ")
     for one in said(upstream(Role(), Say("Hm... "), Finish(), Done())):
         out += writer.relay(
-            Said(one.frame, (), plain=False) if Text("Hm... ") in one.deltas else one
+            Chunk(one.sse, (), plain=False) if Text("Hm... ") in one.deltas else one
         )
     out += writer.end("stop", None)
     assert len(check(out)) == 1
@@ -172,7 +172,7 @@ def test_a_message_whose_words_were_all_taken_away_was_never_there() -> None:
 async def test_after_a_cut_the_words_go_on_in_the_same_message() -> None:
     """A closing sentence ends the upstream's open message; the SDK sees an incomplete answer."""
     data = upstream(Role(), Say("The answer"), Finish("length"), Done())
-    cut = [one for one in said(data) if b"delta" in one.frame.raw or b"added" in one.frame.raw]  # type: ignore[union-attr]
+    cut = [one for one in said(data) if b"delta" in one.sse.raw or b"added" in one.sse.raw]  # type: ignore[union-attr]
     writer = responses.writer(asked())
     out = b"".join(writer.relay(one) for one in said(data)[:2] + cut)
     out += writer.text(" — sorry, I lost the line.") + writer.end("length", None)
@@ -302,7 +302,7 @@ async def test_what_only_the_upstream_and_its_client_know_is_relayed() -> None:
     ]
     theirs = b"".join(encode(json.dumps(e).encode(), str(e["type"])) for e in steps)
     writer = responses.writer(asked())
-    out = writer.aside("One moment... ") + relayed(writer, theirs)
+    out = writer.buffer_words("One moment... ") + relayed(writer, theirs)
     out += writer.text("Found it.") + writer.end("stop", None)
     kinds = [event["type"] for event in events_in(out)]
     assert {"response.web_search_call.searching", "response.rate_limits.updated"} <= set(kinds)
@@ -409,7 +409,7 @@ _STEPS = st.lists(
     # A model does not take up a call again.
     unique_by=lambda step: step.index if isinstance(step, CallPiece) else object(),
 )
-_OURS = st.sampled_from(["", "", "", "text", "aside", "reasoning", "call"])
+_OURS = st.sampled_from(["", "", "", "text", "buffer_words", "reasoning", "call"])
 _FILTERS = st.sampled_from(["keep", "keep", "keep", "drop", "change"])
 
 
@@ -418,11 +418,11 @@ def _own(writer: ResponsesWriter, kind: str) -> tuple[bytes, str]:
         return writer.call(Call("call_1", "ours", "{}")), ""
     if kind == "reasoning":
         return writer.reasoning("why"), ""
-    write = {"text": writer.text, "aside": writer.aside}.get(kind)
+    write = {"text": writer.text, "buffer_words": writer.buffer_words}.get(kind)
     return (write(f"[{kind}]"), f"[{kind}]") if write else (b"", "")
 
 
-def _filtered(one: Said, how: str) -> Said:
+def _filtered(one: Chunk, how: str) -> Chunk:
     if how == "keep" or any(isinstance(delta, CallPart) for delta in one.deltas):
         return one
     words = (Text, Refusal)
@@ -430,7 +430,7 @@ def _filtered(one: Said, how: str) -> Said:
     if how == "change":
         spoken = [type(d)(d.text.upper() + "!") for d in one.deltas if isinstance(d, words)]
         left = [Reasoning("thought"), *spoken, *left]
-    return Said(one.frame, tuple(left), plain=False, source=one.source)
+    return Chunk(one.sse, tuple(left), plain=False, source=one.source)
 
 
 @settings(max_examples=300, deadline=None)
@@ -509,8 +509,10 @@ def test_no_event_however_malformed_breaks_the_stream(
     out = b""
     for event in events:
         data = json.dumps(event).encode()
-        frame = Frame(b"", data) if whole else frames_of(encode(data, str(event["type"])))[0]
-        out += writer.relay(Said(frame, read(frame)))
+        frame = (
+            ServerSentEvent(b"", data) if whole else frames_of(encode(data, str(event["type"])))[0]
+        )
+        out += writer.relay(Chunk(frame, read(frame)))
     out += writer.end("stop", None)
     events_in(out)
     numbers = [event["sequence_number"] for event in events_in(out)]

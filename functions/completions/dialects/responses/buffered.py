@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from completions.dialects.deltas import Call
-from completions.dialects.request import Asked
+from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
     REASONING_TEXT,
@@ -19,12 +19,12 @@ from completions.dialects.responses.output import (
     new_reasoning,
     new_response,
 )
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 
 
-def whole(
-    asked: Asked,
-    frame: Frame | None,
+def buffered(
+    request: ParsedRequest,
+    sse: ServerSentEvent | None,
     *,
     text: str,
     reasoning: str,
@@ -36,9 +36,9 @@ def whole(
 
     Without a frame it is made up from nothing but `usage`, whichever API counted it.
     """
-    theirs = from_json(frame.data) if frame else {}
+    theirs = from_json(sse.data) if sse else {}
     theirs = theirs if isinstance(theirs, dict) else {}
-    response, old = new_response(asked), theirs.get("output")
+    response, old = new_response(request), theirs.get("output")
     if isinstance(old, list):
         response = {**response, **theirs}
     output = [item for item in old or () if isinstance(item, dict)]

@@ -11,20 +11,20 @@ from openai.types.responses import Response
 
 from completions.dialects import responses
 from completions.dialects.deltas import Call
-from completions.sse import Frame
+from completions.sse import ServerSentEvent
 from tests.support.script import CallPiece, Decline, Say, Speech, Think
 from tests.support.wires_responses import ResponsesWhole
 
-ASKED = responses.ask({"model": "m", "input": "Hi", "max_output_tokens": 50})
+ASKED = responses.parse({"model": "m", "input": "Hi", "max_output_tokens": 50})
 CALL = Call("call_1", "f", '{"a":1}')
 
 
-def upstream(*steps: Speech, **more: Any) -> Frame:
+def upstream(*steps: Speech, **more: Any) -> ServerSentEvent:
     """The upstream's JSON answer."""
     wire = ResponsesWhole("gpt")
     for step in steps:
         wire.render(step)
-    return Frame(b"", json.dumps(json.loads(wire.whole()) | more).encode())
+    return ServerSentEvent(b"", json.dumps(json.loads(wire.whole()) | more).encode())
 
 
 async def parsed(body: bytes) -> Response:
@@ -39,7 +39,7 @@ async def parsed(body: bytes) -> Response:
 def test_an_answer_that_needs_no_change_has_none() -> None:
     """Words, calls, reasoning, ids, and what only the upstream knows."""
     frame = upstream(Think("Hm."), Say("Sure."), CallPiece(0, '{"a":1}', "f", "call_1"), tier="x")
-    got = responses.whole(
+    got = responses.buffered(
         ASKED, frame, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
     )
     theirs = json.loads(frame.data)
@@ -49,7 +49,7 @@ def test_an_answer_that_needs_no_change_has_none() -> None:
 async def test_words_and_calls_are_replaced() -> None:
     """The turn's words stand where the upstream's stood; the rest is the upstream's."""
     frame = upstream(Say("<think>Hm.</think>Sure."), CallPiece(0, '{"a":"1"}', "f", "call_1"))
-    got = responses.whole(
+    got = responses.buffered(
         ASKED, frame, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
     )
     response = await parsed(got)
@@ -61,7 +61,7 @@ async def test_words_and_calls_are_replaced() -> None:
 
 async def test_an_answer_is_made_up_from_nothing() -> None:
     """As for a responder's words: the SDK reads it all the same."""
-    got = responses.whole(ASKED, None, text="Sure.", reasoning="", calls=[CALL], finish="length")
+    got = responses.buffered(ASKED, None, text="Sure.", reasoning="", calls=[CALL], finish="length")
     response = await parsed(got)
     assert (response.output_text, response.status, response.model) == ("Sure.", "incomplete", "m")
     assert response.incomplete_details is not None
@@ -73,7 +73,7 @@ async def test_an_answer_is_made_up_from_nothing() -> None:
 async def test_usage_is_told_in_this_api_s_shape() -> None:
     """Made over chat completions, the tokens come in theirs."""
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
-    got = responses.whole(
+    got = responses.buffered(
         ASKED, None, text="Sure.", reasoning="", calls=[], finish="stop", usage=usage
     )
     response = await parsed(got)
@@ -85,19 +85,19 @@ def test_a_refusal_stays_one() -> None:
     """A buffered answer is for a program, which can tell it from an answer."""
     frame = upstream(Decline("No."))
     for text in ("", "No."):
-        got = responses.whole(ASKED, frame, text=text, reasoning="", calls=[], finish="stop")
+        got = responses.buffered(ASKED, frame, text=text, reasoning="", calls=[], finish="stop")
         (item,) = json.loads(got)["output"]
         assert item["content"] == [{"type": "refusal", "refusal": "No."}]
 
 
 def test_no_message_is_made_of_no_words() -> None:
     """A tool call alone is an answer."""
-    got = responses.whole(ASKED, None, text="", reasoning="", calls=[CALL], finish="tool_calls")
+    got = responses.buffered(ASKED, None, text="", reasoning="", calls=[CALL], finish="tool_calls")
     assert [item["type"] for item in json.loads(got)["output"]] == ["function_call"]
 
 
 def test_output_text_tells_the_same_where_an_upstream_sends_it() -> None:
     """Some servers send what the SDK only computes."""
     frame = upstream(Say("Hm... Sure."), output_text="Hm... Sure.")
-    got = responses.whole(ASKED, frame, text="Sure.", reasoning="", calls=[], finish="stop")
+    got = responses.buffered(ASKED, frame, text="Sure.", reasoning="", calls=[], finish="stop")
     assert json.loads(got)["output_text"] == "Sure."

@@ -9,13 +9,13 @@ from pydantic_core import from_json, to_json
 
 from completions.dialects.chat.writer import ChatWriter
 from completions.dialects.deltas import Call
-from completions.dialects.request import Asked
-from completions.sse import Frame
+from completions.dialects.request import ParsedRequest
+from completions.sse import ServerSentEvent
 
 
-def whole(
-    asked: Asked,
-    frame: Frame | None,
+def buffered(
+    request: ParsedRequest,
+    sse: ServerSentEvent | None,
     *,
     text: str,
     reasoning: str,
@@ -24,8 +24,8 @@ def whole(
     usage: Mapping[str, Any] | None = None,
 ) -> bytes:
     """One buffered completion: the upstream's with its words and calls replaced."""
-    made_up = ChatWriter(asked).identity | {"object": "chat.completion"}
-    answer = dict(from_json(frame.data)) if frame else made_up
+    made_up = ChatWriter(request).identity | {"object": "chat.completion"}
+    answer = dict(from_json(sse.data)) if sse else made_up
     choices = answer.get("choices") or [{"index": 0}]
     message = dict(choices[0].get("message") or {}, role="assistant", content=text or None)
     message.pop("reasoning", None)
