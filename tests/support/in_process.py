@@ -20,7 +20,7 @@ from completions.errors import (
 )
 from completions.settings import Candidate
 from completions.sse import Decoder, ServerSentEvent
-from completions.turn.record import Exchange
+from completions.upstream.exchange import Exchange
 from tests.support.script import Cut, Head, Raw, Reply, Scene, Seen, Stage, perform
 from tests.support.wires import wire_for
 

@@ -22,7 +22,8 @@ from completions.race.health import Lesson, Standing, lesson_of
 from completions.settings import Candidate
 from completions.speech.think_tags import ThinkSplitter
 from completions.sse import ServerSentEvent
-from completions.turn.record import Exchange, TurnRecord
+from completions.turn.record import TurnRecord
+from completions.upstream.exchange import Exchange
 
 MODEL_LIMIT_CHARS = 256
 """Of a caller's name for a model, where something is remembered under it."""

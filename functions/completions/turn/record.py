@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from completions.settings import Candidate
+from completions.upstream.exchange import Exchange
 
 REQUESTS_LIMIT = 3
 """Upstream requests of one turn, hedges and repeats included."""
@@ -52,23 +52,6 @@ class Outcome(StrEnum):
 
 
 _FAILED = {Outcome.CUT, Outcome.APOLOGY, Outcome.ERROR, Outcome.REFUSED, Outcome.CRASHED}
-
-
-@dataclass(slots=True, eq=False)
-class Exchange:
-    """One request to a model, and what came back."""
-
-    candidate: Candidate
-    source: int = 0
-    """The attempt that it belongs to; one that learns from a refusal makes several."""
-    hedge: bool = False
-    """Made beside another one that was slow, not after it."""
-    sent_at: float | None = None
-    """When its connection got it: keys had been read by then."""
-    headers_at: float | None = None
-    model: str = ""
-    """As the answer names it."""
-    usage: dict[str, Any] | None = None
 
 
 @dataclass(slots=True, eq=False)

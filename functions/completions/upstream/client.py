@@ -22,10 +22,10 @@ from completions.keys.keys import Keys
 from completions.observability import log
 from completions.settings import Candidate
 from completions.sse import Decoder, ServerSentEvent
-from completions.turn.record import Exchange
 from completions.upstream import connections, refusals
 from completions.upstream.body import Body
 from completions.upstream.connections import Connections, Pool, RequestTrace
+from completions.upstream.exchange import Exchange
 from completions.upstream.limits import Allowance, read_whole
 from completions.upstream.redaction import key_in, redact
 
