@@ -39,7 +39,8 @@ from completions.observability import (
     bind,
     shown,
 )
-from completions.race.health import Standing
+from completions.race.health import Health
+from completions.race.quirks import Quirks
 from completions.settings import BODY_LIMIT_BYTES, ON_FAILURE, Settings
 from completions.tools import schemas
 from completions.turn import report
@@ -82,7 +83,8 @@ def create_app(
     environment = Environment(
         settings,
         upstream,
-        Standing(),
+        Health(),
+        Quirks(),
         responder.load(settings.responder) if settings.responder else None,
     )
 

@@ -32,6 +32,7 @@ from completions.dialects.deltas import (
 )
 from completions.dialects.dialect import Dialect
 from completions.errors import InvalidRequest, UpstreamUnavailable
+from completions.race.health import Health
 from completions.race.question import Question
 from completions.race.race import EmptyAnswer, Race, Timeouts
 from completions.settings import Candidate
@@ -90,6 +91,7 @@ class Conversation:
     model: str
     extra: Mapping[str, Any]
     _question: Question = field(repr=False)
+    _health: Health = field(repr=False)
     _timeouts: Timeouts = field(repr=False)
     _candidates: Callable[[], list[Candidate]] = field(repr=False)
 
@@ -126,7 +128,7 @@ class Conversation:
         race = Race(
             question,
             self._candidates(),
-            question.standing,
+            self._health,
             self._timeouts,
             started_at=asyncio.get_running_loop().time(),
             words_only=request.speakable,
@@ -259,6 +261,7 @@ def _chunk(source: int, *deltas: Delta) -> Chunk:
 def conversation(
     dialect: Dialect,
     question: Question,
+    health: Health,
     timeouts: Timeouts,
     candidates: Callable[[], list[Candidate]],
 ) -> Conversation:
@@ -271,6 +274,7 @@ def conversation(
         model=request.model,
         extra=request.extra.raw,
         _question=replace(question, dialect=chat, request=replace(request, body=body)),
+        _health=health,
         _timeouts=timeouts,
         _candidates=candidates,
     )

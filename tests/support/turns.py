@@ -11,7 +11,8 @@ from typing import Any
 
 from completions.dialects import chat
 from completions.dialects.dialect import Dialect
-from completions.race.health import Standing
+from completions.race.health import Health
+from completions.race.quirks import Quirks
 from completions.settings import Settings
 from completions.turn.plan import Arrival, Environment
 from completions.turn.turn import Turn
@@ -107,7 +108,7 @@ class Caller:
             settings = {**FALLBACK, **settings}
         self.settings = Settings(upstream_base_url="http://primary.invalid/v1", **settings)
         self.environment = Environment(
-            self.settings, upstream, Standing(lambda: asyncio.get_running_loop().time())
+            self.settings, upstream, Health(lambda: asyncio.get_running_loop().time()), Quirks()
         )
 
     async def post(

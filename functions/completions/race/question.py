@@ -18,7 +18,7 @@ from completions.dialects.deltas import Chunk, Delta, Done, Finish, Refusal, Tex
 from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
 from completions.errors import UpstreamRefused
-from completions.race.health import Lesson, Standing, lesson_of
+from completions.race.quirks import Lesson, Quirks, lesson_of
 from completions.settings import Candidate
 from completions.speech.think_tags import ThinkSplitter
 from completions.sse import ServerSentEvent
@@ -50,7 +50,7 @@ class Question:
     dialect: Dialect
     request: ParsedRequest
     upstream: ModelClient
-    standing: Standing
+    quirks: Quirks
     record: TurnRecord
     clean: Callable[[str], str]
     stateful: Candidate
@@ -90,7 +90,7 @@ class Question:
                 async with aclosing(self._listen(wire, exchange, events)) as batches:
                     async for batch in batches:
                         if not heard and (lesson.dropped or lesson.renamed):
-                            self.standing.remember(self._model(candidate), lesson)
+                            self.quirks.remember(self._model(candidate), lesson)
                         heard = True
                         yield batch
             except UpstreamRefused as error:
@@ -106,7 +106,7 @@ class Question:
         # Every upstream has chat completions. A fallback is not probed for the other API when the
         # first candidate lacked it: a probe would cost the turn a request.
         if wire.path == responses.path and (
-            self.standing.lacks_responses(candidate) or self.standing.lacks_responses(self.stateful)
+            self.quirks.lacks_responses(candidate) or self.quirks.lacks_responses(self.stateful)
         ):
             wire = chat
             request = replace(request, body=responses.as_chat(request.body))
@@ -122,7 +122,7 @@ class Question:
             body.pop("previous_response_id", None)
         if self.feedback:
             body = wire.with_feedback(body, self.answer, self.feedback)
-        known = self.standing.lesson(self._model(candidate))
+        known = self.quirks.lesson(self._model(candidate))
         return wire, known.applied(Prepared(body, prepared.added))
 
     def _model(self, candidate: Candidate) -> Candidate:
@@ -139,9 +139,9 @@ class Question:
         sent: Prepared,
         lesson: Lesson,
     ) -> Lesson | None:
-        if wire.path == responses.path and self.standing.lacks_responses(candidate, error):
+        if wire.path == responses.path and self.quirks.learn_lacks_responses(candidate, error):
             return Lesson()
-        return lesson_of(error, sent, self.standing.lesson(self._model(candidate)) + lesson)
+        return lesson_of(error, sent, self.quirks.lesson(self._model(candidate)) + lesson)
 
     async def _listen(
         self,
@@ -151,7 +151,7 @@ class Question:
     ) -> AsyncGenerator[list[Chunk], None]:
         read, candidate, source = wire.reader(), exchange.candidate, exchange.source
         native, named = wire is self.dialect, False
-        thoughts = ThinkSplitter(opened=self.standing.thinks_first(self._model(candidate)))
+        thoughts = ThinkSplitter(opened=self.quirks.thinks_first(self._model(candidate)))
         async with aclosing(events) as arriving:
             async for batch in arriving:
                 heard = []
@@ -170,7 +170,7 @@ class Question:
                 yield heard
         # Of an answer that was cut, the beginning of a tag is not spoken.
         if thoughts.lone_close:
-            self.standing.thinks_first(self._model(candidate), found=True)
+            self.quirks.learn_thinks_first(self._model(candidate))
 
 
 def _model_in(sse: ServerSentEvent) -> str:

@@ -28,7 +28,7 @@ from completions.dialects.deltas import (
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
-from completions.race.health import Standing, retry_after_s
+from completions.race.health import Health, retry_after_s
 from completions.race.winner import LINGER_S, TICK_S, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
@@ -67,7 +67,7 @@ class Race:
         self,
         question: Askable,
         candidates: Sequence[Candidate],
-        standing: Standing,
+        health: Health,
         timeouts: Timeouts,
         *,
         started_at: float,
@@ -82,7 +82,7 @@ class Race:
         """
         self._question = question
         self._candidates = candidates
-        self._standing = standing
+        self._health = health
         self._timeouts = timeouts
         self._started_at = started_at
         self._words_only = words_only
@@ -117,7 +117,7 @@ class Race:
             self._attempts.start(self._candidates[0], self._started_at)
             winner = await self._winner()
             self.winner = winner.candidate
-            self._standing.answered(winner.candidate)
+            self._health.answered(winner.candidate)
             self._attempts.take(winner)
             rest = read_on(
                 winner,
@@ -130,7 +130,7 @@ class Race:
                     yield batch
         except CompletionsError as error:
             if self.winner is not None:
-                self._standing.failed(self.winner, error)
+                self._health.failed(self.winner, error)
             raise
         finally:
             await self._attempts.close()
@@ -211,7 +211,7 @@ class Race:
             self._errors.append(error)
             if not attempt.late or retry_after_s(error) is not None:
                 # One strike an attempt.
-                self._standing.failed(attempt.candidate, error)
+                self._health.failed(attempt.candidate, error)
             self._on_failure(attempt.candidate, error)
         if any(not other.over for other in self._attempts.all) or self._retry:
             return
@@ -284,7 +284,7 @@ class Race:
                 attempt.late = True
                 if now - attempt.started_at >= self._timeouts.first_token_s:
                     # Else the time was lost before it was asked, which is not its failure.
-                    self._standing.failed(attempt.candidate)
+                    self._health.failed(attempt.candidate)
                 log.info("candidate.late", candidate=attempt.candidate.key)
                 if all(one.over or one.late for one in self._attempts.all):
                     # Who is late may still come: each is asked once, a lone one twice.

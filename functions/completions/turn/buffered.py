@@ -80,7 +80,7 @@ class Buffered:
             race = Race(
                 question,
                 candidates,
-                plan.standing,
+                plan.health,
                 Timeouts(),
                 started_at=started_at,
                 words_only=False,

@@ -13,8 +13,9 @@ from completions import responder
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.race.attempts import Askable
-from completions.race.health import Standing
+from completions.race.health import Health
 from completions.race.question import ModelClient, Question
+from completions.race.quirks import Quirks
 from completions.race.race import Timeouts
 from completions.responder import RESPONDER, Responder, ResponderQuestion
 from completions.settings import Candidate, Settings
@@ -34,7 +35,8 @@ class Environment:
 
     settings: Settings
     upstream: ModelClient
-    standing: Standing
+    health: Health
+    quirks: Quirks
     responder: Responder | None = None
 
 
@@ -67,7 +69,7 @@ class Plan:
         self._request = request
         self._settings = settings
         self.arrival = arrival
-        self.standing = environment.standing
+        self.health = environment.health
         self.record = TurnRecord()
         self.arrived = now - _age_s(arrival)
         seen_at = now if arrival.seen_at is None else arrival.seen_at
@@ -93,7 +95,7 @@ class Plan:
             dialect,
             request,
             environment.upstream,
-            environment.standing,
+            environment.quirks,
             self.record,
             clean=self._clean,
             stateful=settings.candidates[0],
@@ -101,7 +103,9 @@ class Plan:
         self.question: Askable = question
         self._models: tuple[Candidate, ...] = settings.candidates
         if environment.responder is not None:
-            talk = responder.conversation(dialect, question, self.timeouts, self._in_order)
+            talk = responder.conversation(
+                dialect, question, self.health, self.timeouts, self._in_order
+            )
             self.question = ResponderQuestion(environment.responder, talk)
             self._models = (RESPONDER,)
             # Its own questions to the models have the timers; it may take its time between words.
@@ -109,10 +113,10 @@ class Plan:
 
     def candidates(self) -> list[Candidate]:
         """Whom to ask, in order."""
-        return self.standing.order(self._models)
+        return self.health.order(self._models)
 
     def _in_order(self) -> list[Candidate]:
-        return self.standing.order(self._settings.candidates)
+        return self.health.order(self._settings.candidates)
 
     def new_budget(self) -> float | None:
         """Until when a further answer must be audible, if it is asked for now."""

@@ -111,7 +111,7 @@ class Streamed:
             race = Race(
                 question,
                 candidates,
-                plan.standing,
+                plan.health,
                 plan.timeouts,
                 started_at=started_at,
                 first_source=source,

@@ -12,7 +12,7 @@ import pytest
 from completions.dialects.deltas import Chunk, Done, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.race.attempts import DRAIN_S
-from completions.race.health import Standing
+from completions.race.health import Health
 from completions.race.race import Race, Timeouts
 from completions.settings import Candidate
 
@@ -65,7 +65,7 @@ class Spoken:
 
 def _race(spoken: Spoken) -> Race:
     now = asyncio.get_running_loop().time()
-    return Race(spoken, [A], Standing(), Timeouts(stall_s=4.0), started_at=now)
+    return Race(spoken, [A], Health(), Timeouts(stall_s=4.0), started_at=now)
 
 
 async def _read(spoken: Spoken, *, pause_s: float = 0.0) -> tuple[str, CompletionsError | None]:

@@ -1,0 +1,147 @@
+"""Quirks: the fields that each model refuses, learnt from its refusals.
+
+One book for each execution environment, shared by its turns; nothing in it belongs to one of them.
+Knows requests and refusals; nothing of time and of who is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from completions.dialects.dialect import Prepared
+from completions.errors import UpstreamRefused
+from completions.observability import log, shown
+from completions.settings import Candidate
+
+MODELS_LIMIT = 64
+"""Callers may name as many models as they like: the one used longest ago is forgotten."""
+
+RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""A field refused under one name is tried once under the other."""
+NEEDED = frozenset({"messages", "input", "model", "stream"})
+"""Fields without which there is no request."""
+WEIGHTY = frozenset({"tools", "tool_choice", "functions", "response_format", "text"})
+"""Dropped only where the model does not take them at all: a mistake inside one is the caller's."""
+_BLAMES_VALUE = re.compile(r"invalid|missing|.*(above|below|too_)")
+"""Error codes that blame a value, not the field (platform.openai.com/docs/guides/error-codes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one model does not take: fields to leave out, and fields to send under another name."""
+
+    dropped: frozenset[str] = frozenset()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    lasting: bool = True
+    """False where one request's value was refused: such a lesson is used once, not remembered."""
+
+    def __add__(self, other: Lesson) -> Lesson:
+        return Lesson(
+            self.dropped | other.dropped,
+            {**self.renamed, **other.renamed},
+            self.lasting and other.lasting,
+        )
+
+    def applied(self, prepared: Prepared) -> Prepared:
+        """Return the request without what this model refuses."""
+        if not self.dropped and not self.renamed:
+            return prepared
+        names = {name: self.renamed.get(name, name) for name in prepared.body}
+        body = {
+            names[name]: value
+            for name, value in prepared.body.items()
+            if names[name] not in self.dropped
+        }
+        return Prepared(body, prepared.added & body.keys())
+
+
+@dataclass(slots=True)
+class _Known:
+    lesson: Lesson = field(default_factory=Lesson)
+    lacks_responses: bool = False
+    thinks_first: bool = False
+
+
+class Quirks:
+    """What each model is known to refuse. Bounded: see `MODELS_LIMIT`."""
+
+    def __init__(self) -> None:
+        self._known = lru_cache(MODELS_LIMIT)(lambda _: _Known())
+
+    def lesson(self, model: Candidate) -> Lesson:
+        """Return what this model is known to refuse; empty for one that has refused nothing."""
+        return self._known(model).lesson
+
+    def remember(self, model: Candidate, lesson: Lesson) -> None:
+        """Keep a lesson that has proved right: with it, the model answered."""
+        if not lesson.lasting:
+            return
+        log.warning(
+            "upstream.learnt",
+            candidate=model.key,
+            model=shown(model.model),
+            dropped=sorted(lesson.dropped),
+            renamed=dict(lesson.renamed),
+        )
+        self._known(model).lesson += lesson
+
+    def lacks_responses(self, upstream: Candidate) -> bool:
+        """True if this upstream is known to have no `/responses`."""
+        return self._known(upstream).lacks_responses
+
+    def learn_lacks_responses(self, upstream: Candidate, error: UpstreamRefused) -> bool:
+        """Remember that the upstream has no `/responses`, if that is what `error` says."""
+        if lacks := _lacks_path(error):
+            self._known(upstream).lacks_responses = True
+            log.warning("upstream.lacks_responses", candidate=upstream.key)
+        return lacks
+
+    def thinks_first(self, model: Candidate) -> bool:
+        """True if this model's answers begin inside a `<think>` that its chat template opened."""
+        return self._known(model).thinks_first
+
+    def learn_thinks_first(self, model: Candidate) -> None:
+        """Remember that an answer had a closing tag without an opening one.
+
+        The first such answer is over by then: it cannot be helped.
+        """
+        self._known(model).thinks_first = True
+
+
+def _lacks_path(error: UpstreamRefused) -> bool:
+    """True if the upstream has no such path, as opposed to something that the request names.
+
+    A model, an item or an earlier response that is not found is a 404 as well; then `code` ends in
+    `_not_found`, or `param` says where the request named it.
+    """
+    named = error.param is not None or error.code.endswith("_not_found")
+    return error.status == 405 or (error.status == 404 and not named)
+
+
+def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson | None:
+    """Return what a refusal teaches, or None where asking again would be no use.
+
+    `known` was applied to the request. A parameter refused by name is renamed once, then dropped;
+    a 400 or 422 that names nothing drops what we added. The next request lacks what was dropped,
+    so this ends. One caller's bad value teaches nothing about the model, except about token
+    limits: those are the model's.
+    """
+    if error.status not in {400, 422}:
+        return None
+    path = error.param or ""
+    refused = path.split(".")[0].split("[")[0]
+    if refused in sent.body and refused not in NEEDED:
+        blames_value = bool(_BLAMES_VALUE.match(error.code or ""))
+        if refused in WEIGHTY and (blames_value or path != refused):
+            return None
+        other = RENAMED.get(refused)
+        ours = refused in sent.added or refused in known.renamed.values()
+        if other and not ours and other not in sent.body:
+            return Lesson(renamed={refused: other})
+        return Lesson(frozenset({refused}), lasting=not blames_value or refused in RENAMED)
+    if error.param is None and sent.added:
+        return Lesson(dropped=sent.added)
+    return None

@@ -1,0 +1,76 @@
+"""The requests of one turn: at most three, hedges and retries included.
+
+Counts them, and sums what they cost; nothing of what the answers say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from completions.settings import Candidate
+from completions.upstream.exchange import Exchange
+
+REQUESTS_LIMIT = 3
+TOKENS_LIMIT = 1_000_000_000
+"""More tokens than this are no count: metrics cannot hold every number that JSON can."""
+
+
+@dataclass(slots=True, eq=False)
+class Requests:
+    """One turn's requests to models, in the order in which they were made."""
+
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def can_ask(self) -> bool:
+        """True while the turn may make another request."""
+        return len(self.exchanges) < REQUESTS_LIMIT
+
+    def ask(self, candidate: Candidate, source: int, *, hedge: bool) -> Exchange | None:
+        """Count a request that is made now; return None when the turn has used up its requests."""
+        if not self.can_ask:
+            return None
+        exchange = Exchange(candidate, source, hedge)
+        self.exchanges.append(exchange)
+        return exchange
+
+    def answered(self, winner: Candidate | None, source: int) -> Exchange | None:
+        """Return the exchange that brought the answer.
+
+        An agent's turn has no such request: then the last one that brought any answer counts.
+        """
+        heard = [one for one in self.exchanges if one.headers_at is not None]
+        best = [one for one in heard if (one.candidate, one.source) == (winner, source)] or heard
+        return best[-1] if best else None
+
+    @property
+    def hedges(self) -> int:
+        """Requests made beside one that was slow."""
+        return sum(one.hedge for one in self.exchanges)
+
+    @property
+    def retries(self) -> int:
+        """Requests made after one that was of no use: all but the first one and the hedges."""
+        return max(0, len(self.exchanges) - 1 - self.hedges)
+
+    def tokens(self, *names: str) -> int | None:
+        """Return the sum of a count, under any of its names, over all answers that told it."""
+        usages = [one.usage for one in self.exchanges if one.usage]
+        return _sum(usage.get(name) for usage in usages for name in names)
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Input tokens that the models had cached."""
+        usages = [one.usage for one in self.exchanges if one.usage]
+        details = [
+            usage.get(name)
+            for usage in usages
+            for name in ("prompt_tokens_details", "input_tokens_details")
+        ]
+        return _sum(one.get("cached_tokens") for one in details if isinstance(one, dict))
+
+
+def _sum(counts: Iterable[object]) -> int | None:
+    known = [count for count in counts if isinstance(count, int) and 0 <= count < TOKENS_LIMIT]
+    return sum(known) if known else None
