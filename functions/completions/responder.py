@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialects import chat, responses
+from completions.dialects import chat
 from completions.dialects.deltas import (
     CallPart,
     Chunk,
@@ -267,7 +267,7 @@ def conversation(
 ) -> Conversation:
     """The conversation of a request, in Chat Completions' terms whatever its dialect."""
     request = question.request
-    body = request.body if dialect is chat else responses.as_chat(request.body)
+    body = dialect.as_chat(request.body) or request.body
     return Conversation(
         messages=body.get("messages") or [],
         tools=body.get("tools") or [],

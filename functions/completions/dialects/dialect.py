@@ -102,6 +102,13 @@ class Dialect(Protocol):
         """The same request continued: the assistant said `said` (may be empty), then `note`."""
         ...
 
+    def as_chat(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Return a parsed request's `body` as Chat Completions has it; None if it is that already.
+
+        Every upstream has `/chat/completions`, and agents are shown its shapes.
+        """
+        ...
+
     def reader(self) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
         """For one answer: a function that tells what each of its frames says, in order.
 

@@ -56,8 +56,8 @@ class ParsedRequest:
     body: dict[str, Any]
     stream: bool
     model: str
-    single: bool = True
-    """One answer is wanted (`n` ≤ 1): its tool calls can be held and checked."""
+    answers: int = 1
+    """How many answers are wanted at once (`n`), at least 1."""
     speakable: bool = False
     """The turn may receive words of ours: streamed, single, text, no JSON response format."""
     wants_usage: bool = False
@@ -78,6 +78,11 @@ class ParsedRequest:
     tools: Mapping[str, Tool] = field(default_factory=dict)
     """The offered functions by name."""
     extra: Extra = field(default_factory=Extra)
+
+    @property
+    def single(self) -> bool:
+        """Whether one answer is wanted, whose tool calls can be held and checked."""
+        return self.answers == 1
 
 
 def check_types(body: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:

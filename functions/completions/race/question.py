@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from pydantic_core import from_json
 
-from completions.dialects import chat, responses
+from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Delta, Done, Finish, Refusal, Text, Usage
 from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
@@ -105,11 +105,9 @@ class Question:
         wire, request = self.dialect, self.request
         # Every upstream has chat completions. A fallback is not probed for the other API when the
         # first candidate lacked it: a probe would cost the turn a request.
-        if wire.path == responses.path and (
-            self.quirks.lacks_responses(candidate) or self.quirks.lacks_responses(self.stateful)
-        ):
-            wire = chat
-            request = replace(request, body=responses.as_chat(request.body))
+        lacks = self.quirks.lacks_responses
+        if (lacks(candidate) or lacks(self.stateful)) and (body := wire.as_chat(request.body)):
+            wire, request = chat, replace(request, body=body)
         prepared = wire.prepare(
             request,
             model=candidate.model,
@@ -139,8 +137,9 @@ class Question:
         sent: Prepared,
         lesson: Lesson,
     ) -> Lesson | None:
-        if wire.path == responses.path and self.quirks.learn_lacks_responses(candidate, error):
-            return Lesson()
+        other = wire.as_chat(self.request.body)
+        if other is not None and self.quirks.learn_lacks_responses(candidate, error):
+            return Lesson()  # Nothing to change: the next request goes to chat completions.
         return lesson_of(error, sent, self.quirks.lesson(self._model(candidate)) + lesson)
 
     async def _listen(
@@ -150,7 +149,7 @@ class Question:
         events: AsyncGenerator[list[ServerSentEvent], None],
     ) -> AsyncGenerator[list[Chunk], None]:
         read, candidate, source = wire.reader(), exchange.candidate, exchange.source
-        native, named = wire is self.dialect, False
+        native, single, named = wire is self.dialect, self.request.single, False
         thoughts = ThinkSplitter(opened=self.quirks.thinks_first(self._model(candidate)))
         async with aclosing(events) as arriving:
             async for batch in arriving:
@@ -163,7 +162,7 @@ class Question:
                     for delta in deltas:
                         if type(delta) is Usage:
                             exchange.usage = delta.usage
-                    if self.request.single:
+                    if single:
                         deltas, plain = _spoken(deltas, thoughts, self.request.speakable)
                     shown = sse if native else None
                     heard.append(Chunk(shown, deltas, plain, source, alive=bool(sse.data)))

@@ -116,7 +116,7 @@ class Streamed:
                 started_at=started_at,
                 first_source=source,
                 words_only=self._request.speakable,
-                answers=answers_in(self._request),
+                answers=self._request.answers,
             )
             try:
                 await self._hear(race)
@@ -470,11 +470,6 @@ class Streamed:
     async def _close(self, finish: str, out: bytes = b"") -> None:
         self._heard.finish = finish
         await self._response.close(out + self._writer.end(finish, self._usage))
-
-
-def answers_in(request: ParsedRequest) -> int:
-    """How many answers the request wants at once."""
-    return 1 if request.single else int(request.body["n"])
 
 
 def feedback_on(judgement: Judgement) -> str:

@@ -40,7 +40,7 @@ class Turn(Response):
         self._environment = environment
         self._dialect = dialect
         # A responder gives one answer, however many a caller wants.
-        self._request = replace(request, single=True) if environment.responder else request
+        self._request = replace(request, answers=1) if environment.responder else request
         self._arrival = arrival
         self._on_failure = on_failure
 

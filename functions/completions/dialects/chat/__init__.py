@@ -9,6 +9,7 @@ Knows nothing of time, retries or HTTP. Imports point down::
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from completions.dialects.chat.buffered import buffered
 from completions.dialects.chat.reader import read
@@ -18,9 +19,23 @@ from completions.dialects.deltas import Delta
 from completions.dialects.request import ParsedRequest
 from completions.sse import ServerSentEvent
 
-__all__ = ["buffered", "parse", "path", "prepare", "read", "reader", "with_feedback", "writer"]
+__all__ = [
+    "as_chat",
+    "buffered",
+    "parse",
+    "path",
+    "prepare",
+    "read",
+    "reader",
+    "with_feedback",
+    "writer",
+]
 
 path = "/chat/completions"
+
+
+def as_chat(_: dict[str, Any]) -> None:
+    """Return None: the request is a chat request already."""
 
 
 def reader() -> Callable[[ServerSentEvent], tuple[Delta, ...]]:

@@ -87,7 +87,7 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
     for position, message in enumerate(messages):
         _check_message(message, f"messages[{position}]")
     stream = bool(body.get("stream"))
-    single = (body.get("n") or 1) <= 1
+    answers = max(1, int(body.get("n") or 1))
     format_type = (body.get("response_format") or {}).get("type") or "text"
     text_only = set(map(str, body.get("modalities") or ["text"])) == {"text"}
     last_user = max((i for i, m in enumerate(messages) if m["role"] == "user"), default=-1)
@@ -96,8 +96,8 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         body=body,
         stream=stream,
         model=body.get("model") or "",
-        single=single,
-        speakable=stream and single and text_only and format_type == "text",
+        answers=answers,
+        speakable=stream and answers == 1 and text_only and format_type == "text",
         wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
         roles=tuple(message["role"] for message in messages),
         user_text=_text_of(messages[last_user]) if last_user >= 0 else "",
