@@ -44,7 +44,7 @@ from completions.race.quirks import Quirks
 from completions.settings import BODY_LIMIT_BYTES, ON_FAILURE, Settings
 from completions.tools import schemas
 from completions.turn import report
-from completions.turn.plan import Arrival, Environment
+from completions.turn.plan import AppState, Arrival
 from completions.turn.turn import Turn
 from completions.upstream.client import Upstream
 from completions.web import error_responses, request_log
@@ -80,7 +80,7 @@ def create_app(
         settings.caller_key_secret, settings.upstream_key_secret, ttl_s=settings.key_ttl_s
     )
     upstream = upstream or Upstream(keys)
-    environment = Environment(
+    state = AppState(
         settings,
         upstream,
         Health(),
@@ -143,7 +143,7 @@ def create_app(
             raise
         if parsed.extra.conversation_id and not request_log.conversation(request):
             bind(**{request_log.CONVERSATION: shown(parsed.extra.conversation_id)})
-        return Turn(environment, dialect, parsed, arrival, on_failure=on_failure)
+        return Turn(state, dialect, parsed, arrival, on_failure=on_failure)
 
     async def chat_completions(request: Request) -> Response:
         return await turn(request, chat)

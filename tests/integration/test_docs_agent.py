@@ -36,7 +36,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> responder.Responde
 
 def calling(agent: responder.Responder, script: Script, fallback: Script | None = None) -> Caller:
     caller = Caller(PlayedUpstream(script, fallback=fallback))
-    caller.environment = dataclasses.replace(caller.environment, responder=agent)
+    caller.state = dataclasses.replace(caller.state, responder=agent)
     return caller
 
 

@@ -14,7 +14,7 @@ from completions.dialects.dialect import Dialect
 from completions.race.health import Health
 from completions.race.quirks import Quirks
 from completions.settings import Settings
-from completions.turn.plan import Arrival, Environment
+from completions.turn.plan import AppState, Arrival
 from completions.turn.turn import Turn
 from tests.support.in_process import PlayedUpstream
 
@@ -107,7 +107,7 @@ class Caller:
         if "fallback" in upstream.names:
             settings = {**FALLBACK, **settings}
         self.settings = Settings(upstream_base_url="http://primary.invalid/v1", **settings)
-        self.environment = Environment(
+        self.state = AppState(
             self.settings, upstream, Health(lambda: asyncio.get_running_loop().time()), Quirks()
         )
 
@@ -152,7 +152,7 @@ class Caller:
             heard.ended = not message.get("more_body")
 
         turn = Turn(
-            self.environment,
+            self.state,
             dialect,
             dialect.parse(dict(request or body())),
             # Real milliseconds go by until this is read: only a turn that has an age gets them.

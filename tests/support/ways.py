@@ -103,7 +103,7 @@ class Way:
         caller = Caller(upstream, **settings)
         if self.over_chat:
             for candidate in caller.settings.candidates:
-                caller.environment.quirks.learn_lacks_responses(
+                caller.state.quirks.learn_lacks_responses(
                     candidate, UpstreamRefused("No such path.", status=404)
                 )
         return caller

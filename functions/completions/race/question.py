@@ -19,10 +19,10 @@ from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
 from completions.errors import UpstreamRefused
 from completions.race.quirks import Lesson, Quirks, lesson_of
+from completions.race.requests import Requests
 from completions.settings import Candidate
 from completions.speech.think_tags import ThinkSplitter
 from completions.sse import ServerSentEvent
-from completions.turn.record import TurnRecord
 from completions.upstream.exchange import Exchange
 
 MODEL_LIMIT_CHARS = 256
@@ -51,7 +51,7 @@ class Question:
     request: ParsedRequest
     upstream: ModelClient
     quirks: Quirks
-    record: TurnRecord
+    requests: Requests
     clean: Callable[[str], str]
     stateful: Candidate
     answer: str = ""
@@ -64,7 +64,7 @@ class Question:
     @property
     def can_ask(self) -> bool:
         """Whether the turn may make another request."""
-        return self.record.can_ask
+        return self.requests.can_ask
 
     @property
     def can_change_task(self) -> bool:
@@ -80,7 +80,7 @@ class Question:
         has requests left; what was learnt is remembered when the model then answers.
         """
         lesson = Lesson()
-        while exchange := self.record.ask(candidate, source, hedge=hedge):
+        while exchange := self.requests.ask(candidate, source, hedge=hedge):
             hedge = False  # What follows a refusal is a repeat.
             wire, prepared = self._prepare(candidate)
             prepared = lesson.applied(prepared)

@@ -17,6 +17,7 @@ from completions.race.health import Health
 from completions.race.question import ModelClient, Question
 from completions.race.quirks import Quirks
 from completions.race.race import Timeouts
+from completions.race.requests import Requests
 from completions.responder import RESPONDER, Responder, ResponderQuestion
 from completions.settings import Candidate, Settings
 from completions.speech import buffer_words
@@ -30,7 +31,7 @@ LONGEST_WAY_HERE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
+class AppState:
     """What an execution environment keeps between turns. Nothing in it belongs to one of them."""
 
     settings: Settings
@@ -57,20 +58,21 @@ class Plan:
 
     def __init__(
         self,
-        environment: Environment,
+        state: AppState,
         dialect: Dialect,
         request: ParsedRequest,
         arrival: Arrival,
         *,
         on_failure: str,
     ) -> None:
-        settings = environment.settings
+        settings = state.settings
         now = asyncio.get_running_loop().time()
         self._request = request
         self._settings = settings
         self.arrival = arrival
-        self.health = environment.health
+        self.health = state.health
         self.record = TurnRecord()
+        self.requests = Requests()
         self.arrived = now - _age_s(arrival)
         seen_at = now if arrival.seen_at is None else arrival.seen_at
         self.deadline = (
@@ -94,19 +96,19 @@ class Plan:
         question = Question(
             dialect,
             request,
-            environment.upstream,
-            environment.quirks,
-            self.record,
+            state.upstream,
+            state.quirks,
+            self.requests,
             clean=self._clean,
             stateful=settings.candidates[0],
         )
         self.question: Askable = question
         self._models: tuple[Candidate, ...] = settings.candidates
-        if environment.responder is not None:
+        if state.responder is not None:
             talk = responder.conversation(
                 dialect, question, self.health, self.timeouts, self._in_order
             )
-            self.question = ResponderQuestion(environment.responder, talk)
+            self.question = ResponderQuestion(state.responder, talk)
             self._models = (RESPONDER,)
             # Its own questions to the models have the timers; it may take its time between words.
             self.timeouts = Timeouts()

@@ -1,27 +1,19 @@
-"""What happened in a turn, noted by those who see it while it happens.
+"""What the caller got in a turn, noted by those who see it while it happens.
 
-One object a turn, from the plan to the last byte; `report` makes the log line and the metrics of
-it. Knows counts, names and moments (the event loop's time, in seconds); decides nothing but how
-many requests a turn may make.
+One record a turn, from the plan to the last byte; `report` makes the log line and the metrics of
+it. Moments are the event loop's time, in seconds. Decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from completions.settings import Candidate
-from completions.upstream.exchange import Exchange
-
-REQUESTS_LIMIT = 3
-"""Upstream requests of one turn, hedges and repeats included."""
-TOKENS_LIMIT = 1_000_000_000
-"""More tokens than this are no count: metrics cannot hold every number that JSON can."""
 
 
 class Outcome(StrEnum):
-    """How a turn ended. The log line, the metric's dimension and docs/operations.md have no other.
+    """How a turn ended: a closed set, for the log line and for the metric's dimension.
 
     What went wrong is told beside it (`error.type`): that set is as open as the models' own errors.
     """
@@ -35,11 +27,11 @@ class Outcome(StrEnum):
     BRIDGED = "bridged"
     """Cut in its first sentence; after a short bridge another answer came, to its end."""
     CUT = "cut"
-    """An answer broke off; a closing sentence, a whole call or an error frame ended it."""
+    """An answer broke off; a closing sentence, a whole call or an error event ended it."""
     APOLOGY = "apology"
     """No answer, or none that can be used: the failure sentence was spoken."""
     ERROR = "error"
-    """No answer: an error status, or an error frame behind buffer words."""
+    """No answer: an error status, or an error event after buffer words."""
     REFUSED = "refused"
     """The request was refused before a turn was made of it."""
     CRASHED = "crashed"
@@ -47,7 +39,7 @@ class Outcome(StrEnum):
 
     @property
     def failed(self) -> bool:
-        """Whether somebody should be told: the caller did not get what was asked for."""
+        """True for outcomes that count as failures: the caller did not get what was asked for."""
         return self in _FAILED
 
 
@@ -58,105 +50,50 @@ _FAILED = {Outcome.CUT, Outcome.APOLOGY, Outcome.ERROR, Outcome.REFUSED, Outcome
 class TurnRecord:
     """One turn's facts so far."""
 
-    exchanges: list[Exchange] = field(default_factory=list)
     winner: Candidate | None = None
-    """Who answered, last of all if several did."""
+    """Who answered; the last one if several did."""
     source: int = 0
-    """The attempt whose answer that was."""
+    """The number of the attempt whose answer that was."""
     chunks: int = 0
-    """Frames of all answers that were passed on or held, not of those that lost."""
+    """Chunks of all answers that were passed on or held; those of the losers do not count."""
 
     # What the caller got.
     words: list[str] = field(default_factory=list)
-    """The model's, and a bridge of ours between two answers."""
+    """The model's, and a bridge of ours between two answers; no buffer words."""
     first_model_output_at: float | None = None
-    """The first word, or the first whole call."""
+    """When the model's first word, or its first whole call, was passed on."""
     first_spoken_at: float | None = None
-    """The first words, ours or the model's."""
+    """When the first words were passed on, ours or the model's."""
     buffer_words: int = 0
+    """How many times buffer words were spoken."""
     last_buffer_words: str | None = None
     called: list[str] = field(default_factory=list)
     """The names of the tool calls that were delivered."""
-    repairs: int = 0
-    """Calls that did not fit their schema: mended here, or asked for again."""
-    bridged: bool = False
-    retried_with_feedback: bool = False
-    repeated: bool = False
+    tool_repairs: int = 0
+    """Calls that did not fit their schema: put right here, or asked for again."""
 
     # How it ended.
     outcome: Outcome | None = None
     error_type: str = ""
     finish: str = ""
 
-    @property
-    def can_ask(self) -> bool:
-        """Whether the turn may make another request."""
-        return len(self.exchanges) < REQUESTS_LIMIT
-
-    def ask(self, candidate: Candidate, source: int, *, hedge: bool) -> Exchange | None:
-        """Notes a request that is made now; None when the turn has used up its own."""
-        if not self.can_ask:
-            return None
-        exchange = Exchange(candidate, source, hedge)
-        self.exchanges.append(exchange)
-        return exchange
-
-    def hear(self, winner: Candidate | None, source: int, chunks: int) -> None:
-        """More of the winner's answer has come."""
+    def heard(self, winner: Candidate | None, source: int, chunks: int) -> None:
+        """Note that more of the winner's answer has come."""
         if chunks:
             self.winner, self.source = winner, source
             self.chunks += chunks
 
     def spoke(self, now: float) -> None:
-        """The caller hears words."""
+        """Note that the caller hears words."""
         if self.first_spoken_at is None:
             self.first_spoken_at = now
 
-    def output(self, now: float) -> None:
-        """The caller gets something of the model's."""
+    def model_spoke(self, now: float) -> None:
+        """Note that the caller gets something of the model's."""
         if self.first_model_output_at is None:
             self.first_model_output_at = now
 
     @property
     def text(self) -> str:
-        """Everything that was spoken but buffer words."""
+        """Everything that was spoken except buffer words."""
         return "".join(self.words)
-
-    @property
-    def answered(self) -> Exchange | None:
-        """The exchange that brought the answer; of an agent's turn the last that brought any."""
-        heard = [one for one in self.exchanges if one.headers_at is not None]
-        won = (self.winner, self.source)
-        best = [one for one in heard if (one.candidate, one.source) == won] or heard
-        return best[-1] if best else None
-
-    @property
-    def hedges(self) -> int:
-        """Requests made beside one that was slow."""
-        return sum(one.hedge for one in self.exchanges)
-
-    @property
-    def retries(self) -> int:
-        """Requests made after one that was of no use. With the first and the hedges that is all."""
-        return max(0, len(self.exchanges) - 1 - self.hedges)
-
-    def tokens(self, *names: str) -> int | None:
-        """The sum of a count under any of its names over all answers that told it."""
-        usages = [one.usage for one in self.exchanges if one.usage]
-        return _sum(usage.get(name) for usage in usages for name in names)
-
-    @property
-    def cached_tokens(self) -> int | None:
-        """How many of the input tokens the models had at hand already."""
-        usages = [one.usage for one in self.exchanges if one.usage]
-        details = [
-            usage.get(name)
-            for usage in usages
-            for name in ("prompt_tokens_details", "input_tokens_details")
-        ]
-        return _sum(one.get("cached_tokens") for one in details if isinstance(one, dict))
-
-
-def _sum(counts: Iterable[object]) -> int | None:
-    known = [count for count in counts if isinstance(count, int) and 0 <= count < TOKENS_LIMIT]
-    return sum(known) if known else None

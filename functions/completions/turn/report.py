@@ -71,21 +71,21 @@ def finished(
     dialect: Dialect, request: ParsedRequest, plan: Plan, response: ResponseSender
 ) -> None:
     """Reports a turn that has ended, however it ended."""
-    record, arrival = plan.record, plan.arrival
-    answered = record.answered
+    record, requests, arrival = plan.record, plan.requests, plan.arrival
+    answered = requests.answered(record.winner, record.source)
     outcome = record.outcome or Outcome.CRASHED
     if not response.closed and outcome is not Outcome.HUNG_UP:
         # It was on its way to an end, and was stopped.
         outcome = Outcome.CRASHED
     ended_at = response.closed_at or asyncio.get_running_loop().time()
-    sent_at = record.exchanges[0].sent_at if record.exchanges else None
+    sent_at = requests.exchanges[0].sent_at if requests.exchanges else None
     duration_ms = _ms(plan.arrived, ended_at)
     overhead_ms = _ms(arrival.seen_at, sent_at)
     headers_ms = _ms(answered.sent_at, answered.headers_at) if answered else None
     first_spoken_ms = _ms(plan.arrived, record.first_spoken_at)
     first_token_ms = _ms(plan.arrived, record.first_model_output_at)
-    input_tokens = record.tokens("prompt_tokens", "input_tokens")
-    output_tokens = record.tokens("completion_tokens", "output_tokens")
+    input_tokens = requests.tokens("prompt_tokens", "input_tokens")
+    output_tokens = requests.tokens("completion_tokens", "output_tokens")
     fallback = bool(record.winner and answered and answered.candidate.key == "fallback")
     fields: Fields = {
         "outcome": outcome,
@@ -99,17 +99,17 @@ def finished(
         "gen_ai.response.finish_reasons": [identifier(record.finish) or ""][: bool(record.finish)],
         "gen_ai.usage.input_tokens": input_tokens,
         "gen_ai.usage.output_tokens": output_tokens,
-        "gen_ai.usage.cache_read.input_tokens": record.cached_tokens,
+        "gen_ai.usage.cache_read.input_tokens": requests.cached_tokens,
         "candidate": record.winner.key if record.winner else None,
         "server.address": urlsplit(answered.candidate.base_url).hostname if answered else None,
         "messages": len(request.roles),
         "roles": [role if role in ROLES else "other" for role in request.roles[-NAMES_LIMIT:]],
         "tools_offered": _names(request.tools),
         "tools_called": _names(record.called),
-        "tool_repairs": record.repairs,
-        "upstream_requests": len(record.exchanges),
-        "hedges": record.hedges,
-        "retries": record.retries,
+        "tool_repairs": record.tool_repairs,
+        "upstream_requests": len(requests.exchanges),
+        "hedges": requests.hedges,
+        "retries": requests.retries,
         "fallback": fallback,
         "frames": record.chunks,
         "buffer_words": record.buffer_words,
@@ -129,10 +129,10 @@ def finished(
         "OverheadMs": overhead_ms,
         "UpstreamHeadersMs": headers_ms,
         "BufferWords": record.buffer_words,
-        "Hedges": record.hedges,
-        "Retries": record.retries,
+        "Hedges": requests.hedges,
+        "Retries": requests.retries,
         "Fallbacks": int(fallback),
-        "ToolRepairs": record.repairs,
+        "ToolRepairs": record.tool_repairs,
         "InputTokens": input_tokens,
         "OutputTokens": output_tokens,
     }

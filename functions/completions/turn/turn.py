@@ -18,7 +18,7 @@ from completions.dialects.request import ParsedRequest
 from completions.observability import log
 from completions.turn import report
 from completions.turn.buffered import Buffered
-from completions.turn.plan import Arrival, Environment, Plan
+from completions.turn.plan import AppState, Arrival, Plan
 from completions.turn.record import Outcome
 from completions.turn.response import ResponseSender
 from completions.turn.streamed import Streamed
@@ -29,7 +29,7 @@ class Turn(Response):
 
     def __init__(
         self,
-        environment: Environment,
+        state: AppState,
         dialect: Dialect,
         request: ParsedRequest,
         arrival: Arrival,
@@ -37,10 +37,10 @@ class Turn(Response):
         on_failure: str,
     ) -> None:
         super().__init__()
-        self._environment = environment
+        self._state = state
         self._dialect = dialect
         # A responder gives one answer, however many a caller wants.
-        self._request = replace(request, answers=1) if environment.responder else request
+        self._request = replace(request, answers=1) if state.responder else request
         self._arrival = arrival
         self._on_failure = on_failure
 
@@ -50,7 +50,7 @@ class Turn(Response):
         kind = Streamed if self._request.stream else Buffered
         try:
             plan = Plan(
-                self._environment,
+                self._state,
                 self._dialect,
                 self._request,
                 self._arrival,

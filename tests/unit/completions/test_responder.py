@@ -26,7 +26,7 @@ TOOL = {
 
 def calling(responder: Responder, *scripts: Script) -> Caller:
     caller = Caller(PlayedUpstream(*scripts))
-    caller.environment = dataclasses.replace(caller.environment, responder=responder)
+    caller.state = dataclasses.replace(caller.state, responder=responder)
     return caller
 
 

@@ -60,7 +60,7 @@ async def test_an_agent_that_will_not_be_stopped_does_not_hold_its_caller() -> N
                 continue
 
     caller = Caller(PlayedUpstream())
-    caller.environment = dataclasses.replace(caller.environment, responder=stubborn)
+    caller.state = dataclasses.replace(caller.state, responder=stubborn)
     heard = await caller.post(CHAT.body(), remaining_s=4)
     released.set()
     assert heard.ends == 1

@@ -80,7 +80,7 @@ def with_agent(
 ) -> Caller:
     """An environment whose answers this agent gives; the scenes are for what it asks a model."""
     caller = way.caller(PlayedUpstream(*scenes, fallback=fallback), **settings)
-    caller.environment = dataclasses.replace(caller.environment, responder=agent)
+    caller.state = dataclasses.replace(caller.state, responder=agent)
     return caller
 
 

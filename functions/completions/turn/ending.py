@@ -1,0 +1,140 @@
+"""The one end of a streamed turn: the model's own, a call in place of silence, a failure told.
+
+Writes the last words, the held calls and the finish. Knows what is owed to a caller; nothing of
+time, and nothing of who might still be asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from completions.dialects.dialect import Writer
+from completions.dialects.request import ParsedRequest
+from completions.errors import CompletionsError, InvalidToolCall, UpstreamUnavailable
+from completions.observability import identifier, log, reason
+from completions.race.race import EmptyAnswer
+from completions.speech.sentences import joined
+from completions.sse import DONE
+from completions.tools import validation
+from completions.tools.held_calls import Judgement, merge_calls
+from completions.turn.answer import Answer
+from completions.turn.plan import Plan
+from completions.turn.record import Outcome
+from completions.turn.recovery import Recovery
+from completions.turn.response import ResponseSender
+
+
+class Ending:
+    """Ends one streamed turn, exactly once; every method is told which answer was heard last."""
+
+    def __init__(
+        self,
+        request: ParsedRequest,
+        plan: Plan,
+        recovery: Recovery,
+        writer: Writer,
+        response: ResponseSender,
+    ) -> None:
+        self._request = request
+        self._plan = plan
+        self._record = plan.record
+        self._recovery = recovery
+        self._writer = writer
+        self._response = response
+        self._loop = asyncio.get_running_loop()
+
+    async def complete(self, answer: Answer, judgement: Judgement) -> None:
+        """End as the model did, its calls delivered."""
+        record, kept = self._record, self._recovery.kept
+        bridged = Outcome.BRIDGED if self._recovery.bridged else Outcome.OK
+        record.outcome = record.outcome or bridged
+        if not self._request.single:
+            await self._response.close(DONE)
+            return
+        calls = merge_calls(kept, judgement.calls)
+        relayable = not judgement.changed and answer.calls.pure and not kept
+        if judgement.problems:
+            relayable = False
+            log.warning("call.invalid", problems=len(judgement.problems))
+            if not self._request.speakable:
+                # A caller who wants JSON checks for himself: nothing is kept from him.
+                calls = merge_calls(kept, answer.calls.unchecked())
+            elif not calls:
+                await self.failed(
+                    answer, InvalidToolCall("The model called a tool wrongly, twice.")
+                )
+                return
+        if relayable:
+            out = b"".join(self._writer.relay(chunk) for chunk in answer.calls.chunks)
+        else:
+            out = b"".join(self._writer.call(call) for call in calls)
+        finish = answer.finish or "stop"
+        if calls:
+            finish = "tool_calls"
+            record.called += [call.name for call in calls]
+            record.tool_repairs += judgement.repaired
+            answer.note_output()
+        elif finish == "tool_calls":
+            finish = "stop"
+        await self._close(answer, finish, out)
+
+    async def empty(self, answer: Answer, empty: EmptyAnswer) -> None:
+        """End a turn that would have neither speech nor a call."""
+        record = self._record
+        record.outcome = Outcome.EMPTY
+        if not self._request.single:
+            await self._response.close(b"".join(map(answer.pass_on, empty.held)) + DONE)
+        elif not self._request.speakable:
+            out = b"".join(map(answer.pass_on, empty.held))
+            await self._close(answer, answer.finish or empty.reason or "stop", out)
+        elif self._recovery.gave_feedback:
+            await self.failed(answer, InvalidToolCall("The model's tool call could not be mended."))
+        elif record.buffer_words or record.text:
+            await self.failed(answer, UpstreamUnavailable("The model's answer was empty."))
+        elif call := validation.skip_turn_call(self._request):
+            record.called.append(call.name)
+            await self._close(answer, "tool_calls", self._writer.call(call))
+        else:
+            await self._close(answer, "stop", self._writer.text("... "))
+
+    def deliverable_calls(self, answer: Answer) -> Judgement | None:
+        """Return the calls that are whole and valid although the answer was cut."""
+        answer.drop_unfinished_calls()
+        judgement = answer.judge_calls()
+        whole = (judgement.calls or self._recovery.kept) and not judgement.problems
+        return judgement if whole else None
+
+    async def failed(self, answer: Answer, error: CompletionsError) -> None:
+        """End after a failure: honest in words or honest in status, and exactly once."""
+        record, plan, writer = self._record, self._plan, self._writer
+        log.warning("turn.failed", code=identifier(error.code), reason=reason(error))
+        if self._response.closed:
+            return
+        record.error_type = identifier(error.code) or ""
+        heard = bool(record.words or answer.audible)
+        record.outcome = Outcome.CUT if heard else Outcome.ERROR
+        unfinished_calls = self._recovery.gave_feedback and not answer.audible
+        if not self._response.started and not (plan.speaks and error.transient):
+            await self._response.refuse(error)
+        elif not plan.speaks:
+            await self._response.close(writer.failure(error))
+        elif judgement := self.deliverable_calls(answer):
+            record.outcome = Outcome.CUT
+            await self.complete(answer, judgement)
+        elif isinstance(error, InvalidToolCall) or unfinished_calls:
+            # The answer was whole but for its call: "I'm transferring you" needs a word after it.
+            await self._apologise(answer, joined(record.text, plan.phrases.failure))
+        elif record.words:
+            closing = joined(record.text, plan.phrases.closing)
+            await self._close(answer, "length", writer.text(closing))
+        else:
+            await self._apologise(answer, plan.phrases.failure)
+
+    async def _apologise(self, answer: Answer, sentence: str) -> None:
+        self._record.outcome = Outcome.APOLOGY
+        self._record.spoke(self._loop.time())
+        await self._close(answer, "stop", self._writer.text(sentence))
+
+    async def _close(self, answer: Answer, finish: str, out: bytes = b"") -> None:
+        self._record.finish = finish
+        await self._response.close(out + self._writer.end(finish, answer.usage))

@@ -1,0 +1,99 @@
+"""What follows an answer that cannot be used: another question, and to whom, or the end.
+
+The same for streamed and buffered turns, and for turns that an agent answers. Each remedy is tried
+once a turn. Knows answers and candidates; writes nothing and knows no timers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from completions.dialects.deltas import Call
+from completions.observability import identifier, log
+from completions.race.attempts import Askable
+from completions.race.race import EmptyAnswer
+from completions.settings import Candidate
+from completions.speech.sentences import Sentence
+from completions.tools.held_calls import Judgement
+from completions.turn.record import TurnRecord
+
+ANSWER_NEEDS_S = 3.0
+"""With less time than this left, another whole answer is not begun."""
+
+
+@dataclass(slots=True)
+class Recovery:
+    """One turn's remedies: which were used, and the calls that were kept."""
+
+    record: TurnRecord
+    gave_feedback: bool = False
+    """The model was told once what is wrong with its calls."""
+    asked_after_empty: bool = False
+    bridged: bool = False
+    """A bridge was spoken after a cut in the first sentence."""
+    kept: list[Call] = field(default_factory=list)
+    """Valid calls of an answer whose other calls were asked for again."""
+
+    def can_give_feedback(self, question: Askable, left_s: float) -> bool:
+        """True if the model may be told what is wrong with its calls."""
+        return not self.gave_feedback and question.can_ask and left_s >= ANSWER_NEEDS_S
+
+    def give_feedback(self, question: Askable, judgement: Judgement, spoken: str) -> Askable:
+        """Return the question that tells the model, which said `spoken`, what is wrong."""
+        self.gave_feedback = True
+        self.record.tool_repairs += judgement.repaired + len(judgement.problems)
+        self.kept += judgement.calls
+        log.info("call.reasked", problems=len(judgement.problems))
+        return question.with_feedback(spoken, _feedback_on(judgement))
+
+    def after_empty(
+        self, empty: EmptyAnswer, question: Askable, candidates: Sequence[Candidate]
+    ) -> list[Candidate]:
+        """Return whom to ask once more after an empty answer; nobody the second time."""
+        if self.asked_after_empty:
+            return []
+        self.asked_after_empty = True
+        log.info("answer.silent", candidate=empty.candidate.key, reason=identifier(empty.reason))
+        if not question.can_ask:
+            return []
+        others = [one for one in candidates if one != empty.candidate]
+        # The same model would run into its limit, or into its filter, again.
+        final = empty.reason in {"length", "content_filter"}
+        return others if final else [*others, empty.candidate]
+
+    def bridges(self, spoken: str) -> bool:
+        """True if a cut can be bridged: once a turn, and in the first sentence only."""
+        # Not fed with each word: few answers are cut.
+        sentence = Sentence()
+        sentence.feed(spoken)
+        if sentence.ended or self.bridged:
+            return False
+        self.bridged = True
+        return True
+
+
+def after_feedback(candidates: Sequence[Candidate], winner: Candidate | None) -> list[Candidate]:
+    """Return whom to ask after feedback: first the model that made the calls."""
+    return sorted(candidates, key=lambda one: one != winner)
+
+
+def after_cut(
+    candidates: Sequence[Candidate], winner: Candidate | None, barred: Collection[Candidate]
+) -> list[Candidate]:
+    """Return whom to ask after a cut: none that has just refused, the one that was cut last."""
+    willing = [one for one in candidates if one not in barred] or candidates
+    return sorted(willing, key=lambda one: one == winner)
+
+
+def _feedback_on(judgement: Judgement) -> str:
+    """Tell the model about its invalid calls."""
+    problems = " ".join(judgement.problems)
+    stand = "".join(
+        f" Your call {call.name}({call.arguments}) stands: do not repeat it."
+        for call in judgement.calls
+    )
+    return (
+        f"(Automatic check, not from the user.) A tool call of yours was not carried out. "
+        f"{problems}{stand} Make that call again with valid arguments, or answer in words."
+    )
