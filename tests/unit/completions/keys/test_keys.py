@@ -18,7 +18,8 @@ from moto import mock_aws
 
 from completions.errors import KeyUnavailable
 from completions.keys import keys as keys_module
-from completions.keys.keys import LOOKS, Keys
+from completions.keys.keys import Keys
+from completions.keys.secret_cache import FORCED_READS_LIMIT
 from completions.keys.secrets_manager import SecretsClient, secrets_client, warm
 from tests.support.logs import Logged
 from tests.support.secrets import (
@@ -445,7 +446,7 @@ async def test_unknown_keys_ask_for_news_now_and_then(
         for _ in range(3):
             assert not await keys.accepts("wrong")
         clock.now += 1
-    assert len(secrets.reads) == 4 * LOOKS
+    assert len(secrets.reads) == 4 * FORCED_READS_LIMIT
 
 
 async def test_a_wrong_key_hides_no_rotation(keys: Keys, secrets: FakeSecrets) -> None:
@@ -470,7 +471,7 @@ async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
             await keys.accepts("wrong or new")
         assert await keys.accepts(CALLER_KEY)
         clock.now += 1
-    assert len(secrets.reads) == 4 * LOOKS
+    assert len(secrets.reads) == 4 * FORCED_READS_LIMIT
     clock.now += 10
     secrets.failure = None
     assert not await keys.accepts("wrong or new")
