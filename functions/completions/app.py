@@ -1,7 +1,7 @@
 """The composition root: routes, wiring, and the handler that Lambda calls.
 
-At import everything is defined and nothing is asked: no network, no AWS. What an environment
-keeps (keys, connections) hangs on the app, not on a module.
+Importing it defines everything and contacts nobody: no network, no AWS. What an environment keeps
+between turns (keys, connections) belongs to the app, not to a module.
 """
 
 from __future__ import annotations
@@ -53,28 +53,29 @@ from completions.web.auth import authorise
 ON_FAILURE_HEADER = "x-completions-on-failure"
 
 
-class _Prefix(StringConvertor):
-    """Any path before the part that matters: people paste all kinds of base URLs."""
+class _AnyPrefix(StringConvertor):
+    """Match any path before the part that matters: people paste all kinds of base URLs."""
 
     regex = "(?:.*/)?"
 
 
-class _Slashes(StringConvertor):
-    """Any number of trailing slashes."""
+class _TrailingSlashes(StringConvertor):
+    """Match any number of trailing slashes."""
 
     regex = "/*"
 
 
-register_url_convertor("prefix", _Prefix())
-register_url_convertor("slashes", _Slashes())
+register_url_convertor("prefix", _AnyPrefix())
+register_url_convertor("slashes", _TrailingSlashes())
 
 
 def create_app(
     settings: Settings, keys: Keys | None = None, upstream: Upstream | None = None
 ) -> FastAPI:
-    """The whole application. Tests pass keys or an upstream of their own.
+    """Build the whole application. Tests pass keys or an upstream of their own.
 
-    Raises ResponderError when the deployment names a responder that is none.
+    Raises:
+        ResponderError: the responder that the deployment names cannot be used.
     """
     keys = keys or Keys(
         settings.caller_key_secret, settings.upstream_key_secret, ttl_s=settings.key_ttl_s
@@ -96,8 +97,8 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    error_responses.attend(app)
-    app.add_middleware(_Settled, keys=keys)
+    error_responses.install(app)
+    app.add_middleware(_KeyReadsMiddleware, keys=keys)
 
     def warm() -> None:
         secrets_manager.warm()
@@ -107,10 +108,10 @@ def create_app(
     def forget() -> None:
         keys.forget()
         upstream.forget()
-        # All environments restored from one snapshot would wait the same jitter. Ids are from
-        # `secrets` and `uuid4`, hence from the kernel, which no snapshot repeats.
+        # Otherwise all environments restored from one snapshot would draw the same jitter. Ids come
+        # from `secrets` and `uuid4`, hence from the kernel, which no snapshot repeats.
         random.seed()
-        # TLS draws from a generator of OpenSSL's own, which the snapshot holds, too.
+        # TLS draws from OpenSSL's own generator, whose state is in the snapshot, too.
         ssl.RAND_add(os.urandom(32), 32.0)
 
     snapshot_restore_py.register_before_snapshot(warm)
@@ -121,28 +122,28 @@ def create_app(
     async def turn(request: Request, dialect: Dialect) -> Response:
         nonlocal cold
         arrival = _arrival(request, cold=cold)
-        # A snapshot is taken before the first request, so one restored from it is cold, too.
+        # A snapshot is taken before the first request, so environments restored from it start cold.
         cold = False
         allow_content(allowed=settings.log_content)
-        request_log.note(request)
+        request_log.bind_request(request)
         try:
             bind(auth=await authorise(request, keys))
-            parsed = dialect.parse(await _json_object(request))
+            parsed = dialect.parse(await _read_json_object(request))
             _check_model(parsed.model, settings)
             on_failure = _on_failure(request, settings)
         except (Unauthorized, ClientDisconnect):
-            cold = cold or arrival.cold  # Whoever it was: it was no turn.
+            cold = cold or arrival.cold  # This was no turn, so the next one is still the first.
             raise
         except asyncio.CancelledError:
-            # Only the keys are waited for so long that the layer stops a request here.
+            # Only a read of the keys can last until the layer stops a request at its deadline.
             error = KeyUnavailable("The keys came too late for this function's time.")
             report.unbegun(dialect, error, arrival)
             raise
         except Exception as error:
             report.unbegun(dialect, error, arrival)
             raise
-        if parsed.extra.conversation_id and not request_log.conversation(request):
-            bind(**{request_log.CONVERSATION: shown(parsed.extra.conversation_id)})
+        if parsed.extra.conversation_id and not request_log.conversation_id(request):
+            bind(**{request_log.CONVERSATION_FIELD: shown(parsed.extra.conversation_id)})
         return Turn(state, dialect, parsed, arrival, on_failure=on_failure)
 
     async def chat_completions(request: Request) -> Response:
@@ -151,14 +152,14 @@ def create_app(
     async def create_response(request: Request) -> Response:
         return await turn(request, responses)
 
-    # Plain routes: dependencies, of which a turn has none, cost 5 % of its processor time
-    # (measured 2026-11-22).
+    # Plain routes: FastAPI's dependencies, which a turn does not need, cost 5 % of its processor
+    # time (measured 2026-11-22).
     app.add_route("/{prefix:prefix}chat/completions{slashes:slashes}", chat_completions, ["POST"])
     app.add_route("/{prefix:prefix}responses{slashes:slashes}", create_response, ["POST"])
 
     @app.get("/{prefix:prefix}models{slashes:slashes}")
     async def models(request: Request) -> Response:
-        request_log.note(request)
+        request_log.bind_request(request)
         await authorise(request, keys)
         primary = settings.candidates[0]
         if names := (primary.model,) if primary.model else settings.allowed_models:
@@ -170,13 +171,13 @@ def create_app(
         return error_responses.json_response(await upstream.get(primary, "/models"))
 
     @app.get("/{prefix:prefix}openapi.json{slashes:slashes}")
-    async def describe(request: Request) -> Response:
-        request_log.note(request)
+    async def openapi_json(request: Request) -> Response:
+        request_log.bind_request(request)
         await authorise(request, keys)
         return error_responses.json_response(to_json(app.openapi()))
 
-    # FastAPI's own would tell of converters, and of no body: the routes take requests as they come.
-    app.openapi = _described  # type: ignore[method-assign]
+    # FastAPI's own document would show the path converters and no bodies: the routes are untyped.
+    app.openapi = _openapi_document  # type: ignore[method-assign]
 
     @app.get("/{prefix:prefix}health{slashes:slashes}")
     async def health() -> Response:
@@ -185,10 +186,10 @@ def create_app(
     return app
 
 
-class _Settled:
-    """Lets no request end while keys are being read: nothing goes on in a frozen environment.
+class _KeyReadsMiddleware:
+    """Let no request end while keys are being read, because Lambda may then freeze the environment.
 
-    A read that was frozen half-way would cost the next turn a time-out.
+    A read frozen half-way would cost the next turn a timeout.
     """
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
@@ -197,17 +198,22 @@ class _Settled:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-        await self._keys.settled()
+        await self._keys.wait_for_reads()
 
 
-def _described() -> dict[str, Any]:
-    from completions.web import openapi  # Seldom asked for.
+def _openapi_document() -> dict[str, Any]:
+    from completions.web import openapi  # Rarely requested.
 
     return openapi.document()
 
 
-async def _json_object(request: Request) -> dict[str, Any]:
-    """The request's body. Raises InvalidRequest, or TooLarge before reading it all."""
+async def _read_json_object(request: Request) -> dict[str, Any]:
+    """Return the request's body.
+
+    Raises:
+        TooLarge: it exceeds Lambda's limit; the rest of it is not read.
+        InvalidRequest: it is not a JSON object.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -226,7 +232,7 @@ async def _json_object(request: Request) -> dict[str, Any]:
 
 
 def _check_model(model: str, settings: Settings) -> None:
-    """Raises ModelNotFound for a model that this deployment does not ask."""
+    """Raise ModelNotFound for a model that this deployment does not serve."""
     if not settings.allows(model):
         allowed = ", ".join(settings.allowed_models)
         raise ModelNotFound(
@@ -235,7 +241,10 @@ def _check_model(model: str, settings: Settings) -> None:
 
 
 def _arrival(request: Request, *, cold: bool) -> Arrival:
-    """When the Function URL took the request, and what Lambda leaves us; nothing elsewhere."""
+    """Return when the Function URL received the request, and how much time Lambda leaves for it.
+
+    Outside Lambda neither is known.
+    """
     context = request.scope.get("aws.context")
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     try:
@@ -247,7 +256,11 @@ def _arrival(request: Request, *, cold: bool) -> Arrival:
 
 
 def _on_failure(request: Request, settings: Settings) -> str:
-    """`speak` or `error`: the request's own choice, else the deployment's."""
+    """Return `speak` or `error`: the request's own choice, or else the deployment's.
+
+    Raises:
+        InvalidRequest: the request chose something else.
+    """
     choice = request.headers.get(ON_FAILURE_HEADER, settings.on_failure).strip().lower()
     if choice not in ON_FAILURE:
         raise InvalidRequest(

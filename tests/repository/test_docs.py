@@ -13,7 +13,7 @@ from completions.settings import PREFIX, Settings
 from completions.speech.phrases import PHRASES
 from completions.turn.record import Outcome
 from completions.turn.report import Fields
-from completions.web.request_log import BOUND
+from completions.web.request_log import BOUND_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -173,7 +173,7 @@ def test_the_log_lines_are_explained() -> None:
 def test_the_fields_of_a_turn_are_explained() -> None:
     """Operations explains every field of `turn.finished`, in the order of the code."""
     told = list(table("docs/operations.md", "field"))
-    assert told == [*BOUND, *Fields.__annotations__]
+    assert told == [*BOUND_FIELDS, *Fields.__annotations__]
 
 
 def test_the_outcomes_are_explained() -> None:

@@ -1,7 +1,7 @@
-"""Which keys are good: a caller's, compared with two versions, and the upstream's.
+"""Which keys are good: the caller's, in two versions, and the upstream's.
 
-Both secrets are cached (`secret_cache`). Nothing runs in a frozen environment, so an invocation
-may end only once `settled` returns: no read is left half-way then.
+`secret_cache` keeps both secrets. Lambda may freeze the environment as soon as an invocation ends,
+so each one ends with `wait_for_reads`: a read frozen half-way would cost the next turn a timeout.
 Knows nothing of requests. Keys never reach a log or an error.
 """
 
@@ -17,8 +17,8 @@ from completions.errors import KeyUnavailable
 from completions.keys.secret_cache import CachedSecret, SecretCache
 from completions.keys.secrets_manager import SecretsClient, SecretsManager, secrets_client
 
-SETTLE_S = 0.25
-"""The longest that a read may keep an invocation from its end."""
+READS_WAIT_LIMIT_S = 0.25
+"""How long reads under way may delay the end of an invocation."""
 
 
 class Keys:
@@ -54,28 +54,28 @@ class Keys:
             clock=clock,
         )
 
-    async def accepts(self, presented: str) -> str:
-        """Return which caller key this is: `current`, `previous`, or empty for neither.
+    async def caller_key_version(self, presented: str) -> str:
+        """Return which version of the caller key this is: `current`, `previous`, or empty.
 
-        The current and the previous version of the secret count, so a rotation has no gap.
-        Every comparison takes the same time.
+        Both versions are accepted, so a rotation has no gap. An unknown key may be newer than the
+        cached secret, which is then read anew. Every comparison takes the same time.
 
         Raises:
             KeyUnavailable: there is no key to compare with, or it may be out of date.
         """
-        # The upstream's key will be needed next: both reads go side by side.
+        # The upstream's key is needed next, so both secrets are read side by side.
         self._upstream.prefetch()
         secret = await self._caller.get()
-        if version := _version(presented, secret):
+        if version := _matching_version(presented, secret):
             return version
         newer = await self._caller.read_until(
-            lambda newer: bool(_version(presented, newer)),
+            lambda newer: bool(_matching_version(presented, newer)),
             may_start=self._caller.allow_forced_read,
         )
         if newer is not None:
-            return _version(presented, newer)
+            return _matching_version(presented, newer)
         if not secret.current.get("key"):
-            # Nobody's key is wrong when there is none to compare it with.
+            # No key is wrong while there is none to compare it with.
             raise self._caller.missing("key")
         if self._caller.is_bridging():
             # It may be a newer key, so it cannot be called wrong.
@@ -85,7 +85,7 @@ class Keys:
             )
         return ""
 
-    async def upstream(self, name: str) -> str:
+    async def upstream_key(self, name: str) -> str:
         """Return the key for the upstream called `name`.
 
         Raises:
@@ -93,8 +93,8 @@ class Keys:
         """
         secret: CachedSecret | None = await self._upstream.get()
         if secret and not secret.current.get(name):
-            # The two versions may have been read around a rotation, or a mistake put right since:
-            # without a key the turn is lost, so it may as well wait for one more read.
+            # The two versions may have been read around a rotation, or a mistake corrected since.
+            # Without a key the turn is lost, so it may as well wait for one more read.
             secret = await self._upstream.read_until(
                 lambda newer: bool(newer.current.get(name)), may_start=self._upstream.may_retry
             )
@@ -102,27 +102,27 @@ class Keys:
             raise self._upstream.missing(name)
         return secret.current[name]
 
-    async def renewed_upstream(self, name: str, refused: str) -> str | None:
-        """Return another key than the one just refused, if the secret holds one by now."""
+    async def newer_upstream_key(self, name: str, refused: str) -> str | None:
+        """Return the key for `name` if it is another one by now than `refused`, else None."""
 
         def another(secret: CachedSecret) -> bool:
             return secret.current.get(name, refused) != refused
 
-        # Of many turns that are refused at once, one reads and the others use what it found.
+        # Of many turns refused at once, one reads the secret and the others use what it found.
         secret = self._upstream.cached
         if secret is None or not another(secret):
             secret = await self._upstream.read_until(another)
         return secret.current[name] if secret else None
 
-    async def settled(self) -> None:
-        """Return once no read is under way, or after `SETTLE_S`.
+    async def wait_for_reads(self) -> None:
+        """Return once no read is under way, or after `READS_WAIT_LIMIT_S`.
 
-        Only an outage takes longer. It must not keep this environment from its next turn, because
-        another one might not know any key.
+        Only an outage takes longer. It must not keep this environment from its next turn: a new
+        environment would not know any key.
         """
         secrets = (self._caller, self._upstream)
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
+            async with asyncio.timeout(READS_WAIT_LIMIT_S):
                 while reads := [secret.reading for secret in secrets if secret.reading]:
                     await asyncio.wait(reads)
 
@@ -133,14 +133,14 @@ class Keys:
         self._manager.forget()
 
 
-def _version(presented: str, secret: CachedSecret) -> str:
-    # NOTE: surrogates cannot come by HTTP, but they can in an event that somebody invokes us with.
+def _matching_version(presented: str, secret: CachedSecret) -> str:
+    # NOTE: HTTP cannot carry surrogates, but a hand-made invocation event can.
     shown = presented.encode("utf-8", "surrogatepass")
     candidates = {
         "current": secret.current.get("key", ""),
         "previous": secret.previous.get("key", ""),
     }
-    # A list, not a generator: no early exit. An empty key opens nothing.
+    # A list, not a generator: no early exit. An empty key matches nothing.
     matches = [
         version
         for version, key in candidates.items()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from completions.errors import KeyUnavailable
-from completions.keys.secrets_manager import NO_VALUE, SecretsManager, hint, reason
+from completions.keys.secrets_manager import NOT_FOUND, SecretsManager, error_code, error_hint
 from completions.observability import count, log
 
 _UNSET_HINT = "set COMPLETIONS_CALLER_KEY_SECRET and COMPLETIONS_UPSTREAM_KEY_SECRET"
@@ -177,7 +177,10 @@ class SecretCache:
         asked_at = self._clock()
         try:
             read = await asyncio.to_thread(
-                self._manager.read, self._name, field=self._field, both=self._with_previous
+                self._manager.read,
+                self._name,
+                field=self._field,
+                with_previous=self._with_previous,
             )
         except Exception as error:  # Whatever boto3 raises, the cached value serves.
             self._log_failure(error)
@@ -186,7 +189,7 @@ class SecretCache:
                 "The operator finds the reason in the log, event key.unavailable."
             ) from error
         known = self.cached or CachedSecret({}, {}, 0.0)
-        current, previous = read.value, read.previous
+        current, previous = read.current, read.previous
         if previous is None:
             previous = known.previous if current == known.current else known.current
         if not current.get(self._field):
@@ -201,11 +204,11 @@ class SecretCache:
 
     def _log_failure(self, error: Exception) -> None:
         count("KeyFailures")
-        code, advice = reason(error), hint(error)
+        code, advice = error_code(error), error_hint(error)
         if self.cached is not None:
             self._warn(code, advice)
             return
-        if code == NO_VALUE:
+        if code == NOT_FOUND:
             advice = f"{advice}: {self._remedy}"
         log.error("key.unavailable", secret=self._name, reason=code, hint=advice)
 

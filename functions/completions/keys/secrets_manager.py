@@ -1,7 +1,7 @@
-"""Secrets Manager: both versions of a secret, what people put into it, why a read failed.
+"""AWS Secrets Manager: both versions of a secret, what people store in it, why a read failed.
 
-The only module that knows boto3. Knows no policy: when a secret is read, and what serves while it
-cannot be, is `credentials`'.
+The only module that knows boto3. Knows no policy: `secret_cache` decides when a secret is read and
+what serves while it cannot be.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pydantic_core import from_json
 
 from completions.observability import log
 
-NO_VALUE = "ResourceNotFoundException"
+NOT_FOUND = "ResourceNotFoundException"
+"""AWS's code for a secret, or a version of it, that has no value or does not exist."""
 _HINTS = {
-    NO_VALUE: "the secret has no value, or was deleted",
+    NOT_FOUND: "the secret has no value, or was deleted",
     "InvalidRequestException": "the secret is marked for deletion: restore it",
     "AccessDeniedException": "the function's role needs secretsmanager:GetSecretValue",
     "DecryptionFailure": "the function's role needs kms:Decrypt on the secret's KMS key",
@@ -26,27 +27,27 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """The keys in a secret by the names of their fields, now and before the last rotation."""
+    """The keys in a secret by field name, now and before the last rotation."""
 
-    value: Mapping[str, str]
+    current: Mapping[str, str]
     previous: Mapping[str, str] | None
-    """None if it was not wanted or cannot be read; empty if there is none."""
+    """None if it was not asked for or cannot be read; empty if there is none."""
 
 
 class SecretsClient(Protocol):
     """The part of boto3's Secrets Manager client that is used here."""
 
     def get_secret_value(self, **kwargs: str) -> Mapping[str, Any]:
-        """AWS's GetSecretValue."""
+        """Call AWS's GetSecretValue."""
         ...
 
     def close(self) -> None:
-        """Closes the connections; the next call opens new ones."""
+        """Close the connections; the next call opens new ones."""
         ...
 
 
 def secrets_client() -> SecretsClient:
-    """boto3's client, with time limits that fit into a voice turn."""
+    """Return boto3's client, with timeouts that fit into a voice turn."""
     import boto3
     from botocore.config import Config
 
@@ -56,10 +57,10 @@ def secrets_client() -> SecretsClient:
 
 
 def warm() -> None:
-    """Loads boto3 and its description of Secrets Manager: most of what a first read costs."""
+    """Load boto3 and its description of Secrets Manager: most of what a first read costs."""
     import boto3
 
-    # A client that nobody will use: no region, credentials or network are asked for.
+    # This client is thrown away, so it needs no real region or credentials, and no network.
     boto3.client(
         "secretsmanager",
         region_name="us-east-1",
@@ -69,19 +70,22 @@ def warm() -> None:
 
 
 class SecretsManager:
-    """Reads secrets; from threads of anybody's."""
+    """Reads secrets through one client. Safe to use from several threads at once."""
 
     def __init__(self, connect: Callable[[], SecretsClient] = secrets_client) -> None:
         self._connect = connect
         self._client: SecretsClient | None = None
         self._readers = 0
-        # The first two reads go side by side: boto3.client is not thread-safe.
+        # The first two reads go side by side, and boto3.client is not thread-safe.
         self._lock = threading.Lock()
 
-    def read(self, name: str, *, field: str, both: bool) -> Secret:
-        """The secret, which is there for `field`. Blocks; raises what boto3 raises.
+    def read(self, name: str, *, field: str, with_previous: bool) -> Secret:
+        """Return the secret called `name`, which should hold a key under `field`. Blocks.
 
-        The previous version is read if `both` are wanted, or if the current one lacks the field.
+        Without `with_previous`, the previous version is read only if the current one lacks `field`.
+
+        Raises:
+            Exception: whatever boto3 raises; `error_code` and `error_hint` explain it.
         """
         with self._lock:
             if self._client is None:
@@ -89,9 +93,10 @@ class SecretsManager:
             client = self._client
             self._readers += 1
         try:
-            value = _fields(client.get_secret_value(SecretId=name))
-            wanted = both or not value.get(field)
-            return Secret(value, _previous(client, name) if wanted else None)
+            current = _keys_in(client.get_secret_value(SecretId=name))
+            if with_previous or not current.get(field):
+                return Secret(current, _read_previous(client, name))
+            return Secret(current, None)
         finally:
             with self._lock:
                 self._readers -= 1
@@ -101,27 +106,27 @@ class SecretsManager:
                     client.close()
 
     def forget(self) -> None:
-        """Drops the client: after a restore from a snapshot its credentials are old."""
+        """Drop the client: after a restore from a snapshot its credentials are old."""
         self._client = None
 
 
-def _previous(client: SecretsClient, name: str) -> Mapping[str, str] | None:
+def _read_previous(client: SecretsClient, name: str) -> Mapping[str, str] | None:
     try:
-        return _fields(client.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS"))
-    except Exception as error:
-        if reason(error) == NO_VALUE:
+        return _keys_in(client.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS"))
+    except Exception as error:  # The current version serves without it.
+        if error_code(error) == NOT_FOUND:
             return {}  # Never rotated.
-        log.warning("key.previous_unavailable", secret=name, reason=reason(error))
+        log.warning("key.previous_unavailable", secret=name, reason=error_code(error))
         return None
 
 
-def _fields(answer: Mapping[str, Any]) -> Mapping[str, str]:
-    """The keys in a secret's text; a bare one is taken for the one that is expected."""
+def _keys_in(answer: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the usable keys in a secret's text; a bare text counts as the key that is expected."""
     text = str(answer.get("SecretString", "")).strip()
     try:
         value = from_json(text)
     except ValueError:
-        # What begins like JSON and is none is a mistake, not a key.
+        # Text that begins like JSON but does not parse is a mistake, not a key.
         value = "" if text.startswith(("{", "[", '"')) else text
     if not isinstance(value, dict):
         bare = value if isinstance(value, str) else text if text.isdigit() else ""
@@ -131,13 +136,13 @@ def _fields(answer: Mapping[str, Any]) -> Mapping[str, str]:
     return {name: key for name, key in keys.items() if key.isascii() and key.isprintable()}
 
 
-def reason(error: Exception) -> str:
-    """AWS's error code, else the exception's class."""
+def error_code(error: Exception) -> str:
+    """Return AWS's code for a failed read, or the name of the exception's class."""
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     return str(code or type(error).__name__)
 
 
-def hint(error: Exception) -> str:
-    """What it means, for an operator."""
-    return _HINTS.get(reason(error), "Secrets Manager failed or cannot be reached")
+def error_hint(error: Exception) -> str:
+    """Return what a failed read means, for an operator."""
+    return _HINTS.get(error_code(error), "Secrets Manager failed or cannot be reached")

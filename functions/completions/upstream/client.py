@@ -128,7 +128,7 @@ class Upstream:
     async def _send(
         self, candidate: Candidate, path: str, body: dict[str, Any] | None, exchange: Exchange
     ) -> tuple[ClientResponse, Pool]:
-        key = await self._keys.upstream(candidate.key)
+        key = await self._keys.upstream_key(candidate.key)
         exchange.sent_at = asyncio.get_running_loop().time()
         with _translated():
             try:
@@ -137,7 +137,7 @@ class Upstream:
                 if refused.status != 401:
                     raise
                 # The key may have been rotated since it was read: once more with a newer one.
-                newer = await self._keys.renewed_upstream(candidate.key, refused=key)
+                newer = await self._keys.newer_upstream_key(candidate.key, refused=key)
                 if newer is None:
                     raise
                 return await self._request_reusing(candidate, path, body, newer)

@@ -1,6 +1,7 @@
 """Who may call: the key in `Authorization: Bearer …` or `x-api-key`.
 
-Voice platforms sign nothing; this key is all there is. Knows headers, not where keys lie.
+Voice platforms do not sign their requests, so this key is all there is to check.
+Knows headers, not where keys are kept.
 """
 
 from __future__ import annotations
@@ -13,24 +14,26 @@ from completions.errors import Unauthorized
 from completions.keys.keys import Keys
 from completions.observability import count, log
 
-EXPECTED = "Authorization: Bearer <caller key>, or x-api-key: <caller key>"
+EXPECTED_HEADERS = "Authorization: Bearer <caller key>, or x-api-key: <caller key>"
 
 
 async def authorise(request: Request, keys: Keys) -> str:
-    """Which version of the caller key came: `current`, or `previous` in a rotation.
+    """Return the version of the caller key sent: `current`, or `previous` during a rotation.
 
-    Raises Unauthorized or KeyUnavailable.
+    Raises:
+        Unauthorized: no key was sent, or a wrong one.
+        KeyUnavailable: the caller key cannot be read, so nobody's key can be judged.
     """
-    presented = _presented(request)
+    presented = _presented_key(request)
     if not presented:
-        _refuse("no key", expected=EXPECTED, authorization=_shape(request))
+        _log_refusal("no key", expected=EXPECTED_HEADERS, authorization=_shape_of_header(request))
         raise Unauthorized(
             "No API key. Send `Authorization: Bearer <caller key>` or `x-api-key: <caller key>`."
         )
-    version = await keys.accepts(presented)
+    version = await keys.caller_key_version(presented)
     if not version:
         # The length tells a truncated or doubled key from a wrong one, and gives nothing away.
-        _refuse(
+        _log_refusal(
             "wrong key",
             key_length=len(presented),
             expected="the value in the secret of the output CallerKeySecretArn",
@@ -42,20 +45,20 @@ async def authorise(request: Request, keys: Keys) -> str:
     return version
 
 
-def _refuse(reason: str, **facts: Any) -> None:
+def _log_refusal(reason: str, **facts: Any) -> None:
     count("AuthFailures")
     log.warning("auth.refused", reason=reason, **facts)
 
 
-def _shape(request: Request) -> str:
-    """How the header looks, never what is in it: it may be the key itself, without `Bearer`."""
+def _shape_of_header(request: Request) -> str:
+    """Describe `Authorization` without quoting it: it may be the key itself, sent bare."""
     header = request.headers.get("authorization", "").strip()
     if not header:
         return "absent"
     return "Bearer and nothing" if header.lower() == "bearer" else "not Bearer and a key"
 
 
-def _presented(request: Request) -> str:
+def _presented_key(request: Request) -> str:
     scheme, _, key = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()

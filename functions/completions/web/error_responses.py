@@ -1,7 +1,7 @@
 """Errors as HTTP responses; a crash is logged once.
 
-Knows requests and errors, nothing of turns. A caller is told what was wrong and what to do; the log
-is told where and what was expected, and neither a key nor what people say.
+Knows requests and errors, nothing of turns. The caller learns what was wrong and what to do. The
+log learns where it happened and what was expected, but no key and nothing that people say.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from completions.errors import CompletionsError, MethodNotAllowed, NotFound, Unauthorized
 from completions.observability import identifier, log, reason, shown
-from completions.web.request_log import note, path_of
+from completions.web.request_log import bind_request, path_of
+
+_LOGGED_ELSEWHERE = (Unauthorized, NotFound, MethodNotAllowed)
+"""Refusals with events of their own: `auth.refused` and `path.unknown`."""
 
 
-def attend(app: FastAPI) -> None:
-    """Has the app's errors told here, each once."""
-    app.add_middleware(_Discreet)
-    app.add_exception_handler(CompletionsError, _render)
-    app.add_exception_handler(HTTPException, _render_http)
-    app.add_exception_handler(ClientDisconnect, _render_nothing)
+def install(app: FastAPI) -> None:
+    """Have this module log and answer every error of `app`."""
+    app.add_middleware(_CrashMiddleware)
+    app.add_exception_handler(CompletionsError, _render_error)
+    app.add_exception_handler(HTTPException, _render_routing_error)
+    app.add_exception_handler(ClientDisconnect, _render_disconnect)
 
 
-def _base_url(request: Request) -> str:
-    """The URL that the caller reached us by, as far as it can be told."""
-    try:
-        return f"{request.url.scheme}://{request.url.netloc}"
-    except ValueError:
-        return "https://<function URL>"
+def json_response(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a response whose body is JSON already."""
+    return Response(body, status, dict(headers or {}), "application/json")
 
 
-class _Discreet:
-    """Tells of a bug of ours once, in our own log, and the caller nothing of it.
+class _CrashMiddleware:
+    """Log an unhandled exception once; answer a bare 500.
 
-    Raised further, it would be logged again by the server or by Mangum, with whatever it stumbled
-    over: somebody's words.
+    If it were raised further, the server or Mangum would log it again, with its message, which may
+    quote what a caller said.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,39 +51,32 @@ class _Discreet:
         try:
             await self._app(scope, receive, send)
         except OSError:
-            raise  # Nobody is there to be answered.
-        except Exception:
+            raise  # The connection is gone: there is nobody to answer.
+        except Exception:  # Whatever it is, it is a bug of ours.
             log.exception("request.crashed")
         else:
             return
-        # NOTE: not in the handler. A server that has a beginning already complains of another one,
-        # and would tell the bug as the context of that.
+        # NOTE: outside the `except`. If the response has started, the server raises at a second
+        # start, and inside the bug would be logged once more, as the context of that error.
         error = CompletionsError("Internal error; it has been logged.")
         await json_response(to_json(error.body()), error.status)(scope, receive, send)
 
 
-def json_response(
-    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """An answer of JSON that is written already."""
-    return Response(body, status, dict(headers or {}), "application/json")
-
-
-async def _render(_: Request, error: Exception) -> Response:
+async def _render_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, CompletionsError)  # noqa: S101 - registered for this class only
     code, why = identifier(error.code), reason(error)
     if error.status >= 500:
         log.error("request.failed", code=code, reason=why)
-    elif not isinstance(error, _TOLD):
+    elif not isinstance(error, _LOGGED_ELSEWHERE):
         log.warning("request.refused", code=code, reason=why, param=identifier(error.param))
     return json_response(to_json(error.body()), error.status, error.headers)
 
 
-async def _render_http(request: Request, error: Exception) -> Response:
-    """FastAPI's own errors: no such path, wrong method."""
+async def _render_routing_error(request: Request, error: Exception) -> Response:
+    """Answer the framework's own errors: no such path, or the wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     base, method, path = _base_url(request), request.method, path_of(request)
-    note(request)
+    bind_request(request)
     log.warning(
         "path.unknown",
         method=shown(method),
@@ -89,11 +84,11 @@ async def _render_http(request: Request, error: Exception) -> Response:
     )
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "POST")
-        return await _render(
+        return await _render_error(
             request,
             MethodNotAllowed(f"{path} takes {allowed}, not {method}.", headers={"allow": allowed}),
         )
-    return await _render(
+    return await _render_error(
         request,
         NotFound(
             f"No such path: {method} {path}. Set the server URL to {base}/v1; "
@@ -102,11 +97,15 @@ async def _render_http(request: Request, error: Exception) -> Response:
     )
 
 
-async def _render_nothing(_: Request, __: Exception) -> Response:
-    """The caller left in the middle of its request: nobody reads this."""
+async def _render_disconnect(_: Request, __: Exception) -> Response:
+    """The caller left in the middle of its request: nobody reads this response."""
     log.info("request.abandoned")
     return Response(status_code=400)
 
 
-_TOLD = (Unauthorized, NotFound, MethodNotAllowed)
-"""They have events of their own."""
+def _base_url(request: Request) -> str:
+    """Return the scheme and host by which the caller reached us, as far as they are known."""
+    try:
+        return f"{request.url.scheme}://{request.url.netloc}"
+    except ValueError:  # An odd Host, as in `request_log.path_of`.
+        return "https://<function URL>"

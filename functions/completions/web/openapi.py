@@ -1,11 +1,11 @@
-"""The API as an OpenAPI document: what is taken, to the letter of what is checked, and given.
+"""The API as an OpenAPI document: exactly what requests are checked for, and what is answered.
 
-Written by hand, because the dialects read requests without models: schemas say what this package
-judges and let everything else through, as the dialects do. Knows no routes and no settings;
-tests hold it against the running app. Built when somebody asks for it.
+Written by hand, because the dialects parse requests without models. As they do, the schemas
+constrain the fields that this package checks and allow any other. Knows no routes and no settings;
+tests compare it with the running app. Built on request, not at import.
 
-Version 3.2 (spec.openapis.org/oas/v3.2.0), because it is the first that can describe one event of
-a stream (`itemSchema`).
+Version 3.2 (spec.openapis.org/oas/v3.2.0) is the first that can describe one event of a stream
+(`itemSchema`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Schema = dict[str, Any]
 
 
 def document() -> Schema:
-    """The whole document, new each time."""
+    """Build the document, anew for each caller, who may change it."""
     return {
         "openapi": "3.2.0",
         "info": {
@@ -31,12 +31,18 @@ def document() -> Schema:
         },
         "paths": {
             "/v1/chat/completions": {
-                "post": _turn("createChatCompletion", "ChatRequest", "ChatCompletion")
+                "post": _turn_operation("createChatCompletion", "ChatRequest", "ChatCompletion")
             },
-            "/v1/responses": {"post": _turn("createResponse", "ResponsesRequest", "Response")},
-            "/v1/models": {"get": _read("listModels", "What may be named", "Models", keyed=True)},
-            "/v1/openapi.json": {"get": _read("describe", "This document", "Anything", keyed=True)},
-            "/health": {"get": _read("health", "Whether it runs", "Health", keyed=False)},
+            "/v1/responses": {
+                "post": _turn_operation("createResponse", "ResponsesRequest", "Response")
+            },
+            "/v1/models": {
+                "get": _read_operation("listModels", "What may be named", "Models", keyed=True)
+            },
+            "/v1/openapi.json": {
+                "get": _read_operation("describe", "This document", "Anything", keyed=True)
+            },
+            "/health": {"get": _read_operation("health", "Whether it runs", "Health", keyed=False)},
         },
         "components": {
             "schemas": {
@@ -59,9 +65,11 @@ def document() -> Schema:
                 "Models": _object({"data": {"type": "array"}}, "data"),
                 "Health": _object({"status": {"const": "ok"}}, "status"),
                 "Anything": {"type": "object"},
-                "Error": _error(),
+                "Error": _error_object(),
             },
-            "responses": {name: _failure(words) for name, words in _FAILURES.items()},
+            "responses": {
+                name: _error_response(description) for name, description in _ERRORS.items()
+            },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -70,7 +78,7 @@ def document() -> Schema:
     }
 
 
-_FAILURES = {
+_ERRORS = {
     "Invalid": "The request cannot be understood; param names the field.",
     "Unauthorized": "No caller key, or a wrong one.",
     "NotFound": "A model that is not served here, or what the upstream does not find.",
@@ -82,7 +90,7 @@ _FAILURES = {
 }
 
 
-def _turn(operation: str, request: str, answer: str) -> Schema:
+def _turn_operation(operation: str, request: str, answer: str) -> Schema:
     return {
         "operationId": operation,
         "summary": "One turn of a conversation",
@@ -97,17 +105,17 @@ def _turn(operation: str, request: str, answer: str) -> Schema:
         ],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _ref(request)}},
+            "content": {"application/json": {"schema": _schema_ref(request)}},
         },
         "responses": {
             "200": {
                 "description": "The answer: JSON, or with stream an event stream.",
                 "content": {
-                    "application/json": {"schema": _ref(answer)},
-                    "text/event-stream": {"itemSchema": _ref("Event")},
+                    "application/json": {"schema": _schema_ref(answer)},
+                    "text/event-stream": {"itemSchema": _schema_ref("Event")},
                 },
             },
-            **_failures(
+            **_error_responses(
                 {
                     "400": "Invalid",
                     "401": "Unauthorized",
@@ -125,38 +133,41 @@ def _turn(operation: str, request: str, answer: str) -> Schema:
     }
 
 
-def _read(operation: str, summary: str, answer: str, *, keyed: bool) -> Schema:
-    described: Schema = {
+def _read_operation(operation: str, summary: str, answer: str, *, keyed: bool) -> Schema:
+    spec: Schema = {
         "operationId": operation,
         "summary": summary,
         "security": [{"bearer": []}, {"key": []}] if keyed else [],
         "responses": {
             "200": {
                 "description": summary,
-                "content": {"application/json": {"schema": _ref(answer)}},
+                "content": {"application/json": {"schema": _schema_ref(answer)}},
             },
         },
     }
     if keyed:
-        described["responses"] |= _failures(
+        spec["responses"] |= _error_responses(
             {"401": "Unauthorized", "4XX": "Refused", "502": "Failed", "503": "NoKey"}
         )
-    return described
+    return spec
 
 
-def _failures(by_status: dict[str, str]) -> Schema:
+def _error_responses(by_status: dict[str, str]) -> Schema:
     return {
         status: {"$ref": f"#/components/responses/{name}"} for status, name in by_status.items()
     }
 
 
-def _failure(words: str) -> Schema:
-    return {"description": words, "content": {"application/json": {"schema": _ref("Error")}}}
+def _error_response(description: str) -> Schema:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": _schema_ref("Error")}},
+    }
 
 
-def _error() -> Schema:
-    text, maybe = {"type": "string"}, {"type": ["string", "null"]}
-    fields = {"message": text, "type": text, "param": maybe, "code": maybe}
+def _error_object() -> Schema:
+    text, text_or_null = {"type": "string"}, _nullable("string")
+    fields = {"message": text, "type": text, "param": text_or_null, "code": text_or_null}
     return _object({"error": _object(fields, *fields)}, "error")
 
 
@@ -173,86 +184,99 @@ def _chat_request() -> Schema:
     return _object(
         {
             "messages": {"type": "array", "minItems": 1, "items": message},
-            "model": _maybe("string"),
-            "stream": _maybe("boolean"),
-            "stream_options": _maybe("object"),
-            "tools": {**_maybe("array"), "items": tool},
-            "n": _maybe("integer"),
-            "max_tokens": _maybe("number"),
-            "max_completion_tokens": _maybe("number"),
-            "temperature": _maybe("number"),
-            "response_format": _maybe("object"),
-            "modalities": _maybe("array"),
-            "user_id": _maybe("string", "integer"),
-            "elevenlabs_extra_body": _ref("ElevenLabsExtraBody"),
+            "model": _nullable("string"),
+            "stream": _nullable("boolean"),
+            "stream_options": _nullable("object"),
+            "tools": {**_nullable("array"), "items": tool},
+            "n": _nullable("integer"),
+            "max_tokens": _nullable("number"),
+            "max_completion_tokens": _nullable("number"),
+            "temperature": _nullable("number"),
+            "response_format": _nullable("object"),
+            "modalities": _nullable("array"),
+            "user_id": _nullable("string", "integer"),
+            "elevenlabs_extra_body": _schema_ref("ElevenLabsExtraBody"),
         },
         "messages",
     )
 
 
 def _responses_request() -> Schema:
-    word = {"type": "string", "minLength": 1}
-    given = {"type": "array", "minItems": 1, "items": {"anyOf": _items()}}
-    something: list[Schema] = [{"input": {"anyOf": [word, given]}}, {"instructions": word}]
+    some_text = {"type": "string", "minLength": 1}
+    items = {"anyOf": _input_items()}
+    some_items = {"type": "array", "minItems": 1, "items": items}
+    either: list[Schema] = [
+        {"input": {"anyOf": [some_text, some_items]}},
+        {"instructions": some_text},
+    ]
     return {
         **_object(
             {
-                "input": {"anyOf": [_maybe("string"), {"type": "array", "items": given["items"]}]},
-                "instructions": _maybe("string"),
-                "model": _maybe("string"),
-                "stream": _maybe("boolean"),
-                "stream_options": _maybe("object"),
-                "store": _maybe("boolean"),
-                "tool_choice": _maybe("string", "object"),
-                "text": {**_maybe("object"), "properties": {"format": _maybe("object")}},
-                "reasoning": _maybe("object"),
-                "metadata": _maybe("object"),
-                "max_output_tokens": _maybe("number"),
-                "max_tokens": _maybe("number"),
-                "max_tool_calls": _maybe("number"),
-                "temperature": _maybe("number"),
-                "top_p": _maybe("number"),
-                "parallel_tool_calls": _maybe("boolean"),
-                "previous_response_id": _maybe("string"),
-                "user_id": _maybe("string", "integer"),
-                "tools": {**_maybe("array"), "items": _tool()},
-                "elevenlabs_extra_body": _ref("ElevenLabsExtraBody"),
+                "input": {"anyOf": [_nullable("string"), {"type": "array", "items": items}]},
+                "instructions": _nullable("string"),
+                "model": _nullable("string"),
+                "stream": _nullable("boolean"),
+                "stream_options": _nullable("object"),
+                "store": _nullable("boolean"),
+                "tool_choice": _nullable("string", "object"),
+                "text": {**_nullable("object"), "properties": {"format": _nullable("object")}},
+                "reasoning": _nullable("object"),
+                "metadata": _nullable("object"),
+                "max_output_tokens": _nullable("number"),
+                "max_tokens": _nullable("number"),
+                "max_tool_calls": _nullable("number"),
+                "temperature": _nullable("number"),
+                "top_p": _nullable("number"),
+                "parallel_tool_calls": _nullable("boolean"),
+                "previous_response_id": _nullable("string"),
+                "user_id": _nullable("string", "integer"),
+                "tools": {**_nullable("array"), "items": _responses_tool()},
+                "elevenlabs_extra_body": _schema_ref("ElevenLabsExtraBody"),
             }
         ),
-        "anyOf": [_object(fields, *fields) for fields in something],
+        "anyOf": [_object(fields, *fields) for fields in either],
     }
 
 
-def _items() -> list[Schema]:
-    """Of a Responses request: what is said, called and answered, and what only upstreams know."""
-    word = {"type": "string", "minLength": 1}
-    part = _object({"text": _maybe("string")})
-    content = {**_maybe("string", "array"), "items": part}
+def _input_items() -> list[Schema]:
+    """Return schemas for the items of a Responses request's `input`.
+
+    Messages, function calls, their outputs, and items of types that only the upstream knows.
+    """
+    some_text = {"type": "string", "minLength": 1}
+    part = _object({"text": _nullable("string")})
+    content = {**_nullable("string", "array"), "items": part}
     known = ["message", "function_call", "function_call_output"]
     return [
-        _object({"type": {"enum": ["message", None]}, "role": word, "content": content}, "role"),
         _object(
-            {"type": {"const": "function_call"}, "name": word, "call_id": word},
+            {"type": {"enum": ["message", None]}, "role": some_text, "content": content}, "role"
+        ),
+        _object(
+            {"type": {"const": "function_call"}, "name": some_text, "call_id": some_text},
             *("type", "name", "call_id"),
         ),
         _object(
-            # Whatever it is; if it is a list, of parts.
-            {"type": {"const": "function_call_output"}, "call_id": word, "output": {"items": part}},
+            # `items` constrains lists only: an output of another type is allowed.
+            {
+                "type": {"const": "function_call_output"},
+                "call_id": some_text,
+                "output": {"items": part},
+            },
             *("type", "call_id"),
         ),
         _object({"type": {"type": "string", "not": {"enum": known}}}, "type"),
     ]
 
 
-def _tool() -> Schema:
-    """A function, flat or nested as in chat completions; or a tool that the upstream has."""
+def _responses_tool() -> Schema:
+    """A function, flat or nested as in chat completions, or one of the upstream's own tools."""
     function = {"enum": ["function", None]}
     name = {"name": {"type": "string", "minLength": 1}}
     return {
         "anyOf": [
             _object({"type": function, **name, "function": {"type": "null"}}, "name"),
             _object({"type": function, "function": _object(name, "name")}, "function"),
-            _object({"type": {"not": function}, "function": _maybe("object")}, "type"),
+            _object({"type": {"not": function}, "function": _nullable("object")}, "type"),
         ]
     }
 
@@ -260,12 +284,12 @@ def _tool() -> Schema:
 def _extra_body() -> Schema:
     phrase = {"type": "string", "pattern": r"\S", "maxLength": PHRASE_LIMIT_CHARS}
     return {
-        **_maybe("object"),
+        **_nullable("object"),
         "description": "What an agent may set for itself.",
         "properties": {
-            "buffer_words": {**_maybe("array"), "items": phrase, "maxItems": PHRASES_LIMIT},
-            "buffer_words_after_ms": {**_maybe("integer"), "minimum": 0, "maximum": 60_000},
-            "language": _maybe("string"),
+            "buffer_words": {**_nullable("array"), "items": phrase, "maxItems": PHRASES_LIMIT},
+            "buffer_words_after_ms": {**_nullable("integer"), "minimum": 0, "maximum": 60_000},
+            "language": _nullable("string"),
         },
     }
 
@@ -274,10 +298,10 @@ def _object(properties: Schema, *required: str) -> Schema:
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
-def _maybe(*kinds: str) -> Schema:
-    """A field that may be null, as good as absent."""
+def _nullable(*kinds: str) -> Schema:
+    """A field that may be null, which counts as absent."""
     return {"type": [*kinds, "null"]}
 
 
-def _ref(name: str) -> Schema:
+def _schema_ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}

@@ -35,12 +35,12 @@ class SpiedKeys(Keys):
         self.answers = asyncio.Event()
         self.accepted = "current"
 
-    async def accepts(self, presented: str) -> str:
+    async def caller_key_version(self, presented: str) -> str:
         """Whatever it is told to say."""
         await self.answers.wait()
         return self.accepted
 
-    async def settled(self) -> None:
+    async def wait_for_reads(self) -> None:
         """Takes as long as the test wants."""
         await self.settles.wait()
 

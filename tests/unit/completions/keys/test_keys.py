@@ -64,7 +64,7 @@ async def keys(secrets: FakeSecrets, clock: Clock) -> AsyncIterator[Keys]:
     keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
     yield keys
     secrets.open.set()
-    await keys.settled()
+    await keys.wait_for_reads()
 
 
 @pytest.fixture
@@ -89,17 +89,17 @@ def _aws_keys() -> Keys:
 async def test_both_secrets_are_read_from_secrets_manager(aws: Any) -> None:
     """A caller's key and the upstream's come from their secrets."""
     keys = _aws_keys()
-    assert await keys.accepts(CALLER_KEY)
-    assert not await keys.accepts("another")
-    assert await keys.upstream("upstream") == UPSTREAM_KEY
+    assert await keys.caller_key_version(CALLER_KEY)
+    assert not await keys.caller_key_version("another")
+    assert await keys.upstream_key("upstream") == UPSTREAM_KEY
 
 
 async def test_a_secret_is_found_by_its_arn(aws: Any) -> None:
     """The template hands over ARNs, not names."""
     arns = [aws.describe_secret(SecretId=name)["ARN"] for name in (CALLER_SECRET, UPSTREAM_SECRET)]
     keys = Keys(*arns, ttl_s=TTL_S)
-    assert await keys.accepts(CALLER_KEY)
-    assert await keys.upstream("upstream") == UPSTREAM_KEY
+    assert await keys.caller_key_version(CALLER_KEY)
+    assert await keys.upstream_key("upstream") == UPSTREAM_KEY
 
 
 async def test_rotation_has_no_gap(aws: Any) -> None:
@@ -109,7 +109,7 @@ async def test_rotation_has_no_gap(aws: Any) -> None:
             SecretId=CALLER_SECRET, SecretString=json.dumps({"key": f"{CALLER_KEY}-{number}"})
         )
     keys = _aws_keys()
-    accepted = [await keys.accepts(CALLER_KEY + suffix) for suffix in ("-3", "-2", "")]
+    accepted = [await keys.caller_key_version(CALLER_KEY + suffix) for suffix in ("-3", "-2", "")]
     assert accepted == ["current", "previous", ""]
 
 
@@ -118,7 +118,7 @@ async def test_a_secret_without_value_is_unavailable(aws: Any, logs: Logged) -> 
     aws.create_secret(Name="empty")
     keys = Keys(CALLER_SECRET, "empty", ttl_s=TTL_S)
     with pytest.raises(KeyUnavailable) as caught:
-        await keys.upstream("upstream")
+        await keys.upstream_key("upstream")
     assert caught.value.status == 503
     event = logs.event("key.unavailable")
     assert (event["secret"], event["reason"]) == ("empty", "ResourceNotFoundException")
@@ -156,8 +156,8 @@ assert not heavy, heavy
 async def test_nothing_is_read_before_the_first_use(keys: Keys, secrets: FakeSecrets) -> None:
     """Making the keys makes no client and reads no secret; the first caller causes both reads."""
     assert (secrets.connects, secrets.reads) == (0, [])
-    assert await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    assert await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     assert sorted(secrets.reads) == [CALLER_SECRET, UPSTREAM_SECRET]
 
 
@@ -176,18 +176,18 @@ async def test_one_client_for_both_reads(secrets: FakeSecrets, clock: Clock) -> 
 
     slow = Slow()
     keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=slow.connect, clock=clock)
-    assert await keys.accepts(CALLER_KEY)
-    assert await keys.upstream("upstream") == UPSTREAM_KEY
+    assert await keys.caller_key_version(CALLER_KEY)
+    assert await keys.upstream_key("upstream") == UPSTREAM_KEY
     assert slow.connects == 1
 
 
 async def test_a_key_is_kept(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
     """Within the TTL nothing is read again."""
     for _ in range(3):
-        assert await keys.accepts(CALLER_KEY)
-        assert await keys.upstream("upstream") == UPSTREAM_KEY
+        assert await keys.caller_key_version(CALLER_KEY)
+        assert await keys.upstream_key("upstream") == UPSTREAM_KEY
         clock.now += TTL_S / 4
-    await keys.settled()
+    await keys.wait_for_reads()
     assert sorted(secrets.reads) == [CALLER_SECRET, UPSTREAM_SECRET]
 
 
@@ -195,25 +195,25 @@ async def test_an_expired_key_is_served_while_it_is_renewed(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
     """After the TTL no turn waits: the old key serves until the new one has been read."""
-    assert await keys.upstream("upstream") == UPSTREAM_KEY
+    assert await keys.upstream_key("upstream") == UPSTREAM_KEY
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     clock.now += TTL_S
     secrets.open.clear()
     async with asyncio.timeout(LIMIT_S):
-        assert await keys.upstream("upstream") == UPSTREAM_KEY
+        assert await keys.upstream_key("upstream") == UPSTREAM_KEY
     secrets.open.set()
-    await keys.settled()
-    assert await keys.upstream("upstream") == "newer"
+    await keys.wait_for_reads()
+    assert await keys.upstream_key("upstream") == "newer"
     assert len(secrets.reads) == 2
 
 
 async def test_settled_waits_for_the_read(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
     """An invocation that waits for `settled` leaves no thread behind to be frozen."""
-    await keys.upstream("upstream")
+    await keys.upstream_key("upstream")
     clock.now += TTL_S
     secrets.open.clear()
-    await keys.upstream("upstream")
-    settled = asyncio.create_task(keys.settled())
+    await keys.upstream_key("upstream")
+    settled = asyncio.create_task(keys.wait_for_reads())
     done, _ = await asyncio.wait({settled}, timeout=0.05)
     assert not done
     secrets.open.set()
@@ -225,14 +225,14 @@ async def test_settled_does_not_wait_out_an_outage(
     keys: Keys, secrets: FakeSecrets, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read that hangs keeps an environment from its next turn for a moment only."""
-    monkeypatch.setattr(keys_module, "SETTLE_S", 0.01)
-    await keys.upstream("upstream")
+    monkeypatch.setattr(keys_module, "READS_WAIT_LIMIT_S", 0.01)
+    await keys.upstream_key("upstream")
     clock.now += TTL_S
     secrets.open.clear()
-    await keys.upstream("upstream")
+    await keys.upstream_key("upstream")
     async with asyncio.timeout(LIMIT_S / 2):
-        await keys.settled()
-    assert await keys.upstream("upstream") == UPSTREAM_KEY
+        await keys.wait_for_reads()
+    assert await keys.upstream_key("upstream") == UPSTREAM_KEY
 
 
 async def test_an_answer_is_as_old_as_its_question(
@@ -240,14 +240,14 @@ async def test_an_answer_is_as_old_as_its_question(
 ) -> None:
     """What was read across a freeze is not taken for news."""
     secrets.open.clear()
-    asking = asyncio.create_task(keys.upstream("upstream"))
+    asking = asyncio.create_task(keys.upstream_key("upstream"))
     while not secrets.reads:
         await asyncio.sleep(0.001)
     clock.now += TTL_S
     secrets.open.set()
     assert await asking == UPSTREAM_KEY
-    await keys.upstream("upstream")
-    await keys.settled()
+    await keys.upstream_key("upstream")
+    await keys.wait_for_reads()
     assert len(secrets.reads) == 2
 
 
@@ -255,14 +255,14 @@ async def test_a_failed_renewal_leaves_the_old_key(
     keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged
 ) -> None:
     """While Secrets Manager is down known keys go on working; a warning says so, no error."""
-    await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     clock.now += TTL_S
     secrets.failure = aws_error("InternalServiceError")
     for _ in range(2):
-        assert await keys.accepts(CALLER_KEY)
-        assert await keys.upstream("upstream") == UPSTREAM_KEY
-        await keys.settled()
+        assert await keys.caller_key_version(CALLER_KEY)
+        assert await keys.upstream_key("upstream") == UPSTREAM_KEY
+        await keys.wait_for_reads()
     warned = logs.events("key.bridged")
     assert {event["secret"] for event in warned} == {CALLER_SECRET, UPSTREAM_SECRET}
     assert {(event["reason"], event["level"]) for event in warned} == {
@@ -275,12 +275,12 @@ async def test_an_outage_is_told_of_once_a_minute(
     keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged
 ) -> None:
     """However many turns an outage meets, the log is not flooded, nor does it fall silent."""
-    await keys.upstream("upstream")
+    await keys.upstream_key("upstream")
     secrets.failure = aws_error("InternalServiceError")
     clock.now += TTL_S
     for _ in range(121):
-        await keys.upstream("upstream")
-        await keys.settled()
+        await keys.upstream_key("upstream")
+        await keys.wait_for_reads()
         clock.now += 1
     assert len(logs.events("key.bridged")) == 3
 
@@ -299,25 +299,25 @@ async def test_a_right_lost_or_a_secret_deleted_is_an_outage(  # noqa: PLR0917 -
     keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged, code: str, hint: str
 ) -> None:
     """Whatever takes a secret away, what was known works on, and the warning says what it is."""
-    await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     clock.now += TTL_S
     secrets.failure = aws_error(code)
-    assert await keys.accepts(CALLER_KEY)
-    assert await keys.upstream("upstream") == UPSTREAM_KEY
-    await keys.settled()
+    assert await keys.caller_key_version(CALLER_KEY)
+    assert await keys.upstream_key("upstream") == UPSTREAM_KEY
+    await keys.wait_for_reads()
     assert all(hint in event["hint"] for event in logs.events("key.bridged"))
-    assert await keys.upstream("fallback") == UPSTREAM_KEY + "-2"
+    assert await keys.upstream_key("fallback") == UPSTREAM_KEY + "-2"
 
 
 async def test_no_read_keeps_a_connection(keys: Keys, secrets: FakeSecrets) -> None:
     """The next read may be a freeze away: sockets to Secrets Manager are closed at once."""
-    await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     closes = secrets.closes
     assert closes
     secrets.failure = aws_error("InternalServiceError")
-    await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY)
+    await keys.newer_upstream_key("upstream", refused=UPSTREAM_KEY)
     assert secrets.closes == closes + 1
 
 
@@ -343,8 +343,8 @@ async def test_nobody_closes_what_another_read_needs(clock: Clock) -> None:
     secrets = SideBySide()
     secrets.put(CALLER_SECRET, {"key": "newer"})
     keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
-    assert await keys.accepts(CALLER_KEY) == "previous"
-    await keys.settled()
+    assert await keys.caller_key_version(CALLER_KEY) == "previous"
+    await keys.wait_for_reads()
     assert secrets.closes == 1
 
 
@@ -354,23 +354,23 @@ async def test_strangers_do_not_ask_for_what_cannot_be_read(
     """Before there is a key of the model's, a wrong key costs no read of it; a turn asks anew."""
     del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
     for _ in range(20):
-        assert not await keys.accepts("wrong")
-        await keys.settled()
+        assert not await keys.caller_key_version("wrong")
+        await keys.wait_for_reads()
     assert secrets.reads.count(UPSTREAM_SECRET) == 1
     secrets.put(UPSTREAM_SECRET, {"upstream": "stored"})
-    assert await keys.upstream("upstream") == "stored"
+    assert await keys.upstream_key("upstream") == "stored"
 
 
 async def test_a_failed_renewal_is_not_repeated_by_every_turn(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
     """While Secrets Manager is down it is asked every ten seconds, not by each turn anew."""
-    await keys.upstream("upstream")
+    await keys.upstream_key("upstream")
     secrets.failure = aws_error("InternalServiceError")
     clock.now += TTL_S
     for _ in range(20):
-        await keys.upstream("upstream")
-        await keys.settled()
+        await keys.upstream_key("upstream")
+        await keys.wait_for_reads()
         clock.now += 1
     assert len(secrets.reads) == 1 + 2
 
@@ -378,8 +378,8 @@ async def test_a_failed_renewal_is_not_repeated_by_every_turn(
 async def test_concurrent_turns_share_one_read(keys: Keys, secrets: FakeSecrets) -> None:
     """However many turns begin at once, each secret is read once."""
     async with asyncio.timeout(LIMIT_S):
-        accepted = await asyncio.gather(*(keys.accepts(CALLER_KEY) for _ in range(20)))
-        await asyncio.gather(*(keys.upstream("upstream") for _ in range(20)))
+        accepted = await asyncio.gather(*(keys.caller_key_version(CALLER_KEY) for _ in range(20)))
+        await asyncio.gather(*(keys.upstream_key("upstream") for _ in range(20)))
     assert all(accepted)
     assert sorted(secrets.reads) == [CALLER_SECRET, UPSTREAM_SECRET]
 
@@ -387,7 +387,7 @@ async def test_concurrent_turns_share_one_read(keys: Keys, secrets: FakeSecrets)
 async def test_a_hang_up_does_not_cancel_the_read(keys: Keys, secrets: FakeSecrets) -> None:
     """Of two turns that wait for one read, the one that is cancelled leaves the other alone."""
     secrets.open.clear()
-    first, second = (asyncio.create_task(keys.upstream("upstream")) for _ in range(2))
+    first, second = (asyncio.create_task(keys.upstream_key("upstream")) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.wait({first})
@@ -402,33 +402,33 @@ async def test_a_failed_first_read_is_tried_again(keys: Keys, secrets: FakeSecre
     """A failure is not remembered when there is nothing to serve instead."""
     secrets.failure = aws_error("InternalServiceError")
     with pytest.raises(KeyUnavailable):
-        await keys.accepts(CALLER_KEY)
-    await keys.settled()
+        await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     secrets.failure = None
-    assert await keys.accepts(CALLER_KEY)
+    assert await keys.caller_key_version(CALLER_KEY)
 
 
 async def test_forget_reads_anew(keys: Keys, secrets: FakeSecrets) -> None:
     """After a restore from a snapshot neither the keys nor the client are trusted."""
-    assert await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    assert await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     secrets.put(CALLER_SECRET, {"key": "newer"})
     keys.forget()
-    assert await keys.accepts("newer")
-    await keys.settled()
+    assert await keys.caller_key_version("newer")
+    await keys.wait_for_reads()
     assert secrets.connects == 2
 
 
 async def test_forget_outruns_a_read_under_way(keys: Keys, secrets: FakeSecrets) -> None:
     """What was asked for before the snapshot is not taken for news after it."""
     secrets.open.clear()
-    early = asyncio.create_task(keys.upstream("upstream"))
+    early = asyncio.create_task(keys.upstream_key("upstream"))
     await asyncio.sleep(0)
     keys.forget()
     secrets.open.set()
     await early
-    await keys.settled()
-    await keys.upstream("upstream")
+    await keys.wait_for_reads()
+    await keys.upstream_key("upstream")
     assert len(secrets.reads) == 2
 
 
@@ -439,61 +439,61 @@ async def test_unknown_keys_ask_for_news_now_and_then(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
     """Wrong keys, however many, make us look for a new version at most thrice in ten seconds."""
-    await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     secrets.reads.clear()
     for _ in range(40):
         for _ in range(3):
-            assert not await keys.accepts("wrong")
+            assert not await keys.caller_key_version("wrong")
         clock.now += 1
     assert len(secrets.reads) == 4 * FORCED_READS_LIMIT
 
 
 async def test_a_wrong_key_hides_no_rotation(keys: Keys, secrets: FakeSecrets) -> None:
     """Somebody with an old key does not use up the look that a new key needs."""
-    await keys.accepts(CALLER_KEY)
-    assert not await keys.accepts("older than the previous one")
+    await keys.caller_key_version(CALLER_KEY)
+    assert not await keys.caller_key_version("older than the previous one")
     secrets.put(CALLER_SECRET, {"key": "newer"})
-    assert await keys.accepts("newer")
+    assert await keys.caller_key_version("newer")
 
 
 async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
     """The limit holds for looks that fail, too, and nobody's key is called wrong by them."""
-    await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     secrets.reads.clear()
     secrets.failure = aws_error("InternalServiceError")
     clock.now += 1
     for _ in range(40):
         with pytest.raises(KeyUnavailable, match="newer one"):
-            await keys.accepts("wrong or new")
-        assert await keys.accepts(CALLER_KEY)
+            await keys.caller_key_version("wrong or new")
+        assert await keys.caller_key_version(CALLER_KEY)
         clock.now += 1
     assert len(secrets.reads) == 4 * FORCED_READS_LIMIT
     clock.now += 10
     secrets.failure = None
-    assert not await keys.accepts("wrong or new")
+    assert not await keys.caller_key_version("wrong or new")
 
 
 async def test_newcomers_share_one_look(keys: Keys, secrets: FakeSecrets, clock: Clock) -> None:
     """Callers who arrive with a new key at the same time are all let in by one read."""
-    await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     secrets.put(CALLER_SECRET, {"key": "newer"})
     clock.now += 10
     async with asyncio.timeout(LIMIT_S):
-        assert all(await asyncio.gather(*(keys.accepts("newer") for _ in range(5))))
+        assert all(await asyncio.gather(*(keys.caller_key_version("newer") for _ in range(5))))
     assert secrets.reads.count(CALLER_SECRET) == 2
 
 
 async def test_a_rotated_key_works_at_once(keys: Keys, secrets: FakeSecrets) -> None:
     """A new key that no environment has read yet is accepted, a moment after the last read."""
-    await keys.accepts(CALLER_KEY)
+    await keys.caller_key_version(CALLER_KEY)
     secrets.put(CALLER_SECRET, {"key": "newer"})
-    assert await keys.accepts("newer")
-    assert await keys.accepts(CALLER_KEY)
+    assert await keys.caller_key_version("newer")
+    assert await keys.caller_key_version(CALLER_KEY)
 
 
 async def test_a_read_older_than_the_rotation_is_not_the_last_word(
@@ -511,26 +511,26 @@ async def test_a_read_older_than_the_rotation_is_not_the_last_word(
     late = Late()
     keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=late.connect, clock=clock)
     answered.set()
-    assert await keys.accepts(CALLER_KEY)
-    await keys.settled()
+    assert await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     answered.clear()
     early = [
-        asyncio.create_task(keys.accepts("wrong")),
-        asyncio.create_task(keys.renewed_upstream("upstream", UPSTREAM_KEY)),
+        asyncio.create_task(keys.caller_key_version("wrong")),
+        asyncio.create_task(keys.newer_upstream_key("upstream", UPSTREAM_KEY)),
     ]
     while len(late.reads) < 4:
         await asyncio.sleep(0.001)
     late.put(CALLER_SECRET, {"key": "newer"})
     late.put(UPSTREAM_SECRET, {"upstream": "newer-too"})
-    caller = asyncio.create_task(keys.accepts("newer"))
-    upstream = asyncio.create_task(keys.renewed_upstream("upstream", UPSTREAM_KEY))
+    caller = asyncio.create_task(keys.caller_key_version("newer"))
+    upstream = asyncio.create_task(keys.newer_upstream_key("upstream", UPSTREAM_KEY))
     await asyncio.sleep(0.01)
     answered.set()
     async with asyncio.timeout(LIMIT_S):
         assert await caller
         assert await upstream == "newer-too"
         await asyncio.gather(*early)
-        await keys.settled()
+        await keys.wait_for_reads()
 
 
 async def test_a_broken_previous_version_harms_nobody(
@@ -545,13 +545,13 @@ async def test_a_broken_previous_version_harms_nobody(
         return read(**kwargs)
 
     secrets.get_secret_value = denied  # type: ignore[method-assign]
-    assert await keys.accepts(CALLER_KEY)
+    assert await keys.caller_key_version(CALLER_KEY)
     assert logs.event("key.previous_unavailable")["reason"] == "AccessDeniedException"
 
 
 async def test_the_key_before_a_rotation_is_remembered(keys: Keys, secrets: FakeSecrets) -> None:
     """When the previous version cannot be read, the key that was current until now still counts."""
-    await keys.accepts(CALLER_KEY)
+    await keys.caller_key_version(CALLER_KEY)
     read = secrets.get_secret_value
 
     def denied(**kwargs: str) -> Any:
@@ -562,13 +562,13 @@ async def test_the_key_before_a_rotation_is_remembered(keys: Keys, secrets: Fake
     secrets.get_secret_value = denied  # type: ignore[method-assign]
     secrets.put(CALLER_SECRET, {"key": "newer"})
     for key in ("newer", CALLER_KEY, "unknown", CALLER_KEY, "newer"):
-        assert bool(await keys.accepts(key)) is (key != "unknown")
+        assert bool(await keys.caller_key_version(key)) is (key != "unknown")
 
 
 @pytest.mark.parametrize("presented", ["", " ", "x" * 10_000, "ключ", "\udcff", CALLER_KEY + " "])
 async def test_odd_keys_open_nothing(keys: Keys, presented: str) -> None:
     """Whatever is presented, it is compared and refused, never a crash."""
-    assert not await keys.accepts(presented)
+    assert not await keys.caller_key_version(presented)
 
 
 @pytest.mark.parametrize("value", [{"key": ""}, {}, {"key": 5}, {"other": "x"}, ""])
@@ -579,7 +579,7 @@ async def test_a_caller_secret_without_key_is_the_operators_fault(
     secrets.only(CALLER_SECRET, value if isinstance(value, str) else json.dumps(value))
     for presented in ("anything", ""):
         with pytest.raises(KeyUnavailable):
-            await keys.accepts(presented)
+            await keys.caller_key_version(presented)
     assert logs.events("key.missing")[0]["field"] == "key"
 
 
@@ -597,7 +597,7 @@ async def test_a_secret_may_be_text_and_may_have_spaces(
 ) -> None:
     """What people paste into the console is understood: bare text, and spaces around it."""
     secrets.put(CALLER_SECRET, value)
-    assert await keys.accepts(CALLER_KEY)
+    assert await keys.caller_key_version(CALLER_KEY)
 
 
 # -- the upstream's keys
@@ -608,14 +608,14 @@ async def test_a_bare_upstream_key_is_the_first_candidates(
 ) -> None:
     """A secret that is just the key serves the upstream; the fallback has none."""
     secrets.put(UPSTREAM_SECRET, "sk-bare\n")
-    assert await keys.upstream("upstream") == "sk-bare"
+    assert await keys.upstream_key("upstream") == "sk-bare"
     with pytest.raises(KeyUnavailable):
-        await keys.upstream("fallback")
+        await keys.upstream_key("fallback")
 
 
 async def test_each_candidate_has_a_key(keys: Keys) -> None:
     """The fallback's key lies in the upstream secret."""
-    assert await keys.upstream("fallback") == UPSTREAM_KEY + "-2"
+    assert await keys.upstream_key("fallback") == UPSTREAM_KEY + "-2"
 
 
 async def test_a_missing_upstream_key_says_what_to_do(
@@ -624,12 +624,12 @@ async def test_a_missing_upstream_key_says_what_to_do(
     """A secret without the field is a 503 that names the field, and a log line."""
     secrets.only(UPSTREAM_SECRET, json.dumps({"fallback": "x"}))
     with pytest.raises(KeyUnavailable, match='"upstream"') as caught:
-        await keys.upstream("upstream")
+        await keys.upstream_key("upstream")
     assert caught.value.status == 503
     event = logs.event("key.missing")
     assert (event["field"], event["level"]) == ("upstream", "ERROR")
     assert "make upstream-key" in event["hint"]
-    assert await keys.upstream("fallback") == "x"
+    assert await keys.upstream_key("fallback") == "x"
 
 
 MISTAKES = [
@@ -652,16 +652,16 @@ async def test_a_mistake_stored_is_no_rotation(  # noqa: PLR0917 - fixtures
 ) -> None:
     """A new version without a usable key leaves the one before it in use, and warns."""
     if warm:
-        await keys.accepts(CALLER_KEY)
-        await keys.settled()
+        await keys.caller_key_version(CALLER_KEY)
+        await keys.wait_for_reads()
         clock.now += TTL_S
     for secret in (CALLER_SECRET, UPSTREAM_SECRET):
         secrets.put(secret, mistake)
     for _ in range(2):
-        assert await keys.accepts(CALLER_KEY)
-        assert not await keys.accepts("sk-trunca")
-        assert await keys.upstream("upstream") == UPSTREAM_KEY
-        await keys.settled()
+        assert await keys.caller_key_version(CALLER_KEY)
+        assert not await keys.caller_key_version("sk-trunca")
+        assert await keys.upstream_key("upstream") == UPSTREAM_KEY
+        await keys.wait_for_reads()
     hints = {event["secret"]: event["hint"] for event in logs.events("key.bridged")}
     assert hints.keys() == {CALLER_SECRET, UPSTREAM_SECRET}
     assert "make upstream-key" in hints[UPSTREAM_SECRET]
@@ -676,9 +676,9 @@ async def test_a_mistake_and_nothing_else_is_a_503(
     for secret in (CALLER_SECRET, UPSTREAM_SECRET):
         secrets.only(secret, mistake)
     with pytest.raises(KeyUnavailable):
-        await keys.accepts(CALLER_KEY)
+        await keys.caller_key_version(CALLER_KEY)
     with pytest.raises(KeyUnavailable):
-        await keys.upstream("upstream")
+        await keys.upstream_key("upstream")
     assert {event["field"] for event in logs.events("key.missing")} == {"key", "upstream"}
 
 
@@ -688,9 +688,9 @@ async def test_a_mistake_put_right_counts_at_once(
     """The turn after the operator stored the missing key has it; no time has to go by."""
     secrets.only(UPSTREAM_SECRET, "{}")
     with pytest.raises(KeyUnavailable):
-        await keys.upstream("upstream")
+        await keys.upstream_key("upstream")
     secrets.put(UPSTREAM_SECRET, {"upstream": "right"})
-    assert await keys.upstream("upstream") == "right"
+    assert await keys.upstream_key("upstream") == "right"
     assert len(logs.events("key.missing")) == 1
 
 
@@ -708,7 +708,7 @@ async def test_a_first_read_around_a_rotation_costs_no_turn(
 
     secrets.get_secret_value = rotated_between  # type: ignore[method-assign]
     keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
-    assert await keys.upstream("upstream") == "right"
+    assert await keys.upstream_key("upstream") == "right"
     assert "key.missing" not in logs.text
 
 
@@ -717,12 +717,12 @@ async def test_a_missing_key_is_not_asked_for_by_every_turn_of_an_outage(
 ) -> None:
     """However many turns lack a key, few reads look for it, none while Secrets Manager fails."""
     secrets.only(UPSTREAM_SECRET, "{}")
-    await asyncio.gather(*(keys.upstream("upstream") for _ in range(9)), return_exceptions=True)
+    await asyncio.gather(*(keys.upstream_key("upstream") for _ in range(9)), return_exceptions=True)
     assert len(secrets.reads) == 3
     secrets.failure = aws_error("InternalServiceError")
     for _ in range(9):
         with pytest.raises(KeyUnavailable):
-            await keys.upstream("upstream")
+            await keys.upstream_key("upstream")
     assert len(secrets.reads) == 4
 
 
@@ -730,36 +730,36 @@ async def test_a_fallbacks_key_may_be_taken_away(
     keys: Keys, secrets: FakeSecrets, clock: Clock
 ) -> None:
     """A version without the fallback's key is no mistake: that key is used no more."""
-    assert await keys.upstream("fallback")
+    assert await keys.upstream_key("fallback")
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     clock.now += TTL_S
-    await keys.upstream("upstream")
-    await keys.settled()
-    assert await keys.upstream("upstream") == "newer"
+    await keys.upstream_key("upstream")
+    await keys.wait_for_reads()
+    assert await keys.upstream_key("upstream") == "newer"
     with pytest.raises(KeyUnavailable):
-        await keys.upstream("fallback")
+        await keys.upstream_key("fallback")
 
 
 async def test_a_refused_key_is_looked_up_again(keys: Keys, secrets: FakeSecrets) -> None:
     """After a 401 the secret is read anew; a key that is the refused one is none."""
-    await keys.upstream("upstream")
-    assert await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY) is None
+    await keys.upstream_key("upstream")
+    assert await keys.newer_upstream_key("upstream", refused=UPSTREAM_KEY) is None
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
-    assert await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY) == "newer"
+    assert await keys.newer_upstream_key("upstream", refused=UPSTREAM_KEY) == "newer"
     secrets.failure = aws_error("InternalServiceError")
-    assert await keys.renewed_upstream("upstream", refused="newer") is None
+    assert await keys.newer_upstream_key("upstream", refused="newer") is None
 
 
 async def test_turns_that_are_refused_together_look_once(keys: Keys, secrets: FakeSecrets) -> None:
     """Who comes back with a refusal after the new key was read takes it without another read."""
-    await keys.upstream("upstream")
+    await keys.upstream_key("upstream")
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer", "fallback": "newer-2"})
     found = await asyncio.gather(
-        *(keys.renewed_upstream("upstream", UPSTREAM_KEY) for _ in range(9))
+        *(keys.newer_upstream_key("upstream", UPSTREAM_KEY) for _ in range(9))
     )
-    found.append(await keys.renewed_upstream("upstream", UPSTREAM_KEY))
+    found.append(await keys.newer_upstream_key("upstream", UPSTREAM_KEY))
     assert set(found) == {"newer"}
-    assert await keys.renewed_upstream("fallback", UPSTREAM_KEY + "-2") == "newer-2"
+    assert await keys.newer_upstream_key("fallback", UPSTREAM_KEY + "-2") == "newer-2"
     assert len(secrets.reads) == 2
 
 
@@ -777,8 +777,8 @@ async def test_an_unreadable_secret_is_a_503(
     """Whatever AWS does, the caller learns where to look and the log has the reason."""
     secrets.failure = failure
     with pytest.raises(KeyUnavailable, match=r"key\.unavailable") as caught:
-        await keys.accepts(CALLER_KEY)
-    await keys.settled()
+        await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
     assert caught.value.status == 503
     reasons = {event["reason"] for event in logs.events("key.unavailable")}
     assert reasons == {
@@ -810,7 +810,7 @@ async def test_every_failure_to_have_a_key_is_counted(
     name = "" if case == "unset" else UPSTREAM_SECRET
     keys = Keys(CALLER_SECRET, name, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
     with suppress(KeyUnavailable):
-        await keys.upstream("upstream")
+        await keys.upstream_key("upstream")
     assert capsys.readouterr().out.count('"KeyFailures":[1.0]') == failures
 
 
@@ -818,10 +818,10 @@ async def test_a_deployment_without_secrets_says_so(logs: Logged) -> None:
     """Without the two variables the answer is a 503 that names the cause."""
     keys = Keys("", "", ttl_s=TTL_S, connect=FakeSecrets().connect)
     with pytest.raises(KeyUnavailable, match="names no secret"):
-        await keys.accepts("x")
+        await keys.caller_key_version("x")
     with pytest.raises(KeyUnavailable, match="names no secret"):
-        await keys.upstream("upstream")
-    await keys.settled()
+        await keys.upstream_key("upstream")
+    await keys.wait_for_reads()
     hints = {event["hint"] for event in logs.events("key.unset")}
     assert any("COMPLETIONS_CALLER_KEY_SECRET" in hint for hint in hints)
 
@@ -830,15 +830,15 @@ async def test_no_key_is_ever_logged(
     keys: Keys, secrets: FakeSecrets, clock: Clock, logs: Logged, capfd: Any
 ) -> None:
     """Good keys, wrong keys, refused keys and failures: no key comes out anywhere."""
-    await keys.accepts(CALLER_KEY)
+    await keys.caller_key_version(CALLER_KEY)
     clock.now += 10
-    await keys.accepts("a-wrong-key-of-a-caller")
-    await keys.renewed_upstream("upstream", refused=UPSTREAM_KEY)
+    await keys.caller_key_version("a-wrong-key-of-a-caller")
+    await keys.newer_upstream_key("upstream", refused=UPSTREAM_KEY)
     for secret in (CALLER_SECRET, UPSTREAM_SECRET):
         secrets.only(secret, json.dumps({"oddly-named": f"{CALLER_KEY} {UPSTREAM_KEY}"}))
     keys.forget()
     said = []
-    for ask in (keys.accepts("a-wrong-key-of-a-caller"), keys.upstream("upstream")):
+    for ask in (keys.caller_key_version("a-wrong-key-of-a-caller"), keys.upstream_key("upstream")):
         try:
             await ask
         except KeyUnavailable as error:

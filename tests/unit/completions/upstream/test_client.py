@@ -67,7 +67,7 @@ from completions.settings import Candidate
 from completions.upstream.client import Upstream
 
 class Keys:
-    async def upstream(self, field):
+    async def upstream_key(self, field):
         return "key"
 
 async def main():

@@ -54,7 +54,7 @@ def _request(**headers: str) -> Request:
 async def test_a_good_key_opens(keys: Keys, headers: dict[str, str]) -> None:
     """Bearer in any case, or `x-api-key`; spaces around the key do not matter."""
     await authorise(_request(**headers), keys)
-    await keys.settled()
+    await keys.wait_for_reads()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ async def test_a_wrong_key_is_refused(keys: Keys, logs: Logged, presented: str) 
     """The caller learns where the right key is; the log shows its length, never the key."""
     with pytest.raises(Unauthorized, match="CallerKeySecretArn"):
         await authorise(_request(x_api_key=presented), keys)
-    await keys.settled()
+    await keys.wait_for_reads()
     event = logs.event("auth.refused")
     assert (event["reason"], event["key_length"]) == ("wrong key", len(presented))
     assert presented not in logs.text.replace("wrong key", "")
@@ -96,4 +96,4 @@ async def test_without_secrets_nobody_is_judged(keys: Keys, secrets: FakeSecrets
     secrets.failure = aws_error("AccessDeniedException")
     with pytest.raises(KeyUnavailable):
         await authorise(_request(x_api_key=CALLER_KEY), keys)
-    await keys.settled()
+    await keys.wait_for_reads()

@@ -73,7 +73,7 @@ async def test_each_key_is_compared_with_all_in_constant_time(
     secrets.put(CALLER_SECRET, {"key": "previous"})
     secrets.put(CALLER_SECRET, {"key": "current"})
     keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=300, connect=secrets.connect)
-    await keys.accepts("current")
+    await keys.caller_key_version("current")
     compared: list[bytes] = []
 
     def watched(shown: bytes, key: bytes) -> bool:
@@ -84,8 +84,8 @@ async def test_each_key_is_compared_with_all_in_constant_time(
         compare_digest = staticmethod(watched)
 
     monkeypatch.setattr(keys_module, "hmac", Watched)
-    accepted = await keys.accepts(presented)
-    await keys.settled()
+    accepted = await keys.caller_key_version(presented)
+    await keys.wait_for_reads()
     assert bool(accepted) == (presented in {"current", "previous"})
     # Whoever is not let in at once is compared with a newer version of the secret, too.
     assert compared == [b"current", b"previous"] * (1 if accepted else 2)
