@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
-from pydantic_core import from_json
-
-from completions.dialects.request import ParsedRequest, PastCall, Tool
+from completions.dialects.request import ParsedRequest
 from completions.speech.phrases import PHRASES, Phrases
+from completions.tools.system_tools import detected_language
 
 __all__ = ["PHRASES", "CopyFilter", "Phrases", "choose", "language_of", "normalise", "strip"]
 
@@ -38,7 +37,7 @@ def normalise(phrase: str) -> str:
 
 def language_of(request: ParsedRequest, default: str) -> str:
     """A key of PHRASES: what the agent sets, what was last detected, the default, or English."""
-    detected = (_detected(call, request.tools) for call in reversed(request.calls))
+    detected = (detected_language(call, request.tools) for call in reversed(request.calls))
     latest = next((language for language in detected if language), None)
     for language in (request.extra.language, latest, default):
         if language:
@@ -46,29 +45,6 @@ def language_of(request: ParsedRequest, default: str) -> str:
             if (base := _ALIASES.get(base, base)) in PHRASES:
                 return base
     return "en"
-
-
-def _detected(call: PastCall, tools: Mapping[str, Tool]) -> str | None:
-    """The language that a past call switched to, if it was a call of the platform's own tool."""
-    try:
-        arguments = from_json(call.arguments)
-    except ValueError:
-        return None
-    language = arguments.get("language") if isinstance(arguments, dict) else None
-    if not isinstance(language, str):
-        return None
-    if call.name == "language_detection":
-        return language
-    parameters = tools[call.name].parameters if call.name in tools else {}
-    required, properties = parameters.get("required"), parameters.get("properties")
-    # Renamed, it is still the one tool that takes a language and nothing but a reason besides.
-    switches = (
-        isinstance(required, list)
-        and "language" in required
-        and isinstance(properties, Mapping)
-        and set(properties) <= {"language", "reason"}
-    )
-    return language if switches else None
 
 
 def choose(

@@ -16,6 +16,7 @@ from completions.dialects.deltas import Call, CallPart, Chunk
 from completions.dialects.request import Tool
 from completions.errors import InvalidToolCall
 from completions.tools import validation
+from completions.tools.system_tools import without_heard_farewell
 
 CALLS_LIMIT = 128
 """In one answer; as many as OpenAI's API lets a request offer tools."""
@@ -107,7 +108,7 @@ class HeldCalls:
             if verdict.call is None:
                 judgement.problems.append(verdict.problem or f"'{call.name}' cannot be called.")
                 continue
-            heard = validation.without_heard_farewell(verdict.call, spoken, offered)
+            heard = without_heard_farewell(verdict.call, spoken, offered)
             judgement.changed |= verdict.changed or heard != verdict.call
             judgement.repaired += verdict.changed
             judgement.changed |= parts.id is None or parts.odd

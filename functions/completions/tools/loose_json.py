@@ -24,6 +24,15 @@ _PYTHON_WORD = re.compile(r"\b(?:True|False|None)\b")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
+def read_strictly(text: str) -> dict[str, Any] | None:
+    """Return the object if the text is one in valid JSON, or None."""
+    try:
+        value = from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def read_object(text: str) -> dict[str, Any] | None:
     """The object, or None.
 
@@ -32,11 +41,8 @@ def read_object(text: str) -> dict[str, Any] | None:
     the voice platform's own documentation of keypad tones), the same object twice, single quotes,
     bare keys, Python's words, trailing commas, closing brackets too many, raw line ends.
     """
-    try:
-        if isinstance(value := from_json(text, allow_inf_nan=False), dict):
-            return value
-    except ValueError:
-        pass
+    if (strict := read_strictly(text)) is not None:
+        return strict
     text = text.strip()
     if text in {"", "null", '""', "''", "None"}:
         return {}

@@ -1,63 +1,203 @@
-"""What the description of a system tool lists as the values of a parameter.
+"""All that is known of the voice platform's own tools ("system tools").
 
-The voice platform names languages and telephone numbers in words, where JSON Schema has `enum`:
-a model that makes up another one moves the caller nowhere. Knows those two tools, by name only,
-and takes no example and nothing doubtful for a list: a wrong list would refuse good calls.
+Knows how each is recognised and the rules that it brings:
+
+- `language_detection` and `transfer_to_number` list the values of a parameter in words only;
+- `skip_turn` is called for a model that says nothing;
+- `end_call` must not speak a farewell that the caller has just heard;
+- `language_detection` in the history tells which language is spoken.
+
+A new system tool gets a row in `_TOOLS`, and a function here if it has a rule of its own. The
+parameters of a tool are always those of the request. Knows nothing of checking a call
+(`validation`), of frames or of time.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from completions.dialects.request import Tool
+from pydantic_core import from_json
+
+from completions.dialects.deltas import Call
+from completions.dialects.request import ParsedRequest, PastCall, Tool
 from completions.tools.coercion import normalised
+from completions.tools.loose_json import dumps, read_object
 
 _CODE = r"\b(?:[a-z]{2}|fil)(?:-[A-Za-z]{2,4})?\b"
-_RUN = re.compile(rf"{_CODE}(?:(?: *[,;/|] *(?:and |or )?| +(?:and|or) +){_CODE})+")
-_MARKED = re.compile(rf"[\"'`(\[]({_CODE})[\"'`)\]]")
-_HEADS = re.compile(rf"^[^\w\n]*({_CODE})\s*[:=–—]", re.MULTILINE)
-_WORDS = frozenset(
+_CODE_LIST = re.compile(rf"{_CODE}(?:(?: *[,;/|] *(?:and |or )?| +(?:and|or) +){_CODE})+")
+_QUOTED_CODE = re.compile(rf"[\"'`(\[]({_CODE})[\"'`)\]]")
+_HEADING_CODE = re.compile(rf"^[^\w\n]*({_CODE})\s*[:=–—]", re.MULTILINE)
+_ENGLISH_WORDS = frozenset(
     "am an as at be by do go he hi if in is it me my no of oh ok on or so to up us we".split()  # noqa: SIM905 - 28 quoted words are no easier to read
 )
-"""English words that look like codes; a list of nothing else is none."""
-_NUMBER = re.compile(r"\+\d[\d ().-]{5,}\d|\b\d{7,}\b|\bsips?:[^\s,;\"')]+")
+"""Words that look like language codes; a list of nothing else is not a list of languages."""
+_PHONE_NUMBER = re.compile(r"\+\d[\d ().-]{5,}\d|\b\d{7,}\b|\bsips?:[^\s,;\"')]+")
 _EXAMPLES = re.compile(r"(?:\be\.g\.|\bfor example\b|\bsuch as\b|\blike\b)[^.;)]*", re.IGNORECASE)
 
 
-def with_enum_hints(tool: Tool) -> Tool:
-    """The tool, with what its description lists as the only values allowed."""
-    for known, parameter, values_in in _TOOLS:
-        properties = tool.parameters.get("properties")
-        spec = properties.get(parameter) if isinstance(properties, Mapping) else None
-        if (
-            normalised(tool.name) != normalised(known)
-            or not isinstance(spec, Mapping)
-            or spec.get("type") != "string"
-            or spec.get("enum") is not None
-        ):
-            continue
-        said = f"{tool.description}\n{spec.get('description') or ''}"
-        if listed := values_in(_EXAMPLES.sub("", said)):
-            changed = {**(properties or {}), parameter: {**spec, "enum": listed}}
-            return replace(tool, parameters={**tool.parameters, "properties": changed})
-    return tool
-
-
-def _codes(said: str) -> list[str]:
-    runs = [re.findall(_CODE, run[0]) for run in _RUN.finditer(said)]
+def _language_codes(text: str) -> list[str]:
+    runs = [re.findall(_CODE, run[0]) for run in _CODE_LIST.finditer(text)]
     codes = [code for run in runs for code in run if code not in {"and", "or"}]
-    codes += _MARKED.findall(said) + _HEADS.findall(said)
+    codes += _QUOTED_CODE.findall(text) + _HEADING_CODE.findall(text)
     listed = list(dict.fromkeys(codes))
-    return listed if len(listed) > 1 and not _WORDS.issuperset(listed) else []
+    return listed if len(listed) > 1 and not _ENGLISH_WORDS.issuperset(listed) else []
 
 
-def _numbers(said: str) -> list[str]:
-    return list(dict.fromkeys(number.rstrip(".:") for number in _NUMBER.findall(said)))
+def _phone_numbers(text: str) -> list[str]:
+    return list(dict.fromkeys(number.rstrip(".:") for number in _PHONE_NUMBER.findall(text)))
 
 
-_TOOLS: tuple[tuple[str, str, Callable[[str], list[str]]], ...] = (
-    ("language_detection", "language", _codes),
-    ("transfer_to_number", "transfer_number", _numbers),
+@dataclass(frozen=True, slots=True)
+class _SystemTool:
+    """One of the platform's tools, under the name that the platform gives it."""
+
+    name: str
+    says: re.Pattern[str] | None = None
+    """Matches its description, lower-cased: the platform lets people rename its tools."""
+    listed: tuple[str, Callable[[str], list[str]]] | None = None
+    """A parameter whose values only the description lists, and how to read them there."""
+
+
+_TOOLS = (
+    _SystemTool(
+        "skip_turn",
+        says=re.compile(r"\b(skip|pass)\w*\b.{0,30}\bturn\b|\b(stay|remain)\w*\b.{0,20}\bsilent\b"),
+    ),
+    _SystemTool(
+        "end_call",
+        says=re.compile(
+            r"\b(end|ends|ending|terminat\w+|hangs? up|finish\w*)\b.{0,20}\b(call|conversation)\b"
+        ),
+    ),
+    _SystemTool("language_detection", listed=("language", _language_codes)),
+    _SystemTool("transfer_to_number", listed=("transfer_number", _phone_numbers)),
 )
+_BY_NAME = {normalised(known.name): known for known in _TOOLS}
+
+
+def _offered(name: str, tools: Mapping[str, Tool]) -> Tool | None:
+    """Return the request's tool that is the platform's `name`, be it renamed, or None."""
+    for offered, tool in tools.items():
+        if normalised(offered) == normalised(name):
+            return tool
+    says = _BY_NAME[normalised(name)].says
+    alike = [tool for tool in tools.values() if says and says.search(tool.description.casefold())]
+    return alike[0] if len(alike) == 1 else None
+
+
+def with_enum_hints(tool: Tool) -> Tool:
+    """Return the tool with an `enum` of the values that its description lists in words.
+
+    The platform writes languages and telephone numbers into descriptions, and a model that makes
+    up another one moves the caller nowhere. Applies to tools under the platform's own name.
+    Examples and doubtful lists are ignored: a wrong list would refuse good calls.
+    """
+    known = _BY_NAME.get(normalised(tool.name))
+    if known is None or known.listed is None:
+        return tool
+    parameter, values_in = known.listed
+    properties = tool.parameters.get("properties")
+    spec = properties.get(parameter) if isinstance(properties, Mapping) else None
+    if (
+        not isinstance(properties, Mapping)
+        or not isinstance(spec, Mapping)
+        or spec.get("type") != "string"
+        or spec.get("enum") is not None
+    ):
+        return tool
+    text = f"{tool.description}\n{spec.get('description') or ''}"
+    if not (values := values_in(_EXAMPLES.sub("", text))):
+        return tool
+    hinted = {**properties, parameter: {**spec, "enum": values}}
+    return replace(tool, parameters={**tool.parameters, "properties": hinted})
+
+
+def skip_turn_call(request: ParsedRequest) -> Call | None:
+    """Make up a call of the offered tool that skips the turn; None if there is no such tool.
+
+    None also if the tool was called since the last user message: a model that says nothing twice
+    would skip for ever. Required arguments are filled in as far as their types tell, so the call
+    must still be checked.
+    """
+    tool = _offered("skip_turn", request.tools)
+    if tool is None or any(call.recent and call.name == tool.name for call in request.calls):
+        return None
+    properties = tool.parameters.get("properties")
+    required = tool.parameters.get("required")
+    arguments = {
+        name: _made_up_value(properties.get(name) if isinstance(properties, Mapping) else None)
+        for name in (required if isinstance(required, list) else [])
+        if isinstance(name, str)
+    }
+    return Call(f"call_{secrets.token_hex(12)}", tool.name, dumps(arguments))
+
+
+def _made_up_value(spec: Any) -> Any:
+    if not isinstance(spec, Mapping):
+        return ""
+    for keyword in ("default", "const"):
+        if keyword in spec:
+            return spec[keyword]
+    if isinstance(spec.get("enum"), list) and spec["enum"]:
+        return spec["enum"][0]
+    kind = spec.get("type")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    empty: dict[Any, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+    return empty.get(kind, "Nothing needs to be said now.")
+
+
+def without_heard_farewell(call: Call, spoken: str, tools: Mapping[str, Tool]) -> Call:
+    """Drop `message` from a call of `end_call` if `spoken` already holds the same farewell.
+
+    The platform speaks `message` before it hangs up, so the caller would hear it twice. Case,
+    punctuation and what was said around it do not matter. Where the schema requires `message`, it
+    becomes empty. Every other call is returned as it is.
+    """
+    tool = _offered("end_call", tools)
+    if tool is None or call.name != tool.name:
+        return call
+    arguments = read_object(call.arguments)
+    message = arguments.get("message") if arguments else None
+    if arguments is None or not isinstance(message, str):
+        return call
+    farewell = _spaced_words(message)
+    if not farewell.strip() or farewell not in _spaced_words(spoken):
+        return call
+    required = tool.parameters.get("required")
+    if isinstance(required, list) and "message" in required:
+        arguments["message"] = ""
+    else:
+        del arguments["message"]
+    return replace(call, arguments=dumps(arguments))
+
+
+def _spaced_words(text: str) -> str:
+    """Return the words in one case with a space around each: `bye` is not in `goodbye`."""
+    return " ".join(["", *re.findall(r"\w+", text.casefold()), ""])
+
+
+def detected_language(call: PastCall, tools: Mapping[str, Tool]) -> str | None:
+    """Return the language code that a past call of `language_detection` switched to, or None."""
+    try:
+        arguments = from_json(call.arguments)
+    except ValueError:
+        return None
+    language = arguments.get("language") if isinstance(arguments, dict) else None
+    if not isinstance(language, str):
+        return None
+    if call.name == "language_detection":
+        return language
+    parameters = tools[call.name].parameters if call.name in tools else {}
+    required, properties = parameters.get("required"), parameters.get("properties")
+    # Renamed, it is still the only tool that takes a language and at most a reason besides.
+    switches = (
+        isinstance(required, list)
+        and "language" in required
+        and isinstance(properties, Mapping)
+        and set(properties) <= {"language", "reason"}
+    )
+    return language if switches else None

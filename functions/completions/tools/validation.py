@@ -1,24 +1,20 @@
 """Whole tool calls: checked against what this request offers, put right, or explained.
 
-Knows the voice platform's system tools as far as a turn must: one that skips the turn, one that
-ends the call with a farewell. They are known by name or, renamed, by what their description
-says; their parameters are always the request's. Knows nothing of frames, time or asking again.
+The rules of the voice platform's own tools are `system_tools`'. Knows nothing of frames, time or
+asking again.
 """
 
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic_core import from_json
-
 from completions.dialects.deltas import Call
-from completions.dialects.request import ParsedRequest, Tool
+from completions.dialects.request import Tool
 from completions.tools.coercion import normalised, repaired
-from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object
+from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object, read_strictly
 from completions.tools.schemas import Schema
 from completions.tools.system_tools import with_enum_hints
 
@@ -27,16 +23,6 @@ _PROBLEM_LIMIT_CHARS = 800
 # What models leave of a name: `functions.end_call`, `default_api:end_call`, `end_call<|channel|>`.
 _NAMESPACE = re.compile(r"^.*[.:/]")
 _JUNK = re.compile(r"(<\||[({\s\"'`]).*$", re.DOTALL)
-
-_SAYS: dict[str, re.Pattern[str]] = {
-    "skip_turn": re.compile(
-        r"\b(skip|pass)\w*\b.{0,30}\bturn\b|\b(stay|remain)\w*\b.{0,20}\bsilent\b"
-    ),
-    "end_call": re.compile(
-        r"\b(end|ends|ending|terminat\w+|hangs? up|finish\w*)\b.{0,20}\b(call|conversation)\b"
-    ),
-}
-"""What the description of a renamed system tool says, lower-cased."""
 
 _PLACEHOLDER = re.compile(
     r"\s*(?:<[a-z][\w ,.'-]*>|\{\{?\s*[a-z_][\w .-]*\}?\}|\[[a-z][\w ,.'-]*\]|placeholder|todo)\s*",
@@ -67,7 +53,8 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
     if name is None:
         offered = ", ".join(tools) or "none"
         return _hopeless(f"There is no tool '{call.name[:80]}'. Offered are: {offered}.")
-    arguments, strict = _read(call.arguments)
+    strict = read_strictly(call.arguments)
+    arguments = read_object(call.arguments) if strict is None else strict
     tool = with_enum_hints(tools[name])
     if arguments is None:
         problem = "its arguments must be one JSON object"
@@ -87,7 +74,7 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
             problem = "; ".join(f"{one}: the value is a placeholder" for one in needed)
             return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
         fitting = {key: value for key, value in fitting.items() if key not in blank}
-    if strict and fitting is arguments:
+    if fitting is strict:
         if name == call.name:
             return Verdict(call)
         return Verdict(replace(call, name=name), changed=True)
@@ -107,17 +94,6 @@ def _offered_name(name: str, tools: Mapping[str, Tool]) -> str | None:
         if len(alike) == 1 and normalised(spelling):
             return alike[0]
     return None
-
-
-def _read(arguments: str) -> tuple[dict[str, Any] | None, bool]:
-    """The arguments, and whether they are JSON as they stand."""
-    try:
-        value = from_json(arguments, allow_inf_nan=False)
-    except ValueError:
-        value = None
-    if isinstance(value, dict):
-        return value, True
-    return read_object(arguments), False
 
 
 def _placeholders(arguments: Mapping[str, Any], schema: Schema) -> list[str]:
@@ -147,75 +123,3 @@ def _expected(tool: Tool) -> str:
             facts.append("one of " + dumps(spec["enum"]))
         words.append(f"'{name}' ({', '.join(facts)})" if facts else f"'{name}'")
     return f"Expected: {', '.join(words)}."
-
-
-def skip_turn_call(request: ParsedRequest) -> Call | None:
-    """A valid call of the offered tool that skips the turn, or None.
-
-    None also when it was called since the last user message: a model that says nothing twice
-    would skip for ever.
-    """
-    tool = _system_tool("skip_turn", request.tools)
-    if tool is None or any(call.recent and call.name == tool.name for call in request.calls):
-        return None
-    properties = tool.parameters.get("properties")
-    required = tool.parameters.get("required")
-    arguments = {
-        name: _filler(properties.get(name) if isinstance(properties, Mapping) else None)
-        for name in (required if isinstance(required, list) else [])
-        if isinstance(name, str)
-    }
-    call = Call(f"call_{uuid.uuid4().hex[:24]}", tool.name, dumps(arguments))
-    return check(call, request.tools).call
-
-
-def _filler(spec: Any) -> Any:
-    if not isinstance(spec, Mapping):
-        return ""
-    for keyword in ("default", "const"):
-        if keyword in spec:
-            return spec[keyword]
-    if isinstance(spec.get("enum"), list) and spec["enum"]:
-        return spec["enum"][0]
-    kind = spec.get("type")
-    kind = kind[0] if isinstance(kind, list) and kind else kind
-    empty: dict[Any, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
-    return empty.get(kind, "Nothing needs to be said now.")
-
-
-def without_heard_farewell(call: Call, spoken: str, tools: Mapping[str, Tool]) -> Call:
-    """The call without its `message` if it ends the call and `spoken` holds the same farewell.
-
-    The platform speaks `message` before it hangs up, so the caller would hear it twice. Case,
-    punctuation and what was said around it do not matter. Where the schema requires `message`, it
-    becomes empty.
-    """
-    tool = _system_tool("end_call", tools)
-    if tool is None or call.name != tool.name:
-        return call
-    arguments, _ = _read(call.arguments)
-    message = arguments.get("message") if arguments else None
-    if arguments is None or not isinstance(message, str):
-        return call
-    heard = _words(message)
-    if not heard.strip() or heard not in _words(spoken):
-        return call
-    required = tool.parameters.get("required")
-    if isinstance(required, list) and "message" in required:
-        arguments["message"] = ""
-    else:
-        del arguments["message"]
-    return replace(call, arguments=dumps(arguments))
-
-
-def _words(text: str) -> str:
-    """Words in one case with one space around each, so that `bye` is not found in `goodbye`."""
-    return " ".join(["", *re.findall(r"\w+", text.casefold()), ""])
-
-
-def _system_tool(known: str, tools: Mapping[str, Tool]) -> Tool | None:
-    for name, tool in tools.items():
-        if normalised(name) == normalised(known):
-            return tool
-    said = [tool for tool in tools.values() if _SAYS[known].search(tool.description.casefold())]
-    return said[0] if len(said) == 1 else None

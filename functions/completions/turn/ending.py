@@ -17,6 +17,7 @@ from completions.speech.sentences import joined
 from completions.sse import DONE
 from completions.tools import validation
 from completions.tools.held_calls import Judgement, merge_calls
+from completions.tools.system_tools import skip_turn_call
 from completions.turn.answer import Answer
 from completions.turn.plan import Plan
 from completions.turn.record import Outcome
@@ -91,7 +92,9 @@ class Ending:
             await self.failed(answer, InvalidToolCall("The model's tool call could not be mended."))
         elif record.buffer_words or record.text:
             await self.failed(answer, UpstreamUnavailable("The model's answer was empty."))
-        elif call := validation.skip_turn_call(self._request):
+        elif (skip := skip_turn_call(self._request)) and (
+            call := validation.check(skip, self._request.tools).call
+        ):
             record.called.append(call.name)
             await self._close(answer, "tool_calls", self._writer.call(call))
         else:

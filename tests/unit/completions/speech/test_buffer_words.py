@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from completions.dialects.request import Extra, ParsedRequest, PastCall, Tool
+from completions.dialects.request import Extra, ParsedRequest, PastCall
 from completions.speech.buffer_words import (
     PHRASES,
     CopyFilter,
@@ -144,42 +144,12 @@ def test_an_unknown_language_is_the_default(code: str) -> None:
     assert language_of(asked(language=code), "tlh") == "en"
 
 
-DETECTION = {
-    "type": "object",
-    "properties": {"reason": {}, "language": {}},
-    "required": ["reason", "language"],
-}
-
-
-def switched(name: str, language: object = "de") -> PastCall:
-    """A past call that switched the language."""
-    return PastCall(name, f'{{"reason": "r", "language": "{language}"}}', recent=False)
-
-
 def test_the_last_detected_language_counts() -> None:
-    """Unless the agent says which one it wants."""
-    calls = (switched("language_detection", "fr"), switched("language_detection"))
+    """The latest call that switched decides, unless the agent sets a language."""
+    arguments = ('{"language": "fr"}', '{"language": "de"}', "{")
+    calls = tuple(PastCall("language_detection", one, recent=False) for one in arguments)
     assert language_of(asked(calls=calls), "en") == "de"
     assert language_of(asked(calls=calls, language="it"), "en") == "it"
-
-
-def test_a_renamed_detection_is_known_by_its_schema() -> None:
-    """It takes a language and a reason; a tool that takes more does something else."""
-    tools = {
-        "switch": Tool("switch", "", DETECTION),
-        "translate": Tool(
-            "translate", "", {"properties": {"language": {}, "text": {}}, "required": ["language"]}
-        ),
-    }
-    calls = (switched("switch"), switched("translate", "fr"), switched("gone", "it"))
-    assert language_of(asked(calls=calls, tools=tools), "en") == "de"
-
-
-@pytest.mark.parametrize("arguments", ["", "[]", "{", '{"language": 1}', '{"language": null}'])
-def test_a_broken_past_call_says_nothing(arguments: str) -> None:
-    """Histories hold what models wrote."""
-    calls = (switched("language_detection"), PastCall("language_detection", arguments, recent=True))
-    assert language_of(asked(calls=calls), "en") == "de"
 
 
 def test_the_language_is_spoken() -> None:

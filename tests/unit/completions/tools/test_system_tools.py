@@ -1,517 +1,241 @@
-"""The voice platform's system tools in whole turns: called well, called badly, and answered.
-
-Each tool and the conversation in which it is due come from its event file; what the model plays
-is written here. Every test holds for every way to a model.
-"""
+"""The platform's own tools: recognised by name or description, each with the rule it brings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from completions.speech.phrases import PHRASES
-from tests.support import history
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
-    At,
-    CallPiece,
-    Done,
-    Finish,
-    Hold,
-    Role,
-    Say,
-    Script,
-    Step,
-    Usage,
-    answer,
-    call,
-    calls,
-    refused,
+from completions.dialects.deltas import Call
+from completions.dialects.request import ParsedRequest, PastCall, Tool
+from completions.tools.system_tools import (
+    detected_language,
+    skip_turn_call,
+    with_enum_hints,
+    without_heard_farewell,
 )
-from tests.support.turns import Caller, Heard
-from tests.support.ways import CHAT, WAYS, Answer, Way
-
-pytestmark = pytest.mark.looptime
-
-EVENTS = Path(__file__).parents[4] / "events"
-FAILURE = PHRASES["en"].failure
+from completions.tools.validation import Verdict, check
 
 
-@dataclass(frozen=True)
-class Case:
-    """A system tool, a good call of it, and bad ones: repaired (`mends`) or hopeless."""
-
-    good: Mapping[str, Any]
-    mends: Mapping[str, Mapping[str, Any]]
-    """What a model may write, and what must arrive."""
-    hopeless: Mapping[str, str]
-    """What a model may write, and what it must be told."""
-    says: str = ""
-    """What models like to say in the same turn."""
+def tool(name: str, description: str = "", *, required: str = "", **properties: Any) -> Tool:
+    """A tool; a property is a schema or the name of a type."""
+    specs = {
+        key: {"type": spec} if isinstance(spec, str) else spec for key, spec in properties.items()
+    }
+    schema = {"type": "object", "properties": specs, "required": required.split()}
+    return Tool(name, description, schema)
 
 
-def event(name: str) -> dict[str, Any]:
-    """The request in the tool's event file."""
-    path = EVENTS / f"url-chat-tool-{name.replace('_', '-')}.json"
-    body: dict[str, Any] = json.loads(json.loads(path.read_text())["body"])
-    return body
+def offered(*tools: Tool) -> dict[str, Tool]:
+    """The tools of a request."""
+    return {one.name: one for one in tools}
 
 
-def squeezed(arguments: Mapping[str, Any]) -> str:
-    """As our own frames write it."""
-    return json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
+END_CALL = tool("end_call", required="reason", reason="string", message="string")
+SKIP = tool("skip_turn", reason="string")
 
 
-DONE = {"reason": "All is done."}
-TONES = {"reason": "Navigating to customer service", "dtmf_tones": "2"}
-PERSON = {
-    "transfer_number": "+15550101",
-    "client_message": "One moment, I connect you.",
-    "agent_message": "A complaint.",
-}
-
-CASES: dict[str, Case] = {
-    "end_call": Case(
-        {"reason": "All is done.", "message": "Goodbye!"},
-        {
-            '{"reason": "All is done.",}': DONE,
-            '```json\n{"reason": "All is done."}\n```': DONE,
-            "{'reason': 'All is done.'}": DONE,
-            '{"reason": "All is done.", "message": null}': DONE,
-            '{"reason": "All is done.", "message": "<farewell>"}': DONE,
-            '{"Reason": "All is done."}': DONE,
-        },
-        {
-            "{}": "reason",
-            '{"message": "Goodbye!"}': "reason",
-            '{"reason": "<reason>"}': "reason: the value is a placeholder",
-            '{"reason": "{{reason}}"}': "reason: the value is a placeholder",
-            '{"reason": "All': "one JSON object",
-            "All is done.": "one JSON object",
-            "[]": "one JSON object",
-        },
-        says="It was a pleasure. ",
-    ),
-    "language_detection": Case(
-        {"reason": "The user speaks German.", "language": "de"},
-        {
-            '{"reason": "r", "language": "DE"}': {"reason": "r", "language": "de"},
-            '{"reason": "r", "language": " de"}': {"reason": "r", "language": "de"},
-        },
-        {
-            '{"reason": "r", "language": "fr"}': '["en","de","es"]',
-            '{"reason": "r", "language": "German"}': '["en","de","es"]',
-            '{"language": "de"}': "reason",
-            '{"reason": "r"}': "language",
-        },
-        says="Einen Moment. ",
-    ),
-    "transfer_to_agent": Case(
-        {"agent_number": 0, "reason": "warranty"},
-        {
-            '{"agent_number": "0"}': {"agent_number": 0},
-            '{"agent_number": "1", "reason": null}': {"agent_number": 1},
-            '{"agentNumber": 0}': {"agent_number": 0},
-            '"{\\"agent_number\\": 0}"': {"agent_number": 0},
-        },
-        {
-            '{"agent_number": "repairs"}': "agent_number",
-            '{"agent_number": 0.5}': "agent_number",
-            '{"reason": "warranty"}': "agent_number",
-        },
-        says="I'm transferring you to the workshop. ",
-    ),
-    "transfer_to_number": Case(
-        PERSON,
-        {
-            json.dumps({**PERSON, "transfer_number": "+1 555-0101"}): PERSON,
-            json.dumps({**PERSON, "transfer_number": 15550101}): PERSON,
-        },
-        {
-            json.dumps({**PERSON, "transfer_number": "+15559999"}): '["+15550100","+15550101"]',
-            json.dumps({**PERSON, "transfer_number": "<number>"}): "transfer_number",
-            json.dumps({"transfer_number": "+15550101"}): "client_message",
-        },
-        says="I'll get the manager. ",
-    ),
-    "skip_turn": Case(
-        {"reason": "The user is looking for a number."},
-        {"": {}, "null": {}, '{"reason": null}': {}},
-        {'{"reason': "one JSON object"},
-    ),
-    "play_keypad_touch_tone": Case(
-        TONES,
-        {
-            # The voice platform's documentation prints just this.
-            '"{"reason": "Navigating to customer service", "dtmf_tones": "2"}"': TONES,
-            '{"dtmf_tones": 2}': {"dtmf_tones": "2"},
-        },
-        {'{"reason": "menu"}': "dtmf_tones", '{"dtmf_tones": "<tones>"}': "dtmf_tones"},
-    ),
-    "voicemail_detection": Case(
-        {"reason": "An automated greeting."},
-        {'{"reason": "An automated greeting.",}': {"reason": "An automated greeting."}},
-        {"{}": "reason"},
-    ),
-    "update_state": Case(
-        {"customer_name": "Kim", "bicycles": 2, "is_urgent": True, "frame_size_cm": 54.5},
-        {
-            '{"bicycles": "2", "is_urgent": "true", "frame_size_cm": "54.5"}': {
-                "bicycles": 2,
-                "is_urgent": True,
-                "frame_size_cm": 54.5,
-            },
-            '{"customer_name": "Kim", "bicycles": null}': {"customer_name": "Kim"},
-            "{'is_urgent': True}": {"is_urgent": True},
-        },
-        {'{"bicycles": "two"}': "bicycles", '{"is_urgent": "perhaps"}': "is_urgent"},
-    ),
-}
-
-GOOD = sorted(CASES)
-MENDS = [(name, sent) for name in GOOD for sent in CASES[name].mends]
-HOPELESS = [(name, sent) for name in GOOD for sent in CASES[name].hopeless]
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way to a model."""
-    chosen: Way = request.param
-    return chosen
-
-
-def request_of(way: Way, name: str, *more: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    """The event's conversation, continued by `more`, as this way asks it."""
-    given = event(name)
-    tools = [tool["function"] for tool in given["tools"]]
-    messages = [*given["messages"], *more]
-    return way.body(tools=tools, **{**history.of(way, messages), **fields})
-
-
-async def turn(
-    way: Way, name: str, *scenes: Script, post: Mapping[str, Any] | None = None, **fields: Any
-) -> tuple[Answer, PlayedUpstream, Heard]:
-    """One turn of the event's conversation."""
-    upstream = PlayedUpstream(*scenes)
-    heard = await way.post(way.caller(upstream), request_of(way, name, **fields), **(post or {}))
-    return way.read(heard), upstream, heard
-
-
-def note(upstream: PlayedUpstream) -> str:
-    """What the model was told when it was asked once more."""
-    role, text = history.told(upstream.requests[1].json)[-1]
-    assert role == "user"
-    return text
-
-
-def raw_frames(script: Sequence[Step]) -> list[bytes]:
-    """The frames of a scripted chat completion's calls, as they left the model."""
-    from tests.support.wires import ChatStream
-
-    wire = ChatStream("m", include_usage=True)
-    return [wire.render(step) for step in script if isinstance(step, CallPiece)]
-
-
-def test_every_tool_of_the_platform_is_played() -> None:
-    """A case for each event file that offers a tool."""
-    files = {path.stem for path in EVENTS.glob("url-chat-tool-*.json")} - {"url-chat-tool-result"}
-    assert files == {f"url-chat-tool-{name.replace('_', '-')}" for name in CASES}
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_a_good_call_is_delivered(way: Way, name: str) -> None:
-    """With nothing spoken beside it, the moment it is whole, by one question."""
-    script = calls(name, CASES[name].good, at_ms=400)
-    got, upstream, heard = await turn(way, name, script)
-    assert (got.text, got.calls) == ("", [(name, CASES[name].good)])
-    assert got.finish == "tool_calls"
-    assert {at_ms for at_ms, _ in heard.pieces} <= {0, 400}
-    assert len(upstream.requests) == 1
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_a_good_call_is_relayed_in_its_own_frames(name: str) -> None:
-    """A chat completion's frames are handed on to the byte."""
-    script = [Role(), *call(name, CASES[name].good, pieces=5), Finish("tool_calls"), Done()]
-    _, _, heard = await turn(CHAT, name, script)
-    assert b"".join(raw_frames(script)) in heard.body
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_text_and_a_call_in_one_turn(way: Way, name: str) -> None:
-    """The words are heard as they come, the call when it is whole."""
-    said = CASES[name].says or "Just a second. "
-    script = [At(400), Role(), Say(said), At(900), *call(name, CASES[name].good)]
-    got, _, heard = await turn(way, name, [*script, Finish("tool_calls"), Usage(), Done()])
-    assert got.speech == [(400, said)]
-    assert got.calls == [(name, CASES[name].good)]
-    assert got.finish == "tool_calls"
-    assert heard.pieces[-1][0] == 900
-
-
-@pytest.mark.parametrize(("name", "sent"), MENDS)
-async def test_a_misspelt_call_is_mended(way: Way, name: str, sent: str) -> None:
-    """In one delta with valid arguments; nobody is asked again, nothing is heard of it."""
-    got, upstream, heard = await turn(way, name, calls(name, sent, at_ms=400))
-    assert got.calls == [(name, CASES[name].mends[sent])]
-    assert (got.text, got.finish, len(upstream.requests)) == ("", "tool_calls", 1)
-    if way is CHAT:
-        (part,) = [part for _, part in heard.calls]
-        assert part["function"]["name"] == name
-        assert json.loads(part["function"]["arguments"]) == CASES[name].mends[sent]
-        assert part["id"] == "call_0"
-
-
-@pytest.mark.parametrize(("name", "sent"), HOPELESS)
-async def test_a_hopeless_call_is_asked_for_once_more(way: Way, name: str, sent: str) -> None:
-    """The model is told what is wrong and what is expected; its good call is delivered."""
-    good = CASES[name].good
-    got, upstream, _ = await turn(way, name, calls(name, sent), calls(name, good))
-    assert got.calls == [(name, good)]
-    assert (got.text, got.finish) == ("", "tool_calls")
-    first, second = upstream.requests
-    assert CASES[name].hopeless[sent] in note(upstream)
-    assert name in note(upstream)
-    assert history.told(second.json)[:-1] == history.told(first.json)
-    assert second.json["tools"] == first.json["tools"]
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_an_unknown_tool_is_asked_for_once_more(way: Way, name: str) -> None:
-    """The model is told which tools there are; what it then says in words is an answer."""
-    got, upstream, _ = await turn(way, name, calls("press_button", {}), answer("Very well."))
-    assert (got.text, got.calls, got.finish) == ("Very well.", [], "stop")
-    assert "no tool 'press_button'" in note(upstream)
-    for offered in event(name)["tools"]:
-        assert offered["function"]["name"] in note(upstream)
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_what_was_said_stands_before_the_second_question(way: Way, name: str) -> None:
-    """The model is reminded of its own words, so that it does not begin anew."""
-    sent = next(iter(CASES[name].hopeless))
-    said = CASES[name].says or "Just a second. "
-    first = [Role(), Say(said), *call(name, sent), Finish("tool_calls"), Done()]
-    got, upstream, _ = await turn(way, name, first, calls(name, CASES[name].good))
-    assert (got.text, got.calls) == (said, [(name, CASES[name].good)])
-    *_, spoken, _ = history.told(upstream.requests[1].json)
-    assert spoken == ("assistant", said)
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_a_call_that_cannot_be_had_is_no_silence(way: Way, name: str) -> None:
-    """Wrong twice: the failure sentence, after what was said, and an honest end."""
-    sent = next(iter(CASES[name].hopeless))
-    said = CASES[name].says or "Just a second. "
-    bad = [*call(name, sent), Finish("tool_calls"), Done()]
-    got, upstream, _ = await turn(way, name, [Role(), Say(said), *bad], [Role(), *bad])
-    assert got.text.startswith(said)
-    assert got.text.endswith(FAILURE)
-    assert (got.calls, got.finish, len(upstream.requests)) == ([], "stop", 2)
-    got, _, _ = await turn(way, name, [Role(), *bad])
-    assert (got.text, got.calls, got.finish) == (FAILURE, [], "stop")
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_a_client_that_wants_errors_gets_one(way: Way, name: str) -> None:
-    """No sentence of ours and no call: the error, as a status or as a frame that SDKs raise."""
-    sent = next(iter(CASES[name].hopeless))
-    bad = [*call(name, sent), Finish("tool_calls"), Done()]
-    post = {"on_failure": "error"}
-    got, _, _ = await turn(way, name, [Role(), *bad], post=post)
-    assert got.error is not None
-    assert (got.text, got.calls, got.error["code"]) == ("", [], "invalid_tool_call")
-    got, _, heard = await turn(way, name, [Role(), Say("Well. "), *bad], [Role(), *bad], post=post)
-    assert (heard.status, got.text) == (200, "Well. ")
-    assert got.error is not None
-    assert got.calls == []
+def values(name: str, parameter: str, says: str, **spec: Any) -> Any:
+    """What the parameter may be, as far as that is known."""
+    properties = {parameter: {"type": "string", **spec}, "reason": {"type": "string"}}
+    tool = Tool(name, says, {"type": "object", "properties": properties})
+    return with_enum_hints(tool).parameters["properties"][parameter].get("enum")
 
 
 @pytest.mark.parametrize(
-    "second",
+    ("description", "codes"),
     [
-        [Role(), Finish(), Done()],
-        [Done()],
-        refused(500),
-        refused(429),
-        [Hold()],
-        [Role(), *call("transfer_to_agent", '{"agent_number": '), Hold()],
+        ("Available: en, de, es.", ["en", "de", "es"]),
+        ("Available: en, de and es", ["en", "de", "es"]),
+        ("English (en), Brazilian Portuguese (pt-BR)", ["en", "pt-BR"]),
+        ("Available languages: ['en', 'fil']", ["en", "fil"]),
+        ("- en: English\n- de: German", ["en", "de"]),
+        ("Supported: en|it|no", ["en", "it", "no"]),
     ],
-    ids=["silent", "done", "500", "429", "hangs", "half a call"],
 )
-@pytest.mark.parametrize("said", ["", "I'm transferring you. ", "I'm transf"])
-async def test_whatever_comes_of_the_second_question(way: Way, second: Script, said: str) -> None:
-    """There is a word after "I'm transferring you", no call, and an end in time."""
-    bad = call("transfer_to_agent", '{"agent_number": "repairs"}')
-    first = [Role(), *([Say(said)] if said else []), *bad, Finish("tool_calls"), Done()]
-    got, upstream, heard = await turn(way, "transfer_to_agent", first, second)
-    assert got.text.startswith(said)
-    assert any(map(str.isalnum, got.text.removeprefix(said)))
-    assert got.calls == []
-    assert len(upstream.requests) <= 3
-    assert heard.pieces[-1][0] <= 12_000
+def test_language_codes_in_a_description_are_the_languages(
+    description: str, codes: list[str]
+) -> None:
+    """However they are listed; in the description of the parameter as well."""
+    assert values("language_detection", "language", description) == codes
+    assert values("language_detection", "language", "Switches.", description=description) == codes
 
 
-async def test_any_number_of_calls_in_parallel(way: Way) -> None:
-    """Thirty calls arrive in their order, each whole, whether they came mixed or in turn."""
-    pieces = [call("transfer_to_agent", {"agent_number": n}, index=n) for n in range(30)]
-    mixed = [piece for parts in zip(*pieces, strict=True) for piece in parts]
-    expected = [("transfer_to_agent", {"agent_number": n}) for n in range(30)]
-    scripts = [[step for parts in pieces for step in parts]]
-    if way is CHAT or way.over_chat:
-        scripts.append(mixed)
-    for script in scripts:
-        whole = [Role(), *script, Finish("tool_calls"), Usage(), Done()]
-        got, _, _ = await turn(way, "transfer_to_agent", whole)
-        assert got.calls == expected
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "English, German and Spanish.",
+        'An ISO code, e.g. "en", "de".',
+        "Available: en.",
+        "Use it if so, or so on, as is.",
+        "A code such as en, de or es.",
+    ],
+)
+def test_what_is_no_list_restricts_nothing(description: str) -> None:
+    """Names, examples, a single code and English words leave every language allowed."""
+    assert values("language_detection", "language", description) is None
 
 
-async def test_one_bad_call_among_good_ones(way: Way) -> None:
-    """The model is asked once more; still wrong, the good ones are delivered all the same."""
-    script = [
-        Role(),
-        *call("end_call", DONE, index=0),
-        *call("transfer_to_agent", '{"agent_number": "x"}', index=1),
-        Finish("tool_calls"),
-        Done(),
+def test_telephone_numbers_in_a_description_are_the_numbers() -> None:
+    """International, plain, or addresses of voice over IP; without one, any is allowed."""
+    described = "+1 (555) 010-0100: the workshop. 5550101: sales. sip:boss@example.com: others."
+    assert values("transfer_to_number", "transfer_number", described) == [
+        "+1 (555) 010-0100",
+        "5550101",
+        "sip:boss@example.com",
     ]
-    got, upstream, _ = await turn(way, "transfer_to_agent", script)
-    assert got.calls == [("end_call", DONE)]
-    assert (got.text, len(upstream.requests)) == ("", 2)
+    assert values("transfer_to_number", "transfer_number", "Calls one of 3 people.") is None
 
 
-async def test_one_mended_call_among_good_ones(way: Way) -> None:
-    """Its neighbours keep their meaning, their order and their ids."""
-    script = [
-        Role(),
-        *call("end_call", DONE, index=0),
-        *call("transfer_to_agent", '{"agent_number": "1"}', index=1),
-        Finish("tool_calls"),
-        Done(),
-    ]
-    got, _, heard = await turn(way, "transfer_to_agent", script)
-    assert got.calls == [("end_call", DONE), ("transfer_to_agent", {"agent_number": 1})]
-    if way is CHAT:
-        assert [part["id"] for _, part in heard.calls] == ["call_0", "call_1"]
-        assert [part["index"] for _, part in heard.calls] == [0, 1]
+def test_a_schema_that_lists_is_not_changed() -> None:
+    """`enum` says it better; another type, another tool, or no schema says nothing of it."""
+    described = "Available: en, de."
+    assert values("language_detection", "language", described, enum=["fr"]) == ["fr"]
+    assert values("language_detection", "language", described, type="integer") is None
+    assert values("translate", "language", described) is None
+    bare = Tool("language_detection", described, {"properties": None})
+    assert with_enum_hints(bare) is bare
 
 
-@pytest.mark.parametrize("said", ["Goodbye, and take care! ", "All right. Goodbye and take care."])
-async def test_a_farewell_is_heard_once(way: Way, said: str) -> None:
-    """Spoken in this turn and in `message`: the platform is not told to speak it again."""
-    arguments = {"reason": "done", "message": "Goodbye, and take care."}
-    script = [Role(), Say(said), *call("end_call", arguments), Finish("tool_calls"), Done()]
-    got, upstream, _ = await turn(way, "end_call", script)
-    assert (got.text, got.calls) == (said, [("end_call", {"reason": "done"})])
-    assert len(upstream.requests) == 1
+def asking(*tools: Tool, calls: tuple[PastCall, ...] = ()) -> ParsedRequest:
+    """A request with these tools."""
+    return ParsedRequest({}, stream=True, model="m", tools=offered(*tools), calls=calls)
 
 
-async def test_another_farewell_is_kept(way: Way) -> None:
-    """What was not said is for the platform to say; what a filler said is no farewell."""
-    arguments = {"reason": "done", "message": "Have a nice weekend!"}
-    script = [Role(), Say("Goodbye. "), *call("end_call", arguments), Finish("tool_calls"), Done()]
-    got, _, _ = await turn(way, "end_call", script)
-    assert got.calls == [("end_call", arguments)]
+def test_a_turn_is_skipped_with_the_offered_tool() -> None:
+    """The call has an id of its own and no argument that is not required."""
+    call = skip_turn_call(asking(END_CALL, SKIP))
+    assert call is not None
+    assert (call.name, call.arguments) == ("skip_turn", "{}")
+    assert call.id.startswith("call_")
+    assert call.id != (skip_turn_call(asking(SKIP)) or call).id
 
 
-async def test_an_empty_answer_skips_the_turn_where_that_is_offered(way: Way) -> None:
-    """The tool's event offers it; nothing is spoken."""
-    got, upstream, _ = await turn(way, "skip_turn", [Role(), Finish(), Done()])
-    assert (got.text, got.calls) == ("", [("skip_turn", {})])
-    assert (got.finish, len(upstream.requests)) == ("tool_calls", 2)
-
-
-async def test_a_turn_is_not_skipped_twice_for_one_message(way: Way) -> None:
-    """After the tool's result silence would be for good: the model's nothing becomes dots."""
-    upstream = PlayedUpstream([Role(), Finish(), Done()])
-    skipped = [history.called("skip_turn", "{}"), history.result("Skipped.")]
-    request = request_of(way, "skip_turn", *skipped)
-    got = way.read(await way.post(way.caller(upstream), request))
-    assert (got.text, got.calls) == ("... ", [])
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_the_result_of_a_call_continues_the_conversation(way: Way, name: str) -> None:
-    """Call and result reach the model paired, and its answer the caller."""
-    arguments = json.dumps(CASES[name].good)
-    upstream = PlayedUpstream(answer("It is done.", at_ms=400))
-    more = [history.called(name, arguments), history.result('{"status": "success"}')]
-    heard = await way.post(way.caller(upstream), request_of(way, name, *more))
-    got = way.read(heard)
-    assert (got.text, got.finish) == ("It is done.", "stop")
-    (asked,) = [seen.json for seen in upstream.requests]
-    if "messages" in asked:
-        calling, told = asked["messages"][-2:]
-        (past,) = calling["tool_calls"]
-        assert past["function"] == {"name": name, "arguments": arguments}
-        assert (told["role"], told["tool_call_id"]) == ("tool", past["id"])
-        assert told["content"] == '{"status": "success"}'
-    else:
-        calling, told = asked["input"][-2:]
-        assert (calling["type"], told["type"]) == ("function_call", "function_call_output")
-        assert calling["call_id"] == told["call_id"]
-        assert (calling["name"], calling["arguments"]) == (name, arguments)
-        assert told["output"] == '{"status": "success"}'
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_after_a_result_the_wait_is_shorter(way: Way, name: str) -> None:
-    """A model that stays away is given up after 8,000 ms, not 12,000."""
-    upstream = PlayedUpstream([Hold()])
-    more = [history.called(name, "{}"), history.result("ok")]
-    heard = await way.post(way.caller(upstream), request_of(way, name, *more))
-    got = way.read(heard)
-    at_ms, words = got.speech[-1]
-    assert (at_ms, got.finish) == (8000, "stop")
-    assert words.strip() in {phrases.failure for phrases in PHRASES.values()}
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_a_buffered_call_is_checked_as_well(way: Way, name: str) -> None:
-    """Good ones pass, misspelt ones are mended, hopeless ones are asked for once more."""
-    case = CASES[name]
-    got, upstream, _ = await turn(way, name, calls(name, case.good), stream=False)
-    assert (got.calls, got.finish, len(upstream.requests)) == (
-        [(name, case.good)],
-        "tool_calls",
-        1,
+def test_required_arguments_of_a_skipped_turn_are_filled() -> None:
+    """What the schema requires is there, of the right type, and passes the check."""
+    skip = tool(
+        "skip_turn",
+        required="reason kind seconds quiet until notes where",
+        reason="string",
+        kind={"type": "string", "enum": ["wait", "think"]},
+        seconds="integer",
+        quiet="boolean",
+        until={"const": "speech"},
+        notes="array",
+        where={"type": ["object", "null"]},
     )
-    for sent, mended in case.mends.items():
-        got, upstream, _ = await turn(way, name, calls(name, sent), stream=False)
-        assert (got.calls, len(upstream.requests)) == ([(name, mended)], 1)
-    for sent, told in case.hopeless.items():
-        got, upstream, _ = await turn(
-            way, name, calls(name, sent), calls(name, case.good), stream=False
-        )
-        assert (got.calls, len(upstream.requests)) == ([(name, case.good)], 2)
-        assert told in note(upstream)
+    call = skip_turn_call(asking(skip))
+    assert call is not None
+    assert check(call, offered(skip)) == Verdict(call)
+    assert json.loads(call.arguments)["kind"] == "wait"
 
 
-async def test_a_buffered_farewell_is_heard_once(way: Way) -> None:
-    """The platform may speak text and `message` of a whole answer, too."""
-    arguments = {"reason": "done", "message": "Goodbye!"}
-    script = [Role(), Say("Goodbye!"), *call("end_call", arguments), Finish("tool_calls"), Done()]
-    got, _, _ = await turn(way, "end_call", script, stream=False)
-    assert (got.text, got.calls) == ("Goodbye!", [("end_call", {"reason": "done"})])
+def test_a_turn_is_not_skipped_without_the_tool() -> None:
+    """No other tool is called in its place."""
+    assert skip_turn_call(asking(END_CALL)) is None
 
 
-async def test_renamed_tools_are_tools(way: Way) -> None:
-    """The platform lets people rename them: the schema is the request's, whatever the name."""
-    tool = {
-        "name": "weitergeben",
-        "description": "Hands over.",
-        "parameters": {
-            "type": "object",
-            "properties": {"agent_number": {"type": "integer"}},
-            "required": ["agent_number"],
-        },
-    }
-    upstream = PlayedUpstream(calls("weitergeben", '{"agent_number": "2"}'))
-    caller: Caller = way.caller(upstream)
-    got = way.read(await way.post(caller, way.body(tools=[tool])))
-    assert got.calls == [("weitergeben", {"agent_number": 2})]
+def test_two_tools_that_could_skip_are_not_confused() -> None:
+    """Descriptions that fit two renamed tools recognise neither."""
+    renamed = [tool(name, "Skips the turn.") for name in ("wait", "wait_more")]
+    assert skip_turn_call(asking(*renamed)) is None
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "Skip a turn when the user needs a moment.",
+        "Lets the agent stay silent until spoken to.",
+        "Use this to pass your turn.",
+        "Skips the agent's turn.",
+    ],
+)
+def test_a_renamed_tool_is_known_by_its_description(description: str) -> None:
+    """The platform lets people rename its tools."""
+    renamed = tool("wait_quietly", description)
+    call = skip_turn_call(asking(replace(END_CALL, description="Ends the call."), renamed))
+    assert call is not None
+    assert call.name == "wait_quietly"
+
+
+def test_a_turn_is_skipped_once_for_each_user_message() -> None:
+    """A model that says nothing twice would leave the caller alone."""
+    recent = PastCall("skip_turn", "{}", recent=True)
+    assert skip_turn_call(asking(SKIP, calls=(recent,))) is None
+    assert skip_turn_call(asking(SKIP, calls=(replace(recent, recent=False),))) is not None
+
+
+def end(message: str) -> Call:
+    """A call that ends the call."""
+    return Call("call_1", "end_call", json.dumps({"reason": "done", "message": message}))
+
+
+@pytest.mark.parametrize(
+    "spoken",
+    [
+        "Goodbye, and take care!",
+        "goodbye and take care",
+        "All done. Goodbye, and take care... ",
+        "Goodbye — and take care. Thank you.",
+    ],
+)
+def test_a_farewell_that_was_heard_is_not_spoken_again(spoken: str) -> None:
+    """The platform would speak the message of the call after the same words."""
+    call = without_heard_farewell(end("Goodbye, and take care."), spoken, offered(END_CALL))
+    assert call == Call("call_1", "end_call", '{"reason":"done"}')
+
+
+@pytest.mark.parametrize(
+    ("spoken", "message"),
+    [
+        ("", "Goodbye."),
+        ("Goodbye.", "Goodbye, and take care."),
+        ("Goodbye.", "Bye."),
+        ("Goodbye.", ""),
+        ("Goodbye.", "..."),
+    ],
+)
+def test_another_farewell_stays(spoken: str, message: str) -> None:
+    """What was not heard as a whole is still to be said."""
+    call = end(message)
+    assert without_heard_farewell(call, spoken, offered(END_CALL)) is call
+
+
+def test_a_required_message_becomes_empty() -> None:
+    """The call stays valid where the schema requires a message."""
+    required = tool("end_call", required="reason message", reason="string", message="string")
+    call = without_heard_farewell(end("Goodbye."), "Goodbye!", offered(required))
+    assert json.loads(call.arguments) == {"reason": "done", "message": ""}
+
+
+def test_only_the_end_of_a_call_loses_its_message() -> None:
+    """The platform speaks the message of its own tool, renamed or not, and of no other."""
+    tools = offered(END_CALL, tool("send_text", "Sends a text.", message="string"))
+    call = replace(end("Goodbye."), name="send_text")
+    assert without_heard_farewell(call, "Goodbye.", tools) is call
+    renamed = offered(tool("hang_up", "Ends the call when all is said.", message="string"))
+    call = replace(end("Goodbye."), name="hang_up")
+    assert without_heard_farewell(call, "Goodbye.", renamed).arguments == '{"reason":"done"}'
+
+
+SWITCHES = tool("switch", required="reason language", reason={}, language={})
+TRANSLATES = tool("translate", required="language", language={}, text={})
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [("language_detection", "de"), ("switch", "de"), ("translate", None), ("gone", None)],
+)
+def test_a_past_detection_tells_the_language(name: str, language: str | None) -> None:
+    """Renamed, it is known by its schema: a language, a reason, and no other parameter."""
+    call = PastCall(name, '{"reason": "r", "language": "de"}', recent=False)
+    assert detected_language(call, offered(SWITCHES, TRANSLATES)) == language
+
+
+@pytest.mark.parametrize("arguments", ["", "[]", "{", '{"language": 1}', '{"language": null}'])
+def test_a_broken_past_detection_tells_nothing(arguments: str) -> None:
+    """Histories hold whatever models wrote."""
+    assert detected_language(PastCall("language_detection", arguments, recent=True), {}) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completions.dialects.deltas import Call
-from completions.dialects.request import ParsedRequest, PastCall, Tool
-from completions.tools.validation import Verdict, check, skip_turn_call, without_heard_farewell
+from completions.dialects.request import Tool
+from completions.tools.validation import Verdict, check
 
 
 def tool(name: str, description: str = "", *, required: str = "", **properties: Any) -> Tool:
@@ -186,122 +185,3 @@ def test_nothing_raises(name: str, arguments: str, schema: dict[str, Any]) -> No
         assert (verdict.call is None) == (verdict.problem is not None)
         if verdict.call:
             assert isinstance(json.loads(verdict.call.arguments), dict)
-
-
-def asking(*tools: Tool, calls: tuple[PastCall, ...] = ()) -> ParsedRequest:
-    """A request with these tools."""
-    return ParsedRequest({}, stream=True, model="m", tools=offered(*tools), calls=calls)
-
-
-def test_a_turn_is_skipped_with_the_offered_tool() -> None:
-    """The call is valid, has an id of its own, and says nothing that is not asked for."""
-    call = skip_turn_call(asking(END_CALL, SKIP))
-    assert call is not None
-    assert (call.name, call.arguments) == ("skip_turn", "{}")
-    assert call.id.startswith("call_")
-    assert call.id != (skip_turn_call(asking(SKIP)) or call).id
-
-
-def test_required_arguments_of_a_skipped_turn_are_filled() -> None:
-    """Whatever the schema requires is there and fits."""
-    skip = tool(
-        "skip_turn",
-        required="reason kind seconds quiet until notes where",
-        reason="string",
-        kind={"type": "string", "enum": ["wait", "think"]},
-        seconds="integer",
-        quiet="boolean",
-        until={"const": "speech"},
-        notes="array",
-        where={"type": ["object", "null"]},
-    )
-    call = skip_turn_call(asking(skip))
-    assert call is not None
-    assert check(call, offered(skip)) == Verdict(call)
-    assert json.loads(call.arguments)["kind"] == "wait"
-
-
-def test_a_turn_that_cannot_be_skipped_is_not() -> None:
-    """Without the tool, or with one that asks for more than can be known, there is no call."""
-    assert skip_turn_call(asking(END_CALL)) is None
-    unknowable = tool(
-        "skip_turn", required="code", code={"type": "string", "pattern": "^[0-9]{9}$"}
-    )
-    assert skip_turn_call(asking(unknowable)) is None
-
-
-@pytest.mark.parametrize(
-    "description",
-    [
-        "Skip a turn when the user needs a moment.",
-        "Lets the agent stay silent until spoken to.",
-        "Use this to pass your turn.",
-        "Skips the agent's turn.",
-    ],
-)
-def test_a_renamed_tool_is_known_by_its_description(description: str) -> None:
-    """The platform lets people rename its tools."""
-    renamed = tool("wait_quietly", description)
-    call = skip_turn_call(asking(replace(END_CALL, description="Ends the call."), renamed))
-    assert call is not None
-    assert call.name == "wait_quietly"
-
-
-def test_a_turn_is_skipped_once_for_each_user_message() -> None:
-    """A model that says nothing twice would leave the caller alone."""
-    recent = PastCall("skip_turn", "{}", recent=True)
-    assert skip_turn_call(asking(SKIP, calls=(recent,))) is None
-    assert skip_turn_call(asking(SKIP, calls=(replace(recent, recent=False),))) is not None
-
-
-def end(message: str) -> Call:
-    """A call that ends the call."""
-    return Call("call_1", "end_call", json.dumps({"reason": "done", "message": message}))
-
-
-@pytest.mark.parametrize(
-    "spoken",
-    [
-        "Goodbye, and take care!",
-        "goodbye and take care",
-        "All done. Goodbye, and take care... ",
-        "Goodbye — and take care. Thank you.",
-    ],
-)
-def test_a_farewell_that_was_heard_is_not_spoken_again(spoken: str) -> None:
-    """The platform would speak the message of the call after the same words."""
-    call = without_heard_farewell(end("Goodbye, and take care."), spoken, TOOLS)
-    assert call == Call("call_1", "end_call", '{"reason":"done"}')
-
-
-@pytest.mark.parametrize(
-    ("spoken", "message"),
-    [
-        ("", "Goodbye."),
-        ("Goodbye.", "Goodbye, and take care."),
-        ("Goodbye.", "Bye."),
-        ("Goodbye.", ""),
-        ("Goodbye.", "..."),
-    ],
-)
-def test_another_farewell_stays(spoken: str, message: str) -> None:
-    """What was not heard as a whole is still to be said."""
-    call = end(message)
-    assert without_heard_farewell(call, spoken, TOOLS) is call
-
-
-def test_a_required_message_becomes_empty() -> None:
-    """The call stays valid where the schema requires a message."""
-    required = tool("end_call", required="reason message", reason="string", message="string")
-    call = without_heard_farewell(end("Goodbye."), "Goodbye!", offered(required))
-    assert json.loads(call.arguments) == {"reason": "done", "message": ""}
-
-
-def test_only_the_end_of_a_call_loses_its_message() -> None:
-    """Another tool's message is none of the platform's to speak; a renamed one is."""
-    tools = offered(END_CALL, tool("send_text", "Sends a text.", message="string"))
-    call = replace(end("Goodbye."), name="send_text")
-    assert without_heard_farewell(call, "Goodbye.", tools) is call
-    renamed = offered(tool("hang_up", "Ends the call when all is said.", message="string"))
-    call = replace(end("Goodbye."), name="hang_up")
-    assert without_heard_farewell(call, "Goodbye.", renamed).arguments == '{"reason":"done"}'
