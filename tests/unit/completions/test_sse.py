@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from completions.sse import DONE, LIMIT_BYTES, Decoder, ServerSentEvent, encode
@@ -73,6 +73,7 @@ def _by_the_book(stream: bytes) -> list[tuple[bytes, bytes]]:
     return dispatched
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(anything, st.lists(st.integers(0, 80)))
 @example(b"data: a\r\n\r\ndata: b\r\n\r\n", [8, 9, 10])
 @example(b"data: a\r\rdata: b\r\r", [8, 9])
@@ -84,6 +85,7 @@ def test_packets_do_not_matter(stream: bytes, places: list[int]) -> None:
     assert _decode(_bytewise(stream)) == whole
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(anything)
 def test_frames_are_the_standards(stream: bytes) -> None:
     """What the frames say is what the standard's algorithm dispatches."""
@@ -91,6 +93,7 @@ def test_frames_are_the_standards(stream: bytes) -> None:
     assert said == [fact for fact in _by_the_book(stream) if fact[0]]
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(anything)
 def test_bytes_are_kept(stream: bytes) -> None:
     """Relaying the frames relays the stream; only a BOM and the last line ends are ours."""
@@ -98,6 +101,7 @@ def test_bytes_are_kept(stream: bytes) -> None:
     assert relayed.rstrip(b"\r\n") == stream.removeprefix(BOM).rstrip(b"\r\n")
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(st.lists(events, max_size=4), st.sampled_from(LINE_ENDS), st.booleans(), st.booleans())
 def test_events_are_read(
     written: list[list[bytes]], line_end: bytes, has_bom: bool, is_whole: bool
@@ -164,6 +168,7 @@ def test_a_long_stream_is_no_endless_event() -> None:
     assert sum(len(decoder.feed(event)) for _ in range(6)) == 6
 
 
+@settings(deadline=None)  # a busy machine is not a failure
 @given(values, st.sampled_from(["", "response.completed"]))
 def test_what_is_written_can_be_read(data: bytes, event: str) -> None:
     """A frame that we write is one frame with this data and this event."""
