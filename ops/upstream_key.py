@@ -14,12 +14,10 @@ import os
 import subprocess
 import sys
 
+from ops.problem import Problem
+
 SECRET = "UpstreamKeySecret"  # noqa: S105 - its logical id in template.yaml
 OWNERS = {"upstream": "model API", "fallback": "fallback, if there is one"}
-
-
-class Problem(Exception):
-    """Why nothing was stored."""
 
 
 def main() -> int:
@@ -32,7 +30,7 @@ def main() -> int:
         renew(options.stack, options.region)
     except Problem as problem:
         print(problem, file=sys.stderr)
-        return 1
+        return problem.status
     except KeyboardInterrupt:
         print("\nNothing stored.", file=sys.stderr)
         return 130

@@ -25,9 +25,9 @@ from ops.connect.agent import (
     patch,
 )
 from ops.connect.deployment import LONGEST_S, SHORTEST_S, Deployment, deployed, named
-from ops.connect.problem import Problem, usage
 from ops.connect.secret import Secret, Store, chosen
 from ops.connect.workspace import Workspace
+from ops.problem import Problem, usage
 
 # The environment variables that give the options of the same name.
 OPTIONS = (

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import subprocess
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from ops.connect.problem import Problem, usage
+from ops.pasted_url import Address
+from ops.problem import Problem, usage
 
 SHORTEST_S, LONGEST_S = 2.0, 15.0  # what the platform takes for `cascade_timeout_seconds`
 USUAL_S = 4.0  # what it has by default
@@ -24,7 +23,8 @@ USUAL_S = 4.0  # what it has by default
 class Deployment:
     """A server, its caller key, and what of its settings an agent should know."""
 
-    url: str  # ends in /v1
+    url: str
+    """The base URL, as the platform wants it."""
     key: str = field(repr=False)
     model: str = ""
     """The model that the deployment asks whatever it is told; empty if it asks the caller's."""
@@ -66,22 +66,21 @@ class Deployment:
 
 
 def named(url: str, key: str) -> Deployment:
-    """The deployment at `url`, however much of the path was pasted. Raises Problem."""
-    split = urlsplit(url.strip())
-    if split.scheme != "https" or not split.hostname:
+    """Return the deployment at `url`, however much of its path was pasted.
+
+    Raises:
+        Problem: It is no URL, or none that the platform can call.
+    """
+    try:
+        address = Address.parse(url)
+    except ValueError as error:
+        raise usage(f"URL: {error}.") from error
+    if not address.tls:
         raise usage(
             f"URL={url} is not one that the platform can call: it wants https and a public name. "
             "For `make run`, open a tunnel to its port and give the tunnel's URL."
         )
-    if split.username is not None:
-        raise usage(
-            "The URL holds a user name: the platform sends the caller key, given by itself."
-        )
-    path = re.sub(
-        r"(/(chat/completions|responses|models|health))+$", "", split.path.rstrip("/")
-    ).rstrip("/")
-    path = path if path.endswith("/v1") else f"{path}/v1"
-    return Deployment(f"https://{split.netloc}{path}", key)
+    return Deployment(address.base_url, key)
 
 
 def deployed(stack: str, region: str) -> Deployment:

@@ -15,7 +15,7 @@ import sys
 
 from ops.doctor import report
 from ops.doctor.visit import Finding, Visit
-from ops.doctor.wire import Address
+from ops.pasted_url import Address
 
 YES, NO, USAGE, STOPPED = 0, 1, 2, 130
 

@@ -17,7 +17,8 @@ from ops.doctor import causes, dialects, frames, pace
 from ops.doctor.causes import CAUSES
 from ops.doctor.dialects import Call, Heard, Trouble
 from ops.doctor.turns import ERRORS_AS_STATUS, TURNS, Turn
-from ops.doctor.wire import Address, Exchange, Piece, exchange, is_loopback
+from ops.doctor.wire import Exchange, Piece, exchange
+from ops.pasted_url import Address
 
 SLOW_WORDS_MS = 2000.0
 UPLOAD_S = 40.0
@@ -153,7 +154,7 @@ class Visit:
             troubles.append(found)
         elif came.status not in {200, 401, 404, 405}:
             troubles.append(causes.of_status(came))
-        if not self.address.tls and not is_loopback(self.address.host):
+        if not self.address.tls and not self.address.is_loopback:
             troubles.append(Trouble("plain_http", self.address.origin))
         connected = "" if came.connect_ms is None else f"connected in {came.connect_ms:.0f} ms"
         text = f"{came.status or came.trouble}; {connected}" if connected else came.detail

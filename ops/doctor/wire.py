@@ -8,79 +8,18 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-SUFFIXES = ("/chat/completions", "/responses", "/models", "/health")
+from ops.pasted_url import Address
+
 READ_BYTES = 65536
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
 """More than this is no turn's answer; a server that never ends must not fill the memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to knock: what a user pasted, reduced to a base URL as platforms want it."""
-
-    tls: bool
-    host: str
-    port: int
-    path: str
-    """The base path, without a slash at its end."""
-
-    @classmethod
-    def parse(cls, pasted: str) -> Address:
-        """Understands a base URL with or without scheme, `/v1`, slashes or the endpoint's path.
-
-        An empty path becomes `/v1`; any other is kept as the base that it is. Raises ValueError.
-        """
-        text = pasted.strip()
-        if "://" not in text:
-            bare = urlsplit(f"//{text}").hostname or ""
-            text = f"{'http' if is_loopback(bare) else 'https'}://{text}"
-        parts = urlsplit(text)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{pasted!r} is no http:// or https:// URL")
-        if parts.username is not None:
-            raise ValueError("the URL holds a user name: the key is given apart from it")
-        if not parts.netloc.isascii() or not parts.path.isascii() or " " in parts.path:
-            raise ValueError(f"{pasted!r} must be ASCII, without spaces")
-        path = parts.path.rstrip("/")
-        while shorter := next((s for s in SUFFIXES if path.endswith(s)), ""):
-            path = path.removesuffix(shorter).rstrip("/")
-        tls = parts.scheme == "https"
-        port = parts.port or (443 if tls else 80)
-        # Pasted with an endpoint behind the host, the URL is complete; else it lacks its `/v1`.
-        return cls(tls, parts.hostname, port, path or "/v1")
-
-    @property
-    def origin(self) -> str:
-        """Scheme, host and port."""
-        return f"{'https' if self.tls else 'http'}://{self.authority}"
-
-    @property
-    def authority(self) -> str:
-        """Host and port, the port left out where it is the usual one."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
-
-    @property
-    def base_url(self) -> str:
-        """What to paste into a platform as Server URL."""
-        return self.origin + self.path
-
-
-def is_loopback(host: str) -> bool:
-    """True if this names the machine itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from ops.doctor import __main__ as command
 from ops.doctor import dialects, report
 from ops.doctor.causes import CAUSES
 from ops.doctor.visit import Finding, Visit
-from ops.doctor.wire import Address
+from ops.pasted_url import Address
 from tests.support import patients
 from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served, unused_port
 from tests.support.patients import (
@@ -354,7 +354,7 @@ def test_a_key_in_plain_sight_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """http:// is fine on this machine and told anywhere else."""
-    monkeypatch.setattr("ops.doctor.visit.is_loopback", lambda _: False)
+    monkeypatch.setattr("ops.pasted_url._is_loopback", lambda _: False)
     status, seen = told(healthy, capsys, monkeypatch)
     assert causes(seen) == ["plain_http"]
     assert status == 0

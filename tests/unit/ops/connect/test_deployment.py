@@ -5,48 +5,17 @@ from pathlib import Path
 import pytest
 
 from ops.connect.deployment import Deployment, deployed, named
-from ops.connect.problem import Problem
+from ops.problem import Problem
 
 KEY = "the-caller-key"
 
 
 @pytest.mark.parametrize(
-    "pasted",
-    [
-        "https://a.on.aws",
-        "https://a.on.aws/",
-        "https://a.on.aws/v1",
-        "https://a.on.aws/v1/",
-        " https://a.on.aws/v1/chat/completions ",
-        "https://a.on.aws/v1/responses/",
-        "https://a.on.aws/v1/models",
-        "https://a.on.aws/health",
-        "https://a.on.aws/v1/chat/completions/chat/completions?x=1",
-    ],
-)
-def test_the_url_ends_in_v1_however_it_was_pasted(pasted: str) -> None:
-    """The platform adds the last part of the path itself."""
-    assert named(pasted, KEY).url == "https://a.on.aws/v1"
-
-
-@pytest.mark.parametrize(
-    ("pasted", "kept"),
-    [
-        ("https://a.example/voice", "https://a.example/voice/v1"),
-        ("https://a.example:8443/v1", "https://a.example:8443/v1"),
-    ],
-)
-def test_a_prefix_and_a_port_are_kept(pasted: str, kept: str) -> None:
-    """A server behind a proxy is called where it is."""
-    assert named(pasted, KEY).url == kept
-
-
-@pytest.mark.parametrize(
     "url",
-    ["http://a.example/v1", "a.example", "https://", "", "ftp://a", "https://me:k@a.example/v1"],
+    ["http://a.example/v1", "127.0.0.1:8080", "", "ftp://a", "https://[", "https://me:k@a/v1"],
 )
 def test_what_the_platform_cannot_call_is_refused(url: str) -> None:
-    """Only https, and only with a host: else the key would go in the clear, or nowhere."""
+    """Only https, and only a URL: else the key would go in the clear, or nowhere."""
     with pytest.raises(Problem) as refused:
         named(url, KEY)
     assert refused.value.status == 2

@@ -1,4 +1,4 @@
-"""What a user pastes is understood, and every read has its time."""
+"""One HTTP request: every read has its time, and every end is told from the others."""
 
 from __future__ import annotations
 
@@ -10,45 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from ops.doctor.wire import Address, exchange
+from ops.doctor.wire import exchange
+from ops.pasted_url import Address
 from tests.support.patients import Answer, Request, serve
-
-LAMBDA = "https://abc.lambda-url.eu-central-1.on.aws"
-
-
-@pytest.mark.parametrize(
-    ("pasted", "base_url"),
-    [
-        (LAMBDA, f"{LAMBDA}/v1"),
-        (f"{LAMBDA}/", f"{LAMBDA}/v1"),
-        (f"{LAMBDA}/v1", f"{LAMBDA}/v1"),
-        (f" {LAMBDA}/v1/ ", f"{LAMBDA}/v1"),
-        (f"{LAMBDA}/v1/chat/completions", f"{LAMBDA}/v1"),
-        (f"{LAMBDA}/v1/chat/completions/chat/completions/", f"{LAMBDA}/v1"),
-        (f"{LAMBDA}/v1/responses?x=1#y", f"{LAMBDA}/v1"),
-        (f"{LAMBDA}/chat/completions", f"{LAMBDA}/v1"),
-        (f"{LAMBDA}/agents/7", f"{LAMBDA}/agents/7"),
-        ("abc.lambda-url.eu-central-1.on.aws/v1", f"{LAMBDA}/v1"),
-        ("HTTPS://ABC.lambda-url.eu-central-1.on.aws:443", f"{LAMBDA}/v1"),
-        ("127.0.0.1:8080", "http://127.0.0.1:8080/v1"),
-        ("localhost:8080/v1/", "http://localhost:8080/v1"),
-        ("http://[::1]:8080", "http://[::1]:8080/v1"),
-        ("http://host:80/v1", "http://host/v1"),
-    ],
-)
-def test_a_pasted_url_becomes_the_base(pasted: str, base_url: str) -> None:
-    """With or without scheme, /v1, slashes or endpoint, the same base URL is meant."""
-    assert Address.parse(pasted).base_url == base_url
-
-
-@pytest.mark.parametrize(
-    "pasted",
-    ["", "ftp://host", "https://", "http://user@host", "http://höst", "http://h/a b", "http://h:x"],
-)
-def test_what_is_no_url_is_refused(pasted: str) -> None:
-    """A URL that cannot be asked, or that carries a user, raises ValueError."""
-    with pytest.raises(ValueError, match=r"."):
-        Address.parse(pasted)
 
 
 def test_each_piece_has_its_own_time() -> None:
