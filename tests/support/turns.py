@@ -124,10 +124,11 @@ class Caller:
     ) -> Heard:
         """One turn. Times in the answer are milliseconds from the request's arrival.
 
-        `late_ms` went by since the function saw it, and `remaining_s` were left then.
+        `late_ms` went by since the function saw it, and `remaining_s` were left then; `age_ms`
+        since the Function URL took it.
         """
         loop = asyncio.get_running_loop()
-        arrived = loop.time() - age_ms / 1000
+        arrived = loop.time() - max(age_ms, late_ms) / 1000
         heard = Heard()
         sent_body = False
 

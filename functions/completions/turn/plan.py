@@ -73,8 +73,9 @@ class Plan:
         self.health = state.health
         self.record = TurnRecord()
         self.requests = Requests()
-        self.arrived = now - _age_s(arrival)
         seen_at = now if arrival.seen_at is None else arrival.seen_at
+        # Reading the keys counts: without Lambda there is no earlier moment than when we saw it.
+        self.arrived = min(now - _age_s(arrival), seen_at)
         self.deadline = (
             None
             if arrival.remaining_s is None

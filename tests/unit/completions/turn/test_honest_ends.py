@@ -422,7 +422,7 @@ async def test_the_deadline_counts_from_the_request(way: Way) -> None:
     post = {"remaining_s": 6, "late_ms": 3000}
     got, _, heard = await hear(way, answer(text, pace_ms=100), post=post)
     assert got.text.endswith(ENGLISH.closing)
-    assert heard.pieces[-1][0] == 1500
+    assert heard.pieces[-1][0] == 4500
 
 
 async def test_the_deadline_before_an_answer(way: Way) -> None:

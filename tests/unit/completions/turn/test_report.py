@@ -315,7 +315,14 @@ async def test_a_turn_emits_every_metric_that_it_has(way: Way, emitted: Emitted)
     one = {"Turns", "Retries", "ToolRepairs"}
     assert {name for name, value in values.items() if value == 1} == one
     assert values["OverheadMs"] == 20
-    assert (values["FirstTokenMs"], values["UpstreamHeadersMs"]) == (300, 400)
+    assert (values["FirstTokenMs"], values["UpstreamHeadersMs"]) == (320, 400)
+
+
+async def test_off_lambda_a_turn_counts_from_when_it_was_seen(way: Way, emitted: Emitted) -> None:
+    """Time spent on keys is part of the turn, even where nobody says when the request was taken."""
+    await way.post(way.caller(PlayedUpstream(answer(at_ms=300))), late_ms=900)
+    values = emitted.values()
+    assert (values["OverheadMs"], values["FirstTokenMs"], values["TurnMs"]) == (900, 1200, 1200)
 
 
 async def test_the_late_one_that_answers_is_the_one_that_is_told(way: Way, logs: Logged) -> None:
