@@ -128,7 +128,7 @@ class Caller:
         since the Function URL took it.
         """
         loop = asyncio.get_running_loop()
-        arrived = loop.time() - max(age_ms, late_ms) / 1000
+        arrived = loop.time() - (age_ms or late_ms) / 1000
         heard = Heard()
         sent_body = False
 

@@ -25,19 +25,12 @@ from tests.support.deployment import CALM, calling
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import Scene, Script, Seen, answer, refused
 from tests.support.secrets import CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
-from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way
+from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 
 HELLO = "Hello there."
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "Hello?"}
 TOOL = {"name": "look_up", "description": "Looks up.", "parameters": {"type": "object"}}
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way to a model."""
-    chosen: Way = request.param
-    return chosen
 
 
 @dataclass

@@ -24,7 +24,7 @@ from tests.support.script import (
     calls,
     refused,
 )
-from tests.support.ways import CHAT, WAYS, Way
+from tests.support.ways import CHAT, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -42,13 +42,6 @@ LOOKUP = {
     "description": "Looks it up.",
     "parameters": {"type": "object", "properties": {}},
 }
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way in which a turn can be had."""
-    found: Way = request.param
-    return found
 
 
 def asked(upstream: PlayedUpstream) -> list[tuple[int, str]]:

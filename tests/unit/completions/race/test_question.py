@@ -11,18 +11,11 @@ from completions.dialects import responses
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import Reply, Role, Say, Scene, Script, Seen, answer, calls, refused
 from tests.support.turns import Caller
-from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way
+from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 
 pytestmark = pytest.mark.looptime
 
 Refuses = Callable[[dict[str, Any]], bool]
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way in which a turn can be had."""
-    found: Way = request.param
-    return found
 
 
 def strict(refuses: Refuses, script: Script) -> Scene:

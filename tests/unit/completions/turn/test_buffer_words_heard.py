@@ -53,13 +53,6 @@ DETECTION: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way to a model."""
-    chosen: Way = request.param
-    return chosen
-
-
 async def turn(
     way: Way,
     *messages: Mapping[str, Any],

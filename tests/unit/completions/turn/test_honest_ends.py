@@ -40,7 +40,7 @@ from tests.support.script import (
     together,
 )
 from tests.support.turns import Heard
-from tests.support.ways import CHAT, RESPONSES, WAYS, Answer, Way
+from tests.support.ways import CHAT, RESPONSES, Answer, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -66,13 +66,6 @@ BREAKS: dict[str, tuple[list[Step], int]] = {
     "garbage": ([Raw(b"data: <html>\n\n"), Hold()], 0),
 }
 """Every way in which an answer breaks off, and how long it takes to notice."""
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way in which a turn can be had."""
-    found: Way = request.param
-    return found
 
 
 @pytest.fixture(params=list(BREAKS.values()), ids=list(BREAKS))

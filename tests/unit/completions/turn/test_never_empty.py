@@ -27,7 +27,7 @@ from tests.support.script import (
     calls,
     refused,
 )
-from tests.support.ways import CHAT, WAYS, Way
+from tests.support.ways import CHAT, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -62,13 +62,6 @@ EMPTY: dict[str, list[Step]] = {
     "no letters": [Role(), Say("..."), Say(" \n"), *TAIL],
     "an empty JSON answer": [Unstreamed(), Finish()],
 }
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way in which a turn can be had."""
-    found: Way = request.param
-    return found
 
 
 @pytest.fixture(params=list(EMPTY.values()), ids=list(EMPTY))

@@ -34,7 +34,7 @@ from tests.support.script import (
     refused,
 )
 from tests.support.turns import Caller, body
-from tests.support.ways import WAYS, Way
+from tests.support.ways import Way
 
 pytestmark = pytest.mark.looptime
 
@@ -71,13 +71,6 @@ class Emitted:
 def emitted(capsys: pytest.CaptureFixture[str]) -> Emitted:
     """The metrics of this test."""
     return Emitted(capsys)
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way in which a turn can be had."""
-    found: Way = request.param
-    return found
 
 
 # -- how it ended

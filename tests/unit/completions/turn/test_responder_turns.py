@@ -44,7 +44,7 @@ from tests.support.script import (
     Say as Says,
 )
 from tests.support.turns import Caller
-from tests.support.ways import CHAT, WAYS, Answer, Way
+from tests.support.ways import CHAT, Answer, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -59,13 +59,6 @@ TRANSFER = {
     },
 }
 SKIP = {"name": "skip_turn", "parameters": {"type": "object", "properties": {}}}
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every API that a caller may use."""
-    chosen: Way = request.param
-    return chosen
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from tests.support.script import (
     refused,
 )
 from tests.support.turns import Caller, Heard
-from tests.support.ways import CHAT, WAYS, Answer, Way
+from tests.support.ways import CHAT, Answer, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -176,13 +176,6 @@ CASES: dict[str, Case] = {
 GOOD = sorted(CASES)
 MENDS = [(name, sent) for name in GOOD for sent in CASES[name].mends]
 HOPELESS = [(name, sent) for name in GOOD for sent in CASES[name].hopeless]
-
-
-@pytest.fixture(params=WAYS, ids=str)
-def way(request: pytest.FixtureRequest) -> Way:
-    """Every way to a model."""
-    chosen: Way = request.param
-    return chosen
 
 
 def request_of(way: Way, name: str, *more: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
