@@ -246,7 +246,11 @@ async def test_a_bug_does_not_quote(
         ScriptedUpstream(answer("canaryspoken")) as upstream,
         calling(deploy(upstream.base_url, **CALM)) as client,
     ):
-        for place in ("calls.HeldCalls.judge", "plan.Plan.__init__", "app._on_failure"):
+        for place in (
+            "tools.held_calls.HeldCalls.judge",
+            "turn.plan.Plan.__init__",
+            "app._on_failure",
+        ):
             with monkeypatch.context() as patch:
                 patch.setattr(f"completions.{place}", broken)
                 response = await client.post(CHAT, json=request(CHAT, stream=stream))
