@@ -137,10 +137,10 @@ def create_app(
         except asyncio.CancelledError:
             # Only a read of the keys can last until the layer stops a request at its deadline.
             error = KeyUnavailable("The keys came too late for this function's time.")
-            report.unbegun(dialect, error, arrival)
+            report.not_started(dialect, error, arrival)
             raise
         except Exception as error:
-            report.unbegun(dialect, error, arrival)
+            report.not_started(dialect, error, arrival)
             raise
         if parsed.extra.conversation_id and not request_log.conversation_id(request):
             bind(**{request_log.CONVERSATION_FIELD: shown(parsed.extra.conversation_id)})

@@ -2,8 +2,8 @@
 
 `COMPLETIONS_RESPONDER=package.module:function` names it. It is called with a `Conversation` and
 yields `Say`, `Think` and `Call`; the turn around it keeps all its promises (buffer words, never
-empty, checked tool calls, honest ends). `Conversation.ask` puts a question to the configured
-models, raced and guarded as an ordinary turn's.
+empty, checked tool calls, honest ends). `Conversation.ask` asks the configured models, with the
+fallback, hedging and time-outs of an ordinary turn.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from completions.tools.loose_json import read_object
 
 RESPONDER = Candidate("responder", "")
 ATTEMPTS = 2
-"""A responder that fails before a word was said is run once more."""
+"""A responder that fails before it said a word is run once more."""
 
 
 class ResponderError(ValueError):
@@ -51,14 +51,14 @@ class ResponderError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Words to be spoken; may be a piece of a sentence, each is sent on at once."""
+    """Words to be spoken: a sentence or a piece of one, sent on at once."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Think:
-    """Words that are not spoken. They prove that the agent is alive."""
+    """Words that are not spoken; they prove that the agent is alive."""
 
     text: str
 
@@ -70,9 +70,9 @@ class Call:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
-    """Empty: one is made up."""
+    """Made up where it is empty."""
     _written: str | None = field(default=None, repr=False, compare=False)
-    """The arguments as a model wrote them: passed on, the call is checked by these."""
+    """The arguments as a model wrote them: a call that is passed on is checked by these."""
 
 
 Event = Say | Think | Call
@@ -102,12 +102,15 @@ class Conversation:
         tools: Sequence[Mapping[str, Any]] | None = None,
         **parameters: Any,
     ) -> AsyncGenerator[Event, None]:
-        """Asks the configured models; yields what the one that answers first says.
+        """Ask the configured models; yield what the first one to answer says.
 
         Without `messages` or `tools` the caller's own are sent; `parameters` are further fields
-        of the request (`temperature`, `max_tokens`). Several tool calls come after the words.
-        Counts against the turn's three upstream requests. Raises CompletionsError when nobody
-        answers, ValueError for a request that is none; yields nothing when the answer is empty.
+        of the request (`temperature`, `max_tokens`). Tool calls come after the words. An empty
+        answer yields nothing. Counts against the turn's three upstream requests.
+
+        Raises:
+            CompletionsError: nobody answered.
+            ValueError: the request is not valid.
         """
         body = {
             **self._question.request.body,
@@ -155,7 +158,11 @@ Responder = Callable[[Conversation], AsyncGenerator[Event, None]]
 
 
 def load(name: str) -> Responder:
-    """The function that `COMPLETIONS_RESPONDER` names. Raises ResponderError."""
+    """Return the function that `COMPLETIONS_RESPONDER` names.
+
+    Raises:
+        ResponderError: there is no such function, or it cannot be a responder.
+    """
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:
         raise ResponderError(
@@ -164,7 +171,7 @@ def load(name: str) -> Responder:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        # Whatever a module's own code raises, the deployment's owner must see why.
+        # Whatever the module's own code raises, the deployment's owner must see why.
         raise ResponderError(
             f"COMPLETIONS_RESPONDER={name!r}: module {module_name!r} cannot be imported: "
             f"{type(error).__name__}: {error}. "
@@ -193,7 +200,7 @@ def load(name: str) -> Responder:
 
 @dataclass(frozen=True)
 class ResponderQuestion:
-    """A turn's question, put to a responder instead of a model. See `race.Askable`."""
+    """A turn's question, put to a responder in place of a model; see `attempts.Askable`."""
 
     responder: Responder
     conversation: Conversation
@@ -201,16 +208,16 @@ class ResponderQuestion:
 
     @property
     def can_ask(self) -> bool:
-        """Whether the responder may be run again."""
+        """True while the responder may be run again."""
         return len(self.attempts) < ATTEMPTS
 
     @property
     def can_change_task(self) -> bool:
-        """Never: an agent's time-outs and task groups belong to the task that runs it."""
+        """False: an agent's time-outs and task groups belong to the task that runs it."""
         return False
 
     def with_feedback(self, answer: str, feedback: str) -> ResponderQuestion:
-        """The same conversation, continued by what was said and what was wrong with it."""
+        """Return the conversation continued by the answer and what was wrong with it."""
         body = chat.with_feedback({"messages": list(self.conversation.messages)}, answer, feedback)
         return replace(self, conversation=replace(self.conversation, messages=body["messages"]))
 
@@ -222,7 +229,7 @@ class ResponderQuestion:
         *,
         hedge: bool = False,  # noqa: ARG002 - an agent is not hedged; what it asks may be
     ) -> AsyncGenerator[list[Chunk], None]:
-        """What the responder yields, each piece at once. Raises what the responder raises."""
+        """Yield what the responder yields, each piece at once; raise what it raises."""
         self.attempts.append(source)
         calls = 0
         thoughts = ThinkSplitter()
@@ -265,7 +272,7 @@ def conversation(
     timeouts: Timeouts,
     candidates: Callable[[], list[Candidate]],
 ) -> Conversation:
-    """The conversation of a request, in Chat Completions' terms whatever its dialect."""
+    """Return the conversation of a request, in Chat Completions' terms whatever its dialect."""
     request = question.request
     body = dialect.as_chat(request.body) or request.body
     return Conversation(

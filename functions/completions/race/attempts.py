@@ -1,7 +1,7 @@
-"""The attempts of one race: each a request under way, all of them heard through one queue.
+"""The attempts of one race: requests in flight, all read through one queue.
 
-Starts and stops them, and hands the winner's answer over to whoever reads it on; whom to ask and
-who has won is `race`'s business.
+Starts and stops them, and hands the winner's answer over to its reader. Whom to ask, and who has
+won, is for `race` to decide.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from completions.observability import log
 from completions.settings import Candidate
 
 DRAIN_S = 0.1
-"""After the terminator: so long we read on, since a connection read to its end can be reused."""
+"""How long to read on after the terminator: a connection read to its end can be reused."""
 CANCEL_S = 0.5
-"""So long we wait for a cancelled attempt to close what it opened."""
+"""How long a cancelled attempt may take to close what it opened."""
 QUEUE_BATCHES = 64
 
 
 class Askable(Protocol):
-    """What is needed of `question.Question`; a responder has one of its own."""
+    """What a race needs of a question: `Question` for models, `ResponderQuestion` for agents."""
 
     @property
     def can_ask(self) -> bool:
-        """Whether another attempt may be made."""
+        """True if another attempt may be made."""
         ...
 
     @property
     def can_change_task(self) -> bool:
-        """Whether an answer that one task has begun to read may be read on by another."""
+        """True if one task may read on what another has begun to read."""
         ...
 
     def ask(
         self, candidate: Candidate, source: int, /, *, hedge: bool = False
     ) -> AsyncGenerator[list[Chunk], None]:
-        """What the candidate says. Raises CompletionsError."""
+        """Yield what the candidate says. Raises CompletionsError."""
         ...
 
     def with_feedback(self, answer: str, feedback: str) -> Askable:
-        """The same question after the answer `said`, with a `note` on what was wrong with it."""
+        """Return the question continued: the model said `answer`, and is told what was wrong."""
         ...
 
 
@@ -57,32 +57,32 @@ class Attempt:
     started_at: float
     """Loop time, as are the others."""
     timeout_base: float
-    """From when the candidate's patience counts."""
+    """From when the candidate's time-outs count."""
     hedge: bool = False
     held: list[Chunk] = field(default_factory=list)
-    """What it has said; of the winner, the batch that was handed on last."""
+    """What it has said so far; of the winner, the last batch that was handed on."""
     reasoning: bool = False
     late: bool = False
     over: bool = False
     finish: str = ""
     finished_at: float | None = None
-    silent: bool = False
+    empty: bool = False
     closed: bool = False
     task: asyncio.Task[None] | None = None
-    taken: bool = False
-    """It has won: its task hands the answer over with the next batch, and ends."""
+    handed_over: bool = False
+    """It has won: with the next batch its task ends, and the reader of the winner reads on."""
     rest: AsyncGenerator[list[Chunk], None] | None = None
-    """What follows the last of its events in the queue, to be read by whoever reads the winner."""
+    """What follows the last of its events in the queue, once it was handed over."""
 
 
 Event = tuple[Attempt | None, list[Chunk] | None, CompletionsError | None]
-"""An attempt and what it said; without words its end, and the error if there was one."""
-SILENCE: Event = (None, None, None)
-"""Nobody said anything for too long."""
+"""An attempt and its next batch; without a batch, its end and the error if there was one."""
+STALLED: Event = (None, None, None)
+"""Nothing has come for too long."""
 
 
 class Attempts:
-    """All attempts of a race, in the order of their start."""
+    """All attempts of a race, in the order in which they started."""
 
     def __init__(self, question: Askable, first_source: int) -> None:
         self._question = question
@@ -94,9 +94,9 @@ class Attempts:
     def start(
         self, candidate: Candidate, timeout_base: float | None = None, *, hedge: bool = False
     ) -> None:
-        """Asks a candidate; its patience counts from now unless it is said.
+        """Ask a candidate; its time-outs count from `timeout_base`, by default from now.
 
-        `hedge`: beside another one that is slow, not in the place of one that has ended.
+        `hedge` says that it runs beside a slow one, not in place of one that has ended.
         """
         now = self._loop.time()
         base = now if timeout_base is None else timeout_base
@@ -105,28 +105,28 @@ class Attempts:
         self.all.append(attempt)
         attempt.task = asyncio.create_task(self._run(attempt))
 
-    def take(self, attempt: Attempt) -> None:
-        """What is to come of its answer shall be read without a task and a queue between.
+    def hand_over(self, attempt: Attempt) -> None:
+        """Let the reader of the winner read on without a task and a queue in between.
 
-        They are one of three turns of the event loop for a chunk that comes alone.
+        They cost one of three passes through the event loop for a chunk that comes alone.
         """
-        attempt.taken = self._question.can_change_task
+        attempt.handed_over = self._question.can_change_task
 
     async def next_event(self, until: float | None) -> Event | None:
-        """The next event, or None at the moment `until` (loop time)."""
+        """Return the next event, or None at the moment `until` (loop time)."""
         if not self.events.empty() or until is None:
             return await self.events.get()
         try:
             async with asyncio.timeout_at(until):
                 return await self.events.get()
         except TimeoutError:
-            # An answer that is here already beats a timer of the same moment.
+            # An answer that has come already beats a timer of the same moment.
             for _ in range(3):
                 await asyncio.sleep(0)
             return None if self.events.empty() else self.events.get_nowait()
 
     async def cancel(self, attempts: Iterable[Attempt]) -> None:
-        """Stops these, and returns when what they opened is closed."""
+        """Stop these attempts, and return when what they opened is closed."""
         tasks = []
         for attempt in attempts:
             attempt.over = True
@@ -140,7 +140,7 @@ class Attempts:
                 log.warning("candidate.stubborn", attempts=len(stubborn))
 
     async def close(self) -> None:
-        """Stops everything; an answer that has come to its terminator may be read to its end."""
+        """Stop everything; an answer that has come to its terminator is read to its end first."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 for attempt in self.all:
@@ -159,7 +159,7 @@ class Attempts:
                 opened.push_async_callback(answer.aclose)
                 async for batch in answer:
                     await self.events.put((attempt, batch, None))
-                    if attempt.taken:
+                    if attempt.handed_over:
                         opened.pop_all()
                         attempt.rest = answer
                         return
@@ -168,13 +168,13 @@ class Attempts:
         except (Exception, asyncio.CancelledError):
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            # Of a responder's own: it may have cancelled a task and waited for it.
+            # A cancellation inside a responder: it may have cancelled a task and awaited it.
             error = _crashed(attempt)
         await self.events.put((attempt, None, error))
 
 
 async def next_of(attempt: Attempt) -> Event:
-    """The next event of an answer that was handed over: it is read here and now."""
+    """Read the next event of an answer that was handed over."""
     assert attempt.rest is not None  # noqa: S101 - else it comes through the queue
     try:
         return attempt, await anext(attempt.rest), None
@@ -195,13 +195,13 @@ async def _drained(attempt: Attempt) -> None:
 
 
 def _crashed(attempt: Attempt) -> CompletionsError:
-    """A bug in here, or in somebody's responder, must not leave a caller in silence."""
+    """Log a bug of ours, or of somebody's responder, and return the error that stands for it."""
     log.exception("candidate.crashed", candidate=attempt.candidate.key)
     return UpstreamUnavailable("The answer could not be made; the reason is in the log.")
 
 
 def is_done(batch: Iterable[Chunk]) -> bool:
-    """Whether the terminator is in it."""
+    """True if the terminator is among these chunks."""
     for chunk in batch:
         for delta in chunk.deltas:
             if type(delta) is Done:

@@ -1,7 +1,7 @@
-"""One question to one model: the clean request, what is learnt from a refusal, the answer heard.
+"""One request for one model: prepared, its quirks applied, its answer read.
 
-Between the race, which decides whom to ask, and the upstream, which carries bytes. Knows both
-wire dialects when the caller's is not the upstream's; knows nothing of time.
+Stands between the race, which decides whom to ask, and the upstream client, which carries bytes.
+Knows both dialects where the caller's is not the upstream's; nothing of time.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from completions.sse import ServerSentEvent
 from completions.upstream.exchange import Exchange
 
 MODEL_LIMIT_CHARS = 256
-"""Of a caller's name for a model, where something is remembered under it."""
+"""Of a caller's name for a model, where something is remembered under that name."""
 
 
 class ModelClient(Protocol):
-    """What is needed of `upstream.Upstream`."""
+    """What a question needs of `upstream.client.Upstream`."""
 
     def events(
         self, candidate: Candidate, path: str, body: dict[str, Any], exchange: Exchange
     ) -> AsyncGenerator[list[ServerSentEvent], None]:
-        """The answer's frames; notes in `exchange` when. Raises CompletionsError."""
+        """Yield the answer's events, noting times in `exchange`. Raises CompletionsError."""
         ...
 
 
 @dataclass(frozen=True)
 class Question:
-    """A request, ready to be put to any candidate.
+    """A request, ready for any candidate.
 
     `stateful` is the one candidate that may be sent `previous_response_id`: only the upstream
-    that made the response knows it.
+    that made the response knows it. `clean` takes our own words out of assistant texts.
     """
 
     dialect: Dialect
@@ -58,30 +58,33 @@ class Question:
     feedback: str = ""
 
     def with_feedback(self, answer: str, feedback: str) -> Question:
-        """The same question after the model said `said`, with `note` telling it what was wrong."""
+        """Return the question continued: the model said `answer`, and is told what was wrong."""
         return replace(self, answer=answer, feedback=feedback)
 
     @property
     def can_ask(self) -> bool:
-        """Whether the turn may make another request."""
+        """True while the turn may make another request."""
         return self.requests.can_ask
 
     @property
     def can_change_task(self) -> bool:
-        """Nothing in a request to a model belongs to the task that began it."""
+        """True: nothing in a request to a model belongs to the task that began it."""
         return True
 
     async def ask(
         self, candidate: Candidate, source: int, /, *, hedge: bool = False
     ) -> AsyncGenerator[list[Chunk], None]:
-        """What the candidate says, as it comes. Raises CompletionsError.
+        """Yield what the candidate says, as it comes.
 
-        A refusal that can be learnt from is answered by asking once more, as long as the turn
-        has requests left; what was learnt is remembered when the model then answers.
+        After a refusal that teaches something it is asked once more, as long as the turn has
+        requests left. The lesson is remembered once the model answers.
+
+        Raises:
+            CompletionsError: before the first batch or after any.
         """
         lesson = Lesson()
         while exchange := self.requests.ask(candidate, source, hedge=hedge):
-            hedge = False  # What follows a refusal is a repeat.
+            hedge = False  # What follows a refusal is a retry.
             wire, prepared = self._prepare(candidate)
             prepared = lesson.applied(prepared)
             heard = False
@@ -124,7 +127,7 @@ class Question:
         return wire, known.applied(Prepared(body, prepared.added))
 
     def _model(self, candidate: Candidate) -> Candidate:
-        """The candidate under the name of the model that is asked: each refuses other things."""
+        """Return the candidate with the model that is asked: each model has its own quirks."""
         if candidate.model:
             return candidate
         return replace(candidate, model=self.request.model[:MODEL_LIMIT_CHARS])
@@ -167,13 +170,13 @@ class Question:
                     shown = sse if native else None
                     heard.append(Chunk(shown, deltas, plain, source, alive=bool(sse.data)))
                 yield heard
-        # Of an answer that was cut, the beginning of a tag is not spoken.
+        # NOTE: no flush: of an answer that was cut, the beginning of a tag is not spoken.
         if thoughts.lone_close:
             self.quirks.learn_thinks_first(self._model(candidate))
 
 
 def _model_in(sse: ServerSentEvent) -> str:
-    """The model as an answer's first frame names it, in either dialect."""
+    """Return the model that an answer's first event names, in either dialect."""
     try:
         value = from_json(sse.data)
         name = value.get("model") or value["response"]["model"]
@@ -185,9 +188,9 @@ def _model_in(sse: ServerSentEvent) -> str:
 def _spoken(
     deltas: tuple[Delta, ...], thoughts: ThinkSplitter, speakable: bool
 ) -> tuple[tuple[Delta, ...], bool]:
-    """The deltas with thoughts taken out of the speech and refusals spoken; whether unchanged."""
+    """Return the deltas without thoughts, refusals spoken, and True if that changed nothing."""
     if len(deltas) == 1 and type(word := deltas[0]) is Text and thoughts.passes(word.text):
-        return deltas, True  # The common frame: nothing is built anew.
+        return deltas, True  # The common chunk: nothing is built anew.
     heard: list[Delta] = []
     for delta in deltas:
         if isinstance(delta, Text):

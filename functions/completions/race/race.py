@@ -3,7 +3,7 @@
 A candidate is *committed* by its first spoken word or tool call: it wins, the others are
 cancelled, and nothing of a candidate is handed on before it wins. Everything else it may send
 (headers, roles, empty deltas, keep-alives) proves nothing; streamed reasoning proves life.
-Knows time and candidates; what words mean to a caller is the turn's.
+Knows time and candidates; not what words mean to a caller.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from completions.race.winner import LINGER_S, TICK_S, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
 
-PATIENT_RETRY_S = 2.0
-"""A lone upstream's 429 is worth waiting for if it asks for no more than this."""
+LONE_RETRY_LIMIT_S = 2.0
+"""A lone candidate's 429 is waited for if its `Retry-After` is no longer than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The race's timers in seconds; 0 turns one off."""
+    """The race's timers, in seconds; 0 disables one."""
 
     hedge_s: float = 0.0
     first_token_s: float = 0.0
@@ -48,9 +48,9 @@ class Timeouts:
 
 
 class EmptyAnswer(Exception):
-    """The answer ended properly, without a word or a tool call.
+    """An answer ended properly, without a word or a tool call.
 
-    `reason` is the model's finish reason; `held` is what it sent all the same.
+    `reason` is the model's finish reason; `held` are the chunks that it sent all the same.
     """
 
     def __init__(self, candidate: Candidate, reason: str, held: list[Chunk]) -> None:
@@ -75,10 +75,10 @@ class Race:
         words_only: bool = True,
         answers: int = 1,
     ) -> None:
-        """`started_at` is loop time: the first candidate's patience counts from there.
+        """Prepare a race; the first candidate's time-outs count from `started_at` (loop time).
 
-        `words_only` false lets any text commit at a clean end: JSON may hold no letter.
-        `answers` come in one stream (`n`): each has a finish, and the last one is the end.
+        Without `words_only` any text commits at a clean end: JSON may hold no letter.
+        `answers` is how many come in one stream (`n`): each has a finish, the last is the end.
         """
         self._question = question
         self._candidates = candidates
@@ -97,7 +97,7 @@ class Race:
 
     @property
     def barred(self) -> frozenset[Candidate]:
-        """Who has refused in a way that asking again would not change."""
+        """Candidates that have refused in a way that asking again would not change."""
         return frozenset(self._barred)
 
     @property
@@ -118,7 +118,7 @@ class Race:
             winner = await self._winner()
             self.winner = winner.candidate
             self._health.answered(winner.candidate)
-            self._attempts.take(winner)
+            self._attempts.hand_over(winner)
             rest = read_on(
                 winner,
                 self._attempts.events,
@@ -170,22 +170,22 @@ class Race:
                     self._on_end(attempt, delta.error)
                     return False
                 elif isinstance(delta, Done):
-                    return self._on_silence(attempt)
+                    return self._on_empty(attempt)
         return False
 
-    def _on_silence(self, attempt: Attempt) -> bool:
-        """The answer is over, and no word was in it. True if it is one all the same."""
+    def _on_empty(self, attempt: Attempt) -> bool:
+        """End an answer without a word; return True if it is one all the same."""
         if self._has_text(attempt):
             return True
         self._on_end(attempt, None)
         return False
 
     def _on_close(self, attempt: Attempt, error: CompletionsError | None) -> bool:
-        """The connection is at its end, without a terminator."""
+        """Handle the end of a connection without a terminator; return True if it is an answer."""
         attempt.closed = True
         if attempt.finish:
-            # Whatever happened to the connection: the model had ended.
-            return self._on_silence(attempt)
+            # Whatever happened to the connection, the model had ended.
+            return self._on_empty(attempt)
         error = error or UpstreamUnavailable(
             "The upstream closed the connection without an answer."
         )
@@ -193,7 +193,7 @@ class Race:
         return False
 
     def _has_text(self, attempt: Attempt) -> bool:
-        """Whether an answer without a letter or digit is one all the same."""
+        """True if an answer without a letter or digit is one all the same."""
         return not self._words_only and any(
             isinstance(delta, Text) and delta.text.strip()
             for chunk in attempt.held
@@ -201,30 +201,35 @@ class Race:
         )
 
     def _on_end(self, attempt: Attempt, error: CompletionsError | None) -> None:
-        """An attempt ended without winning. Raises when nobody is left to wait for."""
+        """End an attempt that did not win.
+
+        Raises:
+            EmptyAnswer: nobody is left to wait for, and an answer was empty.
+            CompletionsError: nobody is left to wait for, and all failed.
+        """
         attempt.over = True
-        attempt.silent = error is None
+        attempt.empty = error is None
         if error is not None:
             if attempt.task and not attempt.closed:
-                # It said that it failed, and keeps the connection open.
+                # It said that it failed, but keeps the connection open.
                 attempt.task.cancel()
             self._errors.append(error)
             if not attempt.late or retry_after_s(error) is not None:
-                # One strike an attempt.
+                # An attempt counts as one failure.
                 self._health.failed(attempt.candidate, error)
             self._on_failure(attempt.candidate, error)
         if any(not other.over for other in self._attempts.all) or self._retry:
             return
-        if silent := [one for one in self._attempts.all if one.silent]:
-            raise EmptyAnswer(silent[-1].candidate, silent[-1].finish, silent[-1].held)
+        if empty := [one for one in self._attempts.all if one.empty]:
+            raise EmptyAnswer(empty[-1].candidate, empty[-1].finish, empty[-1].held)
         transient = [one for one in self._errors if one.transient]
         raise transient[-1] if transient else self._errors[0]
 
     def _on_failure(self, candidate: Candidate, error: CompletionsError) -> None:
-        """Errors move on at once, unless somebody else is in time already."""
+        """Ask the next candidate at once, unless another one is still in time."""
         wait_s = retry_after_s(error)
         lone = len(self._candidates) == 1
-        if error.status == 429 and lone and wait_s is not None and wait_s <= PATIENT_RETRY_S:
+        if error.status == 429 and lone and wait_s is not None and wait_s <= LONE_RETRY_LIMIT_S:
             if self._question.can_ask:
                 # Jittered, so that turns refused together do not come back together.
                 at = self._loop.time() + wait_s * random.uniform(1.0, 1.25)  # noqa: S311
@@ -252,7 +257,7 @@ class Race:
         return min(moments, default=None)
 
     def _linger_ends(self, attempt: Attempt) -> float | None:
-        """Until when an answer that finished without a word may still get its terminator."""
+        """Return until when an answer that finished without a word may get its terminator."""
         if attempt.over or attempt.finished_at is None:
             return None
         return attempt.finished_at + LINGER_S
@@ -265,11 +270,11 @@ class Race:
         return attempt.timeout_base + seconds if seconds else None
 
     def _on_time(self) -> Attempt | None:
-        """What is due now. An answer that has lingered too long may be the winner."""
+        """Do what is due now; return the winner if an answer has lingered too long and is one."""
         now = self._loop.time() + TICK_S
         for attempt in list(self._attempts.all):
             ends_at = self._linger_ends(attempt)
-            if ends_at is not None and ends_at <= now and self._on_silence(attempt):
+            if ends_at is not None and ends_at <= now and self._on_empty(attempt):
                 return attempt
         if self._retry and self._retry[0] <= now:
             candidate, self._retry = self._retry[1], None
@@ -283,17 +288,17 @@ class Race:
             if ends_at is not None and ends_at <= now:
                 attempt.late = True
                 if now - attempt.started_at >= self._timeouts.first_token_s:
-                    # Else the time was lost before it was asked, which is not its failure.
+                    # Else the time was lost before it was asked, which is not its fault.
                     self._health.failed(attempt.candidate)
                 log.info("candidate.late", candidate=attempt.candidate.key)
                 if all(one.over or one.late for one in self._attempts.all):
-                    # Who is late may still come: each is asked once, a lone one twice.
+                    # A late one may still answer: each is asked once, a lone one twice.
                     at_most = 2 if len(self._candidates) == 1 else 1
                     self._start_next(at_most=at_most, hedge=True)
         return None
 
     def _start_next(self, *, at_most: int = 3, hedge: bool = False) -> None:
-        """Asks the candidate that was asked least, in order; nobody when none is left."""
+        """Ask the candidate that was asked least, in order; nobody if none is left."""
         if not self._question.can_ask:
             return
         tries = [one.candidate for one in self._attempts.all]

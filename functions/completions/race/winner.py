@@ -1,6 +1,6 @@
-"""The winner's answer, read to its end: by its terminator, its finish, a cut or a stall.
+"""The winner's answer, read to its end: the terminator, the finish, a cut or a stall.
 
-What has arrived together is handed on together. Knows nothing of who else might answer.
+What arrives together is handed on together. Knows nothing of who else might answer.
 """
 
 from __future__ import annotations
@@ -11,28 +11,31 @@ from typing import Any, Self
 
 from completions.dialects.deltas import Chunk, Done, Failure, Finish, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
-from completions.race.attempts import SILENCE, Attempt, Event, is_done, next_of
+from completions.race.attempts import STALLED, Attempt, Event, is_done, next_of
 
 LINGER_S = 0.5
-"""After a finish frame: so long we wait for usage and the terminator."""
+"""How long to wait for usage and the terminator after the finish."""
 TICK_S = 0.001
-"""Timers may fire this much early, as the event loop's clock is no finer than its scheduler."""
-_AGAIN_S = 0.1
+"""Timers may fire this much early: the event loop's clock is no finer than its scheduler."""
+_LOOK_AGAIN_S = 0.1
 
 
 async def read_on(
     winner: Attempt, events: asyncio.Queue[Event], *, stall_s: float, answers: int
 ) -> AsyncGenerator[list[Chunk], None]:
-    """Everything from the winner's first frame (`winner.held`) on.
+    """Yield the answer from its first chunks (`winner.held`) on, in batches.
 
-    `stall_s` 0 waits for ever; of `answers` in one stream each has a finish, and the last one is
-    the end. Raises the CompletionsError that cut the answer off, after all that came before it.
+    `stall_s` bounds a silence, 0 disables that. Of several `answers` in one stream each has a
+    finish, and the last finish is the end.
+
+    Raises:
+        CompletionsError: what cut the answer off, after all that came before it.
     """
     batch, end = winner.held, None
     finishes, news = 0, True
-    with _Watchdog(lambda: winner.rest is None and _ring(events)) as watchdog:
+    with _Watchdog(lambda: winner.rest is None and _queue_stall(events)) as watchdog:
         while True:
-            # Keep-alives do not hide a stall, and nothing after the finish prolongs it.
+            # Keep-alives do not hide a stall, and nothing after the finish prolongs the wait.
             unfinished = finishes < answers
             winner.held = batch
             heard, ended, alive, done, failure = _until_end(batch)
@@ -48,14 +51,14 @@ async def read_on(
                 events.put_nowait(end)
             while True:
                 if news:
-                    watchdog.allow(LINGER_S if finished else stall_s)
+                    watchdog.restart(LINGER_S if finished else stall_s)
                 if winner.rest is None or not events.empty():
                     attempt, more, error = await events.get()
                 else:
-                    attempt, more, error = await watchdog.bounds(next_of(winner))
+                    attempt, more, error = await watchdog.bound(next_of(winner))
                 if attempt is winner or (attempt is None and watchdog.expired):
                     break
-                # Else a loser's last words, or it rang while our own caller was slow to read.
+                # Else a loser's last words, or a stall while our own caller was slow to read.
             if more is None:
                 if finished:
                     return
@@ -66,9 +69,9 @@ async def read_on(
 
 
 def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> Event | None:
-    """Adds what else is here already: one write for a burst. The answer's end is handed back.
+    """Add what else has come already, so that a burst is one write; return the answer's end.
 
-    A batch that holds the terminator is not added to.
+    Nothing is added to a batch that holds the terminator.
     """
     if events.empty():
         return None
@@ -85,10 +88,10 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> 
 
 
 def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, bool, bool, CompletionsError | None]:
-    """What came before the terminator, or before the upstream said that it failed; and why.
+    """Cut a batch at the terminator, or where the upstream says that it failed.
 
-    Between them how many answers finished in it, whether it was more than keep-alives, and whether
-    the terminator was there.
+    Return the chunks before it, how many answers finish in them, whether they are more than
+    keep-alives, whether the terminator came, and the failure.
     """
     finishes, alive = 0, False
     for position, chunk in enumerate(batch):
@@ -96,7 +99,7 @@ def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, bool, bool, Comple
         for delta in chunk.deltas:
             kind = type(delta)
             if kind is Text:
-                continue  # The common one, apart for its speed.
+                continue  # The common delta, apart for its speed.
             if kind is Finish:
                 finishes += 1
             elif isinstance(delta, Failure):
@@ -106,25 +109,25 @@ def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, bool, bool, Comple
     return batch, finishes, alive, False, None
 
 
-def _ring(events: asyncio.Queue[Event]) -> bool:
-    """Tells of silence; not while there is something to read."""
+def _queue_stall(events: asyncio.Queue[Event]) -> bool:
+    """Put a stall into the queue, unless there is something to read; return whether it was put."""
     if not events.empty():
         return False
-    events.put_nowait(SILENCE)
+    events.put_nowait(STALLED)
     return True
 
 
 class _Watchdog:
-    """Rings when nothing was allowed for too long. A word costs an assignment, not a timer."""
+    """Report a stall. Restarting it costs an assignment, not a timer."""
 
-    def __init__(self, ring: Callable[[], bool]) -> None:
+    def __init__(self, report: Callable[[], bool]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ring = ring
+        self._report = report
         self._limit_s = 0.0
         self._ends_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[Any] | None = None
-        self._rang = False
+        self._cancelled = False
 
     def __enter__(self) -> Self:
         return self
@@ -133,31 +136,31 @@ class _Watchdog:
         if self._timer:
             self._timer.cancel()
 
-    def allow(self, limit_s: float) -> None:
-        """So many seconds from now; 0 is for ever."""
+    def restart(self, limit_s: float) -> None:
+        """Reset the deadline to `limit_s` seconds from now; 0 disables it."""
         self._ends_at = self._loop.time() + limit_s
         if limit_s != self._limit_s or self._timer is None:
             self._limit_s = limit_s
             self._look_at(self._ends_at)
 
-    async def bounds(self, event: Coroutine[Any, Any, Event]) -> Event:
-        """The event, or SILENCE when the allowance is used up: the wait for it is cancelled."""
+    async def bound(self, event: Coroutine[Any, Any, Event]) -> Event:
+        """Return the event, or STALLED when the deadline cancels the wait for it."""
         task = self._waiting = asyncio.current_task()
-        assert task is not None  # noqa: S101 - who awaits is one
+        assert task is not None  # noqa: S101 - coroutines are awaited in tasks
         cancelling = task.cancelling()
         try:
             return await event
         except asyncio.CancelledError:
             # As asyncio's own time-outs tell their cancellation from everybody else's.
-            if self._rang and task.uncancel() <= cancelling:
-                return SILENCE
+            if self._cancelled and task.uncancel() <= cancelling:
+                return STALLED
             raise
         finally:
             self._waiting = None
 
     @property
     def expired(self) -> bool:
-        """Whether the allowance is used up."""
+        """True once the deadline has passed."""
         return self._loop.time() + TICK_S >= self._ends_at
 
     def _look_at(self, moment: float) -> None:
@@ -170,6 +173,6 @@ class _Watchdog:
         if not self.expired:
             self._look_at(self._ends_at)
         elif self._waiting is not None:
-            self._rang = self._waiting.cancel()
-        elif not self._ring():
-            self._look_at(self._loop.time() + _AGAIN_S)
+            self._cancelled = self._waiting.cancel()
+        elif not self._report():
+            self._look_at(self._loop.time() + _LOOK_AGAIN_S)

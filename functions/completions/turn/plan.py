@@ -1,6 +1,6 @@
 """What a turn may do and until when: the deployment's settings applied to one request.
 
-All moments are the event loop's time, in seconds. Knows no wire and writes nothing.
+Moments are the event loop's time, in seconds. Knows no wire format and writes nothing.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from completions.turn.record import TurnRecord
 
 DEADLINE_MARGIN_S = 1.5
 """The turn ends itself this long before Lambda's deadline; at 0.5 s the layer uses force."""
-LONGEST_WAY_HERE_S = 10.0
-"""A request is not believed to be older than this: clocks differ."""
+AGE_LIMIT_S = 10.0
+"""A request is not taken to be older than this: clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """What an execution environment keeps between turns. Nothing in it belongs to one of them."""
+    """What an execution environment keeps between turns; nothing in it belongs to one of them."""
 
     settings: Settings
     upstream: ModelClient
@@ -43,18 +43,18 @@ class AppState:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """When the request came in, and when Lambda will end it; None where there is no Lambda."""
+    """When the request came in, and how long Lambda will let it run; None outside Lambda."""
 
     epoch_s: float | None = None
     remaining_s: float | None = None
     seen_at: float | None = None
-    """When the function saw it, in the event loop's time."""
+    """When the function saw it (loop time)."""
     cold: bool = False
-    """It is the first one of its environment."""
+    """True for the first request of an environment."""
 
 
 class Plan:
-    """One turn's plan. Must be made inside the event loop."""
+    """One turn's plan. Create it inside the event loop."""
 
     def __init__(
         self,
@@ -111,41 +111,41 @@ class Plan:
             )
             self.question = ResponderQuestion(state.responder, talk)
             self._models = (RESPONDER,)
-            # Its own questions to the models have the timers; it may take its time between words.
+            # The agent's own questions to models have the timers; it may pause between words.
             self.timeouts = Timeouts()
 
     def candidates(self) -> list[Candidate]:
-        """Whom to ask, in order."""
+        """Return whom to ask, in order."""
         return self.health.order(self._models)
 
     def _in_order(self) -> list[Candidate]:
         return self.health.order(self._settings.candidates)
 
     def new_budget(self) -> float | None:
-        """Until when a further answer must be audible, if it is asked for now."""
+        """Return until when an answer that is asked for now must be audible; None for no limit."""
         if not self._budget_s:
             return None
         return asyncio.get_running_loop().time() + self._budget_s
 
     @property
     def phrases(self) -> Phrases:
-        """Our own words, in the caller's language."""
+        """Our own phrases, in the caller's language."""
         return PHRASES[self._language]
 
     @property
     def buffer_words_at(self) -> float | None:
-        """When the first buffer words are due; None for a turn that gets none."""
+        """When the first buffer words are due; None if there are none in this turn."""
         request = self._request
         after_ms = request.extra.buffer_words_after_ms
         if after_ms is None:
             after_ms = self._settings.buffer_words_after_ms
         if not after_ms or not request.speakable or not request.user_spoke:
             return None
-        # Assistant text that is just being heard covers part of the wait.
+        # Assistant text that is still being heard covers part of the wait.
         return self.arrived + after_ms / 1000 * (2 if request.assistant_spoke_since else 1)
 
     def next_buffer_words(self, count: int, last: str | None) -> str | None:
-        """The next buffer words; None when there are none to say."""
+        """Return the next buffer words, or None if there are none left to say."""
         return buffer_words.choose(
             self._request,
             language=self._language,
@@ -155,7 +155,7 @@ class Plan:
         )
 
     def _clean(self, text: str) -> str:
-        """An assistant text without our own words, so that models do not learn to imitate them."""
+        """Return an assistant text without our own words, which models would imitate."""
         own = (*self._settings.buffer_words, *(self._request.extra.buffer_words or ()))
         return buffer_words.strip(text, own)
 
@@ -163,4 +163,4 @@ class Plan:
 def _age_s(arrival: Arrival) -> float:
     if arrival.epoch_s is None:
         return 0.0
-    return min(max(time.time() - arrival.epoch_s, 0.0), LONGEST_WAY_HERE_S)
+    return min(max(time.time() - arrival.epoch_s, 0.0), AGE_LIMIT_S)

@@ -1,9 +1,9 @@
-"""The report of a turn: its account as one log line and one line of metrics.
+"""The report of a turn: its record as one log line and one line of metrics.
 
-Everything in it is a name, a count, a time or one of a closed set. What people say is in it only
-where the deployment wants that (`LogContent`). Written when the last byte has left, so that nobody
-waits for it. Field names with dots are OpenTelemetry's (opentelemetry.io/docs/specs/semconv,
-registry of `gen_ai`, `server`, `error` and `http`).
+Everything in it is a name, a count, a time or a member of a closed set; what people say only where
+the deployment allows it (`LogContent`). Written after the last byte has left, so that nobody waits
+for it. Field names with dots are OpenTelemetry's (opentelemetry.io/docs/specs/semconv, registry of
+`gen_ai`, `server`, `error` and `http`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from completions.turn.record import Outcome
 from completions.turn.response import ResponseSender
 
 NAMES_LIMIT = 16
-"""Of roles, and of tools: the last roles count, and the first tools."""
+"""Of the last roles, and of the first tools."""
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 Fields = TypedDict(
@@ -64,18 +64,18 @@ Fields = TypedDict(
     },
     total=False,
 )
-"""Of `turn.finished`. What is None does not stand in the line."""
+"""The fields of `turn.finished`; those that are None are left out."""
 
 
 def finished(
     dialect: Dialect, request: ParsedRequest, plan: Plan, response: ResponseSender
 ) -> None:
-    """Reports a turn that has ended, however it ended."""
+    """Report a turn that has ended, however it ended."""
     record, requests, arrival = plan.record, plan.requests, plan.arrival
     answered = requests.answered(record.winner, record.source)
     outcome = record.outcome or Outcome.CRASHED
     if not response.closed and outcome is not Outcome.HUNG_UP:
-        # It was on its way to an end, and was stopped.
+        # It was stopped before its end.
         outcome = Outcome.CRASHED
     ended_at = response.closed_at or asyncio.get_running_loop().time()
     sent_at = requests.exchanges[0].sent_at if requests.exchanges else None
@@ -139,8 +139,8 @@ def finished(
     _report(fields, metrics, outcome, arrival)
 
 
-def unbegun(dialect: Dialect, error: Exception, arrival: Arrival) -> None:
-    """Reports a turn that came to nothing before a model could be asked."""
+def not_started(dialect: Dialect, error: Exception, arrival: Arrival) -> None:
+    """Report a request that was refused, or failed, before a model could be asked."""
     told = error if isinstance(error, CompletionsError) else CompletionsError("")
     outcome = Outcome.REFUSED if told.status < 500 else Outcome.ERROR
     if told is not error:
@@ -174,6 +174,6 @@ def _names(names: Iterable[str]) -> list[str]:
 
 
 def _message(role: str, text: str) -> list[Any] | None:
-    """A message in OpenTelemetry's shape; None where text is not allowed, or there is none."""
+    """Return a message in OpenTelemetry's shape; None for no text, or where it is not allowed."""
     told = content(text) if text else None
     return [{"role": role, "parts": [{"type": "text", "content": told}]}] if told else None

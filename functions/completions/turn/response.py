@@ -1,4 +1,4 @@
-"""The way out to the caller: an ASGI response that starts when the status is known.
+"""The ASGI response, started once the status is known.
 
 Knows ASGI's two messages and the headers of an event stream; nothing of what is written.
 """
@@ -16,13 +16,13 @@ from completions.errors import CompletionsError
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
-    # Proxies like nginx would hold the words back.
+    # Proxies such as nginx would hold the words back.
     (b"x-accel-buffering", b"no"),
 ]
 
 
 class ResponseSender:
-    """One response. Either `write` … `close`, or `json` once."""
+    """Sends one response: either `write` … `close`, or `json` once."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -34,11 +34,11 @@ class ResponseSender:
 
     @property
     def started(self) -> bool:
-        """Whether the status is out, so that errors can only be told in the body."""
+        """True once the status has been sent: an error can only be told in the body then."""
         return self.status > 0
 
     async def write(self, data: bytes) -> None:
-        """Sends a piece of the event stream; the first one starts the response."""
+        """Send a piece of the event stream; the first piece starts the response."""
         if not data:
             return
         if not self.status:
@@ -46,14 +46,14 @@ class ResponseSender:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def close(self, data: bytes = b"") -> None:
-        """Ends the response, with a last piece."""
+        """Send a last piece and end the response."""
         await self._start(200, STREAM_HEADERS)
         await self._end(data)
 
     async def json(
         self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
-        """A whole JSON answer."""
+        """Send a JSON answer in one piece."""
         names = {"content-type": "application/json", "content-length": str(len(body))}
         raw = [
             (name.encode("latin-1"), value.encode("latin-1"))
@@ -63,7 +63,7 @@ class ResponseSender:
         await self._end(body)
 
     async def refuse(self, error: CompletionsError) -> None:
-        """The error with its own status."""
+        """Send the error with its own status."""
         await self.json(to_json(error.body()), error.status, error.headers)
 
     async def _end(self, data: bytes) -> None:

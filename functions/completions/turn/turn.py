@@ -1,8 +1,8 @@
-"""One turn of a conversation, from the request to the last byte.
+"""One turn of a call, from the request to the last byte.
 
-An ASGI response of its own: it sends the status when it knows it, so an upstream's 429 is a 429
-(`StreamingResponse` sends 200 first), and it watches for the caller's hang-up from the beginning
-(a hang-up does not cancel an awaiting endpoint). What is said is `streamed`'s and `buffered`'s.
+An ASGI response of its own, because it sends the status only when it knows it, so that an
+upstream's 429 stays a 429 (`StreamingResponse` sends 200 first), and because it watches for the
+caller's hang-up from the start (a hang-up does not cancel an endpoint that is awaiting).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from completions.turn.streamed import Streamed
 
 
 class Turn(Response):
-    """The answer to one request."""
+    """The response to one request."""
 
     def __init__(
         self,
@@ -39,13 +39,13 @@ class Turn(Response):
         super().__init__()
         self._state = state
         self._dialect = dialect
-        # A responder gives one answer, however many a caller wants.
+        # A responder gives one answer, however many a caller asks for.
         self._request = replace(request, answers=1) if state.responder else request
         self._arrival = arrival
         self._on_failure = on_failure
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        """Runs the turn. A hang-up cancels it, and with it every request to a model."""
+        """Run the turn; a hang-up cancels it, and with it every request to a model."""
         response = ResponseSender(send)
         kind = Streamed if self._request.stream else Buffered
         try:
@@ -58,15 +58,15 @@ class Turn(Response):
             )
             conduct = kind(self._dialect, self._request, plan, response)
         except Exception as bug:
-            report.unbegun(self._dialect, bug, self._arrival)
+            report.not_started(self._dialect, bug, self._arrival)
             raise
         answer = asyncio.create_task(conduct.run())
         hang_up = asyncio.create_task(_hang_up(receive))
         try:
             await asyncio.wait({answer, hang_up}, return_when=asyncio.FIRST_COMPLETED)
             if response.closed:
-                # No hang-up: of an answer that is complete, servers say that it is over. What is
-                # left is the model's connection, read out so that it can be used again.
+                # Not a hang-up: servers send this when a response is complete. What is left is the
+                # model's connection, read to its end so that it can be used again.
                 await asyncio.wait({answer})
             elif not answer.done():
                 plan.record.outcome = Outcome.HUNG_UP
@@ -77,7 +77,7 @@ class Turn(Response):
             if not hang_up.cancelled() and (error := hang_up.exception()):
                 log.warning("turn.unheard", reason=type(error).__name__)
             if not answer.cancelled() and isinstance(answer.exception(), OSError):
-                # The way out broke before we were told that nobody is there.
+                # The connection broke before the disconnect message came.
                 plan.record.outcome = Outcome.HUNG_UP
             report.finished(self._dialect, self._request, plan, response)
         if not answer.cancelled():
