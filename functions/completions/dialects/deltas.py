@@ -41,8 +41,8 @@ class CallPart:
     id: str | None
     name: str | None
     arguments: str
-    odd: bool = False
-    """Not as the protocol has it (arguments as an object), so not to be relayed."""
+    nonstandard: bool = False
+    """Not as the protocol defines it (arguments as an object), so not to be relayed."""
 
 
 @dataclass(frozen=True, slots=True)

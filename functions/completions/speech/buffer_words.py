@@ -1,7 +1,7 @@
-"""Words of ours: which ones to speak, in whose language, and how to keep models from them.
+"""Chooses the buffer words of a turn and their language, and hides our phrases from models.
 
-Knows what a conversation has already heard; knows nothing of time (when they are due) and of
-frames (how they are written).
+Buffer words are short phrases spoken while the caller waits for a model. Knows what a
+conversation has heard so far. Does not know when buffer words are due or how they are written.
 """
 
 from __future__ import annotations
@@ -13,30 +13,32 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from completions.dialects.request import ParsedRequest
-from completions.speech.phrases import PHRASES, Phrases
+from completions.speech.phrases import PHRASES
 from completions.tools.system_tools import detected_language
 
-__all__ = ["PHRASES", "CopyFilter", "Phrases", "choose", "language_of", "normalise", "strip"]
-
 BUFFER_WORDS_LIMIT = 2
-"""A turn never hears a third."""
+"""The most phrases that one turn may hear."""
 
 _ALIASES = {"nb": "no", "nn": "no", "cmn": "zh", "in": "id"}
-_LOOSE_END = " \t\r\n.…,;:!?。、，！？؟،।"
-_PAUSE = _LOOSE_END + "–—"
+_TRAILING = " \t\r\n.…,;:!?。、，！？؟،।"
+_PAUSE = _TRAILING + "–—"
 
 
-def normalise(phrase: str) -> str:
-    """The phrase on one line, ending in exactly `"... "`: three ASCII dots and one space.
+def with_pause(phrase: str) -> str:
+    """Return the phrase on one line, ending in exactly `"... "`: three ASCII dots and one space.
 
-    The dots make the voice linger; without the space the next words are glued to them, which
-    distorts the audio (the voice platform's documentation of buffer words).
+    The dots make the voice linger. Without the space the next words run into them, which distorts
+    the audio (the voice platform's documentation of buffer words).
     """
-    return " ".join(phrase.split()).rstrip(_LOOSE_END) + "... "
+    return " ".join(phrase.split()).rstrip(_TRAILING) + "... "
 
 
 def language_of(request: ParsedRequest, default: str) -> str:
-    """A key of PHRASES: what the agent sets, what was last detected, the default, or English."""
+    """Return the language to speak, as a key of PHRASES.
+
+    The agent's setting comes before the language detected last, that before `default`, and that
+    before English. Languages that are not in PHRASES are passed over.
+    """
     detected = (detected_language(call, request.tools) for call in reversed(request.calls))
     latest = next((language for language in detected if language), None)
     for language in (request.extra.language, latest, default):
@@ -47,24 +49,30 @@ def language_of(request: ParsedRequest, default: str) -> str:
     return "en"
 
 
-def choose(
-    request: ParsedRequest, *, language: str, own: Sequence[str], count: int, last: str | None
+def choose_phrase(
+    request: ParsedRequest,
+    *,
+    language: str,
+    configured: Sequence[str],
+    count: int,
+    last: str | None,
 ) -> str | None:
-    """The next buffer words of a turn that has heard `count` of them, `last` the latest; or None.
+    """Return the next buffer words of a turn that has heard `count` phrases, or None.
 
-    The agent's words (an empty list: none at all) come before the deployment's (`own`), these
-    before ours. No phrase comes twice in a turn or twice running in a conversation; who has
-    nothing else to say leaves the turn to the next. The same request always gets the same words.
+    `configured` are the deployment's phrases, and `last` is the latest phrase of this turn. The
+    agent's phrases (an empty list: none at all) come before the deployment's, and those before
+    the built-in ones. No phrase comes twice in a turn or twice in a row in a conversation; a
+    source with nothing new is skipped. The same request always gets the same phrases.
     """
     agent = request.extra.buffer_words
     if count >= BUFFER_WORDS_LIMIT or agent == ():
         return None
     sources = [
-        [phrase for phrase in dict.fromkeys(map(normalise, words)) if _letters(phrase)]
-        for words in (agent or (), own, PHRASES.get(language, PHRASES["en"]).buffer)
+        [phrase for phrase in dict.fromkeys(map(with_pause, words)) if _letters(phrase)]
+        for words in (agent or (), configured, PHRASES.get(language, PHRASES["en"]).buffer)
     ]
     known = [phrase for source in sources for phrase in source]
-    heard = {last and normalise(last), _latest(request.assistant_texts, known)}
+    heard = {last and with_pause(last), _latest_phrase(request.assistant_texts, known)}
     seed = zlib.crc32(
         "\n".join((*request.assistant_texts, *request.roles)).encode("utf-8", "replace")
     )
@@ -74,12 +82,12 @@ def choose(
     return None
 
 
-def _latest(texts: Sequence[str], phrases: Sequence[str]) -> str | None:
-    """The phrase that was heard last in the conversation."""
+def _latest_phrase(texts: Sequence[str], phrases: Sequence[str]) -> str | None:
+    """Return the phrase that the conversation heard last, or None."""
     for text in reversed(texts):
         ends = []
         for phrase in phrases:
-            core = phrase.rstrip(_LOOSE_END)
+            core = phrase.rstrip(_TRAILING)
             if (at := text.rfind(core)) >= 0:
                 ends.append((at + len(core), len(core), phrase))
         if ends:
@@ -87,14 +95,15 @@ def _latest(texts: Sequence[str], phrases: Sequence[str]) -> str | None:
     return None
 
 
-def strip(text: str, own: Sequence[str] = ()) -> str:
-    """An assistant text of the history without words of ours, everything else to the letter.
+def strip_phrases(text: str, configured: Sequence[str] = ()) -> str:
+    """Remove our phrases from an assistant text of the history; keep the rest to the letter.
 
-    `own` are the agent's and the deployment's buffer words; ours in every language go as well.
-    Models that find them there imitate them. Platforms hand texts back trimmed, and cut where
-    the caller interrupted: without the space or the dots, or down to half of a phrase at the end.
+    `configured` are the buffer words of the agent and of the deployment; the built-in phrases of
+    every language are removed as well. Models imitate the phrases that they find there. Platforms
+    hand texts back trimmed, and cut where the caller interrupted: without the space or the dots,
+    or with half a phrase at the end.
     """
-    for half, core, dots in _known(tuple(own)):
+    for half, core, dots in _removable(tuple(configured)):
         if half in text:
             text = _without(text, half, core, dots)
     return text
@@ -105,19 +114,20 @@ def _without(text: str, half: str, core: str, dots: str) -> str:
     at = rest.rfind(half)
     if at >= 0 and core.startswith(rest[at:].rstrip(" .…—-")) and _may_begin(rest[:at]):
         return rest[:at].rstrip()
-    # At the end, the space in front of words of ours was ours as well.
+    # The space before a phrase at the end came with the phrase.
     return rest.rstrip() if rest != text and text.startswith(rest) else rest
 
 
 def _may_begin(before: str) -> bool:
-    return not before.strip() or before.rstrip()[-1] in _LOOSE_END
+    return not before.strip() or before.rstrip()[-1] in _TRAILING
 
 
 @lru_cache(maxsize=16)
-def _known(own: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
-    """Of each phrase of ours, longest first: its first half, its words, what follows them."""
-    buffer = {*map(normalise, own), *(p for phrases in PHRASES.values() for p in phrases.buffer)}
-    known = [(phrase.rstrip(_LOOSE_END), r"\s*(?:\.{3}|…)") for phrase in buffer]
+def _removable(configured: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
+    """Return each phrase, longest first: its first half, its words, a pattern of what follows."""
+    built_in = (phrase for phrases in PHRASES.values() for phrase in phrases.buffer)
+    buffer = {*map(with_pause, configured), *built_in}
+    known = [(phrase.rstrip(_TRAILING), r"\s*(?:\.{3}|…)") for phrase in buffer]
     for phrases in PHRASES.values():
         known += [(core, "") for core in (phrases.failure, phrases.bridge, phrases.closing)]
     return tuple(
@@ -132,15 +142,16 @@ def _letters(text: str) -> str:
 
 
 def _is_letter(character: str) -> bool:
-    # Vowel signs of Indian scripts are marks, and part of a word.
+    # Vowel signs of Indian scripts are marks (category M), and part of a word.
     return character.isalnum() or unicodedata.category(character)[0] == "M"
 
 
-class CopyFilter:
-    """Removes a model's own copy of the filler that was just spoken from the start of its answer.
+class RepeatFilter:
+    """Removes the buffer words that were just spoken from the start of a model's answer.
 
-    Letters and digits are compared, without case. Text is held back only while all of it could
-    still be the copy; the pause behind a copy goes with it. Then everything passes as it is.
+    Models repeat them. Only letters and digits are compared, without case. Text is held back only
+    while all of it could still be the repeated phrase; the punctuation behind the phrase is
+    removed with it. After that everything passes as it is.
     """
 
     def __init__(self, phrase: str) -> None:
@@ -150,10 +161,10 @@ class CopyFilter:
         self._pausing = False
 
     def feed(self, text: str) -> str:
-        """What of the answer may be spoken by now."""
+        """Take the next piece of the answer, and return what may be spoken by now."""
         if self._deciding:
             self._held += text
-            end = self._end_of_copy()
+            end = self._end_of_repeat()
             if end is None:
                 return ""
             self._deciding = False
@@ -165,17 +176,17 @@ class CopyFilter:
         return text
 
     def flush(self) -> str:
-        """What was held when the answer ended: nothing if all of it was the copy."""
+        """Return what is still held at the end of the answer, unless that is the whole phrase."""
         held, self._held = self._held, ""
         return "" if _letters(held) == self._wanted else held
 
-    def _end_of_copy(self) -> int | None:
-        """Where the copy ends; 0 if there is none, None if that cannot be told yet."""
+    def _end_of_repeat(self) -> int | None:
+        """Return where the repeated phrase ends; 0 if there is none, None if it is too early."""
         matched = 0
         for position, character in enumerate(self._held):
             letter = character.casefold() if _is_letter(character) else ""
             if matched == len(self._wanted):
-                # A letter right behind the phrase makes its last word another one.
+                # A letter right after the phrase makes its last word another word.
                 return 0 if letter and _is_letter(self._held[position - 1]) else position
             if not self._wanted.startswith(letter, matched):
                 return 0

@@ -1,8 +1,8 @@
-"""What is spoken in place of a model, in the languages of phone calls. Words, and no logic.
+"""The built-in phrases: what is spoken in place of a model. Words in many languages, no logic.
 
-Each list of buffer words holds only phrases that suit whatever the caller just said: they agree
-to nothing, thank for nothing and ask nothing. They open with a short clause, because speech
-starts after the first comma, and address the caller formally where a language must choose.
+Buffer words must suit whatever the caller has just said, so they agree to nothing, thank for
+nothing and ask nothing. They open with a short clause, because speech starts after the first
+comma, and address the caller formally where the language must choose.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """One language's words of ours.
+    """The phrases of one language.
 
-    `buffer` is spoken as it is, each ending in exactly `"... "`. `failure` says honestly that the
-    turn went wrong and asks to say it again; `bridge` goes before an answer that begins anew;
-    `closing` ends an answer that was cut.
+    `buffer` holds the buffer words, each ending in exactly `"... "`. `failure` admits that the
+    turn went wrong and asks the caller to say it again; `bridge` comes before an answer that
+    starts over; `closing` ends an answer that was cut.
     """
 
     buffer: tuple[str, ...]

@@ -1,6 +1,7 @@
-"""How much of a text that comes in pieces is a sentence, and how two texts are joined aloud.
+"""Finds the end of the first sentence of a text, and puts a pause between two spoken texts.
 
-Fed any split of a text, the answer is the same. Knows nothing of frames, models or time.
+The text may come in pieces: however it is split, the result is the same. Knows nothing of
+frames, models or time.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import re
 
 
 def has_words(text: str) -> bool:
-    """True if something of it can be heard: a letter or a digit of any script."""
+    """Return whether any of the text can be heard: a letter or a digit of any script."""
     return any(map(str.isalnum, text))
 
 
 _CLOSERS = "\"')]}»”’"
-# Full stops of East Asian scripts end a sentence without a space behind them.
+# Full stops of East Asian scripts end a sentence without a space after them.
 _END = re.compile(rf"[。！？]|([.!?…।؟۔]+)[{re.escape(_CLOSERS)}]*(?=(\s)|\Z)")
 _ABBREVIATIONS = frozenset(
     {"dr", "mr", "mrs", "ms", "prof", "vs", "e.g", "i.e", "nr", "bzw", "ca", "d.h", "z.b"}
@@ -22,18 +23,17 @@ _ABBREVIATIONS = frozenset(
 )
 _ENDS = ".!?…。！？।؟۔"
 _PAUSES = ",;:、，；：،"
-
-
 _LONGEST_WORD = 64
+"""How much of a text without spaces is kept and searched, in characters."""
 
 
-class Sentence:
-    """Has the first sentence of a text ended?
+class FirstSentence:
+    """Tells whether the first sentence of a text has ended.
 
-    It ends with `. ! ?` or an ellipsis before a space or at the end of what was said so far, and
-    with `。！？` anywhere; never before the first word. A full stop ends nothing after a single
-    letter, a common abbreviation (in the languages of phone calls that this package speaks), or
-    inside a number; after a digit at the very end it is not known yet, so it does not.
+    It ends with `. ! ?` or an ellipsis before a space or at the end of the text so far, and with
+    `。！？` anywhere; never before the first word. A full stop ends nothing after a single letter,
+    after a common abbreviation (in the languages of `phrases`) or inside a number; after a digit
+    at the very end of the text it may be inside a number, so it ends nothing either.
     """
 
     def __init__(self) -> None:
@@ -42,8 +42,8 @@ class Sentence:
         self._words = False
 
     def feed(self, text: str) -> None:
-        """More of the text."""
-        # In slices: what is searched must not grow with a piece, either.
+        """Take the next piece of the text."""
+        # In slices, so that what is searched does not grow with the piece.
         for start in range(0, len(text), _LONGEST_WORD):
             self._feed(text[start : start + _LONGEST_WORD])
 
@@ -54,17 +54,17 @@ class Sentence:
         if (end := self._find()) and (end[2] or end[0][0] in "。！？"):
             self._over = True
         elif (space := max(self._rest.rfind(" "), self._rest.rfind("\n"))) > 0:
-            # Only the last word can still turn out to end the sentence.
+            # Only the last word can still end the sentence.
             self._words = self._words or has_words(self._rest[:space])
             self._rest = self._rest[space:]
         elif len(self._rest) > 2 * _LONGEST_WORD:
-            # Some scripts have no spaces: what is searched must not grow with the answer.
+            # Some scripts have no spaces; what is searched must not grow with the text.
             self._words = self._words or has_words(self._rest)
             self._rest = self._rest[-_LONGEST_WORD:]
 
     @property
     def ended(self) -> bool:
-        """True if what was said so far would sound complete."""
+        """True if the text so far would sound complete."""
         return self._over or self._find() is not None
 
     def _find(self) -> re.Match[str] | None:
@@ -73,7 +73,7 @@ class Sentence:
             if not (self._words or has_words(before)):
                 continue
             if end[1] == ".":
-                # A full stop behind a space belongs to no word.
+                # A full stop after a space belongs to no word.
                 word = "" if before[-1:].isspace() else before.split()[-1]
                 word = word.lstrip("\"'([{«“‘").casefold()
                 if word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha()):
@@ -84,14 +84,14 @@ class Sentence:
         return None
 
 
-def joined(before: str, after: str) -> str:
-    """Words of ours, with what must be spoken between them and the words said `before`.
+def spoken_after(before: str, text: str) -> str:
+    """Return `text` with the separator that it needs when it is spoken after `before`.
 
-    That is nothing, a space, or after an unfinished sentence `"... "`: without it the audio is
-    glued.
+    The separator is nothing, a space, or `"... "` after an unfinished sentence: without it the
+    audio of the two runs together.
     """
     spoken = before.rstrip()
     if not has_words(before) or spoken.rstrip(_CLOSERS)[-1:] in tuple(_ENDS + _PAUSES):
-        glued = before and before == spoken and not after[:1].isspace()
-        return f" {after}" if glued else after
-    return f"... {after.lstrip()}"
+        touches = before and before == spoken and not text[:1].isspace()
+        return f" {text}" if touches else text
+    return f"... {text.lstrip()}"

@@ -1,4 +1,4 @@
-"""Thoughts in a model's text: `<think>…</think>` taken out of what is spoken.
+"""Separates a model's reasoning in `<think>…</think>` from the text that is spoken.
 
 Knows text and three tags; nothing of frames.
 """
@@ -14,36 +14,36 @@ _TAG = re.compile("|".join(_TAGS), re.IGNORECASE)
 
 
 class ThinkSplitter:
-    """Takes `<think>…</think>` out of spoken text; `<thinking>` and `<reasoning>` as well.
+    """Splits text into speech and reasoning at `<think>`, `<thinking>` and `<reasoning>` tags.
 
     A block that is never closed is reasoning to the end. Tags are never spoken.
 
-    NOTE: the chat templates of some models open the block in the prompt, so that the answer
-    begins inside it and holds a lone `</think>`. What stands before that one has been taken for
-    speech when it comes: only the tag is removed, and `lone_close` is set. Whoever remembers that
-    of a model passes `opened=True` the next time.
+    NOTE: the chat templates of some models open the block in the prompt, so their answers start
+    inside it and hold only a `</think>`. By then the text before it has passed as speech: only
+    the tag is removed, and `lone_close` is set. A caller who remembers that of a model passes
+    `opened=True` the next time.
     """
 
     def __init__(self, *, opened: bool = False) -> None:
         self.lone_close = False
-        """A block was closed that had not been opened."""
+        """True once a block was closed that had not been opened."""
         self._inside = opened
         self._held = ""
 
     def passes(self, text: str) -> bool:
-        """Whether this piece is speech as it stands, so that it need not be fed."""
+        """Return whether the piece is speech as it stands, so that it need not be fed."""
         return not self._inside and not self._held and "<" not in text
 
     def feed(self, text: str) -> list[Text | Reasoning]:
-        """What can be told by now; an unfinished tag stays inside until the next piece."""
+        """Split the next piece of the text; hold an unfinished tag until the piece after it."""
         if not self._held and "<" not in text:
-            return [self._said(text)] if text else []
+            return [self._delta(text)] if text else []
         buffered = self._held + text
-        said: list[Text | Reasoning] = []
+        deltas: list[Text | Reasoning] = []
         position = 0
         for tag in _TAG.finditer(buffered):
             if tag.start() > position:
-                said.append(self._said(buffered[position : tag.start()]))
+                deltas.append(self._delta(buffered[position : tag.start()]))
             closes = tag[0][1] == "/"
             self.lone_close |= closes and not self._inside
             self._inside = not closes
@@ -55,13 +55,13 @@ class ThinkSplitter:
         holds = bool(unfinished) and any(tag.startswith(unfinished) for tag in _TAGS)
         self._held = rest[last:] if holds else ""
         if certain := rest[:last] if holds else rest:
-            said.append(self._said(certain))
-        return said
+            deltas.append(self._delta(certain))
+        return deltas
 
     def flush(self) -> list[Text | Reasoning]:
-        """The unfinished tag that turned out to be none."""
+        """Return what is held at the end of the text: it is not a tag after all."""
         held, self._held = self._held, ""
-        return [self._said(held)] if held else []
+        return [self._delta(held)] if held else []
 
-    def _said(self, text: str) -> Text | Reasoning:
+    def _delta(self, text: str) -> Text | Reasoning:
         return Reasoning(text) if self._inside else Text(text)

@@ -1,1 +1,1 @@
-"""Tool calls: collected until whole, checked against their schemas, put right."""
+"""Tool calls: held until complete, checked against their schemas, coerced to fit."""

@@ -1,7 +1,7 @@
-"""Makes an object fit its JSON Schema by reading it in another spelling, without inventing.
+"""Coerces an object into its JSON Schema by respelling values, without inventing any.
 
 Knows how models misspell values: `"0"` for a number, `"True"`, an object as a string, another
-case, null for what is not known. Knows nothing of how the object was written (`loose_json`).
+case, null for what is not known. Does not know how the object was written (`loose_json`).
 """
 
 from __future__ import annotations
@@ -13,68 +13,69 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from completions.tools.loose_json import read_object
-from completions.tools.schemas import MISFITS_LIMIT, Misfit, Path, Schema
+from completions.tools.schemas import VIOLATIONS_LIMIT, Path, Schema, Violation
 
 
 class _Absent:
-    """In place of a value: the property is taken out."""
+    """Stands in for a value whose property is to be removed."""
 
 
 _ABSENT = _Absent()
 
 
-def repaired(value: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
-    """`value` in another spelling that fits the schema, or None. Its meaning stays.
+def coerced(value: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
+    """Return `value` respelt so that it fits the schema, or None. Its meaning stays the same.
 
-    Of all other readings the one that leaves the fewest misfits is taken, again and again, as
-    long as it gets better.
+    Takes the respelling that leaves the fewest violations, again and again while that helps.
     """
-    misfits = schema.misfits(value)
-    for _ in range(MISFITS_LIMIT):
-        if not misfits:
+    violations = schema.violations(value)
+    for _ in range(VIOLATIONS_LIMIT):
+        if not violations:
             return value
-        if len(misfits) == MISFITS_LIMIT:
+        if len(violations) == VIOLATIONS_LIMIT:
             return None
-        before = misfits
-        for candidate in list(_readings(value, misfits, schema.properties)):
-            left = schema.misfits(candidate)
-            if _distance(left) < _distance(misfits):
-                value, misfits = candidate, left
-        if misfits is before:
+        before = violations
+        for candidate in list(_respellings(value, violations, schema.properties)):
+            left = schema.violations(candidate)
+            if _distance(left) < _distance(violations):
+                value, violations = candidate, left
+        if violations is before:
             return None
     return None
 
 
-def _distance(misfits: list[Misfit]) -> tuple[int, int]:
-    # As many misfits, but further inside: a text that is an object after all came nearer.
-    return len(misfits), -sum(len(misfit.path) for misfit in misfits)
+def _distance(violations: list[Violation]) -> tuple[int, int]:
+    # As many violations, but deeper: a string that turned out to be an object came nearer.
+    return len(violations), -sum(len(violation.path) for violation in violations)
 
 
-def _readings(
-    value: dict[str, Any], misfits: list[Misfit], properties: Mapping[str, Any]
+def _respellings(
+    value: dict[str, Any], violations: list[Violation], properties: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    # A misspelt name is two misfits, a missing property and one too many: rename before drop.
-    for misfit in sorted(misfits, key=lambda misfit: misfit.keyword != "required"):
-        here = _get(value, misfit.path)
-        readings: Iterator[Any]
-        if misfit.keyword == "required" and isinstance(here, dict):
-            readings = _with(here, misfit.facts["property"], {} if misfit.path else properties)
-        elif "unexpected" in misfit.facts and isinstance(here, dict):
-            readings = iter(
-                [_without(here, misfit.facts["unexpected"], {} if misfit.path else properties)]
-            )
+    """Yield copies of `value`, each with one violation dealt with in one way."""
+    # A misspelt name violates twice, as a missing and as an extra property: rename before drop.
+    for violation in sorted(violations, key=lambda one: one.keyword != "required"):
+        here = _get(value, violation.path)
+        known = {} if violation.path else properties
+        spellings: Iterator[Any]
+        if violation.keyword == "required" and isinstance(here, dict):
+            spellings = _with_property(here, violation.details["property"], known)
+        elif "unexpected" in violation.details and isinstance(here, dict):
+            spellings = iter([_without_unexpected(here, violation.details["unexpected"], known)])
         else:
-            readings = _readings_of(here, misfit)
-            if here in (None, "") and misfit.path and isinstance(misfit.path[-1], str):
-                # What is not known is left out.
-                readings = itertools.chain([_ABSENT], readings)
-        for reading in readings:
-            changed = _put(value, misfit.path, reading)
+            spellings = _spellings_of(here, violation)
+            if here in (None, "") and violation.path and isinstance(violation.path[-1], str):
+                # A value that is not known is left out.
+                spellings = itertools.chain([_ABSENT], spellings)
+        for spelling in spellings:
+            changed = _put(value, violation.path, spelling)
             if isinstance(changed, dict):
                 yield changed
 
 
-def _with(here: dict[str, Any], name: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _with_property(
+    here: dict[str, Any], name: str, known: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     for other in here:
         if normalised(other) == normalised(name):
             yield {name if key == other else key: here[key] for key in here}
@@ -84,10 +85,10 @@ def _with(here: dict[str, Any], name: str, known: Mapping[str, Any]) -> Iterator
             yield {**here, name: spec[keyword]}
 
 
-def _without(
+def _without_unexpected(
     here: dict[str, Any], unexpected: list[str], properties: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Names in another spelling are put right, the others go."""
+    """Rename unexpected properties that are misspelt, and drop the others."""
     known = {normalised(name): name for name in properties}
     kept = {name: item for name, item in here.items() if name not in unexpected}
     renamed = {known[normalised(n)]: here[n] for n in unexpected if normalised(n) in known}
@@ -95,18 +96,18 @@ def _without(
 
 
 def normalised(text: str) -> str:
-    """Letters and digits only, without case: `End-Call` and `end_call` are one name."""
+    """Return letters and digits only, without case: `End-Call` and `end_call` are one name."""
     return "".join(character for character in text.casefold() if character.isalnum())
 
 
-def _readings_of(value: Any, misfit: Misfit) -> Iterator[Any]:
-    """Other spellings of one value that its schema may take, likely ones first."""
-    for option in misfit.facts.get("options", ()) or _constant(misfit):
+def _spellings_of(value: Any, violation: Violation) -> Iterator[Any]:
+    """Yield other spellings of one value that its schema may accept, likely ones first."""
+    for option in violation.details.get("options", ()) or _constant(violation):
         if _same(option, value):
             yield option
-    types = misfit.facts.get("types", ())
+    types = violation.details.get("types", ())
     if isinstance(value, str):
-        yield from _readings_of_text(value, types)
+        yield from _spellings_of_string(value, types)
     elif isinstance(value, bool):
         if "string" in types:
             yield str(value).lower()
@@ -124,7 +125,8 @@ def _readings_of(value: Any, misfit: Misfit) -> Iterator[Any]:
 def _same(option: Any, value: Any) -> bool:
     if str(option).strip().casefold() == str(value).strip().casefold():
         return True
-    # Signs count in short numbers ("-1", "*"), not in words and telephone numbers.
+    # Punctuation matters in short numbers and symbols ("-1", "*"), not in words and telephone
+    # numbers.
     word = normalised(str(option))
     return (
         isinstance(option, str)
@@ -133,11 +135,12 @@ def _same(option: Any, value: Any) -> bool:
     )
 
 
-def _constant(misfit: Misfit) -> list[Any]:
-    return [misfit.facts["expected_value"]] if "expected_value" in misfit.facts else []
+def _constant(violation: Violation) -> list[Any]:
+    details = violation.details
+    return [details["expected_value"]] if "expected_value" in details else []
 
 
-def _readings_of_text(value: str, types: list[str]) -> Iterator[Any]:
+def _spellings_of_string(value: str, types: list[str]) -> Iterator[Any]:
     text = value.strip()
     if text != value:
         yield text
@@ -167,7 +170,7 @@ def _get(value: Any, path: Path) -> Any:
 
 
 def _put(value: Any, path: Path, new: Any) -> Any:
-    """A copy of `value` with `new` at `path`; the original stays as it is."""
+    """Return a copy of `value` with `new` at `path`; the original stays as it is."""
     if not path:
         return new
     step, *rest = path

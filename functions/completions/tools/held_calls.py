@@ -1,7 +1,8 @@
-"""Tool calls held until they are whole.
+"""Holds the tool calls of one answer until they are complete.
 
-A call is not spoken, so waiting costs nothing, and a half call is worse than none. Collects the
-parts of one answer and judges the whole calls by the schemas of this request (`tools`).
+A call is not spoken, so waiting costs nothing, and half a call is worse than none. Knows the
+order of parts and calls and whether their chunks may be relayed; whether a call is valid is
+decided in `validation`.
 """
 
 from __future__ import annotations
@@ -19,28 +20,31 @@ from completions.tools import validation
 from completions.tools.system_tools import without_heard_farewell
 
 CALLS_LIMIT = 128
-"""In one answer; as many as OpenAI's API lets a request offer tools."""
+"""Calls in one answer: as many as the tools that OpenAI's API allows in a request."""
 ARGUMENTS_LIMIT_CHARS = 256 * 1024
-"""Of all calls of an answer: more is a model that does not stop."""
+"""Arguments of all calls of an answer: a model that writes more does not stop."""
 
 
 @dataclass(slots=True)
 class Judgement:
-    """What may be delivered, and what is wrong with the rest (sentences for the model)."""
+    """What the checks of an answer's calls came to."""
 
     calls: list[Call] = field(default_factory=list)
+    """The calls that may be delivered."""
     changed: bool = False
-    repaired: int = 0
-    """How many of the calls did not fit their schema as they came."""
+    """True if `calls` differ from what the model wrote, so that its chunks cannot be relayed."""
+    coerced: int = 0
+    """How many of `calls` are valid only because they were coerced."""
     problems: list[str] = field(default_factory=list)
+    """What is wrong with each other call, in sentences for the model."""
 
 
 @dataclass(slots=True)
-class _Parts:
+class _HeldCall:
     id: str | None = None
     name: str = ""
     pieces: list[str] = field(default_factory=list)
-    odd: bool = False
+    nonstandard: bool = False
 
     @property
     def arguments(self) -> str:
@@ -51,88 +55,92 @@ class HeldCalls:
     """The tool calls of one answer, in the order of their first parts."""
 
     def __init__(self) -> None:
-        self._calls: list[_Parts] = []
-        self._by_index: dict[int, _Parts] = {}
-        self._left = ARGUMENTS_LIMIT_CHARS
+        self._calls: list[_HeldCall] = []
+        self._by_index: dict[int, _HeldCall] = {}
+        self._chars_left = ARGUMENTS_LIMIT_CHARS
         self.chunks: list[Chunk] = []
-        """The frames that brought them; they may be relayed only if `pure`."""
-        self.pure = True
+        """The chunks that brought the calls."""
+        self.relayable = True
+        """True while the chunks hold only parts of calls, each named once and numbered in order:
+        then clients read the same calls from their bytes."""
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
     def add(self, chunk: Chunk) -> None:
-        """Takes the parts of calls in a frame; anything else in it makes the frames unfit.
+        """Collect the parts of calls in a chunk; anything else in it makes all unfit to relay.
 
-        Raises InvalidToolCall for calls without end.
+        Raises:
+            InvalidToolCall: There are too many calls, or their arguments are too long.
         """
         self.chunks.append(chunk)
-        self.pure = self.pure and chunk.plain and chunk.sse is not None and len(chunk.deltas) == 1
+        self.relayable = (
+            self.relayable and chunk.plain and chunk.sse is not None and len(chunk.deltas) == 1
+        )
         for delta in chunk.deltas:
             if isinstance(delta, CallPart):
                 self._add(delta)
 
     def _add(self, part: CallPart) -> None:
         call = self._by_index.get(part.index)
-        # Some upstreams give all calls of an answer one number, or none; then the ids differ.
+        # Some upstreams give every call of an answer the same index, or none: then ids differ.
         if call is None or (part.name and (part.index < 0 or part.id != (call.id or part.id))):
-            call = _Parts()
-            self.pure = self.pure and part.index == len(self._calls)
+            call = _HeldCall()
+            self.relayable = self.relayable and part.index == len(self._calls)
             self._calls.append(call)
             self._by_index[part.index] = call
         elif part.id or part.name:
-            # Clients join what comes twice; here the first ones count.
-            self.pure = False
+            # Clients would concatenate an id or a name that comes twice; the first one counts.
+            self.relayable = False
         call.id = call.id or part.id
         call.name = call.name or part.name or ""
         call.pieces.append(part.arguments)
-        self._left -= len(part.arguments)
-        if self._left < 0 or len(self._calls) > CALLS_LIMIT:
+        self._chars_left -= len(part.arguments)
+        if self._chars_left < 0 or len(self._calls) > CALLS_LIMIT:
             raise InvalidToolCall("The model's tool calls do not end.")
-        call.odd |= part.odd
+        call.nonstandard |= part.nonstandard
 
-    def whole(self) -> HeldCalls:
-        """Those calls that are whole as they stand, of an answer that was cut."""
+    def complete_calls(self) -> HeldCalls:
+        """Return the calls that are complete although the answer was cut."""
         kept = HeldCalls()
         kept._calls = [call for call in self._calls if _is_object(call.arguments)]
         kept.chunks = self.chunks
-        kept.pure = self.pure and len(kept._calls) == len(self._calls)
+        kept.relayable = self.relayable and len(kept._calls) == len(self._calls)
         return kept
 
     def judge(self, offered: Mapping[str, Tool], spoken: str) -> Judgement:
-        """Checks every call. `spoken` is what the caller heard in this turn."""
+        """Check every call. `spoken` is what the caller has heard in this turn."""
         judgement = Judgement()
-        for parts in self._calls:
-            call = Call(parts.id or _new_id(), parts.name, parts.arguments)
+        for held in self._calls:
+            call = Call(held.id or _new_id(), held.name, held.arguments)
             verdict = validation.check(call, offered)
             if verdict.call is None:
                 judgement.problems.append(verdict.problem or f"'{call.name}' cannot be called.")
                 continue
-            heard = without_heard_farewell(verdict.call, spoken, offered)
-            judgement.changed |= verdict.changed or heard != verdict.call
-            judgement.repaired += verdict.changed
-            judgement.changed |= parts.id is None or parts.odd
-            judgement.calls.append(heard)
+            delivered = without_heard_farewell(verdict.call, spoken, offered)
+            judgement.coerced += verdict.changed
+            judgement.changed |= verdict.changed or delivered != verdict.call
+            judgement.changed |= held.id is None or held.nonstandard
+            judgement.calls.append(delivered)
         return judgement
 
     def unchecked(self) -> list[Call]:
-        """The calls as they came, for callers who check for themselves."""
+        """Return the calls as they came, for callers who check them themselves."""
         return [
-            Call(parts.id or _new_id(), parts.name, parts.arguments or "{}")
-            for parts in self._calls
+            Call(held.id or _new_id(), held.name, held.arguments or "{}") for held in self._calls
         ]
 
 
 def merge_calls(kept: Sequence[Call], calls: Sequence[Call]) -> list[Call]:
-    """The calls kept of one answer and those of the next: none twice, no id twice."""
-    together = list(kept)
+    """Return the calls kept of one answer and those of the next, without repeated calls or ids."""
+    merged = list(kept)
     for call in calls:
         if any((one.name, one.arguments) == (call.name, call.arguments) for one in kept):
             continue
-        if any(one.id == call.id for one in together):
-            call = replace(call, id=_new_id())  # noqa: PLW2901 - the same call by another id
-        together.append(call)
-    return together
+        if any(one.id == call.id for one in merged):
+            call = replace(call, id=_new_id())  # noqa: PLW2901 - the same call with another id
+        merged.append(call)
+    return merged
 
 
 def _new_id() -> str:

@@ -1,7 +1,7 @@
-"""The JSON object that a model meant, read from what it wrote.
+"""Reads the JSON object that a model meant from what it wrote.
 
-Knows the ways in which models spoil JSON, and nothing of schemas. Never completes a text that
-was cut: half an argument is not one.
+Knows the ways in which models misspell JSON, and nothing of schemas. Never completes a text that
+was cut: half an argument is no argument.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 from pydantic_core import from_json
 
 LIMIT_CHARS = 8 * 1024
-"""A longer text is not put right: what follows is not linear, and whoever wrote it chose it."""
+"""Longer texts are read strictly only: loose reading takes more than linear time, and the length
+may be an attack."""
 _FENCE = re.compile(r"```\w*")
 # A string, or what stands between two strings.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|' r"'(?:[^'\\]|\\.)*'" r"|[^\"']+|[\"']", re.DOTALL)
@@ -34,12 +35,12 @@ def read_strictly(text: str) -> dict[str, Any] | None:
 
 
 def read_object(text: str) -> dict[str, Any] | None:
-    """The object, or None.
+    """Return the object that the text means, or None.
 
-    Understood are: nothing at all and `null` (no arguments), a code fence or words around the
-    object, an object encoded twice, quotation marks around it that are not escaped inside (as in
-    the voice platform's own documentation of keypad tones), the same object twice, single quotes,
-    bare keys, Python's words, trailing commas, closing brackets too many, raw line ends.
+    Accepts an empty text and `null` (no arguments), a code fence or words around the object, an
+    object encoded twice, quotation marks around it without escapes inside (as in the voice
+    platform's own documentation of keypad tones), the same object twice, single quotes, bare
+    keys, `True`, `False` and `None`, trailing commas, surplus closing brackets and raw line ends.
     """
     if (strict := read_strictly(text)) is not None:
         return strict
@@ -64,13 +65,13 @@ def read_object(text: str) -> dict[str, Any] | None:
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON that every parser takes: half of a surrogate pair becomes a question mark."""
+    """Write compact JSON that every parser reads: a lone surrogate becomes a question mark."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8", "replace").decode()
 
 
 def _first_value(text: str) -> Any:
-    """The first JSON value, if nothing that matters follows it; else None."""
+    """Return the first JSON value; None if anything follows but noise or the same value."""
     try:
         value, end = _DECODER.raw_decode(text)
         rest = text[end:].strip()
@@ -85,12 +86,12 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-# strict=False: models write raw line ends inside strings.
+# strict=False, because models write raw line ends inside strings.
 _DECODER = json.JSONDecoder(strict=False, parse_constant=_no_constant)
 
 
 def _tidy(text: str) -> str:
-    """Python's and JavaScript's ways of writing an object, as JSON; strings keep their words."""
+    """Turn an object in Python's or JavaScript's notation into JSON; strings keep their text."""
     parts: list[str] = []
     between = ""
     for token in _TOKEN.findall(text):
@@ -105,7 +106,7 @@ def _tidy(text: str) -> str:
 def _tidy_string(token: str) -> str:
     if token[0] == '"':
         return token
-    # JSON knows no \' and needs \" where single quotes did not.
+    # JSON has no \', and needs \" where a single-quoted string did not.
     inner = _ESCAPE.sub(lambda m: "'" if m[1] == "'" else m[0], token[1:-1])
     return '"' + re.sub(r'(?<!\\)((?:\\\\)*)"', r'\1\\"', inner) + '"'
 

@@ -1,8 +1,8 @@
-"""Does an object fit a JSON Schema that a caller sent, and if not, what is wrong?
+"""Checks an object against a JSON Schema that a caller sent.
 
 The only module that knows the JSON Schema library. The schema comes from the caller, so it may
-be broken or hostile: it then checks nothing, but it cannot raise, reach the network or hang.
-Knows nothing of tools and of repairs.
+be broken or hostile: then nothing is checked, but nothing raises, reaches the network or hangs.
+Knows nothing of tools and of coercion.
 """
 
 from __future__ import annotations
@@ -16,31 +16,35 @@ if TYPE_CHECKING:
     import jsonschema_rs
 
 _NODES_LIMIT = 10_000
-"""A schema that unfolds to more than this is no tool's; checking it could take for ever."""
+"""No tool's schema unfolds to more nodes than this; checking one that does could take for ever."""
 _BACKTRACK_LIMIT = 10_000
-"""About a millisecond of a `pattern` that backtracks. Patterns without look-around never do."""
+"""Stops a `pattern` after about a millisecond. Patterns without look-around never backtrack."""
 
-MISFITS_LIMIT = 32
-"""With more than this an object is not misspelt, it is another one."""
+VIOLATIONS_LIMIT = 32
+"""An object with more violations than this is not misspelt: it is another object."""
 
 Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
-    """One thing that is wrong: where, what the schema says (`keyword`, `facts`), and in words."""
+class Violation:
+    """One place where an object does not fit its schema.
+
+    `keyword` is the schema's keyword that it violates, `details` are the library's facts about
+    it, and `message` says it in words, without the value.
+    """
 
     path: Path
     keyword: str
-    facts: dict[str, Any]
-    words: str
+    details: dict[str, Any]
+    message: str
 
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.path)) or 'the object'}: {self.words}"
+        return f"{'.'.join(map(str, self.path)) or 'the object'}: {self.message}"
 
 
 class Schema:
-    """A JSON Schema of any draft. One that cannot be used finds nothing wrong."""
+    """A JSON Schema of any draft. One that cannot be used accepts everything."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._validator = _validator(schema)
@@ -48,40 +52,40 @@ class Schema:
         self.properties: Mapping[str, Any] = properties if isinstance(properties, Mapping) else {}
         """The schemas of the properties at the top."""
 
-    def misfits(self, value: Any) -> list[Misfit]:
-        """What is wrong with `value`; inside `anyOf` and `oneOf`, what is wrong in each branch.
+    def violations(self, value: Any) -> list[Violation]:
+        """Return what is wrong with `value`, at most VIOLATIONS_LIMIT things.
 
-        At most MISFITS_LIMIT things.
+        Where no branch of `anyOf` or `oneOf` fits, the violations of each branch are listed.
         """
         if self._validator is None:
             return []
         try:
-            return list(islice(_leaves(self._validator.iter_errors(value)), MISFITS_LIMIT))
+            return list(islice(_leaves(self._validator.iter_errors(value)), VIOLATIONS_LIMIT))
         except Exception:
-            # Whatever the library cannot take is not the caller's turn to pay for.
+            # A turn must not fail because the library cannot handle the value.
             return []
 
 
-def _leaves(errors: Any) -> Iterator[Misfit]:
+def _leaves(errors: Any) -> Iterator[Violation]:
     for error in errors:
         if error.kind.name in {"anyOf", "oneOf"} and any(error.kind.context):
             for branch in error.kind.context:
                 yield from _leaves(branch)
             continue
-        facts = error.kind.as_dict()
-        if error.kind.name == "pattern" and "error" in facts:
-            continue  # given up at the limit: unchecked
-        yield Misfit(tuple(error.instance_path), error.kind.name, facts, error.message)
+        details = error.kind.as_dict()
+        if error.kind.name == "pattern" and "error" in details:
+            continue  # Stopped at the backtracking limit: not checked.
+        yield Violation(tuple(error.instance_path), error.kind.name, details, error.message)
 
 
 def warm() -> None:
-    """Loads the library, for whoever has the time before a first tool call."""
-    import jsonschema_rs  # noqa: F401 - see above
+    """Load the library now rather than at the first tool call."""
+    import jsonschema_rs  # noqa: F401 - imported for its effect
 
 
 def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator | None:
-    # 3 to 8 ms (measured 2026-11-22), at the first tool call rather than at every cold start,
-    # unless a snapshot holds it.
+    # Takes 3 to 8 ms (measured 2026-11-22): paid by the first tool call, not by every cold
+    # start, unless `warm` has put it into a snapshot.
     import jsonschema_rs
 
     try:
@@ -102,7 +106,7 @@ def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator | None:
 
 
 def _without_nulls(schema: Any) -> Any:
-    """Serialisers write keywords that are not set as null, which no draft allows."""
+    """Drop keywords that are null: serialisers write unset ones so, which no draft allows."""
     if isinstance(schema, list):
         return [_without_nulls(item) for item in schema]
     if not isinstance(schema, Mapping):
@@ -115,7 +119,7 @@ def _without_nulls(schema: Any) -> Any:
 
 
 def _is_small(schema: dict[str, Any]) -> bool:
-    """True for a schema that refers to itself only, and stays small with references unfolded."""
+    """Return whether the schema refers only to itself and unfolds to at most _NODES_LIMIT nodes."""
     left = _NODES_LIMIT
     todo: list[tuple[Any, frozenset[str]]] = [(schema, frozenset())]
     while todo:
@@ -139,7 +143,7 @@ def _is_small(schema: dict[str, Any]) -> bool:
 
 
 def _target(schema: dict[str, Any], reference: str) -> Any:
-    """What a JSON pointer into the schema itself refers to (RFC 6901), else None."""
+    """Return what a JSON pointer (RFC 6901) into the schema refers to, or None."""
     if reference != "#" and not reference.startswith("#/"):
         return None
     node: Any = schema

@@ -1,7 +1,7 @@
-"""Whole tool calls: checked against what this request offers, put right, or explained.
+"""Checks a complete tool call against the tools of its request, and coerces it if that helps.
 
-The rules of the voice platform's own tools are `system_tools`'. Knows nothing of frames, time or
-asking again.
+Explains to the model what is wrong with any other. The rules of the voice platform's own tools
+are in `system_tools`. Knows nothing of frames, time or retries.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import Any
 
 from completions.dialects.deltas import Call
 from completions.dialects.request import Tool
-from completions.tools.coercion import normalised, repaired
+from completions.tools.coercion import coerced, normalised
 from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object, read_strictly
 from completions.tools.schemas import Schema
 from completions.tools.system_tools import with_enum_hints
 
 _PROBLEM_LIMIT_CHARS = 800
 
-# What models leave of a name: `functions.end_call`, `default_api:end_call`, `end_call<|channel|>`.
+# What models put around a name: `functions.end_call`, `default_api:end_call`,
+# `end_call<|channel|>`.
 _NAMESPACE = re.compile(r"^.*[.:/]")
 _JUNK = re.compile(r"(<\||[({\s\"'`]).*$", re.DOTALL)
 
@@ -28,14 +29,15 @@ _PLACEHOLDER = re.compile(
     r"\s*(?:<[a-z][\w ,.'-]*>|\{\{?\s*[a-z_][\w .-]*\}?\}|\[[a-z][\w ,.'-]*\]|placeholder|todo)\s*",
     re.IGNORECASE,
 )
-"""What a model writes where it knows nothing: `<reason>`, `{{reason}}`, `[reason]`."""
+"""What a model writes in place of a value it lacks: `<reason>`, `{{reason}}`, `[reason]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`call` is what may be delivered, `changed` says that it is not what the model wrote.
+    """The result of a check.
 
-    Without a call, `problem` tells the model what is wrong and what is expected.
+    `call` may be delivered, and `changed` says that it differs from what the model wrote. Where
+    `call` is None, `problem` tells the model what is wrong and what is expected.
     """
 
     call: Call | None
@@ -44,35 +46,35 @@ class Verdict:
 
 
 def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
-    """Whether the offered tool can take the call, if need be in another spelling. Never raises.
+    """Check the call against the offered tool, and coerce it if it does not fit. Never raises.
 
-    What is valid is handed back to the letter. A tool whose schema cannot be used takes every
-    JSON object.
+    A valid call is returned to the letter. A tool whose schema cannot be used accepts every JSON
+    object.
     """
     name = _offered_name(call.name, tools)
     if name is None:
         offered = ", ".join(tools) or "none"
-        return _hopeless(f"There is no tool '{call.name[:80]}'. Offered are: {offered}.")
+        return _rejected(f"There is no tool '{call.name[:80]}'. Offered are: {offered}.")
     strict = read_strictly(call.arguments)
     arguments = read_object(call.arguments) if strict is None else strict
     tool = with_enum_hints(tools[name])
     if arguments is None:
         problem = "its arguments must be one JSON object"
-        return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
+        return _rejected(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
     schema = Schema(tool.parameters)
-    misfits = schema.misfits(arguments)
+    violations = schema.violations(arguments)
     fitting: dict[str, Any] | None = arguments
-    if misfits:
+    if violations:
         small = len(call.arguments) <= LIMIT_CHARS
-        fitting = repaired(arguments, schema) if small else None
+        fitting = coerced(arguments, schema) if small else None
     if fitting is None:
-        problem = "; ".join(dict.fromkeys(map(str, misfits[:5])))
-        return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
+        problem = "; ".join(dict.fromkeys(map(str, violations[:5])))
+        return _rejected(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
     if blank := _placeholders(fitting, schema):
         required = tool.parameters.get("required")
         if needed := [one for one in blank if isinstance(required, list) and one in required]:
             problem = "; ".join(f"{one}: the value is a placeholder" for one in needed)
-            return _hopeless(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
+            return _rejected(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
         fitting = {key: value for key, value in fitting.items() if key not in blank}
     if fitting is strict:
         if name == call.name:
@@ -81,11 +83,12 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
     return Verdict(replace(call, name=name, arguments=dumps(fitting)), changed=True)
 
 
-def _hopeless(problem: str) -> Verdict:
+def _rejected(problem: str) -> Verdict:
     return Verdict(None, problem=problem[:_PROBLEM_LIMIT_CHARS])
 
 
 def _offered_name(name: str, tools: Mapping[str, Tool]) -> str | None:
+    """Return the name of the one offered tool that a model's spelling can mean, or None."""
     if name in tools:
         return name
     bare = _JUNK.sub("", name.strip(" \t\r\n\"'`"))
@@ -97,7 +100,7 @@ def _offered_name(name: str, tools: Mapping[str, Tool]) -> str | None:
 
 
 def _placeholders(arguments: Mapping[str, Any], schema: Schema) -> list[str]:
-    """The arguments that say nothing: models fill them in before they know."""
+    """Return the names of arguments whose values are placeholders."""
     blank = []
     for name, value in arguments.items():
         spec = schema.properties.get(name)
@@ -108,7 +111,7 @@ def _placeholders(arguments: Mapping[str, Any], schema: Schema) -> list[str]:
 
 
 def _expected(tool: Tool) -> str:
-    """The parameters in words, for the model."""
+    """Describe the parameters to the model."""
     properties = tool.parameters.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         return "It takes no arguments: {}."

@@ -24,8 +24,8 @@ from completions.dialects.deltas import (
 from completions.dialects.dialect import Writer
 from completions.dialects.request import ParsedRequest
 from completions.errors import UpstreamUnavailable
-from completions.speech.buffer_words import CopyFilter
-from completions.speech.sentences import joined
+from completions.speech.buffer_words import RepeatFilter
+from completions.speech.sentences import spoken_after
 from completions.tools.held_calls import HeldCalls, Judgement
 from completions.turn.record import TurnRecord
 
@@ -46,11 +46,11 @@ class Answer:
         self.calls = HeldCalls()
         self.finish = ""
         self.usage: dict[str, Any] | None = None
-        self._copy: CopyFilter | None = None
+        self._copy: RepeatFilter | None = None
 
     def follows_buffer_words(self, phrase: str) -> None:
         """Take out the copy of `phrase` with which the model may begin: it was spoken just now."""
-        self._copy = CopyFilter(phrase)
+        self._copy = RepeatFilter(phrase)
 
     @property
     def is_nothing(self) -> bool:
@@ -105,7 +105,7 @@ class Answer:
 
     def drop_unfinished_calls(self) -> None:
         """Keep the calls that are whole as they stand: the answer was cut."""
-        self.calls = self.calls.whole()
+        self.calls = self.calls.complete_calls()
 
     def note_output(self) -> None:
         """Note that the caller gets something of the model's."""
@@ -141,13 +141,13 @@ class Answer:
         """Return the first words of a further answer, not glued to what was heard before."""
         for position, delta in enumerate(chunk.deltas):
             if isinstance(delta, Text) and delta.text.strip():
-                text = joined(self._record.text, delta.text)
+                text = spoken_after(self._record.text, delta.text)
                 deltas = (*chunk.deltas[:position], Text(text), *chunk.deltas[position + 1 :])
                 plain = chunk.plain and text == delta.text
                 return Chunk(chunk.sse, deltas, plain, chunk.source)
         return chunk
 
-    def _without_copy(self, chunk: Chunk, copy: CopyFilter) -> Chunk:
+    def _without_copy(self, chunk: Chunk, copy: RepeatFilter) -> Chunk:
         deltas: list[Delta] = []
         for delta in chunk.deltas:
             if isinstance(delta, Text):

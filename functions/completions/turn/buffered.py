@@ -132,7 +132,7 @@ class Buffered:
         record.called += [call.name for call in calls]
         if body and (untouched or not self._request.single):
             return body.data
-        record.tool_repairs += judgement.repaired
+        record.tool_repairs += judgement.coerced
         finish = "tool_calls" if held or kept else record.finish or "stop"
         return self._dialect.buffered(
             self._request,

@@ -13,7 +13,7 @@ from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, InvalidToolCall, UpstreamUnavailable
 from completions.observability import identifier, log, reason
 from completions.race.race import EmptyAnswer
-from completions.speech.sentences import joined
+from completions.speech.sentences import spoken_after
 from completions.sse import DONE
 from completions.tools import validation
 from completions.tools.held_calls import Judgement, merge_calls
@@ -53,7 +53,7 @@ class Ending:
             await self._response.close(DONE)
             return
         calls = merge_calls(kept, judgement.calls)
-        relayable = not judgement.changed and answer.calls.pure and not kept
+        relayable = not judgement.changed and answer.calls.relayable and not kept
         if judgement.problems:
             relayable = False
             log.warning("call.invalid", problems=len(judgement.problems))
@@ -73,7 +73,7 @@ class Ending:
         if calls:
             finish = "tool_calls"
             record.called += [call.name for call in calls]
-            record.tool_repairs += judgement.repaired
+            record.tool_repairs += judgement.coerced
             answer.note_output()
         elif finish == "tool_calls":
             finish = "stop"
@@ -104,8 +104,8 @@ class Ending:
         """Return the calls that are whole and valid although the answer was cut."""
         answer.drop_unfinished_calls()
         judgement = answer.judge_calls()
-        whole = (judgement.calls or self._recovery.kept) and not judgement.problems
-        return judgement if whole else None
+        deliverable = (judgement.calls or self._recovery.kept) and not judgement.problems
+        return judgement if deliverable else None
 
     async def failed(self, answer: Answer, error: CompletionsError) -> None:
         """End after a failure: honest in words or honest in status, and exactly once."""
@@ -126,9 +126,9 @@ class Ending:
             await self.complete(answer, judgement)
         elif isinstance(error, InvalidToolCall) or unfinished_calls:
             # The answer was whole but for its call: "I'm transferring you" needs a word after it.
-            await self._apologise(answer, joined(record.text, plan.phrases.failure))
+            await self._apologise(answer, spoken_after(record.text, plan.phrases.failure))
         elif record.words:
-            closing = joined(record.text, plan.phrases.closing)
+            closing = spoken_after(record.text, plan.phrases.closing)
             await self._close(answer, "length", writer.text(closing))
         else:
             await self._apologise(answer, plan.phrases.failure)

@@ -146,10 +146,10 @@ class Plan:
 
     def next_buffer_words(self, count: int, last: str | None) -> str | None:
         """Return the next buffer words, or None if there are none left to say."""
-        return buffer_words.choose(
+        return buffer_words.choose_phrase(
             self._request,
             language=self._language,
-            own=self._settings.buffer_words,
+            configured=self._settings.buffer_words,
             count=count,
             last=last,
         )
@@ -157,7 +157,7 @@ class Plan:
     def _clean(self, text: str) -> str:
         """Return an assistant text without our own words, which models would imitate."""
         own = (*self._settings.buffer_words, *(self._request.extra.buffer_words or ()))
-        return buffer_words.strip(text, own)
+        return buffer_words.strip_phrases(text, own)
 
 
 def _age_s(arrival: Arrival) -> float:

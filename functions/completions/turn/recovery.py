@@ -14,7 +14,7 @@ from completions.observability import identifier, log
 from completions.race.attempts import Askable
 from completions.race.race import EmptyAnswer
 from completions.settings import Candidate
-from completions.speech.sentences import Sentence
+from completions.speech.sentences import FirstSentence
 from completions.tools.held_calls import Judgement
 from completions.turn.record import TurnRecord
 
@@ -42,7 +42,7 @@ class Recovery:
     def give_feedback(self, question: Askable, judgement: Judgement, spoken: str) -> Askable:
         """Return the question that tells the model, which said `spoken`, what is wrong."""
         self.gave_feedback = True
-        self.record.tool_repairs += judgement.repaired + len(judgement.problems)
+        self.record.tool_repairs += judgement.coerced + len(judgement.problems)
         self.kept += judgement.calls
         log.info("call.reasked", problems=len(judgement.problems))
         return question.with_feedback(spoken, _feedback_on(judgement))
@@ -65,7 +65,7 @@ class Recovery:
     def bridges(self, spoken: str) -> bool:
         """True if a cut can be bridged: once a turn, and in the first sentence only."""
         # Not fed with each word: few answers are cut.
-        sentence = Sentence()
+        sentence = FirstSentence()
         sentence.feed(spoken)
         if sentence.ended or self.bridged:
             return False

@@ -25,7 +25,7 @@ from completions.race.attempts import is_done
 from completions.race.race import EmptyAnswer, Race
 from completions.race.winner import TICK_S
 from completions.speech.buffer_words import BUFFER_WORDS_LIMIT
-from completions.speech.sentences import joined
+from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer
 from completions.turn.ending import Ending
 from completions.turn.plan import Plan
@@ -244,7 +244,7 @@ class Streamed:
         if not plan.speaks or not self._recovery.bridges(record.text):
             return False
         log.warning("turn.bridged", code=identifier(error.code), reason=reason(error))
-        bridge = joined(record.text, plan.phrases.bridge) + " "
+        bridge = spoken_after(record.text, plan.phrases.bridge) + " "
         await self._response.write(self._writer.text(bridge))
         record.words.append(bridge)
         return True

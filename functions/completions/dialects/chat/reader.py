@@ -79,7 +79,7 @@ def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
                 part.get("id") or None,
                 function.get("name") or None,
                 arguments if isinstance(arguments, str) else _written_out(arguments),
-                odd=not isinstance(arguments, str | None),
+                nonstandard=not isinstance(arguments, str | None),
             )
         )
     if error := choice.get("error"):

@@ -1,9 +1,7 @@
-"""Words of ours: how they look, which are spoken when, and that models do not get to see them."""
+"""Buffer words: how they look, which come next, and how our phrases are kept from models."""
 
 from __future__ import annotations
 
-import itertools
-import re
 from typing import Any
 
 import pytest
@@ -12,23 +10,23 @@ from hypothesis import strategies as st
 
 from completions.dialects.request import Extra, ParsedRequest, PastCall
 from completions.speech.buffer_words import (
-    PHRASES,
-    CopyFilter,
-    Phrases,
-    choose,
+    RepeatFilter,
+    choose_phrase,
     language_of,
-    normalise,
-    strip,
+    strip_phrases,
+    with_pause,
 )
+from completions.speech.phrases import PHRASES
 from completions.speech.sentences import has_words
+from tests.support.pieces import in_pieces
 
-ALL = [phrase for phrases in PHRASES.values() for phrase in phrases.buffer]
+BUFFER_WORDS = [phrase for phrases in PHRASES.values() for phrase in phrases.buffer]
 SENTENCES = [
     sentence
     for phrases in PHRASES.values()
     for sentence in (phrases.failure, phrases.bridge, phrases.closing)
 ]
-OWN = ("Bear with me", "Hold the line")
+CONFIGURED = ("Bear with me", "Hold the line")
 
 
 def asked(*texts: str, **fields: Any) -> ParsedRequest:
@@ -43,55 +41,9 @@ def chosen(
     request: ParsedRequest, count: int = 0, last: str | None = None, **fields: Any
 ) -> str | None:
     """The next buffer words."""
-    return choose(request, **{"language": "en", "own": (), "count": count, "last": last, **fields})
-
-
-def test_many_languages_are_spoken() -> None:
-    """At least the languages that phone agents are sold in."""
-    wanted = {
-        "en",
-        "es",
-        "de",
-        "fr",
-        "it",
-        "pt",
-        "nl",
-        "pl",
-        "tr",
-        "sv",
-        "hi",
-        "ja",
-        "zh",
-        "ko",
-        "ar",
-    }
-    assert wanted <= set(PHRASES)
-
-
-@pytest.mark.parametrize("language", PHRASES)
-def test_each_language_is_complete(language: str) -> None:
-    """Four different buffer words and three sentences of its own."""
-    phrases = PHRASES[language]
-    assert len({*phrases.buffer}) >= 4
-    for sentence in (phrases.failure, phrases.bridge, phrases.closing):
-        assert sentence == sentence.strip()
-        assert sentence[-1] in ".?;。？।؟"
-    assert len(phrases.bridge) < 45
-
-
-@pytest.mark.parametrize("phrase", ALL)
-def test_buffer_words_are_fit_to_be_spoken(phrase: str) -> None:
-    """They open with a short clause and end in exactly three dots and a space."""
-    assert normalise(phrase) == phrase
-    clause = re.split("[,、，،]", phrase)[0]
-    assert clause != phrase
-    assert len(clause) <= 20
-    assert len(phrase) <= 40
-
-
-def test_no_phrase_is_in_two_languages_by_mistake() -> None:
-    """A copied line would be spoken in the wrong language."""
-    assert len({*SENTENCES}) == len(SENTENCES)
+    return choose_phrase(
+        request, **{"language": "en", "configured": (), "count": count, "last": last, **fields}
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,17 +60,17 @@ def test_no_phrase_is_in_two_languages_by_mistake() -> None:
     ],
 )
 def test_any_phrase_ends_in_three_dots_and_a_space(phrase: str) -> None:
-    """Whatever a deployment or an agent wrote."""
-    assert normalise(phrase) == "One moment... "
+    """However a deployment or an agent wrote it."""
+    assert with_pause(phrase) == "One moment... "
 
 
 @given(st.text())
-def test_normalising_twice_changes_nothing(phrase: str) -> None:
-    """A phrase that is right stays as it is."""
-    once = normalise(phrase)
+def test_a_pause_is_added_once(phrase: str) -> None:
+    """A phrase that already ends in the pause stays as it is."""
+    once = with_pause(phrase)
     assert once.endswith("... ")
     assert not once.endswith(".... ")
-    assert normalise(once) == once
+    assert with_pause(once) == once
 
 
 @pytest.mark.parametrize(
@@ -139,7 +91,7 @@ def test_a_regional_language_is_its_base(code: str, language: str) -> None:
 
 @pytest.mark.parametrize("code", ["tlh", "", "-", "english please"])
 def test_an_unknown_language_is_the_default(code: str) -> None:
-    """A language without words of ours is spoken in the default, and that is one we speak."""
+    """A language without phrases becomes the default language, or English."""
     assert language_of(asked(language=code), "es") == "es"
     assert language_of(asked(language=code), "tlh") == "en"
 
@@ -153,32 +105,37 @@ def test_the_last_detected_language_counts() -> None:
 
 
 def test_the_language_is_spoken() -> None:
-    """The words are the language's; an unknown one gets English."""
+    """The phrases are in the language, and in English for an unknown one."""
     assert chosen(asked(), language="ja") in PHRASES["ja"].buffer
     assert chosen(asked(), language="tlh") in PHRASES["en"].buffer
 
 
 def test_an_agents_words_come_first() -> None:
-    """Before the deployment's, which come before ours."""
-    assert chosen(asked(), own=OWN) in {"Bear with me... ", "Hold the line... "}
-    assert chosen(asked(buffer_words=("Hang on",)), own=OWN) == "Hang on... "
+    """They come before the deployment's, and those before the built-in ones."""
+    assert chosen(asked(), configured=CONFIGURED) in {"Bear with me... ", "Hold the line... "}
+    assert chosen(asked(buffer_words=("Hang on",)), configured=CONFIGURED) == "Hang on... "
 
 
 def test_an_agent_can_have_none() -> None:
     """An empty list means silence."""
-    assert chosen(asked(buffer_words=()), own=OWN) is None
+    assert chosen(asked(buffer_words=()), configured=CONFIGURED) is None
 
 
-def test_who_has_nothing_else_to_say_leaves_the_turn_to_the_next() -> None:
-    """One phrase alone is not repeated, and does not mean silence."""
+def test_a_source_with_nothing_new_is_skipped() -> None:
+    """A single phrase is not repeated; the next source is asked instead."""
     request = asked(buffer_words=("Hang on",))
-    assert chosen(request, 1, "Hang on... ", own=OWN) in {"Bear with me... ", "Hold the line... "}
+    assert chosen(request, 1, "Hang on... ", configured=CONFIGURED) in {
+        "Bear with me... ",
+        "Hold the line... ",
+    }
     assert chosen(request, 1, "Hang on... ") in PHRASES["en"].buffer
-    assert chosen(asked(buffer_words=("...", "?!")), own=OWN[:1]) == "Bear with me... "
+    assert (
+        chosen(asked(buffer_words=("...", "?!")), configured=CONFIGURED[:1]) == "Bear with me... "
+    )
 
 
 def test_a_turn_hears_two_different_phrases_and_no_third() -> None:
-    """However long it takes."""
+    """A long wait adds no third phrase."""
     first = chosen(asked("Hello."))
     second = chosen(asked("Hello."), 1, first)
     assert first != second
@@ -187,14 +144,14 @@ def test_a_turn_hears_two_different_phrases_and_no_third() -> None:
 
 
 @given(st.lists(st.text(max_size=10), max_size=5), st.sampled_from(sorted(PHRASES)))
-def test_the_same_request_gets_the_same_words(texts: list[str], language: str) -> None:
-    """A request that is posted again must not sound different."""
+def test_the_same_request_gets_the_same_phrase(texts: list[str], language: str) -> None:
+    """A request that is sent again must not sound different."""
     assert chosen(asked(*texts), language=language) == chosen(asked(*texts), language=language)
 
 
 @given(st.lists(st.sampled_from(["", "Yes.", "We open at nine."]), min_size=1, max_size=20))
-def test_no_phrase_comes_twice_running_in_a_conversation(answers: list[str]) -> None:
-    """The phrase that was heard last is not the next, however long ago."""
+def test_no_phrase_comes_twice_in_a_row(answers: list[str]) -> None:
+    """The last phrase of a conversation is not its next one, however long ago it was heard."""
     texts: list[str] = []
     before = None
     for answer in answers:
@@ -205,8 +162,8 @@ def test_no_phrase_comes_twice_running_in_a_conversation(answers: list[str]) -> 
         before = phrase
 
 
-def test_the_words_vary() -> None:
-    """A conversation of many waits hears every phrase."""
+def test_phrases_vary() -> None:
+    """A long conversation hears every phrase."""
     texts: list[str] = []
     for turn in range(40):
         texts.append((chosen(asked(*texts)) or "") + f"Answer {turn}.")
@@ -235,9 +192,9 @@ def test_the_words_vary() -> None:
         ("We open. Sorry, I lost the rest of that,", "We open."),
     ],
 )
-def test_words_of_ours_are_taken_out(text: str, rest: str) -> None:
-    """Also when a platform trimmed them or an interruption cut them."""
-    assert strip(text, OWN) == rest
+def test_our_phrases_are_removed(text: str, rest: str) -> None:
+    """That includes phrases that a platform trimmed or an interruption cut."""
+    assert strip_phrases(text, CONFIGURED) == rest
 
 
 @pytest.mark.parametrize(
@@ -259,34 +216,34 @@ def test_words_of_ours_are_taken_out(text: str, rest: str) -> None:
     ],
 )
 def test_other_words_stay(text: str) -> None:
-    """What only resembles words of ours is the model's, to the letter."""
-    assert strip(text, OWN) == text
+    """Text that only resembles a phrase is kept to the letter."""
+    assert strip_phrases(text, CONFIGURED) == text
 
 
-@given(st.sampled_from(ALL), st.text(alphabet="abc de.,!?\n…", max_size=20))
+@given(st.sampled_from(BUFFER_WORDS), st.text(alphabet="abc de.,!?\n…", max_size=20))
 def test_what_follows_stays_to_the_letter(phrase: str, answer: str) -> None:
-    """An answer behind buffer words loses not one character."""
+    """An answer after buffer words loses not one character."""
     assume(not answer or not answer[0].isspace())
-    assert strip(phrase + answer) == answer
+    assert strip_phrases(phrase + answer) == answer
 
 
 @given(st.text(max_size=60))
-def test_a_text_without_words_of_ours_is_the_same(text: str) -> None:
-    """Nothing else is taken out."""
-    assume(not any(text.rstrip(" .…—-")[-4:] in phrase for phrase in (*ALL, *SENTENCES)))
-    assert strip(text) == text
+def test_a_text_without_our_phrases_is_unchanged(text: str) -> None:
+    """Nothing but phrases is removed."""
+    assume(not any(text.rstrip(" .…—-")[-4:] in phrase for phrase in (*BUFFER_WORDS, *SENTENCES)))
+    assert strip_phrases(text) == text
 
 
-def test_phrases_of_own_with_signs_are_taken_out() -> None:
-    """A phrase is words, not a pattern."""
-    assert strip("What (is) that? [a+... b", ("What (is) that? [a+",)) == "b"
-    assert strip("...", ("...", "")) == "..."
+def test_configured_phrases_with_punctuation_are_removed() -> None:
+    """A phrase is matched as text, not as a pattern."""
+    assert strip_phrases("What (is) that? [a+... b", ("What (is) that? [a+",)) == "b"
+    assert strip_phrases("...", ("...", "")) == "..."
 
 
 def filtered(phrase: str, pieces: list[str]) -> str:
-    """What is heard of an answer behind a filler."""
-    copy = CopyFilter(phrase)
-    return "".join([*(copy.feed(piece) for piece in pieces), copy.flush()])
+    """What is heard of an answer after the phrase."""
+    repeat = RepeatFilter(phrase)
+    return "".join([*(repeat.feed(piece) for piece in pieces), repeat.flush()])
 
 
 @pytest.mark.parametrize(
@@ -309,27 +266,27 @@ def filtered(phrase: str, pieces: list[str]) -> str:
         ("", ""),
     ],
 )
-def test_a_copy_of_the_filler_is_not_heard_twice(answer: str, heard: str) -> None:
-    """The model's own copy and the pause behind it are removed, everything else is spoken."""
+def test_repeated_buffer_words_are_heard_once(answer: str, heard: str) -> None:
+    """The model's repetition and the punctuation after it are removed; the rest is spoken."""
     assert filtered("Okay, one moment... ", [answer]) == heard
     assert filtered("Okay, one moment... ", list(answer)) == heard
 
 
 def test_an_answer_is_spoken_at_the_first_difference() -> None:
-    """Nothing is held once it cannot be the copy, and afterwards nothing at all."""
-    copy = CopyFilter("Okay, one moment... ")
-    assert [copy.feed("Okay, "), copy.feed("we"), copy.feed(" op"), copy.feed("en.")] == [
+    """Nothing is held once it cannot be the phrase any more, and from then on nothing at all."""
+    repeat = RepeatFilter("Okay, one moment... ")
+    assert [repeat.feed("Okay, "), repeat.feed("we"), repeat.feed(" op"), repeat.feed("en.")] == [
         "",
         "Okay, we",
         " op",
         "en.",
     ]
-    copy = CopyFilter("Okay, one moment... ")
+    repeat = RepeatFilter("Okay, one moment... ")
     assert [
-        copy.feed("Okay, one moment"),
-        copy.feed("..."),
-        copy.feed(" We"),
-        copy.feed(" op"),
+        repeat.feed("Okay, one moment"),
+        repeat.feed("..."),
+        repeat.feed(" We"),
+        repeat.feed(" op"),
     ] == [
         "",
         "",
@@ -338,31 +295,32 @@ def test_an_answer_is_spoken_at_the_first_difference() -> None:
     ]
 
 
-@pytest.mark.parametrize("phrase", ALL)
-def test_every_phrase_is_known_again(phrase: str) -> None:
-    """In every script, also where vowels are signs."""
+@pytest.mark.parametrize("phrase", BUFFER_WORDS)
+def test_every_phrase_is_recognised(phrase: str) -> None:
+    """It is recognised in every script, also where vowels are combining marks."""
     loud = phrase.upper()
-    # The capital of a Turkish dotless i is another language's.
+    # Upper-casing the Turkish dotless i gives the capital of another letter.
     spelling = loud if loud.casefold() == phrase.casefold() else phrase
     assert filtered(phrase, [spelling + "x"]) == "x"
     assert filtered(phrase, list(phrase.replace("... ", ", ") + "x")) == "x"
 
 
-@given(st.sampled_from(ALL), st.text(max_size=30), st.lists(st.integers(0, 60), max_size=6))
-def test_a_copy_is_removed_alike_in_any_pieces(phrase: str, rest: str, places: list[int]) -> None:
-    """However an answer is cut, the same of it is heard."""
-    for answer in (phrase + rest, phrase[:5] + rest, rest):
-        bounds = [0, *sorted(min(place, len(answer)) for place in places), len(answer)]
-        pieces = [answer[a:b] for a, b in itertools.pairwise(bounds)]
-        heard = filtered(phrase, pieces)
-        assert heard == filtered(phrase, [answer])
-        assert answer.endswith(heard)
-        if not has_words(rest):
-            continue
+ANSWERS = st.tuples(st.sampled_from(BUFFER_WORDS), st.text(max_size=30)).flatmap(
+    lambda drawn: st.tuples(
+        st.just(drawn),
+        in_pieces(st.sampled_from([drawn[0] + drawn[1], drawn[0][:5] + drawn[1], drawn[1]])),
+    )
+)
+
+
+@given(ANSWERS)
+def test_repeated_buffer_words_are_removed_from_any_pieces(
+    drawn: tuple[tuple[str, str], tuple[str, list[str]]],
+) -> None:
+    """However an answer is cut, the same part of it is heard."""
+    (phrase, rest), (answer, pieces) = drawn
+    heard = filtered(phrase, pieces)
+    assert heard == filtered(phrase, [answer])
+    assert answer.endswith(heard)
+    if has_words(rest):
         assert heard == answer or has_words(answer.removesuffix(heard))
-
-
-def test_phrases_are_facts() -> None:
-    """Nobody changes the words of a language while others speak it."""
-    with pytest.raises(TypeError):
-        PHRASES["en"] = Phrases((), "", "", "")  # type: ignore[index]

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completions.tools.coercion import repaired
-from completions.tools.schemas import MISFITS_LIMIT, Schema
+from completions.tools.coercion import coerced
+from completions.tools.schemas import VIOLATIONS_LIMIT, Schema
 
 FUNCTIONS = Path(__file__).parents[4] / "functions"
 
@@ -56,7 +56,7 @@ UNUSABLE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", UNUSABLE)
 def test_a_schema_that_cannot_be_used_finds_nothing_wrong(what: str) -> None:
     """A broken or hostile schema neither raises nor judges."""
-    assert Schema(UNUSABLE[what]).misfits({"a": 1}) == []
+    assert Schema(UNUSABLE[what]).violations({"a": 1}) == []
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_schema_that_cannot_be_used_finds_nothing_wrong(what: str) -> None:
 )
 def test_a_schema_that_refers_to_itself_ends(schema: dict[str, Any]) -> None:
     """A circle of references is no endless loop."""
-    assert Schema(schema).misfits({"a": {"a": {}}}) == []
+    assert Schema(schema).violations({"a": {"a": {}}}) == []
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^(?=a)(a|a)*$", "^(?:(?=a)a+)+$", "(.*a){20}"])
@@ -78,7 +78,7 @@ def test_no_pattern_hangs(pattern: str) -> None:
     """Patterns that take other engines for ever take this one no time that a call would notice."""
     schema = Schema({"properties": {"a": {"pattern": pattern}}, "patternProperties": {pattern: {}}})
     started = time.process_time()
-    schema.misfits({"a": "a" * 5_000 + "!", "a" * 5_000 + "!": 1})
+    schema.violations({"a": "a" * 5_000 + "!", "a" * 5_000 + "!": 1})
     assert time.process_time() - started < 2
 
 
@@ -92,8 +92,8 @@ def test_keywords_that_are_null_are_not_set() -> None:
             "required": None,
         }
     )
-    assert schema.misfits({"a": 1}) == []
-    assert [misfit.path for misfit in schema.misfits({"a": "x"})] == [("a",)]
+    assert schema.violations({"a": 1}) == []
+    assert [violation.path for violation in schema.violations({"a": "x"})] == [("a",)]
 
 
 @pytest.mark.parametrize(
@@ -109,20 +109,20 @@ def test_keywords_that_are_null_are_not_set() -> None:
 def test_every_draft_is_understood(draft: str) -> None:
     """A schema may name any draft from 4 on."""
     schema = Schema({"$schema": draft, **of(a={"type": "integer"})})
-    assert schema.misfits({"a": 1}) == []
-    assert len(schema.misfits({"a": "x"})) == 1
+    assert schema.violations({"a": 1}) == []
+    assert len(schema.violations({"a": "x"})) == 1
 
 
 def test_what_is_wrong_is_told_without_the_value() -> None:
-    """A misfit names the place and what is expected, never what stood there."""
-    (misfit,) = Schema(of(a=of(b={"type": "integer"}))).misfits({"a": {"b": "s3cret"}})
-    assert str(misfit) == 'a.b: the value is not of type "integer"'
+    """A violation names the place and what is expected, never what stood there."""
+    (violation,) = Schema(of(a=of(b={"type": "integer"}))).violations({"a": {"b": "s3cret"}})
+    assert str(violation) == 'a.b: the value is not of type "integer"'
 
 
 def test_there_is_an_end_to_what_is_wrong() -> None:
     """Thousands of wrong items are told as a few."""
     schema = Schema({"properties": {"a": {"items": {"type": "integer"}}}})
-    assert len(schema.misfits({"a": ["x"] * 5000})) == MISFITS_LIMIT
+    assert len(schema.violations({"a": ["x"] * 5000})) == VIOLATIONS_LIMIT
 
 
 ENUM = {"enum": ["en", "de", "pt-br"]}
@@ -181,7 +181,7 @@ def test_another_spelling_is_put_right(
 ) -> None:
     """What a model misspelt is read as what it meant, and the original is left alone."""
     before = repr(value)
-    assert repr(repaired(value, Schema(schema))) == repr(fits)
+    assert repr(coerced(value, Schema(schema))) == repr(fits)
     assert repr(value) == before
 
 
@@ -206,7 +206,7 @@ def test_another_spelling_is_put_right(
 )
 def test_nothing_is_invented(schema: dict[str, Any], value: dict[str, Any]) -> None:
     """What cannot be read as what is expected is not replaced by something else."""
-    assert repaired(value, Schema(schema)) is None
+    assert coerced(value, Schema(schema)) is None
 
 
 SCHEMAS = st.recursive(
@@ -242,11 +242,11 @@ VALUES = st.dictionaries(
 
 @given(SCHEMAS, VALUES)
 def test_what_is_put_right_fits(schema: dict[str, Any], value: dict[str, Any]) -> None:
-    """Whatever schema meets whatever object: no error, and a repaired object fits."""
+    """Whatever schema meets whatever object: no error, and a coerced object fits."""
     checked = Schema(schema)
-    fits = repaired(value, checked)
-    assert fits is None or checked.misfits(fits) == []
-    if not checked.misfits(value):
+    fits = coerced(value, checked)
+    assert fits is None or checked.violations(fits) == []
+    if not checked.violations(value):
         assert fits is value
 
 

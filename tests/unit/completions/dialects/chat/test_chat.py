@@ -72,7 +72,7 @@ def test_what_a_delta_says(delta: Any, deltas: tuple[Delta, ...]) -> None:
         ({"index": 0, "id": "", "function": {"name": None}}, CallPart(0, None, None, "")),
         (
             {"index": 0, "function": {"arguments": {"a": 1}}},
-            CallPart(0, None, None, '{"a":1}', odd=True),
+            CallPart(0, None, None, '{"a":1}', nonstandard=True),
         ),
         ({"index": 0}, CallPart(0, None, None, "")),
     ],
