@@ -1,125 +1,128 @@
-"""Calls held until they are whole, and what may be passed on of them as it came."""
+"""The tool calls of one answer: put together from parts, and what may be relayed of them."""
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-import json
-from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
-from completions.responder import Conversation, Event, Say
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import Done, Finish, Head, Hold, Raw, Role, answer, call
-from tests.support.turns import Caller
-from tests.support.ways import CHAT, WAYS, Way
+from completions.dialects.deltas import Call, CallPart, Chunk, Delta, Text
+from completions.dialects.request import Tool
+from completions.sse import ServerSentEvent
+from completions.tools.held_calls import HeldCalls, merge_calls
 
-pytestmark = pytest.mark.looptime
-
-TRANSFER = {
-    "name": "transfer_to_agent",
-    "description": "Transfers to a specialist.",
-    "parameters": {"type": "object", "properties": {"agent_number": {"type": "integer"}}},
+MOVE: dict[str, Any] = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
 }
+OFFERED = {"move": Tool("move", parameters=MOVE)}
+TWO_CALLS = [("a", '{"n":1}'), ("b", '{"n":2}')]
 
 
-async def test_arguments_sent_as_an_object_become_one_json_string() -> None:
-    """Clients parse `arguments` as text: a frame with an object in it is not relayed."""
-    part = {
-        "index": 0,
-        "id": "call_1",
-        "type": "function",
-        "function": {"name": "transfer_to_agent", "arguments": {"agent_number": 2}},
-    }
-    chunk = {
-        "id": "c",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "m",
-        "choices": [{"index": 0, "delta": {"tool_calls": [part]}, "finish_reason": None}],
-    }
-    frame = Raw(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-    caller = CHAT.caller(PlayedUpstream([Role(), frame, Finish("tool_calls"), Done()]))
-    heard = await CHAT.post(caller, CHAT.body(tools=[TRANSFER]))
-    ((_, call),) = heard.calls
-    assert json.loads(call["function"]["arguments"]) == {"agent_number": 2}
-    assert CHAT.read(heard).calls == [("transfer_to_agent", {"agent_number": 2})]
+def held(*parts: CallPart) -> HeldCalls:
+    """The calls of these parts, each in a chunk of its own."""
+    calls = HeldCalls()
+    for part in parts:
+        calls.add(Chunk(ServerSentEvent(b"data: x\n\n", b"x"), (part,)))
+    return calls
 
 
-async def test_an_agent_that_will_not_be_stopped_does_not_hold_its_caller() -> None:
-    """Cancelling is waited for half a second, then the turn goes on without the agent."""
-    released = asyncio.Event()
-
-    async def stubborn(_: Conversation) -> AsyncGenerator[Event, None]:
-        yield Say("Hm, ")
-        while not released.is_set():
-            try:
-                await released.wait()
-            except asyncio.CancelledError:
-                continue
-
-    caller = Caller(PlayedUpstream())
-    caller.state = dataclasses.replace(caller.state, responder=stubborn)
-    heard = await caller.post(CHAT.body(), remaining_s=4)
-    released.set()
-    assert heard.ends == 1
-    assert heard.pieces[-1][0] == 2500 + 500
+def named(index: int, call_id: str | None, arguments: str) -> CallPart:
+    """The first part of a call."""
+    return CallPart(index, call_id, "move", arguments)
 
 
-MOVE = {
-    "name": "move",
-    "description": "Moves.",
-    "parameters": {
-        "type": "object",
-        "properties": {"n": {"type": "integer"}},
-        "required": ["n"],
-        "additionalProperties": False,
-    },
-}
-GOOD = call("transfer_to_agent", {"agent_number": 1}, index=0)
-BAD = call("move", {"n": "far"}, index=1)
-MENDED = call("move", {"n": 3}, index=0)
-BOTH = [("transfer_to_agent", {"agent_number": 1}), ("move", {"n": 3})]
+def more(index: int, arguments: str) -> CallPart:
+    """A later part of a call."""
+    return CallPart(index, None, None, arguments)
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "buffered"])
-@pytest.mark.parametrize("way", WAYS, ids=str)
-async def test_a_good_call_stands_while_its_neighbour_is_asked_for_again(
-    way: Way, stream: bool
-) -> None:
-    """Only the bad call of a turn is re-asked; the good one is delivered once."""
-    first = [Role(), *GOOD, *BAD, Finish("tool_calls"), Done()]
-    upstream = PlayedUpstream(first, [Role(), *MENDED, Finish("tool_calls"), Done()])
-    request = way.body(tools=[TRANSFER, MOVE], stream=stream)
-    heard = await way.post(way.caller(upstream), request)
-    assert way.read(heard).calls == BOTH
-    assert "stands: do not repeat it" in json.dumps(upstream.requests[1].json)
+@pytest.mark.parametrize(
+    ("parts", "relayable"),
+    [
+        ([named(0, "a", '{"n":1}'), named(1, "b", '{"n":2}')], True),
+        ([named(0, "a", ""), named(1, "b", '{"n":'), more(0, '{"n":1}'), more(1, "2}")], True),
+        ([named(1, "a", '{"n":1}'), named(2, "b", '{"n":2}')], False),
+        ([named(0, "a", '{"n":1}'), named(0, "b", '{"n":2}')], False),
+        ([named(-1, "a", '{"n":1}'), named(-1, "b", '{"n":2}')], False),
+        ([named(0, "a", '{"n"'), named(0, "a", ":1}"), named(1, "b", '{"n":2}')], False),
+    ],
+    ids=["in turn", "mixed", "from 1", "one index", "no index", "named twice"],
+)
+def test_parts_become_calls(parts: list[CallPart], relayable: bool) -> None:
+    """Calls are told apart by index or id, and relayed only where clients read the same calls."""
+    calls = held(*parts)
+    assert [(call.id, call.arguments) for call in calls.unchecked()] == TWO_CALLS
+    assert calls.relayable is relayable
 
 
-async def test_a_good_call_stands_when_the_second_answer_is_in_words() -> None:
-    """What the model meant to do is done, whatever it says instead of the bad call."""
-    first = [Role(), *GOOD, *BAD, Finish("tool_calls"), Done()]
-    upstream = PlayedUpstream(first, answer("I stay here."))
-    heard = await CHAT.post(CHAT.caller(upstream), CHAT.body(tools=[TRANSFER, MOVE]))
-    read = CHAT.read(heard)
-    assert (read.text, read.calls, read.finish) == ("I stay here.", BOTH[:1], "tool_calls")
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        Chunk(None, (named(0, "a", "{}"),)),
+        Chunk(ServerSentEvent(b"x", b"x"), (named(0, "a", "{}"),), plain=False),
+        Chunk(ServerSentEvent(b"x", b"x"), (Text("Well."), named(0, "a", "{}"))),
+    ],
+    ids=["no event", "changed", "text beside it"],
+)
+def test_a_chunk_of_more_than_a_call_is_not_relayed(chunk: Chunk) -> None:
+    """The call is kept, and written anew."""
+    calls = HeldCalls()
+    calls.add(chunk)
+    assert not calls.relayable
+    assert [call.id for call in calls.unchecked()] == ["a"]
 
 
-async def test_a_buffered_answer_that_was_streamed_unasked_is_whole() -> None:
-    """An upstream that streams although nobody asked it to is read to its end."""
-    deltas: list[tuple[dict[str, str], str | None]] = [
-        ({"role": "assistant", "content": ""}, None),
-        ({"content": "All "}, None),
-        ({"content": "of it."}, None),
-        ({}, "stop"),
-    ]
-    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    chunks = [
-        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-        for delta, finish in deltas
-    ]
-    frames = [Raw(f"data: {json.dumps(chunk)}\n\n".encode()) for chunk in chunks]
-    upstream = PlayedUpstream([Head(), *frames, Raw(b"data: [DONE]\n\n"), Hold()])
-    heard = await CHAT.post(CHAT.caller(upstream), CHAT.body(stream=False))
-    assert CHAT.read(heard).text == "All of it."
+def test_a_chunk_without_calls_holds_none() -> None:
+    """An answer without calls is falsy."""
+    calls = HeldCalls()
+    deltas: tuple[Delta, ...] = (Text("Well."),)
+    calls.add(Chunk(None, deltas))
+    assert not calls
+    assert held(named(0, "a", ""))
+
+
+def test_complete_calls_leave_out_what_was_cut() -> None:
+    """Half a call is not delivered, and then the chunks are not relayed either."""
+    cut = held(named(0, "a", '{"n":1}'), named(1, "b", '{"n":'))
+    complete = cut.complete_calls()
+    assert [call.id for call in complete.unchecked()] == ["a"]
+    assert (cut.relayable, complete.relayable) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "coerced"),
+    [
+        (named(0, "a", '{"n":1}'), False, 0),
+        (named(0, "a", '{"n":"1"}'), True, 1),
+        (named(0, None, '{"n":1}'), True, 0),
+        (CallPart(0, "a", "move", '{"n":1}', nonstandard=True), True, 0),
+    ],
+    ids=["valid", "coerced", "no id", "nonstandard"],
+)
+def test_a_judgement_tells_what_had_to_change(part: CallPart, changed: bool, coerced: int) -> None:
+    """A new id or another form changes the bytes, but only a coercion changes the call."""
+    judgement = held(part).judge(OFFERED, "")
+    (call,) = judgement.calls
+    assert (call.name, call.arguments) == ("move", '{"n":1}')
+    assert call.id == "a" or call.id.startswith("call_")
+    assert (judgement.changed, judgement.coerced, judgement.problems) == (changed, coerced, [])
+
+
+def test_a_judgement_explains_each_invalid_call() -> None:
+    """The valid ones are handed out all the same."""
+    judgement = held(named(0, "a", '{"n":"x"}'), named(1, "b", '{"n":2}')).judge(OFFERED, "")
+    assert [call.id for call in judgement.calls] == ["b"]
+    (problem,) = judgement.problems
+    assert problem.startswith("The call of 'move' is not valid")
+
+
+def test_merged_calls_repeat_neither_call_nor_id() -> None:
+    """A kept call that the model repeats counts once; an id that is taken becomes a new one."""
+    kept = [Call("a", "move", '{"n":1}')]
+    again, other = Call("b", "move", '{"n":1}'), Call("a", "move", '{"n":2}')
+    first, second = merge_calls(kept, [again, other])
+    assert first == kept[0]
+    assert (second.name, second.arguments) == ("move", '{"n":2}')
+    assert second.id not in {"a", "b"}

@@ -1,4 +1,4 @@
-"""Schemas that callers send: used where they can be, survived where they cannot."""
+"""Schemas that callers send: used where they can be, harmless where they cannot."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from completions.tools.coercion import coerced
 from completions.tools.schemas import VIOLATIONS_LIMIT, Schema
 
 FUNCTIONS = Path(__file__).parents[4] / "functions"
@@ -54,8 +51,8 @@ UNUSABLE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", UNUSABLE)
-def test_a_schema_that_cannot_be_used_finds_nothing_wrong(what: str) -> None:
-    """A broken or hostile schema neither raises nor judges."""
+def test_an_unusable_schema_accepts_everything(what: str) -> None:
+    """A broken or hostile schema neither raises nor rejects."""
     assert Schema(UNUSABLE[what]).violations({"a": 1}) == []
 
 
@@ -68,14 +65,14 @@ def test_a_schema_that_cannot_be_used_finds_nothing_wrong(what: str) -> None:
         {"properties": {"a": {"$ref": "#"}}},
     ],
 )
-def test_a_schema_that_refers_to_itself_ends(schema: dict[str, Any]) -> None:
-    """A circle of references is no endless loop."""
+def test_a_schema_may_refer_to_itself(schema: dict[str, Any]) -> None:
+    """A circle of references does not loop for ever."""
     assert Schema(schema).violations({"a": {"a": {}}}) == []
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^(?=a)(a|a)*$", "^(?:(?=a)a+)+$", "(.*a){20}"])
 def test_no_pattern_hangs(pattern: str) -> None:
-    """Patterns that take other engines for ever take this one no time that a call would notice."""
+    """Patterns that hang other engines are stopped before a call would notice."""
     schema = Schema({"properties": {"a": {"pattern": pattern}}, "patternProperties": {pattern: {}}})
     started = time.process_time()
     schema.violations({"a": "a" * 5_000 + "!", "a" * 5_000 + "!": 1})
@@ -83,7 +80,7 @@ def test_no_pattern_hangs(pattern: str) -> None:
 
 
 def test_keywords_that_are_null_are_not_set() -> None:
-    """Serialisers write null for what is not set; the rest of the schema still counts."""
+    """Serialisers write null for unset keywords; the rest of the schema still counts."""
     schema = Schema(
         {
             "type": "object",
@@ -113,145 +110,20 @@ def test_every_draft_is_understood(draft: str) -> None:
     assert len(schema.violations({"a": "x"})) == 1
 
 
-def test_what_is_wrong_is_told_without_the_value() -> None:
-    """A violation names the place and what is expected, never what stood there."""
+def test_a_violation_does_not_quote_the_value() -> None:
+    """It names the place and what is expected, but not the value there."""
     (violation,) = Schema(of(a=of(b={"type": "integer"}))).violations({"a": {"b": "s3cret"}})
     assert str(violation) == 'a.b: the value is not of type "integer"'
 
 
-def test_there_is_an_end_to_what_is_wrong() -> None:
-    """Thousands of wrong items are told as a few."""
+def test_violations_are_limited() -> None:
+    """Thousands of wrong items give no more than the limit."""
     schema = Schema({"properties": {"a": {"items": {"type": "integer"}}}})
     assert len(schema.violations({"a": ["x"] * 5000})) == VIOLATIONS_LIMIT
 
 
-ENUM = {"enum": ["en", "de", "pt-br"]}
-OPTIONAL = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
-STRICT = {"type": "object", "properties": {"name": {}, "agent_number": {}}, "required": ["name"]}
-
-
-@pytest.mark.parametrize(
-    ("schema", "value", "fits"),
-    [
-        (of(a={"type": "integer"}), {"a": "0"}, {"a": 0}),
-        (of(a={"type": "integer"}), {"a": " -3 "}, {"a": -3}),
-        (of(a={"type": "integer"}), {"a": "2.0"}, {"a": 2}),
-        (of(a={"type": "integer"}), {"a": [2]}, {"a": 2}),
-        (of(a={"type": "number"}), {"a": "2.5"}, {"a": 2.5}),
-        (of(a={"type": "number"}), {"a": "1e3"}, {"a": 1000.0}),
-        (of(a={"type": "boolean"}), {"a": "True"}, {"a": True}),
-        (of(a={"type": "boolean"}), {"a": "false"}, {"a": False}),
-        (of(a={"type": "boolean"}), {"a": 1}, {"a": True}),
-        (of(a={"type": "string"}), {"a": 2}, {"a": "2"}),
-        (of(a={"type": "string"}), {"a": True}, {"a": "true"}),
-        (of(a={"type": "null"}), {"a": "None"}, {"a": None}),
-        (of(a={"type": ["integer", "null"]}), {"a": "1"}, {"a": 1}),
-        (of(a=OPTIONAL), {"a": "1"}, {"a": 1}),
-        (of(a=OPTIONAL), {"a": ""}, {"a": None}),
-        (of(a={"type": "array", "items": {"type": "string"}}), {"a": "x"}, {"a": ["x"]}),
-        (of(a={"type": "array"}), {"a": '["x", 1,]'}, {"a": ["x", 1]}),
-        (of(a=of(b={"type": "string"})), {"a": '{"b": 1}'}, {"a": {"b": "1"}}),
-        (of(a={"items": {"type": "integer"}}), {"a": ["1", 2, "3"]}, {"a": [1, 2, 3]}),
-        (of(a=ENUM), {"a": "DE"}, {"a": "de"}),
-        (of(a=ENUM), {"a": " pt_BR "}, {"a": "pt-br"}),
-        (of(a={"enum": ["+15550100"]}), {"a": "+1 (555) 01-00"}, {"a": "+15550100"}),
-        (of(a={"const": "Yes"}), {"a": "yes"}, {"a": "Yes"}),
-        (of(a={"enum": [1, 2]}), {"a": "2"}, {"a": 2}),
-        (of(a={"pattern": "^[0-9]+$"}), {"a": "12\n"}, {"a": "12"}),
-        ({"properties": {"a": {"type": "string"}}}, {"a": None}, {}),
-        ({"properties": {"a": {"type": "integer"}}}, {"a": ""}, {}),
-        ({"properties": {"a": ENUM}}, {"a": ""}, {}),
-        (of(agent_number={"type": "integer"}), {"agentNumber": "1"}, {"agent_number": 1}),
-        (of(a={"default": 7}), {}, {"a": 7}),
-        (of(a={"const": 7}), {}, {"a": 7}),
-        (
-            {**STRICT, "additionalProperties": False},
-            {"Name": "x", "AgentNumber": 1, "z": 2},
-            {"name": "x", "agent_number": 1},
-        ),
-        (
-            {"$ref": "#/$defs/x", "$defs": {"x": of(a={"type": "integer"})}},
-            {"a": "1"},
-            {"a": 1},
-        ),
-    ],
-)
-def test_another_spelling_is_put_right(
-    schema: dict[str, Any], value: dict[str, Any], fits: dict[str, Any]
-) -> None:
-    """What a model misspelt is read as what it meant, and the original is left alone."""
-    before = repr(value)
-    assert repr(coerced(value, Schema(schema))) == repr(fits)
-    assert repr(value) == before
-
-
-@pytest.mark.parametrize(
-    ("schema", "value"),
-    [
-        (of(a={"type": "integer"}), {"a": "one"}),
-        (of(a={"type": "integer"}), {"a": "1.5"}),
-        (of(a={"type": "integer"}), {"a": None}),
-        (of(a={"type": "integer"}), {}),
-        (of(a={"type": "string"}), {"a": {"b": 1}}),
-        (of(a={"type": "string"}), {"a": None}),
-        (of(a={"type": "boolean"}), {"a": 2}),
-        (of(a=ENUM), {"a": "fr"}),
-        (of(a={"enum": ["*", "#"]}), {"a": "+"}),
-        (of(a={"enum": ["1", "2"]}), {"a": "-1"}),
-        (of(a={"type": "number"}), {"a": "inf"}),
-        (of(a={"minimum": 3}), {"a": 1}),
-        (of(a={"items": {"type": "integer"}}), {"a": ["1"] * 1000}),
-        (of(a={"const": "x"}), {"a": "y"}),
-    ],
-)
-def test_nothing_is_invented(schema: dict[str, Any], value: dict[str, Any]) -> None:
-    """What cannot be read as what is expected is not replaced by something else."""
-    assert coerced(value, Schema(schema)) is None
-
-
-SCHEMAS = st.recursive(
-    st.sampled_from(
-        [{"type": kind} for kind in ("string", "integer", "number", "boolean", "null", "object")]
-        + [{"type": "array"}, {"enum": ["a", 1, None]}, {"const": "b"}, {"minLength": 2}, {}, True]
-        + [{"$ref": "#"}, {"type": None}, {"pattern": "^a+$"}, {"required": ["a"]}, {"type": "x"}]
-    ),
-    lambda inner: st.one_of(
-        st.dictionaries(st.sampled_from("ab"), inner).map(
-            lambda properties: {"type": "object", "properties": properties}
-        ),
-        st.dictionaries(st.sampled_from("ab"), inner).map(lambda p: {**of(**p)}),
-        st.lists(inner, min_size=1, max_size=3).map(lambda branches: {"anyOf": branches}),
-        st.lists(inner, min_size=1, max_size=3).map(lambda branches: {"oneOf": branches}),
-        inner.map(lambda schema: {"items": schema}),
-        inner.map(lambda schema: {"additionalProperties": schema}),
-        inner.map(lambda schema: {"not": schema}),
-    ),
-    max_leaves=6,
-).filter(lambda schema: isinstance(schema, dict))
-VALUES = st.dictionaries(
-    st.sampled_from(["a", "b", "A", "c", "\ud83d"]),
-    st.recursive(
-        st.sampled_from(["", "0", "a", " B", "true", "null", '{"a": "1"}', "[1]", 0, 1, 2.5, None])
-        | st.booleans()
-        | st.just("\ud83d"),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
-        max_leaves=4,
-    ),
-)
-
-
-@given(SCHEMAS, VALUES)
-def test_what_is_put_right_fits(schema: dict[str, Any], value: dict[str, Any]) -> None:
-    """Whatever schema meets whatever object: no error, and a coerced object fits."""
-    checked = Schema(schema)
-    fits = coerced(value, checked)
-    assert fits is None or checked.violations(fits) == []
-    if not checked.violations(value):
-        assert fits is value
-
-
 def test_the_library_is_loaded_by_the_first_tool_call() -> None:
-    """A cold start does not pay for it."""
+    """A cold start does not pay for the library."""
     code = (
         "import sys, completions.tools.validation; assert 'jsonschema_rs' not in sys.modules;"
         "completions.tools.schemas.Schema({}); assert 'jsonschema_rs' in sys.modules"

@@ -1,4 +1,4 @@
-"""Whole tool calls, called well and badly, against the tools of one request."""
+"""Complete tool calls checked against the tools of one request."""
 
 from __future__ import annotations
 
@@ -56,34 +56,25 @@ def called(name: str, arguments: str, tools: dict[str, Tool] = TOOLS) -> Verdict
     ],
 )
 def test_a_valid_call_is_not_touched(name: str, arguments: str) -> None:
-    """It is handed back to the letter, whatever its spaces."""
+    """It is returned to the letter, whatever its white space."""
     call = Call("call_1", name, arguments)
     assert check(call, TOOLS) == Verdict(call, changed=False, problem=None)
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "repaired"),
+    ("name", "arguments", "delivered"),
     [
-        ("transfer_to_agent", '{"agent_number":"0"}', '{"agent_number":0}'),
-        ("transfer_to_agent", '{"agentNumber": 1}', '{"agent_number":1}'),
-        ("end_call", '{"reason": "done",}', '{"reason":"done"}'),
+        ("transfer_to_agent", '{"agent_number": "0"}', '{"agent_number":0}'),
         ("end_call", "```json\n{'reason': 'done'}\n```", '{"reason":"done"}'),
-        ("end_call", '"{\\"reason\\": \\"done\\"}"', '{"reason":"done"}'),
-        ("end_call", '{"reason":"done","message":null}', '{"reason":"done"}'),
-        ("language_detection", '{"reason":"r","language":"DE"}', '{"reason":"r","language":"de"}'),
-        ("play_keypad_touch_tone", '{"dtmf_tones":2}', '{"dtmf_tones":"2"}'),
-        (
-            "play_keypad_touch_tone",
-            '"{"reason": "Navigating to customer service", "dtmf_tones": "2"}"',
-            '{"reason":"Navigating to customer service","dtmf_tones":"2"}',
-        ),
+        ("end_call", '{"reason": "done", "message": "<farewell>"}', '{"reason":"done"}'),
         ("skip_turn", "", "{}"),
         ("end_call", '{"reason":"\\ud83d gone"}', '{"reason":"? gone"}'),
     ],
+    ids=["coerced", "read loosely", "placeholder dropped", "no arguments", "half a character"],
 )
-def test_a_misspelt_call_is_put_right(name: str, arguments: str, repaired: str) -> None:
-    """Arguments that a model misspelt become compact, valid JSON with the same meaning."""
-    assert called(name, arguments) == Verdict(Call("call_1", name, repaired), changed=True)
+def test_misspelt_arguments_become_valid(name: str, arguments: str, delivered: str) -> None:
+    """The call is delivered with compact JSON that fits the schema, marked as changed."""
+    assert called(name, arguments) == Verdict(Call("call_1", name, delivered), changed=True)
 
 
 @pytest.mark.parametrize(
@@ -101,15 +92,15 @@ def test_a_misspelt_call_is_put_right(name: str, arguments: str, repaired: str) 
         '"end_call"',
     ],
 )
-def test_a_misspelt_name_is_put_right(name: str) -> None:
-    """The offered tool that can only be meant is called; its arguments stay."""
+def test_a_misspelt_name_is_corrected(name: str) -> None:
+    """The only tool that can be meant is called, with the same arguments."""
     arguments = '{"reason": "done"}'
     assert called(name, arguments) == Verdict(Call("call_1", "end_call", arguments), changed=True)
 
 
 @pytest.mark.parametrize("name", ["hang_up", "", "()", "end", "."])
-def test_an_unknown_tool_is_named_with_what_is_offered(name: str) -> None:
-    """The model is told which tools there are."""
+def test_an_unknown_tool_is_explained(name: str) -> None:
+    """The model is told which tools are offered."""
     verdict = called(name, "{}")
     assert verdict.call is None
     assert verdict.problem == (
@@ -163,12 +154,12 @@ def test_two_tools_of_one_spelling_are_not_confused() -> None:
         ),
     ],
 )
-def test_a_hopeless_call_is_explained(name: str, arguments: str, problem: str) -> None:
-    """The model is told what is wrong and what is expected, not what it wrote."""
+def test_an_invalid_call_is_explained(name: str, arguments: str, problem: str) -> None:
+    """The model is told what is wrong and what is expected, without its own values."""
     assert called(name, arguments) == Verdict(None, problem=problem)
 
 
-def test_a_tool_without_a_usable_schema_takes_every_object() -> None:
+def test_a_tool_with_an_unusable_schema_accepts_every_object() -> None:
     """A broken schema must not keep a call from a caller."""
     tools = offered(Tool("a", "", {"type": "nonsense"}), Tool("b"))
     for name in tools:
@@ -178,7 +169,7 @@ def test_a_tool_without_a_usable_schema_takes_every_object() -> None:
 
 @given(st.text(), st.text(), st.dictionaries(st.text(max_size=3), st.text() | st.none()))
 def test_nothing_raises(name: str, arguments: str, schema: dict[str, Any]) -> None:
-    """Whatever a model writes for whatever schema, the call is valid JSON or explained."""
+    """Whatever a model writes for whatever schema, the call is JSON or it is explained."""
     tools = {**TOOLS, name: Tool(name, "", {"properties": schema, "required": schema})}
     for one in (name, "end_call"):
         verdict = called(one, arguments, tools)

@@ -629,3 +629,21 @@ def test_a_deployment_says_at_start_what_is_wrong(package: Path, name: str, hint
     assert "COMPLETIONS_RESPONDER" in message
     assert repr(name) in message
     assert hint in message
+
+
+async def test_an_agent_that_will_not_be_stopped_does_not_hold_its_caller() -> None:
+    """The turn waits half a second for a cancelled agent, and then goes on without it."""
+    released = asyncio.Event()
+
+    async def stubborn(_: Conversation) -> AsyncGenerator[Event, None]:
+        yield Say("Hm, ")
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    heard = await with_agent(CHAT, stubborn).post(CHAT.body(), remaining_s=4)
+    released.set()
+    assert heard.ends == 1
+    assert heard.pieces[-1][0] == 2500 + 500
