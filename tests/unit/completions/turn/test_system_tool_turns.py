@@ -44,12 +44,12 @@ FAILURE = PHRASES["en"].failure
 
 @dataclass(frozen=True)
 class Case:
-    """A system tool, a good call of it, and bad ones: repaired (`mends`) or hopeless."""
+    """A system tool with good calls, misspelt calls that are coerced, and invalid calls."""
 
     good: Mapping[str, Any]
-    mends: Mapping[str, Mapping[str, Any]]
+    coerced: Mapping[str, Mapping[str, Any]]
     """What a model may write, and what must arrive."""
-    hopeless: Mapping[str, str]
+    invalid: Mapping[str, str]
     """What a model may write, and what it must be told."""
     says: str = ""
     """What models like to say in the same turn."""
@@ -63,7 +63,7 @@ def event(name: str) -> dict[str, Any]:
 
 
 def squeezed(arguments: Mapping[str, Any]) -> str:
-    """As our own frames write it."""
+    """As our own chunks write it."""
     return json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -174,8 +174,8 @@ CASES: dict[str, Case] = {
 }
 
 GOOD = sorted(CASES)
-MENDS = [(name, sent) for name in GOOD for sent in CASES[name].mends]
-HOPELESS = [(name, sent) for name in GOOD for sent in CASES[name].hopeless]
+COERCED = [(name, sent) for name in GOOD for sent in CASES[name].coerced]
+INVALID = [(name, sent) for name in GOOD for sent in CASES[name].invalid]
 
 
 def request_of(way: Way, name: str, *more: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def test_every_tool_of_the_platform_is_played() -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_good_call_is_delivered(way: Way, name: str) -> None:
-    """With nothing spoken beside it, the moment it is whole, by one question."""
+    """It takes one request, arrives the moment it is complete, and nothing is spoken beside it."""
     script = calls(name, CASES[name].good, at_ms=400)
     got, upstream, heard = await turn(way, name, script)
     assert (got.text, got.calls) == ("", [(name, CASES[name].good)])
@@ -228,8 +228,8 @@ async def test_a_good_call_is_delivered(way: Way, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_good_call_is_relayed_in_its_own_frames(name: str) -> None:
-    """A chat completion's frames are handed on to the byte."""
+async def test_a_good_call_is_relayed_in_its_own_chunks(name: str) -> None:
+    """The chunks of a chat completion are passed on to the byte."""
     script = [Role(), *call(name, CASES[name].good, pieces=5), Finish("tool_calls"), Done()]
     _, _, heard = await turn(CHAT, name, script)
     assert b"".join(raw_frames(script)) in heard.body
@@ -237,7 +237,7 @@ async def test_a_good_call_is_relayed_in_its_own_frames(name: str) -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_text_and_a_call_in_one_turn(way: Way, name: str) -> None:
-    """The words are heard as they come, the call when it is whole."""
+    """The words are heard as they come, and the call when it is complete."""
     said = CASES[name].says or "Just a second. "
     script = [At(400), Role(), Say(said), At(900), *call(name, CASES[name].good)]
     got, _, heard = await turn(way, name, [*script, Finish("tool_calls"), Usage(), Done()])
@@ -247,28 +247,28 @@ async def test_text_and_a_call_in_one_turn(way: Way, name: str) -> None:
     assert heard.pieces[-1][0] == 900
 
 
-@pytest.mark.parametrize(("name", "sent"), MENDS)
-async def test_a_misspelt_call_is_mended(way: Way, name: str, sent: str) -> None:
-    """In one delta with valid arguments; nobody is asked again, nothing is heard of it."""
+@pytest.mark.parametrize(("name", "sent"), COERCED)
+async def test_a_misspelt_call_is_coerced(way: Way, name: str, sent: str) -> None:
+    """It arrives in one delta with valid arguments, without a second request or a word."""
     got, upstream, heard = await turn(way, name, calls(name, sent, at_ms=400))
-    assert got.calls == [(name, CASES[name].mends[sent])]
+    assert got.calls == [(name, CASES[name].coerced[sent])]
     assert (got.text, got.finish, len(upstream.requests)) == ("", "tool_calls", 1)
     if way is CHAT:
         (part,) = [part for _, part in heard.calls]
         assert part["function"]["name"] == name
-        assert json.loads(part["function"]["arguments"]) == CASES[name].mends[sent]
+        assert json.loads(part["function"]["arguments"]) == CASES[name].coerced[sent]
         assert part["id"] == "call_0"
 
 
-@pytest.mark.parametrize(("name", "sent"), HOPELESS)
-async def test_a_hopeless_call_is_asked_for_once_more(way: Way, name: str, sent: str) -> None:
+@pytest.mark.parametrize(("name", "sent"), INVALID)
+async def test_an_invalid_call_is_asked_for_once_more(way: Way, name: str, sent: str) -> None:
     """The model is told what is wrong and what is expected; its good call is delivered."""
     good = CASES[name].good
     got, upstream, _ = await turn(way, name, calls(name, sent), calls(name, good))
     assert got.calls == [(name, good)]
     assert (got.text, got.finish) == ("", "tool_calls")
     first, second = upstream.requests
-    assert CASES[name].hopeless[sent] in note(upstream)
+    assert CASES[name].invalid[sent] in note(upstream)
     assert name in note(upstream)
     assert history.told(second.json)[:-1] == history.told(first.json)
     assert second.json["tools"] == first.json["tools"]
@@ -276,7 +276,7 @@ async def test_a_hopeless_call_is_asked_for_once_more(way: Way, name: str, sent:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_an_unknown_tool_is_asked_for_once_more(way: Way, name: str) -> None:
-    """The model is told which tools there are; what it then says in words is an answer."""
+    """The model is told which tools are offered, and may then answer in words."""
     got, upstream, _ = await turn(way, name, calls("press_button", {}), answer("Very well."))
     assert (got.text, got.calls, got.finish) == ("Very well.", [], "stop")
     assert "no tool 'press_button'" in note(upstream)
@@ -285,9 +285,9 @@ async def test_an_unknown_tool_is_asked_for_once_more(way: Way, name: str) -> No
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_what_was_said_stands_before_the_second_question(way: Way, name: str) -> None:
-    """The model is reminded of its own words, so that it does not begin anew."""
-    sent = next(iter(CASES[name].hopeless))
+async def test_the_second_request_holds_what_was_said(way: Way, name: str) -> None:
+    """The model is reminded of its own words, so that it does not start over."""
+    sent = next(iter(CASES[name].invalid))
     said = CASES[name].says or "Just a second. "
     first = [Role(), Say(said), *call(name, sent), Finish("tool_calls"), Done()]
     got, upstream, _ = await turn(way, name, first, calls(name, CASES[name].good))
@@ -297,9 +297,9 @@ async def test_what_was_said_stands_before_the_second_question(way: Way, name: s
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_call_that_cannot_be_had_is_no_silence(way: Way, name: str) -> None:
-    """Wrong twice: the failure sentence, after what was said, and an honest end."""
-    sent = next(iter(CASES[name].hopeless))
+async def test_a_call_that_is_invalid_twice_is_no_silence(way: Way, name: str) -> None:
+    """The failure sentence follows what was said, with an honest end."""
+    sent = next(iter(CASES[name].invalid))
     said = CASES[name].says or "Just a second. "
     bad = [*call(name, sent), Finish("tool_calls"), Done()]
     got, upstream, _ = await turn(way, name, [Role(), Say(said), *bad], [Role(), *bad])
@@ -312,8 +312,8 @@ async def test_a_call_that_cannot_be_had_is_no_silence(way: Way, name: str) -> N
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_client_that_wants_errors_gets_one(way: Way, name: str) -> None:
-    """No sentence of ours and no call: the error, as a status or as a frame that SDKs raise."""
-    sent = next(iter(CASES[name].hopeless))
+    """It gets no phrase and no call but the error, as a status or as an event that SDKs raise."""
+    sent = next(iter(CASES[name].invalid))
     bad = [*call(name, sent), Finish("tool_calls"), Done()]
     post = {"on_failure": "error"}
     got, _, _ = await turn(way, name, [Role(), *bad], post=post)
@@ -338,8 +338,8 @@ async def test_a_client_that_wants_errors_gets_one(way: Way, name: str) -> None:
     ids=["silent", "done", "500", "429", "hangs", "half a call"],
 )
 @pytest.mark.parametrize("said", ["", "I'm transferring you. ", "I'm transf"])
-async def test_whatever_comes_of_the_second_question(way: Way, second: Script, said: str) -> None:
-    """There is a word after "I'm transferring you", no call, and an end in time."""
+async def test_whatever_comes_of_the_second_request(way: Way, second: Script, said: str) -> None:
+    """A word follows "I'm transferring you", no call is made, and the turn ends in time."""
     bad = call("transfer_to_agent", '{"agent_number": "repairs"}')
     first = [Role(), *([Say(said)] if said else []), *bad, Finish("tool_calls"), Done()]
     got, upstream, heard = await turn(way, "transfer_to_agent", first, second)
@@ -365,7 +365,7 @@ async def test_any_number_of_calls_in_parallel(way: Way) -> None:
 
 
 async def test_one_bad_call_among_good_ones(way: Way) -> None:
-    """The model is asked once more; still wrong, the good ones are delivered all the same."""
+    """The model is asked once more; if the call is still bad, the good ones are delivered."""
     script = [
         Role(),
         *call("end_call", DONE, index=0),
@@ -378,7 +378,7 @@ async def test_one_bad_call_among_good_ones(way: Way) -> None:
     assert (got.text, len(upstream.requests)) == ("", 2)
 
 
-async def test_one_mended_call_among_good_ones(way: Way) -> None:
+async def test_one_coerced_call_among_good_ones(way: Way) -> None:
     """Its neighbours keep their meaning, their order and their ids."""
     script = [
         Role(),
@@ -396,7 +396,7 @@ async def test_one_mended_call_among_good_ones(way: Way) -> None:
 
 @pytest.mark.parametrize("said", ["Goodbye, and take care! ", "All right. Goodbye and take care."])
 async def test_a_farewell_is_heard_once(way: Way, said: str) -> None:
-    """Spoken in this turn and in `message`: the platform is not told to speak it again."""
+    """A farewell spoken in this turn is taken out of `message`, which the platform speaks."""
     arguments = {"reason": "done", "message": "Goodbye, and take care."}
     script = [Role(), Say(said), *call("end_call", arguments), Finish("tool_calls"), Done()]
     got, upstream, _ = await turn(way, "end_call", script)
@@ -405,7 +405,7 @@ async def test_a_farewell_is_heard_once(way: Way, said: str) -> None:
 
 
 async def test_another_farewell_is_kept(way: Way) -> None:
-    """What was not said is for the platform to say; what a filler said is no farewell."""
+    """A `message` that was not said in this turn is for the platform to speak."""
     arguments = {"reason": "done", "message": "Have a nice weekend!"}
     script = [Role(), Say("Goodbye. "), *call("end_call", arguments), Finish("tool_calls"), Done()]
     got, _, _ = await turn(way, "end_call", script)
@@ -413,7 +413,7 @@ async def test_another_farewell_is_kept(way: Way) -> None:
 
 
 async def test_an_empty_answer_skips_the_turn_where_that_is_offered(way: Way) -> None:
-    """The tool's event offers it; nothing is spoken."""
+    """The tool is called and nothing is spoken."""
     got, upstream, _ = await turn(way, "skip_turn", [Role(), Finish(), Done()])
     assert (got.text, got.calls) == ("", [("skip_turn", {})])
     assert (got.finish, len(upstream.requests)) == ("tool_calls", 2)
@@ -430,7 +430,7 @@ async def test_a_turn_is_not_skipped_with_an_invalid_call(way: Way) -> None:
 
 
 async def test_a_turn_is_not_skipped_twice_for_one_message(way: Way) -> None:
-    """After the tool's result silence would be for good: the model's nothing becomes dots."""
+    """After the tool's result, an empty answer becomes dots: silence would last for ever."""
     upstream = PlayedUpstream([Role(), Finish(), Done()])
     skipped = [history.called("skip_turn", "{}"), history.result("Skipped.")]
     request = request_of(way, "skip_turn", *skipped)
@@ -476,7 +476,7 @@ async def test_after_a_result_the_wait_is_shorter(way: Way, name: str) -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_buffered_call_is_checked_as_well(way: Way, name: str) -> None:
-    """Good ones pass, misspelt ones are mended, hopeless ones are asked for once more."""
+    """Good calls pass, misspelt ones are coerced, and invalid ones are asked for once more."""
     case = CASES[name]
     got, upstream, _ = await turn(way, name, calls(name, case.good), stream=False)
     assert (got.calls, got.finish, len(upstream.requests)) == (
@@ -484,10 +484,10 @@ async def test_a_buffered_call_is_checked_as_well(way: Way, name: str) -> None:
         "tool_calls",
         1,
     )
-    for sent, mended in case.mends.items():
+    for sent, delivered in case.coerced.items():
         got, upstream, _ = await turn(way, name, calls(name, sent), stream=False)
-        assert (got.calls, len(upstream.requests)) == ([(name, mended)], 1)
-    for sent, told in case.hopeless.items():
+        assert (got.calls, len(upstream.requests)) == ([(name, delivered)], 1)
+    for sent, told in case.invalid.items():
         got, upstream, _ = await turn(
             way, name, calls(name, sent), calls(name, case.good), stream=False
         )
@@ -496,7 +496,7 @@ async def test_a_buffered_call_is_checked_as_well(way: Way, name: str) -> None:
 
 
 async def test_a_buffered_farewell_is_heard_once(way: Way) -> None:
-    """The platform may speak text and `message` of a whole answer, too."""
+    """The platform may speak both the text and the `message` of a buffered answer."""
     arguments = {"reason": "done", "message": "Goodbye!"}
     script = [Role(), Say("Goodbye!"), *call("end_call", arguments), Finish("tool_calls"), Done()]
     got, _, _ = await turn(way, "end_call", script, stream=False)
@@ -504,7 +504,7 @@ async def test_a_buffered_farewell_is_heard_once(way: Way) -> None:
 
 
 async def test_renamed_tools_are_tools(way: Way) -> None:
-    """The platform lets people rename them: the schema is the request's, whatever the name."""
+    """The platform lets people rename its tools: the schema in the request counts."""
     tool = {
         "name": "weitergeben",
         "description": "Hands over.",
