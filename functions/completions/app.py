@@ -37,7 +37,7 @@ from completions.keys.keys import Keys
 from completions.observability import (
     allow_content,
     bind,
-    shown,
+    printable,
 )
 from completions.race.health import Health
 from completions.race.quirks import Quirks
@@ -143,7 +143,7 @@ def create_app(
             report.not_started(dialect, error, arrival)
             raise
         if parsed.extra.conversation_id and not request_log.conversation_id(request):
-            bind(**{request_log.CONVERSATION_FIELD: shown(parsed.extra.conversation_id)})
+            bind(**{request_log.CONVERSATION_FIELD: printable(parsed.extra.conversation_id)})
         return Turn(state, dialect, parsed, arrival, on_failure=on_failure)
 
     async def chat_completions(request: Request) -> Response:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
-from completions.observability import log, shown
+from completions.observability import log, printable
 from completions.settings import Candidate
 
 MODELS_LIMIT = 64
@@ -82,7 +82,7 @@ class Quirks:
         log.warning(
             "upstream.learnt",
             candidate=model.key,
-            model=shown(model.model),
+            model=printable(model.model),
             dropped=sorted(lesson.dropped),
             renamed=dict(lesson.renamed),
         )

@@ -24,7 +24,7 @@ from completions.dialects.deltas import (
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, UpstreamTimeout
-from completions.observability import identifier, log, reason
+from completions.observability import identifier, log, loggable_message
 from completions.race.race import EmptyAnswer, Race, Timeouts
 from completions.tools.held_calls import HeldCalls, Judgement, merge_calls
 from completions.turn.plan import Plan
@@ -71,7 +71,7 @@ class Buffered:
             await self._response.json(body)
 
     async def _refuse(self, error: CompletionsError) -> None:
-        log.warning("turn.failed", code=identifier(error.code), reason=reason(error))
+        log.warning("turn.failed", code=identifier(error.code), reason=loggable_message(error))
         self._record.outcome = Outcome.ERROR
         self._record.error_type = identifier(error.code) or ""
         await self._response.refuse(error)

@@ -11,7 +11,7 @@ import asyncio
 from completions.dialects.dialect import Writer
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, InvalidToolCall, UpstreamUnavailable
-from completions.observability import identifier, log, reason
+from completions.observability import identifier, log, loggable_message
 from completions.race.race import EmptyAnswer
 from completions.speech.sentences import spoken_after
 from completions.sse import DONE
@@ -110,7 +110,7 @@ class Ending:
     async def failed(self, answer: Answer, error: CompletionsError) -> None:
         """End after a failure: honest in words or honest in status, and exactly once."""
         record, plan, writer = self._record, self._plan, self._writer
-        log.warning("turn.failed", code=identifier(error.code), reason=reason(error))
+        log.warning("turn.failed", code=identifier(error.code), reason=loggable_message(error))
         if self._response.closed:
             return
         record.error_type = identifier(error.code) or ""

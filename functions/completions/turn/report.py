@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
-from completions.observability import content, identifier, shown, turn_finished
+from completions.observability import identifier, loggable_content, printable, turn_finished
 from completions.turn.plan import Arrival, Plan
 from completions.turn.record import Outcome
 from completions.turn.response import ResponseSender
@@ -94,8 +94,8 @@ def finished(
         "api": dialect.path.strip("/"),
         "stream": request.stream,
         "gen_ai.operation.name": "chat",
-        "gen_ai.request.model": shown(request.model) or None,
-        "gen_ai.response.model": shown(answered.model) or None if answered else None,
+        "gen_ai.request.model": printable(request.model) or None,
+        "gen_ai.response.model": printable(answered.model) or None if answered else None,
         "gen_ai.response.finish_reasons": [identifier(record.finish) or ""][: bool(record.finish)],
         "gen_ai.usage.input_tokens": input_tokens,
         "gen_ai.usage.output_tokens": output_tokens,
@@ -170,10 +170,10 @@ def _ms(since: float | None, until: float | None) -> float | None:
 
 
 def _names(names: Iterable[str]) -> list[str]:
-    return [shown(name) for name, _ in zip(names, range(NAMES_LIMIT), strict=False)]
+    return [printable(name) for name, _ in zip(names, range(NAMES_LIMIT), strict=False)]
 
 
 def _message(role: str, text: str) -> list[Any] | None:
     """Return a message in OpenTelemetry's shape; None for no text, or where it is not allowed."""
-    told = content(text) if text else None
+    told = loggable_content(text) if text else None
     return [{"role": role, "parts": [{"type": "text", "content": told}]}] if told else None

@@ -20,7 +20,7 @@ from completions.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from completions.observability import identifier, log, reason
+from completions.observability import identifier, log, loggable_message
 from completions.race.attempts import is_done
 from completions.race.race import EmptyAnswer, Race
 from completions.race.winner import TICK_S
@@ -239,11 +239,13 @@ class Streamed:
         ):
             return False
         if not record.words and not self._answer.audible:
-            log.warning("turn.moved_on", code=identifier(error.code), reason=reason(error))
+            log.warning(
+                "turn.moved_on", code=identifier(error.code), reason=loggable_message(error)
+            )
             return True
         if not plan.speaks or not self._recovery.bridges(record.text):
             return False
-        log.warning("turn.bridged", code=identifier(error.code), reason=reason(error))
+        log.warning("turn.bridged", code=identifier(error.code), reason=loggable_message(error))
         bridge = spoken_after(record.text, plan.phrases.bridge) + " "
         await self._response.write(self._writer.text(bridge))
         record.words.append(bridge)

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from completions.errors import CompletionsError, MethodNotAllowed, NotFound, Unauthorized
-from completions.observability import identifier, log, reason, shown
+from completions.observability import identifier, log, loggable_message, printable
 from completions.web.request_log import bind_request, path_of
 
 _LOGGED_ELSEWHERE = (Unauthorized, NotFound, MethodNotAllowed)
@@ -64,7 +64,7 @@ class _CrashMiddleware:
 
 async def _render_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, CompletionsError)  # noqa: S101 - registered for this class only
-    code, why = identifier(error.code), reason(error)
+    code, why = identifier(error.code), loggable_message(error)
     if error.status >= 500:
         log.error("request.failed", code=code, reason=why)
     elif not isinstance(error, _LOGGED_ELSEWHERE):
@@ -79,8 +79,8 @@ async def _render_routing_error(request: Request, error: Exception) -> Response:
     bind_request(request)
     log.warning(
         "path.unknown",
-        method=shown(method),
-        expected=shown(f"POST {base}/v1/chat/completions or POST {base}/v1/responses", 300),
+        method=printable(method),
+        expected=printable(f"POST {base}/v1/chat/completions or POST {base}/v1/responses", 300),
     )
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "POST")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from completions.observability import bind, redacted_path, shown, unbind
+from completions.observability import bind, printable, redacted_path, unbind
 
 CONVERSATION_HEADER = "x-conversation-id"
 CONVERSATION_FIELD = "gen_ai.conversation.id"
@@ -29,7 +29,7 @@ def bind_request(request: Request) -> None:
 
 def conversation_id(request: Request) -> str:
     """Return the platform's id of the call from the header, or an empty string."""
-    return shown(request.headers.get(CONVERSATION_HEADER, "").strip())
+    return printable(request.headers.get(CONVERSATION_HEADER, "").strip())
 
 
 def path_of(request: Request) -> str:

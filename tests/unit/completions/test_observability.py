@@ -13,12 +13,12 @@ from completions.observability import (
     TEXT_LIMIT_CHARS,
     allow_content,
     bind,
-    content,
     count,
     identifier,
     log,
+    loggable_content,
+    printable,
     redacted_path,
-    shown,
     turn_finished,
 )
 from tests.support.logs import Logged
@@ -135,7 +135,7 @@ async def test_a_trace_tells_all_where_text_is_allowed(logs: Logged) -> None:
     (event,) = logs.events("something.crashed")
     assert "cannot take a secret of the heart" in event["exception"]
     assert event["exception_notes"] == ["while reading a secret of the heart"]
-    assert content("a secret of the heart") is None
+    assert loggable_content("a secret of the heart") is None
 
 
 async def test_text_is_bounded(logs: Logged) -> None:
@@ -143,7 +143,11 @@ async def test_text_is_bounded(logs: Logged) -> None:
 
     async def allowed() -> None:
         allow_content(allowed=True)
-        log.info("something.said", text=content("ä" * 10_000), half=content("\ud800 and \x00"))
+        log.info(
+            "something.said",
+            text=loggable_content("ä" * 10_000),
+            half=loggable_content("\ud800 and \x00"),
+        )
 
     await asyncio.create_task(allowed())
     event = logs.event("something.said")
@@ -167,7 +171,7 @@ def test_names_from_outside_are_names() -> None:
         "other",
         "other",
     ]
-    assert shown("gpt-4o/ünïcode 東京") == "gpt-4o/ünïcode 東京"
+    assert printable("gpt-4o/ünïcode 東京") == "gpt-4o/ünïcode 東京"
     assert redacted_path("/v1/sk-abcdefghijklmnopqrstuvwxyz/chat/completions") == (
         "/v1/…/chat/completions"
     )

@@ -411,7 +411,7 @@ async def test_what_a_caller_calls_things_is_bounded(logs: Logged) -> None:
     evil = 'x\n{"message":"turn.finished"}\u2028\x1b[31m\u202e' + "y" * 5000
     tools = [{"type": "function", "function": {"name": f"{n}{evil}"}} for n in range(100)]
     messages = [{"role": evil, "content": "?"}, {"role": "user", "content": "?"}] * 100
-    observability.bind(**{"gen_ai.conversation.id": observability.shown(evil)})
+    observability.bind(**{"gen_ai.conversation.id": observability.printable(evil)})
     await Caller(PlayedUpstream(answer())).post(body(model=evil, tools=tools, messages=messages))
     (line,) = [one for one in logs.text.split("\n") if "turn.finished" in one and "duration" in one]
     event = json.loads(line)
