@@ -1,8 +1,8 @@
 """Every error a caller can be shown, and the one place that renders them.
 
 Knows OpenAI's error object (`{"error": {"message", "type", "param", "code"}}`,
-platform.openai.com/docs/guides/error-codes) and nothing of transports: `app` sends the
-JSON before the first byte, a dialect sends the same object in a frame after it.
+platform.openai.com/docs/guides/error-codes) and nothing of transports: `web` sends the JSON before
+the first byte, a dialect sends the same object as an event after it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 class CompletionsError(Exception):
     """An error that may be shown to the caller; the message says what to do.
 
-    `headers` go out with the response when it has not started (`retry-after`, `allow`).
-    `transient` says that asking again, or asking somebody else, may help.
+    `headers` go out with the response if it has not started (`retry-after`, `allow`).
+    `transient` says that asking again, or asking another model, may help.
     """
 
     status: int = 500
@@ -23,7 +23,7 @@ class CompletionsError(Exception):
     code: str = "internal_error"
     transient: bool = False
     quotes: bool = False
-    """The message is somebody else's, and may hold what people said: not for every log."""
+    """True if the message is an upstream's own, and may quote what people said."""
 
     def __init__(
         self, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None
@@ -34,7 +34,7 @@ class CompletionsError(Exception):
         self.headers: dict[str, str] = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
-        """OpenAI's error object, as every OpenAI client parses it."""
+        """Return OpenAI's error object, as every OpenAI client parses it."""
         return {
             "error": {
                 "message": self.message,
@@ -43,6 +43,22 @@ class CompletionsError(Exception):
                 "code": self.code,
             }
         }
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The wait that a `Retry-After` asks for; None without one that can be read.
+
+        RFC 9110, section 10.2.3; OpenAI adds `retry-after-ms`. Dates are not worth their
+        parser.
+        """
+        for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            try:
+                seconds = float(self.headers[name]) * unit_s
+            except (KeyError, ValueError):
+                continue
+            if seconds >= 0:
+                return seconds
+        return None
 
 
 class InvalidRequest(CompletionsError):
@@ -54,7 +70,7 @@ class InvalidRequest(CompletionsError):
 
 
 class Unauthorized(CompletionsError):
-    """No key, or a wrong one."""
+    """The caller sent no key, or a wrong one."""
 
     status = 401
     type = "authentication_error"
@@ -65,7 +81,7 @@ class Unauthorized(CompletionsError):
 
 
 class NotFound(CompletionsError):
-    """No such path."""
+    """The path does not exist."""
 
     status = 404
     type = "invalid_request_error"
@@ -73,7 +89,7 @@ class NotFound(CompletionsError):
 
 
 class ModelNotFound(CompletionsError):
-    """A model that this deployment does not ask; status and code are OpenAI's for it."""
+    """This deployment does not offer the model; status and code are OpenAI's for it."""
 
     status = 404
     type = "invalid_request_error"
@@ -89,7 +105,7 @@ class MethodNotAllowed(CompletionsError):
 
 
 class TooLarge(CompletionsError):
-    """The body exceeds what Lambda takes."""
+    """The body is larger than Lambda takes."""
 
     status = 413
     type = "invalid_request_error"
@@ -97,7 +113,7 @@ class TooLarge(CompletionsError):
 
 
 class KeyUnavailable(CompletionsError):
-    """A secret cannot be read, so nobody can be let in or no model can be asked."""
+    """A secret cannot be read, so no caller can be let in or no model can be asked."""
 
     status = 503
     code = "key_unavailable"
@@ -119,7 +135,7 @@ class UpstreamUnavailable(CompletionsError):
 
 
 class UpstreamTimeout(CompletionsError):
-    """The upstream said nothing in time."""
+    """The upstream did not answer in time."""
 
     status = 504
     code = "upstream_timeout"
@@ -127,7 +143,7 @@ class UpstreamTimeout(CompletionsError):
 
 
 class InvalidToolCall(CompletionsError):
-    """The model called a tool with arguments that its schema does not allow, and did so again."""
+    """The model called a tool with arguments that its schema forbids, twice."""
 
     status = 502
     code = "invalid_tool_call"
@@ -153,5 +169,5 @@ class UpstreamRefused(CompletionsError):
         self.status = status
         self.type = error_type or ("invalid_request_error" if status < 500 else "server_error")
         self.code = code or f"upstream_{status}"
-        # 408, 409 and 429 pass; every 5xx may.
+        # A timeout (408), a conflict (409) and a rate limit (429) pass; so may every 5xx.
         self.transient = status in {408, 409, 429} or status >= 500

@@ -56,25 +56,8 @@ class Health:
             return
         failures = self._failures[candidate]
         failures.in_a_row += 1
-        wait_s = retry_after_s(error)
+        wait_s = error.retry_after_s if error else None
         if wait_s is None and failures.in_a_row >= STRIKES:
             wait_s = COOLING_S
         if wait_s:
             failures.cooling_until = self._clock() + min(wait_s, LONGEST_COOLING_S)
-
-
-def retry_after_s(error: CompletionsError | None) -> float | None:
-    """The seconds that a `Retry-After` asks for; None when there is none that can be read.
-
-    RFC 9110, section 10.2.3; OpenAI adds `retry-after-ms`. Dates are not worth their parser.
-    """
-    if error is None:
-        return None
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(error.headers[name]) * unit_s
-        except (KeyError, ValueError):
-            continue
-        if seconds >= 0:
-            return seconds
-    return None

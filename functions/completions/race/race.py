@@ -28,7 +28,7 @@ from completions.dialects.deltas import (
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
-from completions.race.health import Health, retry_after_s
+from completions.race.health import Health
 from completions.race.winner import LINGER_S, TICK_S, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
@@ -214,7 +214,7 @@ class Race:
                 # It said that it failed, but keeps the connection open.
                 attempt.task.cancel()
             self._errors.append(error)
-            if not attempt.late or retry_after_s(error) is not None:
+            if not attempt.late or error.retry_after_s is not None:
                 # An attempt counts as one failure.
                 self._health.failed(attempt.candidate, error)
             self._on_failure(attempt.candidate, error)
@@ -227,7 +227,7 @@ class Race:
 
     def _on_failure(self, candidate: Candidate, error: CompletionsError) -> None:
         """Ask the next candidate at once, unless another one is still in time."""
-        wait_s = retry_after_s(error)
+        wait_s = error.retry_after_s
         lone = len(self._candidates) == 1
         if error.status == 429 and lone and wait_s is not None and wait_s <= LONE_RETRY_LIMIT_S:
             if self._question.can_ask:

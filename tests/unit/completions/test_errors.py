@@ -112,3 +112,23 @@ def test_an_upstreams_own_words_are_kept() -> None:
         "code": "rate_limit_exceeded",
     }
     assert error.headers == {"retry-after": "7"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "1"}, 1.0),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_a_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
+    """In seconds or milliseconds; what cannot be read says nothing."""
+    assert UpstreamRefused("No.", status=429, headers=headers).retry_after_s == seconds

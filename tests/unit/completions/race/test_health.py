@@ -15,7 +15,6 @@ from completions.race.health import (
     COOLING_S,
     LONGEST_COOLING_S,
     Health,
-    retry_after_s,
 )
 from completions.settings import Candidate
 
@@ -121,26 +120,6 @@ def test_all_cooling_is_the_order_of_the_deployment(health: Health) -> None:
     for one in (A, B, A, B):
         health.failed(one)
     assert health.order([A, B]) == [A, B]
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry_after": "7"}, 7.0),
-        ({"retry_after": "0.5"}, 0.5),
-        ({"retry_after": "0"}, 0.0),
-        ({"retry_after_ms": "250", "retry_after": "1"}, 0.25),
-        ({"retry_after_ms": "soon", "retry_after": "1"}, 1.0),
-        ({"retry_after": "-1"}, None),
-        ({"retry_after": "nan"}, None),
-        ({"retry_after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
-        ({}, None),
-    ],
-    ids=str,
-)
-def test_a_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    """In seconds or milliseconds; what cannot be read says nothing."""
-    assert retry_after_s(refusal(429, **headers)) == seconds
 
 
 def test_an_endless_retry_after_is_bounded(health: Health, clock: Clock) -> None:
