@@ -1,4 +1,4 @@
-"""Event streams: whatever the packets, the same frames, and their bytes as they came."""
+"""Event streams: whatever the packets, the same events, and their bytes as they came."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from completions.sse import DONE, LIMIT_BYTES, Decoder, ServerSentEvent, encode
+from completions.sse import DONE, EVENT_LIMIT_BYTES, Decoder, ServerSentEvent, encode
 
 BOM = b"\xef\xbb\xbf"
 LINE_ENDS = [b"\n", b"\r\n", b"\r"]
@@ -23,7 +23,7 @@ lines = st.one_of(
     values.map(lambda value: b"event: " + value),
     st.sampled_from([b"data", b"id: 7", b"retry: 10", b"nonsense", b":"]),
 )
-events = st.lists(lines, min_size=1, max_size=4)
+event_lines = st.lists(lines, min_size=1, max_size=4)
 anything = st.lists(
     st.sampled_from([b"\r", b"\n", b"\r\n", b"data: x", b"data:", b": c", b" ", BOM, b"\x00\xff"]),
     max_size=30,
@@ -32,8 +32,8 @@ anything = st.lists(
 
 def _decode(chunks: Iterable[bytes]) -> list[ServerSentEvent]:
     decoder = Decoder()
-    frames = [frame for chunk in chunks for frame in decoder.feed(chunk)]
-    return frames + decoder.flush()
+    events = [event for chunk in chunks for event in decoder.feed(chunk)]
+    return events + decoder.flush()
 
 
 def _cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
@@ -45,8 +45,8 @@ def _bytewise(stream: bytes) -> list[bytes]:
     return [stream[i : i + 1] for i in range(len(stream))]
 
 
-def _facts(frames: Iterable[ServerSentEvent]) -> list[tuple[bytes, bytes]]:
-    return [(frame.data, frame.event) for frame in frames]
+def _facts(events: Iterable[ServerSentEvent]) -> list[tuple[bytes, bytes]]:
+    return [(event.data, event.event) for event in events]
 
 
 def _by_the_book(stream: bytes) -> list[tuple[bytes, bytes]]:
@@ -79,7 +79,7 @@ def _by_the_book(stream: bytes) -> list[tuple[bytes, bytes]]:
 @example(b"data: a\r\rdata: b\r\r", [8, 9])
 @example(b"data: a\n\r\ndata: b\n\n\n", [8, 9])
 def test_packets_do_not_matter(stream: bytes, places: list[int]) -> None:
-    """Any split of any stream gives the same frames, down to their bytes."""
+    """Any split of any stream gives the same events, down to their bytes."""
     whole = _decode([stream])
     assert _decode(_cut(stream, places)) == whole
     assert _decode(_bytewise(stream)) == whole
@@ -87,8 +87,8 @@ def test_packets_do_not_matter(stream: bytes, places: list[int]) -> None:
 
 @settings(deadline=None)  # a busy machine is not a failure
 @given(anything)
-def test_frames_are_the_standards(stream: bytes) -> None:
-    """What the frames say is what the standard's algorithm dispatches."""
+def test_events_are_the_standards(stream: bytes) -> None:
+    """What the events say is what the standard's algorithm dispatches."""
     said = [fact for fact in _facts(_decode([stream])) if fact[0]]
     assert said == [fact for fact in _by_the_book(stream) if fact[0]]
 
@@ -96,86 +96,86 @@ def test_frames_are_the_standards(stream: bytes) -> None:
 @settings(deadline=None)  # a busy machine is not a failure
 @given(anything)
 def test_bytes_are_kept(stream: bytes) -> None:
-    """Relaying the frames relays the stream; only a BOM and the last line ends are ours."""
-    relayed = b"".join(frame.raw for frame in _decode([stream]))
+    """Relaying the events relays the stream; only a BOM and the last line ends are ours."""
+    relayed = b"".join(event.raw for event in _decode([stream]))
     assert relayed.rstrip(b"\r\n") == stream.removeprefix(BOM).rstrip(b"\r\n")
 
 
 @settings(deadline=None)  # a busy machine is not a failure
-@given(st.lists(events, max_size=4), st.sampled_from(LINE_ENDS), st.booleans(), st.booleans())
+@given(st.lists(event_lines, max_size=4), st.sampled_from(LINE_ENDS), st.booleans(), st.booleans())
 def test_events_are_read(
     written: list[list[bytes]], line_end: bytes, has_bom: bool, is_whole: bool
 ) -> None:
     """Each event comes out once, for every line end, with a BOM, and without a last blank line."""
-    text = [line_end.join(event) + line_end * 2 for event in written]
+    text = [line_end.join(lines) + line_end * 2 for lines in written]
     stream = (BOM if has_bom else b"") + b"".join(text)
     if not is_whole:
         stream = stream.removesuffix(line_end)
-    frames = _decode([stream])
-    assert len(frames) == len(written)
-    for frame, event in zip(frames, written, strict=True):
-        data = [line[5:].removeprefix(b" ") for line in event if line.startswith(b"data")]
-        kinds = [line[6:].removeprefix(b" ") for line in event if line.startswith(b"event")]
-        assert frame.data == b"\n".join(data)
-        assert frame.event == (kinds[-1] if kinds else b"")
+    events = _decode([stream])
+    assert len(events) == len(written)
+    for event, lines in zip(events, written, strict=True):
+        data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data")]
+        kinds = [line[6:].removeprefix(b" ") for line in lines if line.startswith(b"event")]
+        assert event.data == b"\n".join(data)
+        assert event.event == (kinds[-1] if kinds else b"")
 
 
-def test_a_frame_is_given_out_at_once() -> None:
-    """The blank line completes a frame; nothing waits for the next packet."""
+def test_an_event_is_given_out_at_once() -> None:
+    """The blank line completes an event; nothing waits for the next packet."""
     for line_end in (b"\n", b"\r\n"):
         stream = b"data: a" + line_end * 2
         assert Decoder().feed(stream) == [ServerSentEvent(stream, b"a")]
 
 
-def test_several_frames_in_one_packet() -> None:
-    """A packet with two and a half frames gives two."""
+def test_several_events_in_one_packet() -> None:
+    """A packet with two and a half events gives two."""
     decoder = Decoder()
-    assert [frame.data for frame in decoder.feed(b"data: a\n\ndata: b\n\ndata:")] == [b"a", b"b"]
-    assert [frame.data for frame in decoder.feed(b" c\n\n")] == [b"c"]
+    assert [event.data for event in decoder.feed(b"data: a\n\ndata: b\n\ndata:")] == [b"a", b"b"]
+    assert [event.data for event in decoder.feed(b" c\n\n")] == [b"c"]
     assert decoder.flush() == []
 
 
 def test_data_lines_are_joined() -> None:
     """Several data lines are one text with line ends between; one space after the colon goes."""
-    (frame,) = Decoder().feed(b"data:  a\nid: 1\ndata:b\ndata\n\n")
-    assert frame.data == b" a\nb\n"
+    (event,) = Decoder().feed(b"data:  a\nid: 1\ndata:b\ndata\n\n")
+    assert event.data == b" a\nb\n"
 
 
 def test_unicode_line_separators_end_no_line() -> None:
     """Only CR and LF end a line: U+2028, form feed and their like are words of the model."""
     text = "a\u2028b\u0085c\x0bd\x0ce\x1cf".encode()
-    (frame,) = Decoder().feed(b"event: x\ndata: " + text + b"\n\n")
-    assert (frame.data, frame.event) == (text, b"x")
+    (event,) = Decoder().feed(b"event: x\ndata: " + text + b"\n\n")
+    assert (event.data, event.event) == (text, b"x")
 
 
 def test_comments_say_nothing() -> None:
-    """A keep-alive is a frame without data, so that it can be relayed or dropped."""
+    """A keep-alive is an event without data, so that it can be relayed or dropped."""
     assert Decoder().feed(b": ping\n\n") == [ServerSentEvent(b": ping\n\n", b"")]
 
 
 def test_an_endless_event_is_given_up() -> None:
     """An upstream that never ends an event does not fill the memory."""
     decoder = Decoder()
-    assert decoder.feed(b"x" * LIMIT_BYTES) == []
-    with pytest.raises(ValueError, match=str(LIMIT_BYTES)):
+    assert decoder.feed(b"x" * EVENT_LIMIT_BYTES) == []
+    with pytest.raises(ValueError, match=str(EVENT_LIMIT_BYTES)):
         decoder.feed(b"x")
 
 
 def test_a_long_stream_is_no_endless_event() -> None:
     """The limit is on one event, not on the stream."""
     decoder = Decoder()
-    event = encode(b"x" * (LIMIT_BYTES // 4))
+    event = encode(b"x" * (EVENT_LIMIT_BYTES // 4))
     assert sum(len(decoder.feed(event)) for _ in range(6)) == 6
 
 
 @settings(deadline=None)  # a busy machine is not a failure
 @given(values, st.sampled_from(["", "response.completed"]))
 def test_what_is_written_can_be_read(data: bytes, event: str) -> None:
-    """A frame that we write is one frame with this data and this event."""
-    (frame,) = Decoder().feed(encode(data, event))
-    assert (frame.data, frame.event) == (data, event.encode())
+    """An event that we write is read as one event with this data and this type."""
+    (read,) = Decoder().feed(encode(data, event))
+    assert (read.data, read.event) == (data, event.encode())
 
 
 def test_the_terminator_is_openais() -> None:
-    """The last frame is, to the byte, what every OpenAI client waits for."""
+    """The last event is, to the byte, what every OpenAI client waits for."""
     assert DONE == b"data: [DONE]\n\n"
