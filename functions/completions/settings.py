@@ -1,8 +1,8 @@
 """What the deployment decides: one frozen object, read once from the environment.
 
-A setting `buffer_words_after_ms` is the variable `COMPLETIONS_BUFFER_WORDS_AFTER_MS` and, where
-it can be chosen at deployment, the template's parameter `BufferWordsAfterMs`; a test holds the
-three spellings together. Knows no secrets, only where they lie.
+The setting `buffer_words_after_ms` is the variable `COMPLETIONS_BUFFER_WORDS_AFTER_MS` and, where
+it can be chosen at deployment, the template's parameter `BufferWordsAfterMs`; a test keeps the
+three spellings together. Knows no secrets, only where they are stored.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 PREFIX = "COMPLETIONS_"
 ON_FAILURE = ("speak", "error")
 SWITCH = {"On": True, "Off": False}
-"""How a yes or no is written: as CloudFormation's own SnapStart parameter is."""
+"""How a yes or no is written: as in CloudFormation's own SnapStart parameter."""
 BODY_LIMIT_BYTES = 6 * 1024 * 1024
-"""Lambda's own limit for a request (docs.aws.amazon.com, "Lambda quotas")."""
+"""Lambda's limit for a request (docs.aws.amazon.com, "Lambda quotas")."""
 
 
 class SettingsError(ValueError):
-    """A variable holds what it must not; the message names it and says what is expected.
+    """A variable has a wrong value; the message names the variable and says what is expected.
 
-    It repeats short values, but no JSON, and no URL with a password: an object for a provider may
-    hold a key, too, and the message goes to the log.
+    The message goes to the log, so it repeats short values only: neither JSON, which may hold a
+    provider's key, nor a URL with a password.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model at an upstream that may be asked. `key` names the field of the upstream secret."""
+    """A model at an upstream. `key` names the field of the upstream secret that holds its key."""
 
     key: str
     base_url: str
@@ -39,7 +39,7 @@ class Candidate:
     """Empty: the model that the caller names."""
     extra_body: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
     max_tokens: int = 0
-    """Bounds the answer and is set where the caller sets nothing; 0 does neither."""
+    """Upper bound of an answer, and its limit if the caller sets none; 0 does neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,52 +47,52 @@ class Settings:
     """The deployment's choices. Durations are milliseconds (`_ms`) or seconds (`_s`)."""
 
     caller_key_secret: str = ""
-    """ARN or name of the secret `{"key": …}` that callers must show."""
+    """ARN or name of the secret `{"key": …}` that callers must send."""
     upstream_key_secret: str = ""
     """ARN or name of the secret `{"upstream": …, "fallback": …}`."""
     key_ttl_s: int = 300
     """How long a key is used before it is read again."""
     upstream_base_url: str = "https://api.openai.com/v1"
     upstream_model: str = ""
-    """Replaces the caller's `model` where set."""
+    """Replaces the caller's `model` if set."""
     upstream_extra_body: dict[str, Any] = field(default_factory=dict)
     """Added to every request to the upstream: what its provider needs besides."""
     allowed_models: tuple[str, ...] = ()
-    """What a caller may name, as a JSON list or with commas; empty: anything."""
+    """The models that a caller may name, as a JSON list or with commas; empty: any."""
     max_tokens: int = 0
-    """No answer may be longer, and none is asked for without a limit; 0 leaves that to callers."""
+    """Upper bound of every answer, sent also where the caller sets none; 0 leaves it to callers."""
     fallback_base_url: str = ""
-    """Empty: no fallback, the same model is asked again. Its key lies in the upstream secret."""
+    """Empty: no fallback, the same model is asked again. Its key is in the upstream secret."""
     fallback_model: str = ""
     fallback_extra_body: dict[str, Any] = field(default_factory=dict)
     buffer_words_after_ms: int = 1500
-    """Nothing audible for so long: buffer words. This and the other timers: 0 turns it off."""
+    """Silence after which buffer words are spoken. Here and in the other timers 0 means never."""
     buffer_words: tuple[str, ...] = ()
     """A JSON list that replaces the built-in phrases."""
     language: str = "en"
-    """The language of our own words where a call does not tell."""
+    """The language of our own words where a call does not name one."""
     hedge_after_ms: int = 0
-    """No answer begun for so long: the next candidate is asked as well."""
+    """Wait for an answer to begin, after which the next candidate is asked as well."""
     first_token_timeout_ms: int = 3000
-    """The same, and the late candidate is taken to be failing."""
+    """The same wait, after which the late candidate also counts as failing."""
     reasoning_timeout_ms: int = 8000
     """The same for a candidate that streams reasoning."""
     turn_budget_ms: int = 12_000
-    """Bounds the wait for a model's first audible word."""
+    """Longest wait for a model's first audible word."""
     tool_turn_budget_ms: int = 8000
-    """The same, when the turn answers a tool's result."""
+    """The same in a turn that answers a tool's result."""
     stall_timeout_ms: int = 4000
-    """No data for so long in mid-answer is a cut."""
+    """Silence in mid-answer after which the answer counts as cut."""
     on_failure: str = "speak"
-    """`speak`: a caller hears a sentence; `error`: a client sees the status."""
+    """`speak`: the caller hears a sentence; `error`: the client sees the status."""
     responder: str = ""
-    """`package.module:function`, an agent that answers in the model's place."""
+    """`package.module:function` of an agent that answers in the model's place."""
     log_content: bool = False
-    """Whether what people say may stand in the log."""
+    """True if the log may hold what people say."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """The models that may be asked, the preferred one first."""
+        """The models to ask, the preferred one first."""
         primary = Candidate(
             "upstream",
             self.upstream_base_url,
@@ -112,15 +112,19 @@ class Settings:
         return (primary, fallback)
 
     def allows(self, model: str) -> bool:
-        """Whether a caller may name this model: nobody cares where every upstream has its own."""
-        chosen = any(not candidate.model for candidate in self.candidates)
-        return not chosen or not self.allowed_models or model in self.allowed_models
+        """Return True if a caller may name this model.
+
+        Any name will do where every upstream has a model of its own: the name is not used.
+        """
+        name_matters = any(not candidate.model for candidate in self.candidates)
+        return not name_matters or not self.allowed_models or model in self.allowed_models
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """Reads `COMPLETIONS_…`; an unset or empty variable means the default.
+        """Read the `COMPLETIONS_…` variables; an unset or empty one means the default.
 
-        Raises SettingsError that names the variable.
+        Raises:
+            SettingsError: A variable has a wrong value.
         """
         values: dict[str, Any] = {}
         for setting in dataclasses.fields(cls):
@@ -160,7 +164,7 @@ def _parse(variable: str, text: str, kind: str) -> Any:
         raise SettingsError(f"{variable} must be one of {', '.join(ON_FAILURE)}, not {text!r}")
     if variable.endswith("_BASE_URL"):
         if "@" in text.rpartition("://")[2].partition("/")[0]:
-            # It would stand in the stack's parameters, and go out beside the key of the secret.
+            # It would be readable in the stack's parameters, and sent along with the secret's key.
             raise SettingsError(
                 f"{variable} must hold no user and password: the key lies in the upstream's secret"
             )
@@ -175,7 +179,7 @@ def _parse(variable: str, text: str, kind: str) -> Any:
 
 
 def _json(text: str) -> Any:
-    """The decoded value, None where there is none: the decoder's own error holds all the text."""
+    """Return the decoded value, None if it is no JSON: the decoder's error would hold the text."""
     try:
         return json.loads(text)
     except ValueError:
