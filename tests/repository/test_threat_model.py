@@ -6,7 +6,7 @@ from pathlib import Path
 from completions.tools.held_calls import ARGUMENTS_LIMIT_CHARS
 from completions.tools.loose_json import LIMIT_CHARS
 from completions.upstream import refusals
-from completions.upstream.limits import ANSWER_LIMIT_BYTES, FRAMES_LIMIT
+from completions.upstream.limits import ANSWER_LIMIT_BYTES, EVENTS_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = (ROOT / "docs/threat-model.md").read_text()
@@ -40,9 +40,9 @@ def test_each_test_of_security_holds_a_claim() -> None:
 def test_the_figures_are_those_of_the_code() -> None:
     """Limits stand in the threat model as the function has them."""
     for figure in (
-        f"{ANSWER_LIMIT_BYTES >> 20} MB or {FRAMES_LIMIT:,} frames",
+        f"{ANSWER_LIMIT_BYTES >> 20} MB or {EVENTS_LIMIT:,} frames",
         f"arguments after {ARGUMENTS_LIMIT_CHARS >> 10} KB",
-        f"an error after {refusals.LIMIT_BYTES >> 10} KB",
+        f"an error after {refusals.REFUSAL_LIMIT_BYTES >> 10} KB",
         f"mend {LIMIT_CHARS >> 10} KB",
     ):
         assert figure in MODEL

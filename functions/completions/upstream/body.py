@@ -1,6 +1,6 @@
-"""An answer's bytes, as they come from aiohttp: none are lost, and none are waited for for ever.
+"""An answer's bytes as they come from aiohttp: no byte is lost, and no wait is unbounded.
 
-Knows how aiohttp's reader behaves; nothing of what the bytes say.
+Knows how aiohttp's reader behaves, not what the bytes say.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class Body:
-    """Iterate it once, inside `with`; a piece is whatever has arrived since the last one.
+    """Iterates over an answer's chunks, once, inside `with`; a chunk is all that has arrived.
 
-    Raises aiohttp.ClientError after the last piece of an answer that breaks off, and
-    aiohttp.SocketTimeoutError when a piece was waited for `silence_s`, or up to twice as long.
+    Raises:
+        aiohttp.ClientError: The answer broke off; everything that came before was handed out.
+        aiohttp.SocketTimeoutError: No byte came for `silence_s`. It is noticed within twice that.
     """
 
     def __init__(self, content: StreamReader, silence_s: float) -> None:
@@ -26,7 +27,7 @@ class Body:
         self._broken: Exception | None = None
 
     def __enter__(self) -> Self:
-        self._look_later()
+        self._schedule_check()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,30 +41,32 @@ class Body:
             raise self._broken
         self._waiting = True
         try:
-            piece = await self._content.readany()
+            chunk = await self._content.readany()
         except Exception as error:
-            # aiohttp tells of a break at once. What came before it is still there, if whoever
-            # reads was held up in between.
+            # aiohttp raises as soon as the connection breaks. If the reader was held up meanwhile,
+            # what came before is still in its buffer.
             self._content.set_exception(None)  # type: ignore[arg-type] # there is no other way
-            piece = self._content.read_nowait()
-            if not piece:
+            chunk = self._content.read_nowait()
+            if not chunk:
                 raise
             self._broken = error
         finally:
             self._waiting = False
-        if not piece:
+        if not chunk:
             raise StopAsyncIteration
-        return piece
+        return chunk
 
-    def _look_later(self) -> None:
-        # aiohttp's own limit is a timer set anew for each chunk: this one looks now and then.
+    def _schedule_check(self) -> None:
+        # aiohttp's own limit sets a new timer for each chunk; one that looks now and then is cheap.
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._silence_s, self._look, self._content.total_bytes)
+        self._timer = loop.call_later(
+            self._silence_s, self._check_silence, self._content.total_bytes
+        )
 
-    def _look(self, before: int) -> None:
-        # Whoever is slow to take what is there is no silence of the model's.
-        if self._content.total_bytes != before or not self._waiting:
-            self._look_later()
+    def _check_silence(self, bytes_before: int) -> None:
+        # A caller who is slow to take what is there is no silence of the model.
+        if self._content.total_bytes != bytes_before or not self._waiting:
+            self._schedule_check()
             return
         from aiohttp import SocketTimeoutError
 

@@ -1,10 +1,10 @@
-"""The model: one request to an OpenAI-compatible server, its answer as frames.
+"""One request to an OpenAI-compatible server, and its answer as server-sent events.
 
-With `connections`, `body` and `refusals` the only module that knows aiohttp, which is imported on
-first use, because it costs more start-up time than all the rest. The `openai` SDK's `post` over its
-own transport takes 1.5 ms of processor time more for a request and seven times as much for a chunk
+Knows aiohttp, as do `connections`, `body` and `refusals`, and no other module. It is imported on
+first use, because it takes more start-up time than all the rest. The `openai` SDK's `post` over its
+own transport takes 1.5 ms more processor time for a request, and seven times as much for a chunk
 (measured 2026-11-22).
-Knows nothing of turns: no retries, no fallback, no timers of its own beyond the connection's.
+Knows nothing of turns: no retries, no fallback, no timers but the connection's.
 """
 
 from __future__ import annotations
@@ -26,19 +26,22 @@ from completions.upstream import connections, refusals
 from completions.upstream.body import Body
 from completions.upstream.connections import Connections, Pool, RequestTrace
 from completions.upstream.exchange import Exchange
-from completions.upstream.limits import Allowance, read_whole
-from completions.upstream.redaction import key_in, redact
+from completions.upstream.limits import AnswerLimit, read_whole
+from completions.upstream.redaction import key_to_redact, redact_events
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
 _FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
-"""With one of these an event stream of a model begins (WHATWG HTML, section 9.2.6)."""
+"""A model's event stream begins with one of these (WHATWG HTML, section 9.2.6)."""
 _IDENTITY = {"", "identity"}
 
 
 class _Refused(Exception):
-    """A refusal as it came; `told` makes of it what it is to our caller, and logs it."""
+    """A refusal as it came; `to_error` makes our caller's error of it, and logs it.
+
+    Apart, because a 401 that the retry with a newer key fixes is not logged.
+    """
 
     def __init__(self, status: int, to_error: Callable[[], CompletionsError]) -> None:
         super().__init__(status)
@@ -47,7 +50,7 @@ class _Refused(Exception):
 
 
 class Upstream:
-    """Connections to the models, kept between turns. One per environment and event loop."""
+    """Asks the models, on connections kept between turns. One per environment and event loop."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -60,69 +63,77 @@ class Upstream:
         body: dict[str, Any],
         exchange: Exchange | None = None,
     ) -> AsyncGenerator[list[ServerSentEvent], None]:
-        """The answer's frames, as many at a time as arrived together.
+        """Yield the answer's events, as many at a time as arrived together.
 
-        An answer that is no event stream comes as a single frame whose data is the body.
-        Raises CompletionsError; what goes wrong after the first frame raises it, too. Closing the
-        iterator closes the request. `exchange` is told when it was sent and when headers came.
+        An answer that is no event stream comes as a single event without `raw`, whose data is the
+        body. Closing the iterator closes the request. `exchange` learns when the request was sent
+        and when the headers came.
+
+        Raises:
+            CompletionsError: There is no answer, or it broke off after some events.
         """
         exchange = exchange or Exchange(candidate)
         response, pool = await self._send(candidate, path, body, exchange)
         exchange.headers_at = asyncio.get_running_loop().time()
-        key = key_in(response.request_info.headers).encode()
+        key = key_to_redact(response.request_info.headers).encode()
         try:
-            with _translated(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
+            with _translate_errors(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
                 opening = b""
                 if "text/event-stream" not in response.headers.get("content-type", ""):
-                    # Hand-written servers forget the header: then the first line tells.
+                    # Hand-written servers forget the header; then the first line decides.
                     async for chunk in chunks:
                         opening += chunk
                         if len(opening.lstrip()) >= len(_FIRST_FIELDS[0]) or len(opening) > 4096:
                             break
                     if not opening.lstrip().startswith(_FIRST_FIELDS):
-                        yield redact(key, [ServerSentEvent(b"", await read_whole(chunks, opening))])
+                        whole = ServerSentEvent(b"", await read_whole(chunks, opening))
+                        yield redact_events([whole], key)
                         return
                 decoder = Decoder()
-                allowance = Allowance(len(opening))
+                limit = AnswerLimit(len(opening))
                 if events := decoder.feed(opening):
-                    yield redact(key, events)
-                # To the end, not to [DONE]: else the connection cannot be used again.
+                    yield redact_events(events, key)
+                # To the end, not to [DONE]: otherwise the connection cannot be used again.
                 async for chunk in chunks:
                     events = decoder.feed(chunk)
                     count = len(events)
                     if events:
-                        yield redact(key, events)
-                    allowance.spend(len(chunk), count)
+                        yield redact_events(events, key)
+                    limit.count(len(chunk), count)
                 if events := decoder.flush():
-                    yield redact(key, events)
+                    yield redact_events(events, key)
         finally:
-            # Of an answer that was read to its end, the connection is back in its pool by now.
+            # After an answer that was read to its end, the connection is back in its pool already.
             response.close()
-            self._connections.leave(pool)
+            self._connections.release(pool)
 
     async def get(self, candidate: Candidate, path: str) -> bytes:
-        """The JSON answer to a GET, as bytes. Raises CompletionsError."""
+        """Return the JSON answer to a GET, as bytes.
+
+        Raises:
+            CompletionsError: There is no answer, or it is no JSON.
+        """
         response, pool = await self._send(candidate, path, None, Exchange(candidate))
         try:
-            with _translated(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
+            with _translate_errors(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
                 answer = await read_whole(chunks)
                 from_json(answer)
                 return answer
         finally:
             response.close()
-            self._connections.leave(pool)
+            self._connections.release(pool)
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
-        """Does what a first turn would do, as far as it needs no network and no key."""
+        """Do what a first turn would do, as far as it needs no network and no key."""
         for candidate in candidates:
             self._connections.prepare(candidate.base_url)
 
     async def close(self) -> None:
-        """Closes every connection."""
+        """Close every connection."""
         await self._connections.close()
 
     def forget(self) -> None:
-        """Drops the connections without a word: after a restore they are dead."""
+        """Drop the connections without closing them: after a restore they are dead."""
         self._connections.forget()
 
     async def _send(
@@ -130,32 +141,32 @@ class Upstream:
     ) -> tuple[ClientResponse, Pool]:
         key = await self._keys.upstream_key(candidate.key)
         exchange.sent_at = asyncio.get_running_loop().time()
-        with _translated():
+        with _translate_errors():
             try:
-                return await self._request_reusing(candidate, path, body, key)
+                return await self._request_with_reconnect(candidate, path, body, key)
             except _Refused as refused:
                 if refused.status != 401:
                     raise
-                # The key may have been rotated since it was read: once more with a newer one.
+                # The key may have been rotated since it was read: ask again with a newer one.
                 newer = await self._keys.newer_upstream_key(candidate.key, refused=key)
                 if newer is None:
                     raise
-                return await self._request_reusing(candidate, path, body, newer)
+                return await self._request_with_reconnect(candidate, path, body, newer)
 
-    async def _request_reusing(
+    async def _request_with_reconnect(
         self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
     ) -> tuple[ClientResponse, Pool]:
-        """A request whose kept connection turns out to be dead is repeated at once, on a new one.
+        """Send a request; if its kept connection turns out to be dead, at once on a new one.
 
-        Nothing had come back, so nothing was answered twice; it is no attempt of the turn's.
+        Nothing had come back, so nothing is answered twice, and the turn counts one request.
         """
         import aiohttp
 
-        ride = RequestTrace()
+        trace = RequestTrace()
         try:
-            return await self._request(candidate, path, body, key, ride)
+            return await self._request(candidate, path, body, key, trace)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            if not ride.reused:
+            if not trace.reused:
                 raise
             log.info("upstream.reconnected", candidate=candidate.key)
             self._connections.drop(candidate.base_url)
@@ -167,21 +178,27 @@ class Upstream:
         path: str,
         body: dict[str, Any] | None,
         key: str,
-        ride: RequestTrace,
+        trace: RequestTrace,
     ) -> tuple[ClientResponse, Pool]:
-        pool = self._connections.take(candidate.base_url)
+        pool = self._connections.acquire(candidate.base_url)
         try:
-            return await _request_on(pool, path, body, key, ride), pool
+            return await _send_on(pool, path, body, key, trace), pool
         except BaseException:
-            self._connections.leave(pool)
+            self._connections.release(pool)
             raise
 
 
-async def _request_on(
-    pool: Pool, path: str, body: dict[str, Any] | None, key: str, ride: RequestTrace
+async def _send_on(
+    pool: Pool, path: str, body: dict[str, Any] | None, key: str, trace: RequestTrace
 ) -> ClientResponse:
-    """The head of a good answer. Raises _Refused, TimeoutError and aiohttp.ClientError."""
-    assert pool.session is not None  # noqa: S101 - `take` makes it
+    """Send a request and return the head of a good answer.
+
+    Raises:
+        _Refused: The upstream answered with an error.
+        TimeoutError: No head came.
+        aiohttp.ClientError: The connection failed.
+    """
+    assert pool.session is not None  # noqa: S101 - `acquire` makes it
     # JSON has no Infinity; null is what JavaScript writes for it.
     content = None if body is None else to_json(body, inf_nan_mode="null")
     async with asyncio.timeout(connections.READ_TIMEOUT_S):
@@ -193,34 +210,34 @@ async def _request_on(
             headers={"authorization": f"Bearer {key}"},
             # A redirection would carry the conversation to a host that nobody chose.
             allow_redirects=False,
-            trace_request_ctx=ride,
+            trace_request_ctx=trace,
         )
         try:
-            await _good(response)
+            await _raise_for_status(response)
         except BaseException:
             response.close()
             raise
     return response
 
 
-async def _good(response: ClientResponse) -> None:
+async def _raise_for_status(response: ClientResponse) -> None:
     import aiohttp
 
-    # A few bytes of compressed data may be gigabytes.
+    # A few bytes of compressed data may unpack to gigabytes, so none is unpacked.
     plain = response.headers.get("content-encoding", "").strip().lower() in _IDENTITY
     if not 200 <= response.status < 300:
         body = await refusals.read_refusal(response.content.iter_any()) if plain else b""
-        key, headers = key_in(response.request_info.headers), response.headers
+        key, headers = key_to_redact(response.request_info.headers), response.headers
         raise _Refused(
-            response.status, lambda: refusals.refusal(response.status, headers, body, key)
+            response.status, lambda: refusals.to_error(response.status, headers, body, key)
         )
     if not plain:
         raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """One table from the libraries' errors to ours; the cause is kept."""
+def _translate_errors() -> Iterator[None]:
+    """Raise the libraries' errors as ours, by this one table; the cause is kept."""
     import aiohttp
 
     try:

@@ -1,7 +1,6 @@
-"""Connections to the upstreams, kept between turns, and let go when a freeze has outlived them.
+"""Connections to the upstreams, kept between turns, dropped when a freeze outlived them.
 
-One pool per base URL. aiohttp carries the requests; it is known here only to make a pool. What is
-sent is `upstream`'s.
+One pool per base URL. Knows aiohttp only to make a pool; `client` sends the requests.
 """
 
 from __future__ import annotations
@@ -21,19 +20,20 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 CONNECT_TIMEOUT_S = 3.0
-"""From a name to the end of the TLS handshake, however many addresses it has."""
+"""From the host's name to the end of the TLS handshake, however many addresses it has."""
 READ_TIMEOUT_S = 900.0
-"""For a head, and between a body's bytes: as long as Lambda lets a function run.
+"""For a head, and between a body's bytes: as long as Lambda lets a function run (15 minutes).
 
-A last resort elsewhere. There its deadline comes first, and to a streamed turn its own timers.
+A last resort for other hosts. On Lambda the invocation's deadline comes first, and in a streamed
+turn its own timers do.
 """
 KEEP_ALIVE_S = 60.0
 UNACKNOWLEDGED_MS = 1000
 """What we send is acknowledged within this time, or the connection is dead (RFC 5482).
 
-A kept connection that a NAT has forgotten swallows a request without a word. The kernel knows it
-before the first-token timeout, because a living peer's kernel acknowledges at once, however long
-its model thinks. It notices at a retransmission: after 1.4 s on loopback (measured 2026-11-22).
+A kept connection that a NAT has forgotten swallows a request silently. A living peer's kernel
+acknowledges at once, however long its model thinks, so ours knows before the first-token timeout.
+It notices at a retransmission: after 1.4 s on loopback (measured 2026-11-22).
 """
 HEADERS = {
     "user-agent": "voice-completions",
@@ -42,9 +42,9 @@ HEADERS = {
     # A compressed answer comes late and in lumps.
     "accept-encoding": "identity",
 }
-"""Of every request, but for the key."""
+"""Of every request; the key is added to each."""
 HEADER_LIMIT_BYTES = 64 * 1024
-"""One line of a response's head; some gateways write long policies there."""
+"""Longest line of a response's head; some gateways write long policies there."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,19 +54,19 @@ class Pool:
     base_url: str
     tls: ssl.SSLContext
     session: ClientSession | None = None
-    """Made by the first `take`, because it belongs to the running event loop."""
+    """Made by the first `acquire`, because it belongs to the running event loop."""
     users: int = 0
-    """Answers that are being asked for or read."""
+    """Requests that are being sent, or whose answers are being read."""
     used_at: float | None = None
-    """When the last of them ended (wall clock); None until then."""
+    """When the last of them ended (wall clock); None until one has."""
 
 
 @dataclass(slots=True)
 class RequestTrace:
-    """What became of a request on its way out: aiohttp's `trace_request_ctx`."""
+    """How a request went out: aiohttp's `trace_request_ctx`."""
 
     reused: bool = False
-    """It met a connection that had been used before."""
+    """True if it went out on a connection that had been used before."""
 
 
 class Connections:
@@ -76,12 +76,12 @@ class Connections:
         self._pools: dict[str, Pool] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._forgotten: list[Pool] = []
-        # Shared and kept: reading the certificates costs 18 ms (measured 2026-11-22), a client
-        # around them 0.1 ms.
+        # Shared and kept: reading the certificates takes 18 ms, a session around them 0.1 ms
+        # (measured 2026-11-22).
         self._tls: ssl.SSLContext | None = None
 
     def prepare(self, base_url: str) -> Pool:
-        """Makes what a first request would make, without a connection."""
+        """Make the pool that a first request would make, without a connection."""
         pool = self._pools.get(base_url)
         if pool is None:
             if self._tls is None:
@@ -91,11 +91,11 @@ class Connections:
             pool = self._pools[base_url] = Pool(base_url, self._tls)
         return pool
 
-    def take(self, base_url: str) -> Pool:
-        """The pool to send a request on; whoever takes it must `leave` it.
+    def acquire(self, base_url: str) -> Pool:
+        """Return the pool to send a request on; whoever acquires it must `release` it.
 
-        Never one that a freeze has outlived. NOTE: wall clock. A frozen environment's other
-        clocks may stand still, and the pool's own expiry with them.
+        A pool whose connections a freeze has outlived is replaced. NOTE: by wall clock. In a frozen
+        environment the other clocks may stand still, and aiohttp's own expiry with them.
         """
         pool = self._pools.get(base_url)
         if pool and pool.used_at is not None and time.time() - pool.used_at > KEEP_ALIVE_S:
@@ -108,19 +108,19 @@ class Connections:
         pool.users += 1
         return pool
 
-    def leave(self, pool: Pool) -> None:
-        """The answer was read, or given up."""
+    def release(self, pool: Pool) -> None:
+        """Give the pool back: the answer was read, or given up."""
         pool.users -= 1
         pool.used_at = time.time()
         self._close_unused(pool)
 
     def drop(self, base_url: str) -> None:
-        """No new request meets these connections; answers that are being read go on."""
+        """Use these connections for no new request; answers that are being read go on."""
         if pool := self._pools.pop(base_url, None):
             self._close_unused(pool)
 
     async def close(self) -> None:
-        """Closes everything that nobody reads."""
+        """Close every connection on which no answer is being read."""
         for base_url in list(self._pools):
             self.drop(base_url)
         while self._forgotten:
@@ -129,13 +129,14 @@ class Connections:
             await asyncio.wait(self._closing)
 
     def forget(self) -> None:
-        """Lets go of every socket without a word: after a restore no peer knows of it.
+        """Let go of every used socket without closing it: after a restore no peer knows it.
 
-        What never was connected is as good as new, and kept: a snapshot is worth it for that.
+        A pool that was never connected is as good as new, and kept: it is what makes a snapshot
+        worth taking.
         """
         used = [p for p in self._pools.values() if p.users or p.used_at is not None]
         self._pools = {p.base_url: p for p in self._pools.values() if p not in used}
-        # Here may be no event loop to close them in; the next turn has one.
+        # There may be no event loop here to close them in; the next turn has one.
         self._forgotten += used
 
     def _close_unused(self, pool: Pool) -> None:
@@ -146,13 +147,13 @@ class Connections:
 
 
 def _tls_context() -> ssl.SSLContext:
-    """Trusts the machine's authorities, or those that SSL_CERT_FILE or SSL_CERT_DIR name."""
+    """Trust the machine's authorities, or those that SSL_CERT_FILE or SSL_CERT_DIR name."""
     found = ssl.get_default_verify_paths().cafile
     if sys.platform == "linux" and found and "SSL_CERT_DIR" not in os.environ:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(found)
         return context
-    # Finds them on every system, but its import is 27 ms of a cold start (measured 2026-11-22).
+    # Works on every system, but its import takes 27 ms of a cold start (measured 2026-11-22).
     import httpx2
 
     return httpx2.create_ssl_context()
@@ -187,9 +188,9 @@ async def _note_reuse(_: ClientSession, context: Any, __: object) -> None:
 
 
 def _proxy(base_url: str) -> str | None:
-    """The proxy that the environment names for this address. Not aiohttp's `trust_env`.
+    """Return the proxy that the environment names for this address.
 
-    NOTE: that one also puts what a .netrc holds in the place of our key.
+    NOTE: aiohttp's `trust_env` would also replace our key by what a .netrc holds.
     """
     url, proxies = urlsplit(base_url), getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
@@ -199,10 +200,10 @@ def _proxy(base_url: str) -> str | None:
 
 
 def _socket(address: Any) -> socket.socket:
-    """A socket whose kernel notices a dead peer. Over plain http there is none of it.
+    """Return a socket whose kernel notices a dead peer; not used over plain http.
 
-    A model next door has no NAT before it, and may be slow to read.
-    NOTE: the kernel also bounds by it how long a peer leaves a long prompt unread.
+    A model on plain http is near: no NAT lies in between, and it may be slow to read.
+    NOTE: the same timeout bounds how long a peer may leave a long prompt unread.
     """
     family, kind, protocol, *_ = address
     made = socket.socket(family, kind, protocol)

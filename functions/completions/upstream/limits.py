@@ -1,7 +1,7 @@
 """How much an upstream may send, whoever runs it.
 
 The limits lie far above every answer of a voice agent: they stop what never ends. Knows bytes and
-counts; nothing of what is in them.
+counts, not what they say.
 """
 
 from __future__ import annotations
@@ -11,31 +11,39 @@ from collections.abc import AsyncIterator
 from completions.observability import log
 
 ANSWER_LIMIT_BYTES = 32 * 1024 * 1024
-"""A request's 6 MB told back three times, as the Responses API does, and the longest answer."""
-FRAMES_LIMIT = 100_000
-"""Six for each token of the longest answer. A frame costs about a kilobyte while it is held."""
+"""A request's 6 MB repeated three times, as the Responses API does, plus the longest answer."""
+EVENTS_LIMIT = 100_000
+"""Six for each token of the longest answer. An event takes about a kilobyte while it is held."""
 
 
-class Allowance:
-    """What an answer may still bring."""
+class AnswerLimit:
+    """Counts what an answer has sent, and stops one that never ends."""
 
-    def __init__(self, spent_bytes: int = 0) -> None:
-        self._bytes = ANSWER_LIMIT_BYTES - spent_bytes
-        self._frames = FRAMES_LIMIT
+    def __init__(self, received_bytes: int = 0) -> None:
+        self._bytes_left = ANSWER_LIMIT_BYTES - received_bytes
+        self._events_left = EVENTS_LIMIT
 
-    def spend(self, size: int, events: int = 0) -> None:
-        """Counts a chunk and the frames in it. Raises ValueError when nothing is left."""
-        self._bytes -= size
-        self._frames -= events
-        if self._bytes < 0 or self._frames < 0:
-            log.warning("upstream.endless", events=FRAMES_LIMIT - self._frames)
+    def count(self, size_bytes: int, events: int = 0) -> None:
+        """Count a chunk and the events in it.
+
+        Raises:
+            ValueError: The answer is over the limit.
+        """
+        self._bytes_left -= size_bytes
+        self._events_left -= events
+        if self._bytes_left < 0 or self._events_left < 0:
+            log.warning("upstream.endless", events=EVENTS_LIMIT - self._events_left)
             raise ValueError("an answer without end")
 
 
 async def read_whole(chunks: AsyncIterator[bytes], opening: bytes = b"") -> bytes:
-    """The body that begins with `opening`. Raises ValueError for one without end."""
-    body, allowance = bytearray(opening), Allowance(len(opening))
+    """Return the body that begins with `opening`.
+
+    Raises:
+        ValueError: The body is over the limit.
+    """
+    body, limit = bytearray(opening), AnswerLimit(len(opening))
     async for chunk in chunks:
-        allowance.spend(len(chunk))
+        limit.count(len(chunk))
         body += chunk
     return bytes(body)

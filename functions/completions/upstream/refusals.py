@@ -1,4 +1,4 @@
-"""What a model's API says when it refuses: read within bounds, told to our caller.
+"""What a model API says when it refuses: read within bounds, turned into an error for our caller.
 
 Shape: platform.openai.com/docs/guides/error-codes, an object `error` with message, type, code and
 param; and what other servers make of it. Knows nothing of connections.
@@ -18,34 +18,35 @@ from completions.errors import (
     UpstreamUnavailable,
 )
 from completions.observability import identifier, log
-from completions.upstream.redaction import forwarded_headers, redacted_message, shown_name
+from completions.upstream.redaction import forwarded_headers, redacted_message, redacted_name
 
-LIMIT_BYTES = 256 * 1024
-"""Of a refusal's body, which is read whole."""
+REFUSAL_LIMIT_BYTES = 256 * 1024
+"""Longest body of a refusal that is read; a refusal is read whole."""
 
 
-async def read_refusal(pieces: AsyncIterator[bytes]) -> bytes:
-    """The body of a refusal; nothing where it breaks off or does not end: its status counts."""
+async def read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
+    """Return the body of a refusal; empty if it breaks off or never ends, its status is enough."""
     import aiohttp
 
-    content = bytearray()
+    body = bytearray()
     try:
-        async for piece in pieces:
-            content += piece
-            if len(content) > LIMIT_BYTES:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > REFUSAL_LIMIT_BYTES:
                 return b""
     except aiohttp.ClientError:
         return b""
-    return bytes(content)
+    return bytes(body)
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes, key: str) -> CompletionsError:
-    """The upstream's own error, with its status, and without our `key` in any of its words.
+def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> CompletionsError:
+    """Return the error that a refusal is to our caller, and log the refusal.
 
-    The refusal of that key is ours to answer for, and what is no answer at all is a 502. Logs it.
+    That is the upstream's own error, with its status and without our `key` in any of its words. If
+    the upstream refuses our key, the fault is ours; a status that is no answer becomes a 502.
     """
-    details = _details(headers, body)
-    code, param = shown_name(details.get("code"), key), shown_name(details.get("param"), key)
+    details = _error_object(headers, body)
+    code, param = redacted_name(details.get("code"), key), redacted_name(details.get("param"), key)
     log.warning("upstream.refused", status=status, code=identifier(code), param=identifier(param))
     if status in {401, 403}:
         return UpstreamAuth(
@@ -60,15 +61,18 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, key: str) -> C
     return UpstreamRefused(
         message or f"The upstream answered {status}.",
         status=status,
-        error_type=shown_name(details.get("type"), key),
+        error_type=redacted_name(details.get("type"), key),
         code=code,
         param=param,
         headers=forwarded_headers(headers, key),
     )
 
 
-def _details(headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
-    """The error object, however it is wrapped; a bare text only where JSON was announced."""
+def _error_object(headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
+    """Return the error object, however it is wrapped.
+
+    A bare text counts as its message only where JSON was announced: it is no web page then.
+    """
     try:
         value = from_json(body)
     except ValueError:

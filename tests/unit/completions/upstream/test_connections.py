@@ -41,25 +41,25 @@ async def test_a_restore_keeps_what_was_warmed(certificates: list[float]) -> Non
     read = len(certificates)
     assert read
     kept.forget()
-    assert kept.take(BASE) is warmed
+    assert kept.acquire(BASE) is warmed
     assert len(certificates) == read
-    kept.leave(warmed)
+    kept.release(warmed)
     await kept.close()
 
 
 async def test_a_restore_keeps_no_connection(certificates: list[float]) -> None:
     """What was in use before the snapshot is let go; the certificates are not read again."""
     kept = Connections()
-    old, unread = kept.take(BASE), kept.take(OTHER)
+    old, unread = kept.acquire(BASE), kept.acquire(OTHER)
     read = len(certificates)
-    kept.leave(old)
+    kept.release(old)
     kept.forget()
-    new, other = kept.take(BASE), kept.take(OTHER)
+    new, other = kept.acquire(BASE), kept.acquire(OTHER)
     assert new is not old
     assert other is not unread
     assert len(certificates) == read
     for pool in (new, unread, other):
-        kept.leave(pool)
+        kept.release(pool)
     await kept.close()
 
 
@@ -68,15 +68,15 @@ async def test_after_a_long_freeze_no_certificate_is_read(
 ) -> None:
     """The turn that meets connections too old to trust pays for new ones, and nothing else."""
     kept = Connections()
-    old = kept.take(BASE)
-    kept.leave(old)
+    old = kept.acquire(BASE)
+    kept.release(old)
     read = len(certificates)
     thawed = time.time() + connections.KEEP_ALIVE_S + 1
     monkeypatch.setattr(time, "time", lambda: thawed)
-    new = kept.take(BASE)
+    new = kept.acquire(BASE)
     assert new is not old
     assert len(certificates) == read
-    kept.leave(new)
+    kept.release(new)
     await kept.close()
 
 
@@ -113,12 +113,12 @@ async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("http_proxy", f"http://user:p%40ss@127.0.0.1:{port}")
         monkeypatch.setenv("no_proxy", "fallback.example")
         kept = Connections()
-        pool = kept.take("http://api.example/v1")
+        pool = kept.acquire("http://api.example/v1")
         assert pool.session is not None
         headers = {"authorization": "Bearer ours"}
         async with pool.session.post("http://api.example/v1/x", headers=headers) as response:
             assert await response.read() == b"{}"
-        kept.leave(pool)
+        kept.release(pool)
         await kept.close()
     assert asked[0].startswith(b"POST http://api.example/v1/x HTTP/1.1\r\n")
     lines = asked[0].lower().split(b"\r\n")

@@ -68,9 +68,9 @@ async def _ask(client: httpx2.AsyncClient, **fields: Any) -> httpx2.Response:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits, small enough to be met quickly."""
     monkeypatch.setattr(limits, "ANSWER_LIMIT_BYTES", 64 * 1024)
-    monkeypatch.setattr(limits, "FRAMES_LIMIT", 500)
+    monkeypatch.setattr(limits, "EVENTS_LIMIT", 500)
     monkeypatch.setattr(sse, "EVENT_LIMIT_BYTES", 32 * 1024)
-    monkeypatch.setattr(refusals, "LIMIT_BYTES", 16 * 1024)
+    monkeypatch.setattr(refusals, "REFUSAL_LIMIT_BYTES", 16 * 1024)
     monkeypatch.setattr(held_calls, "ARGUMENTS_LIMIT_CHARS", 8 * 1024)
 
 
