@@ -20,7 +20,7 @@ SHIFT = 2 * CALLERS
 
 
 async def test_no_turn_fails_while_keys_are_rotated(logs: Logged) -> None:
-    """Both doors' keys change in an instant, then nothing can be read: everybody is answered."""
+    """The upstream's key changes, then the caller's, then no read succeeds: all are answered."""
     provider, secrets = Provider(UPSTREAM_KEY), FakeSecrets()
     async with (
         ScriptedUpstream(provider) as upstream,
@@ -33,7 +33,7 @@ async def test_no_turn_fails_while_keys_are_rotated(logs: Logged) -> None:
         provider.accepts = {"model-2"}
         await load.more(SHIFT)
         assert provider.refused
-        assert len(secrets.reads) == reads + 1, "of all who were refused one has looked"
+        assert len(secrets.reads) == reads + 1, "of all turns that were refused, one reads"
         secrets.put(CALLER_SECRET, {"key": "caller-2"})
         load.keys = (CALLER_KEY, "caller-2")
         await load.more(SHIFT)

@@ -1,4 +1,4 @@
-"""Who may call: two headers, one key, and a log that says what was wrong with it."""
+"""Who may call: two headers, one key, and a log line that says what was wrong with it."""
 
 from __future__ import annotations
 
@@ -51,31 +51,42 @@ def _request(**headers: str) -> Request:
         {"authorization": f"Bearer {CALLER_KEY}", "x_api_key": "wrong"},
     ],
 )
-async def test_a_good_key_opens(keys: Keys, headers: dict[str, str]) -> None:
+async def test_a_good_key_is_accepted(keys: Keys, headers: dict[str, str]) -> None:
     """Bearer in any case, or `x-api-key`; spaces around the key do not matter."""
-    await authorise(_request(**headers), keys)
+    assert await authorise(_request(**headers), keys) == "current"
+    await keys.wait_for_reads()
+
+
+async def test_the_version_is_returned(keys: Keys, secrets: FakeSecrets) -> None:
+    """During a rotation the log can tell who still sends the previous key."""
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    assert await authorise(_request(x_api_key="newer"), keys) == "current"
+    assert await authorise(_request(x_api_key=CALLER_KEY), keys) == "previous"
     await keys.wait_for_reads()
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "shape"),
     [
-        {},
-        {"authorization": ""},
-        {"authorization": "Bearer"},
-        {"authorization": "Bearer "},
-        {"authorization": CALLER_KEY},
-        {"authorization": "Basic dXNlcjpwYXNz"},
-        {"x_api_key": " "},
+        ({}, "absent"),
+        ({"authorization": ""}, "absent"),
+        ({"x_api_key": " "}, "absent"),
+        ({"authorization": "Bearer"}, "Bearer and nothing"),
+        ({"authorization": "Bearer "}, "Bearer and nothing"),
+        ({"authorization": CALLER_KEY}, "not Bearer and a key"),
+        ({"authorization": "Basic dXNlcjpwYXNz"}, "not Bearer and a key"),
     ],
 )
-async def test_no_key_is_said_to_be_none(
-    keys: Keys, secrets: FakeSecrets, logs: Logged, headers: dict[str, str]
+async def test_a_request_without_a_key_is_refused(
+    keys: Keys, secrets: FakeSecrets, logs: Logged, headers: dict[str, str], shape: str
 ) -> None:
-    """Without a key the answer names both headers, and no secret is read for it."""
+    """The answer names both headers, the log the shape of the one sent; no secret is read."""
     with pytest.raises(Unauthorized, match=r"Bearer .*x-api-key"):
         await authorise(_request(**headers), keys)
-    assert logs.event("auth.refused")["reason"] == "no key"
+    event = logs.event("auth.refused")
+    assert (event["reason"], event["authorization"]) == ("no key", shape)
+    assert "x-api-key" in event["expected"]
+    assert CALLER_KEY not in logs.text
     assert secrets.reads == []
 
 
@@ -87,8 +98,18 @@ async def test_a_wrong_key_is_refused(keys: Keys, logs: Logged, presented: str) 
     await keys.wait_for_reads()
     event = logs.event("auth.refused")
     assert (event["reason"], event["key_length"]) == ("wrong key", len(presented))
+    assert "CallerKeySecretArn" in event["expected"]
     assert presented not in logs.text.replace("wrong key", "")
     assert CALLER_KEY not in logs.text
+
+
+async def test_every_refusal_is_counted(keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
+    """An alarm can be set on it."""
+    for request in (_request(), _request(x_api_key="wrong")):
+        with pytest.raises(Unauthorized):
+            await authorise(request, keys)
+    await keys.wait_for_reads()
+    assert capsys.readouterr().out.count('"AuthFailures":[1.0]') == 2
 
 
 async def test_without_secrets_nobody_is_judged(keys: Keys, secrets: FakeSecrets) -> None:

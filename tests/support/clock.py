@@ -1,0 +1,13 @@
+"""The wall clock, in a test's hands."""
+
+from __future__ import annotations
+
+
+class FakeClock:
+    """Stands still until a test moves `now`, in seconds since the epoch."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_338_000.0
+
+    def __call__(self) -> float:
+        return self.now

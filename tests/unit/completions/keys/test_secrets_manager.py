@@ -1,0 +1,288 @@
+"""Secrets Manager: versions, what people store in a secret, one client, and errors explained."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from completions.keys.secrets_manager import (
+    NOT_FOUND,
+    Secret,
+    SecretsClient,
+    SecretsManager,
+    error_code,
+    error_hint,
+    secrets_client,
+    warm,
+)
+from tests.support.logs import Logged
+from tests.support.secrets import (
+    CALLER_KEY,
+    CALLER_SECRET,
+    UPSTREAM_KEY,
+    UPSTREAM_SECRET,
+    FakeSecrets,
+    aws_error,
+)
+
+LIMIT_S = 20
+
+
+@pytest.fixture
+def aws() -> Iterator[Any]:
+    """Secrets Manager as moto has it, with one secret."""
+    with mock_aws():
+        client = boto3.client("secretsmanager")
+        client.create_secret(Name=CALLER_SECRET, SecretString=json.dumps({"key": "first"}))
+        yield client
+
+
+def _read(secrets: FakeSecrets, name: str = CALLER_SECRET, field: str = "key") -> Secret:
+    return SecretsManager(secrets.connect).read(name, field=field, with_previous=True)
+
+
+# -- versions
+
+
+def test_a_secret_is_found_by_name_and_by_arn(aws: Any) -> None:
+    """The template hands over ARNs, an operator may set names."""
+    arn = aws.describe_secret(SecretId=CALLER_SECRET)["ARN"]
+    for name in (CALLER_SECRET, arn):
+        secret = SecretsManager().read(name, field="key", with_previous=False)
+        assert secret.current == {"key": "first"}
+
+
+def test_a_rotated_secret_has_two_versions(aws: Any) -> None:
+    """The value before the last rotation is read as well; before the first rotation it is empty."""
+    manager = SecretsManager()
+    assert manager.read(CALLER_SECRET, field="key", with_previous=True).previous == {}
+    for key in ("second", "third"):
+        aws.put_secret_value(SecretId=CALLER_SECRET, SecretString=json.dumps({"key": key}))
+    secret = manager.read(CALLER_SECRET, field="key", with_previous=True)
+    assert secret == Secret({"key": "third"}, {"key": "second"})
+
+
+def test_a_secret_without_a_value_is_not_found(aws: Any) -> None:
+    """A secret that CloudFormation made and nobody filled raises ResourceNotFoundException."""
+    aws.create_secret(Name="empty")
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - AWS makes the class at run time
+        SecretsManager().read("empty", field="key", with_previous=True)
+    assert error_code(caught.value) == NOT_FOUND
+
+
+def test_the_previous_version_is_read_where_it_is_needed(secrets: FakeSecrets) -> None:
+    """Without `with_previous` it is left out, unless the current version lacks the field."""
+    manager = SecretsManager(secrets.connect)
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
+    assert manager.read(UPSTREAM_SECRET, field="upstream", with_previous=False).previous is None
+    secrets.put(UPSTREAM_SECRET, "{}")
+    secret = manager.read(UPSTREAM_SECRET, field="upstream", with_previous=False)
+    assert secret == Secret({}, {"upstream": "newer"})
+
+
+def test_an_unreadable_previous_version_is_left_out(secrets: FakeSecrets, logs: Logged) -> None:
+    """The current version is returned without it, and a warning says why."""
+    read = secrets.get_secret_value
+
+    def denied(**kwargs: str) -> Any:
+        if "VersionStage" in kwargs:
+            raise aws_error("AccessDeniedException")
+        return read(**kwargs)
+
+    secrets.get_secret_value = denied  # type: ignore[method-assign]
+    assert _read(secrets) == Secret({"key": CALLER_KEY}, None)
+    assert logs.event("key.previous_unavailable")["reason"] == "AccessDeniedException"
+
+
+# -- what people store
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (json.dumps({"key": CALLER_KEY}), CALLER_KEY),
+        (json.dumps({"key": f"  {CALLER_KEY}\n", "note": 1}), CALLER_KEY),
+        (CALLER_KEY, CALLER_KEY),
+        (f"{CALLER_KEY}\n", CALLER_KEY),
+        (json.dumps(CALLER_KEY), CALLER_KEY),
+        ("0123456789", "0123456789"),
+        ("1234", "1234"),
+    ],
+)
+def test_what_people_paste_is_understood(secrets: FakeSecrets, text: str, key: str) -> None:
+    """JSON or bare text, with spaces around the key or without."""
+    secrets.put(CALLER_SECRET, text)
+    assert _read(secrets).current["key"] == key
+
+
+def test_a_bare_text_is_the_key_that_is_expected(secrets: FakeSecrets) -> None:
+    """It serves the first upstream, but a fallback needs a field of its own."""
+    secrets.put(UPSTREAM_SECRET, "sk-bare\n")
+    current = _read(secrets, UPSTREAM_SECRET, "upstream").current
+    assert current["upstream"] == "sk-bare"
+    assert "fallback" not in current
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"key": "sk-trunca',
+        '["sk-in-a-list"]',
+        '"sk-half-quoted',
+        '{"Key": "sk-misspelt"}',
+        '{"key": "sk-1\\nsk-2"}',
+        '{"key": "ключ"}',
+        '{"key": " "}',
+        '{"key": ""}',
+        '{"key": 5}',
+        '{"key": null}',
+        "{}",
+        "null",
+        "",
+    ],
+)
+def test_a_mistake_holds_no_key(secrets: FakeSecrets, text: str) -> None:
+    """Broken JSON, misspelt fields and keys that no header can carry are not taken for keys."""
+    secrets.put(CALLER_SECRET, text)
+    assert not _read(secrets).current.get("key")
+
+
+# -- the client
+
+
+def test_reads_side_by_side_share_one_client() -> None:
+    """Only one thread makes the client, because boto3's default session is not thread-safe."""
+    both = threading.Barrier(2)
+
+    class Slow(FakeSecrets):
+        def connect(self) -> FakeSecrets:
+            # Two threads in here would pass the barrier; one alone gives up waiting.
+            try:
+                both.wait(timeout=0.2)
+            except threading.BrokenBarrierError:
+                return super().connect()
+            raise AssertionError("two clients are being made at once")
+
+    secrets = Slow()
+    manager = SecretsManager(secrets.connect)
+
+    def read(name: str) -> Secret:
+        return manager.read(name, field="key", with_previous=False)
+
+    with ThreadPoolExecutor(2) as threads:
+        caller, upstream = threads.map(read, (CALLER_SECRET, UPSTREAM_SECRET))
+    assert (caller.current["key"], upstream.current["upstream"]) == (CALLER_KEY, UPSTREAM_KEY)
+    assert secrets.connects == 1
+
+
+def test_no_read_keeps_a_connection(secrets: FakeSecrets) -> None:
+    """The next read may be a freeze away, so sockets are closed at once, after a failure too."""
+    manager = SecretsManager(secrets.connect)
+    manager.read(CALLER_SECRET, field="key", with_previous=True)
+    assert secrets.closes == 1
+    secrets.failure = aws_error("InternalServiceError")
+    with pytest.raises(type(secrets.failure)):
+        manager.read(CALLER_SECRET, field="key", with_previous=True)
+    assert secrets.closes == 2
+
+
+def test_nobody_closes_what_another_read_needs() -> None:
+    """Of two reads that share the client the last one closes it, or the slower one would fail."""
+    slower_is_between, closed = threading.Event(), threading.Event()
+
+    class SideBySide(FakeSecrets):
+        def get_secret_value(self, **kwargs: str) -> Mapping[str, Any]:
+            if kwargs["SecretId"] == UPSTREAM_SECRET:
+                assert slower_is_between.wait(timeout=LIMIT_S)
+            elif kwargs.get("VersionStage") == "AWSPREVIOUS":
+                slower_is_between.set()
+                # Here the other read ends. One that closes behind itself does so in this time.
+                if closed.wait(timeout=0.3):
+                    raise ConnectionError("Pool is closed.")
+            return super().get_secret_value(**kwargs)
+
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    secrets = SideBySide()
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    manager = SecretsManager(secrets.connect)
+    with ThreadPoolExecutor(2) as threads:
+        slower = threads.submit(manager.read, CALLER_SECRET, field="key", with_previous=True)
+        faster = threads.submit(
+            manager.read, UPSTREAM_SECRET, field="upstream", with_previous=False
+        )
+        assert slower.result().previous == {"key": CALLER_KEY}
+        assert faster.result().current["upstream"] == UPSTREAM_KEY
+    assert secrets.closes == 1
+
+
+def test_forget_makes_a_new_client(secrets: FakeSecrets) -> None:
+    """After a restore from a snapshot the old client's credentials are not trusted."""
+    manager = SecretsManager(secrets.connect)
+    for connects in (1, 1, 2):
+        if connects == 2:
+            manager.forget()
+        manager.read(CALLER_SECRET, field="key", with_previous=True)
+        assert secrets.connects == connects
+
+
+def test_the_client_is_impatient(aws: Any) -> None:
+    """Secrets Manager gets seconds, not boto3's minutes, within a voice turn."""
+    config = secrets_client().meta.config  # type: ignore[attr-defined] # boto3's, not the Protocol's
+    assert config.connect_timeout + config.read_timeout <= 5
+    assert config.retries["total_max_attempts"] <= 2
+
+
+def test_boto3_has_what_the_protocol_asks_for(aws: Any) -> None:
+    """The real client can be used in place of the fake."""
+    client: SecretsClient = secrets_client()
+    assert callable(client.get_secret_value)
+    assert callable(client.close)
+
+
+def test_warming_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work before a snapshot needs no region, no credentials and no network."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a connection before the snapshot")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    warm()
+
+
+# -- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "hint"),
+    [
+        (
+            aws_error("AccessDeniedException"),
+            "AccessDeniedException",
+            "secretsmanager:GetSecretValue",
+        ),
+        (aws_error("InvalidRequestException"), "InvalidRequestException", "marked for deletion"),
+        (aws_error(NOT_FOUND), NOT_FOUND, "deleted"),
+        (aws_error("DecryptionFailure"), "DecryptionFailure", "kms:Decrypt"),
+        (aws_error("ThrottlingException"), "ThrottlingException", "cannot be reached"),
+        (TimeoutError(), "TimeoutError", "cannot be reached"),
+        (OSError("no route"), "OSError", "cannot be reached"),
+        (ValueError("odd"), "ValueError", "cannot be reached"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, str) else "",
+)
+def test_a_failed_read_is_explained(error: Exception, code: str, hint: str) -> None:
+    """AWS's code, or the exception's class, and what an operator can do about it."""
+    assert error_code(error) == code
+    assert hint in error_hint(error)
