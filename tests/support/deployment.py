@@ -29,6 +29,10 @@ CALM: dict[str, Any] = {
 """Settings for tests in real time that are not about time: no timer ever fires."""
 CALM_ENVIRONMENT = {f"COMPLETIONS_{name.upper()}": str(ms) for name, ms in CALM.items()}
 """The same as variables."""
+ERRORS_AS_STATUS = {"x-completions-on-failure": "error"}
+"""For a caller who wants a fault as an API client does, not spoken."""
+ANSWER_LIMIT_S = 120
+"""Far more than any answer takes, so that a test ends where an answer does not."""
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello?"}]
 
 
@@ -83,6 +87,13 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
 def chat(**fields: Any) -> dict[str, Any]:
     """A chat completion's body."""
     return {"model": "m", "messages": HELLO, **fields}
+
+
+async def ask(client: httpx2.AsyncClient, **fields: Any) -> httpx2.Response:
+    """The answer to a chat completion, faults as a status."""
+    async with asyncio.timeout(ANSWER_LIMIT_S):
+        body = chat(**fields)
+        return await client.post("/v1/chat/completions", json=body, headers=ERRORS_AS_STATUS)
 
 
 def data_frames(body: bytes) -> list[Any]:

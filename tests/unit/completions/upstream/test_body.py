@@ -1,4 +1,4 @@
-"""An answer's bytes: none are lost when it breaks off, and none are waited for for ever."""
+"""An answer's bytes: none are lost when it breaks off, and no wait is unbounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model's side of the wire: what it is sent, what becomes of its refusals and faults."""
+"""Requests to a model: what it is sent, and what becomes of its answers and faults."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import openai
@@ -22,9 +19,12 @@ from completions.settings import Candidate
 from completions.upstream import connections
 from completions.upstream.client import Upstream
 from tests.support.deployment import (
+    ANSWER_LIMIT_S,
     AUTHORIZED,
     CALM,
+    ERRORS_AS_STATUS,
     HELLO,
+    ask,
     calling,
     chat,
     data_frames,
@@ -55,10 +55,7 @@ from tests.support.script import (
 from tests.support.secrets import UPSTREAM_KEY, UPSTREAM_SECRET, FakeSecrets
 from tests.support.upstream import ScriptedUpstream
 
-LIMIT_S = 20
 CHAT = "/v1/chat/completions"
-PLAIN = {"x-completions-on-failure": "error"}
-"""Faults shall be told as an API client wants them, not spoken."""
 FUNCTIONS = Path(__file__).parents[4] / "functions"
 TWO_REQUESTS = """
 import asyncio, sys
@@ -86,33 +83,6 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    """The model."""
-    async with ScriptedUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def secrets() -> FakeSecrets:
-    """Secrets Manager."""
-    return FakeSecrets()
-
-
-@pytest.fixture
-async def client(
-    upstream: ScriptedUpstream, secrets: FakeSecrets
-) -> AsyncIterator[httpx2.AsyncClient]:
-    """A caller with the right key."""
-    async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
-        yield client
-
-
-async def _ask(client: httpx2.AsyncClient, **fields: Any) -> httpx2.Response:
-    async with asyncio.timeout(LIMIT_S):
-        return await client.post(CHAT, json=chat(**fields), headers=PLAIN)
-
-
 # -- what the upstream is sent
 
 
@@ -120,7 +90,7 @@ async def test_a_turn_is_one_request_with_our_key(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
     """The model gets the caller's words, our key and nothing of the caller's key."""
-    await _ask(client, stream=True)
+    await ask(client, stream=True)
     (request,) = upstream.requests
     assert (request.method, request.path) == ("POST", "/v1/chat/completions")
     assert request.header("authorization") == f"Bearer {UPSTREAM_KEY}"
@@ -134,13 +104,13 @@ async def test_compression_is_not_wanted(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
     """A compressed stream would be held back by the compressor's buffer."""
-    await _ask(client, stream=True)
+    await ask(client, stream=True)
     assert upstream.requests[0].header("accept-encoding") == "identity"
 
 
 async def test_we_say_who_we_are(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
     """Requests carry this project's name and tell nothing of the machine."""
-    await _ask(client, stream=True)
+    await ask(client, stream=True)
     (request,) = upstream.requests
     assert request.header("user-agent") == "voice-completions"
     assert request.header("x-stainless-os") == ""
@@ -165,13 +135,13 @@ async def test_the_deployments_model_and_fields_win(upstream: ScriptedUpstream) 
     extra = {"reasoning_effort": "low", "temperature": 0}
     app = deploy(upstream.base_url, upstream_model="fixed", upstream_extra_body=extra)
     async with calling(app) as client:
-        await _ask(client, temperature=1)
+        await ask(client, temperature=1)
     assert upstream.requests[0].json.items() >= {"model": "fixed", **extra}.items()
 
 
 async def test_a_clean_request(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
     """What platforms add, nulls and limits of no limit do not reach a strict upstream."""
-    await _ask(
+    await ask(
         client,
         stream=True,
         max_tokens=-1,
@@ -204,7 +174,7 @@ async def test_tools_and_what_they_leave_pass(
         {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
         {"role": "user", "content": [{"type": "text", "text": "And?"}]},
     ]
-    await _ask(client, messages=history, tools=[tool], tool_choice="auto")
+    await ask(client, messages=history, tools=[tool], tool_choice="auto")
     sent = upstream.requests[0].json
     assert (sent["messages"], sent["tools"], sent["tool_choice"]) == (history, [tool], "auto")
 
@@ -218,37 +188,7 @@ async def test_what_is_sent_is_json(client: httpx2.AsyncClient, upstream: Script
         assert b"Infinity" not in request.raw
 
 
-# -- connections
-
-
-@pytest.mark.parametrize("stream", [True, False])
-async def test_connections_outlive_turns(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream, stream: bool
-) -> None:
-    """The second turn comes on the first one's connection: no handshake, no slow start."""
-    for _ in range(3):
-        assert (await _ask(client, stream=stream)).status_code == 200
-    assert [request.connection for request in upstream.requests] == [0, 0, 0]
-
-
-async def test_a_refusal_does_not_cost_the_connection(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream
-) -> None:
-    """After an upstream's error the connection is used again."""
-    upstream.plays(refused(429, retry_after_s=7), answer())
-    assert (await _ask(client, stream=True)).status_code == 429
-    assert (await _ask(client, stream=True)).status_code == 200
-    assert {request.connection for request in upstream.requests} == {0}
-
-
-async def test_a_connection_closed_while_idle_is_no_failure(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream
-) -> None:
-    """Upstreams close idle connections; the next turn opens another and nobody notices."""
-    await _ask(client, stream=True)
-    upstream.drop_connections()
-    await asyncio.sleep(0)
-    assert (await _ask(client, stream=True)).status_code == 200
+# -- a request that is ended or repeated
 
 
 async def test_a_hang_up_is_passed_on(upstream: ScriptedUpstream) -> None:
@@ -256,13 +196,13 @@ async def test_a_hang_up_is_passed_on(upstream: ScriptedUpstream) -> None:
     upstream.plays([Role(), Say("Once upon a time "), Hold()])
     async with (
         served(deploy(upstream.base_url, **CALM)) as url,
-        httpx2.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=LIMIT_S) as client,
+        httpx2.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=ANSWER_LIMIT_S) as client,
     ):
         async with client.stream("POST", CHAT, json=chat(stream=True)) as response:
             async for piece in response.aiter_bytes():
                 if b"Once" in piece:
                     break
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(ANSWER_LIMIT_S):
             await upstream.requests[0].hung_up.wait()
 
 
@@ -275,114 +215,49 @@ async def test_a_hang_up_before_the_answer_is_passed_on(upstream: ScriptedUpstre
             request = await upstream.request(0)
             asking.cancel()
             await asyncio.wait({asking})
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(ANSWER_LIMIT_S):
             await request.hung_up.wait()
-
-
-# -- refusals
-
-
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(
-    ("status", "fields"),
-    [
-        (400, {"param": "messages", "code": "invalid_value", "message": "Too odd."}),
-        (404, {"code": "model_not_found", "message": "No model m."}),
-        (429, {"code": "rate_limit_exceeded", "message": "Slow down.", "retry_after_s": 7}),
-        (500, {"message": "Oops."}),
-        (503, {"message": "Busy.", "retry_after_s": 30}),
-    ],
-)
-async def test_a_refusal_keeps_its_status(
-    client: httpx2.AsyncClient,
-    upstream: ScriptedUpstream,
-    status: int,
-    fields: dict[str, Any],
-    stream: bool,
-) -> None:
-    """Before the first byte the caller gets the upstream's status, words and `Retry-After`."""
-    upstream.plays(refused(status, **fields))
-    response = await _ask(client, stream=stream)
-    assert response.status_code == status
-    assert response.headers["content-type"] == "application/json"
-    error = response.json()["error"]
-    assert error["message"] == fields["message"]
-    assert error["param"] == fields.get("param")
-    if "code" in fields:
-        assert error["code"] == fields["code"]
-    wait_s = fields.get("retry_after_s")
-    assert response.headers.get("retry-after") == (None if wait_s is None else str(wait_s))
-
-
-@pytest.mark.parametrize("status", [401, 403])
-async def test_our_keys_refusal_is_ours(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged, status: int
-) -> None:
-    """The upstream refusing our key is a 502 that tells the operator what to do, never a 401."""
-    upstream.plays(refused(status, message=f"Incorrect API key: {UPSTREAM_KEY}"))
-    response = await _ask(client, stream=True)
-    assert response.status_code == 502
-    assert response.json()["error"]["code"] == "upstream_auth"
-    assert "make upstream-key" in response.text
-    assert UPSTREAM_KEY not in response.text
-    assert UPSTREAM_KEY not in logs.text
-    assert logs.events("upstream.refused")[0]["status"] == status
 
 
 async def test_a_rotated_key_is_fetched_at_once(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
 ) -> None:
     """A 401 makes us read the secret again, and with a newer key nobody notices."""
-    await _ask(client)
+    await ask(client)
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     upstream.plays(
         lambda request: (
             answer() if request.header("authorization") == "Bearer newer" else refused(401)
         )
     )
-    assert (await _ask(client)).status_code == 200
+    assert (await ask(client)).status_code == 200
     keys = [request.header("authorization") for request in upstream.requests]
     assert keys == [f"Bearer {UPSTREAM_KEY}", f"Bearer {UPSTREAM_KEY}", "Bearer newer"]
-    assert (await _ask(client)).status_code == 200
+    assert (await ask(client)).status_code == 200
     assert len(upstream.requests) == 4
     assert "upstream.refused" not in logs.text
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"null",
-        b"[]",
-        b'"no"',
-        b'{"error": null}',
-        b'{"error": "no"}',
-        b'{"error": {"message": ["no"], "type": 5, "code": 42, "param": {"a": 1}}}',
-        b'{"detail": "no"}',
-        b"<html>no</html>",
-        b"\xff\xfe",
-    ],
-)
-async def test_odd_refusals_are_refusals(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes
+async def test_a_dead_kept_connection_is_no_attempt_of_the_turn(
+    upstream: ScriptedUpstream,
 ) -> None:
-    """Whatever an upstream's error looks like, the caller gets the status and OpenAI's object."""
-    kind = "text/html" if body.startswith(b"<") else "application/json"
-    upstream.plays([Reply(body, 422, {"content-type": kind})])
-    response = await _ask(client, stream=True)
-    assert response.status_code == 422
-    error = response.json()["error"]
-    assert isinstance(error["message"], str)
-    assert "<html>" not in error["message"]
+    """A reused connection that breaks before any byte came is repeated at once, uncounted."""
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        upstream.plays(answer(), [Cut()], answer("Here I am."))
+        await ask(client)
+        response = await ask(client)
+    assert "Here I am." in response.json()["choices"][0]["message"]["content"]
+    assert [request.connection for request in upstream.requests] == [0, 0, 1]
 
 
-@pytest.mark.parametrize("status", [304, 300])
-async def test_a_status_that_is_no_answer_is_a_502(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream, status: int
-) -> None:
-    """A redirection to nowhere is the upstream's failure, not an answer for the caller."""
-    upstream.plays([Reply(b"", status)])
-    assert (await _ask(client, stream=True)).status_code == 502
+async def test_a_new_connection_that_breaks_is_an_attempt(upstream: ScriptedUpstream) -> None:
+    """Who hangs up on every request gets no more of them than a turn may make."""
+    upstream.plays([Cut()])
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        for turn in (1, 2):
+            response = await ask(client, stream=True)
+            assert response.status_code == 502
+            assert len(upstream.requests) == 3 * turn
 
 
 # -- faults
@@ -391,7 +266,7 @@ async def test_a_status_that_is_no_answer_is_a_502(
 async def test_nobody_there_is_a_502() -> None:
     """A refused connection is told as such, with the status for it."""
     async with calling(deploy(f"http://127.0.0.1:{unused_port()}/v1", **CALM)) as client:
-        response = await _ask(client, stream=True)
+        response = await ask(client, stream=True)
     assert response.status_code == 502
     assert response.json()["error"]["code"] == "upstream_unavailable"
 
@@ -404,7 +279,7 @@ async def test_silence_is_a_504(
     monkeypatch.setattr(connections, "READ_TIMEOUT_S", 0.2)
     upstream.plays(script)
     async with calling(deploy(upstream.base_url, **CALM)) as client:
-        response = await _ask(client, stream=True)
+        response = await ask(client, stream=True)
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "upstream_timeout"
 
@@ -452,9 +327,26 @@ async def test_no_answer_is_a_502(
 ) -> None:
     """A connection cut too soon, a web page, bytes of no sense: 502 and an error object."""
     upstream.plays(script)
-    response = await _ask(client, stream=stream)
+    response = await ask(client, stream=stream)
     assert response.status_code == 502, response.text
     assert response.json()["error"]["code"] == "upstream_unavailable"
+
+
+async def test_what_is_no_http_is_told_as_such() -> None:
+    """A server of another protocol can be reached; the message does not say otherwise."""
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 mail.example ESMTP\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answers, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, calling(deploy(f"http://127.0.0.1:{port}/v1", **CALM)) as client:
+        response = await ask(client, stream=True)
+    assert response.status_code == 502
+    assert "no HTTP" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -478,7 +370,7 @@ async def test_frames_of_odd_shape_crash_nothing(
     """Whatever a frame of an upstream holds, the turn goes on or fails as a turn fails."""
     odd = Raw(f'data: {{"choices": [{{{delta}}}], "usage": "x"}}\n\n'.encode())
     upstream.plays([Role(), Say("So "), odd, Say("it is."), Finish(), Done()])
-    response = await _ask(client, stream=True)
+    response = await ask(client, stream=True)
     assert response.status_code in {200, 502}
     assert "request.crashed" not in logs.text
     if response.status_code == 200:
@@ -494,7 +386,7 @@ async def test_a_cut_is_never_dressed_up(upstream: ScriptedUpstream, scene: Scen
     """After a cut in mid-answer the official client raises, and the stream is terminated once."""
     upstream.plays(scene)
     async with calling(deploy(upstream.base_url, **CALM)) as client:
-        response = await _ask(client, stream=True)
+        response = await ask(client, stream=True)
         assert response.content.count(b"[DONE]") == 1
         assert response.content.endswith(b"data: [DONE]\n\n")
         sdk = AsyncOpenAI(base_url="http://test/v1", api_key="x", http_client=client, max_retries=0)
@@ -502,7 +394,7 @@ async def test_a_cut_is_never_dressed_up(upstream: ScriptedUpstream, scene: Scen
             model="m",
             messages=[{"role": "user", "content": "Hi"}],
             stream=True,
-            extra_headers={**AUTHORIZED, **PLAIN},
+            extra_headers={**AUTHORIZED, **ERRORS_AS_STATUS},
         )
         with pytest.raises(openai.APIError):
             _ = [chunk async for chunk in stream]
@@ -516,7 +408,7 @@ async def test_frames_are_relayed_as_they_came(
 ) -> None:
     """A healthy answer reaches the caller with the upstream's words, ids and order."""
     upstream.plays(answer("One two three."))
-    response = await _ask(client, stream=True)
+    response = await ask(client, stream=True)
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["cache-control"] == "no-cache"
     assert spoken(response.content) == "One two three."
@@ -531,7 +423,7 @@ async def test_a_whole_answer_is_one_object(
 ) -> None:
     """Without `stream` the caller gets one completion, and so is the model asked."""
     upstream.plays(calls("lookup", {"city": "Wien"}))
-    response = await _ask(client)
+    response = await ask(client)
     assert upstream.requests[0].json["stream"] is False
     assert response.headers["content-type"] == "application/json"
     (choice,) = response.json()["choices"]
@@ -546,7 +438,7 @@ async def test_a_forgotten_or_doubled_terminator(
     """However often the upstream says `[DONE]`, the caller hears it once, at the end."""
     for end in ([], [Done()], [Done(), Done()]):
         upstream.plays([Role(), Say("Yes."), Finish(), *end])
-        response = await _ask(client, stream=True)
+        response = await ask(client, stream=True)
         assert response.content.count(b"[DONE]") == 1
         assert response.content.endswith(b"data: [DONE]\n\n")
         assert b'"error"' not in response.content
@@ -559,75 +451,3 @@ async def test_a_broken_list_of_models_is_a_502(
     upstream.models_script = page()
     response = await client.get("/v1/models")
     assert response.status_code == 502
-
-
-async def test_a_frozen_environments_connections_are_not_used_again(
-    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream
-) -> None:
-    """After more than a minute by the wall clock every kept connection counts as dead."""
-    async with calling(deploy(upstream.base_url, **CALM)) as client:
-        await _ask(client)
-        thawed = time.time() + connections.KEEP_ALIVE_S + 1
-        monkeypatch.setattr(time, "time", lambda: thawed)
-        await _ask(client)
-    assert [request.connection for request in upstream.requests] == [0, 1]
-
-
-async def test_a_dead_kept_connection_is_no_attempt_of_the_turn(
-    upstream: ScriptedUpstream,
-) -> None:
-    """A reused connection that breaks before any byte came is repeated at once, uncounted."""
-    async with calling(deploy(upstream.base_url, **CALM)) as client:
-        upstream.plays(answer(), [Cut()], answer("Here I am."))
-        await _ask(client)
-        response = await _ask(client)
-    assert "Here I am." in response.json()["choices"][0]["message"]["content"]
-    assert [request.connection for request in upstream.requests] == [0, 0, 1]
-
-
-async def test_a_new_connection_that_breaks_is_an_attempt(upstream: ScriptedUpstream) -> None:
-    """Who hangs up on every request gets no more of them than a turn may make."""
-    upstream.plays([Cut()])
-    async with calling(deploy(upstream.base_url, **CALM)) as client:
-        for turn in (1, 2):
-            response = await _ask(client, stream=True)
-            assert response.status_code == 502
-            assert len(upstream.requests) == 3 * turn
-
-
-@pytest.mark.parametrize("status", [401, 429])
-async def test_a_refusal_that_cannot_be_read_keeps_its_status(
-    upstream: ScriptedUpstream, status: int
-) -> None:
-    """Compressed or cut, an error is what its status says: a 401 may mean a rotated key."""
-    head = {"content-type": "application/json", "retry-after": "7"}
-    refusals: list[Script] = [
-        [Reply(b"\x1f\x8b", status, {**head, "content-encoding": "gzip"})],
-        [Head(status, head), Raw(b'{"error": {"mess'), Cut()],
-    ]
-    for refusal in refusals:
-        upstream.plays(refusal)
-        async with calling(deploy(upstream.base_url, **CALM)) as client:
-            response = await _ask(client, stream=True)
-        code = response.json()["error"]["code"]
-        if status == 429:
-            assert (response.status_code, response.headers["retry-after"]) == (429, "7")
-        else:
-            assert (response.status_code, code) == (502, "upstream_auth")
-
-
-async def test_what_is_no_http_is_told_as_such() -> None:
-    """A server of another protocol can be reached; the message does not say otherwise."""
-
-    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"220 mail.example ESMTP\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answers, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, calling(deploy(f"http://127.0.0.1:{port}/v1", **CALM)) as client:
-        response = await _ask(client, stream=True)
-    assert response.status_code == 502
-    assert "no HTTP" in response.json()["error"]["message"]

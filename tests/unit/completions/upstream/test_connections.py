@@ -1,4 +1,4 @@
-"""Connections: kept between turns, never across a snapshot; what is costly and timeless is."""
+"""Connections: kept between turns, never past a freeze or a snapshot; certificates are read once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import pytest
 
 from completions.upstream import connections
 from completions.upstream.connections import Connections
+from tests.support.deployment import CALM, ask, calling, deploy
+from tests.support.script import answer, refused
+from tests.support.upstream import ScriptedUpstream
 
 BASE, OTHER = "https://api.example/v1", "https://fallback.example/v1"
 
@@ -126,3 +129,45 @@ async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert b"proxy-authorization: basic " + b64encode(b"user:p@ss").lower() in lines
     assert connections._proxy(OTHER) is None
     assert connections._proxy("http://fallback.example/v1") is None
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_connections_outlive_turns(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, stream: bool
+) -> None:
+    """The second turn comes on the first one's connection: no handshake, no slow start."""
+    for _ in range(3):
+        assert (await ask(client, stream=stream)).status_code == 200
+    assert [request.connection for request in upstream.requests] == [0, 0, 0]
+
+
+async def test_a_refusal_does_not_cost_the_connection(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """After an upstream's error the connection is used again."""
+    upstream.plays(refused(429, retry_after_s=7), answer())
+    assert (await ask(client, stream=True)).status_code == 429
+    assert (await ask(client, stream=True)).status_code == 200
+    assert {request.connection for request in upstream.requests} == {0}
+
+
+async def test_a_connection_closed_while_idle_is_no_failure(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """Upstreams close idle connections; the next turn opens another and nobody notices."""
+    await ask(client, stream=True)
+    upstream.drop_connections()
+    await asyncio.sleep(0)
+    assert (await ask(client, stream=True)).status_code == 200
+
+
+async def test_a_frozen_environments_connections_are_not_used_again(
+    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream
+) -> None:
+    """After more than a minute by the wall clock every kept connection counts as dead."""
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        await ask(client)
+        thawed = time.time() + connections.KEEP_ALIVE_S + 1
+        monkeypatch.setattr(time, "time", lambda: thawed)
+        await ask(client)
+    assert [request.connection for request in upstream.requests] == [0, 1]

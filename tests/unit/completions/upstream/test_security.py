@@ -10,8 +10,7 @@ import gzip
 import json
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx2
 import pytest
@@ -19,7 +18,7 @@ import pytest
 from completions import sse
 from completions.tools import held_calls
 from completions.upstream import limits, refusals
-from tests.support.deployment import CALM, calling, chat, deploy, spoken
+from tests.support.deployment import ANSWER_LIMIT_S, CALM, ask, calling, chat, deploy, spoken
 from tests.support.logs import Logged
 from tests.support.script import (
     At,
@@ -41,27 +40,6 @@ from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY, FakeSecrets
 from tests.support.upstream import ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
-HONEST = {"x-completions-on-failure": "error"}
-LIMIT_S = 120
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    """The model."""
-    async with ScriptedUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
-    """A caller with the right key."""
-    async with calling(deploy(upstream.base_url, **CALM)) as client:
-        yield client
-
-
-async def _ask(client: httpx2.AsyncClient, **fields: Any) -> httpx2.Response:
-    async with asyncio.timeout(LIMIT_S):
-        return await client.post(CHAT, json=chat(**fields), headers=HONEST)
 
 
 @pytest.fixture
@@ -112,14 +90,14 @@ async def test_what_does_not_end_is_ended(
     """An endless answer of any kind is cut off at a limit, hung up on, and told as a failure."""
     upstream.plays(script)
     tools = [{"type": "function", "function": {"name": "x", "parameters": {}}}]
-    response = await _ask(client, stream=stream, tools=tools)
+    response = await ask(client, stream=stream, tools=tools)
     assert response.status_code in {500, 502}
     assert response.json()["error"]["code"] in {
         "upstream_unavailable",
         "upstream_500",
         "invalid_tool_call",
     }
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(ANSWER_LIMIT_S):
         for request in upstream.requests:
             await request.hung_up.wait()
 
@@ -130,10 +108,10 @@ async def test_words_that_do_not_end_are_cut(
 ) -> None:
     """A model that talks for ever is heard up to the limit, and its answer is no whole one."""
     upstream.plays(_endless(Say("and on ")))
-    response = await _ask(client, stream=True)
+    response = await ask(client, stream=True)
     assert "and on and on" in spoken(response.content)
     assert b'"finish_reason":"stop"' not in response.content.replace(b" ", b"")
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(ANSWER_LIMIT_S):
         await upstream.requests[0].hung_up.wait()
 
 
@@ -155,8 +133,8 @@ async def test_headers_without_end_are_a_502() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         async with calling(deploy(f"http://127.0.0.1:{port}/v1", **CALM)) as client:
-            response = await _ask(client, stream=True)
-        async with asyncio.timeout(LIMIT_S):
+            response = await ask(client, stream=True)
+        async with asyncio.timeout(ANSWER_LIMIT_S):
             await left.wait()
     assert response.json()["error"]["code"] == "upstream_unavailable"
 
@@ -168,7 +146,7 @@ async def test_what_an_answer_keeps_is_bounded(
     upstream.plays([Head(), *[Raw(b"data: {}\n\n" * 20_000)] * 6, Hold()])
     tracemalloc.start()
     try:
-        response = await _ask(client, stream=True)
+        response = await ask(client, stream=True)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -199,7 +177,7 @@ async def test_a_compressed_answer_is_not_unpacked(
     upstream.plays([Reply(bomb, 200, headers)])
     tracemalloc.start()
     try:
-        response = await _ask(client, stream=stream)
+        response = await ask(client, stream=stream)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -216,7 +194,7 @@ async def test_no_redirection_is_followed(
     async with ScriptedUpstream() as elsewhere:
         moved = {"location": f"{elsewhere.base_url}/chat/completions"}
         upstream.plays([Reply(b"", status, moved)])
-        response = await _ask(client, stream=True)
+        response = await ask(client, stream=True)
         assert elsewhere.requests == []
     assert response.status_code == 502
     assert "not followed" in response.json()["error"]["message"]
@@ -229,7 +207,7 @@ async def test_odd_headers_are_not_passed_on(
     """Of an upstream's headers two reach the caller, and only as short, plain text."""
     headers = {"content-type": "application/json", "set-cookie": "a=b"}
     upstream.plays([Reply(b"{}", 422, {**headers, "retry-after": value, "x-request-id": value})])
-    response = await _ask(client, stream=True)
+    response = await ask(client, stream=True)
     assert response.status_code == 422
     assert response.headers.keys() == {"content-type", "content-length"}
 
@@ -240,7 +218,7 @@ async def test_plain_headers_are_passed_on(
     """A request id and a Retry-After, in seconds or as a date, arrive as they were sent."""
     kept = {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "x-request-id": "req_1-a.B"}
     upstream.plays([Reply(b"{}", 422, {"content-type": "application/json", **kept})])
-    assert kept.items() <= dict((await _ask(client, stream=True)).headers).items()
+    assert kept.items() <= dict((await ask(client, stream=True)).headers).items()
 
 
 # -- keys
@@ -284,7 +262,7 @@ async def test_no_key_gets_out(  # noqa: PLR0917 - by name
     """An upstream that repeats our key in anything gets it into no answer, no header and no log."""
     upstream.plays(script)
     async with calling(deploy(upstream.base_url, log_content=log_content, **CALM)) as client:
-        answers = [await _ask(client, stream=stream)]
+        answers = [await ask(client, stream=stream)]
         answers.append(await client.post(CHAT, json=chat(stream=stream)))
     assert upstream.requests[0].header("authorization") == f"Bearer {UPSTREAM_KEY}"
     printed = "".join(capfd.readouterr())
@@ -303,7 +281,7 @@ async def test_a_secret_that_cannot_be_read_tells_no_key(
     secrets = FakeSecrets()
     secrets.failure = RuntimeError(message)
     async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
-        response = await _ask(client, stream=True)
+        response = await ask(client, stream=True)
     assert response.status_code == 503
     assert "cannot read" not in logs.text + response.text
     assert CALLER_KEY not in logs.text + response.text
