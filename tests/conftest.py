@@ -8,6 +8,13 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
 
 for _name in list(os.environ):
     if _name.startswith(("COMPLETIONS_", "AWS_", "LAMBDA_", "OPENAI_", "POWERTOOLS_")):

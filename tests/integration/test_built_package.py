@@ -214,6 +214,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_wheels_follow_the_architecture(other: Path) -> None:
     """The parameter Architecture alone decides which compiled modules a package holds."""
     for folder, architecture in ((PACKAGES, ARCHITECTURE), (other, OTHER_ARCHITECTURE)):
@@ -226,6 +227,7 @@ def test_the_wheels_follow_the_architecture(other: Path) -> None:
         assert told.splitlines()[0] == f"for {architecture}"
 
 
+@pytest.mark.slow
 def test_what_is_deployed_around_it_makes_a_new_package(other: Path) -> None:
     """Parameters, template and layer are in the checksums, since SAM publishes packages only."""
     layer = [path for path in (ROOT / "layers").rglob("*") if path.is_file()]
@@ -239,12 +241,14 @@ def test_what_is_deployed_around_it_makes_a_new_package(other: Path) -> None:
         assert done.stdout.strip() == line
 
 
+@pytest.mark.slow
 def test_both_packages_are_small(other: Path) -> None:
     """On either processor Lambda unpacks few megabytes before a first start."""
     for package in (FUNCTION, other / "CompletionsFunction"):
         assert sum(map(len, files(package).values())) / 1e6 < SIZE_LIMIT_MB
 
 
+@pytest.mark.slow
 def test_two_builds_are_alike(other: Path) -> None:
     """But for what is compiled for a processor, two builds are the same bytes."""
     mine, theirs = files(PACKAGES / "CompletionsFunction"), files(other / "CompletionsFunction")

@@ -14,7 +14,7 @@ from tests.support.script import answer
 from tests.support.stack import Packages, Stack, deploy, running
 from tests.support.upstream import ScriptedUpstream
 
-pytestmark = pytest.mark.built
+pytestmark = [pytest.mark.built, pytest.mark.slow]
 
 UPSTREAM_KEY = "sk-of-the-stage"
 MODES = ("RESPONSE_STREAM", "BUFFERED")

@@ -7,7 +7,7 @@ import itertools
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_streaming.http1 import (
@@ -48,7 +48,6 @@ async def test_answers_are_understood_one_byte_at_a_time(raw: bytes) -> None:
     assert (dripped.status, dripped.body) == (200, b"hello")
 
 
-@settings(deadline=None)  # a busy machine is not a failure
 @given(cuts=st.lists(st.integers(0, len(CHUNKED)), max_size=6))
 def test_any_cut_of_a_chunked_answer_is_understood(cuts: list[int]) -> None:
     """No place in chunk framing is special to the reader."""
