@@ -17,7 +17,9 @@ from completions.web.request_log import BOUND_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
-    path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()
+    path
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
+    if path.exists()
 ]
 MAKE_COMMAND = re.compile(
     r"""(?<![\w-])make(?P<words>(?:\ +(?:[a-z][\w-]*|[A-Z][A-Z0-9_]*=(?:"[^"]*"|\S*)))+)"""
