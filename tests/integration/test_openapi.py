@@ -17,7 +17,6 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
-from starlette.routing import Route
 
 from completions.web import openapi
 from tests.support.deployment import AUTHORIZED, CALM, deploy, served
@@ -101,27 +100,3 @@ def test_what_is_read_is_as_the_document_says(label: str, url: str) -> None:
 def test_what_the_document_forbids_is_refused_as_it_says(label: str, url: str) -> None:
     """Each request that does not fit gets OpenAI's error object, and no 5xx."""
     assert (400, "application/json") in _hold(label, GenerationMode.NEGATIVE, url)
-
-
-def test_the_app_hands_out_the_document_to_whoever_has_a_key(url: str) -> None:
-    """`GET /v1/openapi.json` is the document, as is `app.openapi()`; without the key a 401."""
-    assert requests.get(f"{url}/v1/openapi.json", timeout=30).status_code == 401
-    answer = requests.get(f"{url}/v1/openapi.json", headers=AUTHORIZED, timeout=30)
-    assert answer.json() == openapi.document() == deploy("http://unused.invalid").openapi()
-
-
-def test_every_route_is_described_and_no_other() -> None:
-    """The document has the app's routes, without the converters that make them lenient."""
-    routes = {
-        (method.lower(), route.path.replace("{prefix:prefix}", "").replace("{slashes:slashes}", ""))
-        for route in deploy("http://unused.invalid").routes
-        if isinstance(route, Route)
-        for method in route.methods or ()
-    }
-    described = {
-        (method, path.removeprefix("/v1"))
-        for path, methods in openapi.document()["paths"].items()
-        for method in methods
-    }
-    assert described == routes
-    assert ":" not in str([*openapi.document()["paths"]])

@@ -19,7 +19,7 @@ Schema = dict[str, Any]
 
 
 def document() -> Schema:
-    """Build the document, anew for each caller, who may change it."""
+    """Build the document; each call returns a new one."""
     return {
         "openapi": "3.2.0",
         "info": {

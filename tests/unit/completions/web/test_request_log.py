@@ -1,0 +1,69 @@
+"""What every log line says of a request: which one it is, and nothing of the one before."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import Request
+
+from completions.observability import bind, log
+from completions.web.request_log import BOUND_FIELDS, bind_request, conversation_id, path_of
+from tests.support.logs import Logged
+
+
+def _request(path: str = "/v1/x", conversation: str = "", **scope: Any) -> Request:
+    headers = [(b"x-conversation-id", conversation.encode("latin-1"))] if conversation else []
+    return Request({"type": "http", "method": "POST", "path": path, "headers": headers, **scope})
+
+
+async def test_each_line_names_its_request(logs: Logged) -> None:
+    """Lambda's request id, the path and the platform's id of the call stand in every line."""
+    context = SimpleNamespace(aws_request_id="request-1")
+    bind_request(_request("/v1/v1/x", "conv_1", **{"aws.context": context}))
+    log.info("something.happened")
+    event = logs.event("something.happened")
+    assert {name: event[name] for name in BOUND_FIELDS if name in event} == {
+        "function_request_id": "request-1",
+        "path": "/v1/v1/x",
+        "gen_ai.conversation.id": "conv_1",
+    }
+
+
+async def test_nothing_is_said_of_the_request_before(logs: Logged) -> None:
+    """What the task's last request had is gone; what this one lacks makes no field."""
+    bind_request(_request(conversation="conv_1"))
+    bind(auth="previous")
+    bind_request(_request())
+    log.info("something.happened")
+    assert logs.event("something.happened").keys() & set(BOUND_FIELDS) == {"path"}
+
+
+async def test_a_key_in_the_path_is_not_logged(logs: Logged) -> None:
+    """Somebody pasted it into the server URL: the log shows the rest of the path."""
+    bind_request(_request("/sk-abcdefghijklmnopqrstuvwxyz/v1/x"))
+    log.info("something.happened")
+    assert logs.event("something.happened")["path"] == "/…/v1/x"
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("", ""),
+        ("  conv_1 ", "conv_1"),
+        ("conv\x1b_1", "conv\ufffd_1"),
+        ("c" * 65, "c" * 64 + "…"),
+    ],
+)
+def test_the_id_of_the_call_is_bounded(header: str, found: str) -> None:
+    """It is the caller's to choose, so it is cut and its control characters are replaced."""
+    assert conversation_id(_request(conversation=header)) == found
+
+
+def test_the_path_is_told_whatever_the_host_is() -> None:
+    """A `Host` that makes no URL does not stop a request from being logged."""
+    request = _request("/v1/x", server=("[", 443), scheme="https", query_string=b"")
+    with pytest.raises(ValueError, match="Invalid IPv6"):
+        request.url.path  # noqa: B018 - it raises
+    assert path_of(request) == "/v1/x"
