@@ -21,7 +21,7 @@ OWNERS = {"upstream": "model API", "fallback": "fallback, if there is one"}
 
 
 def main() -> int:
-    """0: stored. 1: nothing stored, and why."""
+    """Return the exit status. 0: stored. 1: nothing stored, and why. 130: interrupted."""
     parser = argparse.ArgumentParser(prog="make upstream-key", description=__doc__.split("\n")[0])
     parser.add_argument("--stack", default=os.environ.get("STACK") or "voice-completions")
     parser.add_argument("--region", default=os.environ.get("REGION") or "")
@@ -39,7 +39,11 @@ def main() -> int:
 
 
 def renew(stack: str, region: str) -> None:
-    """Asks and stores. Raises Problem."""
+    """Ask for the keys and store them.
+
+    Raises:
+        Problem: No key was given, or the AWS CLI failed.
+    """
     cloudformation = ["cloudformation", "describe-stack-resource", "--stack-name", stack]
     query = ["--query", "StackResourceDetail.PhysicalResourceId"]
     secret = _aws(region, *cloudformation, "--logical-resource-id", SECRET, *query).strip()
@@ -52,7 +56,7 @@ def renew(stack: str, region: str) -> None:
 
 
 def _stored(region: str, secret: str) -> dict[str, str]:
-    """The keys that are there: none before the first, and none of a value that is broken."""
+    """Return the stored keys: none before the first, none if the value is broken."""
     get = ["secretsmanager", "get-secret-value", "--secret-id", secret, "--query", "SecretString"]
     try:
         text = _aws(region, *get).strip()
@@ -70,7 +74,7 @@ def _stored(region: str, secret: str) -> dict[str, str]:
 
 
 def _asked(name: str, there: bool) -> str:
-    """A key from the terminal, unseen, or a line of stdin; empty to leave things as they are."""
+    """Read a key from the terminal, unseen, or a line of stdin; empty to change nothing."""
     otherwise = "Return keeps the one that is stored" if there else "Return for none"
     prompt = f"Key of the {OWNERS[name]} (not shown; {otherwise}): "
     try:
@@ -85,8 +89,8 @@ def _asked(name: str, there: bool) -> str:
 
 
 def _aws(region: str, *arguments: str, stdin: str = "") -> str:
-    """What the AWS CLI answers. Raises Problem with what it complains of."""
-    # Found by make: a Python that is started by a shim may have another PATH.
+    """Return what the AWS CLI prints; its complaint is raised as a Problem."""
+    # make finds the command: a Python that a shim started may have another PATH.
     cli = os.environ.get("AWS_CLI") or "aws"
     command = [cli, *(["--region", region] if region else []), *arguments, "--output", "text"]
     try:

@@ -27,15 +27,16 @@ class Deployment:
     """The base URL, as the platform wants it."""
     key: str = field(repr=False)
     model: str = ""
-    """The model that the deployment asks whatever it is told; empty if it asks the caller's."""
+    """The model that the deployment always asks; empty if it asks the one that a caller names."""
     buffer_words_after_ms: int = 1500
     turn_budget_ms: int = 12_000
     allowed_models: tuple[str, ...] = ()  # empty: a caller may name any
 
     def model_for(self, named: str, before: str) -> str:
-        """The model name that the agent should send: as told, as deployed, or as before.
+        """Return the model name that the agent should send: as told, as deployed, or as before.
 
-        Raises Problem if there is none, or none that the deployment takes.
+        Raises:
+            Problem: There is none, or the deployment does not take it.
         """
         model = named or self.model or before
         if not model:
@@ -84,7 +85,11 @@ def named(url: str, key: str) -> Deployment:
 
 
 def deployed(stack: str, region: str) -> Deployment:
-    """The deployment of a CloudFormation stack, its caller key read. Raises Problem."""
+    """Return the deployment of a CloudFormation stack, with its caller key.
+
+    Raises:
+        Problem: The stack cannot be read, or is none of this repository.
+    """
     described = _aws(region, "cloudformation", "describe-stacks", "--stack-name", stack)
     try:
         facts = json.loads(described)["Stacks"][0]
@@ -113,7 +118,7 @@ def deployed(stack: str, region: str) -> Deployment:
 
 
 def _caller_key(answer: str, secret: str) -> str:
-    """The caller key in what Secrets Manager answered. Raises Problem, without quoting it."""
+    """Return the caller key from what Secrets Manager answered; a Problem does not quote it."""
     try:
         value: Any = json.loads(json.loads(answer)["SecretString"])
         key = value["key"]
@@ -126,7 +131,7 @@ def _caller_key(answer: str, secret: str) -> str:
 
 
 def _aws(region: str, *arguments: str) -> str:
-    """What the AWS CLI prints, as JSON. Raises Problem with its own words."""
+    """Return the JSON that the AWS CLI prints; its complaint is raised as a Problem."""
     command = ["aws", *arguments, "--output", "json", *(["--region", region] if region else [])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Connections: kept between turns, never past a freeze or a snapshot; certificates read once."""
+"""Connections: kept between turns, never past a freeze or a snapshot, unlike the certificates."""
 
 from __future__ import annotations
 
