@@ -262,7 +262,7 @@ def _written(call: Call) -> str:
 
 
 def _chunk(source: int, *deltas: Delta) -> Chunk:
-    return Chunk(None, deltas, plain=False, source=source)
+    return Chunk(None, deltas, unchanged=False, source=source)
 
 
 def conversation(

@@ -1,6 +1,6 @@
-"""What a frame of an answer says: words, reasoning, pieces of tool calls, its end.
+"""What a chunk of an answer says: text, reasoning, pieces of tool calls, how it ends.
 
-The same facts whatever wire they came over. Knows neither wire nor turn.
+The same facts for every wire format. Knows neither the formats nor the turn.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from completions.sse import ServerSentEvent
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words to be spoken."""
+    """Words to speak."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """Words that must not be spoken."""
+    """Words that must not be spoken: the model's thinking."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The model declines, in words of its own."""
+    """The words in which the model declines to answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallPart:
-    """A piece of tool call number `index`: the first one names it, all add to `arguments`."""
+    """A piece of tool call number `index`: the first names it, each adds to its `arguments`."""
 
     index: int
     id: str | None
@@ -47,33 +47,33 @@ class CallPart:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """An answer of a kind that is neither spoken nor judged here: it is relayed as it came."""
+    """An answer that is neither speech nor a function call, such as audio: relayed as it came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The model's own end, in Chat Completions' words: `stop`, `length`, `tool_calls`, …."""
+    """Why the model stopped, in Chat Completions' terms: `stop`, `length`, `tool_calls`, …."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens that were used, in the shape of the dialect that was read."""
+    """The tokens used, in the shape of the dialect that was read."""
 
     usage: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The upstream says in mid-stream that it failed."""
+    """The upstream reports in mid-stream that it failed."""
 
     error: CompletionsError
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The terminator: nothing follows."""
+    """The end of the stream."""
 
 
 Delta = Text | Reasoning | Refusal | CallPart | Other | Finish | Usage | Failure | Done
@@ -81,24 +81,21 @@ Delta = Text | Reasoning | Refusal | CallPart | Other | Finish | Usage | Failure
 
 @dataclass(slots=True)
 class Chunk:
-    """A frame and what it says. `frame` is None where nothing came over a wire.
-
-    `plain` says that the deltas are what the frame holds, so that its bytes may be relayed;
-    a filter that changes the deltas clears it.
-    """
+    """One SSE event of an answer and what it says; `sse` is None if it came over no wire."""
 
     sse: ServerSentEvent | None
     deltas: tuple[Delta, ...]
-    plain: bool = True
+    unchanged: bool = True
+    """The deltas are all that the event says, so its bytes may be relayed; filters clear this."""
     source: int = 0
-    """Which upstream request of the turn it came from: each has an identity of its own."""
+    """The number of the upstream request it came from; each answer has an identity of its own."""
     alive: bool = True
-    """False for comments and keep-alives, which prove nothing."""
+    """False for comments and keep-alives: they do not prove that the model is at work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A whole tool call; `arguments` is one JSON string."""
+    """A complete tool call; `arguments` is a JSON string."""
 
     id: str
     name: str
@@ -106,7 +103,7 @@ class Call:
 
 
 def upstream_failure(error: Any) -> CompletionsError:
-    """OpenAI's error object, found in a frame, as an error of ours with the best status."""
+    """Return our error for the error object of an SSE event, with the status that fits best."""
     if not isinstance(error, dict):
         failure = UpstreamUnavailable(f"The upstream failed in mid-answer: {error}")
         failure.quotes = True

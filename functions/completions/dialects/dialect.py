@@ -1,7 +1,7 @@
-"""The seam between a turn and a wire dialect: what every dialect can do.
+"""What every wire dialect can do: the only thing that a turn knows of wire formats.
 
-`chat` and `responses` read requests and frames into the facts of `asked` and `said`, and write
-frames from them. Knows neither wire format; the turn knows nothing else.
+The packages `chat` and `responses` implement `Dialect`: they read requests into `ParsedRequest`
+and SSE events into deltas, and write SSE events from deltas. This module knows neither format.
 """
 
 from __future__ import annotations
@@ -19,67 +19,72 @@ from completions.errors import CompletionsError
 from completions.sse import ServerSentEvent
 
 TOKEN_LIMIT = 16_384
-"""A voice answer is never longer; larger limits are refused by models that allow no more."""
+"""The largest limit we ask for: no voice answer is longer, and models with a lower maximum refuse
+a higher one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A clean request for an upstream, and the names of the fields that we added to it."""
+    """A clean request body for an upstream, and the names of the fields that we added to it."""
 
     body: dict[str, Any]
     added: frozenset[str] = frozenset()
 
 
 class Writer(Protocol):
-    """Writes one answer. Keeps one id, one `created`, one model; every method returns bytes.
+    """Writes one streamed answer under one id, `created` and model; each method returns bytes.
 
-    The first method called decides whose identity the stream has: `relay` adopts the upstream's,
-    the others make one. Later frames are re-written to match, and only then.
+    The first call decides the stream's identity: `relay` adopts the upstream's, the other methods
+    make one up. Later upstream events are rewritten only if their identity differs.
     """
 
     def relay(self, chunk: Chunk) -> bytes:
-        """The upstream's frame: its own bytes where nothing has to change.
+        """Write an upstream's SSE event: its own bytes if nothing has to change.
 
-        A finish or usage in it is kept for `end`, which writes it or a better one; a terminator
-        is dropped. The frames of a tool call come here once the call is whole and valid.
+        Its finish and usage are kept for `end`, which writes them or better ones; a terminator
+        is dropped. Events with pieces of a tool call come once the call is complete and valid.
         """
         ...
 
     def text(self, text: str) -> bytes:
-        """Words to be spoken."""
+        """Write words to speak."""
         ...
 
     def buffer_words(self, text: str) -> bytes:
-        """Buffer words: spoken, and no part of the answer that follows."""
+        """Write buffer words: spoken, but no part of the answer that follows."""
         ...
 
     def reasoning(self, text: str) -> bytes:
-        """Words that are shown and never spoken."""
+        """Write reasoning: clients may show it and never speak it."""
         ...
 
     def call(self, call: Call) -> bytes:
-        """A whole tool call in one delta, numbered after the ones already written."""
+        """Write a complete tool call in one piece, numbered after those already written."""
         ...
 
     def end(self, reason: str, usage: dict[str, Any] | None) -> bytes:
-        """Everything that ends the stream, exactly once: finish, usage if wanted, terminator."""
+        """End the stream, once: write the finish, the usage if wanted, and the terminator."""
         ...
 
     def failure(self, error: CompletionsError) -> bytes:
-        """An error frame that makes client SDKs raise, and the terminator."""
+        """End the stream with an error event that makes client SDKs raise, and the terminator."""
         ...
 
 
 class Dialect(Protocol):
-    """One wire format. A module or an object; stateless."""
+    """One wire format. A stateless module or object."""
 
     @property
     def path(self) -> str:
-        """The upstream's path below its base URL, `/chat/completions`."""
+        """The path below an upstream's base URL, such as `/chat/completions`."""
         ...
 
     def parse(self, body: dict[str, Any]) -> ParsedRequest:
-        """Reads a request. Raises InvalidRequest that names the field."""
+        """Read a request body.
+
+        Raises:
+            InvalidRequest: a field cannot be understood; the error names it.
+        """
         ...
 
     def prepare(
@@ -91,34 +96,34 @@ class Dialect(Protocol):
         clean: Callable[[str], str],
         max_tokens: int = 0,
     ) -> Prepared:
-        """The clean request for an upstream: nothing that strict servers refuse.
+        """Return the request for an upstream, without anything that strict servers refuse.
 
-        `clean` is applied to every assistant text of the history. Fields of `extra_body` win.
-        `max_tokens` bounds the answer, and is its limit where the caller sets none; 0 does neither.
+        `clean` is applied to every assistant text of the history. Fields of `extra_body` override
+        others. `max_tokens` caps the caller's limit and replaces a missing one; 0 does neither.
         """
         ...
 
     def with_feedback(self, body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:
-        """The same request continued: the assistant said `said` (may be empty), then `note`."""
+        """Return the request with the assistant's `answer` (if any) and `feedback` appended."""
         ...
 
     def as_chat(self, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Return a parsed request's `body` as Chat Completions has it; None if it is that already.
+        """Return the body of a parsed request as a Chat Completions body, or None if it is one.
 
-        Every upstream has `/chat/completions`, and agents are shown its shapes.
+        For upstreams without this dialect (all have `/chat/completions`), and for agents.
         """
         ...
 
     def reader(self) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
-        """For one answer: a function that tells what each of its frames says, in order.
+        """Return a function that reads the SSE events of one answer, in order, into deltas.
 
-        Nothing for comments and keep-alives. Never raises. A frame without `raw` is a whole JSON
-        answer.
+        It returns none for comments and keep-alives, and never raises. An event without `raw`
+        bytes is a complete JSON answer that was not streamed.
         """
         ...
 
     def writer(self, request: ParsedRequest) -> Writer:
-        """For one streamed answer."""
+        """Return a writer for one streamed answer."""
         ...
 
     def buffered(
@@ -132,18 +137,18 @@ class Dialect(Protocol):
         finish: str,
         usage: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """One buffered JSON answer: the upstream's (`frame`) with its words and calls replaced.
+        """Return one JSON answer: the upstream's (`sse`) with its text and calls replaced.
 
-        Without a frame it is made up from nothing but `usage`, in whatever API's shape.
+        Without one it is made up; `usage` then counts the tokens, in either API's shape.
         """
         ...
 
 
 def safety_identifier(user: str) -> str:
-    """OpenAI's `safety_identifier` for a platform's `user_id`: stable, and tells nothing."""
+    """Return a stable, opaque `safety_identifier` (OpenAI) for a platform's `user_id`."""
     return hashlib.sha256(user.encode()).hexdigest()[:32]
 
 
 def cache_key(*parts: Any) -> str:
-    """A `prompt_cache_key` for requests that share these parts (system prompt, tools)."""
+    """Return a `prompt_cache_key` for requests that share `parts` (system prompt, tools)."""
     return hashlib.sha256(to_json(parts)).hexdigest()[:32]

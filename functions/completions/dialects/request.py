@@ -1,7 +1,7 @@
-"""What a request asks, as far as a turn must understand it.
+"""What a request asks, as far as a turn needs to know.
 
-The same facts whatever wire it came over; what agents may set for themselves in the extra body is
-read here, as both dialects have it. Knows neither wire nor turn.
+The same facts for every wire format, and the reader of `elevenlabs_extra_body`, which every
+format may carry. Knows neither the formats nor the turn.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from completions.errors import InvalidRequest
 
 ID_LIMIT_CHARS = 64
-"""Of a `prompt_cache_key`; OpenAI's API refuses longer ones."""
+"""The longest `prompt_cache_key` that OpenAI's API takes."""
 PHRASES_LIMIT, PHRASE_LIMIT_CHARS = 64, 200
-"""Of an agent's own buffer words: each is looked for in each message of the history."""
+"""For an agent's own buffer words: each is searched for in every message of the history."""
 SILENCE = "..."
-"""The user turn by which a voice platform says that nobody spoke."""
+"""The user message by which a voice platform reports that nobody spoke."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that this request offers; `parameters` is its JSON Schema, as it came."""
+    """A function that the request offers; `parameters` is its JSON Schema as received."""
 
     name: str
     description: str = ""
@@ -31,7 +31,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class PastCall:
-    """A tool call in the history; `recent` when it came after the last user message."""
+    """A tool call in the history; `recent` if it follows the last user message."""
 
     name: str
     arguments: str
@@ -40,7 +40,7 @@ class PastCall:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """`elevenlabs_extra_body`. It comes from the client: never a ground for authorisation."""
+    """`elevenlabs_extra_body`. The client writes it: never authorise anybody by it."""
 
     buffer_words: tuple[str, ...] | None = None
     buffer_words_after_ms: int | None = None
@@ -51,29 +51,29 @@ class Extra:
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A request, as far as the turn must understand it. `body` is the caller's, decoded."""
+    """A request, as far as a turn needs to know. `body` is the caller's decoded JSON."""
 
     body: dict[str, Any]
     stream: bool
     model: str
     answers: int = 1
-    """How many answers are wanted at once (`n`), at least 1."""
+    """How many answers the caller wants at once (`n`), at least 1."""
     speakable: bool = False
-    """The turn may receive words of ours: streamed, single, text, no JSON response format."""
+    """We may add words of our own: one streamed answer, in text, in no JSON format."""
     wants_usage: bool = False
-    """The caller asked for usage; in a buffered answer it always stands."""
+    """The caller wants usage in a stream; buffered answers always have it."""
     roles: tuple[str, ...] = ()
-    """The roles of the history, in order: what a log may tell of a conversation."""
+    """The roles of the history, in order: all that a log may tell of a conversation."""
     user_spoke: bool = False
-    """There is a user message, and the last one is not the silence turn `"..."`."""
+    """There is a user message, and the last one is not the `"..."` of silence."""
     user_text: str = ""
-    """The last user message, for logs that may hold what people say."""
+    """The last user message, for logs that are allowed to hold what people say."""
     assistant_spoke_since: bool = False
-    """Assistant text already follows the last user message."""
+    """The history has assistant text after the last user message."""
     after_tool_result: bool = False
     """The history ends with a tool's result."""
     assistant_texts: tuple[str, ...] = ()
-    """What the assistant said so far, oldest first."""
+    """The assistant's texts in the history, oldest first."""
     calls: tuple[PastCall, ...] = ()
     tools: Mapping[str, Tool] = field(default_factory=dict)
     """The offered functions by name."""
@@ -81,16 +81,20 @@ class ParsedRequest:
 
     @property
     def single(self) -> bool:
-        """Whether one answer is wanted, whose tool calls can be held and checked."""
+        """Whether one answer is wanted: only then are tool calls held back and checked."""
         return self.answers == 1
 
 
 def check_types(body: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> None:
-    """Raises InvalidRequest for the first field of a wrong type; absent and null are fine."""
+    """Check the types of the fields of `body`; absent and null fields pass.
+
+    Raises:
+        InvalidRequest: names the first field of a wrong type.
+    """
     for name, allowed in types.items():
         value = body.get(name)
         if value is None or (int in allowed and isinstance(value, float) and value.is_integer()):
-            continue  # JSON does not tell 1.0 from 1.
+            continue  # In JSON 1.0 and 1 are the same number.
         # bool is an int in Python, never in JSON.
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             expected = " or ".join(dict.fromkeys(_JSON_NAMES[kind] for kind in allowed))
@@ -108,9 +112,10 @@ _JSON_NAMES: dict[type, str] = {
 
 
 def read_extra(body: Mapping[str, Any]) -> Extra:
-    """Reads `elevenlabs_extra_body`: what an agent may set for itself; other keys are ignored.
+    """Read `elevenlabs_extra_body`: what an agent may set for itself. Other keys are kept in `raw`.
 
-    Raises InvalidRequest that names the field.
+    Raises:
+        InvalidRequest: names the field of a wrong type or out of bounds.
     """
     raw = body.get("elevenlabs_extra_body")
     if raw is None:
@@ -149,7 +154,7 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
         buffer_words=None if words is None else tuple(words),
         buffer_words_after_ms=None if after_ms is None else int(after_ms),
         language=raw.get("language") or None,
-        # It leads logs to a call, and is a prompt_cache_key.
+        # Logs name a call by it, and it serves as the prompt_cache_key.
         conversation_id=conversation[:ID_LIMIT_CHARS] or None,
         raw=raw,
     )

@@ -158,7 +158,7 @@ class Question:
             async for batch in arriving:
                 heard = []
                 for sse in batch:
-                    deltas, plain = read(sse), True
+                    deltas, unchanged = read(sse), True
                     if not named and sse.data:
                         named = True
                         exchange.model = _model_in(sse) or self._model(candidate).model
@@ -166,9 +166,9 @@ class Question:
                         if type(delta) is Usage:
                             exchange.usage = delta.usage
                     if single:
-                        deltas, plain = _spoken(deltas, thoughts, self.request.speakable)
+                        deltas, unchanged = _spoken(deltas, thoughts, self.request.speakable)
                     shown = sse if native else None
-                    heard.append(Chunk(shown, deltas, plain, source, alive=bool(sse.data)))
+                    heard.append(Chunk(shown, deltas, unchanged, source, alive=bool(sse.data)))
                 yield heard
         # NOTE: no flush: of an answer that was cut, the beginning of a tag is not spoken.
         if thoughts.lone_close:

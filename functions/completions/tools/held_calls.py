@@ -75,7 +75,7 @@ class HeldCalls:
         """
         self.chunks.append(chunk)
         self.relayable = (
-            self.relayable and chunk.plain and chunk.sse is not None and len(chunk.deltas) == 1
+            self.relayable and chunk.unchanged and chunk.sse is not None and len(chunk.deltas) == 1
         )
         for delta in chunk.deltas:
             if isinstance(delta, CallPart):

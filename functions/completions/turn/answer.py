@@ -74,7 +74,7 @@ class Answer:
             rest = tuple(delta for delta in deltas if not isinstance(delta, CallPart))
             if not rest:
                 return b""
-            chunk = Chunk(chunk.sse, rest, plain=False, source=chunk.source)
+            chunk = Chunk(chunk.sse, rest, unchanged=False, source=chunk.source)
         if self._copy is not None:
             chunk = self._without_copy(chunk, self._copy)
         for delta in chunk.deltas:
@@ -143,8 +143,8 @@ class Answer:
             if isinstance(delta, Text) and delta.text.strip():
                 text = spoken_after(self._record.text, delta.text)
                 deltas = (*chunk.deltas[:position], Text(text), *chunk.deltas[position + 1 :])
-                plain = chunk.plain and text == delta.text
-                return Chunk(chunk.sse, deltas, plain, chunk.source)
+                unchanged = chunk.unchanged and text == delta.text
+                return Chunk(chunk.sse, deltas, unchanged, chunk.source)
         return chunk
 
     def _without_copy(self, chunk: Chunk, copy: RepeatFilter) -> Chunk:
@@ -159,5 +159,5 @@ class Answer:
                 deltas.append(delta)
             else:
                 deltas.append(delta)
-        plain = chunk.plain and tuple(deltas) == chunk.deltas
-        return Chunk(chunk.sse, tuple(deltas), plain, chunk.source)
+        unchanged = chunk.unchanged and tuple(deltas) == chunk.deltas
+        return Chunk(chunk.sse, tuple(deltas), unchanged, chunk.source)

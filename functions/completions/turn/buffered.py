@@ -126,7 +126,7 @@ class Buffered:
         # One event without `raw` is a whole JSON body; an upstream that streams unasked sends many.
         bodies = [chunk.sse for chunk in answer if chunk.sse and not chunk.sse.raw]
         body = bodies[0] if len(bodies) == 1 and bodies[0].data else None
-        untouched = not judgement.changed and not kept and all(chunk.plain for chunk in answer)
+        untouched = not judgement.changed and not kept and all(chunk.unchanged for chunk in answer)
         calls = held.unchecked() if judgement.problems else judgement.calls
         calls = merge_calls(kept, calls)
         record.called += [call.name for call in calls]

@@ -2,8 +2,8 @@
 
 Knows nothing of time, retries or HTTP. Imports point down::
 
-    request · reader · whole     one task each
-    writer                       one stream under one identity
+    request · reader · buffered     one task each
+    writer                          one stream under one identity
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ path = "/chat/completions"
 
 
 def as_chat(_: dict[str, Any]) -> None:
-    """Return None: the request is a chat request already."""
+    """Return None: the body is a Chat Completions body already."""
 
 
 def reader() -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
-    """Frames of this dialect stand for themselves: nothing is remembered between them."""
+    """Return `read`: each event of this dialect is complete in itself, so nothing is remembered."""
     return read
 
 
 def writer(request: ParsedRequest) -> ChatWriter:
-    """For one streamed answer."""
+    """Return a writer for one streamed answer."""
     return ChatWriter(request)

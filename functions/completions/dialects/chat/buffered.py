@@ -23,9 +23,9 @@ def buffered(
     finish: str,
     usage: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """One buffered completion: the upstream's with its words and calls replaced."""
-    made_up = ChatWriter(request).identity | {"object": "chat.completion"}
-    answer = dict(from_json(sse.data)) if sse else made_up
+    """Return one completion: the upstream's with its text and calls replaced, or one made up."""
+    own = ChatWriter(request).identity | {"object": "chat.completion"}
+    answer = dict(from_json(sse.data)) if sse else own
     choices = answer.get("choices") or [{"index": 0}]
     message = dict(choices[0].get("message") or {}, role="assistant", content=text or None)
     message.pop("reasoning", None)

@@ -1,6 +1,6 @@
-"""Tells what a frame of a Chat Completions answer says.
+"""Reads the SSE events of a Chat Completions answer.
 
-Shapes: platform.openai.com/docs/api-reference/chat-streaming, and what other servers make of it.
+Shapes: platform.openai.com/docs/api-reference/chat-streaming, and what other servers send.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from completions.sse import ServerSentEvent
 
 
 def read(sse: ServerSentEvent) -> tuple[Delta, ...]:
-    """What a frame says; nothing for comments and keep-alives. Never raises."""
+    """Return what an SSE event says; nothing for comments and keep-alives. Never raises."""
     if not sse.data:
         return ()
     if sse.data == b"[DONE]":
         return (Done(),)
     try:
-        chunk = from_json(sse.data)
-        if error := chunk.get("error"):
+        body = from_json(sse.data)
+        if error := body.get("error"):
             return (Failure(upstream_failure(error)),)
         deltas: list[Delta] = []
-        for choice in chunk.get("choices") or ():
+        for choice in body.get("choices") or ():
             _read_choice(choice, deltas)
-        if usage := chunk.get("usage"):
+        if usage := body.get("usage"):
             deltas.append(Usage(dict(usage)))
         if not sse.raw:
-            deltas.append(Done() if chunk.get("choices") else _not_understood())
+            deltas.append(Done() if body.get("choices") else _not_understood())
     except (ValueError, TypeError, AttributeError):
         return (_not_understood(),)
     return tuple(deltas)
@@ -54,7 +54,7 @@ def _not_understood() -> Failure:
 
 
 def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
-    # An upstream that does not stream sends its whole `message`.
+    # An answer that was not streamed has a `message` in place of the `delta`.
     delta: Mapping[str, Any] = choice.get("delta") or choice.get("message") or {}
     if text := delta.get("reasoning_content") or delta.get("reasoning"):
         deltas.append(Reasoning(str(text)))
@@ -70,7 +70,7 @@ def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
     for position, part in enumerate(delta.get("tool_calls") or ()):
         function = part.get("function") or {}
         index = part.get("index")
-        # In a whole message the place counts; in a stream it says nothing.
+        # In a message a call is numbered by its place; in a stream the place means nothing.
         unnumbered = -1 if choice.get("delta") else position
         arguments = function.get("arguments")
         deltas.append(
@@ -78,7 +78,7 @@ def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
                 index if isinstance(index, int) else unnumbered,
                 part.get("id") or None,
                 function.get("name") or None,
-                arguments if isinstance(arguments, str) else _written_out(arguments),
+                arguments if isinstance(arguments, str) else _arguments_json(arguments),
                 nonstandard=not isinstance(arguments, str | None),
             )
         )
@@ -89,7 +89,7 @@ def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
 
 
 def _read_parts(content: Any) -> Iterable[Delta]:
-    """Some servers send content as parts, thinking among them."""
+    """Read content that is a list of parts, thinking among them, as some servers send it."""
     for part in content:
         if part.get("type") == "text":
             yield Text(str(part.get("text") or ""))
@@ -97,6 +97,6 @@ def _read_parts(content: Any) -> Iterable[Delta]:
             yield from (Reasoning(str(t.get("text"))) for t in part.get("thinking") or ())
 
 
-def _written_out(arguments: Any) -> str:
-    """Arguments that came as an object instead of a JSON string."""
+def _arguments_json(arguments: Any) -> str:
+    """Return arguments as a JSON string; some servers send the object."""
     return "" if arguments is None else to_json(arguments).decode()

@@ -1,4 +1,4 @@
-"""Reads a Chat Completions request and makes the clean one for an upstream.
+"""Reads a Chat Completions request and prepares it for an upstream.
 
 Field names and shapes: platform.openai.com/docs/api-reference/chat and, for what voice platforms
 add, their documentation on custom LLMs.
@@ -57,9 +57,9 @@ KNOWN_FIELDS = frozenset(
         "web_search_options",
     ]
 )
-"""What OpenAI's API takes. Nothing else reaches an upstream: strict ones answer 400 to it.
+"""The fields of OpenAI's API. No other field reaches an upstream: strict ones answer 400 to it.
 
-`functions`, which `tools` replaced in 2023, is not among them: nobody here reads their calls.
+NOTE: without `functions`, which `tools` replaced in 2023: nothing here reads their calls.
 """
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -79,7 +79,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def parse(body: dict[str, Any]) -> ParsedRequest:
-    """Reads a request; fields that nobody here needs are not judged. Raises InvalidRequest."""
+    """Read a request body; fields that nothing here needs are left unchecked.
+
+    Raises:
+        InvalidRequest: a field cannot be understood; the error names it.
+    """
     check_types(body, _TYPES)
     messages: list[dict[str, Any]] = body.get("messages") or []
     if not messages:
@@ -171,7 +175,7 @@ def prepare(
     clean: Callable[[str], str],
     max_tokens: int = 0,
 ) -> Prepared:
-    """The clean request: known fields, no nulls, no limits of 0 or less, usage asked for."""
+    """Return the clean request: known fields, no nulls, no limits below 1, usage asked for."""
     body = {
         name: value
         for name, value in request.body.items()
@@ -186,10 +190,11 @@ def prepare(
             else:
                 del body[limit]
     if max_tokens and not body.keys() & {*limits}:
-        # The older name: every server knows it, and what refuses it is asked by the newer one.
+        # The older name: every server knows it, and a model that refuses it is asked again
+        # with the newer one.
         body["max_tokens"] = most
     if not body.get("tools"):
-        # Strict upstreams refuse these without tools, and an empty list of tools.
+        # Strict upstreams refuse an empty list of tools, and these fields without tools.
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
     messages = list(_clean_messages(body["messages"], clean))
@@ -214,7 +219,7 @@ def prepare(
 def _clean_messages(
     messages: Iterable[dict[str, Any]], clean: Callable[[str], str]
 ) -> Iterable[dict[str, Any]]:
-    """The messages as strict servers take them: no nulls, no empty lists, nothing unsaid."""
+    """Yield the messages as strict servers take them: no nulls, empty lists or empty answers."""
     for message in messages:
         kept = {name: value for name, value in message.items() if value is not None}
         if not kept.get("tool_calls", True):
@@ -225,11 +230,11 @@ def _clean_messages(
         kept["content"] = _clean_content(kept.get("content"), clean)
         if kept["content"] or kept.keys() & {"tool_calls", "function_call", "refusal", "audio"}:
             yield kept
-        # else: nothing was said before the caller interrupted; strict upstreams refuse it.
+        # else: the caller interrupted before a word was said; strict upstreams refuse that.
 
 
 def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:
-    """What the assistant said, without words of ours; None for nothing."""
+    """Return the assistant's content without our own words; None if nothing is left."""
     if isinstance(content, str):
         cleaned = clean(content)
         return cleaned if cleaned.strip() else None
@@ -245,6 +250,6 @@ def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:
 
 
 def with_feedback(body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:
-    """The same request continued: the assistant said `said` (may be empty), then `note`."""
+    """Return the request with the assistant's `answer` (if any) and `feedback` appended."""
     spoken = [{"role": "assistant", "content": answer}] if answer.strip() else []
     return {**body, "messages": [*body["messages"], *spoken, {"role": "user", "content": feedback}]}

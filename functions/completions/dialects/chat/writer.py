@@ -1,9 +1,9 @@
-"""Writes one Chat Completions stream: relays an upstream's frames, or makes frames of our own.
+"""Writes one Chat Completions stream: relays an upstream's SSE events and writes our own.
 
 Strict clients want one `id`, `created` and `model` per stream, `role` once, `index` 0, tool calls
-numbered from 0, one finish frame with `finish_reason` null before it (platform.openai.com/docs/
-api-reference/chat-streaming). Whoever writes first gives the stream its identity; frames of any
-other origin are re-written to match.
+numbered from 0, and one event with a `finish_reason`, null in all before it (platform.openai.com/
+docs/api-reference/chat-streaming). The first event gives the stream its identity; events from any
+other origin are rewritten to match.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ChatWriter:
         self._request = request
         self._identity: dict[str, Any] | None = None
         self._source: int | None = None
-        self._mark = b""
+        self._id_json = b""
         self._role_sent = False
         self._calls = 0
         self._finish_event: tuple[str, bytes] | None = None
@@ -52,7 +52,7 @@ class ChatWriter:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The stream's `id`, `created` and `model`; made up when nobody gave it one."""
+        """The stream's `id`, `created` and `model`; made up if no upstream gave them."""
         if self._identity is None:
             self._identity = {
                 "id": f"chatcmpl-{secrets.token_hex(12)}",
@@ -62,22 +62,22 @@ class ChatWriter:
         return self._identity
 
     def relay(self, chunk: Chunk) -> bytes:
-        """The upstream's frame: its own bytes where nothing has to change."""
+        """Write an upstream's SSE event: its own bytes if nothing has to change."""
         if chunk.sse is None or not chunk.sse.data:
             return b""
         deltas = chunk.deltas
         if self._identity is None:
             self._adopt(chunk)
-        raw = chunk.sse.raw if chunk.plain and chunk.source == self._source else b""
+        raw = chunk.sse.raw if chunk.unchanged and chunk.source == self._source else b""
         names_role = b'"role"' in raw and _ROLE.search(raw) is not None
         if raw and names_role == self._role_sent:
-            # Some upstreams tell it in every frame, some in none; clients join what comes twice.
+            # Some upstreams name it in every event, some in none; clients join what comes twice.
             raw = b""
-        if raw and self._mark not in raw:
+        if raw and self._id_json not in raw:
             raw = b""  # Some upstreams change the id within an answer.
         if raw and len(deltas) == 1 and type(deltas[0]) is Text:
             self._role_sent = True
-            return raw  # The common frame, apart for its speed.
+            return raw  # The common event, first for speed.
         for delta in deltas:
             if isinstance(delta, Finish):
                 self._finish_event = (delta.reason, raw) if raw and len(deltas) == 1 else None
@@ -97,26 +97,26 @@ class ChatWriter:
         return self._rewritten(chunk)
 
     def text(self, text: str) -> bytes:
-        """Words to be spoken."""
+        """Write words to speak."""
         return self._delta({"content": text})
 
     def buffer_words(self, text: str) -> bytes:
-        """Buffer words. On this wire they are content like any other."""
+        """Write buffer words: in this dialect, content like any other."""
         return self.text(text)
 
     def reasoning(self, text: str) -> bytes:
-        """Words that are shown and never spoken."""
+        """Write reasoning, which is never spoken."""
         return self._delta({"reasoning_content": text})
 
     def call(self, call: Call) -> bytes:
-        """A whole tool call in one delta, numbered after the ones already written."""
+        """Write a complete tool call in one delta, numbered after those already written."""
         index, self._calls = self._calls, self._calls + 1
         function = {"name": call.name, "arguments": call.arguments}
         part = {"index": index, "id": call.id, "type": "function", "function": function}
         return self._delta({"tool_calls": [part]})
 
     def end(self, reason: str, usage: dict[str, Any] | None) -> bytes:
-        """Finish, usage if wanted, terminator; the upstream's own frames where they fit."""
+        """Write finish, usage if wanted, and terminator: the upstream's own events if they fit."""
         if self._ended:
             return b""
         self._ended = True
@@ -128,14 +128,14 @@ class ChatWriter:
         return out + DONE
 
     def failure(self, error: CompletionsError) -> bytes:
-        """An error frame that makes client SDKs raise, and the terminator."""
+        """Write an error event that makes client SDKs raise, and the terminator."""
         if self._ended:
             return b""
         self._ended = True
         return encode(to_json(error.body())) + DONE
 
     def _adopt(self, chunk: Chunk) -> None:
-        """Takes the upstream's identity, if it has a whole one."""
+        """Take over the upstream's identity if it is complete."""
         if chunk.sse is None or Done() in chunk.deltas[:1]:
             return
         try:
@@ -145,10 +145,10 @@ class ChatWriter:
         identity = {name: body.get(name) for name in _IDENTITY} if isinstance(body, dict) else {}
         if all(identity.values()):
             self._identity, self._source = identity, chunk.source
-            self._mark = to_json(identity["id"])
+            self._id_json = to_json(identity["id"])
 
     def _rewritten(self, chunk: Chunk) -> bytes:
-        """The frame's words under this stream's identity; nothing when it has none."""
+        """Write the chunk's deltas under this stream's identity; nothing if it has none to show."""
         delta: dict[str, Any] = {}
         parts: list[dict[str, Any]] = []
         for part in chunk.deltas:

@@ -2,9 +2,9 @@
 
 Knows nothing of time, retries or HTTP. Imports point down::
 
-    request · over_chat · reader · writer · whole     one task each
-    stream                                            a stream that keeps its own rules
-    shapes · output                                   what a request, and an answer, is made of
+    request · over_chat · reader · writer · buffered     one task each
+    stream                                               a stream that obeys the protocol
+    input · output                                       what requests and answers consist of
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ path = "/responses"
 
 
 def reader() -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
-    """For one answer: tells what each of its frames says that no earlier one has said."""
+    """Return a reader for one answer: each event says only what no earlier one has said."""
     return ResponsesReader().read
 
 
 def writer(request: ParsedRequest) -> ResponsesWriter:
-    """For one streamed answer."""
+    """Return a writer for one streamed answer."""
     return ResponsesWriter(request)

@@ -12,8 +12,8 @@ from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
     REASONING_TEXT,
-    Item,
-    ended,
+    OutputItem,
+    finished_response,
     new_call,
     new_message,
     new_reasoning,
@@ -32,38 +32,40 @@ def buffered(
     finish: str,
     usage: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """One buffered response: the upstream's with its words and calls replaced.
+    """Return one response: the upstream's (`sse`) with its text and calls replaced, or one made up.
 
-    Without a frame it is made up from nothing but `usage`, whichever API counted it.
+    `usage` counts the tokens, in either API's shape.
     """
-    theirs = from_json(sse.data) if sse else {}
-    theirs = theirs if isinstance(theirs, dict) else {}
-    response, old = new_response(request), theirs.get("output")
-    if isinstance(old, list):
-        response = {**response, **theirs}
-    output = [item for item in old or () if isinstance(item, dict)]
+    received = from_json(sse.data) if sse else {}
+    received = received if isinstance(received, dict) else {}
+    response, received_items = new_response(request), received.get("output")
+    if isinstance(received_items, list):
+        response = {**response, **received}
+    output = [item for item in received_items or () if isinstance(item, dict)]
     items = [item for item in output if item.get("type") not in {"message", "function_call"}]
     if reasoning and not any(item.get("type") == "reasoning" for item in items):
-        thought = Item(new_reasoning())
-        thought.add_part(REASONING_TEXT).words.append(reasoning)
-        items.insert(0, thought.shown("completed"))
+        reasoning_item = OutputItem(new_reasoning())
+        reasoning_item.add_part(REASONING_TEXT).pieces.append(reasoning)
+        items.insert(0, reasoning_item.as_json("completed"))
     items += _message([item for item in output if item.get("type") == "message"], text)
     for call in calls:
-        olds = (item for item in output if item.get("call_id") == call.id)
-        made = {**new_call(call), **next(olds, {}), "name": call.name}
-        items.append({**made, "arguments": call.arguments, "status": "completed"})
-    return to_json(ended(response, finish, items, usage))
+        same_call = (item for item in output if item.get("call_id") == call.id)
+        item = {**new_call(call), **next(same_call, {}), "name": call.name}
+        items.append({**item, "arguments": call.arguments, "status": "completed"})
+    return to_json(finished_response(response, finish, items, usage))
 
 
-def _message(olds: Sequence[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    """The one message of the answer; a refusal in the upstream's stays what it is."""
-    parts = [part for old in olds for part in old.get("content") or () if isinstance(part, dict)]
+def _message(received: Sequence[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Return the answer's message, if it has one; the upstream's refusals stay refusals."""
+    parts = [
+        part for item in received for part in item.get("content") or () if isinstance(part, dict)
+    ]
     content = [part for part in parts if part.get("type") == "refusal"]
     if text and text not in {part.get("refusal") for part in content}:
-        spoken = Item(new_message())
-        spoken.add_part(OUTPUT_TEXT).words.append(text)
-        content = spoken.shown("completed", {"content": parts})["content"] + content
+        message = OutputItem(new_message())
+        message.add_part(OUTPUT_TEXT).pieces.append(text)
+        content = message.as_json("completed", {"content": parts})["content"] + content
     if not content:
         return []
-    head = olds[0] if olds else new_message()
+    head = received[0] if received else new_message()
     return [{**head, "status": "completed", "content": content}]

@@ -1,6 +1,6 @@
-"""What a Responses answer is made of: output items, their parts, and the object around them.
+"""What a Responses answer consists of: output items, their parts, and the response object.
 
-Shapes: platform.openai.com/docs/api-reference/responses/object. Knows nothing of events.
+Shapes: platform.openai.com/docs/api-reference/responses/object. Knows nothing of SSE events.
 """
 
 from __future__ import annotations
@@ -15,28 +15,31 @@ from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
 
 
-class Kind(NamedTuple):
-    """One kind of words, and the names that the protocol has for everything about it."""
+class TextKind(NamedTuple):
+    """A kind of text, and the protocol's names for everything about it."""
 
     type: str
-    """The part's type."""
-    listed: str
-    """The item's field that lists its parts."""
-    numbered: str
-    """The event field with the part's place in that list."""
-    words: str
-    """The part's field with the words."""
+    """The `type` of its parts."""
+    list_field: str
+    """The field of the item that lists its parts."""
+    index_field: str
+    """The field of an event with the part's place in that list."""
+    text_field: str
+    """The field of the part with its text."""
     part_event: str
-    event: str
-    """The middle of `response.<…>.delta`; of `response.<part_event>.added` for the part."""
+    """The middle of `response.<part_event>.added` and `.done`, about a part."""
+    text_event: str
+    """The middle of `response.<text_event>.delta` and `.done`, about its text."""
 
 
-OUTPUT_TEXT = Kind("output_text", "content", "content_index", "text", "content_part", "output_text")
-REFUSAL = Kind("refusal", "content", "content_index", "refusal", "content_part", "refusal")
-REASONING_TEXT = Kind(
+OUTPUT_TEXT = TextKind(
+    "output_text", "content", "content_index", "text", "content_part", "output_text"
+)
+REFUSAL = TextKind("refusal", "content", "content_index", "refusal", "content_part", "refusal")
+REASONING_TEXT = TextKind(
     "reasoning_text", "content", "content_index", "text", "content_part", "reasoning_text"
 )
-SUMMARY_TEXT = Kind(
+SUMMARY_TEXT = TextKind(
     "summary_text",
     "summary",
     "summary_index",
@@ -44,139 +47,140 @@ SUMMARY_TEXT = Kind(
     "reasoning_summary_part",
     "reasoning_summary_text",
 )
-KINDS = (OUTPUT_TEXT, REFUSAL, REASONING_TEXT, SUMMARY_TEXT)
+TEXT_KINDS = (OUTPUT_TEXT, REFUSAL, REASONING_TEXT, SUMMARY_TEXT)
 
 
 @dataclass(slots=True)
-class Part:
-    """Words in one piece; `index` counts in the list that its kind belongs to."""
+class TextPart:
+    """One part of an item; `index` is its place in the item's list for parts of its kind."""
 
-    kind: Kind
+    kind: TextKind
     index: int
-    words: list[str] = field(default_factory=list)
-    told: bool = False
-    """Its whole text has been told: `….done` is out."""
+    pieces: list[str] = field(default_factory=list)
+    text_done: bool = False
+    """The `….done` event with its full text has been written."""
     closed: bool = False
 
     @property
     def text(self) -> str:
-        """All the words so far."""
-        return "".join(self.words)
+        """The text so far."""
+        return "".join(self.pieces)
 
-    def shown(self, theirs: Any = None) -> dict[str, Any]:
-        """As JSON, with what the upstream's own object (`theirs`) says besides the words."""
-        if not isinstance(theirs, dict):
-            theirs = {"annotations": [], "logprobs": []} if self.kind is OUTPUT_TEXT else {}
-        return {**theirs, "type": self.kind.type, self.kind.words: self.text}
+    def as_json(self, received: Any = None) -> dict[str, Any]:
+        """Return the JSON object, with the other fields of the upstream's own part (`received`)."""
+        if not isinstance(received, dict):
+            received = {"annotations": [], "logprobs": []} if self.kind is OUTPUT_TEXT else {}
+        return {**received, "type": self.kind.type, self.kind.text_field: self.text}
 
 
 @dataclass(slots=True)
-class Item:
-    """One output item. `source` is the upstream request it came from; None: it is ours."""
+class OutputItem:
+    """One output item. `source` is the upstream request it came from; None if it is our own."""
 
     announced: dict[str, Any]
-    """As it was opened: no words yet."""
+    """The JSON object it was opened with, before it had content."""
     source: int | None = None
     index: int = -1
-    """Its place in the output; -1 until it is written."""
-    parts: list[Part] = field(default_factory=list)
-    arguments: list[str] = field(default_factory=list)
-    told: bool = False
-    """Its whole arguments have been told."""
+    """Its place in the output; -1 until it is opened."""
+    parts: list[TextPart] = field(default_factory=list)
+    argument_pieces: list[str] = field(default_factory=list)
+    arguments_done: bool = False
+    """The `….done` event with its full arguments has been written."""
     final: dict[str, Any] | None = None
-    """As it was closed."""
+    """The JSON object it was closed with."""
 
     @property
     def type(self) -> str:
-        """`message`, `function_call`, `reasoning`, or what only an upstream knows."""
+        """`message`, `function_call`, `reasoning`, or a type that only the upstream knows."""
         return str(self.announced["type"])
 
     @property
     def id(self) -> str:
-        """What the events about it call it."""
+        """The `item_id` of the events about it."""
         return str(self.announced["id"])
 
     @property
     def open(self) -> bool:
-        """It has been announced, and not closed."""
+        """Whether it has been opened and not closed."""
         return self.index >= 0 and self.final is None
 
-    def part(self, kind: Kind) -> Part | None:
-        """The open part of this kind."""
+    def find_open_part(self, kind: TextKind) -> TextPart | None:
+        """Return the latest part of this kind that is not closed."""
         for part in reversed(self.parts):
             if part.kind is kind and not part.closed:
                 return part
         return None
 
-    def add_part(self, kind: Kind) -> Part:
-        """A new part, behind the others of its list."""
-        index = sum(part.kind.listed == kind.listed for part in self.parts)
-        self.parts.append(Part(kind, index))
+    def add_part(self, kind: TextKind) -> TextPart:
+        """Append a new part of this kind."""
+        index = sum(part.kind.list_field == kind.list_field for part in self.parts)
+        self.parts.append(TextPart(kind, index))
         return self.parts[-1]
 
-    def shown(self, status: str, theirs: Any = None) -> dict[str, Any]:
-        """As JSON, when all is said: the words that were delivered in the upstream's item."""
-        if isinstance(theirs, dict):
+    def as_json(self, status: str, received: Any = None) -> dict[str, Any]:
+        """Return the complete JSON object; the text delivered stands in the upstream's own item."""
+        if isinstance(received, dict):
             names = ("id", "call_id", "name", "type")
             announced = {name: self.announced[name] for name in names if self.announced.get(name)}
-            item = {**theirs, **announced}
+            item = {**received, **announced}
         else:
             item = {**self.announced, "status": status}
         if self.type == "function_call":
-            item["arguments"] = "".join(self.arguments)
-        listed = {part.kind.listed for part in self.parts}
-        for name in listed | ({"content"} if self.type == "message" else set()):
+            item["arguments"] = "".join(self.argument_pieces)
+        lists = {part.kind.list_field for part in self.parts}
+        for name in lists | ({"content"} if self.type == "message" else set()):
             old = item.get(name)
             item[name] = [
-                part.shown(_same_words(part, old))
+                part.as_json(_same_part(part, old))
                 for part in self.parts
-                if part.kind.listed == name
+                if part.kind.list_field == name
             ]
         return item
 
 
-def _same_words(part: Part, theirs: Any) -> Any:
-    for old in theirs if isinstance(theirs, list) else ():
+def _same_part(part: TextPart, received: Any) -> Any:
+    """Return the upstream's own part if its text is what was delivered."""
+    for old in received if isinstance(received, list) else ():
         if (
             isinstance(old, dict)
             and old.get("type") == part.kind.type
-            and old.get(part.kind.words) == part.text
+            and old.get(part.kind.text_field) == part.text
         ):
             return old
     return None
 
 
-_Thing = TypeVar("_Thing")
+_T = TypeVar("_T")
 
 
-class ByName(Generic[_Thing]):
-    """Finds what an upstream's event is about.
+class ItemLookup(Generic[_T]):
+    """Finds the item that an upstream's event is about.
 
-    By `output_index`, because some proxies give each event another `item_id`; by that where there
-    is no index (llama.cpp, whose `item_id` of a call is its `call_id`); else it is the latest.
+    By `output_index`, because some proxies give each event another `item_id`; by `item_id` where
+    there is no index (llama.cpp, whose `item_id` for a call is its `call_id`); else the latest.
     """
 
     def __init__(self) -> None:
-        self._things: dict[str | int, _Thing] = {}
-        self._latest: _Thing | None = None
+        self._by_key: dict[str | int, _T] = {}
+        self._latest: _T | None = None
 
-    def add(self, thing: _Thing, event: Mapping[str, Any], item: Mapping[str, Any]) -> None:
-        """Remembers what `output_item.added` announced; a newer thing takes over its names."""
-        self._latest = thing
-        for name in (event.get("output_index"), item.get("id"), item.get("call_id")):
-            if isinstance(name, str | int):
-                self._things[name] = thing
+    def add(self, tracked: _T, event: Mapping[str, Any], item: Mapping[str, Any]) -> None:
+        """Remember what `output_item.added` announced; a later item takes over its keys."""
+        self._latest = tracked
+        for key in (event.get("output_index"), item.get("id"), item.get("call_id")):
+            if isinstance(key, str | int):
+                self._by_key[key] = tracked
 
-    def find(self, event: Mapping[str, Any]) -> _Thing | None:
-        """What the event is about; None when its own `item` has never been announced."""
+    def find(self, event: Mapping[str, Any]) -> _T | None:
+        """Return what the event is about; None if it has an `item` that was never announced."""
         item = event.get("item")
-        names = [event.get("output_index"), event.get("item_id")]
+        keys = [event.get("output_index"), event.get("item_id")]
         if isinstance(item, dict):
-            names += [item.get("id"), item.get("call_id")]
-        for name in names:
-            if isinstance(name, str | int) and name in self._things:
-                return self._things[name]
-        return None if isinstance(item, dict) and names != [None] * 4 else self._latest
+            keys += [item.get("id"), item.get("call_id")]
+        for key in keys:
+            if isinstance(key, str | int) and key in self._by_key:
+                return self._by_key[key]
+        return None if isinstance(item, dict) and keys != [None] * 4 else self._latest
 
 
 _PREFIXES = {
@@ -189,12 +193,12 @@ _PREFIXES = {
 
 
 def new_id(kind: str) -> str:
-    """OpenAI's API refuses an item sent back to it whose id has not the prefix of its type."""
+    """Return a new id with its type's prefix: OpenAI's API refuses any other sent back to it."""
     return f"{_PREFIXES.get(kind, 'item')}_{secrets.token_hex(16)}"
 
 
 def new_message() -> dict[str, Any]:
-    """A message without a word."""
+    """Return an empty message."""
     return {
         "id": new_id("message"),
         "type": "message",
@@ -205,12 +209,12 @@ def new_message() -> dict[str, Any]:
 
 
 def new_reasoning() -> dict[str, Any]:
-    """Reasoning without a word."""
+    """Return an empty reasoning item."""
     return {"id": new_id("reasoning"), "type": "reasoning", "summary": [], "status": "in_progress"}
 
 
 def new_call(call: Call) -> dict[str, Any]:
-    """A tool call without its arguments."""
+    """Return a tool call, its arguments still empty."""
     return {
         "id": new_id("function_call"),
         "type": "function_call",
@@ -221,7 +225,7 @@ def new_call(call: Call) -> dict[str, Any]:
     }
 
 
-REQUIRED = (
+REQUIRED_FIELDS = (
     "id",
     "object",
     "created_at",
@@ -232,13 +236,13 @@ REQUIRED = (
     "tool_choice",
     "tools",
 )
-"""What the official SDK's `Response` cannot be without."""
+"""The fields without which the official SDK refuses a `Response`."""
 
 
 def new_response(request: ParsedRequest) -> dict[str, Any]:
-    """A response in progress, made up from the request.
+    """Return a response in progress, made up from the request.
 
-    NOTE: `instructions` are not echoed. They can be 2 MB, and three events would carry them.
+    NOTE: `instructions` are not echoed. They can be 2 MB long, and three events would repeat them.
     """
     body = request.body
     return {
@@ -267,15 +271,15 @@ def new_response(request: ParsedRequest) -> dict[str, Any]:
     }
 
 
-def ended(
+def finished_response(
     response: Mapping[str, Any],
     reason: str,
     output: list[dict[str, Any]],
     usage: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The response as it stands at its end; `reason` in Chat Completions' words."""
+    """Return the response as it is at its end; `reason` is a finish reason of Chat Completions."""
     details = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(reason)
-    done = {
+    finished = {
         **response,
         "status": "incomplete" if details else "completed",
         "error": None,
@@ -283,33 +287,35 @@ def ended(
         "output": output,
         "usage": _usage(usage) if usage else response.get("usage"),
     }
-    if "output_text" in done:  # Some servers send what the SDK only computes.
-        done["output_text"] = "".join(
+    if "output_text" in finished:  # The SDK computes it; some servers send it.
+        finished["output_text"] = "".join(
             str(part.get("text"))
             for item in output
             for part in item.get("content") or ()
             if part.get("type") == "output_text"
         )
-    return done
+    return finished
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """The tokens in the Responses shape, whatever API counted them."""
+    """Return the token counts in the Responses shape, from either API's."""
     if "input_tokens" in usage:
         return {
             "input_tokens_details": {"cached_tokens": 0},
             "output_tokens_details": {"reasoning_tokens": 0},
             **usage,
         }
-    sent, made = _number(usage, "prompt_tokens"), _number(usage, "completion_tokens")
+    sent, generated = _number(usage, "prompt_tokens"), _number(usage, "completion_tokens")
     details = (usage.get("prompt_tokens_details"), usage.get("completion_tokens_details"))
-    cached, reasoned = (found if isinstance(found, dict) else {} for found in details)
+    sent_details, generated_details = (one if isinstance(one, dict) else {} for one in details)
     return {
         "input_tokens": sent,
-        "input_tokens_details": {"cached_tokens": _number(cached, "cached_tokens")},
-        "output_tokens": made,
-        "output_tokens_details": {"reasoning_tokens": _number(reasoned, "reasoning_tokens")},
-        "total_tokens": _number(usage, "total_tokens") or sent + made,
+        "input_tokens_details": {"cached_tokens": _number(sent_details, "cached_tokens")},
+        "output_tokens": generated,
+        "output_tokens_details": {
+            "reasoning_tokens": _number(generated_details, "reasoning_tokens")
+        },
+        "total_tokens": _number(usage, "total_tokens") or sent + generated,
     }
 
 

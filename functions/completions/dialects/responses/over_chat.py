@@ -1,4 +1,4 @@
-"""Turns a Responses request into a Chat Completions request, for upstreams without the endpoint.
+"""Turns a Responses request into a Chat Completions request, for upstreams without `/responses`.
 
 Field by field as OpenAI's migration guide pairs the two (platform.openai.com/docs/guides/
 migrate-to-responses). What only a server with a memory can do (`previous_response_id`, stored
@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialects.responses.shapes import flat_tool, items_of, text_of
+from completions.dialects.responses.input import flat_tool, input_items, message_text
 
-_SAME = (
+_SAME_IN_BOTH = (
     "elevenlabs_extra_body",
     "model",
     "parallel_tool_calls",
@@ -31,8 +31,8 @@ _SAME = (
 
 
 def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The same request, as `chat.parse` reads it. `body` has passed `responses.parse`."""
-    chat = {name: body[name] for name in _SAME if body.get(name) is not None}
+    """Return the request as a Chat Completions body; `body` has passed `responses.parse`."""
+    chat = {name: body[name] for name in _SAME_IN_BOTH if body.get(name) is not None}
     chat["messages"] = _messages(body)
     limit = body.get("max_output_tokens") or body.get("max_tokens")
     if limit is not None:
@@ -45,7 +45,7 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     if text.get("format"):
         chat["response_format"] = _response_format(text["format"])
     tools = [flat_tool(tool) for tool in body.get("tools") or ()]
-    functions = [_nested(tool) for tool in tools if tool["type"] == "function"]
+    functions = [_nested_tool(tool) for tool in tools if tool["type"] == "function"]
     if functions:
         chat["tools"] = functions
         if (choice := _tool_choice(body.get("tool_choice"))) is not None:
@@ -57,10 +57,10 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     if body.get("instructions"):
         messages.append({"role": "system", "content": body["instructions"]})
-    for item in items_of(body):
+    for item in input_items(body):
         match item["type"]:
             case "message":
-                # Servers without this endpoint do not know the newer role, either.
+                # Servers without `/responses` do not know this newer role either.
                 role = "system" if item["role"] == "developer" else item["role"]
                 messages.append({"role": role, "content": _content(item)})
             case "function_call":
@@ -69,16 +69,16 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
                 output = item.get("output")
                 if isinstance(output, list):
                     output = "\n".join(part["text"] for part in output if part.get("text"))
-                content = output if isinstance(output, str) else _written_out(output)
+                content = output if isinstance(output, str) else _as_json_string(output)
                 messages.append(
                     {"role": "tool", "tool_call_id": item["call_id"], "content": content}
                 )
-    # A chained request, or one that names a stored prompt: its history is out of reach.
+    # Empty if the request is chained or names a stored prompt: we cannot read its history.
     return messages or [{"role": "system", "content": ""}]
 
 
 def _add_call(messages: list[dict[str, Any]], item: Mapping[str, Any]) -> None:
-    """Calls that follow each other, or a text, are one message of the assistant."""
+    """Add a call to the assistant's last message, so that text and calls in a row are one."""
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     arguments = item.get("arguments")
@@ -88,17 +88,19 @@ def _add_call(messages: list[dict[str, Any]], item: Mapping[str, Any]) -> None:
             "type": "function",
             "function": {
                 "name": item["name"],
-                "arguments": arguments if isinstance(arguments, str) else _written_out(arguments),
+                "arguments": arguments
+                if isinstance(arguments, str)
+                else _as_json_string(arguments),
             },
         }
     )
 
 
 def _content(message: Mapping[str, Any]) -> Any:
-    """Text as a string, which every server takes; parts only where there is something else."""
+    """Return text as a string, which every server takes; parts only if there is more than text."""
     content = message.get("content")
     if not isinstance(content, list) or message["role"] == "assistant":
-        return text_of(message)
+        return message_text(message)
     parts = list(_parts(content))
     if all(part["type"] == "text" for part in parts):
         return "\n".join(part["text"] for part in parts)
@@ -120,7 +122,7 @@ def _parts(content: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
                 yield {"type": "text", "text": part["text"]}
 
 
-def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _nested_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     function = {name: value for name, value in tool.items() if name != "type"}
     return {"type": "function", "function": function}
 
@@ -131,7 +133,7 @@ def _tool_choice(choice: Any) -> Any:
     choice = flat_tool(choice or {})
     if choice.get("name"):
         return {"type": "function", "function": {"name": choice["name"]}}
-    # "allowed_tools", for example, says besides how freely the model may choose.
+    # "allowed_tools", for one, has a `mode` for how freely the model may choose.
     return choice.get("mode")
 
 
@@ -143,5 +145,5 @@ def _response_format(text_format: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": kind, "json_schema": schema}
 
 
-def _written_out(value: Any) -> str:
+def _as_json_string(value: Any) -> str:
     return "" if value is None else to_json(value).decode()

@@ -1,9 +1,9 @@
-"""Tells what the frames of one Responses answer say.
+"""Reads the SSE events of one Responses answer.
 
-Events: platform.openai.com/docs/api-reference/responses-streaming. The protocol tells everything
-several times over (`….delta`, `….done`, `output_item.done`, `response.completed`); servers differ
-in which of them they send. So the reader remembers what it has heard: deltas speak, and a later
-event only says what no delta has said.
+Events: platform.openai.com/docs/api-reference/responses-streaming. The protocol repeats everything
+several times (`….delta`, `….done`, `output_item.done`, `response.completed`), and servers differ
+in which of them they send. So the reader remembers what it has seen: from an event that repeats,
+it takes only what no earlier event had.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from completions.dialects.deltas import (
     Usage,
     upstream_failure,
 )
-from completions.dialects.responses.output import ByName
+from completions.dialects.responses.output import ItemLookup
 from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
 
-WORDS: dict[str, tuple[type[Text | Refusal | Reasoning], str]] = {
+TextType = type[Text | Refusal | Reasoning]
+
+_TEXT_EVENTS: dict[str, tuple[TextType, str]] = {
     "response.output_text": (Text, "text"),
     "response.refusal": (Refusal, "refusal"),
     "response.reasoning_text": (Reasoning, "text"),
     "response.reasoning_summary_text": (Reasoning, "text"),
 }
-"""The events with words: what they are, and the field of `….done` with all of them."""
+"""The events with text: its type, and the field of `….done` that repeats all of it."""
 
-
-OTHER_ANSWERS = frozenset(
+_OTHER_CALLS = frozenset(
     {
         "custom_tool_call",
         "mcp_approval_request",
@@ -50,184 +51,191 @@ OTHER_ANSWERS = frozenset(
         "apply_patch_call",
     }
 )
-"""Items that ask the caller for something, as a function call does: an answer without words."""
+"""Items that ask the caller to act, as a function call does: an answer without words."""
 
 
 @dataclass(slots=True)
-class _Heard:
-    """A tool call so far; `waiting` are arguments that came whole, before any delta."""
+class _CallState:
+    """A tool call so far; `announced_arguments` stood in its announcement, before any delta."""
 
     index: int
     id: str | None
     name: str | None
-    waiting: str
-    fed: bool = False
+    announced_arguments: str
+    has_arguments: bool = False
+    """Some have been returned, and what repeats them is ignored."""
 
 
 class ResponsesReader:
-    """For one answer; frames in order."""
+    """Reads one answer, its events in order."""
 
     def __init__(self) -> None:
-        self._calls: ByName[_Heard] = ByName()
-        self._heard: list[_Heard] = []
-        # What has been said since the last item ended, and at all.
-        self._current: set[type] = set()
-        self._ever: set[type] = set()
+        self._call_lookup: ItemLookup[_CallState] = ItemLookup()
+        self._calls: list[_CallState] = []
+        # The types of text seen since the last item ended, and in all.
+        self._types_in_item: set[type] = set()
+        self._types_in_answer: set[type] = set()
 
     def read(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
-        """What the frame says. Never raises: what cannot be understood is a Failure."""
+        """Return what the event says that no earlier one has said.
+
+        Never raises: what cannot be understood is a Failure.
+        """
         if not sse.data:
             return ()
         if sse.data == b"[DONE]":
-            return (*self._rest(), Done())
+            return (*self._emit_pending_arguments(), Done())
         try:
             event = from_json(sse.data)
             if not sse.raw:
-                return tuple(self._whole(event))
-            return tuple(self._event(event, event.get("type") or sse.event.decode()))
+                return tuple(self._buffered_answer(event))
+            return tuple(self._read_event(event, event.get("type") or sse.event.decode()))
         except (ValueError, TypeError, AttributeError):
             return (Failure(UpstreamUnavailable("The upstream sent what is no response.")),)
 
-    def _event(self, event: dict[str, Any], kind: str) -> Iterable[Delta]:
+    def _read_event(self, event: dict[str, Any], kind: str) -> Iterable[Delta]:
         subject, _, verb = kind.rpartition(".")
-        if words := WORDS.get(subject):
-            said, field = words
+        if text_event := _TEXT_EVENTS.get(subject):
+            text_type, field = text_event
             if verb == "delta":
-                return self._said(said, event.get("delta"))
-            return self._unsaid(said, event.get(field)) if verb == "done" else ()
+                return self._text(text_type, event.get("delta"))
+            return self._text_unless_seen(text_type, event.get(field)) if verb == "done" else ()
         if subject == "response.function_call_arguments":
-            return self._arguments(event, verb)
+            return self._read_arguments(event, verb)
         if subject == "response.output_item":
-            return self._item(event, event.get("item") or {}, verb)
-        # By its whole name: built-in tools have ends of their own (`response.mcp_call.failed`).
+            return self._read_item(event, event.get("item") or {}, verb)
+        # The full name: built-in tools have ends of their own (`response.mcp_call.failed`).
         if kind in {"response.completed", "response.incomplete"}:
-            return self._end(event.get("response") or {}, verb)
+            return self._read_end(event.get("response") or {}, verb)
         if kind in {"response.failed", "response.cancelled", "error"} or event.get("error"):
             response = event.get("response") or {}
             error = response.get("error") or event.get("error") or {**event, "type": None}
             return (Failure(upstream_failure(error)),)
         return ()
 
-    def _said(self, said: type[Text | Refusal | Reasoning], text: Any) -> Iterable[Delta]:
+    def _text(self, text_type: TextType, text: Any) -> Iterable[Delta]:
         if not isinstance(text, str) or not text:
             return ()
-        self._current.add(said)
-        self._ever.add(said)
-        return (said(text),)
+        self._types_in_item.add(text_type)
+        self._types_in_answer.add(text_type)
+        return (text_type(text),)
 
-    def _unsaid(self, said: type[Text | Refusal | Reasoning], text: Any) -> Iterable[Delta]:
-        return () if said in self._current else self._said(said, text)
+    def _text_unless_seen(self, text_type: TextType, text: Any) -> Iterable[Delta]:
+        return () if text_type in self._types_in_item else self._text(text_type, text)
 
-    def _item(self, event: dict[str, Any], item: dict[str, Any], verb: str) -> Iterable[Delta]:
+    def _read_item(self, event: dict[str, Any], item: dict[str, Any], verb: str) -> Iterable[Delta]:
         kind = item.get("type")
         if kind == "function_call":
             if verb == "added":
                 return (self._new_call(event, item),)
             return self._call_done(event, item) if verb == "done" else ()
         if verb == "added":
-            if kind in OTHER_ANSWERS:
+            if kind in _OTHER_CALLS:
                 return (Other(),)
-            # Some models announce that they think, and then say nothing until they have thought.
+            # Some models announce reasoning and then send nothing until it is complete.
             return (Reasoning(""),) if kind == "reasoning" else ()
-        deltas = self._words_of(item, self._current)
-        self._current.clear()
+        deltas = self._item_texts(item, self._types_in_item)
+        self._types_in_item.clear()
         return deltas
 
-    def _words_of(self, item: Mapping[str, Any], heard: set[type]) -> list[Delta]:
-        """What a whole item says of the kinds of words that have not been heard."""
-        silent, deltas = set(heard), list[Delta]()
-        # Reasoning may stand in both.
+    def _item_texts(self, item: Mapping[str, Any], seen: set[type]) -> list[Delta]:
+        """Return the text of a complete item, except that of the types already `seen`."""
+        seen, deltas = set(seen), list[Delta]()  # A copy: `_text` adds to the original.
+        # An item of reasoning may have the same text in both.
         for part in item.get("content") or item.get("summary") or ():
-            said, text = _part(part)
-            if said is not None and said not in silent:
-                deltas += self._said(said, text)
+            text_type, text = _part_text(part)
+            if text_type is not None and text_type not in seen:
+                deltas += self._text(text_type, text)
         return deltas
 
     def _new_call(self, event: Mapping[str, Any], item: Mapping[str, Any]) -> CallPart:
-        waiting = _written_out(item.get("arguments"))
         name, call_id = item.get("name"), item.get("call_id") or item.get("id")
-        call = _Heard(
-            len(self._heard),
+        call = _CallState(
+            len(self._calls),
             str(call_id) if call_id else None,
             str(name) if name else None,
-            waiting,
+            _arguments_json(item.get("arguments")),
         )
-        self._heard.append(call)
-        self._calls.add(call, event, item)
+        self._calls.append(call)
+        self._call_lookup.add(call, event, item)
         return CallPart(call.index, call.id, call.name, "")
 
-    def _arguments(self, event: dict[str, Any], verb: str) -> Iterable[Delta]:
+    def _read_arguments(self, event: dict[str, Any], verb: str) -> Iterable[Delta]:
         opened: tuple[Delta, ...] = ()
-        call = self._calls.find(event)
+        call = self._call_lookup.find(event)
         if call is None:
             item = {"id": event.get("item_id"), "name": event.get("name")}
             opened = (self._new_call(event, item),)
-            call = self._heard[-1]
+            call = self._calls[-1]
         if verb == "delta":
-            call.fed = True
+            call.has_arguments = True
             return (*opened, CallPart(call.index, None, None, str(event.get("delta") or "")))
-        return (*opened, self._fed(call, event.get("arguments")))
+        return (*opened, self._emit_arguments(call, event.get("arguments")))
 
     def _call_done(self, event: dict[str, Any], item: dict[str, Any]) -> Iterable[Delta]:
-        call = self._calls.find({"item_id": item.get("id") or item.get("call_id"), **event})
-        # A call that was never announced, and the latest is another one.
+        call = self._call_lookup.find({"item_id": item.get("id") or item.get("call_id"), **event})
+        # Or it was never announced, and `find` returned the latest, which is another one.
         if call is None or (call.id and call.id not in {item.get("call_id"), item.get("id")}):
-            return (self._new_call(event, item), self._fed(self._heard[-1], None))
-        rest = self._fed(call, item.get("arguments"))
+            return (self._new_call(event, item), self._emit_arguments(self._calls[-1], None))
+        rest = self._emit_arguments(call, item.get("arguments"))
         if call.name or not item.get("name"):
             return (rest,)
         call.name = str(item["name"])
         return (CallPart(call.index, call.id, call.name, rest.arguments),)
 
-    def _fed(self, call: _Heard, arguments: Any) -> CallPart:
-        """The arguments that came whole, if no delta told them.
+    def _emit_arguments(self, call: _CallState, arguments: Any) -> CallPart:
+        """Return the call's complete `arguments`, unless it has had some.
 
-        Nothing is a part, too: the frame belongs to the call, and is held with it.
+        An empty part is a part too: its event belongs to the call and is held back with it.
         """
-        if call.fed:
+        if call.has_arguments:
             return CallPart(call.index, None, None, "")
-        whole = _written_out(arguments) or call.waiting
-        call.fed = bool(whole)
-        return CallPart(call.index, None, None, whole)
+        complete = _arguments_json(arguments) or call.announced_arguments
+        call.has_arguments = bool(complete)
+        return CallPart(call.index, None, None, complete)
 
-    def _rest(self) -> list[Delta]:
-        """The arguments that no event brought to an end."""
-        return [self._fed(call, None) for call in self._heard if not call.fed and call.waiting]
+    def _emit_pending_arguments(self) -> list[Delta]:
+        """Return the arguments that were announced and that no later event repeated."""
+        return [
+            self._emit_arguments(call, None)
+            for call in self._calls
+            if not call.has_arguments and call.announced_arguments
+        ]
 
-    def _end(self, response: dict[str, Any], verb: str) -> Iterable[Delta]:
-        """The last event; its output says what no event before it has said."""
+    def _read_end(self, response: dict[str, Any], verb: str) -> Iterable[Delta]:
+        """Read the last event: take from its output what no earlier event had."""
         deltas: list[Delta] = []
-        heard, ids = set(self._ever), {call.id for call in self._heard}
+        seen, ids = set(self._types_in_answer), {call.id for call in self._calls}
         for item in response.get("output") or ():
-            if item.get("type") in OTHER_ANSWERS:
+            if item.get("type") in _OTHER_CALLS:
                 deltas.append(Other())
             elif item.get("type") != "function_call":
-                deltas += self._words_of(item, heard)
+                deltas += self._item_texts(item, seen)
             elif (item.get("call_id") or item.get("id")) not in ids:
-                deltas += (self._new_call({}, item), self._fed(self._heard[-1], None))
-        deltas += self._rest()
+                deltas += (self._new_call({}, item), self._emit_arguments(self._calls[-1], None))
+        deltas += self._emit_pending_arguments()
         if usage := response.get("usage"):
             deltas.append(Usage(dict(usage)))
         status = str(response.get("status") or verb)
         if status in {"failed", "cancelled"}:
             return (*deltas, Failure(upstream_failure(response.get("error") or {})))
         if "incomplete" in {status, verb}:
-            why = (response.get("incomplete_details") or {}).get("reason")
-            finish = "content_filter" if why == "content_filter" else "length"
+            reason = (response.get("incomplete_details") or {}).get("reason")
+            finish = "content_filter" if reason == "content_filter" else "length"
         else:
-            finish = "tool_calls" if self._heard else "stop"
+            finish = "tool_calls" if self._calls else "stop"
         return (*deltas, Finish(finish), Done())
 
-    def _whole(self, response: dict[str, Any]) -> Iterable[Delta]:
-        """A JSON answer that was not streamed."""
+    def _buffered_answer(self, response: dict[str, Any]) -> Iterable[Delta]:
+        """Read a JSON answer that was not streamed."""
         if response.get("error") and not response.get("output"):
             return (Failure(upstream_failure(response["error"])),)
         if not isinstance(response.get("output"), list):
             raise TypeError("no output")
-        return self._end(response, "completed")
+        return self._read_end(response, "completed")
 
 
-def _part(part: Mapping[str, Any]) -> tuple[type[Text | Refusal | Reasoning] | None, Any]:
+def _part_text(part: Mapping[str, Any]) -> tuple[TextType | None, Any]:
     match part.get("type"):
         case "output_text" | "text":
             return Text, part.get("text")
@@ -239,8 +247,8 @@ def _part(part: Mapping[str, Any]) -> tuple[type[Text | Refusal | Reasoning] | N
             return None, None
 
 
-def _written_out(arguments: Any) -> str:
-    """Arguments are a JSON string; some servers send the object."""
+def _arguments_json(arguments: Any) -> str:
+    """Return arguments as a JSON string; some servers send the object."""
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else to_json(arguments).decode()

@@ -1,4 +1,4 @@
-"""Reads a Responses request, and makes the clean one for an upstream.
+"""Reads a Responses request and prepares it for an upstream.
 
 Fields: platform.openai.com/docs/api-reference/responses/create.
 """
@@ -19,7 +19,7 @@ from completions.dialects.request import (
     check_types,
     read_extra,
 )
-from completions.dialects.responses.shapes import check_items, flat_tool, items_of, text_of
+from completions.dialects.responses.input import check_items, flat_tool, input_items, message_text
 from completions.errors import InvalidRequest
 
 KNOWN_FIELDS = frozenset(
@@ -56,9 +56,9 @@ KNOWN_FIELDS = frozenset(
         "user",
     ]
 )
-"""What OpenAI's API takes. Nothing else reaches an upstream: strict ones answer 400 to it.
+"""The fields of OpenAI's API. No other field reaches an upstream: strict ones answer 400 to it.
 
-NOTE: without `background`: such an answer would have to be fetched later, where we serve nothing.
+NOTE: without `background`: such an answer is fetched later, from a path that we do not serve.
 """
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -86,18 +86,22 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def parse(body: dict[str, Any]) -> ParsedRequest:
-    """Reads a request; fields that nobody here needs are not judged. Raises InvalidRequest."""
+    """Read a request body; fields that nothing here needs are left unchecked.
+
+    Raises:
+        InvalidRequest: a field cannot be understood; the error names it.
+    """
     check_types(body, _TYPES)
     text_format = (body.get("text") or {}).get("format")
     check_types({"text.format": text_format}, _TYPES)
     format_type = (text_format or {}).get("type") or "text"
-    items = items_of(body)
+    items = input_items(body)
     check_items(items)
     chained = _is_chained(body, items)
     if not items and not body.get("instructions") and not chained and not body.get("prompt"):
         raise InvalidRequest("'input' must be a string or a list of items.", param="input")
     stream = bool(body.get("stream"))
-    texts = [(item.get("role"), text_of(item)) for item in items]
+    texts = [(item.get("role"), message_text(item)) for item in items]
     last_user = max((i for i, (role, _) in enumerate(texts) if role == "user"), default=-1)
     since_user = texts[last_user + 1 :]
     return ParsedRequest(
@@ -108,7 +112,7 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         wants_usage=True,
         roles=tuple(_roles(body, items)),
         user_text=texts[last_user][1] if last_user >= 0 else "",
-        # The user message of a chained request may lie at the upstream.
+        # The upstream may hold the user message of a chained request.
         user_spoke=texts[last_user][1].strip() != SILENCE if last_user >= 0 else chained,
         assistant_spoke_since=any(
             role == "assistant" and text.strip() for role, text in since_user
@@ -116,7 +120,9 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         after_tool_result=bool(items) and items[-1].get("type") == "function_call_output",
         assistant_texts=tuple(text for role, text in texts if role == "assistant" and text),
         calls=tuple(
-            PastCall(item["name"], _written_out(item.get("arguments")), recent=position > last_user)
+            PastCall(
+                item["name"], _as_json_string(item.get("arguments")), recent=position > last_user
+            )
             for position, item in enumerate(items)
             if item.get("type") == "function_call"
         ),
@@ -126,7 +132,7 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
 
 
 def _is_chained(body: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> bool:
-    """The history lies at the upstream, or a part of it."""
+    """Return whether the upstream holds the history or a part of it."""
     return bool(body.get("previous_response_id") or body.get("conversation")) or any(
         item.get("type") == "item_reference" for item in items
     )
@@ -170,13 +176,13 @@ def prepare(
     clean: Callable[[str], str],
     max_tokens: int = 0,
 ) -> Prepared:
-    """The clean request: known fields, no nulls, no limits of 0 or less, nothing stored."""
+    """Return the clean request: known fields, no nulls, no limits below 1, `store` off."""
     body = {
         name: value
         for name, value in request.body.items()
         if value is not None and name in KNOWN_FIELDS
     }
-    # Voice platforms know one name for their limit.
+    # Voice platforms send `max_tokens` to either API.
     limit = body.pop("max_output_tokens", request.body.get("max_tokens"))
     most = min(max_tokens or TOKEN_LIMIT, TOKEN_LIMIT)
     if limit is not None and limit > 0:
@@ -192,20 +198,20 @@ def prepare(
     else:
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
-    items = items_of(body)
+    items = input_items(body)
     added: dict[str, Any] = {}
     chained = _is_chained(body, items)
     if not chained:
         added["store"] = False
     if items:
-        alone = not chained and body.get("store") is not True
-        body["input"] = list(_clean_items(items, clean, alone=alone))
+        stored = chained or body.get("store") is True
+        body["input"] = list(_clean_items(items, clean, stored=stored))
     elif not chained and "prompt" not in body:
-        # The first turn of a call: nobody has spoken. OpenAI's API wants an input.
+        # The first turn of a call, before anybody spoke. OpenAI's API requires an input.
         body["input"] = [_message("system", body.pop("instructions", ""))]
     body["stream"] = request.stream
     body["model"] = model or request.model
-    # Chat completions' own option, `include_usage`, would be refused.
+    # `include_usage`, an option of Chat Completions, would be refused.
     options = body.pop("stream_options", {})
     if request.stream and "include_obfuscation" in options:
         body["stream_options"] = {"include_obfuscation": options["include_obfuscation"]}
@@ -222,45 +228,50 @@ def prepare(
 
 
 def _clean_items(
-    items: Iterable[dict[str, Any]], clean: Callable[[str], str], *, alone: bool
+    items: Iterable[dict[str, Any]], clean: Callable[[str], str], *, stored: bool
 ) -> Iterable[dict[str, Any]]:
-    """The items as strict servers take them. `alone`: no server keeps any of them.
+    """Yield the items as strict servers take them.
 
-    Then their ids lead nowhere, and OpenAI's API answers 404 to them; so does bare reasoning,
-    which is only an id (its "Items are not persisted when `store` is set to false").
+    Unless the upstream keeps items (`stored`), ids are left out, because OpenAI's API answers 404
+    to them ("Items are not persisted when `store` is set to false"), and with them reasoning
+    without `encrypted_content`, which is nothing but an id.
     """
     for item in items:
         kept = {name: value for name, value in item.items() if value is not None}
         kind = kept.get("type")
-        if alone and kind in {"message", "function_call", "function_call_output", "reasoning"}:
+        if not stored and kind in {"message", "function_call", "function_call_output", "reasoning"}:
             kept.pop("id", None)
-        if kind == "reasoning" and alone and not kept.get("encrypted_content"):
+        if kind == "reasoning" and not stored and not kept.get("encrypted_content"):
             continue
         if kind == "function_call":
-            kept["arguments"] = _written_out(kept.get("arguments"))
+            kept["arguments"] = _as_json_string(kept.get("arguments"))
         elif kind == "function_call_output" and not isinstance(kept.get("output"), list):
-            kept["output"] = _written_out(kept.get("output", ""))
+            kept["output"] = _as_json_string(kept.get("output", ""))
         elif kind == "message":
             kept["content"] = _clean_content(kept, clean)
             if not kept["content"] and kept["role"] == "assistant":
-                continue  # Nothing was said before the caller interrupted.
+                continue  # The caller interrupted before a word was said.
         yield kept
 
 
 def _clean_content(message: Mapping[str, Any], clean: Callable[[str], str]) -> Any:
-    ours = message["role"] == "assistant"
+    by_assistant = message["role"] == "assistant"
     content = message.get("content") or ""
     if isinstance(content, str):
-        cleaned = clean(content) if ours else content
-        return cleaned if cleaned.strip() or not ours else ""
+        cleaned = clean(content) if by_assistant else content
+        return cleaned if cleaned.strip() or not by_assistant else ""
     parts = []
     for part in content:
         kept = part
         if isinstance(part.get("text"), str):
-            cleaned = clean(part["text"]) if ours else part["text"]
-            if ours and not cleaned.strip():
+            cleaned = clean(part["text"]) if by_assistant else part["text"]
+            if by_assistant and not cleaned.strip():
                 continue
-            kept = {**part, "type": "output_text" if ours else "input_text", "text": cleaned}
+            kept = {
+                **part,
+                "type": "output_text" if by_assistant else "input_text",
+                "text": cleaned,
+            }
         parts.append(kept)
     return parts
 
@@ -269,14 +280,14 @@ def _message(role: str, text: str) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": text}
 
 
-def _written_out(value: Any) -> str:
-    """JSON strings, where some clients send the object."""
+def _as_json_string(value: Any) -> str:
+    """Return the JSON string for what some clients send as an object."""
     if isinstance(value, str):
         return value
     return "{}" if value is None else to_json(value).decode()
 
 
 def with_feedback(body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:
-    """The same request continued: the assistant said `said` (may be empty), then `note`."""
+    """Return the request with the assistant's `answer` (if any) and `feedback` appended."""
     spoken = [_message("assistant", answer)] if answer.strip() else []
-    return {**body, "input": [*items_of(body), *spoken, _message("user", feedback)]}
+    return {**body, "input": [*input_items(body), *spoken, _message("user", feedback)]}

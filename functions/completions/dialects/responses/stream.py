@@ -1,13 +1,13 @@
-"""One Responses stream that keeps its own rules, whoever speaks in it.
+"""One Responses stream that obeys the protocol, whoever speaks in it.
 
 Strict clients want one `response.created`, one response id, output indices that are unique,
 `item_id`s that were announced, sequence numbers without gaps, and a last event whose `output` is
 what the deltas said (platform.openai.com/docs/api-reference/responses-streaming; the official
-SDK's stream helper raises on most violations). So this module keeps the books: which items and
-parts are open, and what was said in them. An upstream's event is passed on as it came when that
-is what the books say; else it is written anew with the same fields, corrected.
+SDK's stream helper raises on most violations). So this module keeps a record of the items and
+parts that are open and of the text in them. An upstream's event is relayed as it came if it
+agrees with the record; otherwise it is written anew with the fields corrected.
 
-An upstream's message and its parts are opened when the first word is said in them: a filter may
+An upstream's message and its parts are opened only with their first word, because a filter may
 take every word away. Knows nothing of what a turn wants.
 """
 
@@ -21,75 +21,76 @@ from pydantic_core import to_json
 from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
-    REQUIRED,
-    Item,
-    Kind,
-    Part,
+    REQUIRED_FIELDS,
+    OutputItem,
+    TextKind,
+    TextPart,
     new_id,
     new_response,
 )
 from completions.sse import ServerSentEvent, encode
 
 Event = dict[str, Any]
+"""A decoded Responses API event; `sse` is the server-sent event that carried it."""
 
 ARGUMENTS = "response.function_call_arguments"
 
 
 class ResponsesStream:
-    """The books of one stream; every method that returns bytes has entered them."""
+    """The record of one stream; every method that returns bytes has updated it."""
 
     def __init__(self, request: ParsedRequest) -> None:
         self._request = request
         self._sequence = 0
-        self._items: list[Item] = []
-        # An upstream's announcements of what nothing has been said in yet.
-        self._waiting_items: dict[int, tuple[ServerSentEvent, Event]] = {}
-        self._waiting_parts: dict[int, tuple[ServerSentEvent, Event]] = {}
+        self._items: list[OutputItem] = []
+        # An upstream's announcements of items and parts that have no text yet.
+        self._announced_items: dict[int, tuple[ServerSentEvent, Event]] = {}
+        self._announced_parts: dict[int, tuple[ServerSentEvent, Event]] = {}
         self.response: dict[str, Any] = {}
-        """As it was announced; empty before."""
+        """The response object of `response.created`; empty before."""
 
     @property
     def output(self) -> list[dict[str, Any]]:
-        """The items that are closed, in order."""
+        """The closed items, in order."""
         return [item.final for item in self._items if item.final is not None]
 
-    def adopt(self, theirs: Any) -> bool:
-        """Takes an upstream's response as this stream's; False when it has one or gets none."""
+    def adopt(self, received: Any) -> bool:
+        """Make an upstream's response this stream's; return False if the stream keeps another."""
         if self.response:
             return False
-        made = new_response(self._request)
-        if not isinstance(theirs, dict) or not isinstance(theirs.get("id"), str):
-            self.response = made
+        own = new_response(self._request)
+        if not isinstance(received, dict) or not isinstance(received.get("id"), str):
+            self.response = own
             return False
-        known = {name: value for name, value in theirs.items() if value is not None}
-        missing = {name: known.get(name, made[name]) for name in REQUIRED}
-        self.response = {**theirs, **missing, "status": "in_progress", "output": []}
+        known = {name: value for name, value in received.items() if value is not None}
+        required = {name: known.get(name, own[name]) for name in REQUIRED_FIELDS}
+        self.response = {**received, **required, "status": "in_progress", "output": []}
         return True
 
     def begin(self) -> bytes:
-        """The first two events, unless something has been written."""
+        """Write the first two events, unless something has been written."""
         if self._sequence:
             return b""
         self.adopt(None)
         fields = {"response": self.response}
-        return self.event("response.created", fields) + self.event("response.in_progress", fields)
+        return self.write("response.created", fields) + self.write("response.in_progress", fields)
 
-    def open_item(self, kind: str) -> Item | None:
-        """The latest open item of this type."""
+    def find_open_item(self, item_type: str) -> OutputItem | None:
+        """Return the latest open item of this type."""
         for item in reversed(self._items):
-            if item.open and item.type == kind:
+            if item.open and item.type == item_type:
                 return item
         return None
 
-    def wait(self, item: Item, sse: ServerSentEvent, event: Event) -> None:
-        """Keeps the upstream's own announcement of the item, or of its next part."""
-        waiting = self._waiting_parts if "part" in event else self._waiting_items
-        waiting[id(item)] = sse, event
+    def keep_announcement(self, item: OutputItem, sse: ServerSentEvent, event: Event) -> None:
+        """Keep the upstream's announcement of the item, or of its next part, until it is opened."""
+        announced = self._announced_parts if "part" in event else self._announced_items
+        announced[id(item)] = sse, event
 
-    def announce(self, item: Item) -> bytes:
-        """Opens the item, at the end of the output."""
+    def open_item(self, item: OutputItem) -> bytes:
+        """Open the item at the end of the output."""
         out = self.begin() + self._close_others(item)
-        taken = {name for other in self._items for name in _names(other)}
+        taken = {known for other in self._items for known in _ids_of(other)}
         for name, prefix in (("id", item.type), ("call_id", "call")):
             if name == "id" or name in item.announced:
                 value = item.announced.get(name)
@@ -97,91 +98,98 @@ class ResponsesStream:
                     item.announced[name] = new_id(prefix)
         item.index = len(self._items)
         self._items.append(item)
-        sse, event = self._waiting_items.pop(id(item), (None, {}))
-        right = {"output_index": item.index, "item": item.announced}
-        return out + self.pass_on(sse, event, {"type": "response.output_item.added", **right})
+        sse, event = self._announced_items.pop(id(item), (None, {}))
+        fields = {"output_index": item.index, "item": item.announced}
+        return out + self.relay(sse, event, {"type": "response.output_item.added", **fields})
 
-    def open_part(self, item: Item, kind: Kind) -> tuple[bytes, Part]:
-        """The open part of this kind; and what has to be written before anything is said in it."""
-        out = self._close_others(item) if item.index >= 0 else self.announce(item)
-        part = item.part(kind)
-        if part is not None and not part.told:
+    def open_part(self, item: OutputItem, kind: TextKind) -> tuple[bytes, TextPart]:
+        """Return the open part of this kind, and the bytes that open it if it was not."""
+        out = self._close_others(item) if item.index >= 0 else self.open_item(item)
+        part = item.find_open_part(kind)
+        if part is not None and not part.text_done:
             return out, part
         out += self.close_parts(item)
         part = item.add_part(kind)
-        sse, event = self._waiting_parts.pop(id(item), (None, {}))
-        theirs = event.get("part")
-        if not isinstance(theirs, dict) or theirs.get("type") != kind.type:
-            sse, event, theirs = None, {}, None
-        right = {**place(item, part), "part": part.shown(theirs)}
-        right["type"] = f"response.{kind.part_event}.added"
-        return out + self.pass_on(sse, event, right), part
+        sse, event = self._announced_parts.pop(id(item), (None, {}))
+        received = event.get("part")
+        if not isinstance(received, dict) or received.get("type") != kind.type:
+            sse, event, received = None, {}, None
+        fields = {**location(item, part), "part": part.as_json(received)}
+        fields["type"] = f"response.{kind.part_event}.added"
+        return out + self.relay(sse, event, fields), part
 
-    def say(self, item: Item, kind: Kind, text: str) -> bytes:
-        """Words in this item."""
+    def add_text(self, item: OutputItem, kind: TextKind, text: str) -> bytes:
+        """Write text of this kind into the item."""
         out, part = self.open_part(item, kind)
-        part.words.append(text)
-        return out + self.event(
-            f"response.{kind.event}.delta", {**place(item, part), "delta": text, **_more(kind)}
-        )
+        part.pieces.append(text)
+        fields = {**location(item, part), "delta": text, **_extra_fields(kind)}
+        return out + self.write(f"response.{kind.text_event}.delta", fields)
 
-    def argue(self, item: Item, arguments: str) -> bytes:
-        """Arguments of this call."""
-        item.arguments.append(arguments)
-        return self.event(f"{ARGUMENTS}.delta", {**place(item), "delta": arguments})
+    def add_arguments(self, item: OutputItem, arguments: str) -> bytes:
+        """Write a piece of this call's arguments."""
+        item.argument_pieces.append(arguments)
+        return self.write(f"{ARGUMENTS}.delta", {**location(item), "delta": arguments})
 
-    def tell(self, item: Item, part: Part, sse: ServerSentEvent | None, event: Event) -> bytes:
-        """`….done` with all that was said in the part; nothing when that has been told."""
-        if part.told:
+    def finish_text(
+        self, item: OutputItem, part: TextPart, sse: ServerSentEvent | None, event: Event
+    ) -> bytes:
+        """Write `….done` with the part's full text, once."""
+        if part.text_done:
             return b""
-        part.told = True
-        right = {**place(item, part), part.kind.words: part.text}
-        right["type"] = f"response.{part.kind.event}.done"
-        return self.pass_on(sse, event or _more(part.kind), right)
+        part.text_done = True
+        fields = {**location(item, part), part.kind.text_field: part.text}
+        fields["type"] = f"response.{part.kind.text_event}.done"
+        return self.relay(sse, event or _extra_fields(part.kind), fields)
 
-    def tell_arguments(self, item: Item, sse: ServerSentEvent | None, event: Event) -> bytes:
-        """The same for a call."""
-        if item.told:
+    def finish_arguments(
+        self, item: OutputItem, sse: ServerSentEvent | None, event: Event
+    ) -> bytes:
+        """Write `….done` with the call's full arguments, once."""
+        if item.arguments_done:
             return b""
-        item.told = True
-        right = {**place(item), "arguments": "".join(item.arguments)}
-        right["type"] = f"{ARGUMENTS}.done"
-        return self.pass_on(sse, event or {"name": item.announced["name"]}, right)
+        item.arguments_done = True
+        fields = {**location(item), "arguments": "".join(item.argument_pieces)}
+        fields["type"] = f"{ARGUMENTS}.done"
+        return self.relay(sse, event or {"name": item.announced["name"]}, fields)
 
     def close_part(
-        self, item: Item, part: Part, sse: ServerSentEvent | None, event: Event
+        self, item: OutputItem, part: TextPart, sse: ServerSentEvent | None, event: Event
     ) -> bytes:
-        """Nothing more will be said in the part."""
-        out = self.tell(item, part, None, {})
+        """Close the part, its text finished."""
+        out = self.finish_text(item, part, None, {})
         part.closed = True
-        right = {**place(item, part), "part": part.shown(event.get("part"))}
-        right["type"] = f"response.{part.kind.part_event}.done"
-        return out + self.pass_on(sse, event, right)
+        fields = {**location(item, part), "part": part.as_json(event.get("part"))}
+        fields["type"] = f"response.{part.kind.part_event}.done"
+        return out + self.relay(sse, event, fields)
 
-    def close_parts(self, item: Item) -> bytes:
-        """Closes the item's parts; one that waits for its first word is forgotten."""
+    def close_parts(self, item: OutputItem) -> bytes:
+        """Close the item's parts."""
         return b"".join(
             self.close_part(item, part, None, {}) for part in item.parts if not part.closed
         )
 
-    def close(self, item: Item, status: str, sse: ServerSentEvent | None, event: Event) -> bytes:
-        """Closes the item; an upstream's message without a word has never been there."""
-        self._waiting_parts.pop(id(item), None)
+    def close_item(
+        self, item: OutputItem, status: str, sse: ServerSentEvent | None, event: Event
+    ) -> bytes:
+        """Close the item; write nothing if it was never opened, as a message without a word."""
+        self._announced_parts.pop(id(item), None)
         if item.index < 0:
             return b""
         out = self.close_parts(item)
         if item.type == "function_call":
-            out += self.tell_arguments(item, None, {})
-        item.final = item.shown(status, event.get("item"))
-        right = {"output_index": item.index, "item": item.final}
-        return out + self.pass_on(sse, event, {"type": "response.output_item.done", **right})
+            out += self.finish_arguments(item, None, {})
+        item.final = item.as_json(status, event.get("item"))
+        fields = {"output_index": item.index, "item": item.final}
+        return out + self.relay(sse, event, {"type": "response.output_item.done", **fields})
 
     def close_all(self, status: str) -> bytes:
-        """Closes what is open."""
-        return b"".join(self.close(item, status, None, {}) for item in self._items if item.open)
+        """Close every open item."""
+        return b"".join(
+            self.close_item(item, status, None, {}) for item in self._items if item.open
+        )
 
-    def _close_others(self, item: Item) -> bytes:
-        """Closes what nobody continues: our own items, and those of an upstream that has lost."""
+    def _close_others(self, item: OutputItem) -> bytes:
+        """Close what nobody continues: our own items, and those of an upstream that has lost."""
         out = b""
         for other in self._items:
             if (
@@ -189,38 +197,41 @@ class ResponsesStream:
                 and other.open
                 and (other.source is None or item.source not in {None, other.source})
             ):
-                out += self.close(other, "completed", None, {})
+                out += self.close_item(other, "completed", None, {})
         return out
 
-    def pass_on(self, sse: ServerSentEvent | None, event: Event, right: Event) -> bytes:
-        """The upstream's bytes, if `right` is what they say; else its event with `right` in it."""
-        out = b"" if self._sequence or "response" in right else self.begin()
-        right["sequence_number"] = self._sequence
+    def relay(self, sse: ServerSentEvent | None, event: Event, fields: Event) -> bytes:
+        """Write `sse` as it came if `event` agrees with `fields`; else `event` corrected by them.
+
+        Sets `sequence_number` in `fields`.
+        """
+        out = b"" if self._sequence or "response" in fields else self.begin()
+        fields["sequence_number"] = self._sequence
         self._sequence += 1
-        kind = str(right.get("type") or event.get("type"))
+        kind = str(fields.get("type") or event.get("type"))
         # The hottest lines of the dialect: each word of a healthy answer comes through here.
         if sse is not None and sse.event == kind.encode():
-            for name, value in right.items():
+            for name, value in fields.items():
                 if name not in event or event[name] != value:
                     break
             else:
                 return out + sse.raw if out else sse.raw
-        return out + encode(to_json({"type": kind, **event, **right}), kind)
+        return out + encode(to_json({"type": kind, **event, **fields}), kind)
 
-    def event(self, kind: str, fields: Event) -> bytes:
-        """An event of our own."""
-        return self.pass_on(None, {}, {"type": kind, **fields})
-
-
-def place(item: Item, part: Part | None = None) -> dict[str, Any]:
-    """Where something is said: in this item, and in this part of it."""
-    where: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
-    return where if part is None else {**where, part.kind.numbered: part.index}
+    def write(self, kind: str, fields: Event) -> bytes:
+        """Write an event of our own."""
+        return self.relay(None, {}, {"type": kind, **fields})
 
 
-def _names(item: Item) -> Iterator[str]:
+def location(item: OutputItem, part: TextPart | None = None) -> dict[str, Any]:
+    """Return the fields by which an event names the item, and the part of it."""
+    fields: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
+    return fields if part is None else {**fields, part.kind.index_field: part.index}
+
+
+def _ids_of(item: OutputItem) -> Iterator[str]:
     return (item.announced[name] for name in ("id", "call_id") if name in item.announced)
 
 
-def _more(kind: Kind) -> dict[str, Any]:
+def _extra_fields(kind: TextKind) -> dict[str, Any]:
     return {"logprobs": []} if kind is OUTPUT_TEXT else {}

@@ -149,7 +149,7 @@ def test_a_think_block_leaves_the_message_it_stood_in() -> None:
             heard = (Text("Hello."),)
         else:
             heard = one.deltas
-        out += writer.relay(Chunk(one.sse, heard, plain=heard == one.deltas))
+        out += writer.relay(Chunk(one.sse, heard, unchanged=heard == one.deltas))
     out += writer.end("stop", USAGE)
     output = check(out)
     assert b"think>" not in out
@@ -163,7 +163,7 @@ def test_a_message_whose_words_were_all_taken_away_was_never_there() -> None:
     out = writer.buffer_words("Hm... ")
     for one in said(upstream(Role(), Say("Hm... "), Finish(), Done())):
         out += writer.relay(
-            Chunk(one.sse, (), plain=False) if Text("Hm... ") in one.deltas else one
+            Chunk(one.sse, (), unchanged=False) if Text("Hm... ") in one.deltas else one
         )
     out += writer.end("stop", None)
     assert len(check(out)) == 1
@@ -430,7 +430,7 @@ def _filtered(one: Chunk, how: str) -> Chunk:
     if how == "change":
         spoken = [type(d)(d.text.upper() + "!") for d in one.deltas if isinstance(d, words)]
         left = [Reasoning("thought"), *spoken, *left]
-    return Chunk(one.sse, tuple(left), plain=False, source=one.source)
+    return Chunk(one.sse, tuple(left), unchanged=False, source=one.source)
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,7 +1,7 @@
-"""The parts of a Responses request: its items and tools, in any of the shapes clients send.
+"""Reads the input items and tools of a Responses request, in any of the shapes clients send.
 
 Shapes: platform.openai.com/docs/api-reference/responses/create, `input` and `tools`; nested tools
-are Chat Completions'.
+are those of Chat Completions.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 from completions.errors import InvalidRequest
 
 
-def items_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The input as items, each with its type; what is no object stays, to be complained of."""
+def input_items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the input as typed items; what is no object is left for `check_items` to refuse."""
     given = body.get("input") or []
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": given}]
-    return [_typed(item) if isinstance(item, dict) else item for item in given]
+    return [_with_type(item) if isinstance(item, dict) else item for item in given]
 
 
-def _typed(item: dict[str, Any]) -> dict[str, Any]:
-    """OpenAI's API takes messages and references without a type; other servers do not."""
+def _with_type(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the item with its type, which OpenAI's API can do without and other servers cannot."""
     if item.get("type") is not None:
         return item
     reference = "id" in item and "role" not in item and "content" not in item
@@ -29,7 +29,11 @@ def _typed(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_items(items: Iterable[Any]) -> None:
-    """Raises InvalidRequest for the first field that this package cannot read."""
+    """Check the fields that this package reads.
+
+    Raises:
+        InvalidRequest: names the first field that cannot be understood.
+    """
     for position, item in enumerate(items):
         where = f"input[{position}]"
         if not isinstance(item, dict):
@@ -46,7 +50,7 @@ def check_items(items: Iterable[Any]) -> None:
                 if isinstance(item.get("output"), list):
                     _check_content(item["output"], f"{where}.output")
             case str():
-                pass  # Only the upstream knows it.
+                pass  # A type for the upstream to judge.
             case _:
                 _check_string(item, "type", where)
 
@@ -67,8 +71,8 @@ def _check_content(content: Any, where: str) -> None:
             raise InvalidRequest(f"'{name}.text' must be a string.", param=f"{name}.text")
 
 
-def text_of(item: Mapping[str, Any]) -> str:
-    """What a message says; nothing for other items."""
+def message_text(item: Mapping[str, Any]) -> str:
+    """Return the text of a message; empty for other items."""
     content = item.get("content")
     if isinstance(content, str):
         return content
@@ -77,7 +81,7 @@ def text_of(item: Mapping[str, Any]) -> str:
 
 
 def flat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool, or the choice of one, as the Responses API wants it: not nested."""
+    """Return a tool, or the choice of one, as the Responses API wants it: not nested."""
     flat = {name: value for name, value in tool.items() if name != "function" and value is not None}
     nested = tool.get("function")
     flat.setdefault("type", "function")
