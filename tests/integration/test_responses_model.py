@@ -13,7 +13,7 @@ from completions.dialects import responses
 from completions.dialects.deltas import Chunk, Done, Finish, Reasoning, Text, Usage
 from completions.sse import ServerSentEvent
 from local import model
-from tests.support.responses_rules import check, frames_of, sdk_final, spoken_in
+from tests.support.responses_rules import check, sdk_final, spoken_in, sse_events_of
 
 pytestmark = pytest.mark.model
 
@@ -57,8 +57,8 @@ async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_
     body = {**REQUEST, "stream": True}
     data = (await answered(base_url, body)).content
     read, writer = responses.reader(), responses.writer(responses.parse(body))
-    said = [Chunk(frame, read(frame)) for frame in frames_of(data)]
-    deltas = [delta for one in said for delta in one.deltas]
+    chunks = [Chunk(sse, read(sse)) for sse in sse_events_of(data)]
+    deltas = [delta for one in chunks for delta in one.deltas]
     words = "".join(delta.text for delta in deltas if isinstance(delta, Text))
     assert words
     assert [type(one) for one in deltas if not isinstance(one, Text | Reasoning)] == [
@@ -66,7 +66,7 @@ async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_
     ]
     usage = next(delta.usage for delta in deltas if isinstance(delta, Usage))
     out = writer.buffer_words("One moment... ")
-    out += b"".join(writer.relay(one) for one in said) + writer.end("stop", usage)
+    out += b"".join(writer.relay(one) for one in chunks) + writer.end("stop", usage)
     assert spoken_in(check(out)) == f"One moment... {words}"
     final = await sdk_final(out)
     assert final.output_text == f"One moment... {words}"

@@ -20,24 +20,24 @@ from completions.sse import Decoder, ServerSentEvent
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
-def frames_of(data: bytes) -> list[ServerSentEvent]:
-    """The stream cut into frames."""
+def sse_events_of(data: bytes) -> list[ServerSentEvent]:
+    """Cut the stream into server-sent events."""
     decoder = Decoder()
     return [*decoder.feed(data), *decoder.flush()]
 
 
 def events_in(data: bytes) -> list[dict[str, Any]]:
-    """The events before the terminator, which must be the last frame and the only one."""
-    frames = frames_of(data)
-    assert [frame.data == b"[DONE]" for frame in frames].count(True) == 1
-    assert frames[-1].data == b"[DONE]"
-    events = [json.loads(frame.data) for frame in frames[:-1]]
-    assert [frame.event.decode() for frame in frames[:-1]] == [e["type"] for e in events]
+    """Return the events before the terminator, which must come once and last."""
+    *sses, terminator = sse_events_of(data)
+    assert terminator.data == b"[DONE]"
+    assert all(sse.data != b"[DONE]" for sse in sses)
+    events = [json.loads(sse.data) for sse in sses]
+    assert [sse.event.decode() for sse in sses] == [event["type"] for event in events]
     return events
 
 
 def check(data: bytes) -> list[dict[str, Any]]:
-    """Asserts every rule; returns the final `output`."""
+    """Assert every rule; return the final `output`."""
     events = events_in(data)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     kinds = [event["type"] for event in events]
@@ -55,7 +55,7 @@ def check(data: bytes) -> list[dict[str, Any]]:
 def _check_items(events: Sequence[dict[str, Any]], output: Sequence[dict[str, Any]]) -> None:
     items: dict[int, dict[str, Any]] = {}
     closed: dict[int, dict[str, Any]] = {}
-    said: dict[tuple[int, str, int], str] = {}
+    texts: dict[tuple[int, str, int], str] = {}
     done: set[tuple[int, str, int]] = set()
     for event in events:
         kind, index = event["type"], event.get("output_index")
@@ -70,7 +70,7 @@ def _check_items(events: Sequence[dict[str, Any]], output: Sequence[dict[str, An
         assert index not in closed, "nothing happens in a closed item"
         if kind == "response.output_item.done":
             assert event["item"]["id"] == items[index]["id"]
-            assert {place for place in said if place[0] == index} <= done
+            assert {place for place in texts if place[0] == index} <= done
             closed[index] = event["item"]
             continue
         assert event["item_id"] == items[index]["id"]
@@ -79,39 +79,41 @@ def _check_items(events: Sequence[dict[str, Any]], output: Sequence[dict[str, An
         place = (index, subject.replace("_part", ""), part)
         if subject in {"content_part", "reasoning_summary_part"}:
             if verb == "added":
-                assert place not in said, "a part is announced once"
-                said[place] = ""
+                assert place not in texts, "a part is announced once"
+                texts[place] = ""
             else:
-                words = event["part"].get("text", event["part"].get("refusal"))
-                assert words == said[place]
+                text = event["part"].get("text", event["part"].get("refusal"))
+                assert text == texts[place]
                 done.add(place)
             continue
         if subject == "reasoning_summary_text":
             place = (index, "reasoning_summary", part)
         elif subject == "function_call_arguments":
-            said.setdefault(place, "")
+            texts.setdefault(place, "")
         else:
             place = (index, "content", part)
         if verb == "delta":
-            said[place] += event["delta"]
+            texts[place] += event["delta"]
         elif verb == "done":
-            words = event.get("text", event.get("refusal", event.get("arguments")))
-            assert words == said[place]
+            text = event.get("text", event.get("refusal", event.get("arguments")))
+            assert text == texts[place]
             if subject == "function_call_arguments":
                 done.add(place)
     assert closed.keys() == items.keys(), "every item is closed"
     assert list(output) == [closed[index] for index in sorted(closed)]
     for index, item in closed.items():
         if item["type"] == "function_call":
-            assert item["arguments"] == said.get((index, "function_call_arguments", 0), "")
-        for listed, name in (("content", "content"), ("summary", "reasoning_summary")):
-            shown = [part.get("text", part.get("refusal")) for part in item.get(listed) or ()]
-            parts = sorted(place for place in said if place[:2] == (index, name))
-            assert shown == [said[place] for place in parts]
+            assert item["arguments"] == texts.get((index, "function_call_arguments", 0), "")
+        for list_field, name in (("content", "content"), ("summary", "reasoning_summary")):
+            final_texts = [
+                part.get("text", part.get("refusal")) for part in item.get(list_field) or ()
+            ]
+            parts = sorted(place for place in texts if place[:2] == (index, name))
+            assert final_texts == [texts[place] for place in parts]
 
 
 def spoken_in(output: Sequence[dict[str, Any]]) -> str:
-    """What a caller hears."""
+    """Return what a caller hears."""
     return "".join(
         part["text"]
         for item in output

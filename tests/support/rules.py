@@ -31,10 +31,10 @@ class Spoken:
     error: dict[str, Any] | None = None
 
 
-def frames_of(data: bytes) -> list[Any]:
-    """The JSON of every frame before the terminator, which is the last frame and the only one.
+def chunks_of(data: bytes) -> list[Any]:
+    """Return the JSON of every event before the terminator, which comes once and last.
 
-    A frame is one `data:` line: nothing else is known to every client.
+    An event is one `data:` line: nothing else is known to every client.
     """
     assert data.endswith(b"\n\n"), data[-80:]
     blocks = data.removesuffix(b"\n\n").split(b"\n\n")
@@ -48,16 +48,14 @@ def frames_of(data: bytes) -> list[Any]:
 
 
 def check(data: bytes) -> Spoken:
-    """Asserts every rule of a stream with one answer; returns what it says."""
-    frames = frames_of(data)
+    """Assert every rule of a stream with one answer; return what it says."""
+    chunks = chunks_of(data)
     spoken = Spoken()
-    chunks = frames
-    if frames and "error" in frames[-1]:
-        spoken.error = frames[-1]["error"]
+    if chunks and "error" in chunks[-1]:
+        spoken.error = chunks.pop()["error"]
         assert spoken.error is not None
         assert set(spoken.error) == {"message", "type", "param", "code"}
         assert spoken.error["message"]
-        chunks = frames[:-1]
     assert not any("error" in chunk for chunk in chunks)
     for name in _IDENTITY:
         assert len({chunk[name] for chunk in chunks}) <= 1, name
@@ -82,11 +80,11 @@ def check(data: bytes) -> Spoken:
         spoken.text += delta.get("content") or ""
         spoken.reasoning += delta.get("reasoning_content") or ""
         parts = delta.get("tool_calls") or []
-        assert len(parts) <= 1, "tool calls come one a frame"
+        assert len(parts) <= 1, "each event has one piece of a tool call"
         for part in parts:
             _add(part, calls)
         if choice["finish_reason"] is not None:
-            assert not parts, "finish has a frame of its own"
+            assert not parts, "the finish has an event of its own"
             spoken.finish = choice["finish_reason"]
     assert roles == (1 if chunks else 0)
     assert (spoken.finish in FINISHES) != (spoken.error is not None), "one end"

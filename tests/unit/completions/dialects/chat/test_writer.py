@@ -1,4 +1,4 @@
-"""Our own chat completion frames, alone and between an upstream's: strict clients read them all."""
+"""A Chat Completions stream of an upstream's events and our own: strict clients read all of it."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
 from tests.support import rules
 
-THEIRS = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "theirs"}
+IDENTITY = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 7, "model": "gpt"}
 USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
 
 
-def writer(model: str = "asked", *, wants_usage: bool = False) -> ChatWriter:
-    """For one stream."""
+def writer(model: str = "asked for", *, wants_usage: bool = False) -> ChatWriter:
+    """A writer for one stream."""
     return ChatWriter(ParsedRequest({}, stream=True, model=model, wants_usage=wants_usage))
 
 
-def theirs(delta: Any, finish: str | None = None, source: int = 0, **envelope: Any) -> Chunk:
-    """A frame of an upstream's."""
+def received(delta: Any, finish: str | None = None, source: int = 0, **envelope: Any) -> Chunk:
+    """A chunk of an upstream's answer."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    data = json.dumps({**THEIRS, "choices": [choice], **envelope}).encode()
-    frame = ServerSentEvent(b"data: " + data + b"\n\n", data)
-    return Chunk(frame, chat.read(frame), source=source)
+    data = json.dumps({**IDENTITY, "choices": [choice], **envelope}).encode()
+    sse = ServerSentEvent(b"data: " + data + b"\n\n", data)
+    return Chunk(sse, chat.read(sse), source=source)
 
 
-def test_an_upstreams_stream_passes_to_the_byte() -> None:
-    """Role, words and finish are relayed as they came; only the terminator is ours."""
+def test_an_upstreams_stream_is_relayed_byte_for_byte() -> None:
+    """Role, words and finish are relayed as they came; only the terminator is our own."""
     out = writer()
-    frames = [theirs({"role": "assistant"}), theirs({"content": "Hi"}), theirs({}, "stop")]
-    data = b"".join(map(out.relay, frames)) + out.end("stop", USAGE)
-    assert data == b"".join(f.sse.raw for f in frames if f.sse) + b"data: [DONE]\n\n"
+    chunks = [received({"role": "assistant"}), received({"content": "Hi"}), received({}, "stop")]
+    data = b"".join(map(out.relay, chunks)) + out.end("stop", USAGE)
+    assert data == b"".join(chunk.sse.raw for chunk in chunks if chunk.sse) + b"data: [DONE]\n\n"
     assert rules.check(data).text == "Hi"
 
 
-def test_words_of_ours_alone_are_a_stream() -> None:
-    """With an id, a time and the model that the caller asked for, and the role once."""
+def test_our_own_words_alone_are_a_stream() -> None:
+    """It has an id, a time and the model that the caller asked for, and the role once."""
     out = writer()
     data = out.buffer_words("Hm... ") + out.reasoning("Hm.") + out.text("Hi.")
     data += out.call(Call("c0", "f", "{}")) + out.call(Call("c1", "g", '{"a":1}'))
@@ -52,79 +52,81 @@ def test_words_of_ours_alone_are_a_stream() -> None:
     spoken = rules.check(data)
     assert (spoken.text, spoken.reasoning) == ("Hm... Hi.", "Hm.")
     assert spoken.calls == [("f", "{}"), ("g", '{"a":1}')]
-    assert {chunk["model"] for chunk in rules.frames_of(data)} == {"asked"}
-    assert len({chunk["id"] for chunk in rules.frames_of(data)}) == 1
+    assert {chunk["model"] for chunk in rules.chunks_of(data)} == {"asked for"}
+    assert len({chunk["id"] for chunk in rules.chunks_of(data)}) == 1
 
 
-def test_who_writes_first_names_the_stream() -> None:
-    """After words of ours an upstream's frames are re-written, and the role is not said again."""
+def test_the_first_event_gives_the_stream_its_identity() -> None:
+    """After our own words an upstream's events are rewritten, and the role is not repeated."""
     out = writer()
-    data = out.buffer_words("Hm... ") + out.relay(theirs({"role": "assistant", "content": ""}))
-    data += out.relay(theirs({"content": "Hi"})) + out.relay(theirs({}, "stop"))
+    data = out.buffer_words("Hm... ") + out.relay(received({"role": "assistant", "content": ""}))
+    data += out.relay(received({"content": "Hi"})) + out.relay(received({}, "stop"))
     data += out.end("stop", None)
     spoken = rules.check(data)
     assert spoken.text == "Hm... Hi"
-    assert b"theirs" not in data
+    assert b"gpt" not in data
 
 
-def test_words_of_ours_behind_an_upstreams_go_by_its_name() -> None:
-    """One id, one time, one model."""
+def test_our_own_words_take_over_an_upstreams_identity() -> None:
+    """The stream has one id, whoever speaks after the first upstream."""
     out = writer()
-    data = out.relay(theirs({"role": "assistant", "content": "It is"}))
-    data += out.text("... Sorry.") + out.relay(theirs({"content": " so."}, source=1, id="other"))
+    data = out.relay(received({"role": "assistant", "content": "It is"}))
+    data += out.text("... Sorry.") + out.relay(received({"content": " so."}, source=1, id="other"))
     data += out.end("length", None)
     assert rules.check(data).text == "It is... Sorry. so."
-    assert {chunk["id"] for chunk in rules.frames_of(data)} == {"chatcmpl-1"}
+    assert {chunk["id"] for chunk in rules.chunks_of(data)} == {"chatcmpl-1"}
 
 
 @pytest.mark.parametrize("missing", ["id", "created", "model"])
-def test_an_upstream_without_a_name_gets_one(missing: str) -> None:
-    """Strict clients want all three; empty ones are none."""
+def test_an_upstream_without_an_identity_gets_one(missing: str) -> None:
+    """Strict clients want all three fields, and none of them empty."""
     for empty in (None, ""):
         out = writer()
         envelope: dict[str, Any] = {missing: empty}
-        data = out.relay(theirs({"content": "Hi"}, **envelope)) + out.end("stop", None)
+        data = out.relay(received({"content": "Hi"}, **envelope)) + out.end("stop", None)
         assert rules.check(data).text == "Hi"
-        assert all(chunk[missing] for chunk in rules.frames_of(data))
+        assert all(chunk[missing] for chunk in rules.chunks_of(data))
 
 
-@pytest.mark.parametrize(("said", "ended"), [("stop", "length"), ("tool_calls", "stop"), ("", "x")])
-def test_the_finish_is_the_turns(said: str, ended: str) -> None:
-    """An upstream's own frame only where it says the same."""
+@pytest.mark.parametrize(
+    ("upstreams", "finish"), [("stop", "length"), ("tool_calls", "stop"), ("", "x")]
+)
+def test_the_finish_is_the_turns(upstreams: str, finish: str) -> None:
+    """The upstream's own event is written only if it has the same finish."""
     out = writer()
-    data = out.relay(theirs({"role": "assistant", "content": "Hi"}))
-    data += out.relay(theirs({}, said or None)) + out.end(ended, None)
-    reasons = [c["choices"][0]["finish_reason"] for c in rules.frames_of(data)]
-    assert [reason for reason in reasons if reason] == [ended]
+    data = out.relay(received({"role": "assistant", "content": "Hi"}))
+    data += out.relay(received({}, upstreams or None)) + out.end(finish, None)
+    reasons = [c["choices"][0]["finish_reason"] for c in rules.chunks_of(data)]
+    assert [reason for reason in reasons if reason] == [finish]
 
 
-def test_words_in_the_finish_frame_are_not_lost() -> None:
-    """Some upstreams say the last word and the end at once."""
+def test_words_beside_the_finish_are_not_lost() -> None:
+    """Some upstreams send the last word and the finish in one event."""
     out = writer()
-    data = out.relay(theirs({"role": "assistant", "content": "Hi"}))
-    data += out.relay(theirs({"content": " there."}, "stop")) + out.end("stop", None)
+    data = out.relay(received({"role": "assistant", "content": "Hi"}))
+    data += out.relay(received({"content": " there."}, "stop")) + out.end("stop", None)
     assert rules.check(data).text == "Hi there."
 
 
 @pytest.mark.parametrize("wants", [True, False])
 @pytest.mark.parametrize("beside_finish", [True, False])
 def test_usage_comes_last_and_only_when_wanted(wants: bool, beside_finish: bool) -> None:
-    """In a chunk of its own without choices, wherever the upstream put it."""
+    """It has an event of its own without choices, wherever the upstream put it."""
     out = writer(wants_usage=wants)
-    data = out.relay(theirs({"role": "assistant", "content": "Hi"}))
+    data = out.relay(received({"role": "assistant", "content": "Hi"}))
     if beside_finish:
-        data += out.relay(theirs({}, "stop", usage=USAGE))
+        data += out.relay(received({}, "stop", usage=USAGE))
     else:
-        data += out.relay(theirs({}, "stop"))
-        bare = json.dumps({**THEIRS, "choices": [], "usage": USAGE}).encode()
-        frame = ServerSentEvent(b"data: " + bare + b"\n\n", bare)
-        data += out.relay(Chunk(frame, chat.read(frame)))
+        data += out.relay(received({}, "stop"))
+        bare = json.dumps({**IDENTITY, "choices": [], "usage": USAGE}).encode()
+        sse = ServerSentEvent(b"data: " + bare + b"\n\n", bare)
+        data += out.relay(Chunk(sse, chat.read(sse)))
     data += out.end("stop", USAGE)
     assert rules.check(data).usage == (USAGE if wants else None)
 
 
 def test_a_stream_ends_once() -> None:
-    """Whoever ends it second writes nothing, whichever end it was."""
+    """A second end writes nothing, whichever of the two ends came first."""
     for first, second in (("end", "failure"), ("failure", "end"), ("end", "end")):
         out = writer()
         data = out.text("Hi.")
@@ -138,14 +140,14 @@ def test_a_stream_ends_once() -> None:
 
 
 def test_an_upstreams_terminator_is_not_relayed() -> None:
-    """Ours follows the finish; two would confuse a client that keeps the connection."""
+    """Our own follows the finish; two would confuse a client that keeps the connection."""
     out = writer()
-    frame = ServerSentEvent(b"data: [DONE]\n\n", b"[DONE]")
-    assert out.relay(Chunk(frame, chat.read(frame))) == b""
+    sse = ServerSentEvent(b"data: [DONE]\n\n", b"[DONE]")
+    assert out.relay(Chunk(sse, chat.read(sse))) == b""
 
 
 async def test_a_failure_raises_in_the_official_sdk() -> None:
-    """After words were heard, too."""
+    """It does so even after words were heard."""
     from openai import APIError
 
     out = writer()
@@ -160,16 +162,16 @@ async def test_a_failure_raises_in_the_official_sdk() -> None:
 steps = st.one_of(
     st.tuples(st.sampled_from(["text", "buffer_words", "reasoning"]), st.text(max_size=4)),
     st.tuples(st.just("call"), st.sampled_from(["f", "g"])),
-    st.tuples(st.just("their text"), st.text(max_size=4)),
-    st.tuples(st.just("their role"), st.just("")),
-    st.tuples(st.just("their reasoning"), st.text(max_size=4)),
-    st.tuples(st.just("their finish"), st.sampled_from(["stop", "length"])),
+    st.tuples(st.just("upstream text"), st.text(max_size=4)),
+    st.tuples(st.just("upstream role"), st.just("")),
+    st.tuples(st.just("upstream reasoning"), st.text(max_size=4)),
+    st.tuples(st.just("upstream finish"), st.sampled_from(["stop", "length"])),
 )
 
 
 @given(st.lists(steps, max_size=12), st.booleans())
 def test_any_mixture_is_a_stream(mixture: list[tuple[str, str]], wants_usage: bool) -> None:
-    """Whoever says what in whatever order: every word once, in order, by one name."""
+    """In whatever order the two speak, each word is written once, in order, under one identity."""
     out = writer(wants_usage=wants_usage)
     data, words, thoughts = b"", "", ""
     calls: list[tuple[str, str]] = []
@@ -184,18 +186,18 @@ def test_any_mixture_is_a_stream(mixture: list[tuple[str, str]], wants_usage: bo
             case "call":
                 data += out.call(Call(f"c{len(calls)}", text, "{}"))
                 calls.append((text, "{}"))
-            case "their text":
-                data += out.relay(theirs({"content": text}, source=source % 2))
+            case "upstream text":
+                data += out.relay(received({"content": text}, source=source % 2))
                 words += text
-            case "their role":
-                # An upstream says its role at most once, before anything else.
+            case "upstream role":
+                # An upstream sends its role at most once, before anything else.
                 if not data:
-                    data += out.relay(theirs({"role": "assistant", "content": ""}))
-            case "their reasoning":
-                data += out.relay(theirs({"reasoning_content": text}, source=source % 2))
+                    data += out.relay(received({"role": "assistant", "content": ""}))
+            case "upstream reasoning":
+                data += out.relay(received({"reasoning_content": text}, source=source % 2))
                 thoughts += text
-            case "their finish":
-                data += out.relay(theirs({}, text, source=source % 2))
+            case "upstream finish":
+                data += out.relay(received({}, text, source=source % 2))
     finish = "tool_calls" if calls else "stop"
     data += out.end(finish, USAGE)
     spoken = rules.check(data)

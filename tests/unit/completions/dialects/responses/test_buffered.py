@@ -1,4 +1,4 @@
-"""One buffered Responses answer: the upstream's, corrected, or made up from nothing."""
+"""One buffered Responses answer: the upstream's, corrected, or made up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from completions.sse import ServerSentEvent
 from tests.support.script import CallPiece, Decline, Say, Speech, Think
 from tests.support.wires_responses import ResponsesWhole
 
-ASKED = responses.parse({"model": "m", "input": "Hi", "max_output_tokens": 50})
+REQUEST = responses.parse({"model": "m", "input": "Hi", "max_output_tokens": 50})
 CALL = Call("call_1", "f", '{"a":1}')
 
 
@@ -37,20 +37,20 @@ async def parsed(body: bytes) -> Response:
 
 
 def test_an_answer_that_needs_no_change_has_none() -> None:
-    """Words, calls, reasoning, ids, and what only the upstream knows."""
-    frame = upstream(Think("Hm."), Say("Sure."), CallPiece(0, '{"a":1}', "f", "call_1"), tier="x")
+    """It keeps words, calls, reasoning, ids, and fields that only the upstream knows."""
+    sse = upstream(Think("Hm."), Say("Sure."), CallPiece(0, '{"a":1}', "f", "call_1"), tier="x")
     got = responses.buffered(
-        ASKED, frame, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
+        REQUEST, sse, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
     )
-    theirs = json.loads(frame.data)
-    assert {name: json.loads(got)[name] for name in theirs} == theirs
+    received = json.loads(sse.data)
+    assert {name: json.loads(got)[name] for name in received} == received
 
 
 async def test_words_and_calls_are_replaced() -> None:
     """The turn's words stand where the upstream's stood; the rest is the upstream's."""
-    frame = upstream(Say("<think>Hm.</think>Sure."), CallPiece(0, '{"a":"1"}', "f", "call_1"))
+    sse = upstream(Say("<think>Hm.</think>Sure."), CallPiece(0, '{"a":"1"}', "f", "call_1"))
     got = responses.buffered(
-        ASKED, frame, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
+        REQUEST, sse, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
     )
     response = await parsed(got)
     assert [item.type for item in response.output] == ["reasoning", "message", "function_call"]
@@ -59,9 +59,11 @@ async def test_words_and_calls_are_replaced() -> None:
     assert b"think>" not in got
 
 
-async def test_an_answer_is_made_up_from_nothing() -> None:
-    """As for a responder's words: the SDK reads it all the same."""
-    got = responses.buffered(ASKED, None, text="Sure.", reasoning="", calls=[CALL], finish="length")
+async def test_an_answer_is_made_up() -> None:
+    """A responder's words came over no wire, and the SDK reads them all the same."""
+    got = responses.buffered(
+        REQUEST, None, text="Sure.", reasoning="", calls=[CALL], finish="length"
+    )
     response = await parsed(got)
     assert (response.output_text, response.status, response.model) == ("Sure.", "incomplete", "m")
     assert response.incomplete_details is not None
@@ -70,11 +72,11 @@ async def test_an_answer_is_made_up_from_nothing() -> None:
     assert response.id.startswith("resp_")
 
 
-async def test_usage_is_told_in_this_api_s_shape() -> None:
-    """Made over chat completions, the tokens come in theirs."""
+async def test_usage_is_translated() -> None:
+    """The tokens of an answer made over chat completions come in that API's shape."""
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     got = responses.buffered(
-        ASKED, None, text="Sure.", reasoning="", calls=[], finish="stop", usage=usage
+        REQUEST, None, text="Sure.", reasoning="", calls=[], finish="stop", usage=usage
     )
     response = await parsed(got)
     assert response.usage is not None
@@ -83,21 +85,23 @@ async def test_usage_is_told_in_this_api_s_shape() -> None:
 
 def test_a_refusal_stays_one() -> None:
     """A buffered answer is for a program, which can tell it from an answer."""
-    frame = upstream(Decline("No."))
+    sse = upstream(Decline("No."))
     for text in ("", "No."):
-        got = responses.buffered(ASKED, frame, text=text, reasoning="", calls=[], finish="stop")
+        got = responses.buffered(REQUEST, sse, text=text, reasoning="", calls=[], finish="stop")
         (item,) = json.loads(got)["output"]
         assert item["content"] == [{"type": "refusal", "refusal": "No."}]
 
 
-def test_no_message_is_made_of_no_words() -> None:
+def test_no_message_is_made_without_words() -> None:
     """A tool call alone is an answer."""
-    got = responses.buffered(ASKED, None, text="", reasoning="", calls=[CALL], finish="tool_calls")
+    got = responses.buffered(
+        REQUEST, None, text="", reasoning="", calls=[CALL], finish="tool_calls"
+    )
     assert [item["type"] for item in json.loads(got)["output"]] == ["function_call"]
 
 
-def test_output_text_tells_the_same_where_an_upstream_sends_it() -> None:
-    """Some servers send what the SDK only computes."""
-    frame = upstream(Say("Hm... Sure."), output_text="Hm... Sure.")
-    got = responses.buffered(ASKED, frame, text="Sure.", reasoning="", calls=[], finish="stop")
+def test_output_text_is_kept_in_step() -> None:
+    """Some servers send this field, which the SDK computes."""
+    sse = upstream(Say("Hm... Sure."), output_text="Hm... Sure.")
+    got = responses.buffered(REQUEST, sse, text="Sure.", reasoning="", calls=[], finish="stop")
     assert json.loads(got)["output_text"] == "Sure."

@@ -1,4 +1,4 @@
-"""A Responses request that reaches an upstream which only knows chat completions."""
+"""A Responses request for an upstream that has only chat completions."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def test_parts_become_a_string_unless_there_is_more_than_text() -> None:
 
 
 def test_the_developer_is_the_system_to_older_servers() -> None:
-    """Servers without the endpoint do not know the newer role, either."""
+    """Servers without `/responses` do not know the newer role either."""
     assert messages({"role": "developer", "content": "x"}) == [{"role": "system", "content": "x"}]
 
 
-def test_a_history_out_of_reach_leaves_an_empty_prompt() -> None:
-    """Chat completions want a message, even where the history lies at another upstream."""
+def test_a_stored_history_leaves_an_empty_prompt() -> None:
+    """Chat completions need a message, even if another upstream holds the history."""
     body = {"previous_response_id": "resp_1", "input": []}
     assert chat.parse(responses.as_chat(body)).roles == ("system",)
 
@@ -132,7 +132,7 @@ def test_a_history_out_of_reach_leaves_an_empty_prompt() -> None:
     ],
 )
 def test_each_field_has_its_counterpart(fields: dict[str, Any], expected: dict[str, Any]) -> None:
-    """What has none is left out."""
+    """A field without one is left out."""
     got = responses.as_chat({"input": "Hi", **fields})
     assert got == {"messages": [{"role": "user", "content": "Hi"}], **expected}
 
@@ -148,7 +148,7 @@ def test_each_field_has_its_counterpart(fields: dict[str, Any], expected: dict[s
     ],
 )
 def test_the_choice_of_a_tool_is_nested(choice: Any, expected: Any) -> None:
-    """As chat completions want it, or left to the model."""
+    """It has the shape of chat completions, or is left to the model."""
     got = responses.as_chat({"input": "Hi", "tools": [TOOL], "tool_choice": choice})
     assert got.get("tool_choice") == expected
 
@@ -170,7 +170,7 @@ def test_both_readings_of_a_request_agree() -> None:
     }
     direct, over = responses.parse(body), chat.parse(responses.as_chat(body))
     for name in (
-        *("stream", "model", "single", "speakable", "user_spoke", "assistant_spoke_since"),
+        *("stream", "model", "answers", "speakable", "user_spoke", "assistant_spoke_since"),
         *("after_tool_result", "assistant_texts", "calls", "tools", "extra"),
     ):
         assert getattr(direct, name) == getattr(over, name), name

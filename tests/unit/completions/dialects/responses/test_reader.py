@@ -1,4 +1,4 @@
-"""What the frames of a Responses answer say, from servers complete and sloppy."""
+"""What the SSE events of a Responses answer say, from servers that send all of them or few."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support import script
 from tests.support.wires_responses import ResponsesStream, ResponsesWhole
 
 
-def frame(event: dict[str, Any]) -> ServerSentEvent:
+def sse(event: dict[str, Any]) -> ServerSentEvent:
     """One event as a server sends it."""
     data = json.dumps(event).encode()
     return ServerSentEvent(b"data: " + data + b"\n\n", data)
@@ -35,21 +35,21 @@ def frame(event: dict[str, Any]) -> ServerSentEvent:
 
 def read(*events: dict[str, Any]) -> list[Delta]:
     """What these events of one answer say, in order."""
-    tell = responses.reader()
-    return [delta for event in events for delta in tell(frame(event))]
+    read_event = responses.reader()
+    return [delta for event in events for delta in read_event(sse(event))]
 
 
 def wire(*steps: script.Speech) -> list[tuple[Delta, ...]]:
-    """What each of OpenAI's frames says when its model says this."""
+    """What each of OpenAI's events says when its model says this."""
     stream = ResponsesStream("gpt")
     data = b"".join(stream.render(step) for step in steps) + DONE
-    tell = responses.reader()
-    return [tell(frame) for frame in Decoder().feed(data)]
+    read_event = responses.reader()
+    return [read_event(one) for one in Decoder().feed(data)]
 
 
-def flat(frames: Sequence[tuple[Delta, ...]]) -> list[Delta]:
+def flat(events: Sequence[tuple[Delta, ...]]) -> list[Delta]:
     """All deltas."""
-    return [delta for deltas in frames for delta in deltas]
+    return [delta for deltas in events for delta in deltas]
 
 
 def item(kind: str, verb: str = "done", /, **fields: Any) -> dict[str, Any]:
@@ -66,8 +66,8 @@ MESSAGE: dict[str, Any] = {"content": [{"type": "output_text", "text": "Hello."}
 CALL: dict[str, Any] = {"call_id": "call_1", "name": "f", "arguments": '{"a":1}'}
 
 
-def test_openai_s_events_say_everything_once() -> None:
-    """Of the four tellings of each word only the first counts, the terminator closes."""
+def test_openai_s_events_are_read_once() -> None:
+    """The protocol repeats each word four times, of which only the first counts."""
     usage = {
         "input_tokens": 5,
         "input_tokens_details": {"cached_tokens": 0},
@@ -75,7 +75,7 @@ def test_openai_s_events_say_everything_once() -> None:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 12,
     }
-    frames = wire(
+    events = wire(
         script.Role(),
         script.Think("Hm."),
         script.Say("Hel"),
@@ -86,8 +86,8 @@ def test_openai_s_events_say_everything_once() -> None:
         script.Finish("tool_calls"),
         script.Done(),
     )
-    said = [delta for delta in flat(frames) if delta != Reasoning("")]
-    assert [delta for delta in said if not isinstance(delta, CallPart) or delta.arguments] == [
+    deltas = [delta for delta in flat(events) if delta != Reasoning("")]
+    assert [delta for delta in deltas if not isinstance(delta, CallPart) or delta.arguments] == [
         Reasoning("Hm."),
         Text("Hel"),
         Text("lo."),
@@ -99,23 +99,23 @@ def test_openai_s_events_say_everything_once() -> None:
         Done(),
         Done(),
     ]
-    named = [delta for delta in said if isinstance(delta, CallPart) and delta.name]
+    named = [delta for delta in deltas if isinstance(delta, CallPart) and delta.name]
     assert named == [CallPart(0, "call_1", "f", ""), CallPart(1, "call_2", "g", "")]
 
 
-def test_every_frame_of_a_call_says_that_it_belongs_to_it() -> None:
-    """So that a turn that holds a call holds its last frames, too."""
-    frames = wire(
+def test_every_event_of_a_call_is_a_part_of_it() -> None:
+    """A turn that holds a call back holds back its last events too."""
+    events = wire(
         script.Role(), script.CallPiece(0, "{}", "f", "c"), script.Finish(), script.Done()
     )
-    *_, added, delta, told, done, completed, _ = frames
-    for deltas in (added, delta, told, done):
+    *_, added, delta, arguments_done, item_done, completed, _ = events
+    for deltas in (added, delta, arguments_done, item_done):
         assert [type(one) for one in deltas] == [CallPart]
     assert not any(isinstance(one, CallPart) for one in completed)
 
 
-def test_a_model_that_announces_its_thinking_gives_a_sign_of_life() -> None:
-    """Models without a summary say nothing while they think but that they do."""
+def test_announced_reasoning_is_a_sign_of_life() -> None:
+    """Models without a summary send nothing else while they think."""
     assert read(item("reasoning", "added", summary=[])) == [Reasoning("")]
 
 
@@ -153,7 +153,7 @@ def test_a_model_that_announces_its_thinking_gives_a_sign_of_life() -> None:
         ),
     ],
 )
-def test_words_are_heard_from_whatever_event_tells_them_first(
+def test_text_is_read_from_the_first_event_that_has_it(
     events: list[dict[str, Any]], expected: list[Delta]
 ) -> None:
     """Servers differ in which events they send."""
@@ -246,7 +246,7 @@ def test_a_built_in_tool_s_end_is_not_the_answer_s(verb: str) -> None:
 def test_a_failure_has_the_best_status_that_can_be_known(
     event: dict[str, Any], status: int, code: str | None
 ) -> None:
-    """Whichever of the protocol's ways, and of chat completions' ways, it is told in."""
+    """It is read from every shape of the protocol, and from the shape of Chat Completions."""
     (delta,) = read(event)
     assert isinstance(delta, Failure)
     assert (delta.error.status, delta.error.message) == (status, "m")
@@ -254,8 +254,8 @@ def test_a_failure_has_the_best_status_that_can_be_known(
         assert delta.error.code == code
 
 
-def test_a_whole_answer_is_read_at_once() -> None:
-    """A JSON answer says what its stream would have said."""
+def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
+    """It says what its stream would have said."""
     whole = ResponsesWhole("gpt")
     for step in (
         script.Think("Hm."),
@@ -263,17 +263,17 @@ def test_a_whole_answer_is_read_at_once() -> None:
         script.CallPiece(0, "{}", "f", "call_1"),
     ):
         whole.render(step)
-    said = responses.reader()(ServerSentEvent(b"", whole.whole()))
-    assert said[:2] == (Reasoning("Hm."), Text("Hello."))
-    assert said[2:4] == (CallPart(0, "call_1", "f", ""), CallPart(0, None, None, "{}"))
-    assert isinstance(said[4], Usage)
-    assert said[5:] == (Finish("tool_calls"), Done())
+    deltas = responses.reader()(ServerSentEvent(b"", whole.whole()))
+    assert deltas[:2] == (Reasoning("Hm."), Text("Hello."))
+    assert deltas[2:4] == (CallPart(0, "call_1", "f", ""), CallPart(0, None, None, "{}"))
+    assert isinstance(deltas[4], Usage)
+    assert deltas[5:] == (Finish("tool_calls"), Done())
 
 
 @pytest.mark.parametrize(
     "body", [b"<html>", b"[]", b"{}", b'{"error": {"message": "m"}}', b'{"output": [1]}']
 )
-def test_a_whole_answer_that_is_none_is_a_failure(body: bytes) -> None:
+def test_an_answer_that_is_none_is_a_failure(body: bytes) -> None:
     """Never an exception, never silence."""
     assert any(
         isinstance(delta, Failure) for delta in responses.reader()(ServerSentEvent(b"", body))
@@ -281,10 +281,10 @@ def test_a_whole_answer_that_is_none_is_a_failure(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"[DONE]", b"{", b"[1]", b'{"type": 1}', b'{"type": "x.y"}'])
-def test_other_frames_say_nothing_or_fail(data: bytes) -> None:
-    """Comments and unknown events say nothing; what is no event is a failure."""
-    said = responses.reader()(ServerSentEvent(b"data: " + data + b"\n\n", data))
-    assert said in {(), (Done(),)} or [type(delta) for delta in said] == [Failure]
+def test_other_events_say_nothing_or_fail(data: bytes) -> None:
+    """Comments and unknown events say nothing; what is no JSON object is a failure."""
+    deltas = responses.reader()(ServerSentEvent(b"data: " + data + b"\n\n", data))
+    assert deltas in {(), (Done(),)} or [type(delta) for delta in deltas] == [Failure]
 
 
 _JSON = st.recursive(
@@ -327,6 +327,6 @@ _JSON = st.recursive(
     )
 )
 def test_no_event_raises(events: list[tuple[str, dict[str, Any]]]) -> None:
-    """Fields of any type are read or are a failure."""
+    """Whatever its fields hold is read into deltas or a failure."""
     for delta in read(*({**fields, "type": kind} for kind, fields in events)):
         assert isinstance(delta, Delta)

@@ -25,12 +25,12 @@ FLAT = {"type": "function", "name": "get_weather", "description": "Asks.", "para
 NESTED = {"type": "function", "function": {k: v for k, v in FLAT.items() if k != "type"}}
 
 
-def said(text: str, kind: str = "output_text") -> dict[str, Any]:
+def assistant(text: str, kind: str = "output_text") -> dict[str, Any]:
     """An assistant's message in parts."""
     return {"role": "assistant", "content": [{"type": kind, "text": text}]}
 
 
-def ask(*items: dict[str, Any], **fields: Any) -> ParsedRequest:
+def parsed_with(*items: dict[str, Any], **fields: Any) -> ParsedRequest:
     """A streamed request with these items."""
     return responses.parse({"model": "m", "stream": True, "input": list(items), **fields})
 
@@ -43,9 +43,12 @@ def sent(body: dict[str, Any], **options: Any) -> dict[str, Any]:
 
 def test_a_string_is_a_user_s_message() -> None:
     """The shortest request there is."""
-    asked = responses.parse({"model": "m", "input": "Hello?"})
-    assert (asked.model, asked.stream, asked.speakable, asked.single) == ("m", False, False, True)
-    assert (asked.roles, asked.user_spoke, asked.wants_usage) == (("user",), True, True)
+    request = responses.parse({"model": "m", "input": "Hello?"})
+    assert (request.model, request.stream, request.speakable, request.answers) == (
+        *("m", False),
+        *(False, 1),
+    )
+    assert (request.roles, request.user_spoke, request.wants_usage) == (("user",), True, True)
 
 
 @pytest.mark.parametrize(
@@ -56,27 +59,25 @@ def test_a_string_is_a_user_s_message() -> None:
         ([{"role": "user", "content": [{"type": "input_text", "text": "..."}]}], False),
         ([USER, {"role": "user", "content": "..."}], False),
         ([{"role": "system", "content": "Greet."}], False),
-        ([said("Hello?")], False),
+        ([assistant("Hello?")], False),
         ([{"role": "user", "content": [{"type": "input_image", "image_url": "u"}]}], True),
     ],
 )
-def test_the_silence_turn_and_a_missing_user_are_told_apart_from_speech(
-    items: list[dict[str, Any]], spoke: bool
-) -> None:
+def test_silence_and_a_missing_user_are_no_speech(items: list[dict[str, Any]], spoke: bool) -> None:
     """Buffer words are for callers who have said something."""
-    assert ask(*items).user_spoke is spoke
+    assert parsed_with(*items).user_spoke is spoke
 
 
-def test_the_user_of_a_chained_request_may_lie_at_the_upstream() -> None:
-    """A tool's result alone, with the id of the response that asked for it, is a conversation."""
-    asked = ask(RESULT, previous_response_id="resp_1")
-    assert (asked.user_spoke, asked.after_tool_result) == (True, True)
+def test_the_upstream_may_hold_the_user_message() -> None:
+    """A tool's result with the id of the response that called it is a conversation."""
+    request = parsed_with(RESULT, previous_response_id="resp_1")
+    assert (request.user_spoke, request.after_tool_result) == (True, True)
 
 
 def test_the_history_is_read_from_every_kind_of_item() -> None:
     """Roles, the assistant's words and its calls, recent or not."""
-    asked = ask(
-        said("Hi, who is there?"),
+    request = parsed_with(
+        assistant("Hi, who is there?"),
         USER,
         CALL,
         RESULT,
@@ -86,20 +87,20 @@ def test_the_history_is_read_from_every_kind_of_item() -> None:
         instructions="Be brief.",
     )
     roles = "system assistant user assistant tool assistant user assistant"
-    assert asked.roles == tuple(roles.split())
-    assert asked.assistant_texts == ("Hi, who is there?", "Sunny.")
-    assert asked.calls == (
+    assert request.roles == tuple(roles.split())
+    assert request.assistant_texts == ("Hi, who is there?", "Sunny.")
+    assert request.calls == (
         PastCall("get_weather", '{"a":1}', recent=False),
         PastCall("end_call", "{}", recent=True),
     )
-    assert (asked.assistant_spoke_since, asked.after_tool_result) == (False, False)
+    assert (request.assistant_spoke_since, request.after_tool_result) == (False, False)
 
 
-def test_what_follows_the_last_user_message_is_seen() -> None:
-    """Words already spoken in this turn, and a tool's result at the end."""
-    asked = ask(USER, said("One moment."), CALL, RESULT)
-    assert (asked.assistant_spoke_since, asked.after_tool_result) == (True, True)
-    assert not ask(USER, said(" "), CALL).assistant_spoke_since
+def test_what_follows_the_last_user_message_is_read() -> None:
+    """It may be words already spoken in this turn, and a tool's result at the end."""
+    request = parsed_with(USER, assistant("One moment."), CALL, RESULT)
+    assert (request.assistant_spoke_since, request.after_tool_result) == (True, True)
+    assert not parsed_with(USER, assistant(" "), CALL).assistant_spoke_since
 
 
 @pytest.mark.parametrize("tool", [FLAT, NESTED, {**FLAT, "type": None}])
@@ -111,7 +112,7 @@ def test_tools_are_read_flat_and_nested(tool: dict[str, Any]) -> None:
 
 
 def test_a_nested_choice_of_a_tool_is_flattened() -> None:
-    """As the tool itself."""
+    """The upstream gets the flat shape, as it does of the tool."""
     choice = {"type": "function", "function": {"name": "get_weather"}}
     body = {"input": "Hi", "tools": [FLAT], "tool_choice": choice}
     assert sent(body)["tool_choice"] == {"type": "function", "name": "get_weather"}
@@ -128,10 +129,10 @@ def test_a_nested_choice_of_a_tool_is_flattened() -> None:
         ({"format": {"type": "json_schema", "name": "x", "schema": {}}}, False),
     ],
 )
-def test_a_json_answer_may_not_receive_words_of_ours(text: Any, speakable: bool) -> None:
-    """Only streamed text is speakable."""
-    assert ask(USER, text=text).speakable is speakable
-    assert not ask(USER, text=text, stream=False).speakable
+def test_only_streamed_text_is_speakable(text: Any, speakable: bool) -> None:
+    """JSON and buffered answers have no room for words of our own."""
+    assert parsed_with(USER, text=text).speakable is speakable
+    assert not parsed_with(USER, text=text, stream=False).speakable
 
 
 def test_the_extra_body_is_read_and_taken_out() -> None:
@@ -266,15 +267,15 @@ def test_the_deployment_s_model_and_fields_win() -> None:
 
 
 def test_what_we_added_is_named() -> None:
-    """So that an upstream that refuses it can be asked without it."""
-    asked = responses.parse({"input": "Hi", "user_id": 7, "prompt_cache_key": "mine"})
-    prepared = responses.prepare(asked, model="", extra_body={"service_tier": "flex"}, clean=str)
+    """An upstream that refuses it can be asked without it."""
+    request = responses.parse({"input": "Hi", "user_id": 7, "prompt_cache_key": "mine"})
+    prepared = responses.prepare(request, model="", extra_body={"service_tier": "flex"}, clean=str)
     assert prepared.added == {"store", "safety_identifier", "service_tier"}
     assert prepared.body["prompt_cache_key"] == "mine"
 
 
 def test_requests_with_the_same_prompt_and_tools_share_a_cache_key() -> None:
-    """Else the hash of what they have in common, wherever the prompt stands."""
+    """It is the hash of what they have in common, wherever the prompt stands."""
     key = sent({"input": "a", "instructions": "Be brief.", "tools": [FLAT]})["prompt_cache_key"]
     other = sent({"input": "b", "instructions": "Be brief.", "tools": [FLAT]})["prompt_cache_key"]
     third = sent({"input": "b", "instructions": "Be long.", "tools": [FLAT]})["prompt_cache_key"]
@@ -284,11 +285,11 @@ def test_requests_with_the_same_prompt_and_tools_share_a_cache_key() -> None:
     assert first != second
 
 
-def test_our_own_phrases_leave_the_history() -> None:
-    """Each assistant text passes `clean`; what has no word left is not sent."""
+def test_our_own_words_are_taken_out_of_the_history() -> None:
+    """Each assistant text passes `clean`, and a message without a word left is not sent."""
     items = [
-        {**said("Hm... Sunny."), "id": None},
-        said("Hm... "),
+        {**assistant("Hm... Sunny."), "id": None},
+        assistant("Hm... "),
         {"role": "assistant", "content": "Hm... "},
         {"role": "assistant", "content": None},
         {"role": "user", "content": "Hm... "},
@@ -308,8 +309,8 @@ def test_parts_get_the_type_that_their_role_has() -> None:
     """Strict upstreams refuse an assistant's `input_text`, and chat's `text`."""
     items = [
         {"role": "user", "content": [{"type": "text", "text": "a"}]},
-        said("b", "input_text"),
-        said("c", "text"),
+        assistant("b", "input_text"),
+        assistant("c", "text"),
     ]
     parts = [item["content"][0]["type"] for item in sent({"input": items})["input"]]
     assert parts == ["input_text", "output_text", "output_text"]
@@ -322,15 +323,15 @@ def test_calls_and_results_are_strings() -> None:
     assert (call["arguments"], result["output"]) == ('{"a":1}', '{"b":2}')
 
 
-def test_ids_that_lead_nowhere_are_not_sent() -> None:
-    """Nothing is stored, so an item's id, and reasoning that is only an id, would be a 404."""
+def test_ids_of_items_that_are_not_stored_are_not_sent() -> None:
+    """OpenAI's API answers 404 to them, and to reasoning that is nothing but an id."""
     items = [
         USER,
         {"type": "reasoning", "id": "rs_1", "summary": []},
         {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "x"},
         {**CALL, "id": "fc_1"},
         RESULT,
-        {**said("Sunny."), "id": "msg_1", "type": "message", "status": "completed"},
+        {**assistant("Sunny."), "id": "msg_1", "type": "message", "status": "completed"},
     ]
     got = sent({"input": items})["input"]
     assert [item["type"] for item in got] == [
@@ -350,23 +351,31 @@ def test_ids_that_lead_nowhere_are_not_sent() -> None:
         {"input": [{"id": "msg_1"}, USER]},
     ],
 )
-def test_a_chained_request_is_left_to_its_upstream(chain: dict[str, Any]) -> None:
-    """Whoever refers to what is stored wants this stored, too: nothing is added or taken."""
+def test_a_chained_request_is_not_changed(chain: dict[str, Any]) -> None:
+    """Whoever refers to what is stored wants this stored too."""
     got = sent({"input": "Hi", **chain})
     assert "store" not in got
     for name in ("previous_response_id", "conversation"):
         assert got.get(name) == chain.get(name)
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, False), (False, False), (True, True)])
+def test_responses_are_stored_only_if_the_caller_says_so(
+    given: bool | None, expected: bool
+) -> None:
+    """A phone call is nothing to keep."""
+    assert sent({"input": "Hi", "store": given})["store"] is expected
+
+
 def test_instructions_alone_become_the_input() -> None:
-    """The first turn of a call, before anybody has spoken; OpenAI's API wants an input."""
+    """Before anybody spoke a call has nothing else, and OpenAI's API requires an input."""
     got = sent({"input": [], "instructions": "Greet the caller."})
     assert got["input"] == [{"type": "message", "role": "system", "content": "Greet the caller."}]
     assert "instructions" not in got
 
 
-def test_a_prepared_request_can_be_continued() -> None:
-    """What was said, then the note; from a string as from items."""
+def test_feedback_is_appended_behind_what_was_said() -> None:
+    """The assistant's words come first, if there are any; a string becomes items."""
     body = sent({"input": [USER], "previous_response_id": "r"})
     note = {"type": "message", "role": "user", "content": "Again."}
     words = {"type": "message", "role": "assistant", "content": "Well."}
@@ -434,10 +443,10 @@ _NAMES += ["conversation", "elevenlabs_extra_body", "max_tool_calls", "prompt", 
 
 @settings(max_examples=500, deadline=None)
 @given(_BODY, st.lists(st.tuples(st.sampled_from(_NAMES), st.integers(0, 3), _JSON), max_size=2))
-def test_nothing_that_a_caller_sends_raises_anything_else(
+def test_a_request_is_understood_or_refused_by_name(
     body: dict[str, Any], spoils: list[tuple[str, int, Any]]
 ) -> None:
-    """A request is understood, or refused with the field's name, on both ways to an upstream."""
+    """This holds for both ways to an upstream, and nothing else is raised."""
     for name, position, value in spoils:
         items = body["input"] if isinstance(body["input"], list) else []
         where = items[position] if position < len(items) else body
@@ -445,15 +454,15 @@ def test_nothing_that_a_caller_sends_raises_anything_else(
             spoilt = {**where, name: value}
             body = spoilt if where is body else {**body, "input": [*items, spoilt]}
     with contextlib.suppress(Refused):
-        asked = _refused_by_name(responses.parse, body)
-        prepared = responses.prepare(asked, model="m", extra_body={}, clean=str.strip)
-        json.dumps(responses.with_feedback(prepared.body, "said", "note"))
+        parsed = _refused_by_name(responses.parse, body)
+        prepared = responses.prepare(parsed, model="m", extra_body={}, clean=str.strip)
+        json.dumps(responses.with_feedback(prepared.body, "answer", "feedback"))
         over = _refused_by_name(chat.parse, responses.as_chat(body))
         chat.prepare(over, model="m", extra_body={}, clean=str.strip)
 
 
 class Refused(Exception):
-    """With the field's name."""
+    """The request was refused, and the error named the field."""
 
 
 def _refused_by_name(

@@ -20,11 +20,11 @@ from completions.sse import DONE, ServerSentEvent, encode
 from tests.support.responses_rules import (
     check,
     events_in,
-    frames_of,
     sdk_events,
     sdk_final,
     sdk_stream,
     spoken_in,
+    sse_events_of,
 )
 from tests.support.script import CallPiece, Decline, Done, Finish, Role, Say, Speech, Think
 from tests.support.wires_responses import ResponsesStream
@@ -34,7 +34,7 @@ TIME = CallPiece(1, "{}", "get_time", "call_2")
 USAGE = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
 
 
-def asked(*, speakable: bool = True) -> ParsedRequest:
+def request(*, speakable: bool = True) -> ParsedRequest:
     """A streamed request for the model `m`."""
     text = {} if speakable else {"text": {"format": {"type": "json_object"}}}
     return responses.parse({"model": "m", "input": "Hi", "stream": True, **text})
@@ -46,39 +46,39 @@ def upstream(*steps: Speech) -> bytes:
     return b"".join(wire.render(step) for step in steps) + DONE
 
 
-def said(data: bytes, source: int = 0) -> list[Chunk]:
-    """The upstream's frames as a turn has read them."""
+def chunks_of(data: bytes, source: int = 0) -> list[Chunk]:
+    """The upstream's events as a turn has read them."""
     read = responses.reader()
-    return [Chunk(frame, read(frame), source=source) for frame in frames_of(data)]
+    return [Chunk(sse, read(sse), source=source) for sse in sse_events_of(data)]
 
 
 def relayed(writer: ResponsesWriter, data: bytes, source: int = 0) -> bytes:
-    """All frames passed to the writer."""
-    return b"".join(writer.relay(one) for one in said(data, source))
+    """What the writer makes of all of them."""
+    return b"".join(writer.relay(one) for one in chunks_of(data, source))
 
 
 def test_a_healthy_stream_is_relayed_byte_for_byte_up_to_its_last_event() -> None:
-    """Nothing is written anew where nothing has to change."""
+    """Nothing is written anew if nothing has to change."""
     steps = (Role(), Think("Hm."), Say("Hello"), Say(" you."), WEATHER, TIME, Finish(), Done())
     data = upstream(*steps)
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     out = relayed(writer, data)
     assert data.startswith(out)
     assert data.removeprefix(out).startswith(b"event: response.completed\n")
     check(out + writer.end("tool_calls", None))
 
 
-def test_the_last_event_is_the_upstreams_own_bytes_when_they_are_true() -> None:
-    """A stream that needed no help is OpenAI's to the last byte."""
+def test_the_last_event_is_relayed_if_its_output_is_what_was_delivered() -> None:
+    """A stream that nothing was changed in is OpenAI's to the last byte."""
     data = upstream(Role(), Say("Hello."), Finish(), Done())
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     out = relayed(writer, data) + writer.end("stop", None)
     assert out == data
 
 
 async def test_the_sdk_reads_text() -> None:
     """Words relayed reach `output_text` of the SDK's final response."""
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     out = relayed(writer, upstream(Role(), Say("Hello"), Say(" you."), Finish(), Done()))
     out += writer.end("stop", USAGE)
     final = await sdk_final(out)
@@ -89,7 +89,7 @@ async def test_the_sdk_reads_text() -> None:
 
 async def test_buffer_words_are_an_item_of_their_own() -> None:
     """The SDK finds the buffer words before the answer, in a message that is closed."""
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     out = writer.buffer_words("One moment... ") + writer.buffer_words("Nearly there... ")
     out += relayed(writer, upstream(Role(), Say("It is"), Say(" noon."), Finish(), Done()))
     out += writer.end("stop", USAGE)
@@ -102,10 +102,10 @@ async def test_buffer_words_are_an_item_of_their_own() -> None:
 async def test_the_sdk_reads_text_and_two_calls() -> None:
     """Text and parallel calls of one turn reach the SDK whole, relayed or repaired."""
     data = upstream(Role(), Say("Sure."), WEATHER, CallPiece(0, '"Paris"}'), TIME, Finish(), Done())
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     plain = relayed(writer, data) + writer.end("tool_calls", USAGE)
-    writer = responses.writer(asked())
-    held = [one for one in said(data) if not any(isinstance(d, CallPart) for d in one.deltas)]
+    writer = responses.writer(request())
+    held = [one for one in chunks_of(data) if not any(isinstance(d, CallPart) for d in one.deltas)]
     repaired = b"".join(writer.relay(one) for one in held[:-2])
     repaired += writer.call(Call("call_1", "get_weather", '{"city":"Paris"}'))
     repaired += writer.call(Call("call_2", "get_time", "{}"))
@@ -123,10 +123,10 @@ async def test_the_sdk_reads_text_and_two_calls() -> None:
 
 async def test_the_sdk_reads_reasoning_apart_from_the_answer() -> None:
     """Reasoning stands in an item of its own, whether the upstream or a filter found it."""
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     relay = relayed(writer, upstream(Role(), Think("Noon?"), Say("Noon."), Finish(), Done()))
     relay += writer.end("stop", USAGE)
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     ours = writer.reasoning("No") + writer.reasoning("on?") + writer.text("Noon.")
     ours += writer.end("stop", USAGE)
     for out in (relay, ours):
@@ -136,20 +136,20 @@ async def test_the_sdk_reads_reasoning_apart_from_the_answer() -> None:
         assert (await sdk_final(out)).output_text == "Noon."
 
 
-def test_a_think_block_leaves_the_message_it_stood_in() -> None:
-    """A filter's deltas replace the frame's: what was taken out is in no event with words."""
-    writer = responses.writer(asked())
-    heard: tuple[Delta, ...]
+def test_a_think_block_is_moved_out_of_its_message() -> None:
+    """A filter's deltas replace the event's own, and nothing else repeats what it took out."""
+    writer = responses.writer(request())
+    deltas: tuple[Delta, ...]
     out = b""
     data = upstream(Role(), Say("<think>why"), Say("</think>Hello."), Finish(), Done())
-    for one in said(data):
+    for one in chunks_of(data):
         if one.deltas == (Text("<think>why"),):
-            heard = (Reasoning("why"),)
+            deltas = (Reasoning("why"),)
         elif one.deltas == (Text("</think>Hello."),):
-            heard = (Text("Hello."),)
+            deltas = (Text("Hello."),)
         else:
-            heard = one.deltas
-        out += writer.relay(Chunk(one.sse, heard, unchanged=heard == one.deltas))
+            deltas = one.deltas
+        out += writer.relay(Chunk(one.sse, deltas, unchanged=deltas == one.deltas))
     out += writer.end("stop", USAGE)
     output = check(out)
     assert b"think>" not in out
@@ -157,11 +157,11 @@ def test_a_think_block_leaves_the_message_it_stood_in() -> None:
     assert spoken_in(output) == "Hello."
 
 
-def test_a_message_whose_words_were_all_taken_away_was_never_there() -> None:
-    """No empty item is announced for words that a filter removed."""
-    writer = responses.writer(asked())
+def test_a_message_that_a_filter_emptied_is_never_opened() -> None:
+    """Clients see no item for words that were all taken away."""
+    writer = responses.writer(request())
     out = writer.buffer_words("Hm... ")
-    for one in said(upstream(Role(), Say("Hm... "), Finish(), Done())):
+    for one in chunks_of(upstream(Role(), Say("Hm... "), Finish(), Done())):
         out += writer.relay(
             Chunk(one.sse, (), unchanged=False) if Text("Hm... ") in one.deltas else one
         )
@@ -169,12 +169,12 @@ def test_a_message_whose_words_were_all_taken_away_was_never_there() -> None:
     assert len(check(out)) == 1
 
 
-async def test_after_a_cut_the_words_go_on_in_the_same_message() -> None:
+async def test_after_a_cut_the_same_message_goes_on() -> None:
     """A closing sentence ends the upstream's open message; the SDK sees an incomplete answer."""
     data = upstream(Role(), Say("The answer"), Finish("length"), Done())
-    cut = [one for one in said(data) if b"delta" in one.sse.raw or b"added" in one.sse.raw]  # type: ignore[union-attr]
-    writer = responses.writer(asked())
-    out = b"".join(writer.relay(one) for one in said(data)[:2] + cut)
+    cut = [one for one in chunks_of(data) if b"delta" in one.sse.raw or b"added" in one.sse.raw]  # type: ignore[union-attr]
+    writer = responses.writer(request())
+    out = b"".join(writer.relay(one) for one in chunks_of(data)[:2] + cut)
     out += writer.text(" — sorry, I lost the line.") + writer.end("length", None)
     (item,) = check(out)
     assert spoken_in([item]) == "The answer — sorry, I lost the line."
@@ -188,8 +188,8 @@ async def test_after_a_cut_the_words_go_on_in_the_same_message() -> None:
 
 def test_a_second_upstream_speaks_in_the_first_ones_stream() -> None:
     """Its ids and indices become this stream's; what the first one left open is closed."""
-    writer = responses.writer(asked())
-    first = said(upstream(Role(), Say("The ans"), Finish(), Done()))
+    writer = responses.writer(request())
+    first = chunks_of(upstream(Role(), Say("The ans"), Finish(), Done()))
     out = b"".join(writer.relay(one) for one in first[:5])
     out += writer.text("... again: ")
     out += relayed(writer, upstream(Role(), Say("The answer."), Finish(), Done()), source=1)
@@ -204,7 +204,7 @@ async def test_a_failure_is_raised_by_the_sdk_and_reported_to_others(
     status: int, begun: bool
 ) -> None:
     """The failure stands in `response.failed`, then in an error event that client SDKs raise."""
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     out = writer.text("Well, ") if begun else b""
     error = UpstreamRefused("Come back later.", status=status, code="too_busy")
     out += writer.failure(error)
@@ -221,14 +221,14 @@ async def test_a_failure_is_raised_by_the_sdk_and_reported_to_others(
             await read(out)
 
 
-async def test_a_refusal_is_spoken_where_words_of_ours_may_be() -> None:
-    """In a speakable turn the caller hears it; elsewhere it stays what it is."""
+async def test_a_refusal_is_spoken_in_a_speakable_turn() -> None:
+    """In any other turn it stays a refusal."""
     data = upstream(Role(), Decline("I can"), Decline("not."), Finish(), Done())
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     spoken = relayed(writer, data) + writer.end("stop", None)
     assert spoken_in(check(spoken)) == "I cannot."
     assert (await sdk_final(spoken)).output_text == "I cannot."
-    writer = responses.writer(asked(speakable=False))
+    writer = responses.writer(request(speakable=False))
     refused = relayed(writer, data) + writer.end("stop", None)
     (item,) = check(refused)
     assert item["content"] == [{"type": "refusal", "refusal": "I cannot."}]
@@ -237,7 +237,7 @@ async def test_a_refusal_is_spoken_where_words_of_ours_may_be() -> None:
 
 async def test_an_answer_made_over_chat_completions_is_the_whole_sequence() -> None:
     """Without any upstream event the stream is complete, and chat's usage is translated."""
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     out = writer.reasoning("Hm.") + writer.text("Sure, ") + writer.text("one moment.")
     out += writer.call(Call("call_1", "end_call", '{"reason":"done"}'))
     chat_usage = {
@@ -272,7 +272,7 @@ async def test_an_answer_made_over_chat_completions_is_the_whole_sequence() -> N
 
 
 def test_a_call_may_be_named_at_its_end() -> None:
-    """Servers that announce a call before they know its name tell it when the call is whole."""
+    """Servers that announce a call before they know its name send the name when it is complete."""
     added = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "", "arguments": ""}
     steps: list[dict[str, Any]] = [
         {"type": "response.output_item.added", "output_index": 0, "item": added},
@@ -282,14 +282,14 @@ def test_a_call_may_be_named_at_its_end() -> None:
             "item": {**added, "name": "f", "arguments": "{}"},
         },
     ]
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     out = relayed(writer, b"".join(encode(json.dumps(e).encode(), e["type"]) for e in steps))
     (item,) = check(out + writer.end("tool_calls", None))
     assert (item["name"], item["call_id"], item["arguments"]) == ("f", "c1", "{}")
 
 
-async def test_what_only_the_upstream_and_its_client_know_is_relayed() -> None:
-    """A built-in tool's item and events pass, with this stream's ids and numbers."""
+async def test_items_of_built_in_tools_are_relayed() -> None:
+    """Their events get this stream's ids and numbers."""
     search = {"type": "web_search_call", "id": "ws_1", "status": "in_progress", "action": {}}
     done = {**search, "status": "completed"}
     at = {"item_id": "ws_1", "output_index": 0}
@@ -301,7 +301,7 @@ async def test_what_only_the_upstream_and_its_client_know_is_relayed() -> None:
         {"type": "response.rate_limits.updated", "left": 1},
     ]
     theirs = b"".join(encode(json.dumps(e).encode(), str(e["type"])) for e in steps)
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     out = writer.buffer_words("One moment... ") + relayed(writer, theirs)
     out += writer.text("Found it.") + writer.end("stop", None)
     kinds = [event["type"] for event in events_in(out)]
@@ -311,13 +311,13 @@ async def test_what_only_the_upstream_and_its_client_know_is_relayed() -> None:
     assert (await sdk_final(out)).output_text == "One moment... Found it."
 
 
-# Servers that leave things out. Each function takes OpenAI's events and gives theirs.
+# Servers that leave things out: each function turns OpenAI's events into that server's.
 
 Events = list[dict[str, Any]]
 
 
 def _bare(events: Events) -> Events:
-    """As llama.cpp: no sequence numbers, no indices, a stub of a response, calls without an id."""
+    """llama.cpp: no sequence numbers, no indices, a stub of a response, calls without an id."""
     left_out = {"sequence_number", "output_index", "content_index", "summary_index"}
     bare = [{k: v for k, v in event.items() if k not in left_out} for event in events]
     names = {
@@ -336,30 +336,30 @@ def _bare(events: Events) -> Events:
 
 
 def _terse(events: Events) -> Events:
-    """The least that voice platforms ask for: deltas and the end; calls stand in the end only."""
+    """The least that voice platforms ask for: text deltas and the end, which has the calls."""
     kinds = {"response.output_text.delta", "response.completed", "response.incomplete"}
     return [event for event in events if event["type"] in kinds]
 
 
 def _done_only(events: Events) -> Events:
-    """Everything, but no deltas."""
+    """Everything but deltas."""
     return [event for event in events if not event["type"].endswith(".delta")]
 
 
 def _new_item_ids(events: Events) -> Events:
-    """Each event has an item id of its own, as some proxies send it."""
+    """Some proxies: each event has an item id of its own."""
     return [
         {**event, "item_id": f"x{n}"} if "item_id" in event else event
         for n, event in enumerate(events)
     ]
 
 
-def _whole(events: Events) -> Events:
+def _openai(events: Events) -> Events:
     return events
 
 
 SERVERS: dict[str, Callable[[Events], Events]] = {
-    "openai": _whole,
+    "openai": _openai,
     "bare": _bare,
     "terse": _terse,
     "done only": _done_only,
@@ -367,7 +367,7 @@ SERVERS: dict[str, Callable[[Events], Events]] = {
 }
 
 
-def served(data: bytes, server: str) -> bytes:
+def as_served_by(data: bytes, server: str) -> bytes:
     """The same answer from another server."""
     if server == "openai":
         return data
@@ -377,10 +377,10 @@ def served(data: bytes, server: str) -> bytes:
 
 @pytest.mark.parametrize("server", SERVERS)
 async def test_every_server_s_answer_becomes_a_stream_that_the_sdk_reads(server: str) -> None:
-    """What a server leaves out is filled in; nothing is said twice or lost."""
+    """What a server leaves out is filled in, and nothing is repeated or lost."""
     steps = (Role(), Think("Hm."), Say("Sure"), Say(", now."), WEATHER, CallPiece(0, '"Paris"}'))
-    data = served(upstream(*steps, TIME, Finish(), Done()), server)
-    writer = responses.writer(asked())
+    data = as_served_by(upstream(*steps, TIME, Finish(), Done()), server)
+    writer = responses.writer(request())
     out = relayed(writer, data) + writer.end("tool_calls", None)
     check(out)
     final = await sdk_final(out)
@@ -392,7 +392,7 @@ async def test_every_server_s_answer_becomes_a_stream_that_the_sdk_reads(server:
     ]
 
 
-# Any order of everything.
+# Everything in any order.
 
 _WORDS = st.text(st.sampled_from("ab ÄÖ…\n<"), min_size=1, max_size=4)
 _STEPS = st.lists(
@@ -440,16 +440,16 @@ def _filtered(one: Chunk, how: str) -> Chunk:
     st.sampled_from(["stop", "length", "failure"]),
     st.data(),
 )
-def test_the_rules_hold_for_any_order_of_relays_and_words_of_ours(
+def test_the_rules_hold_whoever_speaks_in_whatever_order(
     answers: list[tuple[list[Speech], str, int]], speakable: bool, ending: str, data: st.DataObject
 ) -> None:
     """Cut anywhere, filtered, interrupted, from any server: every rule holds, no word is lost."""
-    writer = responses.writer(asked(speakable=speakable))
+    writer = responses.writer(request(speakable=speakable))
     out, expected = b"", ""
     for source, (steps, server, cut) in enumerate(answers):
-        frames = said(served(upstream(*steps, Finish(), Done()), server), source)[:cut]
+        chunks = chunks_of(as_served_by(upstream(*steps, Finish(), Done()), server), source)[:cut]
         held = {index for index in range(3) if data.draw(st.booleans())}
-        for one in frames:
+        for one in chunks:
             written, words = _own(writer, data.draw(_OURS))
             out, expected = out + written, expected + words
             indices = {delta.index for delta in one.deltas if isinstance(delta, CallPart)}
@@ -497,30 +497,32 @@ _FIELDS = st.sampled_from(
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), _FIELDS, _JSON), max_size=8), st.booleans())
 def test_no_event_however_malformed_breaks_the_stream(
-    spoils: list[tuple[int, str, Any]], whole: bool
+    spoils: list[tuple[int, str, Any]], buffered: bool
 ) -> None:
-    """Fields of wrong types are read past or written right; nothing raises."""
+    """Fields of wrong types are ignored or corrected."""
     steps = (Role(), Think("Hm."), Say("Sure."), WEATHER, CallPiece(0, "1}"), Decline("No."))
     events = events_in(upstream(*steps, Finish(), Done()))
     for position, name, value in spoils:
         events[position % len(events)][name] = value
-    writer = responses.writer(asked(speakable=False))
+    writer = responses.writer(request(speakable=False))
     read = responses.reader()
     out = b""
     for event in events:
         data = json.dumps(event).encode()
-        frame = (
-            ServerSentEvent(b"", data) if whole else frames_of(encode(data, str(event["type"])))[0]
+        (sse,) = (
+            [ServerSentEvent(b"", data)]
+            if buffered
+            else sse_events_of(encode(data, str(event["type"])))
         )
-        out += writer.relay(Chunk(frame, read(frame)))
+        out += writer.relay(Chunk(sse, read(sse)))
     out += writer.end("stop", None)
     events_in(out)
     numbers = [event["sequence_number"] for event in events_in(out)]
     assert numbers == list(range(len(numbers)))
 
 
-def test_frames_that_are_no_events_are_not_relayed() -> None:
+def test_sse_events_without_a_responses_event_are_not_relayed() -> None:
     """Comments, junk and a second terminator never reach the client."""
-    writer = responses.writer(asked())
+    writer = responses.writer(request())
     junk = b": ping\n\nevent: x\n\ndata: nonsense\n\ndata: [1]\n\ndata: [DONE]\n\n"
     assert relayed(writer, junk) == b""

@@ -1,4 +1,4 @@
-"""Whole turns in the Responses dialect: what the official SDK reads of every kind of turn."""
+"""Turns in the Responses dialect: what the official SDK reads of every kind of them."""
 
 from __future__ import annotations
 
