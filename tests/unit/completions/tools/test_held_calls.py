@@ -61,7 +61,7 @@ def test_parts_become_calls(parts: list[CallPart], relayable: bool) -> None:
     "chunk",
     [
         Chunk(None, (named(0, "a", "{}"),)),
-        Chunk(ServerSentEvent(b"x", b"x"), (named(0, "a", "{}"),), plain=False),
+        Chunk(ServerSentEvent(b"x", b"x"), (named(0, "a", "{}"),), unchanged=False),
         Chunk(ServerSentEvent(b"x", b"x"), (Text("Well."), named(0, "a", "{}"))),
     ],
     ids=["no event", "changed", "text beside it"],
