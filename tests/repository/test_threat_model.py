@@ -40,7 +40,7 @@ def test_each_test_of_security_holds_a_claim() -> None:
 def test_the_figures_are_those_of_the_code() -> None:
     """Limits stand in the threat model as the function has them."""
     for figure in (
-        f"{ANSWER_LIMIT_BYTES >> 20} MB or {EVENTS_LIMIT:,} frames",
+        f"{ANSWER_LIMIT_BYTES >> 20} MB or {EVENTS_LIMIT:,} events",
         f"arguments after {ARGUMENTS_LIMIT_CHARS >> 10} KB",
         f"an error after {refusals.REFUSAL_LIMIT_BYTES >> 10} KB",
         f"mend {LIMIT_CHARS >> 10} KB",
