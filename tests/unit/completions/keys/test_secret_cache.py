@@ -209,6 +209,21 @@ async def test_a_read_older_than_the_rotation_is_not_the_last_word(clock: FakeCl
     assert len(secrets.reads) == 2
 
 
+async def test_a_read_that_has_ended_is_not_joined(
+    cache: SecretCache, secrets: FakeSecrets
+) -> None:
+    """Between a read's end and its callback, whoever wants news starts a read of their own."""
+    stale = await cache.get()
+
+    async def ended() -> CachedSecret:
+        return stale
+
+    cache.reading = asyncio.create_task(ended())
+    await cache.reading
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
+    assert await cache.read_until(_changed)
+
+
 async def test_few_reads_can_be_forced(cache: SecretCache, clock: FakeClock) -> None:
     """At most three in any ten seconds."""
     allowed = []
@@ -339,10 +354,11 @@ async def test_a_mistake_stored_is_no_rotation(  # noqa: PLR0917 - fixtures
     mistake: str,
     known: bool,
 ) -> None:
-    """A new version without a usable key leaves the one before it in use, and warns."""
+    """A new version without a usable key leaves the last good one in use, and warns."""
     if known:
         await cache.get()
         clock.now += TTL_S
+        secrets.put(UPSTREAM_SECRET, "{}")  # A mistake more, which takes the previous version away.
     secrets.put(UPSTREAM_SECRET, mistake)
     for _ in range(2):
         assert await _key(cache) == UPSTREAM_KEY
