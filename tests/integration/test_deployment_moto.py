@@ -18,9 +18,7 @@ pytestmark = [pytest.mark.built, pytest.mark.slow]
 
 UPSTREAM_KEY = "sk-of-the-stage"
 MODES = ("RESPONSE_STREAM", "BUFFERED")
-UPSTREAM_PORT = unused_port()
 PARAMETERS = [
-    f"UpstreamBaseUrl=http://127.0.0.1:{UPSTREAM_PORT}/v1",
     # A busy machine is no reason for buffer words here.
     *("BufferWordsAfterMs=0", "FirstTokenTimeoutMs=0", "TurnBudgetMs=0", "StallTimeoutMs=0"),
 ]
@@ -31,6 +29,13 @@ def account() -> Iterator[aws.Account]:
     """One for all tests: packages that are there already are not uploaded again."""
     with aws.Account() as account:
         yield account
+
+
+@pytest.fixture(scope="module")
+def upstream_port() -> Iterator[int]:
+    """Where the model of every deployment is to listen."""
+    with unused_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +57,16 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def stack(
-    account: aws.Account, stage: str, mode: str, tmp_path_factory: pytest.TempPathFactory
+    account: aws.Account,
+    stage: str,
+    mode: str,
+    upstream_port: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     """A stage in a mode; as after `make upstream-key`."""
     folder = tmp_path_factory.mktemp("deploy")
-    stack = deploy(account, stage, folder, f"InvokeMode={mode}", *PARAMETERS)
+    model = f"UpstreamBaseUrl=http://127.0.0.1:{upstream_port}/v1"
+    stack = deploy(account, stage, folder, f"InvokeMode={mode}", model, *PARAMETERS)
     account.client("secretsmanager").put_secret_value(
         SecretId=stack.variables["COMPLETIONS_UPSTREAM_KEY_SECRET"],
         SecretString=json.dumps({"upstream": UPSTREAM_KEY}),
@@ -76,14 +86,14 @@ async def ask(url: str, key: str) -> str:
 
 
 async def test_what_was_deployed_answers_calls(
-    packages: Packages, stack: Stack, mode: str, tmp_path: Path
+    packages: Packages, stack: Stack, mode: str, upstream_port: int, tmp_path: Path
 ) -> None:
     """Code, handler, layers, variables and keys of the account make a URL for OpenAI clients."""
     secret = packages.account.client("secretsmanager").get_secret_value(
         SecretId=stack.variables["COMPLETIONS_CALLER_KEY_SECRET"]
     )
     upstream = ScriptedUpstream(answer("Oil the chain."))
-    await upstream.start(UPSTREAM_PORT)
+    await upstream.start(upstream_port)
     try:
         async with running(packages, stack, tmp_path) as url:
             heard = await ask(url, json.loads(secret["SecretString"])["key"])

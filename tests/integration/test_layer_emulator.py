@@ -11,14 +11,14 @@ import json
 import os
 import platform
 import shutil
-import socket
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.deployment import unused_port
 from tests.support.layer import REPOSITORY, STREAMING_APP, UnpackedLayer
 
 URL_EVENT = json.loads(
@@ -40,23 +40,28 @@ def emulator() -> Path:
     pytest.skip(message)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        return port
+@pytest.fixture
+def front() -> Iterator[int]:
+    """The port of the emulator that the tests ask."""
+    with unused_port() as port:
+        yield port
 
 
 @pytest.fixture
-async def invoke(tmp_path: Path) -> AsyncIterator[Any]:
+def back() -> Iterator[int]:
+    """The port of its Runtime API."""
+    with unused_port() as port:
+        yield port
+
+
+@pytest.fixture
+async def invoke(tmp_path: Path, front: int, back: int) -> AsyncIterator[Any]:
     """Start the emulator with the layer in it; returns a function that invokes."""
     binary = tmp_path / "rie"
     shutil.copy(emulator(), binary)
     binary.chmod(0o755)
     layer = UnpackedLayer(tmp_path)
     shutil.copy(STREAMING_APP, layer.task / "function.py")
-    front, back = free_port(), free_port()
     env = layer.environment("function.handler", AWS_LAMBDA_FUNCTION_TIMEOUT="20")
     process = await asyncio.create_subprocess_exec(
         str(binary),
@@ -82,7 +87,7 @@ async def invoke(tmp_path: Path) -> AsyncIterator[Any]:
 
     def post(event: Any) -> bytes:
         url = f"http://127.0.0.1:{front}/2015-03-31/functions/function/invocations"
-        with urllib.request.urlopen(url, json.dumps(event).encode(), timeout=30) as answer:
+        with urllib.request.urlopen(url, json.dumps(event).encode(), timeout=120) as answer:
             content: bytes = answer.read()
             return content
 

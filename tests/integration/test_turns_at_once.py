@@ -102,7 +102,7 @@ async def test_each_line_tells_of_one_turn(layer: UnpackedLayer) -> None:
             await (await api.post()).read()
         await api.polled(AT_ONCE)
         process.terminate()
-        output, _ = await asyncio.wait_for(process.communicate(), 20)
+        output, _ = await process.communicate()
     told: dict[str, dict[str, Any]] = defaultdict(dict)
     for line in map(json.loads, output.decode().splitlines()):
         if "function_request_id" in line:
@@ -135,7 +135,7 @@ WAITING_FUNCTION = (
 import pathlib, time
 from completions.turn import report
 def wait_for_the_caller(*_):
-    until = time.monotonic() + 15
+    until = time.monotonic() + 120
     while not pathlib.Path(os.environ["HEARD"]).exists() and time.monotonic() < until:
         time.sleep(0.01)
     print("told in time" if time.monotonic() < until else "told too early")
@@ -162,6 +162,6 @@ async def test_the_last_byte_is_on_its_way_before_the_report(
         await post.read()
         await api.polled()
         process.terminate()
-        output, _ = await asyncio.wait_for(process.communicate(), 20)
+        output, _ = await process.communicate()
     assert "told in time" in output.decode()
     assert "told too early" not in output.decode()

@@ -62,7 +62,7 @@ class Callers(AbstractAsyncContextManager["Callers"]):
     async def more(self, turns: int) -> None:
         """Returns when so many turns more have begun and ended."""
         goal = self.turns + turns + self._number  # Some are under way.
-        async with asyncio.timeout(LIMIT_S), self._turned:
+        async with self._turned:
             await self._turned.wait_for(lambda: self.turns >= goal)
 
     async def _call(self, number: int) -> None:

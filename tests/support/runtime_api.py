@@ -42,11 +42,11 @@ class Post:
 
     async def piece(self) -> bytes | None:
         """The next chunk of the body; None at its end."""
-        return await asyncio.wait_for(self._fresh.get(), 20)
+        return await self._fresh.get()
 
     async def read(self) -> bytes:
         """The body, when it has ended."""
-        await asyncio.wait_for(self.ended.wait(), 20)
+        await self.ended.wait()
         return b"".join(self.pieces)
 
     async def prelude(self) -> dict[str, Any]:
@@ -131,14 +131,12 @@ class FakeRuntimeApi:
 
     async def post(self) -> Post:
         """The next POST, from its head on."""
-        return await asyncio.wait_for(self._posts.get(), 20)
+        return await self._posts.get()
 
     async def polled(self, count: int = 1) -> None:
         """Wait until so many polls are open at once."""
         async with self._changed:
-            await asyncio.wait_for(
-                self._changed.wait_for(lambda: self._open_polls >= count), timeout=20
-            )
+            await self._changed.wait_for(lambda: self._open_polls >= count)
 
     async def quiet(self) -> None:
         """Wait until all connections are closed and read to their ends."""

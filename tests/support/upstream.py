@@ -95,9 +95,13 @@ class ScriptedUpstream(Stage):
         """Closes the listener and every connection."""
         self._server.close()
         self.drop_connections()
+        await self.deserted()
+        await self._server.wait_closed()
+
+    async def deserted(self) -> None:
+        """Waits until no connection is left."""
         while self._open:
             await asyncio.sleep(0)
-        await self._server.wait_closed()
 
     def drop_connections(self) -> None:
         """Closes what is open, idle connections included: as a server's restart does."""

@@ -32,11 +32,13 @@ class SpiedKeys(Keys):
         super().__init__("", "", ttl_s=1)
         self.done = done
         self.settles = asyncio.Event()
+        self.asked = asyncio.Event()
         self.answers = asyncio.Event()
         self.accepted = "current"
 
     async def caller_key_version(self, presented: str) -> str:
         """Whatever it is told to say."""
+        self.asked.set()
         await self.answers.wait()
         return self.accepted
 
@@ -117,7 +119,7 @@ async def test_a_turn_that_is_stopped_before_it_begins_has_its_line(logs: Logged
     keys.settles.set()
     async with _client(create_app(Settings(), keys)) as client:
         turn = asyncio.create_task(client.post("/v1/chat/completions", json=chat()))
-        await asyncio.sleep(0.05)
+        await keys.asked.wait()
         turn.cancel()
         await asyncio.wait({turn})
     assert turn.cancelled()

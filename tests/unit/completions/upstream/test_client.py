@@ -40,13 +40,13 @@ from tests.support.script import (
     Finish,
     Head,
     Hold,
-    Pause,
     Raw,
     Reply,
     Role,
     Say,
     Scene,
     Script,
+    Until,
     answer,
     calls,
     page,
@@ -265,8 +265,9 @@ async def test_a_new_connection_that_breaks_is_an_attempt(upstream: ScriptedUpst
 
 async def test_nobody_there_is_a_502() -> None:
     """A refused connection is told as such, with the status for it."""
-    async with calling(deploy(f"http://127.0.0.1:{unused_port()}/v1", **CALM)) as client:
-        response = await ask(client, stream=True)
+    with unused_port() as port:
+        async with calling(deploy(f"http://127.0.0.1:{port}/v1", **CALM)) as client:
+            response = await ask(client, stream=True)
     assert response.status_code == 502
     assert response.json()["error"]["code"] == "upstream_unavailable"
 
@@ -288,7 +289,8 @@ async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
     upstream: ScriptedUpstream,
 ) -> None:
     """What came before a cut is handed on, though nobody was reading when it came."""
-    upstream.plays([Role(), Pause(100), Say("First, "), Say("and last."), Cut()])
+    reading = asyncio.Event()
+    upstream.plays([Role(), Until(reading), Say("First, "), Say("and last."), Cut()])
     keys = Keys("", UPSTREAM_SECRET, ttl_s=60, connect=FakeSecrets().connect)
     model, body = Upstream(keys), {"stream": True}
     heard = b""
@@ -298,6 +300,7 @@ async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
         candidate = Candidate("upstream", upstream.base_url)
         async for batch in model.events(candidate, "/chat/completions", body):
             heard += b"".join(frame.raw for frame in batch)
+            reading.set()
             while not upstream.requests[0].finished:
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.05)  # What was sent is on its way.
