@@ -47,10 +47,10 @@ def main() -> int:
     api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
     code = _EXIT_INIT
     with asyncio.Runner() as runner:  # makes its loop the current one
-        environment = None
+        loop = None
         try:
-            environment = _begin(runner, api)
-            runner.run(environment.serve())
+            loop = _begin(runner, api)
+            runner.run(loop.serve())
             code = 0
         except _CannotBeginError as error:
             code = error.exit_code
@@ -58,8 +58,8 @@ def main() -> int:
             log.critical("The Runtime API is lost: %s", error)
         finally:
             _end_within(_GRACE_S, code)
-        if environment:
-            runner.run(environment.shutdown())
+        if loop:
+            runner.run(loop.shutdown())
     return code
 
 
@@ -90,7 +90,7 @@ class _CannotBeginError(Exception):
         self.exit_code = exit_code
 
 
-def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "Environment":
+def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "RuntimeLoop":
     """Make an environment ready to serve, through a snapshot if there is to be one.
 
     Raises:
@@ -99,8 +99,8 @@ def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "Environment":
     """
     try:
         handler = find(os.environ.get("_HANDLER", ""))
-        environment = Environment(api, handler, int(os.environ.get(_MAX_CONCURRENCY) or 1))
-        runner.run(environment.startup())
+        loop = RuntimeLoop(api, handler, int(os.environ.get(_MAX_CONCURRENCY) or 1))
+        runner.run(loop.startup())
     except (Exception, SystemExit) as error:
         log.critical("The function cannot be initialised.", exc_info=error)
         runner.run(api.fail_init(failures.of_handler(error)))
@@ -121,7 +121,7 @@ def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "Environment":
             failure = failures.of_handler(error)._replace(type="Runtime.AfterRestoreError")
             runner.run(api.fail_restore(failure))
             raise _CannotBeginError(_EXIT_AFTER_RESTORE) from error
-    return environment
+    return loop
 
 
 _MAX_CONCURRENCY = "AWS_LAMBDA_MAX_CONCURRENCY"
@@ -138,8 +138,8 @@ def _run_hooks(registry: str, *, backwards: bool = False) -> None:
         function(*args, **kwargs)
 
 
-class Environment:
-    """Answers invocations with one handler, up to `concurrency` of them at a time."""
+class RuntimeLoop:
+    """Answer invocations with one handler, up to `concurrency` of them at a time."""
 
     def __init__(self, api: RuntimeApi, handler: Handler, concurrency: int) -> None:
         self._api = api

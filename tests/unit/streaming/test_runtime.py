@@ -17,14 +17,14 @@ from mangum import Mangum
 from lambda_streaming.asgi import Receive, Scope, Send
 from lambda_streaming.context import current
 from lambda_streaming.failures import PlatformError
-from lambda_streaming.runtime import Environment
+from lambda_streaming.runtime import RuntimeLoop
 from lambda_streaming.runtime_api import RuntimeApi, RuntimeApiError
 from tests.support.runtime_api import FakeRuntimeApi
 
 URL_EVENT = json.loads(
     (Path(__file__).parents[2] / "reference" / "url-event.json").read_text("utf-8")
 )
-Serve = Callable[..., Awaitable[Environment]]
+Serve = Callable[..., Awaitable[RuntimeLoop]]
 
 
 async def respond(send: Send, data: bytes = b"", status: int = 200) -> None:
@@ -37,11 +37,11 @@ async def serve(api: FakeRuntimeApi) -> AsyncIterator[Serve]:
     """Start an environment; it is shut down when the test ends."""
     tasks: list[asyncio.Task[None]] = []
 
-    async def start(handler: Any, concurrency: int = 1) -> Environment:
-        environment = Environment(RuntimeApi(api.address), handler, concurrency)
-        await environment.startup()
-        tasks.append(asyncio.create_task(environment.serve()))
-        return environment
+    async def start(handler: Any, concurrency: int = 1) -> RuntimeLoop:
+        loop = RuntimeLoop(RuntimeApi(api.address), handler, concurrency)
+        await loop.startup()
+        tasks.append(asyncio.create_task(loop.serve()))
+        return loop
 
     yield start
     for task in tasks:
@@ -111,13 +111,13 @@ async def test_the_lifespan_runs_once_and_its_state_is_copied(
         request.state.greeting = "spoilt"
         return [seen]
 
-    environment = await serve(Mangum(app))
+    loop = await serve(Mangum(app))
     for _ in range(2):
         api.invoke(URL_EVENT)
         assert await (await api.post()).body() == b'["hello"]'
     assert started == ["up"]
-    assert environment._lifespan
-    await environment._lifespan.shutdown()
+    assert loop._lifespan
+    await loop._lifespan.shutdown()
     assert started == ["up", "down"]
 
 
@@ -484,9 +484,9 @@ async def test_nothing_of_an_invocation_is_left_behind(api: FakeRuntimeApi, serv
 async def test_a_lost_runtime_api_ends_the_environment(api: FakeRuntimeApi) -> None:
     """The loop does not go on without a platform, however many polls are open."""
     api.statuses["next"] = 500
-    environment = Environment(RuntimeApi(api.address), lambda event, context: None, 2)
+    loop = RuntimeLoop(RuntimeApi(api.address), lambda event, context: None, 2)
     with pytest.raises(RuntimeApiError, match="answered 500"):
-        await environment.serve()
+        await loop.serve()
 
 
 async def test_the_environment_keeps_no_state_in_the_process_environment(
