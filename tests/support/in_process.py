@@ -1,7 +1,8 @@
 """A scripted upstream without sockets, for tests in virtual time.
 
-It stands in for `completions.upstream.client.Upstream`: the same scripts as over sockets, the same
-requests noted, and the errors that the real one would raise.
+`PlayedUpstream` stands in for `completions.upstream.client.Upstream`: it plays the scripts of
+`script` as `upstream.ScriptedUpstream` does over sockets, records the same requests, and raises the
+errors that the real client would raise.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from tests.support.wires import wire_for
 
 
 class PlayedUpstream:
-    """One `Stage` for each candidate, by the name of its key: `upstream`, `fallback`.
+    """The upstream, and a fallback if one is given; each plays its own scenes.
 
     played = PlayedUpstream([At(400), *answer()], fallback=refused(429))
     played.requests                     # of all candidates, in the order of their arrival
-    played.stage("fallback").plays(…)
+    played.stage("fallback").plays(…)   # what the fallback plays from now on
     """
 
     def __init__(self, *scenes: Scene, fallback: Scene | None = None) -> None:
@@ -41,11 +42,11 @@ class PlayedUpstream:
 
     @property
     def names(self) -> set[str]:
-        """The candidates that there are."""
+        """Return the keys of the candidates: `upstream`, and `fallback` if there is one."""
         return set(self._stages)
 
     def stage(self, candidate: str) -> Stage:
-        """What one candidate will answer and has been asked."""
+        """Return what one candidate will play and which requests it had."""
         return self._stages[candidate]
 
     async def events(

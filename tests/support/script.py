@@ -1,8 +1,10 @@
 """The script language: what a scripted model says, when it says it, and what goes wrong.
 
-A script is a sequence of steps. The same script answers a chat completion or a response, streamed
-or not: `wires` turns what is said into bytes, `perform` adds the time. The players are
-`upstream.ScriptedUpstream` (real sockets) and `in_process.PlayedUpstream` (virtual time).
+A script is a sequence of steps, played in answer to one request. A scene is a script, or a function
+from the request to a script; a stage holds the scenes to come and records the requests. The same
+script answers a chat completion or a response, streamed or not: `wires` turns what is said into
+bytes, `perform` adds the time. `upstream.ScriptedUpstream` plays over real sockets,
+`in_process.PlayedUpstream` in virtual time.
 
     [At(400), Role(), Say("Hello "), Say("there."), Finish(), Done()]
     answer("Hello there.", at_ms=400)                      # the same, word by word
@@ -53,7 +55,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The opening frame that only says who speaks."""
+    """The opening chunk that only says who speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class CallPiece:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The frame that says why the model stopped."""
+    """The chunk that says why the model stopped."""
 
     reason: str = "stop"
 
@@ -212,7 +214,7 @@ def answer(
     pace_ms: float = 0,
     finish: str = "stop",
 ) -> list[Step]:
-    """A good answer, word by word."""
+    """Return a good answer, word by word."""
     steps: list[Step] = [At(at_ms), Role()]
     words = text.split(" ")
     for position, word in enumerate(words):
@@ -225,7 +227,7 @@ def answer(
 def call(
     name: str, arguments: Mapping[str, Any] | str, *, index: int = 0, pieces: int = 3
 ) -> list[Step]:
-    """One tool call, its arguments in so many pieces. A text is sent as it is."""
+    """Return one tool call, its arguments in this many pieces; a text is sent as it is."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
     size = max(1, -(-len(text) // pieces))
     rest = [text[start : start + size] for start in range(0, len(text), size)]
@@ -234,7 +236,7 @@ def call(
 
 
 def calls(name: str, arguments: Mapping[str, Any] | str, *, at_ms: float = 0) -> list[Step]:
-    """An answer that is a tool call and nothing else."""
+    """Return an answer that is a tool call and nothing else."""
     return [At(at_ms), Role(), *call(name, arguments), Finish("tool_calls"), Usage(), Done()]
 
 
@@ -247,7 +249,7 @@ def refused(
     retry_after_s: float | None = None,
     at_ms: float = 0,
 ) -> list[Step]:
-    """An error before the answer, as OpenAI words it."""
+    """Return an error status in place of an answer, with OpenAI's error object."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     error = {"message": message, "type": kind, "param": param, "code": code}
     headers = {"content-type": JSON}
@@ -257,18 +259,18 @@ def refused(
 
 
 def page(status: int = 200) -> list[Step]:
-    """A web page, such as a proxy puts in the way."""
+    """Return a web page, as a proxy answers."""
     body = b"<html><body><h1>Welcome</h1></body></html>"
     return [Reply(body, status, {"content-type": "text/html"})]
 
 
 def together(*steps: Step) -> Packed:
-    """All of it in one packet."""
+    """Send these steps in one packet."""
     return Packed(steps)
 
 
 def bytewise(*steps: Step) -> Packed:
-    """One byte a packet."""
+    """Send these steps one byte a packet."""
     return Packed(steps, every=1)
 
 
@@ -277,7 +279,7 @@ def bytewise(*steps: Step) -> Packed:
 
 @dataclass(slots=True)
 class Seen:
-    """A request as the upstream saw it. Times are those of the event loop's clock, in seconds."""
+    """A request as the upstream received it. Times are the event loop's, in seconds."""
 
     method: str
     path: str
@@ -287,7 +289,7 @@ class Seen:
     connection: int = 0
     """The number of the connection it came on, from 0; an equal number is a reused connection."""
     candidate: str = ""
-    """In process only: which candidate was asked."""
+    """Which candidate was asked: `upstream` or `fallback`; `PlayedUpstream` alone knows."""
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the client leaves before the end of the answer."""
     hung_up_at: float | None = None
@@ -295,18 +297,18 @@ class Seen:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The body, decoded."""
+        """Return the decoded body."""
         body: dict[str, Any] = json.loads(self.raw)
         return body
 
     def header(self, name: str) -> str:
-        """The only value of a header; empty when there is none. Fails when there are several."""
+        """Return the only value of a header, or an empty text; fail if there are several."""
         values = [value for each, value in self.headers if each == name]
         assert len(values) <= 1, f"{name} was sent {len(values)} times"
         return values[0] if values else ""
 
     def leave(self) -> None:
-        """Notes that the client is gone."""
+        """Record that the client left, unless the answer was complete."""
         if not self.finished and self.hung_up_at is None:
             self.hung_up_at = asyncio.get_running_loop().time()
             self.hung_up.set()
@@ -316,7 +318,7 @@ Scene = Script | Callable[[Seen], Script]
 
 
 class Stage:
-    """What will be answered and what has been asked: the part that both players share."""
+    """The scenes that an upstream will play, and the requests that it had."""
 
     def __init__(self, *scenes: Scene) -> None:
         self.requests: list[Seen] = []
@@ -326,45 +328,42 @@ class Stage:
             self.plays(*scenes)
 
     def plays(self, *scenes: Scene) -> None:
-        """Answers the coming requests with these, one each, and all further ones with the last.
-
-        A scene is a script, or a function from the request to a script.
-        """
+        """Answer the next requests with one scene each, and all further ones with the last."""
         self._scenes = list(scenes)
 
     def next_script(self, request: Seen) -> Script:
-        """The script for this request."""
+        """Return the script to play for this request."""
         scene = self._scenes.pop(0) if len(self._scenes) > 1 else self._scenes[0]
         return scene(request) if callable(scene) else scene
 
     async def note(self, request: Seen) -> None:
-        """Records a request."""
+        """Record a request."""
         async with self._arrived:
             self.requests.append(request)
             self._arrived.notify_all()
 
     async def request(self, number: int = 0) -> Seen:
-        """Request number so-and-so, from 0, as soon as it is there."""
+        """Return the request of this number, from 0, as soon as it has come."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) > number)
         return self.requests[number]
 
 
 class Wire(Protocol):
-    """One dialect, streamed or whole."""
+    """An API's wire format, streamed or not."""
 
     streamed: bool
 
     def render(self, step: Speech) -> bytes:
-        """The bytes to send now; none when the answer is sent whole."""
+        """Return the bytes to send now; none if the answer is not streamed."""
         ...
 
     def whole(self) -> bytes:
-        """The whole answer, for one that is not streamed; the last thing to be asked for."""
+        """Return all of an answer that is not streamed; called last."""
         ...
 
     def unstreamed(self) -> Wire:
-        """The same answer, not streamed."""
+        """Return the same answer, not streamed."""
         ...
 
 
@@ -372,7 +371,7 @@ Act = Head | Raw | Reply | Cut
 
 
 async def perform(script: Script, wire: Wire, arrived_at: float) -> AsyncGenerator[Act]:
-    """What a player has to send, at the time to send it; one `Raw` is one packet."""
+    """Yield what a player has to send at the time to send it; one `Raw` is one packet."""
     loop = asyncio.get_running_loop()
     for step in script:
         match step:

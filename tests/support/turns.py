@@ -1,19 +1,25 @@
-"""Plays whole turns in virtual time: a request in, what the caller hears and when out."""
+"""Play whole turns in virtual time, without HTTP: a request goes in, the timed answer comes out.
+
+`Caller` is a deployment and whoever calls it; `Heard` is what one request was answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from completions.dialects import chat
 from completions.dialects.dialect import Dialect
 from completions.race.health import Health
 from completions.race.quirks import Quirks
 from completions.settings import Settings
+from completions.turn import plan
 from completions.turn.plan import AppState, Arrival
 from completions.turn.turn import Turn
 from tests.support.in_process import PlayedUpstream
@@ -23,7 +29,7 @@ FALLBACK = {"fallback_base_url": "http://fallback.invalid/v1"}
 
 @dataclass
 class Heard:
-    """What one caller got: each piece of the body with its time in milliseconds."""
+    """The answer to one request: each piece of the body with its time in milliseconds."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -32,12 +38,12 @@ class Heard:
 
     @property
     def body(self) -> bytes:
-        """Everything, joined."""
+        """Return the whole body."""
         return b"".join(data for _, data in self.pieces)
 
     @property
-    def frames(self) -> list[tuple[int, Any]]:
-        """The JSON of each `data:` line with its time; the terminator as a string."""
+    def events(self) -> list[tuple[int, Any]]:
+        """Return the JSON of each `data:` line with its time; the terminator as a string."""
         found = []
         for at_ms, data in self.pieces:
             for line in data.decode().split("\n"):
@@ -48,50 +54,50 @@ class Heard:
 
     @property
     def speech(self) -> list[tuple[int, str]]:
-        """Spoken text (chat dialect) with its time."""
+        """Return each spoken text of a chat completion with its time."""
         return [
             (at_ms, choice["delta"]["content"])
-            for at_ms, frame in self.frames
-            if isinstance(frame, dict)
-            for choice in frame.get("choices", ())
+            for at_ms, event in self.events
+            if isinstance(event, dict)
+            for choice in event.get("choices", ())
             if choice["delta"].get("content")
         ]
 
     @property
     def text(self) -> str:
-        """All that was spoken."""
+        """Return all that was spoken in a chat completion."""
         return "".join(text for _, text in self.speech)
 
     @property
     def calls(self) -> list[tuple[int, dict[str, Any]]]:
-        """Parts of tool calls with their time."""
+        """Return each part of a tool call in a chat completion with its time."""
         return [
             (at_ms, part)
-            for at_ms, frame in self.frames
-            if isinstance(frame, dict)
-            for choice in frame.get("choices", ())
+            for at_ms, event in self.events
+            if isinstance(event, dict)
+            for choice in event.get("choices", ())
             for part in choice["delta"].get("tool_calls") or ()
         ]
 
     @property
     def finishes(self) -> list[str]:
-        """Every finish reason that was written."""
+        """Return every finish reason of a chat completion."""
         return [
             choice["finish_reason"]
-            for _, frame in self.frames
-            if isinstance(frame, dict)
-            for choice in frame.get("choices", ())
+            for _, event in self.events
+            if isinstance(event, dict)
+            for choice in event.get("choices", ())
             if choice.get("finish_reason")
         ]
 
     @property
     def ends(self) -> int:
-        """How many terminators were written."""
-        return sum(frame == "[DONE]" for _, frame in self.frames)
+        """Return how many terminators were written."""
+        return sum(event == "[DONE]" for _, event in self.events)
 
 
 def body(text: str = "What is the weather?", **more: Any) -> dict[str, Any]:
-    """A platform-shaped request with one user message."""
+    """Return a chat request as the voice platform sends it, with one user message."""
     messages = [
         {"role": "system", "content": "You are a helpful voice agent."},
         {"role": "user", "content": text},
@@ -100,7 +106,10 @@ def body(text: str = "What is the weather?", **more: Any) -> dict[str, Any]:
 
 
 class Caller:
-    """An environment and its callers: turns of one `Caller` share what the environment learns."""
+    """One execution environment and its callers, over an upstream that plays scripts.
+
+    The turns of one `Caller` share what the environment learns: its health book and its quirks.
+    """
 
     def __init__(self, upstream: PlayedUpstream, **settings: Any) -> None:
         self.upstream = upstream
@@ -122,10 +131,11 @@ class Caller:
         late_ms: float = 0,
         hang_up_ms: float | None = None,
     ) -> Heard:
-        """One turn. Times in the answer are milliseconds from the request's arrival.
+        """Play one turn. Times in the answer are milliseconds from the request's arrival.
 
-        `late_ms` went by since the function saw it, and `remaining_s` were left then; `age_ms`
-        since the Function URL took it.
+        Before this moment, `late_ms` have passed since the function saw the request, when Lambda
+        left it `remaining_s`, or `age_ms` since the Function URL received it. The caller hangs up
+        after `hang_up_ms`.
         """
         loop = asyncio.get_running_loop()
         arrived = loop.time() - (age_ms or late_ms) / 1000
@@ -156,13 +166,16 @@ class Caller:
             self.state,
             dialect,
             dialect.parse(dict(request or body())),
-            # Real milliseconds go by until this is read: only a turn that has an age gets them.
             Arrival(
-                time.time() - age_ms / 1000 if age_ms else None,
+                loop.time() - age_ms / 1000 if age_ms else None,
                 remaining_s,
                 loop.time() - late_ms / 1000,
             ),
             on_failure=on_failure or self.settings.on_failure,
         )
-        await turn({"type": "http"}, receive, send)
+        # The request's age is told by the wall clock; here that is the virtual clock, too.
+        with (
+            patch.object(plan, "time", SimpleNamespace(time=loop.time)) if age_ms else nullcontext()
+        ):
+            await turn({"type": "http"}, receive, send)
         return heard

@@ -1,14 +1,14 @@
 """A scripted OpenAI-compatible server over real sockets on 127.0.0.1.
 
 HTTP is written by hand, because this server does on purpose what no HTTP library would. It plays
-`script.Script`s and notes every request:
+`script.Script`s and records every request:
 
     async with ScriptedUpstream(refused(429, retry_after_s=7), answer("Hello.")) as upstream:
         …                                   # ask upstream.base_url
         request = await upstream.request(0)
         assert request.json["model"] == "m"
 
-On its own it is a slow upstream to point `make run` at:
+Run on its own it is a slow upstream for `make run`:
 
     python -m tests.support.upstream --port 9100 --first-ms 4000
 """
@@ -50,7 +50,7 @@ CHUNKED = {"transfer-encoding": "chunked"}
 
 
 class ScriptedUpstream(Stage):
-    """Serves `/chat/completions` and `/models` below any prefix, `/responses` if told to."""
+    """Serve `/chat/completions` and `/models` below any prefix, and `/responses` if told to."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ScriptedUpstream(Stage):
         self.models = models
         self.tls = tls
         self.models_script: Script | None = None
-        """Played instead of the list of models."""
+        """Played in place of the list of models."""
         self.connections = 0
         """How many connections have been opened so far."""
         self.port = 0
@@ -72,7 +72,7 @@ class ScriptedUpstream(Stage):
 
     @property
     def base_url(self) -> str:
-        """What a deployment is given as its upstream."""
+        """Return the base URL for a deployment's settings."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> Self:
@@ -85,14 +85,14 @@ class ScriptedUpstream(Stage):
         await self.stop()
 
     async def start(self, port: int = 0) -> None:
-        """Listens; with port 0 the system chooses one."""
+        """Listen; with port 0 the system chooses one."""
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", port, limit=HEAD_LIMIT_BYTES, ssl=self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Closes the listener and every connection."""
+        """Close the listener and every connection."""
         self._server.close()
         self.drop_connections()
         await self.deserted()
@@ -104,19 +104,19 @@ class ScriptedUpstream(Stage):
             await asyncio.sleep(0)
 
     def drop_connections(self) -> None:
-        """Closes what is open, idle connections included: as a server's restart does."""
+        """Abort all connections, idle ones too, as a restarting server does."""
         for writer in self._open:
             writer.transport.abort()
 
     def close_connections(self) -> None:
-        """Says goodbye on what is open, as a server does to connections idle for too long."""
+        """Close all connections properly, as a server does after a long idle time."""
         for writer in self._open:
             writer.close()
 
     def vanish(self) -> None:
-        """Hears nothing more on what is open, and tells nobody: as behind a NAT that forgot.
+        """Let all connections go dead without a word, as behind a NAT that forgot them.
 
-        Linux only. The kernel drops what arrives before TCP sees it, so nothing is acknowledged.
+        Linux only: the kernel drops what arrives before TCP sees it, so nothing is acknowledged.
         """
         deaf = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
         program = struct.pack("HP", 1, ctypes.addressof(deaf))
@@ -141,7 +141,7 @@ class ScriptedUpstream(Stage):
     async def _attend(
         self, request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """Plays the answer and watches for a hang-up. True if the connection stays."""
+        """Play the answer and watch for a hang-up; return True if the connection stays open."""
         playing = asyncio.create_task(self._play(request, writer))
         gone = asyncio.create_task(reader.read(1))
         try:
@@ -204,7 +204,7 @@ class ScriptedUpstream(Stage):
 
 
 async def _read(reader: asyncio.StreamReader, connection: int) -> Seen | None:
-    """The next request; None when the client closes an idle connection."""
+    """Return the next request, or None if the client closed the idle connection."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:

@@ -1,7 +1,8 @@
-"""The ways in which a turn can be had, as a test sees them: one request, one reading for each.
+"""The three ways in which a turn is answered, behind one interface.
 
-Chat; responses from an upstream that has the endpoint; responses from one that has not, so that
-the turn is made over chat. What one promises, the others keep: tests are written once.
+A way is the caller's API and the upstream's: chat completions over chat completions, responses over
+responses, and responses over an upstream that has only chat completions. Tests are written once and
+hold for all three: a way writes the request, plays the turn and reads the answer.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from completions.dialects.dialect import Dialect
 from completions.errors import UpstreamRefused
 from tests.support import responses_rules, rules
 from tests.support.in_process import PlayedUpstream
+from tests.support.script import Scene
 from tests.support.turns import Caller, Heard
 
 T = TypeVar("T")
 LONGEST_S = 600
-"""No turn takes so long: one that does would take for ever."""
+"""No turn takes this long in virtual time, so one that does never ends."""
 
 
 def in_virtual_time(scene: Coroutine[Any, Any, T]) -> T:
-    """Runs the scene in an event loop of its own, for tests whose examples are many.
+    """Run a coroutine in an event loop of its own with virtual time, for tests of many examples.
 
-    Raises TimeoutError when it does not end.
+    Raises:
+        TimeoutError: it does not end.
     """
 
     async def bounded() -> T:
@@ -42,7 +45,7 @@ def in_virtual_time(scene: Coroutine[Any, Any, T]) -> T:
 
 @dataclass(slots=True)
 class Answer:
-    """What a strict client makes of one answer, whatever its wire."""
+    """One answer as a strict client reads it, in either API."""
 
     text: str = ""
     reasoning: str = ""
@@ -57,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One of them."""
+    """The caller's API (`dialect`), and whether the upstream has only chat completions."""
 
     name: str
     dialect: Dialect
@@ -68,7 +71,7 @@ class Way:
 
     @property
     def upstream_path(self) -> str:
-        """Where the upstream is asked."""
+        """Return the path at which the upstream is asked."""
         return chat.path if self.over_chat else self.dialect.path
 
     def body(
@@ -80,7 +83,7 @@ class Way:
         json_format: bool = False,
         **more: Any,
     ) -> dict[str, Any]:
-        """A platform-shaped request. `tools` have name, description, parameters."""
+        """Return a request as the voice platform sends it; `tools` are functions, not wrapped."""
         turns = [("user", text)] if history is None else history
         messages = [{"role": role, "content": words} for role, words in turns]
         request: dict[str, Any] = {"model": "m", "stream": True}
@@ -99,7 +102,7 @@ class Way:
         return request | more
 
     def caller(self, upstream: PlayedUpstream, **settings: Any) -> Caller:
-        """An environment; over chat it already knows that the upstream has no `/responses`."""
+        """Return an environment; over chat it knows already that there is no `/responses`."""
         caller = Caller(upstream, **settings)
         if self.over_chat:
             for candidate in caller.settings.candidates:
@@ -111,11 +114,29 @@ class Way:
     async def post(
         self, caller: Caller, request: Mapping[str, Any] | None = None, **more: Any
     ) -> Heard:
-        """One turn."""
+        """Play one turn of this caller."""
         return await caller.post(request or self.body(), dialect=self.dialect, **more)
 
+    async def turn(
+        self,
+        *scenes: Scene,
+        fallback: Scene | None = None,
+        settings: Mapping[str, Any] | None = None,
+        post: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> tuple[Answer, PlayedUpstream, Heard]:
+        """Play one turn in a new environment, its upstream playing these scenes.
+
+        `settings` are the deployment's, `post` holds arguments of `Caller.post`, and `fields` are
+        further fields of the request.
+        """
+        upstream = PlayedUpstream(*scenes, fallback=fallback)
+        caller = self.caller(upstream, **(settings or {}))
+        heard = await self.post(caller, self.body(**fields), **(post or {}))
+        return self.read(heard), upstream, heard
+
     def read(self, heard: Heard) -> Answer:
-        """Checks every rule of the wire; what was said, however it was said."""
+        """Check every rule of the API's wire format; return the answer."""
         assert heard.ended
         if heard.headers["content-type"] == "application/json":
             answer = self._whole(heard)
@@ -128,7 +149,7 @@ class Way:
         return answer
 
     def stream(self, data: bytes) -> Answer:
-        """The same for the bytes of a stream."""
+        """Do the same for the bytes of a stream."""
         if self.dialect is responses:
             return _response(responses_rules.check(data), responses_rules.events_in(data)[-1])
         spoken = rules.check(data)
@@ -161,13 +182,13 @@ class Way:
             return heard.speech
         return [
             (at_ms, event["delta"])
-            for at_ms, event in heard.frames
+            for at_ms, event in heard.events
             if isinstance(event, dict) and event["type"] == "response.output_text.delta"
         ]
 
 
 def _decoded(arguments: str) -> Any:
-    """A stream's are checked elsewhere; in a whole answer, whoever asks for it is to check."""
+    """Return decoded arguments, or the text as it is: a buffered answer may hold invalid ones."""
     try:
         return json.loads(arguments)
     except ValueError:

@@ -129,7 +129,7 @@ async def test_an_answer_of_another_kind_is_relayed() -> None:
     upstream = PlayedUpstream([Head(), *frames])
     heard = await RESPONSES.post(RESPONSES.caller(upstream))
     assert len(upstream.requests) == 1
-    last = [event for _, event in heard.frames if isinstance(event, dict)][-1]
+    last = [event for _, event in heard.events if isinstance(event, dict)][-1]
     assert [one["type"] for one in last["response"]["output"]] == ["custom_tool_call"]
 
 
@@ -149,4 +149,4 @@ async def test_a_changing_id_does_not_reach_a_strict_client() -> None:
     upstream = PlayedUpstream([Head(), *frames, Raw(b"data: [DONE]\n\n")])
     heard = await CHAT.post(CHAT.caller(upstream))
     assert CHAT.read(heard).text == "One two."
-    assert {frame["id"] for _, frame in heard.frames if isinstance(frame, dict)} == {"c1"}
+    assert {event["id"] for _, event in heard.events if isinstance(event, dict)} == {"c1"}

@@ -503,7 +503,7 @@ async def test_several_answers_are_relayed() -> None:
     assert heard.ends == 1
     _, _, heard = await _several([*one, Cut()])
     assert heard.finishes == ["stop"]
-    assert "error" in heard.frames[-2][1]
+    assert "error" in heard.events[-2][1]
     assert heard.ends == 1
     _, upstream, heard = await _several(refused(500))
     assert heard.status == 500
