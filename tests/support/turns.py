@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+from completions import responder
 from completions.dialects import chat
 from completions.dialects.dialect import Dialect
 from completions.race.health import Health
@@ -109,6 +110,9 @@ class Caller:
     """One execution environment and its callers, over an upstream that plays scripts.
 
     The turns of one `Caller` share what the environment learns: its health book and its quirks.
+
+    caller = Caller(PlayedUpstream(answer("Yes.")), responder="completions.agents.shop:answer")
+    heard = await caller.post(body("Do you have helmets?"))
     """
 
     def __init__(self, upstream: PlayedUpstream, **settings: Any) -> None:
@@ -116,8 +120,13 @@ class Caller:
         if "fallback" in upstream.names:
             settings = {**FALLBACK, **settings}
         self.settings = Settings(upstream_base_url="http://primary.invalid/v1", **settings)
+        name = self.settings.responder
         self.state = AppState(
-            self.settings, upstream, Health(lambda: asyncio.get_running_loop().time()), Quirks()
+            self.settings,
+            upstream,
+            Health(lambda: asyncio.get_running_loop().time()),
+            Quirks(),
+            responder.load(name) if name else None,
         )
 
     async def post(
