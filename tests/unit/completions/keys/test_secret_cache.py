@@ -67,13 +67,6 @@ async def _key(cache: SecretCache) -> str:
     return secret.current["upstream"]
 
 
-async def _begun(secrets: FakeSecrets, reads: int) -> None:
-    """Returns once so many reads have begun."""
-    async with asyncio.timeout(LIMIT_S):
-        while len(secrets.reads) < reads:
-            await asyncio.sleep(0.001)
-
-
 # -- when it is read
 
 
@@ -116,7 +109,9 @@ async def test_an_answer_is_as_old_as_its_question(
     """A value whose read took a freeze is expired when it arrives."""
     secrets.open.clear()
     asking = asyncio.create_task(cache.get())
-    await _begun(secrets, 1)
+    async with asyncio.timeout(LIMIT_S):
+        while not secrets.reads:
+            await asyncio.sleep(0.001)
     clock.now += TTL_S
     secrets.open.set()
     await asking
@@ -187,18 +182,19 @@ async def test_nobody_reads_who_may_not(cache: SecretCache, secrets: FakeSecrets
 
 async def test_a_read_older_than_the_rotation_is_not_the_last_word(clock: FakeClock) -> None:
     """Whoever joins a read that began before the rotation waits for one that begins after it."""
-    answered = threading.Event()
+    taken, answered = threading.Event(), threading.Event()
 
     class Late(FakeSecrets):
         def get_secret_value(self, **kwargs: str) -> Any:
             answer = super().get_secret_value(**kwargs)
+            taken.set()
             assert answered.wait(LIMIT_S)
             return answer
 
     secrets = Late()
     cache = _cache(secrets, clock)
     early = asyncio.create_task(cache.get())
-    await _begun(secrets, 1)
+    assert await asyncio.to_thread(taken.wait, LIMIT_S)
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     waiting = [asyncio.create_task(cache.read_until(_changed)) for _ in range(5)]
     await asyncio.sleep(0)
