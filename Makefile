@@ -155,7 +155,7 @@ PYTEST = $(BIN)/pytest -n auto --dist loadfile
 SLOW := slow or model
 
 test-unit: $(VENV)/.test ## run the unit tests, which need neither packages nor other tools
-	@$(PYTEST) tests/unit $(PYTEST_ARGS)
+	@$(PYTEST) -m "not ($(SLOW))" tests/unit $(PYTEST_ARGS)
 
 test: $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect $(if $(TESTABLE),build) ## run all tests but the slow ones
 	@$(PYTEST) -m "not ($(SLOW))" $(PYTEST_ARGS)
