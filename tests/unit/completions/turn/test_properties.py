@@ -1,4 +1,4 @@
-"""Whatever bytes the models send, and whenever they stop, the stream keeps every promise.
+"""Properties of whole turns: whatever the models send, and whenever they stop, all promises hold.
 
 Scripted answers are rendered, cut at any byte, put in any packets, paced at will, and ended in
 every way there is. Each model writes in a script of its own, so that the caller's text tells who
@@ -45,7 +45,7 @@ from tests.support.wires import wire_for
 
 ENGLISH = PHRASES["en"]
 LETTERS = ("αβγ", "бгд", "אבג", "กขค")
-"""One for each request that a turn can make, and one that must never be needed."""
+"""One script for each request that a turn can make, and one that is never needed."""
 THOUGHTS = "思考"
 TOOLS = [
     {
@@ -60,7 +60,7 @@ TOOLS = [
 ]
 GOOD_ARGUMENTS = ['{"to": 0}', '{"to": 12}']
 ARGUMENTS = [*GOOD_ARGUMENTS, '{"to": "3"}', '{"to": 4,}', '{"to": "x"}', "{}", '{"to": 1', ""]
-MENDED = {0, 12, 3, 4}
+ALLOWED = {0, 12, 3, 4}
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,24 @@ class Played:
     content: str
     """What is in `content`, thoughts in tags included."""
     pieces: Sequence[int]
-    """Where the content is cut into frames."""
+    """Where the content is cut into chunks."""
     thoughts: str = ""
     calls: Sequence[str] = ()
     tail: Sequence[Step] = (Finish(), Usage(), Done())
     keep: float = 1.0
-    """This part of the bytes arrives."""
+    """The share of the bytes that arrives."""
     cuts: Sequence[float] = ()
     pauses: Sequence[int] = ()
     end: Step | None = None
     reply: Sequence[Step] | None = None
-    """Played instead of all this."""
+    """Played in place of all this."""
 
     def speech(self) -> str:
-        """What a caller may hear of it, if all of it is heard."""
+        """Return what a caller may hear of it, if all of it is heard."""
         return re.sub(r"<think>.*?(</think>|\Z)", "", self.content, flags=re.DOTALL)
 
     def steps(self) -> list[Any]:
-        """The answer, before anything goes wrong."""
+        """Return the answer before anything goes wrong."""
         steps: list[Any] = [Role()]
         if self.thoughts:
             steps.append(Think(self.thoughts))
@@ -105,7 +105,7 @@ class Played:
         return [*steps, *self.tail]
 
     def scene(self, seen: Seen) -> Script:
-        """The same as packets."""
+        """Return the answer as packets."""
         if self.reply is not None:
             return self.reply
         wire = wire_for(seen)
@@ -198,7 +198,7 @@ def _played(draw: st.DrawFn, letters: str) -> Played:
 
 @st.composite
 def cases(draw: st.DrawFn, *, stream: bool = True) -> Case:
-    """Any turn."""
+    """Draw any turn."""
     return Case(
         [draw(_played(letters)) for letters in LETTERS[:3]],
         with_fallback=draw(st.booleans()),
@@ -210,7 +210,7 @@ def cases(draw: st.DrawFn, *, stream: bool = True) -> Case:
 
 
 async def play(way: Way, case: Case, **more: Any) -> tuple[Heard, PlayedUpstream]:
-    """The turn: request number n gets model number n, whoever is asked."""
+    """Play the turn: request number n gets model number n, whichever candidate is asked."""
     scenes: list[Scene] = [played.scene for played in case.models]
 
     def next_scene(seen: Seen) -> Script:
@@ -226,7 +226,7 @@ async def play(way: Way, case: Case, **more: Any) -> tuple[Heard, PlayedUpstream
 
 
 def check(case: Case, heard: Heard, answer: Answer) -> None:
-    """Every invariant that does not depend on how the turn went."""
+    """Check everything that does not depend on how the turn went."""
     if heard.status != 200:
         assert case.on_failure == "error" or not case.stream or heard.status in {400, 502}
         return
@@ -235,7 +235,7 @@ def check(case: Case, heard: Heard, answer: Answer) -> None:
     for name, arguments in answer.calls:
         assert name == "transfer"
         if case.tools and case.stream:
-            assert arguments["to"] in MENDED
+            assert arguments["to"] in ALLOWED
     _check_text(case, answer)
     if case.stream:
         # Audible, or failed, by the end of the turn's budget.
@@ -245,7 +245,7 @@ def check(case: Case, heard: Heard, answer: Answer) -> None:
 
 
 def _check_text(case: Case, answer: Answer) -> None:
-    """Each model's words once and in order, and nothing else but words of ours."""
+    """Check that each model's words are heard once and in order, beside phrases of ours only."""
     text = answer.text
     for _ in range(2):
         text = next((text[len(p) :] for p in ENGLISH.buffer if text.startswith(p)), text)
@@ -273,7 +273,7 @@ def _check_text(case: Case, answer: Answer) -> None:
 
 
 def _without_join(text: str) -> str:
-    """What stood before words of ours, without what was put between."""
+    """Return the text before a phrase of ours without the pause between them."""
     return text.removesuffix("... ").removesuffix(" ")
 
 
@@ -284,7 +284,7 @@ MANY = settings(max_examples=150, deadline=None, derandomize=True)
 @MANY
 @given(case=cases())
 def test_any_stream_is_well_formed_spoken_once_and_ended_once(way: Way, case: Case) -> None:
-    """Cut anywhere, packed anyhow: one end, no empty turn, no thought aloud, no word twice."""
+    """However it is cut and packed: one end, no empty turn, no thought aloud, no word twice."""
     heard, upstream = in_virtual_time(play(way, case))
     check(case, heard, way.read(heard))
     assert len(upstream.requests) <= 3
@@ -294,8 +294,8 @@ def test_any_stream_is_well_formed_spoken_once_and_ended_once(way: Way, case: Ca
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @MANY
 @given(case=cases(stream=False))
-def test_any_whole_answer_is_an_answer_or_an_error(way: Way, case: Case) -> None:
-    """Buffered, the same models give one JSON object with words, a call or an error."""
+def test_any_buffered_turn_is_an_answer_or_an_error(way: Way, case: Case) -> None:
+    """The same models give one JSON object with words, a call or an error."""
     heard, upstream = in_virtual_time(play(way, case, remaining_s=30))
     check(case, heard, way.read(heard))
     assert all(seen.finished or seen.hung_up_at is not None for seen in upstream.requests)
@@ -305,7 +305,7 @@ def test_any_whole_answer_is_an_answer_or_an_error(way: Way, case: Case) -> None
 @MANY
 @given(case=cases(), at_ms=st.integers(0, 9000))
 def test_a_hang_up_at_any_moment_ends_everything(way: Way, case: Case, at_ms: int) -> None:
-    """Nothing is asked or written after it, and no request stays open."""
+    """After it nothing is asked or written, and no request stays open."""
     heard, upstream = in_virtual_time(play(way, case, hang_up_ms=at_ms))
     assert all(seen.finished or seen.hung_up_at is not None for seen in upstream.requests)
     asked = upstream.requests[0].at if upstream.requests else 0

@@ -1,10 +1,10 @@
-"""The report of a turn: one line, one set of metrics, and nothing that is not true of the turn."""
+"""The report of a turn: one log line and one set of metrics, which hold its own facts only."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,6 @@ from completions.observability import METRICS
 from completions.responder import Conversation, Event
 from completions.turn import report
 from completions.turn.record import Outcome
-from completions.turn.response import ResponseSender
 from tests.support.in_process import PlayedUpstream
 from tests.support.logs import Logged
 from tests.support.script import (
@@ -28,41 +27,36 @@ from tests.support.script import (
     Role,
     Say,
     Script,
+    Step,
     Usage,
     answer,
     calls,
     refused,
 )
+from tests.support.tools import LOOKUP
 from tests.support.turns import Caller, body
 from tests.support.ways import Way
 
 pytestmark = pytest.mark.looptime
 
+Broken = tuple[Sequence[Step], int]
 TURN_METRICS = set(METRICS) - {"AuthFailures", "KeyFailures"}
-"""What a turn may measure; the others are counted where there is none."""
-LOOKUP = {
-    "name": "lookup",
-    "parameters": {
-        "type": "object",
-        "properties": {"count": {"type": "integer"}},
-        "required": ["count"],
-    },
-}
-SILENT: Script = [Role(), Finish(), Done()]
+"""What a turn may measure; the others are counted outside turns."""
+EMPTY: Script = [Role(), Finish(), Done()]
 
 
 class Emitted:
-    """The lines of metrics that were written to stdout."""
+    """The lines of metrics on stdout."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
 
     def sets(self) -> list[dict[str, Any]]:
-        """Each line, decoded, since the last time."""
+        """Return each line since the last time, decoded."""
         return [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
 
     def values(self) -> dict[str, float]:
-        """The only line's metrics."""
+        """Return the metrics of the only line."""
         (line,) = self.sets()
         return {name: line[name][0] for name in METRICS if name in line}
 
@@ -79,7 +73,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> Emitted:
 OUTCOMES: dict[Outcome, tuple[list[Script], dict[str, Any]]] = {
     Outcome.OK: ([answer()], {}),
     Outcome.HUNG_UP: ([[Role(), Say("It "), Hold()]], {"hang_up_ms": 700}),
-    Outcome.EMPTY: ([SILENT, SILENT], {}),
+    Outcome.EMPTY: ([EMPTY, EMPTY], {}),
     Outcome.BRIDGED: ([[Role(), Say("It is "), Cut()], answer("Sunny.")], {}),
     Outcome.CUT: ([[Role(), Say("It is sunny. And"), Cut()]], {}),
     Outcome.APOLOGY: ([refused(500)], {}),
@@ -91,7 +85,7 @@ OUTCOMES: dict[Outcome, tuple[list[Script], dict[str, Any]]] = {
 async def test_each_end_has_its_name(
     way: Way, logs: Logged, emitted: Emitted, outcome: Outcome
 ) -> None:
-    """In the line, as the metric's dimension, and as failed or not: 0 is published, too."""
+    """It is in the line, is the metric's dimension, and counts as failed or not, even as 0."""
     scripts, options = OUTCOMES[outcome]
     await way.post(way.caller(PlayedUpstream(*scripts)), **options)
     event = logs.event("turn.finished")
@@ -101,17 +95,20 @@ async def test_each_end_has_its_name(
     assert ("error.type" in event) is outcome.failed
 
 
-async def test_a_frame_of_error_behind_words_is_a_cut(way: Way, logs: Logged) -> None:
-    """Words had been heard, so it is not as if nothing had come."""
-    upstream = PlayedUpstream([Role(), Say("It is"), Cut()])
-    await way.post(way.caller(upstream), on_failure="error")
-    assert logs.event("turn.finished")["outcome"] == Outcome.CUT
+async def test_an_answer_that_broke_off_is_a_cut(way: Way, broken: Broken, logs: Logged) -> None:
+    """It is one whether a closing sentence or an error event ends it."""
+    steps, _ = broken
+    script: list[Step] = [Role(), Say("It is sunny today. "), *steps]
+    await way.turn(script)
+    await way.turn(script, post={"on_failure": "error"})
+    outcomes = [event["outcome"] for event in logs.events("turn.finished")]
+    assert outcomes == [Outcome.CUT, Outcome.CUT]
 
 
 async def test_a_bug_is_an_outcome_of_its_own(
     way: Way, logs: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller hears a sentence; the report does not take it for the model's failure."""
+    """The caller hears a sentence, and the report does not take the bug for the model's failure."""
     for stream in (True, False):
         with monkeypatch.context() as patch:
 
@@ -125,50 +122,11 @@ async def test_a_bug_is_an_outcome_of_its_own(
     assert [event["outcome"] for event in logs.events("turn.finished")] == ["crashed", "crashed"]
 
 
-@pytest.mark.parametrize("spoken", [False, True])
-async def test_a_turn_that_is_stopped_from_outside_has_crashed(logs: Logged, spoken: bool) -> None:
-    """Lambda's time is up, or the server goes down: nobody hung up, and nothing ended well."""
-    steps: Script = [Role(), Say("It "), Hold()] if spoken else [Head(), Hold()]
-    caller = Caller(PlayedUpstream(steps), buffer_words_after_ms=0)
-    turn = asyncio.create_task(caller.post())
-    await asyncio.sleep(0.5)
-    turn.cancel()
-    await asyncio.wait({turn})
-    assert logs.event("turn.finished")["outcome"] == Outcome.CRASHED
-
-
-@pytest.mark.parametrize(
-    ("stream", "scene"), [(True, answer()), (False, answer()), (False, refused(400))]
-)
-async def test_who_leaves_while_the_last_byte_is_sent_has_hung_up(
-    logs: Logged, monkeypatch: pytest.MonkeyPatch, stream: bool, scene: Script
-) -> None:
-    """The way out breaks first: that is no error of ours."""
-
-    async def gone(*_: object) -> None:
-        raise BrokenPipeError
-
-    monkeypatch.setattr("completions.turn.response.ResponseSender._end", gone)
-    with pytest.raises(BrokenPipeError):
-        await Caller(PlayedUpstream(scene)).post(body(stream=stream))
-    assert logs.event("turn.finished")["outcome"] == Outcome.HUNG_UP
-
-
-async def test_a_whole_answer_is_no_hang_up(logs: Logged) -> None:
-    """Servers report the end of an answer as a disconnection; the connection is still read out."""
-    steps: Script = [Role(), Say("Yes."), Finish(), Done(), At(60), Head()]
-    upstream = PlayedUpstream(steps)
-    # As uvicorn and the layer do: as soon as the last byte is out.
-    await Caller(upstream).post(hang_up_ms=1)
-    assert logs.event("turn.finished")["outcome"] == Outcome.OK
-    assert upstream.requests[0].hung_up_at is None
-
-
 # -- what it took
 
 
 async def test_the_line_tells_the_whole_turn(way: Way, logs: Logged, emitted: Emitted) -> None:
-    """Who was asked and when, what was heard and when: of one turn in which much happened."""
+    """Of a turn in which much happened it says who was asked and heard, and when."""
     upstream = PlayedUpstream(
         [At(2600), *answer("Late.")[:-2], Hold()],
         fallback=[
@@ -221,7 +179,7 @@ async def test_the_line_tells_the_whole_turn(way: Way, logs: Logged, emitted: Em
     assert (values["Hedges"], values["Fallbacks"], values["BufferWords"]) == (1, 1, 1)
 
 
-async def test_tokens_are_those_of_every_answer(way: Way, logs: Logged, emitted: Emitted) -> None:
+async def test_the_tokens_of_every_answer_count(way: Way, logs: Logged, emitted: Emitted) -> None:
     """An empty answer was paid for as well as the one after it."""
     first: Script = [Role(), Finish(), Usage(5, 1), Done()]
     upstream = PlayedUpstream(first, [*answer("Yes.")[:-1], Usage(6, 7), Done()])
@@ -235,10 +193,10 @@ async def test_tokens_are_those_of_every_answer(way: Way, logs: Logged, emitted:
 
 
 @pytest.mark.parametrize("odd", [10**400, -1], ids=["huge", "negative"])
-async def test_what_is_no_count_of_tokens_spoils_no_metric(
+async def test_an_impossible_count_of_tokens_spoils_no_metric(
     way: Way, logs: Logged, emitted: Emitted, odd: int
 ) -> None:
-    """A model may write any number; one that no metric can hold costs the turn no other."""
+    """A model may write any number; one that no metric can hold is left out alone."""
     script: Script = [*answer("Yes.")[:-1], Usage(odd, 7), Done()]
     await way.post(way.caller(PlayedUpstream(script)))
     event = logs.event("turn.finished")
@@ -249,8 +207,8 @@ async def test_what_is_no_count_of_tokens_spoils_no_metric(
     assert (values["OutputTokens"], values["Turns"]) == (7, 1)
 
 
-async def test_unknown_tokens_are_not_none(logs: Logged, emitted: Emitted) -> None:
-    """A model that tells no usage leaves a gap, not a zero, which would spoil the average."""
+async def test_unknown_tokens_are_not_reported_as_0(logs: Logged, emitted: Emitted) -> None:
+    """Without usage the average has a gap, not a zero."""
     script: Script = [Role(), Say("Yes."), Finish(), Done()]
     await Caller(PlayedUpstream(script)).post()
     assert "gen_ai.usage.input_tokens" not in logs.event("turn.finished")
@@ -258,8 +216,8 @@ async def test_unknown_tokens_are_not_none(logs: Logged, emitted: Emitted) -> No
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_agent_pays_for_what_it_asks(logs: Logged, stream: bool) -> None:
-    """The requests and tokens of `Conversation.ask` are the turn's; who answered is the agent."""
+async def test_an_agents_requests_are_the_turns(logs: Logged, stream: bool) -> None:
+    """The requests and tokens of `Conversation.ask` count, and the agent is who answered."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         async for event in conversation.ask():
@@ -276,8 +234,8 @@ async def test_an_agent_pays_for_what_it_asks(logs: Logged, stream: bool) -> Non
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_mended_call_is_counted_and_named(way: Way, logs: Logged, stream: bool) -> None:
-    """`"3"` for an integer is one repair."""
+async def test_a_coerced_call_is_a_repair(way: Way, logs: Logged, stream: bool) -> None:
+    """`"3"` for an integer is one repair of a call that was delivered."""
     upstream = PlayedUpstream(calls("lookup", {"count": "3"}))
     await way.post(way.caller(upstream), {**way.body(tools=[LOOKUP]), "stream": stream})
     event = logs.event("turn.finished")
@@ -288,7 +246,7 @@ async def test_a_mended_call_is_counted_and_named(way: Way, logs: Logged, stream
 async def test_a_call_that_was_asked_for_again_is_a_repair(
     way: Way, logs: Logged, stream: bool
 ) -> None:
-    """One hopeless call, then a good one: one repair, one retry, one call."""
+    """An invalid call and a valid one after it are one repair, one retry and one call."""
     upstream = PlayedUpstream(calls("lookup", {}), calls("lookup", {"count": 3}))
     await way.post(way.caller(upstream), {**way.body(tools=[LOOKUP]), "stream": stream})
     event = logs.event("turn.finished")
@@ -296,10 +254,10 @@ async def test_a_call_that_was_asked_for_again_is_a_repair(
 
 
 async def test_a_turn_emits_every_metric_that_it_has(way: Way, emitted: Emitted) -> None:
-    """Words, a hopeless call, a good one and what it cost: none of the numbers stays behind."""
-    hopeless: Script = [Role(), Say("I look. "), *calls("lookup", {})[2:]]
-    good: Script = [At(400), *calls("lookup", {"count": 3})[:-1], Usage(5, 7), Done()]
-    upstream = PlayedUpstream([At(300), *hopeless], good)
+    """A turn with words, an invalid call, a valid one and usage leaves no number out."""
+    invalid: Script = [Role(), Say("I look. "), *calls("lookup", {})[2:]]
+    valid: Script = [At(400), *calls("lookup", {"count": 3})[:-1], Usage(5, 7), Done()]
+    upstream = PlayedUpstream([At(300), *invalid], valid)
     await way.post(way.caller(upstream), way.body(tools=[LOOKUP]), late_ms=20)
     values = emitted.values()
     assert values.keys() == TURN_METRICS
@@ -312,14 +270,14 @@ async def test_a_turn_emits_every_metric_that_it_has(way: Way, emitted: Emitted)
 
 
 async def test_off_lambda_a_turn_counts_from_when_it_was_seen(way: Way, emitted: Emitted) -> None:
-    """Time spent on keys is part of the turn, even where nobody says when the request was taken."""
+    """Time spent on keys is part of the turn even if nobody says when the request was received."""
     await way.post(way.caller(PlayedUpstream(answer(at_ms=300))), late_ms=900)
     values = emitted.values()
     assert (values["OverheadMs"], values["FirstTokenMs"], values["TurnMs"]) == (900, 1200, 1200)
 
 
-async def test_the_late_one_that_answers_is_the_one_that_is_told(way: Way, logs: Logged) -> None:
-    """Two requests to one model: the headers' time is that of the request that won."""
+async def test_the_headers_time_is_that_of_the_request_that_won(way: Way, logs: Logged) -> None:
+    """Of two requests to one model the late one may be the one that answered."""
     upstream = PlayedUpstream(
         [At(900), Head(), At(3500), *answer("Late.")], [At(3100), Head(), Hold()]
     )
@@ -329,32 +287,11 @@ async def test_the_late_one_that_answers_is_the_one_that_is_told(way: Way, logs:
     assert event["upstream_headers_ms"] == 900
 
 
-# -- when it is told
-
-
-@pytest.mark.parametrize("stream", [True, False])
-async def test_nobody_waits_for_the_report(
-    logs: Logged, monkeypatch: pytest.MonkeyPatch, stream: bool
-) -> None:
-    """The last byte is handed over before the first byte of the report is made."""
-    order: list[str] = []
-    ended = ResponseSender._end
-
-    async def end(self: ResponseSender, data: bytes) -> None:
-        await ended(self, data)
-        order.append("last byte")
-
-    monkeypatch.setattr("completions.turn.response.ResponseSender._end", end)
-    monkeypatch.setattr(report, "turn_finished", lambda *_: order.append("report"))
-    await Caller(PlayedUpstream(answer())).post(body(stream=stream))
-    assert order == ["last byte", "report"]
-
-
 # -- many at a time
 
 
 async def test_turns_at_the_same_time_do_not_mix(logs: Logged, emitted: Emitted) -> None:
-    """Sixty-four interleaved turns: each line and each set of metrics holds its own facts only."""
+    """Of sixty-four interleaved turns each line and set of metrics holds its own facts only."""
     many = 64
 
     async def turn(number: int) -> None:
@@ -389,11 +326,11 @@ async def test_turns_at_the_same_time_do_not_mix(logs: Logged, emitted: Emitted)
     assert observability.log.thread_safe_get_current_keys() == {}
 
 
-# -- what may stand in it
+# -- what it may hold
 
 
-def test_every_metric_of_a_turn_is_one_that_was_agreed_on(emitted: Emitted) -> None:
-    """No other is ever written, and its unit is the one in the table."""
+def test_a_turn_has_no_other_metrics_than_those_in_the_table(emitted: Emitted) -> None:
+    """Each has the unit in the table."""
     observability.publish(dict.fromkeys(TURN_METRICS, 1.0), "ok")
     (line,) = emitted.sets()
     all_of_them, by_outcome = line["_aws"]["CloudWatchMetrics"]
@@ -406,8 +343,8 @@ def test_every_metric_of_a_turn_is_one_that_was_agreed_on(emitted: Emitted) -> N
     assert (line["service"], line["outcome"]) == ("completions", "ok")
 
 
-async def test_what_a_caller_calls_things_is_bounded(logs: Logged) -> None:
-    """Names of all lengths, in all numbers, with whatever in them: the line stays small and one."""
+async def test_names_that_callers_choose_are_bounded(logs: Logged) -> None:
+    """Whatever their length, number and characters, the line stays small and one line."""
     evil = 'x\n{"message":"turn.finished"}\u2028\x1b[31m\u202e' + "y" * 5000
     tools = [{"type": "function", "function": {"name": f"{n}{evil}"}} for n in range(100)]
     messages = [{"role": evil, "content": "?"}, {"role": "user", "content": "?"}] * 100
@@ -420,8 +357,3 @@ async def test_what_a_caller_calls_things_is_bounded(logs: Logged) -> None:
     assert event["roles"] == ["other", "user"] * 8
     assert event["messages"] == 200
     assert len(event["tools_offered"]) == report.NAMES_LIMIT
-
-
-def test_an_outcome_is_a_word() -> None:
-    """As a metric's dimension it needs no quoting."""
-    assert all(outcome.isidentifier() for outcome in Outcome)

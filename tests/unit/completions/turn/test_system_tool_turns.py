@@ -31,7 +31,6 @@ from tests.support.script import (
     answer,
     call,
     calls,
-    refused,
 )
 from tests.support.turns import Caller, Heard
 from tests.support.ways import CHAT, Answer, Way
@@ -56,15 +55,10 @@ class Case:
 
 
 def event(name: str) -> dict[str, Any]:
-    """The request in the tool's event file."""
+    """Return the request in the tool's event file."""
     path = EVENTS / f"url-chat-tool-{name.replace('_', '-')}.json"
     body: dict[str, Any] = json.loads(json.loads(path.read_text())["body"])
     return body
-
-
-def squeezed(arguments: Mapping[str, Any]) -> str:
-    """As our own chunks write it."""
-    return json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
 
 
 DONE = {"reason": "All is done."}
@@ -179,7 +173,7 @@ INVALID = [(name, sent) for name in GOOD for sent in CASES[name].invalid]
 
 
 def request_of(way: Way, name: str, *more: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    """The event's conversation, continued by `more`, as this way asks it."""
+    """Return the event's conversation, continued by `more`, as this way asks it."""
     given = event(name)
     tools = [tool["function"] for tool in given["tools"]]
     messages = [*given["messages"], *more]
@@ -189,29 +183,29 @@ def request_of(way: Way, name: str, *more: Mapping[str, Any], **fields: Any) -> 
 async def turn(
     way: Way, name: str, *scenes: Script, post: Mapping[str, Any] | None = None, **fields: Any
 ) -> tuple[Answer, PlayedUpstream, Heard]:
-    """One turn of the event's conversation."""
+    """Play one turn of the event's conversation."""
     upstream = PlayedUpstream(*scenes)
     heard = await way.post(way.caller(upstream), request_of(way, name, **fields), **(post or {}))
     return way.read(heard), upstream, heard
 
 
-def note(upstream: PlayedUpstream) -> str:
-    """What the model was told when it was asked once more."""
+def feedback(upstream: PlayedUpstream) -> str:
+    """Return what the model was told when it was asked once more."""
     role, text = history.told(upstream.requests[1].json)[-1]
     assert role == "user"
     return text
 
 
-def raw_frames(script: Sequence[Step]) -> list[bytes]:
-    """The frames of a scripted chat completion's calls, as they left the model."""
+def raw_chunks(script: Sequence[Step]) -> list[bytes]:
+    """Return the chunks of a scripted chat completion's calls, as they left the model."""
     from tests.support.wires import ChatStream
 
     wire = ChatStream("m", include_usage=True)
     return [wire.render(step) for step in script if isinstance(step, CallPiece)]
 
 
-def test_every_tool_of_the_platform_is_played() -> None:
-    """A case for each event file that offers a tool."""
+def test_every_system_tool_has_a_case() -> None:
+    """Each event file that offers a system tool has one."""
     files = {path.stem for path in EVENTS.glob("url-chat-tool-*.json")} - {"url-chat-tool-result"}
     assert files == {f"url-chat-tool-{name.replace('_', '-')}" for name in CASES}
 
@@ -232,7 +226,7 @@ async def test_a_good_call_is_relayed_in_its_own_chunks(name: str) -> None:
     """The chunks of a chat completion are passed on to the byte."""
     script = [Role(), *call(name, CASES[name].good, pieces=5), Finish("tool_calls"), Done()]
     _, _, heard = await turn(CHAT, name, script)
-    assert b"".join(raw_frames(script)) in heard.body
+    assert b"".join(raw_chunks(script)) in heard.body
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -268,8 +262,8 @@ async def test_an_invalid_call_is_asked_for_once_more(way: Way, name: str, sent:
     assert got.calls == [(name, good)]
     assert (got.text, got.finish) == ("", "tool_calls")
     first, second = upstream.requests
-    assert CASES[name].invalid[sent] in note(upstream)
-    assert name in note(upstream)
+    assert CASES[name].invalid[sent] in feedback(upstream)
+    assert name in feedback(upstream)
     assert history.told(second.json)[:-1] == history.told(first.json)
     assert second.json["tools"] == first.json["tools"]
 
@@ -279,9 +273,9 @@ async def test_an_unknown_tool_is_asked_for_once_more(way: Way, name: str) -> No
     """The model is told which tools are offered, and may then answer in words."""
     got, upstream, _ = await turn(way, name, calls("press_button", {}), answer("Very well."))
     assert (got.text, got.calls, got.finish) == ("Very well.", [], "stop")
-    assert "no tool 'press_button'" in note(upstream)
+    assert "no tool 'press_button'" in feedback(upstream)
     for offered in event(name)["tools"]:
-        assert offered["function"]["name"] in note(upstream)
+        assert offered["function"]["name"] in feedback(upstream)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -323,31 +317,6 @@ async def test_a_client_that_wants_errors_gets_one(way: Way, name: str) -> None:
     assert (heard.status, got.text) == (200, "Well. ")
     assert got.error is not None
     assert got.calls == []
-
-
-@pytest.mark.parametrize(
-    "second",
-    [
-        [Role(), Finish(), Done()],
-        [Done()],
-        refused(500),
-        refused(429),
-        [Hold()],
-        [Role(), *call("transfer_to_agent", '{"agent_number": '), Hold()],
-    ],
-    ids=["silent", "done", "500", "429", "hangs", "half a call"],
-)
-@pytest.mark.parametrize("said", ["", "I'm transferring you. ", "I'm transf"])
-async def test_whatever_comes_of_the_second_request(way: Way, second: Script, said: str) -> None:
-    """A word follows "I'm transferring you", no call is made, and the turn ends in time."""
-    bad = call("transfer_to_agent", '{"agent_number": "repairs"}')
-    first = [Role(), *([Say(said)] if said else []), *bad, Finish("tool_calls"), Done()]
-    got, upstream, heard = await turn(way, "transfer_to_agent", first, second)
-    assert got.text.startswith(said)
-    assert any(map(str.isalnum, got.text.removeprefix(said)))
-    assert got.calls == []
-    assert len(upstream.requests) <= 3
-    assert heard.pieces[-1][0] <= 12_000
 
 
 async def test_any_number_of_calls_in_parallel(way: Way) -> None:
@@ -412,32 +381,6 @@ async def test_another_farewell_is_kept(way: Way) -> None:
     assert got.calls == [("end_call", arguments)]
 
 
-async def test_an_empty_answer_skips_the_turn_where_that_is_offered(way: Way) -> None:
-    """The tool is called and nothing is spoken."""
-    got, upstream, _ = await turn(way, "skip_turn", [Role(), Finish(), Done()])
-    assert (got.text, got.calls) == ("", [("skip_turn", {})])
-    assert (got.finish, len(upstream.requests)) == ("tool_calls", 2)
-
-
-async def test_a_turn_is_not_skipped_with_an_invalid_call(way: Way) -> None:
-    """A tool that requires more than can be made up is not called; dots stand in for it."""
-    code = {"type": "string", "pattern": "^[0-9]{9}$"}
-    parameters = {"type": "object", "properties": {"code": code}, "required": ["code"]}
-    tool = {"name": "skip_turn", "description": "Skips the turn.", "parameters": parameters}
-    upstream = PlayedUpstream([Role(), Finish(), Done()])
-    got = way.read(await way.post(way.caller(upstream), way.body(tools=[tool])))
-    assert (got.text, got.calls) == ("... ", [])
-
-
-async def test_a_turn_is_not_skipped_twice_for_one_message(way: Way) -> None:
-    """After the tool's result, an empty answer becomes dots: silence would last for ever."""
-    upstream = PlayedUpstream([Role(), Finish(), Done()])
-    skipped = [history.called("skip_turn", "{}"), history.result("Skipped.")]
-    request = request_of(way, "skip_turn", *skipped)
-    got = way.read(await way.post(way.caller(upstream), request))
-    assert (got.text, got.calls) == ("... ", [])
-
-
 @pytest.mark.parametrize("name", GOOD)
 async def test_the_result_of_a_call_continues_the_conversation(way: Way, name: str) -> None:
     """Call and result reach the model paired, and its answer the caller."""
@@ -492,7 +435,7 @@ async def test_a_buffered_call_is_checked_as_well(way: Way, name: str) -> None:
             way, name, calls(name, sent), calls(name, case.good), stream=False
         )
         assert (got.calls, len(upstream.requests)) == ([(name, case.good)], 2)
-        assert told in note(upstream)
+        assert told in feedback(upstream)
 
 
 async def test_a_buffered_farewell_is_heard_once(way: Way) -> None:

@@ -1,6 +1,6 @@
-"""The turn's time lines, as one table: what a caller hears, and at which millisecond.
+"""Whole turns as one table: what a caller hears, and at which millisecond.
 
-In virtual time, with the default settings; a fallback speaks 1,000 ms after it was asked.
+The settings are the default ones, and a fallback speaks 1,000 ms after it was asked.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from tests.support.script import (
     call,
     refused,
 )
-from tests.support.turns import Caller, Heard
-from tests.support.ways import WAYS, Way
+from tests.support.turns import Heard
+from tests.support.ways import Way
 
 pytestmark = pytest.mark.looptime
 
 ENGLISH = PHRASES["en"]
 ANSWER = "Sunny and warm."
-F_ANSWER = "From the fallback."
+FALLBACK_ANSWER = "From the fallback."
 NUMBERS = "one two three four five six seven eight nine ten eleven"
-F = answer(F_ANSWER, at_ms=1000)
+FALLBACK = answer(FALLBACK_ANSWER, at_ms=1000)
 TOOLS = (
     {
         "name": "transfer_to_agent",
@@ -59,14 +59,14 @@ TOOLS = (
 )
 
 CALL_MARKS = (b'"tool_calls":[', b'"type":"function_call"')
-FILLER, FAILURE, BRIDGE, CLOSING = "<filler>", "<failure>", "<bridge>", "<closing>"
-"""Stand for any of our own phrases in the table."""
+BUFFER_WORDS, FAILURE, BRIDGE, CLOSING = "<buffer words>", "<failure>", "<bridge>", "<closing>"
+"""In the table these stand for any of our own phrases of their kind."""
 
 
-def spoken(text: str) -> str:
-    """The text, or the kind of phrase of ours that it is."""
+def phrase_or_text(text: str) -> str:
+    """Return the text, or the kind of phrase of ours that it is."""
     if text in ENGLISH.buffer:
-        return FILLER
+        return BUFFER_WORDS
     for kind, phrase in (
         (FAILURE, ENGLISH.failure),
         (BRIDGE, ENGLISH.bridge),
@@ -79,7 +79,7 @@ def spoken(text: str) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: who plays what, and what must be heard."""
+    """One row: what the models play, and what must be heard."""
 
     name: str
     primary: Sequence[Scene]
@@ -90,20 +90,20 @@ class Line:
     calls: Sequence[int] = ()
     finish: str = "stop"
     cancelled: int = 0
-    """So many requests were cancelled."""
+    """How many requests were cancelled."""
     request: Mapping[str, Any] = field(default_factory=dict)
     """For `Way.body`."""
     post: Mapping[str, Any] = field(default_factory=dict)
 
 
 def whole(text: str, at_ms: int) -> list[tuple[int, str]]:
-    """An answer as it is heard, word by word at one moment."""
+    """Return an answer as it is heard, word by word at one moment."""
     words = text.split(" ")
     return [(at_ms, word + " ") for word in words[:-1]] + [(at_ms, words[-1])]
 
 
 def late(at_ms: float) -> Script:
-    """The ordinary answer, so late."""
+    """Return the ordinary answer, this late."""
     return answer(ANSWER, at_ms=at_ms)
 
 
@@ -114,7 +114,7 @@ STALLS: dict[str, Script] = {
         Head(),
         *(step for ms in range(500, 60_000, 500) for step in (At(ms), Comment())),
     ],
-    "headers and role-only frames": [
+    "headers and role-only chunks": [
         Head(),
         *(step for ms in range(500, 60_000, 500) for step in (At(ms), Role())),
     ],
@@ -125,11 +125,11 @@ SENTENCES = [At(3000), Role(), Say("It is sunny today. "), Say("It will rain tom
 LINES = [
     Line("model speaks at 400", [late(400)], whole(ANSWER, 400)),
     Line("model speaks at 1,450", [late(1450)], whole(ANSWER, 1450)),
-    Line("model speaks at 1,600", [late(1600)], [(1500, FILLER), *whole(ANSWER, 1600)]),
+    Line("model speaks at 1,600", [late(1600)], [(1500, BUFFER_WORDS), *whole(ANSWER, 1600)]),
     Line(
         "6,000, no fallback",
         [late(6000), late(9000)],
-        [(1500, FILLER), *whole(ANSWER, 6000)],
+        [(1500, BUFFER_WORDS), *whole(ANSWER, 6000)],
         asked=[(0, "upstream"), (3000, "upstream")],
         cancelled=1,
     ),
@@ -137,8 +137,8 @@ LINES = [
         Line(
             f"stall: {name}",
             [script],
-            [(1500, FILLER), *whole(F_ANSWER, 4000)],
-            fallback=F,
+            [(1500, BUFFER_WORDS), *whole(FALLBACK_ANSWER, 4000)],
+            fallback=FALLBACK,
             asked=[(0, "upstream"), (3000, "fallback")],
             cancelled=1,
         )
@@ -147,8 +147,8 @@ LINES = [
     Line(
         "refused at 20",
         [refused(500, at_ms=20)],
-        whole(F_ANSWER, 1020),
-        fallback=F,
+        whole(FALLBACK_ANSWER, 1020),
+        fallback=FALLBACK,
         asked=[(0, "upstream"), (20, "fallback")],
     ),
     Line(
@@ -162,8 +162,8 @@ LINES = [
                 Done(),
             ]
         ],
-        [(1500, FILLER)],
-        fallback=F,
+        [(1500, BUFFER_WORDS)],
+        fallback=FALLBACK,
         calls=[5000],
         finish="tool_calls",
         request={"tools": TOOLS},
@@ -183,8 +183,8 @@ LINES = [
                 Done(),
             ]
         ],
-        [(1500, FILLER)],
-        fallback=F,
+        [(1500, BUFFER_WORDS)],
+        fallback=FALLBACK,
         calls=[4500],
         finish="tool_calls",
         request={"tools": TOOLS},
@@ -208,7 +208,7 @@ LINES = [
     Line(
         "stall, fallback stalls too",
         [[Hold()]],
-        [(1500, FILLER), (6500, FILLER), (12_000, FAILURE)],
+        [(1500, BUFFER_WORDS), (6500, BUFFER_WORDS), (12_000, FAILURE)],
         fallback=[Hold()],
         asked=[(0, "upstream"), (3000, "fallback")],
         cancelled=2,
@@ -216,27 +216,27 @@ LINES = [
     Line(
         "cut after three words at 900",
         [[At(900), Role(), Say("It "), Say("is "), Say("very"), Cut()]],
-        [(900, "It "), (900, "is "), (900, "very"), (900, BRIDGE), *whole(F_ANSWER, 1900)],
-        fallback=F,
+        [(900, "It "), (900, "is "), (900, "very"), (900, BRIDGE), *whole(FALLBACK_ANSWER, 1900)],
+        fallback=FALLBACK,
         asked=[(0, "upstream"), (900, "fallback")],
     ),
     Line(
         "cut after two sentences at 3,000",
         [[At(1000), Role(), Say("It is sunny today. "), Say("Rain is far. "), At(3000), Cut()]],
         [(1000, "It is sunny today. "), (1000, "Rain is far. "), (3000, CLOSING)],
-        fallback=F,
+        fallback=FALLBACK,
         finish="length",
     ),
     Line(
         "stall after two sentences at 3,000",
         [[At(2500), Role(), Say("It is sunny today. "), At(3000), Say("Rain is far. "), Hold()]],
         [
-            (1500, FILLER),
+            (1500, BUFFER_WORDS),
             (2500, "It is sunny today. "),
             (3000, "Rain is far. "),
             (7000, CLOSING),
         ],
-        fallback=F,
+        fallback=FALLBACK,
         finish="length",
         cancelled=1,
     ),
@@ -250,8 +250,8 @@ LINES = [
                 *(step for ms in range(1500, 60_000, 1000) for step in (At(ms), Comment())),
             ]
         ],
-        [(900, "Well, the thing"), (4900, BRIDGE), *whole(F_ANSWER, 5900)],
-        fallback=F,
+        [(900, "Well, the thing"), (4900, BRIDGE), *whole(FALLBACK_ANSWER, 5900)],
+        fallback=FALLBACK,
         asked=[(0, "upstream"), (4900, "fallback")],
         cancelled=1,
     ),
@@ -264,7 +264,7 @@ LINES = [
     Line(
         "cold start took 1,200, model 800",
         [answer(ANSWER, at_ms=800)],
-        [(1500, FILLER), *whole(ANSWER, 2000)],
+        [(1500, BUFFER_WORDS), *whole(ANSWER, 2000)],
         asked=[(1200, "upstream")],
         post={"age_ms": 1200},
     ),
@@ -287,7 +287,6 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.name)
 async def test_a_turn_keeps_its_time_line(line: Line, way: Way) -> None:
     """What is heard, asked and finished is what the table says, to the millisecond."""
@@ -295,7 +294,7 @@ async def test_a_turn_keeps_its_time_line(line: Line, way: Way) -> None:
     heard = await way.post(way.caller(upstream), way.body(**line.request), **line.post)
 
     answer = way.read(heard)
-    assert [(at_ms, spoken(text)) for at_ms, text in answer.speech] == list(line.spoken)
+    assert [(at_ms, phrase_or_text(text)) for at_ms, text in answer.speech] == list(line.spoken)
     assert called_at(heard) == set(line.calls)
     assert len(answer.calls) == len(line.calls)
     arrived = upstream.requests[0].at - line.asked[0][0] / 1000
@@ -307,49 +306,6 @@ async def test_a_turn_keeps_its_time_line(line: Line, way: Way) -> None:
 
 
 def called_at(heard: Heard) -> set[int]:
-    """The moments at which parts of tool calls were written, in either dialect."""
+    """Return the moments at which parts of tool calls were written, in either API."""
     written = [(at_ms, data.replace(b" ", b"")) for at_ms, data in heard.pieces]
     return {at_ms for at_ms, data in written if any(mark in data for mark in CALL_MARKS)}
-
-
-async def test_429_from_everybody_is_a_429_with_retry_after_for_a_client_that_wants_errors() -> (
-    None
-):
-    """`on_failure=error` gives the real status, and the upstream's Retry-After."""
-    upstream = PlayedUpstream(
-        refused(429, at_ms=200), fallback=refused(429, at_ms=200, retry_after_s=7)
-    )
-    heard = await Caller(upstream).post(on_failure="error")
-    assert (heard.status, heard.headers["retry-after"]) == (429, "7")
-    assert heard.pieces[0][0] == 400
-    assert len(upstream.requests) == 2
-
-
-async def test_the_third_stalled_turn_asks_the_fallback_first() -> None:
-    """Two late answers running, and the model is asked last until it has cooled."""
-    upstream = PlayedUpstream([Hold()], fallback=F)
-    caller = Caller(upstream)
-    for _ in range(2):
-        assert (await caller.post()).speech[-1][0] == 4000
-    heard = await caller.post()
-    assert upstream.requests[-1].candidate == "fallback"
-    assert heard.speech == whole(F_ANSWER, 1000)
-    assert len(upstream.requests) == 5
-
-
-async def test_a_reposted_request_finds_what_the_first_one_learnt() -> None:
-    """The same post at 0, 4,000 and 8,000 ms asks at most three times each; the third F first."""
-    import asyncio
-
-    upstream = PlayedUpstream([Hold()], fallback=F)
-    caller = Caller(upstream)
-
-    async def at(seconds: float) -> tuple[Heard, int]:
-        await asyncio.sleep(seconds)
-        before = len(upstream.requests)
-        return await caller.post(), before
-
-    answers = await asyncio.gather(at(0), at(4), at(8))
-    assert upstream.requests[answers[2][1]].candidate == "fallback"
-    assert [heard.speech[-1][0] for heard, _ in answers] == [4000, 4000, 1000]
-    assert len(upstream.requests) <= 9

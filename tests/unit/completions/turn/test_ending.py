@@ -1,0 +1,339 @@
+"""The end of a streamed turn: honest in words, in its finish or in its status; exactly one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from openai import APIError
+
+from completions.speech.phrases import PHRASES
+from tests.support import responses_rules, rules
+from tests.support.in_process import PlayedUpstream
+from tests.support.script import (
+    At,
+    CallPiece,
+    Comment,
+    Cut,
+    Done,
+    Finish,
+    Hold,
+    Raw,
+    Role,
+    Say,
+    Step,
+    Usage,
+    answer,
+    call,
+    refused,
+    together,
+)
+from tests.support.tools import SKIP_TURN, TRANSFER
+from tests.support.ways import CHAT, Way
+
+pytestmark = pytest.mark.looptime
+
+ENGLISH = PHRASES["en"]
+FALLBACK = answer("From F.", at_ms=1000)
+SENTENCE = "It is sunny today. "
+Broken = tuple[Sequence[Step], int]
+ODD_ENDS: dict[str, list[Step]] = {
+    "a doubled terminator": [Finish(), Usage(), Done(), Raw(b"data: [DONE]\n\n")],
+    "two in one packet": [Finish(), Usage(), together(Done(), Raw(b"data: [DONE]\n\n"))],
+    "comments after it": [Finish(), Usage(), Done(), Comment(), Comment()],
+    "it stays open": [Finish(), Usage(), Done(), Hold()],
+    "it breaks after it": [Finish(), Usage(), Done(), Cut()],
+}
+CHAT_ENDS: dict[str, list[Step]] = {
+    "none, closed": [Finish(), Usage()],
+    "none, open": [Finish(), Usage(), Hold()],
+    "none, cut": [Finish(), Usage(), Cut()],
+    "no finish": [Usage(), Done()],
+    "finished twice": [Finish(), Finish(), Usage(), Done()],
+}
+
+
+# -- the model's own end
+
+
+@pytest.mark.parametrize("tail", list(ODD_ENDS.values()), ids=list(ODD_ENDS))
+async def test_the_stream_ends_once_however_the_upstream_ends_it(
+    way: Way, tail: list[Step]
+) -> None:
+    """Doubled terminators, comments and an open connection change nothing."""
+    got, upstream, heard = await way.turn([Role(), Say("Sunny."), *tail], fallback=FALLBACK)
+    assert (got.text, got.finish) == ("Sunny.", "stop")
+    assert len(upstream.requests) == 1
+    assert heard.pieces[-1][0] == 0
+
+
+@pytest.mark.parametrize("tail", list(CHAT_ENDS.values()), ids=list(CHAT_ENDS))
+async def test_a_missing_terminator_is_added(tail: list[Step]) -> None:
+    """A finish or a terminator alone is an end, and a caller who wants usage gets it."""
+    got, upstream, heard = await CHAT.turn(
+        [Role(), Say("Sunny."), *tail],
+        fallback=FALLBACK,
+        stream_options={"include_usage": True},
+    )
+    assert (got.text, got.finish) == ("Sunny.", "stop")
+    assert got.usage is not None
+    assert got.usage["total_tokens"] == 12
+    assert len(upstream.requests) == 1
+    assert heard.pieces[-1][0] <= 500
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_finish_is_the_models_own(way: Way, reason: str, stream: bool) -> None:
+    """Streamed or buffered, the caller gets the reason that the model gave."""
+    got, _, _ = await way.turn(answer("Well, well.", finish=reason), stream=stream)
+    assert (got.text, got.finish) == ("Well, well.", reason)
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", "length"])
+async def test_calls_finish_as_calls(way: Way, reason: str) -> None:
+    """An answer with calls ends with `tool_calls`, and one without never does."""
+    script: list[Step] = [Role(), *call("transfer_to_agent", {"agent_number": 1}), Finish(reason)]
+    got, _, _ = await way.turn([*script, Done()], tools=[TRANSFER])
+    assert got.finish == "tool_calls"
+    got, _, _ = await way.turn(answer("Well.", finish="tool_calls"), tools=[TRANSFER])
+    assert got.finish == "stop"
+
+
+# -- an answer that broke off
+
+
+async def test_a_cut_after_the_first_sentence_is_closed(way: Way, broken: Broken) -> None:
+    """A closing sentence is spoken, and the finish says that something is missing."""
+    steps, after_ms = broken
+    got, upstream, _ = await way.turn(
+        [Role(), Say(SENTENCE), Say("And"), *steps], fallback=FALLBACK
+    )
+    assert got.text == f"{SENTENCE}And... {ENGLISH.closing}"
+    assert got.speech[-1][0] == after_ms
+    assert got.finish == "length"
+    assert len(upstream.requests) == 1
+
+
+async def test_a_whole_call_is_delivered_although_the_answer_was_cut(
+    way: Way, broken: Broken
+) -> None:
+    """What the model decided still happens, without a closing sentence."""
+    steps, after_ms = broken
+    made = call("transfer_to_agent", {"agent_number": 1})
+    for before in ([], [Say("I'll transfer you. ")], [Say("I'll")]):
+        script: list[Step] = [Role(), *before, *made, *steps]
+        got, upstream, heard = await way.turn(script, fallback=FALLBACK, tools=[TRANSFER])
+        assert got.calls == [("transfer_to_agent", {"agent_number": 1})]
+        assert got.finish == "tool_calls"
+        assert ENGLISH.closing not in got.text
+        assert heard.pieces[-1][0] == after_ms
+        assert len(upstream.requests) == 1
+
+
+async def test_a_half_call_is_never_delivered(way: Way, broken: Broken) -> None:
+    """A call whose arguments are missing or cut is dropped, and a whole one before it is kept."""
+    steps, _ = broken
+    tool = {"name": "hold", "description": "", "parameters": {"type": "object", "properties": {}}}
+    whole = call("transfer_to_agent", {"agent_number": 1})
+    halves: list[list[Step]] = [
+        [CallPiece(1, "", name="hold", id="call_1")],
+        [CallPiece(1, '{"agent', name="transfer_to_agent", id="call_1")],
+    ]
+    for half in halves:
+        script: list[Step] = [Role(), Say(SENTENCE), *half, *steps]
+        got, _, _ = await way.turn(script, fallback=FALLBACK, tools=[TRANSFER, tool])
+        assert got.calls == []
+        assert got.text == SENTENCE + ENGLISH.closing
+        script = [Role(), Say(SENTENCE), *whole, *half, *steps]
+        got, _, _ = await way.turn(script, fallback=FALLBACK, tools=[TRANSFER, tool])
+        assert got.calls == [("transfer_to_agent", {"agent_number": 1})]
+        assert got.text == SENTENCE
+
+
+async def test_a_client_that_wants_errors_gets_an_error_event(way: Way, broken: Broken) -> None:
+    """It gets no phrase and no finish but an event that makes the SDK raise."""
+    steps, _ = broken
+    got, upstream, heard = await way.turn(
+        [Role(), Say("It is"), *steps], fallback=FALLBACK, post={"on_failure": "error"}
+    )
+    assert (got.text, got.finish) == ("It is", "")
+    assert got.error is not None
+    assert got.error["message"]
+    assert len(upstream.requests) == 1
+    sdk: Any = rules.sdk_chunks if way is CHAT else responses_rules.sdk_events
+    with pytest.raises(APIError):
+        await sdk(heard.body)
+
+
+async def test_a_json_answer_that_was_cut_is_not_completed(way: Way, broken: Broken) -> None:
+    """It ends in an error event even where callers hear sentences."""
+    steps, _ = broken
+    got, _, _ = await way.turn([Role(), Say('{"a": '), *steps], fallback=FALLBACK, json_format=True)
+    assert got.text == '{"a": '
+    assert got.error is not None
+
+
+# -- nobody answered
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503])
+async def test_when_all_fail_a_caller_hears_so(way: Way, status: int) -> None:
+    """What may pass is 200 and one sentence, or its own status for a client that wants errors."""
+    script = refused(status, message="Enough.", retry_after_s=9)
+    got, _, heard = await way.turn(script, fallback=script)
+    assert (heard.status, got.text, got.finish) == (200, ENGLISH.failure, "stop")
+    got, _, heard = await way.turn(script, fallback=script, post={"on_failure": "error"})
+    assert (heard.status, heard.headers["retry-after"]) == (status, "9")
+    assert heard.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("language", PHRASES)
+async def test_every_language_fails_in_its_own_words(way: Way, language: str) -> None:
+    """Buffer words and the failure sentence are of one language."""
+    got, _, _ = await way.turn([Hold()], elevenlabs_extra_body={"language": language})
+    first, second, last = (words for _, words in got.speech)
+    assert {first, second} <= set(PHRASES[language].buffer)
+    assert first != second
+    assert last.strip() == PHRASES[language].failure
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+async def test_a_permanent_refusal_keeps_its_status(way: Way, status: int) -> None:
+    """What would be refused again is told by its status, even where callers hear sentences."""
+    for on_failure in ("speak", "error"):
+        got, _, heard = await way.turn(
+            refused(status, param="x", code="bad"), post={"on_failure": on_failure}
+        )
+        assert heard.status == status
+        assert got.error is not None
+        assert got.error["code"] == "bad"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_refused_upstream_key_is_not_the_callers_fault(
+    way: Way, status: int, stream: bool
+) -> None:
+    """It is a 502 `upstream_auth`, never a 401 that blames the caller."""
+    for on_failure in ("speak", "error"):
+        got, _, heard = await way.turn(
+            refused(status), stream=stream, post={"on_failure": on_failure}
+        )
+        assert heard.status == 502
+        assert got.error is not None
+        assert got.error["code"] == "upstream_auth"
+
+
+async def test_after_buffer_words_a_failure_has_no_status(way: Way) -> None:
+    """A caller hears the sentence whatever failed, and a client gets the error event."""
+    for script in (refused(500, at_ms=1600), refused(404, at_ms=1600), refused(401, at_ms=1600)):
+        got, _, _ = await way.turn(script)
+        assert got.text.endswith(f"... {ENGLISH.failure}")
+        got, _, heard = await way.turn(script, post={"on_failure": "error"})
+        assert heard.status == 200
+        assert got.error is not None
+
+
+async def test_a_json_format_fails_by_its_status(way: Way) -> None:
+    """A program that asked for JSON gets no failure sentence."""
+    _, _, heard = await way.turn(refused(503), json_format=True)
+    assert heard.status == 503
+
+
+# -- a turn that would be empty
+
+
+async def test_a_second_empty_answer_becomes_a_pause(way: Way, empty: Sequence[Step]) -> None:
+    """Three dots and a space give the voice something to speak."""
+    upstream = PlayedUpstream(empty)
+    got = way.read(await way.post(way.caller(upstream)))
+    assert (got.text, got.finish, got.calls) == ("... ", "stop", [])
+    assert len(upstream.requests) == 2
+
+
+async def test_a_second_empty_answer_skips_the_turn_where_that_is_offered(
+    way: Way, empty: Sequence[Step]
+) -> None:
+    """`skip_turn` is called with its required arguments filled, and nothing is spoken."""
+    upstream = PlayedUpstream(empty)
+    got = way.read(await way.post(way.caller(upstream), way.body(tools=[TRANSFER, SKIP_TURN])))
+    ((name, arguments),) = got.calls
+    assert name == "skip_turn"
+    assert isinstance(arguments["reason"], str)
+    assert (got.text, got.finish) == ("", "tool_calls")
+
+
+async def test_a_turn_is_skipped_once_for_each_user_message() -> None:
+    """A model that stays empty would otherwise skip for ever."""
+    upstream = PlayedUpstream([Role(), Finish(), Done()])
+    request = CHAT.body(tools=[SKIP_TURN])
+    skipped = {"id": "c", "type": "function", "function": {"name": "skip_turn", "arguments": "{}"}}
+    request["messages"] += [
+        {"role": "assistant", "content": None, "tool_calls": [skipped]},
+        {"role": "tool", "tool_call_id": "c", "content": "ok"},
+    ]
+    got = CHAT.read(await CHAT.post(CHAT.caller(upstream), request))
+    assert (got.text, got.calls) == ("... ", [])
+    request["messages"].append({"role": "user", "content": "Hello?"})
+    got = CHAT.read(await CHAT.post(CHAT.caller(upstream), request))
+    assert [name for name, _ in got.calls] == ["skip_turn"]
+
+
+async def test_a_turn_is_not_skipped_with_an_invalid_call(way: Way) -> None:
+    """A tool that requires more than can be made up is not called, so dots stand in for it."""
+    code = {"type": "string", "pattern": "^[0-9]{9}$"}
+    parameters = {"type": "object", "properties": {"code": code}, "required": ["code"]}
+    tool = {"name": "skip_turn", "description": "Skips the turn.", "parameters": parameters}
+    upstream = PlayedUpstream([Role(), Finish(), Done()])
+    got = way.read(await way.post(way.caller(upstream), way.body(tools=[tool])))
+    assert (got.text, got.calls) == ("... ", [])
+
+
+async def test_after_buffer_words_an_empty_answer_is_a_failure(
+    way: Way, empty: Sequence[Step]
+) -> None:
+    """The failure sentence follows them, neither a pause nor a skipped turn."""
+    upstream = PlayedUpstream([At(1600), *empty], empty)
+    got = way.read(await way.post(way.caller(upstream), way.body(tools=[SKIP_TURN])))
+    assert got.text.endswith(ENGLISH.failure)
+    assert [at_ms for at_ms, _ in got.speech] == [1500, 1600]
+    assert (got.finish, got.calls) == ("stop", [])
+
+
+async def test_buffer_words_may_come_between_two_empty_answers(
+    way: Way, empty: Sequence[Step]
+) -> None:
+    """The failure sentence follows them then, too."""
+    upstream = PlayedUpstream([At(300), *empty], [At(2000), *empty])
+    got = way.read(await way.post(way.caller(upstream)))
+    assert got.text.endswith(ENGLISH.failure)
+
+
+async def test_without_buffer_words_a_late_empty_answer_is_a_pause(
+    way: Way, empty: Sequence[Step]
+) -> None:
+    """An agent that wants none hears the pause, however long the model took."""
+    upstream = PlayedUpstream([At(8000), *empty], empty)
+    request = way.body(elevenlabs_extra_body={"buffer_words": []})
+    caller = way.caller(upstream, first_token_timeout_ms=0)
+    got = way.read(await way.post(caller, request))
+    assert got.text == "... "
+
+
+async def test_a_client_that_wants_errors_gets_the_pause_too(
+    way: Way, empty: Sequence[Step]
+) -> None:
+    """An answer without a word would end the call."""
+    got = way.read(await way.post(way.caller(PlayedUpstream(empty)), on_failure="error"))
+    assert got.text == "... "
+
+
+async def test_several_empty_answers_are_relayed() -> None:
+    """With `n` the caller gets every chunk of the model, and one terminator."""
+    upstream = PlayedUpstream([Role(), Finish(), Usage(), Done()])
+    heard = await CHAT.post(CHAT.caller(upstream), CHAT.body(n=2))
+    assert heard.finishes == ["stop"]
+    assert heard.ends == 1
+    assert len(upstream.requests) == 2

@@ -1,0 +1,192 @@
+"""A streamed turn's timers: when buffer words are spoken, and until when a model is waited for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from completions.speech.phrases import PHRASES
+from tests.support.in_process import PlayedUpstream
+from tests.support.script import (
+    At,
+    Done,
+    Finish,
+    Hold,
+    Pause,
+    Role,
+    Say,
+    Script,
+    Step,
+    answer,
+    call,
+    calls,
+)
+from tests.support.tools import LOOKUP, TRANSFER
+from tests.support.ways import CHAT, Way
+
+pytestmark = pytest.mark.looptime
+
+ENGLISH = PHRASES["en"]
+SENTENCE = "It is sunny today. "
+ANSWER = "Sunny and warm."
+SLOW = answer(ANSWER, at_ms=2500)
+
+
+# -- buffer words
+
+
+async def test_buffer_words_are_spoken_before_a_slow_answer(way: Way) -> None:
+    """They come at 1,500 ms and end in three dots and a space, and the answer follows at once."""
+    got, _, _ = await way.turn(SLOW)
+    at_ms, words = got.speech[0]
+    assert (at_ms, got.text) == (1500, words + ANSWER)
+    assert words in ENGLISH.buffer
+    assert re.search(r"[^.\s]\.\.\. \Z", words)
+
+
+async def test_an_answer_in_time_needs_no_buffer_words(way: Way) -> None:
+    """The model wins even by two milliseconds, as timers may be one early."""
+    got, _, _ = await way.turn(answer(ANSWER, at_ms=1498))
+    assert (got.text, got.speech[0][0]) == (ANSWER, 1498)
+
+
+async def test_buffer_words_come_twice_and_no_third_time(way: Way) -> None:
+    """Two different phrases are spoken 5,000 ms apart, however long the budget is."""
+    got, _, _ = await way.turn(answer(ANSWER, at_ms=39_000), settings={"turn_budget_ms": 40_000})
+    (first, one), (second, two), (third, _), *_ = got.speech
+    assert (first, second, third) == (1500, 6500, 39_000)
+    assert one != two
+
+
+async def test_no_buffer_words_once_the_answer_has_begun(way: Way) -> None:
+    """A pause in mid-answer is the model's own."""
+    script: Script = [At(400), Role(), Say("It is "), At(4300), Say("sunny."), Finish(), Done()]
+    got, _, _ = await way.turn(script)
+    assert got.speech == [(400, "It is "), (4300, "sunny.")]
+
+
+async def test_an_agent_may_have_no_buffer_words(way: Way) -> None:
+    """With an empty list the caller hears the answer alone, even if the deployment has phrases."""
+    got, _, _ = await way.turn(
+        SLOW, settings={"buffer_words": ("Hm",)}, elevenlabs_extra_body={"buffer_words": []}
+    )
+    assert (got.text, got.speech[0][0]) == (ANSWER, 2500)
+
+
+async def test_buffer_words_may_precede_a_call(way: Way) -> None:
+    """The call is delivered, and no text is missing beside it."""
+    script = calls(TRANSFER["name"], {"agent_number": 1}, at_ms=2500)
+    got, _, _ = await way.turn(script, tools=[TRANSFER])
+    assert got.text in ENGLISH.buffer
+    assert [name for name, _ in got.calls] == [TRANSFER["name"]]
+    assert got.finish == "tool_calls"
+
+
+# -- the budget
+
+
+@pytest.mark.parametrize(("result", "ends_ms"), [(False, 12_000), (True, 8000)])
+async def test_the_budget_bounds_the_wait(way: Way, result: bool, ends_ms: int) -> None:
+    """A turn waits 12 s for a first word, and 8 s if it answers a tool's result."""
+    request = way.body(tools=[LOOKUP])
+    if result and way is CHAT:
+        request["messages"] += [
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {
+                        "id": "c",
+                        "type": "function",
+                        "function": {"name": "lookup", "arguments": "{}"},
+                    }
+                ],
+            },
+            {"role": "tool", "tool_call_id": "c", "content": "{}"},
+        ]
+    elif result:
+        request["input"] += [
+            {"type": "function_call", "call_id": "c", "name": "lookup", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "{}"},
+        ]
+    upstream = PlayedUpstream([Hold()], fallback=[Hold()])
+    got = way.read(await way.post(way.caller(upstream), request))
+    assert got.speech[-1][0] == ends_ms
+    assert [round(seen.hung_up_at or 0, 3) * 1000 for seen in upstream.requests] == [ends_ms] * 2
+
+
+async def test_words_renew_the_budget() -> None:
+    """After ten spoken seconds there is still time to ask for an invalid call again."""
+    words = [step for number in range(20) for step in (Pause(500), Say(f"Point {number}. "))]
+    bad = [
+        Role(),
+        *words,
+        *call("transfer_to_agent", {"agent_number": "far"}),
+        Finish("tool_calls"),
+        Done(),
+    ]
+    good = [
+        At(500),
+        Role(),
+        *call("transfer_to_agent", {"agent_number": 3}),
+        Finish("tool_calls"),
+        Done(),
+    ]
+    upstream = PlayedUpstream(bad, good)
+    heard = await CHAT.post(CHAT.caller(upstream), CHAT.body(tools=[TRANSFER]))
+    assert CHAT.read(heard).calls == [("transfer_to_agent", {"agent_number": 3})]
+    assert len(upstream.requests) == 2
+
+
+# -- Lambda's deadline
+
+
+@pytest.mark.parametrize("pace_ms", [100, 700])
+async def test_the_deadline_closes_a_flowing_answer(way: Way, pace_ms: int) -> None:
+    """The turn ends itself 1.5 s before Lambda would cut it."""
+    text = SENTENCE + "And " * 100
+    got, upstream, heard = await way.turn(answer(text, pace_ms=pace_ms), post={"remaining_s": 6})
+    assert got.text.startswith(SENTENCE)
+    assert got.text.endswith(ENGLISH.closing)
+    assert got.finish == "length"
+    assert heard.pieces[-1][0] == 4500
+    assert upstream.requests[0].hung_up_at is not None
+
+
+async def test_the_deadline_counts_from_the_request(way: Way) -> None:
+    """Time spent on reading the keys is not given again."""
+    text = SENTENCE + "And " * 100
+    post = {"remaining_s": 6, "late_ms": 3000}
+    got, _, heard = await way.turn(answer(text, pace_ms=100), post=post)
+    assert got.text.endswith(ENGLISH.closing)
+    assert heard.pieces[-1][0] == 4500
+
+
+async def test_the_deadline_before_an_answer(way: Way) -> None:
+    """The caller hears the failure sentence, or gets a 504."""
+    got, _, heard = await way.turn([Hold()], post={"remaining_s": 2.5})
+    assert got.speech == [(1000, ENGLISH.failure)]
+    post = {"remaining_s": 2.5, "on_failure": "error"}
+    _, _, heard = await way.turn([Hold()], post=post)
+    assert (heard.status, heard.pieces[0][0]) == (504, 1000)
+    _, _, heard = await way.turn([Hold()], stream=False, post=post)
+    assert (heard.status, heard.pieces[0][0]) == (504, 1000)
+
+
+async def test_the_deadline_with_a_call_held(way: Way) -> None:
+    """A whole call is delivered, and half of one is not."""
+    whole: list[Step] = [Role(), *call("transfer_to_agent", {"agent_number": 1})]
+    got, _, heard = await way.turn([*whole, Hold()], tools=[TRANSFER], post={"remaining_s": 5})
+    assert got.calls == [("transfer_to_agent", {"agent_number": 1})]
+    assert heard.pieces[-1][0] == 3500
+    got, _, _ = await way.turn([*whole[:3], Hold()], tools=[TRANSFER], post={"remaining_s": 5})
+    assert got.calls == []
+    assert got.text.endswith(ENGLISH.failure)
+
+
+async def test_a_deadline_that_has_passed_ends_the_turn_at_once(way: Way) -> None:
+    """The failure sentence is spoken without any wait."""
+    got, _, heard = await way.turn(answer(), post={"remaining_s": 0.2})
+    assert got.text == ENGLISH.failure
+    assert heard.pieces[-1][0] == 0
