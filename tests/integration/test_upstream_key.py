@@ -87,7 +87,7 @@ class Terminal:
             except OSError:  # The last process has closed the terminal.
                 break
             screen += shown
-            if screen.rstrip().endswith("):") and left:
+            if screen.endswith("): ") and left:
                 os.write(operator, left.pop(0).encode())
         os.close(operator)
         return process.wait(timeout=LIMIT_S), screen

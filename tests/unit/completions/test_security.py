@@ -33,7 +33,7 @@ from tests.support.upstream import ScriptedUpstream
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 CPU_LIMIT_S = 60.0
-"""Of our own processor time: linear work takes a few seconds, other work takes for ever."""
+"""Of our own processor time. Linear work takes a few seconds, other work takes for ever."""
 
 
 @pytest.fixture
