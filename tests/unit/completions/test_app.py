@@ -390,3 +390,18 @@ async def test_no_path_is_a_500(client: httpx2.AsyncClient, method: str, path: s
     """Any method on any path gets an answer below 500."""
     quoted = quote(path, safe="/", errors="replace")
     assert (await client.request(method, "/" + quoted)).status_code < 500
+
+
+@pytest.mark.parametrize(
+    ("setting", "header", "status"),
+    [("speak", "error", 502), ("error", "speak", 200), ("error", None, 502), ("speak", None, 200)],
+)
+async def test_a_request_chooses_how_failures_are_told(
+    setting: str, header: str | None, status: int
+) -> None:
+    """Its header overrides the deployment's setting."""
+    nobody = "http://127.0.0.1:1/v1"
+    headers = {"x-completions-on-failure": header} if header else {}
+    async with calling(deploy(nobody, on_failure=setting, **CALM)) as client:
+        response = await client.post(CHAT, json=chat(stream=True), headers=headers)
+    assert response.status_code == status

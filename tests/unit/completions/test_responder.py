@@ -1,17 +1,37 @@
-"""A responder's events become a turn like a model's, whatever it yields."""
+"""An agent: what it is given, what it may yield and ask, and how a deployment names it."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from completions.responder import Call, Conversation, Event, Responder, ResponderError, Say, load
+from completions.app import create_app
+from completions.errors import CompletionsError
+from completions.responder import (
+    Call,
+    Conversation,
+    Event,
+    Responder,
+    ResponderError,
+    Say,
+    load,
+)
+from completions.settings import Settings
+from completions.speech.phrases import PHRASES
+from tests.support import history
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import Script, calls
+from tests.support.logs import Logged
+from tests.support.script import Hold, Scene, answer, calls, refused
+from tests.support.tools import TRANSFER
 from tests.support.turns import Caller, body
+from tests.support.ways import CHAT, Answer, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -22,50 +42,232 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"count": {"type": "integer"}}},
     },
 }
+AGENT = """
+from completions.responder import Say
+
+async def good(conversation):
+    yield Say("Hello.")
+
+async def coroutine(conversation):
+    return [Say("Hello.")]
+
+def plain(conversation):
+    yield Say("Hello.")
+
+async def no_argument():
+    yield Say("Hello.")
+
+async def two(conversation, memory):
+    yield Say("Hello.")
+
+async def more(conversation, memory=None, *rest, **others):
+    yield Say("Hello.")
+
+class Agent:
+    async def answer(self, conversation):
+        yield Say("Hello.")
+
+bound = Agent().answer
+number = 5
+"""
 
 
-def calling(responder: Responder, *scripts: Script) -> Caller:
-    caller = Caller(PlayedUpstream(*scripts))
-    caller.state = dataclasses.replace(caller.state, responder=responder)
+def with_agent(
+    way: Way, agent: Responder, *scenes: Scene, fallback: Scene | None = None, **settings: Any
+) -> Caller:
+    """Return an environment with this agent; the scenes answer what it asks a model."""
+    caller = way.caller(PlayedUpstream(*scenes, fallback=fallback), **settings)
+    caller.state = dataclasses.replace(caller.state, responder=agent)
     return caller
 
 
-async def passes_on(conversation: Conversation) -> AsyncGenerator[Event, None]:
+async def turn(
+    way: Way, agent: Responder, *scenes: Scene, fallback: Scene | None = None, **more: Any
+) -> tuple[Answer, Caller]:
+    """Play one turn."""
+    post = more.pop("post", {})
+    caller = with_agent(way, agent, *scenes, fallback=fallback)
+    heard = await way.post(caller, way.body(**more), **post)
+    return way.read(heard), caller
+
+
+async def relays(conversation: Conversation) -> AsyncGenerator[Event, None]:
+    """Answer what a model answers."""
     async for event in conversation.ask():
         yield event
 
 
-async def test_thoughts_in_what_it_says_are_not_spoken() -> None:
-    """A `<think>` block is taken out of a responder's words, even when its tags are split."""
+# -- what it is given and yields
+
+
+async def test_an_agent_is_given_the_conversation(way: Way) -> None:
+    """It comes in Chat Completions' terms, whichever API the caller used."""
+    seen: list[Conversation] = []
+
+    async def looks(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        seen.append(conversation)
+        yield Say("Well.")
+
+    extra = {"language": "en", "customer": 7}
+    past = [
+        {"role": "user", "content": "Hello"},
+        history.called("transfer_to_agent", '{"agent_number":0}', content="Sure. "),
+        history.result("ok"),
+    ]
+    caller = with_agent(way, looks)
+    request = way.body(tools=[TRANSFER], elevenlabs_extra_body=extra, **history.of(way, past))
+    await way.post(caller, request)
+    (conversation,) = seen
+    roles = [message["role"] for message in conversation.messages]
+    assert roles[-3:] == ["user", "assistant", "tool"]
+    assert conversation.messages[-2]["tool_calls"] == past[1]["tool_calls"]
+    assert conversation.messages[-1]["tool_call_id"] == "call_0"
+    assert [tool["function"]["name"] for tool in conversation.tools] == ["transfer_to_agent"]
+    assert (conversation.model, dict(conversation.extra)) == ("m", extra)
+
+
+async def test_thoughts_in_what_an_agent_says_are_not_spoken() -> None:
+    """A `<think>` block is taken out of its words, even if its tags are split."""
 
     async def thinks(_: Conversation) -> AsyncGenerator[Event, None]:
         for piece in ("<thi", "nk>The caller is angry.</th", "ink>Good morning."):
             yield Say(piece)
 
-    heard = await calling(thinks).post()
-    assert heard.text == "Good morning."
+    got, _ = await turn(CHAT, thinks)
+    assert got.text == "Good morning."
 
 
-@pytest.mark.parametrize("written", ['{"count": "3",}', '```json\n{"count": 3}\n```'])
-async def test_a_models_call_that_is_passed_on_is_repaired(written: str) -> None:
-    """What the turn puts right for a model it puts right for one that a responder asked."""
-    caller = calling(passes_on, calls("set_count", written))
-    heard = await caller.post(body(tools=[TOOL]))
-    assert [part["function"]["arguments"] for _, part in heard.calls] == ['{"count":3}']
+# -- what it asks of models
 
 
-async def test_half_a_call_is_never_made_a_whole_one() -> None:
-    """Arguments that were cut are not delivered as an empty call: the responder is run again."""
-    caller = calling(
-        passes_on, calls("set_count", '{"count": 3'), calls("set_count", '{"count":4}')
+async def test_asking_the_models_races_them(way: Way) -> None:
+    """A model that stalls is joined by the fallback, and buffer words are heard meanwhile."""
+    fallback = answer("From the fallback.", at_ms=1000)
+    got, caller = await turn(way, relays, [Hold()], fallback=fallback)
+    assert got.text.endswith("From the fallback.")
+    assert [at_ms for at_ms, _ in got.speech][:2] == [1500, 4000]
+    assert [seen.candidate for seen in caller.upstream.requests] == ["upstream", "fallback"]
+    assert caller.upstream.requests[0].hung_up_at is not None
+
+
+async def test_a_failing_model_is_the_agents_to_catch(way: Way) -> None:
+    """`ask` raises if nobody answers, and what the agent then says is its answer."""
+
+    async def careful(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        try:
+            async for event in conversation.ask():
+                yield event
+        except CompletionsError as error:
+            yield Say(f"No luck: {error.status}.")
+
+    got, _ = await turn(way, careful, refused(503), fallback=refused(503))
+    assert got.text == "No luck: 503."
+
+
+async def test_a_turn_has_three_upstream_requests_however_often_an_agent_asks(way: Way) -> None:
+    """The fourth `ask` says so, and runs of the agent do not add to the three."""
+    asked: list[str] = []
+
+    async def curious(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        for _ in range(5):
+            try:
+                async for event in conversation.ask():
+                    if isinstance(event, Say):
+                        asked.append(event.text)
+            except CompletionsError as error:
+                asked.append(error.message)
+        yield Say(" ")
+
+    _, caller = await turn(way, curious, answer("Yes"))
+    assert len(caller.upstream.requests) == 3
+    assert asked[:3] == ["Yes"] * 3
+    assert len(asked) == 10
+    assert all("three upstream requests" in one for one in asked[3:])
+
+
+async def test_two_asks_at_once_share_the_three_requests(way: Way) -> None:
+    """Hedges and retries of both are counted."""
+
+    async def twice(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        async def one() -> str:
+            words = ""
+            async with aclosing(conversation.ask()) as events:
+                async for event in events:
+                    words += event.text if isinstance(event, Say) else ""
+            return words
+
+        both = await asyncio.gather(one(), one())
+        yield Say(" and ".join(both))
+
+    script = answer("Sunny", at_ms=5000)
+    got, caller = await turn(way, twice, script)
+    assert got.text.endswith("Sunny and Sunny")
+    assert len(caller.upstream.requests) == 3
+
+
+async def test_an_agent_may_ask_with_messages_tools_and_parameters_of_its_own(way: Way) -> None:
+    """The rest of the request is the caller's, cleaned."""
+
+    async def adds(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        knowledge = {"role": "system", "content": "We open at nine."}
+        messages = [*conversation.messages, knowledge]
+        async for event in conversation.ask(messages, tools=[], temperature=0):
+            yield event
+
+    more: dict[str, Any] = {
+        "tools": [TRANSFER],
+        "elevenlabs_extra_body": {"a": 1},
+        "user_id": "u",
+        "n": 1,
+    }
+    got, caller = await turn(way, adds, answer("At nine."), **more)
+    assert got.text == "At nine."
+    (asked,) = [seen.json for seen in caller.upstream.requests]
+    assert history.told(asked)[-1] == ("system", "We open at nine.")
+    assert asked["temperature"] == 0
+    assert not asked.keys() & {"tools", "elevenlabs_extra_body", "user_id", "n"}
+    assert asked["stream"] is True
+
+
+async def test_an_invalid_request_of_an_agent_is_its_own_bug(way: Way, logs: Logged) -> None:
+    """The caller is not blamed for it by a 400."""
+
+    async def wrong(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        async for event in conversation.ask([]):
+            yield event
+
+    got, _ = await turn(way, wrong, post={"on_failure": "error"})
+    assert got.error is not None
+    assert got.error["type"] == "server_error"
+    assert "'messages' must be" in logs.text
+
+
+async def test_an_agent_may_run_a_tool_of_its_own(way: Way) -> None:
+    """It asks, looks something up for the model's call, and asks again with the result."""
+    lookup = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
+
+    async def works(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        messages = list(conversation.messages)
+        async for event in conversation.ask(tools=[lookup]):
+            if isinstance(event, Call):
+                await asyncio.sleep(2)
+                call = history.called(event.name, "{}", event.id)
+                messages += [call, history.result("09:00", event.id)]
+        async for event in conversation.ask(messages, tools=[lookup]):
+            yield event
+
+    got, caller = await turn(
+        way, works, calls("look_up", {}, at_ms=300), answer("At nine.", at_ms=300)
     )
-    heard = await caller.post(body(tools=[TOOL]))
-    assert [part["function"]["arguments"] for _, part in heard.calls] == ['{"count":4}']
-    assert "not carried out" in caller.upstream.requests[1].json["messages"][-1]["content"]
+    assert got.speech[0][0] == 1500
+    assert got.speech[0][1] in PHRASES["en"].buffer
+    assert "".join(text for _, text in got.speech[1:]) == "At nine."
+    assert got.speech[-1][0] == 2600
+    assert history.told(caller.upstream.requests[1].json)[-1][1] in {"09:00", ""}
 
 
-async def test_a_responder_sees_the_arguments_that_a_model_meant() -> None:
-    """To run a tool of its own, a responder gets arguments as an object, repaired JSON included."""
+async def test_an_agent_gets_the_arguments_that_a_model_meant() -> None:
+    """They are an object even if the model's JSON had to be repaired."""
     seen: list[Any] = []
 
     async def looks(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -74,24 +276,80 @@ async def test_a_responder_sees_the_arguments_that_a_model_meant() -> None:
                 seen.append((event.name, event.arguments))
         yield Say("Done.")
 
-    heard = await calling(looks, calls("set_count", "{'count': 3,}")).post()
-    assert heard.text == "Done."
+    got, _ = await turn(CHAT, looks, calls("set_count", "{'count': 3,}"))
+    assert got.text == "Done."
     assert seen == [("set_count", {"count": 3})]
+
+
+@pytest.mark.parametrize("written", ['{"count": "3",}', '```json\n{"count": 3}\n```'])
+async def test_a_models_call_that_an_agent_passes_on_is_repaired(written: str) -> None:
+    """The turn checks it as it checks a model's own."""
+    caller = with_agent(CHAT, relays, calls("set_count", written))
+    heard = await caller.post(body(tools=[TOOL]))
+    assert [part["function"]["arguments"] for _, part in heard.calls] == ['{"count":3}']
+
+
+async def test_half_a_call_that_an_agent_passes_on_is_asked_for_again() -> None:
+    """Arguments that were cut are not delivered as an empty call."""
+    caller = with_agent(
+        CHAT, relays, calls("set_count", '{"count": 3'), calls("set_count", '{"count":4}')
+    )
+    heard = await caller.post(body(tools=[TOOL]))
+    assert [part["function"]["arguments"] for _, part in heard.calls] == ['{"count":4}']
+    assert "not carried out" in caller.upstream.requests[1].json["messages"][-1]["content"]
+
+
+# -- how it is named
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that modules can be imported from."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("function", ["good", "more", "bound"])
+async def test_an_agent_is_found(package: Path, function: str) -> None:
+    """It may be a function, one with defaults or a bound method."""
+    (package / "my_agent.py").write_text(AGENT)
+    agent = load(f"my_agent:{function}")
+    got, _ = await turn(CHAT, agent)
+    assert got.text == "Hello."
 
 
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("answer", "must be package.module:function"),
-        ("no_such_package.agent:answer", "cannot be imported"),
-        ("completions.agents:answer", "has no 'answer'"),
-        ("completions.responder:load", "is no async generator"),
+        ("my_agent", "package.module:function"),
+        ("my_agent:", "package.module:function"),
+        (":good", "package.module:function"),
+        ("my_agents:good", "No module named 'my_agents'"),
+        ("my_agent.sub:good", "my_agent"),
+        ("my_agent:goodbye", "has no 'goodbye'"),
+        ("my_agent:coroutine", "no async generator"),
+        ("my_agent:plain", "no async generator"),
+        ("my_agent:number", "no async generator"),
+        ("my_agent:Agent", "no async generator"),
+        ("my_agent:no_argument", "must take one argument"),
+        ("my_agent:two", "'memory'"),
+        ("broken:good", "NameError: name 'undefined' is not defined"),
+        ("misspelt:good", "SyntaxError"),
+        ("hungry:good", "No module named 'langchain_of_mine'"),
     ],
 )
-def test_a_wrong_name_is_told_at_start(name: str, hint: str) -> None:
-    """The error names the variable, what it holds and what is wrong with it."""
-    with pytest.raises(ResponderError) as caught:
-        load(name)
-    assert "COMPLETIONS_RESPONDER" in str(caught.value)
-    assert name in str(caught.value)
-    assert hint in str(caught.value)
+def test_a_deployment_says_at_start_what_is_wrong(package: Path, name: str, hint: str) -> None:
+    """The app does not start, and the error names the variable, its value and the reason."""
+    (package / "my_agent.py").write_text(AGENT)
+    (package / "broken.py").write_text("undefined")
+    (package / "misspelt.py").write_text("def good(:")
+    (package / "hungry.py").write_text("import langchain_of_mine")
+    with pytest.raises(ResponderError) as raised:
+        create_app(Settings(responder=name))
+    message = str(raised.value)
+    assert "COMPLETIONS_RESPONDER" in message
+    assert repr(name) in message
+    assert hint in message

@@ -33,7 +33,7 @@ class Clock:
 
 
 def refusal(status: int, **headers: str) -> UpstreamRefused:
-    """An upstream's error."""
+    """Return an upstream's error with these headers."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return UpstreamRefused("No.", status=status, headers=named)
 
@@ -61,10 +61,10 @@ TRANSIENT: list[CompletionsError | None] = [
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=lambda error: type(error).__name__)
-def test_two_failures_running_cool_a_model(
+def test_two_failures_in_a_row_cool_a_model(
     health: Health, clock: Clock, error: CompletionsError | None
 ) -> None:
-    """It is asked last, for half a minute."""
+    """It is asked last for half a minute."""
     health.failed(A, error)
     assert health.order([A, B]) == [A, B]
     health.failed(A, error)
@@ -84,8 +84,8 @@ def test_the_first_failure_after_cooling_cools_again(health: Health, clock: Cloc
     assert health.order([A, B]) == [B, A]
 
 
-def test_an_answer_forgets(health: Health) -> None:
-    """Earlier failures, and what is left of the cooling."""
+def test_an_answer_ends_the_cooling(health: Health) -> None:
+    """Earlier failures are forgotten as well."""
     health.failed(A)
     health.answered(A)
     health.failed(A)
@@ -97,14 +97,17 @@ def test_an_answer_forgets(health: Health) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_retry_after_counts_at_once(health: Health, clock: Clock, status: int) -> None:
-    """For as long as it says, but no longer than ten minutes."""
+    """The model cools for as long as it says, but no longer than ten minutes."""
     health.failed(A, refusal(status, retry_after="7"))
     assert health.order([A, B]) == [B, A]
     clock.now += 7
     assert health.order([A, B]) == [A, B]
-    health.failed(A, refusal(status, retry_after="86400"))
-    clock.now += LONGEST_COOLING_S
-    assert health.order([A, B]) == [A, B]
+    for endless in ("86400", "inf"):
+        health.failed(A, refusal(status, retry_after=endless))
+        clock.now += LONGEST_COOLING_S - 1
+        assert health.order([A, B]) == [B, A]
+        clock.now += 1
+        assert health.order([A, B]) == [A, B]
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
@@ -115,15 +118,8 @@ def test_a_refused_request_is_nobodys_failure(health: Health, status: int) -> No
     assert health.order([A, B]) == [A, B]
 
 
-def test_all_cooling_is_the_order_of_the_deployment(health: Health) -> None:
+def test_if_all_are_cooling_the_order_is_the_deployments(health: Health) -> None:
     """Somebody has to be asked."""
     for one in (A, B, A, B):
         health.failed(one)
-    assert health.order([A, B]) == [A, B]
-
-
-def test_an_endless_retry_after_is_bounded(health: Health, clock: Clock) -> None:
-    """Infinity is a number, too."""
-    health.failed(A, refusal(429, retry_after="inf"))
-    clock.now += LONGEST_COOLING_S
     assert health.order([A, B]) == [A, B]

@@ -1,4 +1,4 @@
-"""What a turn learns from refusals: asked once more, and remembered if that was right."""
+"""One request for one model: what is sent, and what is sent again after a refusal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Refuses = Callable[[dict[str, Any]], bool]
 
 
 def strict(refuses: Refuses, script: Script) -> Scene:
-    """A model that answers what it does not refuse."""
+    """Return a model that answers what it does not refuse."""
 
     def scene(seen: Seen) -> Script:
         return script if refuses(seen.json) else answer("Sunny.")
@@ -28,12 +28,12 @@ def strict(refuses: Refuses, script: Script) -> Scene:
 
 
 def having(field: str) -> Refuses:
-    """True of requests with this field."""
+    """Return a refusal of requests with this field."""
     return lambda body: field in body
 
 
 async def test_a_field_refused_by_name_is_left_out(way: Way) -> None:
-    """Once refused, in no later turn sent again."""
+    """Once refused, it is sent in no later turn."""
     script = refused(400, param="temperature", message="Unsupported parameter.")
     upstream = PlayedUpstream(strict(having("temperature"), script))
     caller = way.caller(upstream)
@@ -45,8 +45,8 @@ async def test_a_field_refused_by_name_is_left_out(way: Way) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_field_refused_by_its_place_is_left_out(way: Way, stream: bool) -> None:
-    """`metadata.a` is in `metadata`."""
+async def test_a_field_refused_by_a_path_into_it_is_left_out(way: Way, stream: bool) -> None:
+    """A refusal of `metadata.a` is one of `metadata`."""
     script = refused(422, param="metadata.a")
     upstream = PlayedUpstream(strict(having("metadata"), script))
     # Over chat no metadata is sent at all.
@@ -61,7 +61,7 @@ async def test_a_field_refused_by_its_place_is_left_out(way: Way, stream: bool) 
     [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")],
 )
 async def test_a_token_limit_is_sent_under_its_other_name(given: str, other: str) -> None:
-    """Newer models take only the one, older servers only the other; the limit is kept."""
+    """Newer models know only one name, older servers only the other, and the limit is kept."""
     upstream = PlayedUpstream(strict(having(given), refused(400, param=given)))
     caller = CHAT.caller(upstream)
     for _ in range(2):
@@ -72,7 +72,7 @@ async def test_a_token_limit_is_sent_under_its_other_name(given: str, other: str
 
 
 async def test_a_limit_refused_under_both_names_is_left_out() -> None:
-    """Three requests, and the caller hears an answer."""
+    """After three requests the caller hears an answer."""
     upstream = PlayedUpstream(
         refused(400, param="max_tokens"),
         refused(400, param="max_completion_tokens"),
@@ -85,7 +85,7 @@ async def test_a_limit_refused_under_both_names_is_left_out() -> None:
 
 @pytest.mark.parametrize("status", [400, 422])
 async def test_a_refusal_without_a_name_takes_back_what_we_added(way: Way, status: int) -> None:
-    """Once; a caller's own fields stay."""
+    """That is done once, and a caller's own fields stay."""
     upstream = PlayedUpstream(strict(having("prompt_cache_key"), refused(status)))
     caller = way.caller(upstream)
     for _ in range(2):
@@ -100,7 +100,7 @@ async def test_a_refusal_without_a_name_takes_back_what_we_added(way: Way, statu
 
 
 async def test_what_did_not_help_is_not_remembered(way: Way) -> None:
-    """The repeat was refused as well: the next turn sends all of it again."""
+    """If the second request is refused as well, the next turn sends all of it again."""
     upstream = PlayedUpstream(refused(400), refused(400), answer("Sunny."))
     caller = way.caller(upstream)
     heard = await way.post(caller)
@@ -136,8 +136,8 @@ async def test_each_model_refuses_other_things(way: Way) -> None:
     assert sent == [("small", True), ("small", False), ("large", True), ("small", False)]
 
 
-async def test_a_fallback_learns_for_itself(way: Way) -> None:
-    """Three requests in all: the first one fails, the second one is asked twice."""
+async def test_a_fallback_has_quirks_of_its_own(way: Way) -> None:
+    """Of three requests in all the first fails, and the fallback is asked twice."""
     upstream = PlayedUpstream(
         refused(500), fallback=strict(having("temperature"), refused(400, param="temperature"))
     )
@@ -146,8 +146,8 @@ async def test_a_fallback_learns_for_itself(way: Way) -> None:
     assert [seen.candidate for seen in upstream.requests] == ["upstream", "fallback", "fallback"]
 
 
-async def test_repeats_count(way: Way) -> None:
-    """A model that always finds something else is asked three times."""
+async def test_a_model_that_always_finds_something_is_asked_three_times(way: Way) -> None:
+    """Requests after a refusal count like all others."""
     names = iter(["temperature", "top_p", "tool_choice", "service_tier"])
 
     def scene(_: Seen) -> Script:
@@ -160,8 +160,8 @@ async def test_repeats_count(way: Way) -> None:
     assert len(upstream.requests) <= 3
 
 
-async def test_the_question_put_again_has_learnt_as_well(way: Way) -> None:
-    """What was refused the first time is not in the question with the note, either."""
+async def test_a_request_with_feedback_keeps_what_was_learnt(way: Way) -> None:
+    """What was refused the first time is not in the request with the feedback, either."""
     tool = {
         "name": "t",
         "description": "",
@@ -183,7 +183,7 @@ async def test_the_question_put_again_has_learnt_as_well(way: Way) -> None:
 
 
 def without_responses(status: int = 404) -> Scene:
-    """A model that has chat completions only."""
+    """Return a model that has chat completions only."""
 
     def scene(seen: Seen) -> Script:
         return refused(status) if seen.path == responses.path else answer("Sunny.")
@@ -194,7 +194,7 @@ def without_responses(status: int = 404) -> Scene:
 @pytest.mark.parametrize("status", [404, 405])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_missing_endpoint_is_learnt_once(status: int, stream: bool) -> None:
-    """The turn is made over chat completions, and so are the later ones at once."""
+    """The turn is made over chat completions, and so are later ones at once."""
     upstream = PlayedUpstream(without_responses(status))
     caller = RESPONSES.caller(upstream)
     for _ in range(2):
@@ -214,8 +214,8 @@ async def test_a_missing_endpoint_is_learnt_once(status: int, stream: bool) -> N
     ],
     ids=str,
 )
-async def test_a_thing_that_is_missing_is_no_missing_endpoint(missing: dict[str, str]) -> None:
-    """A 404 that says what was not found is passed on; the endpoint is asked again."""
+async def test_a_404_that_names_something_is_no_missing_endpoint(missing: dict[str, str]) -> None:
+    """It is passed on, and the endpoint is asked again."""
     upstream = PlayedUpstream(refused(404, **missing), answer("Sunny."))  # type: ignore[arg-type]
     caller = RESPONSES.caller(upstream)
     heard = await RESPONSES.post(caller)
@@ -226,7 +226,7 @@ async def test_a_thing_that_is_missing_is_no_missing_endpoint(missing: dict[str,
 
 
 async def test_both_apis_missing_is_a_404() -> None:
-    """Two requests, and the upstream's own words."""
+    """The caller gets the upstream's own words after two requests."""
     upstream = PlayedUpstream(refused(404, message="Nothing here."))
     heard = await RESPONSES.post(RESPONSES.caller(upstream))
     got = RESPONSES.read(heard)
@@ -237,7 +237,7 @@ async def test_both_apis_missing_is_a_404() -> None:
 
 
 async def test_over_chat_the_fields_have_chats_names() -> None:
-    """Instructions are a system message, limits have the old name, chaining is left out."""
+    """Instructions are a system message, limits have the old name, and chaining is left out."""
     upstream = PlayedUpstream(answer())
     request = OVER_CHAT.body(max_output_tokens=50, previous_response_id="resp_0", store=True)
     await OVER_CHAT.post(OVER_CHAT.caller(upstream), request)
@@ -250,8 +250,8 @@ async def test_over_chat_the_fields_have_chats_names() -> None:
 # -- thoughts
 
 
-async def test_a_model_that_opens_its_thoughts_unseen_is_known_from_then_on(way: Way) -> None:
-    """A lone `</think>` tells; what stands before it is thought the next time."""
+async def test_a_model_that_begins_inside_its_thoughts_is_remembered(way: Way) -> None:
+    """A lone `</think>` shows it, and from then on the text before one is reasoning."""
     script: list[Any] = [Role(), Say("Hm, "), Say("well</th"), Say("ink>Sunny."), *answer("")[2:]]
     upstream = PlayedUpstream(script)
     caller: Caller = way.caller(upstream)
@@ -261,8 +261,8 @@ async def test_a_model_that_opens_its_thoughts_unseen_is_known_from_then_on(way:
     assert (second.text, second.reasoning) == ("Sunny.", "Hm, well")
 
 
-async def test_a_request_goes_out_as_it_must(way: Way) -> None:
-    """`stream` as asked, the deployment's model, and its extra body over all."""
+async def test_the_deployments_fields_win(way: Way) -> None:
+    """Its model and its extra body replace the caller's, and `stream` is as asked."""
     upstream = PlayedUpstream(answer())
     caller = way.caller(
         upstream, upstream_model="gpt-x", upstream_extra_body={"service_tier": "priority"}
@@ -273,8 +273,8 @@ async def test_a_request_goes_out_as_it_must(way: Way) -> None:
     assert body["service_tier"] == "priority"
 
 
-async def test_a_failing_reply_after_a_lesson_is_told(way: Way) -> None:
-    """What was learnt is remembered although the answer then failed: the request was taken."""
+async def test_an_answer_that_fails_after_a_lesson_is_a_failure(way: Way) -> None:
+    """The request was taken, so the lesson held, but the reply is no answer."""
     upstream = PlayedUpstream(
         refused(400, param="temperature"), [Reply(b"<html>")], [Reply(b"<html>")]
     )
@@ -282,3 +282,13 @@ async def test_a_failing_reply_after_a_lesson_is_told(way: Way) -> None:
     heard = await way.post(caller, way.body(temperature=1), on_failure="error")
     assert heard.status == 502
     assert len(upstream.requests) == 3
+
+
+async def test_previous_response_id_goes_to_the_first_candidate() -> None:
+    """Only the upstream that made the response knows it."""
+    upstream = PlayedUpstream(refused(500), fallback=answer())
+    request = RESPONSES.body(previous_response_id="resp_0")
+    await RESPONSES.post(RESPONSES.caller(upstream), request)
+    first, second = upstream.requests
+    assert first.json["previous_response_id"] == "resp_0"
+    assert "previous_response_id" not in second.json

@@ -22,8 +22,8 @@ def quirks() -> Quirks:
     return Quirks()
 
 
-def test_a_lesson_is_applied_to_every_request() -> None:
-    """Fields go or get their other name, ours included; and only they."""
+def test_a_lesson_drops_and_renames_fields() -> None:
+    """It changes no other field, and those that we added are changed alike."""
     sent = Prepared({"a": 1, "max_tokens": 2, "b": 3, "c": 4}, frozenset({"b", "c"}))
     lesson = Lesson(frozenset({"b"}), {"max_tokens": "max_completion_tokens"})
     assert lesson.applied(sent) == Prepared(
@@ -33,7 +33,7 @@ def test_a_lesson_is_applied_to_every_request() -> None:
 
 
 def test_models_that_callers_name_do_not_pile_up(quirks: Quirks, logs: Logged) -> None:
-    """The model used longest ago is forgotten; what is in use stays known."""
+    """The model used longest ago is forgotten, and what is in use stays known."""
     lesson = Lesson(frozenset({"temperature"}))
     models = [replace(B, model=f"m{number}") for number in range(3 * MODELS_LIMIT)]
     quirks.learn_thinks_first(models[1])
@@ -46,8 +46,8 @@ def test_models_that_callers_name_do_not_pile_up(quirks: Quirks, logs: Logged) -
     assert quirks.lesson(Candidate("fallback", "", "unheard of")) == Lesson()
 
 
-def test_a_lesson_is_told_with_the_model_it_is_about(quirks: Quirks, logs: Logged) -> None:
-    """By the candidate's name: an address belongs into no line, since people put anything in it."""
+def test_a_lesson_is_logged_with_its_model(quirks: Quirks, logs: Logged) -> None:
+    """The line has the candidate's key, not its address, since people put anything in that."""
     named = replace(A, model="m" * 100)
     quirks.remember(named, Lesson(frozenset({"temperature"})))
     quirks.learn_lacks_responses(A, UpstreamRefused("No.", status=404))
@@ -60,6 +60,49 @@ def test_a_lesson_is_told_with_the_model_it_is_about(quirks: Quirks, logs: Logge
 
 @pytest.mark.parametrize("status", [401, 404, 409, 413, 429, 500])
 def test_only_a_bad_request_teaches(status: int) -> None:
-    """Nothing else says that the request was at fault."""
+    """No other status says that the request was at fault."""
     error = UpstreamRefused("No.", status=status, param="temperature")
     assert lesson_of(error, Prepared({"temperature": 1}, frozenset({"x"})), Lesson()) is None
+
+
+def refusal(param: str | None, code: str = "", status: int = 400) -> UpstreamRefused:
+    """Return a refusal of this field."""
+    return UpstreamRefused("No.", status=status, code=code, param=param)
+
+
+def test_a_field_that_is_needed_is_not_dropped() -> None:
+    """Without it there is no request."""
+    sent = Prepared({"messages": [], "model": "m"})
+    for param in ("messages", "messages[3].content", "model"):
+        assert lesson_of(refusal(param), sent, Lesson()) is None
+
+
+def test_a_mistake_inside_tools_is_the_callers() -> None:
+    """Tools are dropped only where the model does not take them at all."""
+    sent = Prepared({"tools": [{}]})
+    assert lesson_of(refusal("tools[0].name"), sent, Lesson()) is None
+    assert lesson_of(refusal("tools", "invalid_value"), sent, Lesson()) is None
+    assert lesson_of(refusal("tools"), sent, Lesson()) == Lesson(frozenset({"tools"}))
+
+
+def test_a_bad_value_teaches_nothing_lasting() -> None:
+    """It is one request's, unless it is a token limit: those are the model's."""
+    sent = Prepared({"temperature": 9, "max_tokens": 9, "max_completion_tokens": 9})
+    for param, lasting in (("temperature", False), ("max_tokens", True)):
+        lesson = lesson_of(refusal(param, "value_above_maximum"), sent, Lesson())
+        assert lesson == Lesson(frozenset({param}), lasting=lasting)
+
+
+def test_a_lesson_for_one_request_is_not_remembered(quirks: Quirks) -> None:
+    """The next request is sent whole."""
+    quirks.remember(A, Lesson(frozenset({"temperature"}), lasting=False))
+    assert quirks.lesson(A) == Lesson()
+
+
+def test_a_name_is_changed_once_and_then_dropped() -> None:
+    """A limit that was renamed already has no other name left."""
+    sent = Prepared({"max_completion_tokens": 9})
+    known = Lesson(renamed={"max_tokens": "max_completion_tokens"})
+    assert lesson_of(refusal("max_completion_tokens"), sent, known) == Lesson(
+        frozenset({"max_completion_tokens"})
+    )

@@ -1,4 +1,4 @@
-"""The winner's answer once it is read without a task between: its ends are those of any other."""
+"""The winner's answer, read to its end: the terminator, the finish, a cut or a stall."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from completions.race.attempts import DRAIN_S
 from completions.race.health import Health
 from completions.race.race import Race, Timeouts
 from completions.settings import Candidate
+from tests.support.in_process import PlayedUpstream
+from tests.support.script import Comment, Finish, Pause, Role, Say
+from tests.support.script import Done as Terminator
+from tests.support.script import Step as ScriptStep
+from tests.support.ways import CHAT, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -25,13 +30,13 @@ Step = float | Chunk | BaseException
 
 
 def word(number: int) -> Chunk:
-    """One word of an answer."""
+    """Return one word of an answer."""
     return Chunk(None, (Text(f"w{number} "),))
 
 
 @dataclass
 class Spoken:
-    """A model, or an agent, that plays steps: pauses in seconds, frames, errors."""
+    """A model or an agent that plays steps: pauses in seconds, chunks, errors."""
 
     steps: Sequence[Step]
     can_change_task: bool = True
@@ -40,14 +45,14 @@ class Spoken:
     ended_at: float | None = None
     whole: bool = False
 
-    def with_feedback(self, said: str, note: str) -> Spoken:
-        """The same once more."""
+    def with_feedback(self, answer: str, feedback: str) -> Spoken:
+        """Return the same question."""
         return self
 
     async def ask(
         self, _: Candidate, __: int, /, *, hedge: bool = False
     ) -> AsyncGenerator[list[Chunk], None]:
-        """Plays the steps, each frame by itself."""
+        """Play the steps, each chunk by itself."""
         assert not hedge
         try:
             for step in self.steps:
@@ -69,7 +74,7 @@ def _race(spoken: Spoken) -> Race:
 
 
 async def _read(spoken: Spoken, *, pause_s: float = 0.0) -> tuple[str, CompletionsError | None]:
-    """The words that were heard by a caller who rests after each batch, and the error behind."""
+    """Return the words that a caller hears who rests after each batch, and the error at the end."""
     heard = ""
     try:
         async with aclosing(_race(spoken).answer()) as batches:
@@ -91,10 +96,10 @@ def _text(count: int) -> str:
 
 
 @pytest.mark.parametrize("can_change_task", [True, False])
-async def test_an_answer_is_read_by_its_reader_unless_it_belongs_to_a_task(
+async def test_a_models_answer_needs_no_task_once_it_has_won(
     can_change_task: bool,
 ) -> None:
-    """After the batch that follows the first words a model's answer needs no task of its own."""
+    """The reader reads on directly, unlike with an agent's, soon after the first words."""
     spoken = Spoken([*_words(5), DONE], can_change_task)
     assert await _read(spoken) == (_text(5), None)
     here = [task is asyncio.current_task() for task in spoken.tasks]
@@ -102,7 +107,7 @@ async def test_an_answer_is_read_by_its_reader_unless_it_belongs_to_a_task(
 
 
 async def test_silence_is_a_stall() -> None:
-    """Nothing for the stall timeout: the answer is closed and its reader is told."""
+    """After the stall time-out the answer is closed, and its reader is told."""
     spoken = Spoken([*_words(5), 60.0, word(5)])
     heard, error = await _read(spoken)
     assert heard == _text(5)
@@ -128,8 +133,8 @@ async def test_a_slow_reader_is_no_stall() -> None:
     assert await _read(spoken, pause_s=10.0) == (_text(5), None)
 
 
-async def test_a_slow_reader_still_hears_of_a_stall() -> None:
-    """When it reads again, the model has its stall timeout, and no more."""
+async def test_a_slow_reader_is_told_of_a_stall() -> None:
+    """When it reads again, the model has its stall time-out and no more."""
     spoken = Spoken([*_words(4), 60.0])
     heard, error = await _read(spoken, pause_s=10.0)
     assert heard == _text(4)
@@ -141,8 +146,8 @@ async def test_a_slow_reader_still_hears_of_a_stall() -> None:
 @pytest.mark.parametrize(
     "failure", [UpstreamUnavailable("cut"), RuntimeError("a bug")], ids=["cut", "bug"]
 )
-async def test_a_cut_comes_behind_all_words(failure: Exception) -> None:
-    """What broke the answer off is told when everything before it was heard."""
+async def test_a_cut_comes_after_all_words(failure: Exception) -> None:
+    """What broke the answer off is told once everything before it was heard."""
     heard, error = await _read(Spoken([*_words(5), failure]))
     assert heard == _text(5)
     assert isinstance(error, UpstreamUnavailable)
@@ -157,7 +162,7 @@ async def test_an_end_without_terminator_is_a_cut() -> None:
 
 @pytest.mark.parametrize("after_s", [1.0, 4.5], ids=["in mid-wait", "at the stall's moment"])
 async def test_a_hang_up_closes_the_answer_at_once(after_s: float) -> None:
-    """Cancelled in its wait the reader is cancelled, and nothing takes it for a stall."""
+    """A reader that is cancelled in its wait does not take that for a stall."""
     spoken = Spoken([*_words(5), 60.0])
     reading = asyncio.create_task(_read(spoken))
     await asyncio.sleep(after_s)
@@ -167,8 +172,8 @@ async def test_a_hang_up_closes_the_answer_at_once(after_s: float) -> None:
     assert spoken.ended_at == pytest.approx(after_s, abs=0.001)
 
 
-async def test_a_hang_up_while_it_is_written_closes_the_answer() -> None:
-    """A reader who leaves between two batches leaves no request behind."""
+async def test_a_reader_that_leaves_between_two_batches_closes_the_answer() -> None:
+    """It leaves no request behind."""
     spoken = Spoken([*_words(9), DONE])
     async with aclosing(_race(spoken).answer()) as batches:
         for _ in range(5):
@@ -177,16 +182,37 @@ async def test_a_hang_up_while_it_is_written_closes_the_answer() -> None:
 
 
 @pytest.mark.parametrize("words", [1, 5], ids=["in its task", "in its reader's"])
-async def test_behind_the_terminator_it_is_read_to_its_end(words: int) -> None:
-    """The end of the connection comes a little later; then it can be used again."""
+async def test_after_the_terminator_an_answer_is_read_to_its_end(words: int) -> None:
+    """The connection ends a little later, and can then be used again."""
     spoken = Spoken([*_words(words), DONE, DRAIN_S / 2])
     assert await _read(spoken) == (_text(words), None)
     assert spoken.whole
 
 
 async def test_a_connection_that_stays_open_is_closed() -> None:
-    """Behind the terminator nobody waits for long."""
+    """After the terminator nobody waits for long."""
     spoken = Spoken([*_words(5), DONE, 60.0])
     assert await _read(spoken) == (_text(5), None)
     assert not spoken.whole
     assert spoken.ended_at == pytest.approx(0.5 + DRAIN_S, abs=0.01)
+
+
+async def test_nothing_after_the_terminator_is_spoken(way: Way) -> None:
+    """What an upstream sends after its own end is no part of the answer."""
+    upstream = PlayedUpstream(
+        [Role(), Say("Hello."), Finish(), Terminator(), Say(" Late"), Terminator()]
+    )
+    answered = way.read(await way.post(way.caller(upstream)))
+    assert answered.text == "Hello."
+
+
+async def test_a_finish_is_the_end_without_a_terminator() -> None:
+    """Half a second later the stream is ended, and comments do not prolong that."""
+    tail: list[ScriptStep] = [step for _ in range(100) for step in (Pause(100), Comment())]
+    upstream = PlayedUpstream([Role(), Say("Sunny."), Finish(), *tail])
+    heard = await CHAT.post(CHAT.caller(upstream))
+    got = CHAT.read(heard)
+    assert (got.text, got.finish) == ("Sunny.", "stop")
+    assert heard.pieces[-1][0] == 500
+    (seen,) = upstream.requests
+    assert round(((seen.hung_up_at or 0) - seen.at) * 1000) == 500
