@@ -116,13 +116,13 @@ async def test_json_needs_no_letter(way: Way) -> None:
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("end", [[Hold()], [Cut()], []], ids=["open", "cut", "closed"])
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
-async def test_an_empty_answer_needs_no_terminator(way: Way) -> None:
-    """One that finished without a word is asked for again soon after its finish."""
-    upstream = PlayedUpstream([At(100), Role(), Finish(), Hold()], answer("Here."))
-    answered = way.read(await way.post(way.caller(upstream)))
-    assert answered.speech[-1][0] <= 700
-    assert answered.text == "Here."
+async def test_an_empty_answer_needs_no_terminator(way: Way, end: list[Step]) -> None:
+    """One that finished without a word is asked for again soon, whatever its connection does."""
+    got, upstream, _ = await way.turn([At(100), Role(), Finish(), *end], answer("Here."))
+    assert got.speech[-1][0] <= 700
+    assert (got.text, len(upstream.requests)) == ("Here.", 2)
 
 
 # -- time-outs and hedging

@@ -90,10 +90,10 @@ async def test_the_finish_is_kept_for_the_end() -> None:
 
 async def test_an_answer_without_words_and_calls_is_nothing() -> None:
     """Words make it something, and so does the beginning of a call."""
-    silent, spoken, calling = new_answer(), new_answer(), new_answer()
+    wordless, spoken, calling = new_answer(), new_answer(), new_answer()
     spoken.pass_on(Chunk(None, (Text("Hello"),)))
     calling.pass_on(Chunk(None, (CallPart(0, "c", "transfer_to_agent", ""),)))
-    assert [one.is_nothing for one in (silent, spoken, calling)] == [True, False, False]
+    assert [one.is_nothing for one in (wordless, spoken, calling)] == [True, False, False]
 
 
 async def test_unfinished_calls_can_be_dropped() -> None:
