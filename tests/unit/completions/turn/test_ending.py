@@ -38,6 +38,7 @@ ENGLISH = PHRASES["en"]
 FALLBACK = answer("From F.", at_ms=1000)
 SENTENCE = "It is sunny today. "
 Broken = tuple[Sequence[Step], int]
+TAIL: list[Step] = [Finish(), Usage(), Done()]
 ODD_ENDS: dict[str, list[Step]] = {
     "a doubled terminator": [Finish(), Usage(), Done(), Raw(b"data: [DONE]\n\n")],
     "two in one packet": [Finish(), Usage(), together(Done(), Raw(b"data: [DONE]\n\n"))],
@@ -150,6 +151,15 @@ async def test_a_half_call_is_never_delivered(way: Way, broken: Broken) -> None:
         got, _, _ = await way.turn(script, fallback=FALLBACK, tools=[TRANSFER, tool])
         assert got.calls == [("transfer_to_agent", {"agent_number": 1})]
         assert got.text == SENTENCE
+
+
+async def test_a_second_answer_that_is_cut_is_closed_like_the_first(way: Way) -> None:
+    """After feedback, too, words that were heard get a closing sentence, not the failure one."""
+    invalid: list[Step] = [Role(), Say(SENTENCE), *call("transfer_to_agent", "{}"), *TAIL]
+    second: list[Step] = [Role(), Say("Well"), Cut()]
+    got, _, _ = await way.turn(invalid, second, tools=[TRANSFER])
+    assert got.text == f"{SENTENCE}Well... {ENGLISH.closing}"
+    assert (got.calls, got.finish) == ([], "length")
 
 
 async def test_a_client_that_wants_errors_gets_an_error_event(way: Way, broken: Broken) -> None:
