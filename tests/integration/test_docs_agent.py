@@ -6,10 +6,11 @@ import dataclasses
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from completions import responder
+from completions import agents, responder
 from completions.dialects import chat, responses
 from completions.dialects.dialect import Dialect
 from completions.speech.phrases import PHRASES
@@ -24,10 +25,15 @@ ANSWER = "Yes, three of them."
 LOOKUP_MS = 2000
 
 
+def python_in_the_document() -> list[str]:
+    """The agent, and the test for it."""
+    return re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+
+
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> responder.Responder:
-    """The only Python in the document, as a module, by the name that a deployment gives."""
-    (code,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+    """The first Python in the document, as a module, by the name that a deployment gives."""
+    code, _ = python_in_the_document()
     (tmp_path / "agent_of_the_docs.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "agent_of_the_docs", raising=False)
@@ -40,13 +46,13 @@ def calling(agent: responder.Responder, script: Script, fallback: Script | None 
     return caller
 
 
-async def test_filler_then_answer_are_heard(agent: responder.Responder) -> None:
+async def test_buffer_words_and_then_the_answer_are_heard(agent: responder.Responder) -> None:
     """While the agent looks something up, buffer words are spoken, and then the answer."""
     caller = calling(agent, answer(ANSWER, at_ms=400))
     heard = await caller.post(body("Do you have helmets?"))
-    (filler_ms, filler), *words = heard.speech
-    assert filler_ms == 1500
-    assert filler in PHRASES["en"].buffer
+    (first_ms, first), *words = heard.speech
+    assert first_ms == 1500
+    assert first in PHRASES["en"].buffer
     assert "".join(text for _, text in words) == ANSWER
     assert words[0][0] == LOOKUP_MS + 400
     assert (heard.finishes, heard.ends) == (["stop"], 1)
@@ -80,3 +86,17 @@ async def test_a_hang_up_ends_the_agents_question(agent: responder.Responder) ->
     await caller.post(hang_up_ms=4000)
     (request,) = caller.upstream.requests
     assert request.hung_up_at == pytest.approx(request.at + 4.0 - LOOKUP_MS / 1000)
+
+
+async def test_the_documents_own_test_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test in the document finds the agent where the document says to save it."""
+    agent, test = python_in_the_document()
+    (tmp_path / "shop.py").write_text(agent)
+    monkeypatch.setattr(agents, "__path__", [*agents.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "completions.agents.shop", raising=False)
+    names: dict[str, Any] = {}
+    exec(compile(test, "test_shop.py", "exec"), names)
+    (run,) = (name for name in names if name.startswith("test_"))
+    await names[run]()

@@ -26,7 +26,10 @@ MAKE_COMMAND = re.compile(
 )
 TOP_LEVEL = {path.name for path in ROOT.iterdir()}
 GENERATED = (".aws-sam", ".venv", ".venv-sam", ".local")
-WRITTEN_BY_THE_READER = {"functions/completions/agents/shop.py"}
+WRITTEN_BY_THE_READER = {
+    "functions/completions/agents/shop.py",
+    "tests/unit/completions/test_shop.py",
+}
 
 
 def code(document: Path) -> list[str]:
