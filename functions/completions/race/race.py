@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -33,8 +34,16 @@ from completions.race.winner import LINGER_S, TICK_S, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
 
-LONE_RETRY_LIMIT_S = 2.0
-"""A lone candidate's 429 is waited for if its `Retry-After` is no longer than this."""
+RETRY_WAITS_S = (0.25, 0.8)
+"""How long a candidate that failed is left alone, the first time and after that.
+
+The second wait ends more than a second after the first failure: an upstream that restarts, or
+that a balancer has just taken out, is back by then.
+"""
+JITTER = 0.25
+"""A wait is up to this fraction longer: turns that failed together must not come back together."""
+WAIT_LIMIT_S = 10.0
+"""The longest `Retry-After` that is waited for where no budget ends the turn earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,8 @@ class Timeouts:
     first_token_s: float = 0.0
     reasoning_s: float = 0.0
     stall_s: float = 0.0
+    retry_waits_s: tuple[float, ...] = ()
+    """Before a candidate that failed is asked again: first, then; empty asks at once."""
 
 
 class EmptyAnswer(Exception):
@@ -74,10 +85,14 @@ class Race:
         first_source: int = 0,
         words_only: bool = True,
         answers: int = 1,
+        ends_at: float | None = None,
+        cut: Candidate | None = None,
     ) -> None:
         """Prepare a race; the first candidate's time-outs count from `started_at` (loop time).
 
-        Without `words_only` any text commits at a clean end: JSON may hold no letter.
+        No answer is of use after `ends_at` (loop time), so nothing is waited for so long.
+        `cut` is the candidate whose answer broke off just now: it is asked again only after a
+        wait. Without `words_only` any text commits at a clean end: JSON may hold no letter.
         `answers` is how many come in one stream (`n`): each has a finish, the last is the end.
         """
         self._question = question
@@ -87,10 +102,15 @@ class Race:
         self._started_at = started_at
         self._words_only = words_only
         self._answers = answers
+        self._ends_at = ends_at
+        self._cut = cut
         self._hedges = timeouts.hedge_s > 0
         self._attempts = Attempts(question, first_source)
         self._errors: list[CompletionsError] = []
         self._barred: set[Candidate] = set()
+        self._failures: defaultdict[Candidate, int] = defaultdict(int)
+        self._not_before: dict[Candidate, float] = {}
+        self._jitter = random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - nothing secret
         self._retry: tuple[float, Candidate] | None = None
         self._loop = asyncio.get_running_loop()
         self.winner: Candidate | None = None
@@ -114,7 +134,7 @@ class Race:
                 what cut the winner off.
         """
         try:
-            self._attempts.start(self._candidates[0], self._started_at)
+            self._begin()
             winner = await self._winner()
             self.winner = winner.candidate
             self._health.answered(winner.candidate)
@@ -136,6 +156,14 @@ class Race:
             await self._attempts.close()
 
     # Before somebody wins.
+
+    def _begin(self) -> None:
+        first = self._candidates[0]
+        if first == self._cut and self._timeouts.retry_waits_s:
+            self._failures[first] += 1
+            self._retry = (self._loop.time() + self._wait_s(first, None), first)
+        else:
+            self._attempts.start(first, self._started_at)
 
     async def _winner(self) -> Attempt:
         winner = None
@@ -201,12 +229,7 @@ class Race:
         )
 
     def _on_end(self, attempt: Attempt, error: CompletionsError | None) -> None:
-        """End an attempt that did not win.
-
-        Raises:
-            EmptyAnswer: nobody is left to wait for, and an answer was empty.
-            CompletionsError: nobody is left to wait for, and all failed.
-        """
+        """End an attempt that did not win; raise if that was the last one."""
         attempt.over = True
         attempt.empty = error is None
         if error is not None:
@@ -218,6 +241,15 @@ class Race:
                 # An attempt counts as one failure.
                 self._health.failed(attempt.candidate, error)
             self._on_failure(attempt.candidate, error)
+        self._fail_if_alone()
+
+    def _fail_if_alone(self) -> None:
+        """Raise when nobody is left to wait for.
+
+        Raises:
+            EmptyAnswer: an answer was empty.
+            CompletionsError: all failed; the error that says best why.
+        """
         if any(not other.over for other in self._attempts.all) or self._retry:
             return
         if empty := [one for one in self._attempts.all if one.empty]:
@@ -226,20 +258,36 @@ class Race:
         raise transient[-1] if transient else self._errors[0]
 
     def _on_failure(self, candidate: Candidate, error: CompletionsError) -> None:
-        """Ask the next candidate at once, unless another one is still in time."""
-        wait_s = error.retry_after_s
-        lone = len(self._candidates) == 1
-        if error.status == 429 and lone and wait_s is not None and wait_s <= LONE_RETRY_LIMIT_S:
-            if self._question.can_ask:
-                # Jittered, so that turns refused together do not come back together.
-                at = self._loop.time() + wait_s * random.uniform(1.0, 1.25)  # noqa: S311
-                self._retry = (at, candidate)
-            return
-        if not error.transient or error.status == 429:
+        """Ask another candidate at once, the same one after a wait; nobody while one is in time."""
+        self._failures[candidate] += 1
+        self._not_before[candidate] = self._loop.time() + self._wait_s(candidate, error)
+        if not error.transient:
             self._barred.add(candidate)
         falls_over = error.transient or error.status in {401, 403, 404, 502, 503}
         if falls_over and all(one.over or one.late for one in self._attempts.all):
-            self._start_next()
+            self._ask_next()
+
+    def _ask_next(self) -> None:
+        """Ask who may be asked soonest, now or by a timer; nobody if that is of no use."""
+        now = self._loop.time()
+        able = [one for one in self._candidates if one not in self._barred]
+        if not able or not self._question.can_ask:
+            return
+        candidate = min(able, key=lambda one: self._not_before.get(one, now))
+        at = self._not_before.get(candidate, now)
+        if at >= (now + WAIT_LIMIT_S if self._ends_at is None else self._ends_at):
+            return
+        if at <= now:
+            self._attempts.start(candidate)
+        else:
+            self._retry = (at, candidate)
+
+    def _wait_s(self, candidate: Candidate, error: CompletionsError | None) -> float:
+        """Return how long to leave alone a candidate that has failed just now."""
+        waits = self._timeouts.retry_waits_s
+        wait_s = waits[min(self._failures[candidate], len(waits)) - 1] if waits else 0.0
+        asked_for_s = error.retry_after_s if error else None
+        return self._jitter * max(wait_s, asked_for_s or 0.0)
 
     # Time.
 
@@ -278,7 +326,10 @@ class Race:
                 return attempt
         if self._retry and self._retry[0] <= now:
             candidate, self._retry = self._retry[1], None
-            self._attempts.start(candidate)
+            if self._question.can_ask:
+                self._attempts.start(candidate)
+            else:
+                self._fail_if_alone()
         if self._hedges and self._started_at + self._timeouts.hedge_s <= now:
             self._hedges = False
             if len(self._attempts.all) == 1:
@@ -298,7 +349,7 @@ class Race:
         return None
 
     def _start_next(self, *, at_most: int = 3, hedge: bool = False) -> None:
-        """Ask the candidate that was asked least, in order; nobody if none is left."""
+        """Ask at once the candidate that was asked least; nobody if none is left."""
         if not self._question.can_ask:
             return
         tries = [one.candidate for one in self._attempts.all]

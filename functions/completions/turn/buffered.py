@@ -84,9 +84,10 @@ class Buffered:
                 question,
                 candidates,
                 plan.health,
-                Timeouts(),
+                Timeouts(retry_waits_s=plan.timeouts.retry_waits_s),
                 started_at=plan.arrived,
                 words_only=False,
+                ends_at=plan.deadline,
             )
             answer: list[Chunk] = []
             try:

@@ -16,7 +16,7 @@ from completions.race.attempts import Askable
 from completions.race.health import Health
 from completions.race.question import ModelClient, Question
 from completions.race.quirks import Quirks
-from completions.race.race import Timeouts
+from completions.race.race import RETRY_WAITS_S, Timeouts
 from completions.race.requests import Requests
 from completions.responder import RESPONDER, Responder, ResponderQuestion
 from completions.settings import Candidate, Settings
@@ -91,6 +91,7 @@ class Plan:
             settings.first_token_timeout_ms / 1000,
             settings.reasoning_timeout_ms / 1000,
             settings.stall_timeout_ms / 1000,
+            RETRY_WAITS_S,
         )
         self.speaks = request.speakable and on_failure == "speak"
         self._language = buffer_words.language_of(request, settings.language)

@@ -24,6 +24,7 @@ from completions.observability import identifier, log, loggable_message
 from completions.race.attempts import is_done
 from completions.race.race import EmptyAnswer, Race
 from completions.race.winner import TICK_S
+from completions.settings import Candidate
 from completions.speech.buffer_words import BUFFER_WORDS_LIMIT
 from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer
@@ -91,6 +92,7 @@ class Streamed:
         plan, recovery = self._plan, self._recovery
         question, candidates, started_at = plan.question, plan.candidates(), plan.arrived
         source = 0
+        cut: Candidate | None = None
         while True:
             race = Race(
                 question,
@@ -101,7 +103,10 @@ class Streamed:
                 first_source=source,
                 words_only=self._request.speakable,
                 answers=self._request.answers,
+                ends_at=self._budget_ends,
+                cut=cut,
             )
+            cut = None
             try:
                 await self._hear(race)
                 judgement = self._answer.judge_calls()
@@ -126,6 +131,7 @@ class Streamed:
                     await self._ending.failed(self._answer, error)
                     return
                 candidates = after_cut(candidates, race.winner, race.barred)
+                cut = race.winner
             if self._record.words:
                 # The caller has heard something: the wait for the next word is a new one.
                 self._budget_ends = plan.new_budget()
