@@ -89,8 +89,6 @@ class Chunk:
     """The deltas are all that the event says, so its bytes may be relayed; filters clear this."""
     source: int = 0
     """The number of the upstream request it came from; each answer has an identity of its own."""
-    alive: bool = True
-    """False for comments and keep-alives: they do not prove that the model is at work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ class Question:
                     if single:
                         deltas, unchanged = _spoken(deltas, thoughts, self.request.speakable)
                     shown = sse if native else None
-                    heard.append(Chunk(shown, deltas, unchanged, source, alive=bool(sse.data)))
+                    heard.append(Chunk(shown, deltas, unchanged, source))
                 yield heard
         # NOTE: no flush: of an answer that was cut, the beginning of a tag is not spoken.
         if thoughts.lone_close:

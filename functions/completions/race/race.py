@@ -30,7 +30,7 @@ from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
 from completions.race.health import Health
-from completions.race.winner import LINGER_S, TICK_S, read_on
+from completions.race.winner import LINGER_S, TICK_S, Silences, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
 
@@ -142,7 +142,7 @@ class Race:
             rest = read_on(
                 winner,
                 self._attempts.events,
-                stall_s=self._timeouts.stall_s,
+                silences=Silences(self._timeouts.stall_s, self._timeouts.reasoning_s),
                 answers=self._answers,
             )
             async with aclosing(rest) as batches:

@@ -6,10 +6,23 @@ What arrives together is handed on together. Knows nothing of who else might ans
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Self
 
-from completions.dialects.deltas import Chunk, Done, Failure, Finish, Text
+from completions.dialects.deltas import (
+    CallPart,
+    Chunk,
+    Done,
+    Failure,
+    Finish,
+    Other,
+    Reasoning,
+    Refusal,
+    Text,
+)
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.race.attempts import STALLED, Attempt, Event, is_done, next_of
 
@@ -20,28 +33,35 @@ TICK_S = 0.001
 _LOOK_AGAIN_S = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Silences:
+    """How long the winner may say nothing, in seconds; 0 disables a bound."""
+
+    stall_s: float = 0.0
+    """Without a sign of life: the answer is cut."""
+    unspoken_s: float = 0.0
+    """With nothing but reasoning and pieces of calls: the answer is cut."""
+
+
 async def read_on(
-    winner: Attempt, events: asyncio.Queue[Event], *, stall_s: float, answers: int
+    winner: Attempt, events: asyncio.Queue[Event], *, silences: Silences, answers: int
 ) -> AsyncGenerator[list[Chunk], None]:
     """Yield the answer from its first chunks (`winner.held`) on, in batches.
 
-    `stall_s` bounds a silence, 0 disables that. Of several `answers` in one stream each has a
-    finish, and the last finish is the end.
+    Of several `answers` in one stream each has a finish, and the last finish is the end.
 
     Raises:
         CompletionsError: what cut the answer off, after all that came before it.
     """
     batch, end = winner.held, None
-    finishes, news = 0, True
-    with _Watchdog(lambda: winner.rest is None and _queue_stall(events)) as watchdog:
+    finishes = 0
+    with _Watchdog(lambda: winner.rest is None and _queue_stall(events), silences) as watchdog:
         while True:
-            # Keep-alives do not hide a stall, and nothing after the finish prolongs the wait.
-            unfinished = finishes < answers
-            winner.held = batch
-            heard, ended, alive, done, failure = _until_end(batch)
-            news = unfinished and alive
-            finishes += ended
+            # Nothing after the finish prolongs the wait for the terminator.
             finished = finishes >= answers
+            winner.held = batch
+            heard, ended, life, done, failure = _until_end(batch)
+            finishes += ended
             yield heard
             if failure is not None:
                 raise failure
@@ -49,9 +69,12 @@ async def read_on(
                 return
             if end is not None:
                 events.put_nowait(end)
+            if not finished:
+                if finishes >= answers:
+                    watchdog.linger()
+                else:
+                    watchdog.saw(life)
             while True:
-                if news:
-                    watchdog.restart(LINGER_S if finished else stall_s)
                 if winner.rest is None or not events.empty():
                     attempt, more, error = await events.get()
                 else:
@@ -60,7 +83,7 @@ async def read_on(
                     break
                 # Else a loser's last words, or a stall while our own caller was slow to read.
             if more is None:
-                if finished:
+                if finishes >= answers:
                     return
                 if attempt is None:
                     error = UpstreamTimeout("The upstream fell silent in mid-answer.")
@@ -87,26 +110,46 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> 
     return None
 
 
-def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, bool, bool, CompletionsError | None]:
+class Life(IntEnum):
+    """What a batch proves of its model."""
+
+    NONE = 0
+    """Nothing: keep-alives, empty deltas, blanks."""
+    UNSPOKEN = 1
+    """It works: reasoning, pieces of calls."""
+    SPOKEN = 2
+    """It speaks, or ends."""
+
+
+def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, Life, bool, CompletionsError | None]:
     """Cut a batch at the terminator, or where the upstream says that it failed.
 
-    Return the chunks before it, how many answers finish in them, whether they are more than
-    keep-alives, whether the terminator came, and the failure.
+    Return the chunks before it, how many answers finish in them, what they prove, whether the
+    terminator came, and the failure.
     """
-    finishes, alive = 0, False
+    finishes, life = 0, Life.NONE
     for position, chunk in enumerate(batch):
-        alive = alive or chunk.alive
         for delta in chunk.deltas:
-            kind = type(delta)
-            if kind is Text:
-                continue  # The common delta, apart for its speed.
-            if kind is Finish:
+            if type(delta) is Text:  # The common delta, first for its speed.
+                if life is not Life.SPOKEN and delta.text and not delta.text.isspace():
+                    life = Life.SPOKEN
+            elif type(delta) is Finish:
                 finishes += 1
             elif isinstance(delta, Failure):
-                return batch[:position], finishes, alive, False, delta.error
-            elif kind is Done:
-                return batch[: position + 1], finishes, alive, True, None
-    return batch, finishes, alive, False, None
+                return batch[:position], finishes, life, False, delta.error
+            elif type(delta) is Done:
+                return batch[: position + 1], finishes, life, True, None
+            elif isinstance(delta, Refusal | Other):
+                life = Life.SPOKEN
+            elif isinstance(delta, Reasoning | CallPart) and not _is_blank(delta):
+                life = max(life, Life.UNSPOKEN)
+    return batch, finishes, life, False, None
+
+
+def _is_blank(delta: Reasoning | CallPart) -> bool:
+    if isinstance(delta, Reasoning):
+        return not delta.text.strip()
+    return not (delta.name or delta.arguments)
 
 
 def _queue_stall(events: asyncio.Queue[Event]) -> bool:
@@ -118,13 +161,14 @@ def _queue_stall(events: asyncio.Queue[Event]) -> bool:
 
 
 class _Watchdog:
-    """Report a stall. Restarting it costs an assignment, not a timer."""
+    """Report a stall. A batch costs an assignment, not a timer."""
 
-    def __init__(self, report: Callable[[], bool]) -> None:
+    def __init__(self, report: Callable[[], bool], silences: Silences) -> None:
         self._loop = asyncio.get_running_loop()
         self._report = report
-        self._limit_s = 0.0
-        self._ends_at = 0.0
+        self._silences = silences
+        self._alive_at = self._spoken_at = self._loop.time()
+        self._ends_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._cancelled = False
@@ -133,15 +177,26 @@ class _Watchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ends_at = math.inf
         if self._timer:
             self._timer.cancel()
 
-    def restart(self, limit_s: float) -> None:
-        """Reset the deadline to `limit_s` seconds from now; 0 disables it."""
-        self._ends_at = self._loop.time() + limit_s
-        if limit_s != self._limit_s or self._timer is None:
-            self._limit_s = limit_s
-            self._look_at(self._ends_at)
+    def saw(self, life: Life) -> None:
+        """Move the deadline by what a batch has proved."""
+        now = self._loop.time()
+        if life is not Life.NONE:
+            self._alive_at = now
+        if life is Life.SPOKEN:
+            self._spoken_at = now
+        stall_s, unspoken_s = self._silences.stall_s, self._silences.unspoken_s
+        ends_at = self._alive_at + stall_s if stall_s else math.inf
+        if unspoken_s:
+            ends_at = min(ends_at, self._spoken_at + max(unspoken_s, stall_s))
+        self._expire_at(ends_at)
+
+    def linger(self) -> None:
+        """Wait for the terminator for a moment: the answer has finished."""
+        self._expire_at(self._loop.time() + LINGER_S)
 
     async def bound(self, event: Coroutine[Any, Any, Event]) -> Event:
         """Return the event, or STALLED when the deadline cancels the wait for it."""
@@ -163,15 +218,28 @@ class _Watchdog:
         """True once the deadline has passed."""
         return self._loop.time() + TICK_S >= self._ends_at
 
+    def _expire_at(self, moment: float) -> None:
+        self._ends_at = moment
+        if moment < math.inf and (self._timer is None or moment < self._timer.when()):
+            self._look_at(moment)
+
     def _look_at(self, moment: float) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = self._loop.call_at(moment, self._look) if self._limit_s else None
+        self._timer = self._loop.call_at(moment, self._look)
 
     def _look(self) -> None:
         self._timer = None
+        self._report_if_expired(passes=3)
+
+    def _report_if_expired(self, passes: int) -> None:
+        if self._timer is not None:
+            return  # The deadline has moved meanwhile.
         if not self.expired:
-            self._look_at(self._ends_at)
+            self._expire_at(self._ends_at)
+        elif passes:
+            # The process may have been paused: what lies in the socket is read first.
+            self._loop.call_soon(self._report_if_expired, passes - 1)
         elif self._waiting is not None:
             self._cancelled = self._waiting.cancel()
         elif not self._report():

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.looptime
 
 A = Candidate("upstream", "http://a.invalid/v1")
 DONE = Chunk(None, (Done(),))
-KEEP_ALIVE = Chunk(None, (), alive=False)
+KEEP_ALIVE = Chunk(None, ())
 Step = float | Chunk | BaseException
 
 
