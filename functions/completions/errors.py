@@ -112,6 +112,20 @@ class TooLarge(CompletionsError):
     code = "request_too_large"
 
 
+class ChainNotFound(CompletionsError):
+    """The history that a request continues is not there; clients then send all of it.
+
+    Status and code are OpenAI's for a `previous_response_id` that it does not know.
+    """
+
+    status = 400
+    type = "invalid_request_error"
+    code = "previous_response_not_found"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="previous_response_id")
+
+
 class KeyUnavailable(CompletionsError):
     """A secret cannot be read, so no caller can be let in or no model can be asked."""
 

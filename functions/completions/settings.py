@@ -83,6 +83,8 @@ class Settings:
     """The same in a turn that answers a tool's result."""
     stall_timeout_ms: int = 4000
     """Silence in mid-answer after which the answer counts as cut."""
+    turn_limit_ms: int = 120_000
+    """Longest turn, to its last byte; on Lambda the function's own time-out may end it earlier."""
     on_failure: str = "speak"
     """`speak`: the caller hears a sentence; `error`: the client sees the status."""
     responder: str = ""

@@ -62,6 +62,8 @@ class ParsedRequest:
     """We may add words of our own: one streamed answer, in text, in no JSON format."""
     wants_usage: bool = False
     """The caller wants usage in a stream; buffered answers always have it."""
+    chained: bool = False
+    """The upstream holds the history, or a part of it."""
     roles: tuple[str, ...] = ()
     """The roles of the history, in order: all that a log may tell of a conversation."""
     user_spoke: bool = False

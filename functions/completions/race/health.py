@@ -18,7 +18,8 @@ STRIKES = 2
 """This many failures in a row, and the model is asked last …"""
 COOLING_S = 30.0
 """… for this long. A `Retry-After` counts at once, for as long as it says."""
-LONGEST_COOLING_S = 600.0
+COOLING_LIMIT_S = 60.0
+"""For a `Retry-After` of the first failure; each further one doubles it, up to ten times."""
 
 
 @dataclass(slots=True)
@@ -60,4 +61,5 @@ class Health:
         if wait_s is None and failures.in_a_row >= STRIKES:
             wait_s = COOLING_S
         if wait_s:
-            failures.cooling_until = self._clock() + min(wait_s, LONGEST_COOLING_S)
+            limit_s = COOLING_LIMIT_S * min(2 ** (failures.in_a_row - 1), 10)
+            failures.cooling_until = self._clock() + min(wait_s, limit_s)

@@ -17,7 +17,7 @@ from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Delta, Done, Finish, Refusal, Text, Usage
 from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
-from completions.errors import UpstreamRefused
+from completions.errors import ChainNotFound, UpstreamRefused
 from completions.race.quirks import Lesson, Quirks, lesson_of
 from completions.race.requests import Requests
 from completions.settings import Candidate
@@ -43,8 +43,8 @@ class ModelClient(Protocol):
 class Question:
     """A request, ready for any candidate.
 
-    `stateful` is the one candidate that may be sent `previous_response_id`: only the upstream
-    that made the response knows it. `clean` takes our own words out of assistant texts.
+    `stateful` is the one candidate that may be sent a chained request: only the upstream that
+    made the earlier response knows it. `clean` takes our own words out of assistant texts.
     """
 
     dialect: Dialect
@@ -83,17 +83,20 @@ class Question:
             CompletionsError: before the first batch or after any.
         """
         lesson = Lesson()
-        while exchange := self.requests.ask(candidate, source, hedge=hedge):
-            hedge = False  # What follows a refusal is a retry.
+        while True:
             wire, prepared = self._prepare(candidate)
             prepared = lesson.applied(prepared)
+            exchange = self.requests.ask(candidate, source, hedge=hedge)
+            if exchange is None:
+                return
+            hedge = False  # What follows a refusal is a retry.
             heard = False
             try:
                 events = self.upstream.events(candidate, wire.path, prepared.body, exchange)
                 async with aclosing(self._listen(wire, exchange, events)) as batches:
                     async for batch in batches:
-                        if not heard and (lesson.dropped or lesson.renamed):
-                            self.quirks.remember(self._model(candidate), lesson)
+                        if not heard:
+                            self._confirm(candidate, wire, lesson)
                         heard = True
                         yield batch
             except UpstreamRefused as error:
@@ -104,13 +107,30 @@ class Question:
             else:
                 return
 
+    def _confirm(self, candidate: Candidate, wire: Dialect, lesson: Lesson) -> None:
+        """Remember what an answer has proved."""
+        if lesson.dropped or lesson.renamed:
+            self.quirks.remember(self._model(candidate), lesson)
+        if wire is not chat:
+            self.quirks.learn_has_responses(candidate)
+
     def _prepare(self, candidate: Candidate) -> tuple[Dialect, Prepared]:
+        """Return the dialect to ask this candidate in, and the request.
+
+        Raises:
+            ChainNotFound: the request continues a history that this candidate does not have.
+        """
         wire, request = self.dialect, self.request
         # Every upstream has chat completions. A fallback is not probed for the other API when the
         # first candidate lacked it: a probe would cost the turn a request.
         lacks = self.quirks.lacks_responses
         if (lacks(candidate) or lacks(self.stateful)) and (body := wire.as_chat(request.body)):
             wire, request = chat, replace(request, body=body)
+        if request.chained and (wire is chat or candidate != self.stateful):
+            raise ChainNotFound(
+                "This request continues a stored response or conversation, which the model asked "
+                "here does not have. Send the whole history in `input`."
+            )
         prepared = wire.prepare(
             request,
             model=candidate.model,
@@ -119,8 +139,6 @@ class Question:
             max_tokens=candidate.max_tokens,
         )
         body = prepared.body
-        if candidate != self.stateful:
-            body.pop("previous_response_id", None)
         if self.feedback:
             body = wire.with_feedback(body, self.answer, self.feedback)
         known = self.quirks.lesson(self._model(candidate))
@@ -152,8 +170,9 @@ class Question:
         events: AsyncGenerator[list[ServerSentEvent], None],
     ) -> AsyncGenerator[list[Chunk], None]:
         read, candidate, source = wire.reader(), exchange.candidate, exchange.source
-        native, single, named = wire is self.dialect, self.request.single, False
-        thoughts = ThinkSplitter(opened=self.quirks.thinks_first(self._model(candidate)))
+        native, single, named, ended = wire is self.dialect, self.request.single, False, False
+        model = self._model(candidate)
+        thoughts = ThinkSplitter(opened=single and self.quirks.thinks_first(model))
         async with aclosing(events) as arriving:
             async for batch in arriving:
                 heard = []
@@ -161,18 +180,20 @@ class Question:
                     deltas, unchanged = read(sse), True
                     if not named and sse.data:
                         named = True
-                        exchange.model = _model_in(sse) or self._model(candidate).model
+                        exchange.model = _model_in(sse) or model.model
                     for delta in deltas:
                         if type(delta) is Usage:
                             exchange.usage = delta.usage
+                        elif type(delta) is Finish:
+                            ended = True
                     if single:
                         deltas, unchanged = _spoken(deltas, thoughts, self.request.speakable)
                     shown = sse if native else None
                     heard.append(Chunk(shown, deltas, unchanged, source))
                 yield heard
         # NOTE: no flush: of an answer that was cut, the beginning of a tag is not spoken.
-        if thoughts.lone_close:
-            self.quirks.learn_thinks_first(self._model(candidate))
+        if single and ended:
+            self.quirks.learn_thinks_first(model, began_inside=thoughts.began_inside)
 
 
 def _model_in(sse: ServerSentEvent) -> str:

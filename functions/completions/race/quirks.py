@@ -1,13 +1,16 @@
-"""Quirks: the fields that each model refuses, learnt from its refusals.
+"""Quirks: the fields that each model refuses, and what else its answers have shown.
 
 One book for each execution environment, shared by its turns; nothing in it belongs to one of them.
-Knows requests and refusals; nothing of time and of who is asked.
+Lessons about fields last as long as the environment. The others are guesses, which one odd answer
+could suggest for every later turn: they need evidence, they expire, and the first answer that
+contradicts them takes them back. Knows requests and refusals; nothing of who is asked.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -18,11 +21,20 @@ from completions.settings import Candidate
 
 MODELS_LIMIT = 64
 """Callers may name as many models as they like: the one used longest ago is forgotten."""
+THOUGHTS_NEEDED = 2
+"""So many answers in a row must begin inside a thought before the next one is taken to do so."""
+GUESS_TTL_S = 600.0
+"""How long such a guess holds without a new sign of it."""
+ENDPOINT_RETRY_S = (30.0, 120.0, 600.0)
+"""How long an upstream that has refused `/responses` is not asked for it: once, twice, more often.
+
+A gateway in trouble answers 404 as well.
+"""
 
 RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """A field refused under one name is tried once under the other."""
-NEEDED = frozenset({"messages", "input", "model", "stream"})
-"""Fields without which there is no request."""
+NEEDED = frozenset({"messages", "input", "model", "stream", "previous_response_id", "conversation"})
+"""Fields without which it is not this request."""
 WEIGHTY = frozenset({"tools", "tool_choice", "functions", "response_format", "text"})
 """Dropped only where the model does not take them at all: a mistake inside one is the caller's."""
 _BLAMES_VALUE = re.compile(r"invalid|missing|.*(above|below|too_)")
@@ -61,14 +73,20 @@ class Lesson:
 @dataclass(slots=True)
 class _Known:
     lesson: Lesson = field(default_factory=Lesson)
-    lacks_responses: bool = False
-    thinks_first: bool = False
+    responses_refused: int = 0
+    """How often in a row."""
+    lacks_responses_until: float = 0.0
+    thoughts_first: int = 0
+    """How many answers in a row began inside a thought."""
+    thoughts_first_at: float = 0.0
 
 
 class Quirks:
     """What each model is known to refuse. Bounded: see `MODELS_LIMIT`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        # Wall clock, so that a freeze counts.
+        self._clock = clock
         self._known = lru_cache(MODELS_LIMIT)(lambda _: _Known())
 
     def lesson(self, model: Candidate) -> Lesson:
@@ -89,26 +107,38 @@ class Quirks:
         self._known(model).lesson += lesson
 
     def lacks_responses(self, upstream: Candidate) -> bool:
-        """True if this upstream is known to have no `/responses`."""
-        return self._known(upstream).lacks_responses
+        """True while this upstream is taken to have no `/responses`."""
+        return self._clock() < self._known(upstream).lacks_responses_until
 
     def learn_lacks_responses(self, upstream: Candidate, error: UpstreamRefused) -> bool:
-        """Remember that the upstream has no `/responses`, if that is what `error` says."""
+        """Remember for a while that the upstream has no `/responses`, if `error` says so."""
         if lacks := _lacks_path(error):
-            self._known(upstream).lacks_responses = True
+            known = self._known(upstream)
+            wait_s = ENDPOINT_RETRY_S[min(known.responses_refused, len(ENDPOINT_RETRY_S) - 1)]
+            known.responses_refused += 1
+            known.lacks_responses_until = self._clock() + wait_s
             log.warning("upstream.lacks_responses", candidate=upstream.key)
         return lacks
 
+    def learn_has_responses(self, upstream: Candidate) -> None:
+        """Forget earlier refusals: `/responses` has answered."""
+        known = self._known(upstream)
+        known.responses_refused, known.lacks_responses_until = 0, 0.0
+
     def thinks_first(self, model: Candidate) -> bool:
         """True if this model's answers begin inside a `<think>` that its chat template opened."""
-        return self._known(model).thinks_first
+        known = self._known(model)
+        fresh = 0 <= self._clock() - known.thoughts_first_at < GUESS_TTL_S
+        return fresh and known.thoughts_first >= THOUGHTS_NEEDED
 
-    def learn_thinks_first(self, model: Candidate) -> None:
-        """Remember that an answer had a closing tag without an opening one.
-
-        The first such answer is over by then: it cannot be helped.
-        """
-        self._known(model).thinks_first = True
+    def learn_thinks_first(self, model: Candidate, *, began_inside: bool) -> None:
+        """Note of a whole answer whether its first tag closed a thought."""
+        known = self._known(model)
+        if began_inside:
+            known.thoughts_first += 1
+            known.thoughts_first_at = self._clock()
+        else:
+            known.thoughts_first = 0
 
 
 def _lacks_path(error: UpstreamRefused) -> bool:

@@ -75,13 +75,26 @@ class FirstSentence:
             if end[1] == ".":
                 # A full stop after a space belongs to no word.
                 word = "" if before[-1:].isspace() else before.split()[-1]
-                word = word.lstrip("\"'([{«“‘").casefold()
-                if word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha()):
+                if _is_abbreviation(word):
                     continue
                 if word[-1:].isdecimal() and not end[2]:
                     continue
             return end
         return None
+
+
+def ends_sentence(text: str) -> bool:
+    """Return True if the text ends where a sentence ends, so that other words may follow."""
+    spoken = text.rstrip().rstrip(_CLOSERS)
+    if spoken[-1:] not in tuple(_ENDS):
+        return False
+    word = "".join(spoken.rstrip(_ENDS).split()[-1:])
+    return spoken[-1] != "." or not (_is_abbreviation(word) or word[-1:].isdecimal())
+
+
+def _is_abbreviation(word: str) -> bool:
+    word = word.lstrip("\"'([{«“‘").casefold()
+    return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha())
 
 
 def spoken_after(before: str, text: str) -> str:

@@ -20,14 +20,18 @@ class ThinkSplitter:
 
     NOTE: the chat templates of some models open the block in the prompt, so their answers start
     inside it and hold only a `</think>`. By then the text before it has passed as speech: only
-    the tag is removed, and `lone_close` is set. A caller who remembers that of a model passes
-    `opened=True` the next time.
+    the tag is removed, and `began_inside` is set. A caller who remembers that of a model passes
+    `opened=True` the next time. If such an answer has no tag at all, it was no thought: its text
+    is spoken at the end.
     """
 
     def __init__(self, *, opened: bool = False) -> None:
-        self.lone_close = False
-        """True once a block was closed that had not been opened."""
+        self.began_inside = False
+        """True if the first tag of the text closes a block."""
         self._inside = opened
+        self._guessed: list[str] | None = [] if opened else None
+        """What was taken for a thought although no tag says so yet."""
+        self._saw_tag = False
         self._held = ""
 
     def passes(self, text: str) -> bool:
@@ -45,7 +49,8 @@ class ThinkSplitter:
             if tag.start() > position:
                 deltas.append(self._delta(buffered[position : tag.start()]))
             closes = tag[0][1] == "/"
-            self.lone_close |= closes and not self._inside
+            self.began_inside |= closes and not self._saw_tag
+            self._saw_tag, self._guessed = True, None
             self._inside = not closes
             position = tag.end()
         rest = buffered[position:]
@@ -59,9 +64,15 @@ class ThinkSplitter:
         return deltas
 
     def flush(self) -> list[Text | Reasoning]:
-        """Return what is held at the end of the text: it is not a tag after all."""
+        """Return what is held at the end of the text: no tag after all, or no thought."""
         held, self._held = self._held, ""
+        guessed, self._guessed = self._guessed, None
+        if guessed is not None:
+            self._inside = False
+            held = "".join((*guessed, held))
         return [self._delta(held)] if held else []
 
     def _delta(self, text: str) -> Text | Reasoning:
+        if self._guessed is not None:
+            self._guessed.append(text)
         return Reasoning(text) if self._inside else Text(text)

@@ -76,11 +76,10 @@ class Plan:
         seen_at = now if arrival.seen_at is None else arrival.seen_at
         # Reading the keys counts: without Lambda there is no earlier moment than when we saw it.
         self.arrived = min(now - _age_s(arrival), seen_at)
-        self.deadline = (
-            None
-            if arrival.remaining_s is None
-            else seen_at + arrival.remaining_s - DEADLINE_MARGIN_S
-        )
+        self.deadline = self.arrived + settings.turn_limit_ms / 1000
+        if arrival.remaining_s is not None:
+            lambdas = seen_at + arrival.remaining_s - DEADLINE_MARGIN_S
+            self.deadline = min(self.deadline, lambdas)
         budget_ms = (
             settings.tool_turn_budget_ms if request.after_tool_result else settings.turn_budget_ms
         )
@@ -136,14 +135,19 @@ class Plan:
     @property
     def buffer_words_at(self) -> float | None:
         """When the first buffer words are due; None if there are none in this turn."""
-        request = self._request
-        after_ms = request.extra.buffer_words_after_ms
-        if after_ms is None:
-            after_ms = self._settings.buffer_words_after_ms
-        if not after_ms or not request.speakable or not request.user_spoke:
+        request, after_s = self._request, self.pause_after_s
+        if not after_s or not request.user_spoke:
             return None
         # Assistant text that is still being heard covers part of the wait.
-        return self.arrived + after_ms / 1000 * (2 if request.assistant_spoke_since else 1)
+        return self.arrived + after_s * (2 if request.assistant_spoke_since else 1)
+
+    @property
+    def pause_after_s(self) -> float:
+        """How long a caller may hear nothing before words of ours; 0 where there are none."""
+        after_ms = self._request.extra.buffer_words_after_ms
+        if after_ms is None:
+            after_ms = self._settings.buffer_words_after_ms
+        return after_ms / 1000 if self._request.speakable else 0.0
 
     def next_buffer_words(self, count: int, last: str | None) -> str | None:
         """Return the next buffer words, or None if there are none left to say."""

@@ -8,7 +8,6 @@ dialect's.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 
@@ -29,6 +28,7 @@ from completions.speech.buffer_words import BUFFER_WORDS_LIMIT
 from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer
 from completions.turn.ending import Ending
+from completions.turn.pauses import PauseCover
 from completions.turn.plan import Plan
 from completions.turn.record import Outcome
 from completions.turn.recovery import ANSWER_NEEDS_S, Recovery, after_cut, after_feedback
@@ -52,6 +52,7 @@ class Streamed:
         self._record = plan.record
         self._recovery = Recovery(plan.record)
         self._ending = Ending(request, plan, self._recovery, self._writer, response)
+        self._pauses = PauseCover(plan, self._writer, response)
         self._answer = self._new_answer()
         self._ended = AsyncExitStack()
         """Answers that have ended; they are closed after the turn's own end."""
@@ -153,8 +154,9 @@ class Streamed:
             EmptyAnswer: nothing of it was heard and it called nothing.
             CompletionsError: nobody answered, or the answer was cut off.
         """
-        answer = self._answer
+        answer, pauses, watched = self._answer, self._pauses, False
         async with AsyncExitStack() as opened:
+            opened.push_async_callback(pauses.stop)
             batches = await opened.enter_async_context(aclosing(race.answer()))
             while True:
                 # Once it is heard, an answer has no timers of the turn's: no task, no call for it.
@@ -162,12 +164,18 @@ class Streamed:
                 if batch is None:
                     break
                 self._record.heard(race.winner, batch[0].source if batch else 0, len(batch))
+                if pauses.writing is not None:
+                    await pauses.written()
                 out = b""
                 for chunk in batch:
                     out += answer.pass_on(chunk)
                 await self._response.write(out)
+                if not watched and answer.audible:
+                    watched = True
+                    pauses.start()
                 if batch and is_done(batch[-1:]):
                     break
+            await pauses.stop()
             await self._response.write(answer.flush())
             # It is read on for a moment, so that its connection can be used again.
             self._ended.push_async_exit(opened.pop_all())
@@ -229,8 +237,7 @@ class Streamed:
     def _left_s(self) -> float:
         """Return the seconds until everything must be said."""
         ends = (self._plan.deadline, None if self._record.words else self._budget_ends)
-        left = (moment - self._loop.time() for moment in ends if moment is not None)
-        return min(left, default=math.inf)
+        return min(moment for moment in ends if moment is not None) - self._loop.time()
 
     # After a cut.
 

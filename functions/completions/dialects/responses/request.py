@@ -110,6 +110,7 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         model=body.get("model") or "",
         speakable=stream and format_type == "text",
         wants_usage=True,
+        chained=chained,
         roles=tuple(_roles(body, items)),
         user_text=texts[last_user][1] if last_user >= 0 else "",
         # The upstream may hold the user message of a chained request.
