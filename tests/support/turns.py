@@ -125,7 +125,7 @@ class Caller:
             self.settings,
             upstream,
             Health(lambda: asyncio.get_running_loop().time()),
-            Quirks(),
+            Quirks(lambda: asyncio.get_running_loop().time()),
             responder.load(name) if name else None,
         )
 

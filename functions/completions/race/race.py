@@ -26,7 +26,7 @@ from completions.dialects.deltas import (
     Refusal,
     Text,
 )
-from completions.errors import CompletionsError, UpstreamUnavailable
+from completions.errors import ChainNotFound, CompletionsError, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
 from completions.race.health import Health
@@ -263,14 +263,19 @@ class Race:
         self._not_before[candidate] = self._loop.time() + self._wait_s(candidate, error)
         if not error.transient:
             self._barred.add(candidate)
-        falls_over = error.transient or error.status in {401, 403, 404, 502, 503}
+        falls_over = (
+            error.transient
+            or error.status in {401, 403, 404, 502, 503}
+            or isinstance(error, ChainNotFound)
+        )
         if falls_over and all(one.over or one.late for one in self._attempts.all):
             self._ask_next()
 
     def _ask_next(self) -> None:
         """Ask who may be asked soonest, now or by a timer; nobody if that is of no use."""
         now = self._loop.time()
-        able = [one for one in self._candidates if one not in self._barred]
+        empty = {one.candidate for one in self._attempts.all if one.empty}
+        able = [one for one in self._candidates if one not in self._barred | empty]
         if not able or not self._question.can_ask:
             return
         candidate = min(able, key=lambda one: self._not_before.get(one, now))

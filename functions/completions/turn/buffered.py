@@ -79,6 +79,7 @@ class Buffered:
     async def _answer(self) -> bytes:
         plan, recovery = self._plan, self._recovery
         question, candidates = plan.question, plan.candidates()
+        tries_end = plan.tries_end()
         while True:
             race = Race(
                 question,
@@ -87,7 +88,7 @@ class Buffered:
                 Timeouts(retry_waits_s=plan.timeouts.retry_waits_s),
                 started_at=plan.arrived,
                 words_only=False,
-                ends_at=plan.deadline,
+                ends_at=tries_end,
             )
             answer: list[Chunk] = []
             try:

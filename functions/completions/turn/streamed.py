@@ -94,6 +94,7 @@ class Streamed:
         question, candidates, started_at = plan.question, plan.candidates(), plan.arrived
         source = 0
         cut: Candidate | None = None
+        tries_end = self._budget_ends if plan.speaks and self._budget_ends else plan.tries_end()
         while True:
             race = Race(
                 question,
@@ -104,7 +105,7 @@ class Streamed:
                 first_source=source,
                 words_only=self._request.speakable,
                 answers=self._request.answers,
-                ends_at=self._budget_ends,
+                ends_at=tries_end,
                 cut=cut,
             )
             cut = None
@@ -136,6 +137,7 @@ class Streamed:
             if self._record.words:
                 # The caller has heard something: the wait for the next word is a new one.
                 self._budget_ends = plan.new_budget()
+                tries_end = plan.tries_end()
             source, started_at = race.next_source, self._loop.time()
             self._answer = self._new_answer()
 

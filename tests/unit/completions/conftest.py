@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from completions.race import race
 from tests.support.ways import WAYS, Way
 
 
@@ -12,3 +13,9 @@ def way(request: pytest.FixtureRequest) -> Way:
     """Every way in which a turn can be had."""
     found: Way = request.param
     return found
+
+
+@pytest.fixture(autouse=True)
+def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits between tries are exact, so that a turn's time line is."""
+    monkeypatch.setattr(race, "JITTER", 0.0)

@@ -12,24 +12,15 @@ from completions.errors import (
     UpstreamUnavailable,
 )
 from completions.race.health import (
+    COOLING_LIMIT_S,
     COOLING_S,
-    LONGEST_COOLING_S,
     Health,
 )
 from completions.settings import Candidate
+from tests.support.clock import FakeClock
 
 A = Candidate("upstream", "http://a.invalid/v1")
 B = Candidate("fallback", "http://b.invalid/v1")
-
-
-class Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def refusal(status: int, **headers: str) -> UpstreamRefused:
@@ -39,13 +30,13 @@ def refusal(status: int, **headers: str) -> UpstreamRefused:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> FakeClock:
     """A clock that stands still."""
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture
-def health(clock: Clock) -> Health:
+def health(clock: FakeClock) -> Health:
     """Of models that nobody has asked yet."""
     return Health(clock)
 
@@ -62,7 +53,7 @@ TRANSIENT: list[CompletionsError | None] = [
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=lambda error: type(error).__name__)
 def test_two_failures_in_a_row_cool_a_model(
-    health: Health, clock: Clock, error: CompletionsError | None
+    health: Health, clock: FakeClock, error: CompletionsError | None
 ) -> None:
     """It is asked last for half a minute."""
     health.failed(A, error)
@@ -75,7 +66,7 @@ def test_two_failures_in_a_row_cool_a_model(
     assert health.order([A, B]) == [A, B]
 
 
-def test_the_first_failure_after_cooling_cools_again(health: Health, clock: Clock) -> None:
+def test_the_first_failure_after_cooling_cools_again(health: Health, clock: FakeClock) -> None:
     """Only an answer proves that a model is well."""
     for _ in range(2):
         health.failed(A)
@@ -96,18 +87,20 @@ def test_an_answer_ends_the_cooling(health: Health) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_retry_after_counts_at_once(health: Health, clock: Clock, status: int) -> None:
-    """The model cools for as long as it says, but no longer than ten minutes."""
+def test_a_retry_after_counts_at_once(health: Health, clock: FakeClock, status: int) -> None:
+    """The model cools for as long as it says, a minute at most after a first failure."""
     health.failed(A, refusal(status, retry_after="7"))
     assert health.order([A, B]) == [B, A]
     clock.now += 7
     assert health.order([A, B]) == [A, B]
     for endless in ("86400", "inf"):
-        health.failed(A, refusal(status, retry_after=endless))
-        clock.now += LONGEST_COOLING_S - 1
-        assert health.order([A, B]) == [B, A]
-        clock.now += 1
-        assert health.order([A, B]) == [A, B]
+        health.answered(A)
+        for times in (1, 2, 4, 8, 10, 10):
+            health.failed(A, refusal(status, retry_after=endless))
+            clock.now += times * COOLING_LIMIT_S - 1
+            assert health.order([A, B]) == [B, A]
+            clock.now += 1
+            assert health.order([A, B]) == [A, B]
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from completions.dialects import responses
+from completions.race.quirks import ENDPOINT_RETRY_S
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import Reply, Role, Say, Scene, Script, Seen, answer, calls, refused
 from tests.support.turns import Caller
@@ -237,28 +239,41 @@ async def test_both_apis_missing_is_a_404() -> None:
 
 
 async def test_over_chat_the_fields_have_chats_names() -> None:
-    """Instructions are a system message, limits have the old name, and chaining is left out."""
+    """Instructions are a system message, limits have the old name."""
     upstream = PlayedUpstream(answer())
-    request = OVER_CHAT.body(max_output_tokens=50, previous_response_id="resp_0", store=True)
+    request = OVER_CHAT.body(max_output_tokens=50, store=True)
     await OVER_CHAT.post(OVER_CHAT.caller(upstream), request)
     body = upstream.requests[0].json
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
     assert body["max_tokens"] == 50
-    assert not {"previous_response_id", "store", "input", "instructions"} & body.keys()
+    assert not {"store", "input", "instructions"} & body.keys()
 
 
 # -- thoughts
 
 
 async def test_a_model_that_begins_inside_its_thoughts_is_remembered(way: Way) -> None:
-    """A lone `</think>` shows it, and from then on the text before one is reasoning."""
+    """Two lone `</think>` in a row show it; then the text before one is reasoning."""
     script: list[Any] = [Role(), Say("Hm, "), Say("well</th"), Say("ink>Sunny."), *answer("")[2:]]
     upstream = PlayedUpstream(script)
     caller: Caller = way.caller(upstream)
-    first = way.read(await way.post(caller))
-    assert first.text == "Hm, wellSunny."
-    second = way.read(await way.post(caller))
-    assert (second.text, second.reasoning) == ("Sunny.", "Hm, well")
+    for _ in range(2):
+        got = way.read(await way.post(caller))
+        assert got.text == "Hm, wellSunny."
+    for _ in range(2):
+        got = way.read(await way.post(caller))
+        assert (got.text, got.reasoning) == ("Sunny.", "Hm, well")
+
+
+async def test_no_answer_that_a_caller_provokes_silences_later_ones(way: Way) -> None:
+    """However often a model says the tag, the turns after it are heard, to the last word."""
+    said = answer("A tag like </think> closes it.")
+    upstream = PlayedUpstream(answer("Yes."), said, said, said, answer("No."), answer("Maybe."))
+    caller: Caller = way.caller(upstream)
+    heard = [way.read(await way.post(caller)).text for _ in range(6)]
+    assert heard[0] == "Yes."
+    assert heard[4:] == ["No.", "Maybe."]
+    assert len(upstream.requests) == 6
 
 
 async def test_the_deployments_fields_win(way: Way) -> None:
@@ -284,11 +299,47 @@ async def test_an_answer_that_fails_after_a_lesson_is_a_failure(way: Way) -> Non
     assert len(upstream.requests) == 3
 
 
-async def test_previous_response_id_goes_to_the_first_candidate() -> None:
-    """Only the upstream that made the response knows it."""
-    upstream = PlayedUpstream(refused(500), fallback=answer())
-    request = RESPONSES.body(previous_response_id="resp_0")
-    await RESPONSES.post(RESPONSES.caller(upstream), request)
-    first, second = upstream.requests
-    assert first.json["previous_response_id"] == "resp_0"
-    assert "previous_response_id" not in second.json
+CHAINS: list[dict[str, Any]] = [
+    {"previous_response_id": "resp_0"},
+    {"conversation": "conv_0"},
+    {"input": [{"type": "item_reference", "id": "msg_0"}, {"role": "user", "content": "And?"}]},
+]
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=str)
+async def test_a_chained_request_goes_to_the_first_candidate_alone(chain: dict[str, Any]) -> None:
+    """Only the upstream that made the response knows it, so nobody else answers without it."""
+    upstream = PlayedUpstream(refused(500), answer("Sunny."), fallback=answer())
+    request = RESPONSES.body(**chain)
+    got = RESPONSES.read(await RESPONSES.post(RESPONSES.caller(upstream), request))
+    assert got.text == "Sunny."
+    assert [seen.candidate for seen in upstream.requests] == ["upstream", "upstream"]
+    for seen in upstream.requests:
+        assert all(seen.json[name] for name in chain)
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=str)
+@pytest.mark.parametrize("on_failure", ["speak", "error"])
+async def test_a_chain_that_nobody_can_follow_is_refused(
+    chain: dict[str, Any], on_failure: str
+) -> None:
+    """Clients then send the whole history; no answer is made up without it."""
+    upstream = PlayedUpstream(answer())
+    caller = OVER_CHAT.caller(upstream)
+    heard = await OVER_CHAT.post(caller, OVER_CHAT.body(**chain), on_failure=on_failure)
+    error = OVER_CHAT.read(heard).error
+    assert error is not None
+    assert (heard.status, error["code"]) == (400, "previous_response_not_found")
+    assert upstream.requests == []
+
+
+async def test_a_gateway_that_lacks_the_endpoint_for_a_moment_is_asked_again() -> None:
+    """One 404 is made up for over chat; minutes later the endpoint is asked for again."""
+    page = Reply(b"<html>Not here.</html>", status=404)
+    upstream = PlayedUpstream([page], answer("Over chat."), answer("As before."))
+    caller = RESPONSES.caller(upstream)
+    assert RESPONSES.read(await RESPONSES.post(caller)).text == "Over chat."
+    await asyncio.sleep(ENDPOINT_RETRY_S[0])
+    assert RESPONSES.read(await RESPONSES.post(caller)).text == "As before."
+    paths = [seen.path for seen in upstream.requests]
+    assert paths == ["/responses", "/chat/completions", "/responses"]

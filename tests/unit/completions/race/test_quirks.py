@@ -8,8 +8,17 @@ import pytest
 
 from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
-from completions.race.quirks import MODELS_LIMIT, Lesson, Quirks, lesson_of
+from completions.race.quirks import (
+    ENDPOINT_RETRY_S,
+    GUESS_TTL_S,
+    MODELS_LIMIT,
+    THOUGHTS_NEEDED,
+    Lesson,
+    Quirks,
+    lesson_of,
+)
 from completions.settings import Candidate
+from tests.support.clock import FakeClock
 from tests.support.logs import Logged
 
 A = Candidate("upstream", "http://a.invalid/v1")
@@ -17,9 +26,15 @@ B = Candidate("fallback", "http://b.invalid/v1")
 
 
 @pytest.fixture
-def quirks() -> Quirks:
+def clock() -> FakeClock:
+    """A clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def quirks(clock: FakeClock) -> Quirks:
     """Of models that nobody has asked yet."""
-    return Quirks()
+    return Quirks(clock)
 
 
 def test_a_lesson_drops_and_renames_fields() -> None:
@@ -36,7 +51,8 @@ def test_models_that_callers_name_do_not_pile_up(quirks: Quirks, logs: Logged) -
     """The model used longest ago is forgotten, and what is in use stays known."""
     lesson = Lesson(frozenset({"temperature"}))
     models = [replace(B, model=f"m{number}") for number in range(3 * MODELS_LIMIT)]
-    quirks.learn_thinks_first(models[1])
+    for _ in range(THOUGHTS_NEEDED):
+        quirks.learn_thinks_first(models[1], began_inside=True)
     for model in models:
         quirks.remember(model, lesson)
         assert quirks.lesson(models[0]) == quirks.lesson(model) == lesson
@@ -106,3 +122,56 @@ def test_a_name_is_changed_once_and_then_dropped() -> None:
     assert lesson_of(refusal("max_completion_tokens"), sent, known) == Lesson(
         frozenset({"max_completion_tokens"})
     )
+
+
+# -- guesses
+
+
+def test_one_odd_answer_is_no_habit(quirks: Quirks) -> None:
+    """Several in a row must begin inside a thought, and any other answer starts the count anew."""
+    for began_inside in (True, False, True):
+        quirks.learn_thinks_first(A, began_inside=began_inside)
+        assert not quirks.thinks_first(A)
+    quirks.learn_thinks_first(A, began_inside=True)
+    assert quirks.thinks_first(A)
+    quirks.learn_thinks_first(A, began_inside=False)
+    assert not quirks.thinks_first(A)
+
+
+def test_a_guess_that_nothing_renews_expires(quirks: Quirks, clock: FakeClock) -> None:
+    """A model that was changed behind its name is listened to as a new one."""
+    for _ in range(THOUGHTS_NEEDED):
+        quirks.learn_thinks_first(A, began_inside=True)
+    clock.now += GUESS_TTL_S - 1
+    assert quirks.thinks_first(A)
+    quirks.learn_thinks_first(A, began_inside=True)
+    clock.now += GUESS_TTL_S - 1
+    assert quirks.thinks_first(A)
+    clock.now += 1
+    assert not quirks.thinks_first(A)
+
+
+NO_PATH = UpstreamRefused("Not found.", status=404)
+
+
+def test_an_endpoint_that_was_refused_is_asked_for_again(quirks: Quirks, clock: FakeClock) -> None:
+    """After a while, which grows with each refusal in a row."""
+    for wait_s in (*ENDPOINT_RETRY_S, ENDPOINT_RETRY_S[-1]):
+        assert not quirks.lacks_responses(A)
+        assert quirks.learn_lacks_responses(A, NO_PATH)
+        clock.now += wait_s - 1
+        assert quirks.lacks_responses(A)
+        clock.now += 1
+
+
+def test_an_answer_of_the_endpoint_takes_the_refusals_back(
+    quirks: Quirks, clock: FakeClock
+) -> None:
+    """The next refusal is a first one again."""
+    for _ in range(3):
+        quirks.learn_lacks_responses(A, NO_PATH)
+    quirks.learn_has_responses(A)
+    assert not quirks.lacks_responses(A)
+    quirks.learn_lacks_responses(A, NO_PATH)
+    clock.now += ENDPOINT_RETRY_S[0]
+    assert not quirks.lacks_responses(A)

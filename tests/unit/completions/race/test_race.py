@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from completions.race import race
 from completions.speech.phrases import PHRASES
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
@@ -203,11 +204,11 @@ async def test_reasoning_proves_life_for_a_while(way: Way) -> None:
 
 
 async def test_errors_move_on_at_once(way: Way) -> None:
-    """Three requests are made, each to the candidate that was asked least."""
+    """Another candidate is asked at once; the third request goes to the first, after a wait."""
     upstream = PlayedUpstream(refused(500, at_ms=10), fallback=refused(503, at_ms=20))
     heard = await way.post(way.caller(upstream), on_failure="error")
     assert heard.status == 500
-    assert asked_at_ms(upstream) == [(0, "upstream"), (10, "fallback"), (30, "upstream")]
+    assert asked_at_ms(upstream) == [(0, "upstream"), (10, "fallback"), (260, "upstream")]
 
 
 async def test_without_a_fallback_the_same_model_is_asked_again(way: Way) -> None:
@@ -316,24 +317,66 @@ async def test_a_lone_candidates_429_is_waited_for(way: Way, wait_s: float, stre
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("wait_s", [2.5, 60, None])
-async def test_a_429_without_a_short_retry_after_is_passed_on(
-    way: Way, wait_s: float | None, stream: bool
+@pytest.mark.parametrize("wait_s", [4, 60])
+async def test_a_long_wait_is_passed_on_to_who_hears_no_words(
+    way: Way, wait_s: float, stream: bool
 ) -> None:
-    """Without a `Retry-After` or with a long one the caller gets it."""
+    """A client that wants errors is told of a long `Retry-After` at once."""
     upstream = PlayedUpstream(refused(429, retry_after_s=wait_s))
     heard = await way.post(way.caller(upstream), way.body(stream=stream), on_failure="error")
     assert heard.status == 429
-    assert heard.headers.get("retry-after") == (f"{wait_s:g}" if wait_s else None)
+    assert heard.headers.get("retry-after") == f"{wait_s:g}"
     assert len(upstream.requests) == 1
 
 
-async def test_a_429_with_a_fallback_is_not_waited_for(way: Way) -> None:
-    """The fallback is asked at once, and the candidate that refused not again."""
-    upstream = PlayedUpstream(refused(429, retry_after_s=1), fallback=refused(500))
-    heard = await way.post(way.caller(upstream), on_failure="error")
-    assert heard.status == 500
-    assert {name for _, name in asked_at_ms(upstream)[1:]} == {"fallback"}
+async def test_a_wait_is_covered_by_buffer_words_within_the_budget(way: Way) -> None:
+    """What ends before the turn's budget is waited for; what does not is told at once."""
+    got, upstream, _ = await way.turn(refused(529, retry_after_s=5), answer("Sunny."))
+    assert got.text.endswith("Sunny.")
+    assert asked_at_ms(upstream) == [(0, "upstream"), (5000, "upstream")]
+    got, upstream, _ = await way.turn(refused(503, retry_after_s=20))
+    assert [at for at, _ in got.speech] == [0]
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "blip", [refused(500), refused(503), refused(429), [], [Cut()]], ids=lambda one: str(one)[:40]
+)
+async def test_a_lone_candidate_that_fails_is_asked_again_after_a_wait(
+    way: Way, blip: Script
+) -> None:
+    """A quarter of a second, then most of one: a blip of a second costs no turn."""
+    got, upstream, _ = await way.turn(blip, blip, answer("Sunny."))
+    assert got.text == "Sunny."
+    assert asked_at_ms(upstream) == [(0, "upstream"), (250, "upstream"), (1050, "upstream")]
+
+
+async def test_another_candidate_is_asked_at_once_and_the_same_after_a_wait(way: Way) -> None:
+    """The third request goes to who may be asked first, the preferred one where both may."""
+    _, upstream, _ = await way.turn(refused(500), fallback=refused(500))
+    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback"), (250, "upstream")]
+    _, upstream, _ = await way.turn(refused(429, retry_after_s=5), fallback=refused(500))
+    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback"), (250, "fallback")]
+
+
+@pytest.mark.parametrize("start_ms", range(0, 2200, 100))
+async def test_an_upstream_that_is_away_for_a_second_costs_no_turn(way: Way, start_ms: int) -> None:
+    """It is away for one second of each 2.2, wherever in that a turn begins."""
+    away = [(start_ms + at) % 2200 < 1000 for at in (0, 250, 1050)]
+    scripts = [refused(503) if gone else answer("Sunny.") for gone in away]
+    got, _, _ = await way.turn(*scripts)
+    assert got.text == "Sunny."
+
+
+async def test_waits_are_jittered(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns that failed together do not come back together."""
+    monkeypatch.setattr(race, "JITTER", 0.25)
+    seconds = set()
+    for _ in range(5):
+        _, upstream, _ = await way.turn(refused(500), answer("Sunny."))
+        seconds.add(asked_at_ms(upstream)[1][0])
+    assert len(seconds) > 1
+    assert all(250 <= at_ms <= 313 for at_ms in seconds)
 
 
 async def test_waiting_for_a_429_ends_after_three_requests(way: Way) -> None:

@@ -105,11 +105,30 @@ def test_only_what_may_become_a_tag_is_held() -> None:
     assert splitter.feed("e end") == [Text("<the end")]
 
 
-def test_a_lone_closing_tag_is_noticed() -> None:
-    """The first answer gives away a model whose template opens the block in the prompt."""
+def test_an_answer_that_begins_inside_a_thought_is_noticed() -> None:
+    """Its first tag closes, whether the thought was expected or not."""
     splitter = ThinkSplitter()
     assert heard(splitter, ["Hm, let me see", ".</think>Hello."]) == ("Hm, let me see.Hello.", "")
-    assert splitter.lone_close
+    assert splitter.began_inside
     opened = ThinkSplitter(opened=True)
     assert heard(opened, ["Hm, let me see", ".</think>Hello."]) == ("Hello.", "Hm, let me see.")
-    assert not opened.lone_close
+    assert opened.began_inside
+
+
+@pytest.mark.parametrize(
+    "text", ["Hello.", "<think>Hm.</think>Hello.", "<think>Hm.</think>A tag, </think>, closes."]
+)
+def test_an_answer_whose_first_tag_opens_began_outside(text: str) -> None:
+    """A closing tag counts only where no other tag came before it."""
+    splitter = ThinkSplitter()
+    heard(splitter, [text])
+    assert not splitter.began_inside
+
+
+def test_an_expected_thought_that_never_ends_was_none() -> None:
+    """Its words are spoken at the end, so that a wrong guess silences nobody."""
+    splitter = ThinkSplitter(opened=True)
+    assert splitter.feed("We are ") == [Reasoning("We are ")]
+    assert splitter.feed("open until <six") == [Reasoning("open until <six")]
+    assert splitter.flush() == [Text("We are open until <six")]
+    assert not splitter.began_inside

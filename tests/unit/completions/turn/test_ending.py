@@ -144,11 +144,12 @@ async def test_a_half_call_is_never_delivered(way: Way, broken: Broken) -> None:
     ]
     for half in halves:
         script: list[Step] = [Role(), Say(SENTENCE), *half, *steps]
-        got, _, _ = await way.turn(script, fallback=FALLBACK, tools=[TRANSFER, tool])
+        options: Any = {"fallback": FALLBACK, "settings": {"buffer_words_after_ms": 0}}
+        got, _, _ = await way.turn(script, tools=[TRANSFER, tool], **options)
         assert got.calls == []
         assert got.text == SENTENCE + ENGLISH.closing
         script = [Role(), Say(SENTENCE), *whole, *half, *steps]
-        got, _, _ = await way.turn(script, fallback=FALLBACK, tools=[TRANSFER, tool])
+        got, _, _ = await way.turn(script, tools=[TRANSFER, tool], **options)
         assert got.calls == [("transfer_to_agent", {"agent_number": 1})]
         assert got.text == SENTENCE
 
@@ -191,11 +192,11 @@ async def test_a_json_answer_that_was_cut_is_not_completed(way: Way, broken: Bro
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503])
 async def test_when_all_fail_a_caller_hears_so(way: Way, status: int) -> None:
     """What may pass is 200 and one sentence, or its own status for a client that wants errors."""
-    script = refused(status, message="Enough.", retry_after_s=9)
+    script = refused(status, message="Enough.", retry_after_s=99)
     got, _, heard = await way.turn(script, fallback=script)
     assert (heard.status, got.text, got.finish) == (200, ENGLISH.failure, "stop")
     got, _, heard = await way.turn(script, fallback=script, post={"on_failure": "error"})
-    assert (heard.status, heard.headers["retry-after"]) == (status, "9")
+    assert (heard.status, heard.headers["retry-after"]) == (status, "99")
     assert heard.headers["content-type"] == "application/json"
 
 
@@ -255,12 +256,22 @@ async def test_a_json_format_fails_by_its_status(way: Way) -> None:
 # -- a turn that would be empty
 
 
-async def test_a_second_empty_answer_becomes_a_pause(way: Way, empty: Sequence[Step]) -> None:
-    """Three dots and a space give the voice something to speak."""
+async def test_a_second_empty_answer_becomes_the_failure_sentence(
+    way: Way, empty: Sequence[Step]
+) -> None:
+    """Nobody hears a pause, and whoever has spoken is owed words."""
     upstream = PlayedUpstream(empty)
     got = way.read(await way.post(way.caller(upstream)))
-    assert (got.text, got.finish, got.calls) == ("... ", "stop", [])
+    assert (got.text, got.finish, got.calls) == (ENGLISH.failure, "stop", [])
     assert len(upstream.requests) == 2
+
+
+async def test_where_nobody_spoke_an_empty_answer_becomes_a_pause(
+    way: Way, empty: Sequence[Step]
+) -> None:
+    """In a turn of silence, three dots and a space keep the call alive."""
+    got = way.read(await way.post(way.caller(PlayedUpstream(empty)), way.body("...")))
+    assert (got.text, got.finish, got.calls) == ("... ", "stop", [])
 
 
 async def test_a_second_empty_answer_skips_the_turn_where_that_is_offered(
@@ -285,20 +296,20 @@ async def test_a_turn_is_skipped_once_for_each_user_message() -> None:
         {"role": "tool", "tool_call_id": "c", "content": "ok"},
     ]
     got = CHAT.read(await CHAT.post(CHAT.caller(upstream), request))
-    assert (got.text, got.calls) == ("... ", [])
+    assert (got.text, got.calls) == (ENGLISH.failure, [])
     request["messages"].append({"role": "user", "content": "Hello?"})
     got = CHAT.read(await CHAT.post(CHAT.caller(upstream), request))
     assert [name for name, _ in got.calls] == ["skip_turn"]
 
 
 async def test_a_turn_is_not_skipped_with_an_invalid_call(way: Way) -> None:
-    """A tool that requires more than can be made up is not called, so dots stand in for it."""
+    """A tool that requires more than can be made up is not called: words stand in for it."""
     code = {"type": "string", "pattern": "^[0-9]{9}$"}
     parameters = {"type": "object", "properties": {"code": code}, "required": ["code"]}
     tool = {"name": "skip_turn", "description": "Skips the turn.", "parameters": parameters}
     upstream = PlayedUpstream([Role(), Finish(), Done()])
     got = way.read(await way.post(way.caller(upstream), way.body(tools=[tool])))
-    assert (got.text, got.calls) == ("... ", [])
+    assert (got.text, got.calls) == (ENGLISH.failure, [])
 
 
 async def test_after_buffer_words_an_empty_answer_is_a_failure(
@@ -321,23 +332,23 @@ async def test_buffer_words_may_come_between_two_empty_answers(
     assert got.text.endswith(ENGLISH.failure)
 
 
-async def test_without_buffer_words_a_late_empty_answer_is_a_pause(
+async def test_without_buffer_words_a_late_empty_answer_is_a_failure(
     way: Way, empty: Sequence[Step]
 ) -> None:
-    """An agent that wants none hears the pause, however long the model took."""
+    """An agent that wants none hears the sentence alone, however long the model took."""
     upstream = PlayedUpstream([At(8000), *empty], empty)
     request = way.body(elevenlabs_extra_body={"buffer_words": []})
     caller = way.caller(upstream, first_token_timeout_ms=0)
     got = way.read(await way.post(caller, request))
-    assert got.text == "... "
+    assert got.text == ENGLISH.failure
 
 
-async def test_a_client_that_wants_errors_gets_the_pause_too(
+async def test_a_client_that_wants_errors_is_told_of_an_empty_answer(
     way: Way, empty: Sequence[Step]
 ) -> None:
-    """An answer without a word would end the call."""
-    got = way.read(await way.post(way.caller(PlayedUpstream(empty)), on_failure="error"))
-    assert got.text == "... "
+    """An answer without a word is none: the status says so."""
+    heard = await way.post(way.caller(PlayedUpstream(empty)), on_failure="error")
+    assert heard.status == 502
 
 
 async def test_several_empty_answers_are_relayed() -> None:

@@ -86,9 +86,11 @@ def buffer_words_in(got: Answer) -> str:
 
 
 async def test_the_deadline_leaves_a_margin_before_lambdas() -> None:
-    """It counts from when the function saw the request; without Lambda there is none."""
+    """It counts from when the function saw the request, and is never beyond the turn's limit."""
     await asyncio.sleep(5)
-    assert plan_for().deadline is None
+    assert plan_for(turn_limit_ms=60_000).deadline == 65
+    short = plan_for(turn_limit_ms=20_000, arrival=Arrival(remaining_s=30, seen_at=2))
+    assert short.deadline == 22
     arrival = Arrival(remaining_s=30, seen_at=2)
     assert plan_for(arrival=arrival).deadline == 2 + 30 - DEADLINE_MARGIN_S
 

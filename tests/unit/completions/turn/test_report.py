@@ -73,7 +73,7 @@ def emitted(capsys: pytest.CaptureFixture[str]) -> Emitted:
 OUTCOMES: dict[Outcome, tuple[list[Script], dict[str, Any]]] = {
     Outcome.OK: ([answer()], {}),
     Outcome.HUNG_UP: ([[Role(), Say("It "), Hold()]], {"hang_up_ms": 700}),
-    Outcome.EMPTY: ([EMPTY, EMPTY], {}),
+    Outcome.EMPTY: ([EMPTY, EMPTY], {"text": "..."}),
     Outcome.BRIDGED: ([[Role(), Say("It is "), Cut()], answer("Sunny.")], {}),
     Outcome.CUT: ([[Role(), Say("It is sunny. And"), Cut()]], {}),
     Outcome.APOLOGY: ([refused(500)], {}),
@@ -86,8 +86,10 @@ async def test_each_end_has_its_name(
     way: Way, logs: Logged, emitted: Emitted, outcome: Outcome
 ) -> None:
     """It is in the line, is the metric's dimension, and counts as failed or not, even as 0."""
-    scripts, options = OUTCOMES[outcome]
-    await way.post(way.caller(PlayedUpstream(*scripts)), **options)
+    scripts, given = OUTCOMES[outcome]
+    options = dict(given)
+    request = way.body(options.pop("text", "What is the weather?"))
+    await way.post(way.caller(PlayedUpstream(*scripts)), request, **options)
     event = logs.event("turn.finished")
     assert event["outcome"] == outcome
     (line,) = emitted.sets()

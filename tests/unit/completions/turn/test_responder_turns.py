@@ -141,7 +141,7 @@ async def test_two_turns_at_once_are_two_conversations(way: Way) -> None:
 
 
 async def test_an_agent_that_says_nothing_is_no_empty_turn(way: Way) -> None:
-    """It is run once more; then the turn is skipped if it can be, or dots are spoken."""
+    """It is run once more; then the turn is skipped if it can be, or the failure is told."""
     runs: list[int] = []
 
     async def says_nothing(_: Conversation) -> AsyncGenerator[Event, None]:
@@ -150,7 +150,7 @@ async def test_an_agent_that_says_nothing_is_no_empty_turn(way: Way) -> None:
         yield Think("Nothing to say.")
 
     got, _ = await turn(way, says_nothing)
-    assert (got.text, len(runs)) == ("... ", 2)
+    assert (got.text, len(runs)) == (ENGLISH.failure, 2)
     got, _ = await turn(way, says_nothing, tools=[SKIP_TURN])
     assert (got.text, [name for name, _ in got.calls]) == ("", ["skip_turn"])
 
@@ -163,7 +163,7 @@ async def test_an_agent_that_never_yields_is_no_empty_turn(way: Way) -> None:
         yield
 
     got, _ = await turn(way, nothing)
-    assert (got.text, got.finish) == ("... ", "stop")
+    assert (got.text, got.finish) == (ENGLISH.failure, "stop")
 
 
 class Bug(Exception):
@@ -244,11 +244,12 @@ async def test_a_cut_that_an_agent_passes_on_is_bridged(way: Way) -> None:
 
 async def test_an_error_that_is_not_caught_fails_the_turn(way: Way) -> None:
     """As without an agent it is a sentence, or the status with `Retry-After`."""
-    got, _ = await turn(way, relays, refused(429), fallback=refused(429, retry_after_s=7))
+    busy = refused(429, retry_after_s=70)
+    got, _ = await turn(way, relays, busy, fallback=busy)
     assert got.text == ENGLISH.failure
-    caller = with_agent(way, relays, refused(429), fallback=refused(429, retry_after_s=7))
+    caller = with_agent(way, relays, busy, fallback=busy)
     heard = await way.post(caller, way.body(), on_failure="error")
-    assert (heard.status, heard.headers["retry-after"]) == (429, "7")
+    assert (heard.status, heard.headers["retry-after"]) == (429, "70")
 
 
 @pytest.mark.parametrize(

@@ -205,11 +205,3 @@ async def test_the_missing_endpoint_is_learnt_once() -> None:
         await caller.post(body(), dialect=responses)
     paths = [seen.path for seen in upstream.requests]
     assert paths == ["/responses", "/chat/completions", "/chat/completions"]
-
-
-async def test_a_chain_is_the_first_candidates_alone() -> None:
-    """Another upstream does not know the response that this request continues."""
-    upstream = PlayedUpstream(refused(500), fallback=answer("Sunny."))
-    await Caller(upstream).post(body(previous_response_id="resp_1"), dialect=responses)
-    chains = {seen.candidate: seen.json.get("previous_response_id") for seen in upstream.requests}
-    assert chains == {"upstream": "resp_1", "fallback": None}

@@ -201,9 +201,9 @@ LINES = [
     Line(
         "429, fallback 429: speak",
         [refused(429, at_ms=200)],
-        [(400, FAILURE)],
+        [(650, FAILURE)],
         fallback=refused(429, at_ms=200, retry_after_s=7),
-        asked=[(0, "upstream"), (200, "fallback")],
+        asked=[(0, "upstream"), (200, "fallback"), (450, "upstream")],
     ),
     Line(
         "stall, fallback stalls too",
@@ -234,6 +234,7 @@ LINES = [
             (1500, BUFFER_WORDS),
             (2500, "It is sunny today. "),
             (3000, "Rain is far. "),
+            (5500, BUFFER_WORDS),
             (7000, CLOSING),
         ],
         fallback=FALLBACK,
