@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -216,3 +218,45 @@ async def test_a_finish_is_the_end_without_a_terminator() -> None:
     assert heard.pieces[-1][0] == 500
     (seen,) = upstream.requests
     assert round(((seen.hung_up_at or 0) - seen.at) * 1000) == 500
+
+
+class FromSocket(Spoken):
+    """A model whose words come through a socket, a line each."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__([])
+        self._reader = reader
+
+    async def ask(
+        self, _: Candidate, __: int, /, *, hedge: bool = False
+    ) -> AsyncGenerator[list[Chunk], None]:
+        """Yield each line as it comes."""
+        while line := await self._reader.readline():
+            yield [Chunk(None, (Text(line.decode()),))]
+        yield [DONE]
+
+
+def test_a_pause_of_our_own_process_is_no_silence_of_the_model() -> None:
+    """What lies in the socket when the process goes on is read before anything is cut."""
+    ours, theirs = socket.socketpair()
+
+    def stop_the_process() -> None:
+        theirs.sendall(b"and more.\n")
+        theirs.close()
+        time.sleep(0.5)
+
+    async def hear() -> str:
+        reader, writer = await asyncio.open_connection(sock=ours)
+        theirs.sendall(b"One\ntwo\n")
+        now = asyncio.get_running_loop().time()
+        model = FromSocket(reader)
+        race = Race(model, [A], Health(), Timeouts(stall_s=0.2), started_at=now)
+        asyncio.get_running_loop().call_later(0.1, stop_the_process)
+        heard = ""
+        async with aclosing(race.answer()) as batches:
+            async for batch in batches:
+                heard += "".join(one.text for c in batch for one in c.deltas if type(one) is Text)
+        writer.close()
+        return heard
+
+    assert asyncio.run(hear()) == "One\ntwo\nand more.\n"

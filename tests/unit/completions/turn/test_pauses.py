@@ -1,0 +1,159 @@
+"""A long pause in mid-answer: covered once, where it is natural, and never in the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from completions.speech.phrases import PHRASES
+from tests.support.script import (
+    At,
+    Comment,
+    Cut,
+    Done,
+    Finish,
+    Hold,
+    Raw,
+    Role,
+    Say,
+    Step,
+    Think,
+    Usage,
+    calls,
+)
+from tests.support.tools import LOOKUP
+from tests.support.ways import CHAT, Way
+
+pytestmark = pytest.mark.looptime
+
+ENGLISH = PHRASES["en"]
+SENTENCE = "Let me look. "
+"""Thirteen characters: spoken within a second."""
+TAIL = (Finish(), Usage(), Done())
+
+
+async def pieces(way: Way, *steps: Step, **fields: Any) -> list[tuple[int, str]]:
+    """What is heard of an answer, with milliseconds; buffer words by that name."""
+    got, _, _ = await way.turn([Role(), *steps], **fields)
+    return [(at, "<ours>" if text.lstrip() in ENGLISH.buffer else text) for at, text in got.speech]
+
+
+async def test_a_pause_after_a_sentence_is_covered(way: Way) -> None:
+    """Once the sentence has been spoken, and no words have come for as long as at the start."""
+    heard = await pieces(way, Say(SENTENCE), At(3500), Say("Here it is."), *TAIL)
+    assert heard == [(0, SENTENCE), (2500, "<ours>"), (3500, "Here it is.")]
+
+
+async def test_only_one_pause_of_a_turn_is_covered(way: Way) -> None:
+    """More would be a model that speaks slowly, which is no dead line."""
+    steps: list[Step] = [Say(SENTENCE), At(3500), Say("And. "), At(7000), Say("So."), *TAIL]
+    heard = await pieces(way, *steps)
+    assert [text for _, text in heard] == [SENTENCE, "<ours>", "And. ", "So."]
+
+
+@pytest.mark.parametrize("text", ["Let me look, ", "Ask for Dr. ", "The number is 4. ", "It is "])
+async def test_a_pause_within_a_sentence_is_left_alone(way: Way, text: str) -> None:
+    """Words of ours would be spoken into the middle of it."""
+    heard = await pieces(way, Say(text), At(3500), Say("mine."), *TAIL)
+    assert [words for _, words in heard] == [text, "mine."]
+
+
+async def test_words_that_are_still_being_spoken_are_no_pause(way: Way) -> None:
+    """An answer comes faster than it is spoken: three hundred characters take twenty seconds."""
+    text = "It is a long story. " * 15
+    heard = await pieces(way, Say(text), At(3500), Say("The end."), *TAIL)
+    assert [words for _, words in heard] == [text, "The end."]
+
+
+async def test_thoughts_and_pieces_of_calls_are_a_pause_to_a_caller(way: Way) -> None:
+    """The model works, and nobody hears it."""
+    thinking = [step for at in range(500, 5000, 500) for step in (At(at), Think("Hm. "))]
+    heard = await pieces(way, Say(SENTENCE), *thinking, Say("Done."), *TAIL)
+    assert [text for _, text in heard] == [SENTENCE, "<ours>", "Done."]
+    steps: list[Step] = [Say(SENTENCE), At(3500), *calls("lookup", {"count": 1})[1:]]
+    got, _, _ = await way.turn([Role(), *steps], tools=[LOOKUP])
+    assert got.text.split("... ")[0].startswith(SENTENCE)
+    assert [name for name, _ in got.calls] == ["lookup"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"elevenlabs_extra_body": {"buffer_words": []}},
+        {"elevenlabs_extra_body": {"buffer_words_after_ms": 0}},
+        {"settings": {"buffer_words_after_ms": 0}},
+        {"post": {"on_failure": "error"}},
+    ],
+    ids=str,
+)
+async def test_who_wants_no_buffer_words_hears_none(way: Way, fields: dict[str, Any]) -> None:
+    """The deployment, the agent and a client that wants errors each decide for themselves."""
+    heard = await pieces(way, Say(SENTENCE), At(3500), Say("Here."), *TAIL, **fields)
+    assert [text for _, text in heard] == [SENTENCE, "Here."]
+
+
+async def test_two_buffer_words_at_the_start_leave_none_for_a_pause(way: Way) -> None:
+    """A turn never hears a third."""
+    steps: list[Step] = [At(7000), Say(SENTENCE), At(10_500), Say("Here."), *TAIL]
+    heard = await pieces(way, *steps, settings={"first_token_timeout_ms": 0})
+    assert [text for _, text in heard] == ["<ours>", "<ours>", SENTENCE, "Here."]
+
+
+async def test_an_answer_that_is_cut_after_a_covered_pause_is_closed(way: Way) -> None:
+    """The closing sentence follows the buffer words."""
+    heard = await pieces(way, Say(SENTENCE), At(3500), Cut())
+    assert heard == [(0, SENTENCE), (2500, "<ours>"), (3500, ENGLISH.closing)]
+
+
+# -- what proves life
+
+NOTHING: dict[str, Step] = {
+    "comment": Comment(),
+    "ping": Raw(b'data: {"type": "ping"}\n\n'),
+    "no choices": Raw(b'data: {"choices": []}\n\n'),
+    "empty content": Raw(b'data: {"choices": [{"index": 0, "delta": {"content": ""}}]}\n\n'),
+    "blanks": Raw(b'data: {"choices": [{"index": 0, "delta": {"content": " "}}]}\n\n'),
+    "a role": Raw(b'data: {"choices": [{"index": 0, "delta": {"role": "assistant"}}]}\n\n'),
+    "an empty thought": Raw(
+        b'data: {"choices": [{"index": 0, "delta": {"reasoning_content": ""}}]}\n\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("nothing", NOTHING.values(), ids=list(NOTHING))
+async def test_what_says_nothing_keeps_no_answer_alive(nothing: Step) -> None:
+    """However often it comes: the stall's time counts from the last word."""
+    dripping = [step for at in range(500, 60_000, 500) for step in (At(at), nothing)]
+    got, _, heard = await CHAT.turn([Role(), Say("We open at nine. And"), *dripping, Hold()])
+    assert got.text.endswith(ENGLISH.closing)
+    assert heard.pieces[-1][0] <= 4000
+
+
+WORK: dict[str, Step] = {
+    "thoughts": Think("Hm. "),
+    "an open think tag": Say("<think>well "),
+    "arguments": Raw(
+        b'data: {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, '
+        b'"id": "c", "function": {"name": "lookup", "arguments": " "}}]}}]}\n\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("work", WORK.values(), ids=list(WORK))
+async def test_work_that_nobody_hears_keeps_an_answer_alive_for_a_while(work: Step) -> None:
+    """It has the time that reasoning has before the first word, and no more."""
+    dripping = [step for at in range(500, 60_000, 500) for step in (At(at), work)]
+    got, _, heard = await CHAT.turn(
+        [Role(), Say("We open at nine. And"), *dripping, Hold()], tools=[LOOKUP]
+    )
+    assert got.text.endswith(ENGLISH.closing)
+    assert heard.pieces[-1][0] == 8000
+
+
+async def test_a_turn_ends_everywhere(way: Way) -> None:
+    """A model that never stops is ended by the turn's own limit, on Lambda or not."""
+    talking = [step for at in range(500, 200_000, 500) for step in (At(at), Say("and on "))]
+    got, _, heard = await way.turn([Role(), *talking], settings={"turn_limit_ms": 30_000})
+    assert got.text.endswith(ENGLISH.closing)
+    assert heard.pieces[-1][0] == 30_000
