@@ -43,6 +43,8 @@ from completions.tools.loose_json import read_object
 RESPONDER = Candidate("responder", "")
 ATTEMPTS = 2
 """A responder that fails before it said a word is run once more."""
+ASK_WAIT_LIMIT_S = 3.0
+"""How long `Conversation.ask` waits for a model that asks for patience."""
 
 
 class ResponderError(ValueError):
@@ -135,6 +137,7 @@ class Conversation:
             self._timeouts,
             started_at=asyncio.get_running_loop().time(),
             words_only=request.speakable,
+            wait_limit_s=ASK_WAIT_LIMIT_S,
         )
         held = HeldCalls()
         try:

@@ -9,6 +9,7 @@ Knows time and candidates; not what words mean to a caller.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
@@ -42,8 +43,6 @@ that a balancer has just taken out, is back by then.
 """
 JITTER = 0.25
 """A wait is up to this fraction longer: turns that failed together must not come back together."""
-WAIT_LIMIT_S = 10.0
-"""The longest `Retry-After` that is waited for where no budget ends the turn earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,13 @@ class Race:
         words_only: bool = True,
         answers: int = 1,
         ends_at: float | None = None,
+        wait_limit_s: float = math.inf,
         cut: Candidate | None = None,
     ) -> None:
         """Prepare a race; the first candidate's time-outs count from `started_at` (loop time).
 
-        No answer is of use after `ends_at` (loop time), so nothing is waited for so long.
+        No answer is of use after `ends_at` (loop time), and no candidate is waited for longer
+        than `wait_limit_s`.
         `cut` is the candidate whose answer broke off just now: it is asked again only after a
         wait. Without `words_only` any text commits at a clean end: JSON may hold no letter.
         `answers` is how many come in one stream (`n`): each has a finish, the last is the end.
@@ -102,7 +103,8 @@ class Race:
         self._started_at = started_at
         self._words_only = words_only
         self._answers = answers
-        self._ends_at = ends_at
+        self._ends_at = math.inf if ends_at is None else ends_at
+        self._wait_limit_s = wait_limit_s
         self._cut = cut
         self._hedges = timeouts.hedge_s > 0
         self._attempts = Attempts(question, first_source)
@@ -280,7 +282,7 @@ class Race:
             return
         candidate = min(able, key=lambda one: self._not_before.get(one, now))
         at = self._not_before.get(candidate, now)
-        if at >= (now + WAIT_LIMIT_S if self._ends_at is None else self._ends_at):
+        if at >= self._ends_at or at - now > self._wait_limit_s:
             return
         if at <= now:
             self._attempts.start(candidate)

@@ -79,7 +79,6 @@ class Buffered:
     async def _answer(self) -> bytes:
         plan, recovery = self._plan, self._recovery
         question, candidates = plan.question, plan.candidates()
-        tries_end = plan.tries_end()
         while True:
             race = Race(
                 question,
@@ -88,7 +87,8 @@ class Buffered:
                 Timeouts(retry_waits_s=plan.timeouts.retry_waits_s),
                 started_at=plan.arrived,
                 words_only=False,
-                ends_at=tries_end,
+                ends_at=plan.deadline,
+                wait_limit_s=plan.wait_limit_s,
             )
             answer: list[Chunk] = []
             try:

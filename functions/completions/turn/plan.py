@@ -6,6 +6,7 @@ Moments are the event loop's time, in seconds. Knows no wire format and writes n
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 
@@ -26,8 +27,8 @@ from completions.turn.record import TurnRecord
 
 DEADLINE_MARGIN_S = 1.5
 """The turn ends itself this long before Lambda's deadline; at 0.5 s the layer uses force."""
-UNSPOKEN_TRIES_S = 3.0
-"""A caller who hears no words of ours is told of a failure rather than kept waiting for a try."""
+UNSPOKEN_WAIT_S = 3.0
+"""Who hears no words of ours is told of a longer `Retry-After` in place of waiting for it."""
 AGE_LIMIT_S = 10.0
 """A request is not taken to be older than this: clocks differ."""
 
@@ -123,11 +124,10 @@ class Plan:
     def _in_order(self) -> list[Candidate]:
         return self.health.order(self._settings.candidates)
 
-    def tries_end(self) -> float:
-        """Return until when another try is of use to whoever is waiting now."""
-        if self.speaks:
-            return min(self.deadline, self.new_budget() or self.deadline)
-        return asyncio.get_running_loop().time() + UNSPOKEN_TRIES_S
+    @property
+    def wait_limit_s(self) -> float:
+        """How long a model that asks for patience may be waited for."""
+        return math.inf if self.speaks else UNSPOKEN_WAIT_S
 
     def new_budget(self) -> float | None:
         """Return until when an answer that is asked for now must be audible; None for no limit."""

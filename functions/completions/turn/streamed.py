@@ -94,7 +94,6 @@ class Streamed:
         question, candidates, started_at = plan.question, plan.candidates(), plan.arrived
         source = 0
         cut: Candidate | None = None
-        tries_end = self._budget_ends if plan.speaks and self._budget_ends else plan.tries_end()
         while True:
             race = Race(
                 question,
@@ -105,7 +104,8 @@ class Streamed:
                 first_source=source,
                 words_only=self._request.speakable,
                 answers=self._request.answers,
-                ends_at=tries_end,
+                ends_at=self._budget_ends,
+                wait_limit_s=plan.wait_limit_s,
                 cut=cut,
             )
             cut = None
@@ -137,7 +137,6 @@ class Streamed:
             if self._record.words:
                 # The caller has heard something: the wait for the next word is a new one.
                 self._budget_ends = plan.new_budget()
-                tries_end = plan.tries_end()
             source, started_at = race.next_source, self._loop.time()
             self._answer = self._new_answer()
 
