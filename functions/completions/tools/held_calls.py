@@ -7,6 +7,7 @@ decided in `validation`.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from completions.dialects.deltas import Call, CallPart, Chunk
 from completions.dialects.request import Tool
 from completions.errors import InvalidToolCall
 from completions.tools import validation
+from completions.tools.loose_json import LIMIT_CHARS
 from completions.tools.system_tools import without_heard_farewell
 
 CALLS_LIMIT = 128
@@ -83,8 +85,7 @@ class HeldCalls:
 
     def _add(self, part: CallPart) -> None:
         call = self._by_index.get(part.index)
-        # Some upstreams give every call of an answer the same index, or none: then ids differ.
-        if call is None or (part.name and (part.index < 0 or part.id != (call.id or part.id))):
+        if call is None or (part.name and _begins_another(call, part)):
             call = _HeldCall()
             self.relayable = self.relayable and part.index == len(self._calls)
             self._calls.append(call)
@@ -94,7 +95,8 @@ class HeldCalls:
             self.relayable = False
         call.id = call.id or part.id
         call.name = call.name or part.name or ""
-        call.pieces.append(part.arguments)
+        if part.arguments:
+            call.pieces.append(part.arguments)
         self._chars_left -= len(part.arguments)
         if self._chars_left < 0 or len(self._calls) > CALLS_LIMIT:
             raise InvalidToolCall("The model's tool calls do not end.")
@@ -111,36 +113,70 @@ class HeldCalls:
     def judge(self, offered: Mapping[str, Tool], spoken: str) -> Judgement:
         """Check every call. `spoken` is what the caller has heard in this turn."""
         judgement = Judgement()
-        for held in self._calls:
-            call = Call(held.id or _new_id(), held.name, held.arguments)
+        written = [Call(held.id or "", held.name, held.arguments) for held in self._calls]
+        distinct = merge_calls((), written)
+        judgement.changed = distinct != written or any(held.nonstandard for held in self._calls)
+        coerced: list[Call] = []
+        for call in distinct:
             verdict = validation.check(call, offered)
             if verdict.call is None:
                 judgement.problems.append(verdict.problem or f"'{call.name}' cannot be called.")
                 continue
             delivered = without_heard_farewell(verdict.call, spoken, offered)
-            judgement.coerced += verdict.changed
             judgement.changed |= verdict.changed or delivered != verdict.call
-            judgement.changed |= held.id is None or held.nonstandard
             judgement.calls.append(delivered)
+            coerced += [delivered] if verdict.changed else []
+        # Once more: calls that were written differently may have become the same.
+        judgement.calls = merge_calls((), judgement.calls)
+        judgement.coerced = sum(call in coerced for call in judgement.calls)
         return judgement
 
     def unchecked(self) -> list[Call]:
         """Return the calls as they came, for callers who check them themselves."""
-        return [
-            Call(held.id or _new_id(), held.name, held.arguments or "{}") for held in self._calls
-        ]
+        written = [Call(held.id or "", held.name, held.arguments or "{}") for held in self._calls]
+        return merge_calls((), written)
 
 
 def merge_calls(kept: Sequence[Call], calls: Sequence[Call]) -> list[Call]:
-    """Return the calls kept of one answer and those of the next, without repeated calls or ids."""
-    merged = list(kept)
+    """Return the calls of one answer, or of two: each once, and each with an id of its own.
+
+    A call is the same if tool and arguments are, whatever its id: a client that carries out both
+    books twice. An empty id stands for none.
+    """
+    merged = {_identity(call): call for call in kept}
+    ids = {call.id for call in kept}
     for call in calls:
-        if any((one.name, one.arguments) == (call.name, call.arguments) for one in kept):
+        identity = _identity(call)
+        if identity in merged:
             continue
-        if any(one.id == call.id for one in merged):
+        if not call.id or call.id in ids:
             call = replace(call, id=_new_id())  # noqa: PLW2901 - the same call with another id
-        merged.append(call)
-    return merged
+        merged[identity] = call
+        ids.add(call.id)
+    return list(merged.values())
+
+
+def _identity(call: Call) -> tuple[str, str]:
+    """Return what tells a call from others: its tool, and the meaning of its arguments."""
+    try:
+        return call.name, json.dumps(from_json(call.arguments), sort_keys=True)
+    except ValueError:
+        return call.name, call.arguments
+
+
+def _begins_another(call: _HeldCall, part: CallPart) -> bool:
+    """Return whether a part that names its tool begins another call than the one at its index.
+
+    Some upstreams give every call of an answer the same index, or none. Others name a call in
+    each of its parts: then the arguments so far are not whole.
+    """
+    if part.index < 0 or (call.id and part.id and part.id != call.id):
+        return True
+    closed = bool(call.pieces) and call.pieces[-1].rstrip().endswith("}")
+    if not closed or not part.arguments.lstrip().startswith("{"):
+        return False
+    so_far = call.arguments
+    return len(so_far) <= LIMIT_CHARS and _is_object(so_far)
 
 
 def _new_id() -> str:

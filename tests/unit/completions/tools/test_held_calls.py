@@ -47,8 +47,9 @@ def more(index: int, arguments: str) -> CallPart:
         ([named(0, "a", '{"n":1}'), named(0, "b", '{"n":2}')], False),
         ([named(-1, "a", '{"n":1}'), named(-1, "b", '{"n":2}')], False),
         ([named(0, "a", '{"n"'), named(0, "a", ":1}"), named(1, "b", '{"n":2}')], False),
+        ([named(0, "a", '{"n"'), named(0, None, ":1}"), named(0, "b", '{"n":2}')], False),
     ],
-    ids=["in turn", "mixed", "from 1", "one index", "no index", "named twice"],
+    ids=["in turn", "mixed", "from 1", "one index", "no index", "named twice", "id once"],
 )
 def test_parts_become_calls(parts: list[CallPart], relayable: bool) -> None:
     """Calls are told apart by index or id, and relayed only where clients read the same calls."""
@@ -116,6 +117,53 @@ def test_a_judgement_explains_each_invalid_call() -> None:
     assert [call.id for call in judgement.calls] == ["b"]
     (problem,) = judgement.problems
     assert problem.startswith("The call of 'move' is not valid")
+
+
+SAME = '{"n":1}'
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [named(0, "a", SAME), named(1, "a", SAME)],
+        [named(0, "a", SAME), named(1, "b", ' {"n": 1}')],
+        [named(0, "a", SAME), named(1, None, SAME)],
+        [named(0, "a", SAME), named(0, "a", SAME)],
+        [named(0, "a", SAME), more(0, ""), named(0, "a", SAME)],
+        [named(-1, "a", SAME), named(-1, "a", SAME)],
+        [named(0, "a", SAME), named(1, "b", '{"n":"1"}')],
+        [named(0, "a", '{"n":"1"}'), named(1, "b", "{'n': 1}")],
+    ],
+    ids=["one id", "new id", "no id", "one index", "a pause", "no index", "coerced", "misspelt"],
+)
+def test_a_call_made_twice_is_made_once(parts: list[CallPart]) -> None:
+    """Whatever its ids, indices and spelling: a client that gets both carries out both."""
+    calls = held(*parts)
+    judgement = calls.judge(OFFERED, "")
+    assert judgement.calls == [Call("a", "move", SAME)]
+    assert judgement.changed
+    assert (judgement.problems, judgement.coerced <= 1) == ([], True)
+
+
+def test_a_call_repeated_for_a_client_that_checks_is_made_once() -> None:
+    """An invalid call as well; another tool, or other arguments, make another call."""
+    bad = '{"n":"x"}'
+    other = CallPart(3, "d", "stay", bad)
+    calls = held(named(0, "a", bad), named(1, "b", bad), named(2, "c", SAME), other)
+    assert [call.id for call in calls.unchecked()] == ["a", "c", "d"]
+    judgement = calls.judge(OFFERED, "")
+    assert (len(judgement.problems), judgement.changed) == (2, True)
+
+
+@pytest.mark.parametrize("index", [-1, 0, 1])
+def test_different_calls_under_one_id_get_different_ids(index: int) -> None:
+    """Their results could not be told apart; the first keeps the id that the model gave."""
+    calls = held(named(0, "a", SAME), named(index, "a", '{"n":2}'))
+    for made in (calls.judge(OFFERED, "").calls, calls.unchecked()):
+        first, second = made
+        assert first == Call("a", "move", SAME)
+        assert (second.arguments, second.id[:5]) == ('{"n":2}', "call_")
+    assert calls.judge(OFFERED, "").changed
 
 
 def test_merged_calls_repeat_neither_call_nor_id() -> None:

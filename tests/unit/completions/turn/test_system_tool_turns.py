@@ -7,6 +7,7 @@ is written here. Every test holds for every way to a model.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -361,6 +362,42 @@ async def test_one_coerced_call_among_good_ones(way: Way) -> None:
     if way is CHAT:
         assert [part["id"] for _, part in heard.calls] == ["call_0", "call_1"]
         assert [part["index"] for _, part in heard.calls] == [0, 1]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_the_same_call_twice_is_delivered_once(way: Way, streamed: bool) -> None:
+    """With one id or with two: a client would hand the caller over, or book, twice."""
+    for call_id in ("call_0", "call_1"):
+        twice = CallPiece(1, "", name="end_call", id=call_id)
+        script = [
+            Role(),
+            *call("end_call", DONE),
+            twice,
+            CallPiece(1, json.dumps(DONE)),
+            Finish("tool_calls"),
+            Done(),
+        ]
+        got, upstream, _ = await turn(way, "end_call", script, stream=streamed)
+        assert (got.calls, got.finish) == ([("end_call", DONE)], "tool_calls")
+        assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_two_calls_of_one_id_get_two(way: Way, streamed: bool) -> None:
+    """Both arrive, and their results can be told apart."""
+    script = [
+        Role(),
+        *call("transfer_to_agent", {"agent_number": 1}),
+        CallPiece(1, "", name="transfer_to_agent", id="call_0"),
+        CallPiece(1, '{"agent_number": 2}'),
+        Finish("tool_calls"),
+        Done(),
+    ]
+    got, _, heard = await turn(way, "transfer_to_agent", script, stream=streamed)
+    assert got.calls == [("transfer_to_agent", {"agent_number": n}) for n in (1, 2)]
+    ids = set(re.findall(rb'"(?:call_id|id)": ?"(call_[^"]*)"', heard.body))
+    assert len(ids) == 2
+    assert b"call_0" in ids
 
 
 @pytest.mark.parametrize("said", ["Goodbye, and take care! ", "All right. Goodbye and take care."])
