@@ -41,7 +41,7 @@ class Judgement:
     """What is wrong with each other call, in sentences for the model."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _HeldCall:
     id: str | None = None
     name: str = ""
@@ -95,11 +95,14 @@ class HeldCalls:
             self.relayable = False
         call.id = call.id or part.id
         call.name = call.name or part.name or ""
-        if part.arguments:
-            call.pieces.append(part.arguments)
         self._chars_left -= len(part.arguments)
         if self._chars_left < 0 or len(self._calls) > CALLS_LIMIT:
+            # Not kept: the piece may make the call whole, and whole calls survive a cut.
+            self._calls.remove(call)
+            self.relayable = False
             raise InvalidToolCall("The model's tool calls do not end.")
+        if part.arguments:
+            call.pieces.append(part.arguments)
         call.nonstandard |= part.nonstandard
 
     def complete_calls(self) -> HeldCalls:

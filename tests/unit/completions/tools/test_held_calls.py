@@ -8,8 +8,14 @@ import pytest
 
 from completions.dialects.deltas import Call, CallPart, Chunk, Delta, Text
 from completions.dialects.request import Tool
+from completions.errors import InvalidToolCall
 from completions.sse import ServerSentEvent
-from completions.tools.held_calls import HeldCalls, merge_calls
+from completions.tools.held_calls import (
+    ARGUMENTS_LIMIT_CHARS,
+    CALLS_LIMIT,
+    HeldCalls,
+    merge_calls,
+)
 
 MOVE: dict[str, Any] = {
     "type": "object",
@@ -23,9 +29,14 @@ TWO_CALLS = [("a", '{"n":1}'), ("b", '{"n":2}')]
 def held(*parts: CallPart) -> HeldCalls:
     """The calls of these parts, each in a chunk of its own."""
     calls = HeldCalls()
-    for part in parts:
-        calls.add(Chunk(ServerSentEvent(b"data: x\n\n", b"x"), (part,)))
+    add(calls, *((part,) for part in parts))
     return calls
+
+
+def add(calls: HeldCalls, *chunks: tuple[CallPart, ...]) -> None:
+    """Take the parts of these chunks."""
+    for deltas in chunks:
+        calls.add(Chunk(ServerSentEvent(b"data: x\n\n", b"x"), deltas))
 
 
 def named(index: int, call_id: str | None, arguments: str) -> CallPart:
@@ -90,6 +101,44 @@ def test_complete_calls_leave_out_what_was_cut() -> None:
     complete = cut.complete_calls()
     assert [call.id for call in complete.unchecked()] == ["a"]
     assert (cut.relayable, complete.relayable) == (True, False)
+
+
+LONG = '{"n":1,"x":"' + "x" * ARGUMENTS_LIMIT_CHARS + '"}'
+FIRST = named(0, "a", '{"n":1}')
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [FIRST, named(1, "b", LONG)],
+        [FIRST, named(1, "b", ""), more(1, LONG)],
+        [FIRST, named(1, "b", LONG[:-2]), more(1, LONG[-2:])],
+        [FIRST, named(1, "b", '{"n":2}'), more(1, " " * ARGUMENTS_LIMIT_CHARS)],
+        [FIRST, named(1, "b", "{"), *[more(1, '"x":"y",' * 100)] * 400],
+    ],
+    ids=["one piece", "announced", "the last piece", "whole before", "many pieces"],
+)
+@pytest.mark.parametrize("chunks", ["one", "each"])
+def test_arguments_have_a_limit_whatever_the_pieces(parts: list[CallPart], chunks: str) -> None:
+    """The call that passes it is not delivered, be it whole; those before it may be."""
+    calls = HeldCalls()
+    given = [tuple(parts)] if chunks == "one" else [(part,) for part in parts]
+    with pytest.raises(InvalidToolCall, match="do not end"):
+        add(calls, *given)
+    complete = calls.complete_calls()
+    assert not complete.relayable
+    assert [call.id for call in complete.unchecked()] == ["a"]
+
+
+def test_calls_have_a_limit() -> None:
+    """A model that calls on and on is stopped; what is too much is not relayed either."""
+    calls = HeldCalls()
+    parts = [(named(n, f"call_{n}", f'{{"n":{n}}}'),) for n in range(1000)]
+    with pytest.raises(InvalidToolCall):
+        add(calls, *parts)
+    complete = calls.complete_calls()
+    assert not complete.relayable
+    assert len(complete.unchecked()) == CALLS_LIMIT
 
 
 @pytest.mark.parametrize(

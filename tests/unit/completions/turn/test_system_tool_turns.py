@@ -28,6 +28,7 @@ from tests.support.script import (
     Say,
     Script,
     Step,
+    Unstreamed,
     Usage,
     answer,
     call,
@@ -362,6 +363,26 @@ async def test_one_coerced_call_among_good_ones(way: Way) -> None:
     if way is CHAT:
         assert [part["id"] for _, part in heard.calls] == ["call_0", "call_1"]
         assert [part["index"] for _, part in heard.calls] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("streamed", "unasked"), [(True, False), (True, True), (False, False)], ids=str
+)
+async def test_endless_arguments_are_not_delivered(way: Way, streamed: bool, unasked: bool) -> None:
+    """Ten megabytes in one last piece, or in a whole JSON answer, are no call."""
+    endless = json.dumps({**DONE, "message": "x" * 10_000_000})
+    script = [
+        *([Unstreamed()] if unasked else []),
+        Role(),
+        CallPiece(0, "", name="end_call", id="call_0"),
+        CallPiece(0, endless[:12]),
+        CallPiece(0, endless[12:]),
+        Finish("tool_calls"),
+        Done(),
+    ]
+    got, _, heard = await turn(way, "end_call", script, stream=streamed)
+    assert got.calls == []
+    assert len(heard.body) < 10_000
 
 
 @pytest.mark.parametrize("streamed", [True, False])
