@@ -7,13 +7,16 @@ case, null for what is not known. Does not know how the object was written (`loo
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from completions.tools.loose_json import read_object
+from completions.tools.loose_json import is_json, read_float, read_object
 from completions.tools.schemas import VIOLATIONS_LIMIT, Path, Schema, Violation
+
+_EXACT_FLOAT_LIMIT = 2**53
+"""Doubles below this keep every digit before the point."""
 
 
 class _Absent:
@@ -29,9 +32,12 @@ def coerced(value: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
     Takes the respelling that leaves the fewest violations, again and again while that helps.
     """
     violations = schema.violations(value)
+    if not violations:
+        return value
     for _ in range(VIOLATIONS_LIMIT):
         if not violations:
-            return value
+            # A schema's own values may be none of JSON.
+            return value if is_json(value) else None
         if len(violations) == VIOLATIONS_LIMIT:
             return None
         before = violations
@@ -61,7 +67,7 @@ def _respellings(
         if violation.keyword == "required" and isinstance(here, dict):
             spellings = _with_property(here, violation.details["property"], known)
         elif "unexpected" in violation.details and isinstance(here, dict):
-            spellings = iter([_without_unexpected(here, violation.details["unexpected"], known)])
+            spellings = _without_unexpected(here, violation.details["unexpected"], known)
         else:
             spellings = _spellings_of(here, violation)
             if here in (None, "") and violation.path and isinstance(violation.path[-1], str):
@@ -76,9 +82,9 @@ def _respellings(
 def _with_property(
     here: dict[str, Any], name: str, known: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    for other in here:
-        if normalised(other) == normalised(name):
-            yield {name if key == other else key: here[key] for key in here}
+    alike = [other for other in here if normalised(other) == normalised(name)]
+    if len(alike) == 1:
+        yield {name if key == alike[0] else key: here[key] for key in here}
     spec = known.get(name)
     for keyword in ("default", "const"):
         if isinstance(spec, Mapping) and keyword in spec:
@@ -87,12 +93,17 @@ def _with_property(
 
 def _without_unexpected(
     here: dict[str, Any], unexpected: list[str], properties: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Iterator[dict[str, Any]]:
     """Rename unexpected properties that are misspelt, and drop the others."""
     known = {normalised(name): name for name in properties}
-    kept = {name: item for name, item in here.items() if name not in unexpected}
-    renamed = {known[normalised(n)]: here[n] for n in unexpected if normalised(n) in known}
-    return {**renamed, **kept}
+    changed = {name: item for name, item in here.items() if name not in unexpected}
+    for other in unexpected:
+        name = known.get(normalised(other))
+        if name in changed and changed[name] != here[other]:
+            return  # Two spellings of one name, and two values: only the model knows which.
+        if name is not None:
+            changed[name] = here[other]
+    yield changed
 
 
 def normalised(text: str) -> str:
@@ -112,7 +123,8 @@ def _spellings_of(value: Any, violation: Violation) -> Iterator[Any]:
         if "string" in types:
             yield str(value).lower()
     elif isinstance(value, int | float):
-        if "string" in types:
+        # Python writes a larger float with other digits than the model did.
+        if "string" in types and (isinstance(value, int) or abs(value) < _EXACT_FLOAT_LIMIT):
             yield str(value)
         if "boolean" in types and value in (0, 1):
             yield bool(value)
@@ -147,12 +159,10 @@ def _spellings_of_string(value: str, types: list[str]) -> Iterator[Any]:
     if re.fullmatch(r"[+-]?\d{1,18}(\.0+)?", text) and {"integer", "number"} & {*types}:
         yield int(text.partition(".")[0])
     if "number" in types:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if math.isfinite(number):
-            yield number
+        with suppress(ValueError):
+            number = read_float(text)
+            if abs(number) < _EXACT_FLOAT_LIMIT:
+                yield number
     if "boolean" in types and text.casefold() in {"true", "false"}:
         yield text.casefold() == "true"
     if "null" in types and text.casefold() in {"", "null", "none"}:

@@ -18,7 +18,7 @@ from completions.dialects.deltas import Call, CallPart, Chunk
 from completions.dialects.request import Tool
 from completions.errors import InvalidToolCall
 from completions.tools import validation
-from completions.tools.loose_json import LIMIT_CHARS
+from completions.tools.loose_json import LIMIT_CHARS, read_strictly
 from completions.tools.system_tools import without_heard_farewell
 
 CALLS_LIMIT = 128
@@ -161,10 +161,8 @@ def merge_calls(kept: Sequence[Call], calls: Sequence[Call]) -> list[Call]:
 
 def _identity(call: Call) -> tuple[str, str]:
     """Return what tells a call from others: its tool, and the meaning of its arguments."""
-    try:
-        return call.name, json.dumps(from_json(call.arguments), sort_keys=True)
-    except ValueError:
-        return call.name, call.arguments
+    arguments = read_strictly(call.arguments)
+    return call.name, call.arguments if arguments is None else json.dumps(arguments, sort_keys=True)
 
 
 def _begins_another(call: _HeldCall, part: CallPart) -> bool:

@@ -1,12 +1,15 @@
 """Reads the JSON object that a model meant from what it wrote.
 
 Knows the ways in which models misspell JSON, and nothing of schemas. Never completes a text that
-was cut: half an argument is no argument.
+was cut: half an argument is no argument. Nor does it choose or make up a value: an object that
+names something twice with different values, a number beyond all doubles and half a character are
+not understood.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -26,10 +29,11 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 def read_strictly(text: str) -> dict[str, Any] | None:
-    """Return the object if the text is one in valid JSON, or None."""
+    """Return the object if the text is one in valid JSON that every parser reads alike, or None."""
     try:
-        value = from_json(text, allow_inf_nan=False)
-    except ValueError:
+        from_json(text, allow_inf_nan=False)  # Refuses half characters and endless nesting.
+        value = _STRICT_DECODER.decode(text)
+    except (ValueError, TypeError):  # pydantic's for a text that cannot be encoded.
         return None
     return value if isinstance(value, dict) else None
 
@@ -39,7 +43,8 @@ def read_object(text: str) -> dict[str, Any] | None:
 
     Accepts an empty text and `null` (no arguments), a code fence or words around the object, an
     object encoded twice, quotation marks around it without escapes inside (as in the voice
-    platform's own documentation of keypad tones), the same object twice, single quotes, bare
+    platform's own documentation of keypad tones), the same object or property twice, single quotes,
+    bare
     keys, `True`, `False` and `None`, trailing commas, surplus closing brackets and raw line ends.
     """
     if (strict := read_strictly(text)) is not None:
@@ -59,15 +64,24 @@ def read_object(text: str) -> dict[str, Any] | None:
         for _ in range(2):
             if isinstance(value, str):
                 value = _first_value(value.strip())
-        if isinstance(value, dict):
+        if isinstance(value, dict) and is_json(value):
             return value
     return None
 
 
 def dumps(value: Any) -> str:
-    """Write compact JSON that every parser reads: a lone surrogate becomes a question mark."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """Write compact JSON; what JSON cannot hold (see `is_json`) is written as near as can be."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace").decode()
+
+
+def is_json(value: Any) -> bool:
+    """Return whether every JSON parser reads the value back: no Infinity, no half a character."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return False
+    return True
 
 
 def _first_value(text: str) -> Any:
@@ -75,7 +89,7 @@ def _first_value(text: str) -> Any:
     try:
         value, end = _DECODER.raw_decode(text)
         rest = text[end:].strip()
-        if rest.strip("`;,}]") and _DECODER.decode(rest) != value:
+        if rest.strip("`;,}]") and not _same(_DECODER.decode(rest), value):
             return None
     except (ValueError, RecursionError):
         return None
@@ -86,8 +100,50 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def read_float(text: str) -> float:
+    """Return a number whose size a double can hold.
+
+    Raises:
+        ValueError: it would become infinite, or zero, or `text` is no number.
+    """
+    number = float(text)
+    vanished = number == 0 and re.search("[1-9]", re.split("[eE]", text)[0])
+    if vanished or not math.isfinite(number):
+        raise ValueError("no double holds this number")
+    return number
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name comes twice")
+    return found
+
+
+def _agreeing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found and not _same(found[name], value):
+            raise ValueError("a name comes twice, with different values")
+        found[name] = value
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare two JSON values as JSON: Python takes true and 1 for the same."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+_STRICT_DECODER = json.JSONDecoder(
+    parse_constant=_no_constant, parse_float=read_float, object_pairs_hook=_distinct
+)
 # strict=False, because models write raw line ends inside strings.
-_DECODER = json.JSONDecoder(strict=False, parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(
+    strict=False,
+    parse_constant=_no_constant,
+    parse_float=read_float,
+    object_pairs_hook=_agreeing,
+)
 
 
 def _tidy(text: str) -> str:

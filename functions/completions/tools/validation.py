@@ -59,7 +59,7 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
     arguments = read_object(call.arguments) if strict is None else strict
     tool = with_enum_hints(tools[name])
     if arguments is None:
-        problem = "its arguments must be one JSON object"
+        problem = "its arguments must be one JSON object, each name in it once"
         return _rejected(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")
     schema = Schema(tool.parameters)
     violations = schema.violations(arguments)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completions.tools.loose_json import dumps, read_object
+from completions.tools.loose_json import dumps, is_json, read_object
 
 JSON = st.recursive(
     st.none()
@@ -51,6 +51,8 @@ OBJECTS = st.dictionaries(st.text(), JSON, max_size=4)
         ('{"a": "True, ] }",}', {"a": "True, ] }"}),
         ('{"a": 1}}', {"a": 1}),
         ('{"a": 1}{"a": 1}', {"a": 1}),
+        ('{"a": 1, "a": 1}', {"a": 1}),
+        ('{"a": -0.0, "b": 0e9}', {"a": 0, "b": 0}),
         ('{"a": "two\nlines"}', {"a": "two\nlines"}),
     ],
 )
@@ -73,6 +75,16 @@ def test_the_object_is_understood(text: str, value: dict[str, Any]) -> None:
         '{"a" 1}',
         '{"a": NaN}',
         '{"a": Infinity}',
+        '{"a": 1e400}',
+        '{"a": [-1e400]}',
+        '{"a": 1e-400}',
+        '{"a": 1, "a": 2}',
+        '{"a": 1, "a": true}',
+        '{"b": [{"a": 1, "a": 2}]}',
+        '{"a": "\\ud83d"}',
+        '{"\\ud83d": 1}',
+        '{"a": "\ud83d"}',
+        "{'a': 1, 'a': 2}",
         "{'message': 'It's fine'}",
         "{" * 5000,
         '{"a":' * 5000,
@@ -117,8 +129,9 @@ def test_what_is_written_is_compact_json(value: dict[str, Any]) -> None:
     assert dumps({"a": [1, "b c"]}) == '{"a":[1,"b c"]}'
 
 
-def test_half_a_surrogate_pair_is_replaced() -> None:
-    """An emoji that was cut in two cannot be encoded, so it becomes a question mark."""
-    value = read_object('{"a": "\\ud83d"}')
-    assert value is not None
-    assert dumps(value) == '{"a":"?"}'
+@pytest.mark.parametrize("value", ["\ud83d", float("inf"), float("nan"), [{"\udc00": 1}]])
+def test_what_json_cannot_hold_is_written_all_the_same(value: Any) -> None:
+    """Half a character or Infinity is told apart, and raises nothing where it is only shown."""
+    assert not is_json(value)
+    assert dumps(value)
+    assert is_json({"a": [None, True, 1.5, "\U0001f600"]})

@@ -50,7 +50,7 @@ def called(name: str, arguments: str, tools: dict[str, Tool] = TOOLS) -> Verdict
     ("name", "arguments"),
     [
         ("end_call", '{"reason": "done"}'),
-        ("end_call", ' {"reason":"done",\n "message": "Bye!" , "reason":"again"}'),
+        ("end_call", ' {"reason":"done",\n "message": "Bye!" }'),
         ("transfer_to_agent", '{"agent_number":0}'),
         ("skip_turn", "{}"),
     ],
@@ -68,9 +68,9 @@ def test_a_valid_call_is_not_touched(name: str, arguments: str) -> None:
         ("end_call", "```json\n{'reason': 'done'}\n```", '{"reason":"done"}'),
         ("end_call", '{"reason": "done", "message": "<farewell>"}', '{"reason":"done"}'),
         ("skip_turn", "", "{}"),
-        ("end_call", '{"reason":"\\ud83d gone"}', '{"reason":"? gone"}'),
+        ("end_call", '{"reason":"done","reason":"done"}', '{"reason":"done"}'),
     ],
-    ids=["coerced", "read loosely", "placeholder dropped", "no arguments", "half a character"],
+    ids=["coerced", "read loosely", "placeholder dropped", "no arguments", "said twice"],
 )
 def test_misspelt_arguments_become_valid(name: str, arguments: str, delivered: str) -> None:
     """The call is delivered with compact JSON that fits the schema, marked as changed."""
@@ -148,8 +148,8 @@ def test_two_tools_of_one_spelling_are_not_confused() -> None:
             "end_call",
             '{"reason": "cut in the mid',
             (
-                "The call of 'end_call' is not valid: its arguments must be one JSON object. "
-                "Expected: 'reason' (string, required), 'message' (string)."
+                "The call of 'end_call' is not valid: its arguments must be one JSON object, "
+                "each name in it once. Expected: 'reason' (string, required), 'message' (string)."
             ),
         ),
     ],
@@ -157,6 +157,49 @@ def test_two_tools_of_one_spelling_are_not_confused() -> None:
 def test_an_invalid_call_is_explained(name: str, arguments: str, problem: str) -> None:
     """The model is told what is wrong and what is expected, without its own values."""
     assert called(name, arguments) == Verdict(None, problem=problem)
+
+
+WEIGH = tool("weigh", required="kg", kg="number", note="string", of="object")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"kg":1,"kg":2}',
+        '{"kg":2,"note":"a","note":"b"}',
+        '{"kg":1,"of":{"a":1,"a":2}}',
+        '{"kg":1,"kg":true}',
+        '{"kg":1e999}',
+        '{"kg":1,"note":1e999}',
+        '{"kg":-1e999}',
+        '{"kg":1e-999}',
+        '{"kg":"1e999"}',
+        '{"kg":"1e-999"}',
+        '{"kg":1,"note":"\\ud83d"}',
+        '{"kg":1,"of":{"\\udc00":1}}',
+        "{'kg': 1, 'kg': 2}",
+        '{"kg":1}{"kg":true}',
+    ],
+)
+def test_a_value_that_is_not_sure_is_asked_for(arguments: str) -> None:
+    """A name with two values, a number that no double holds, half a character: none is guessed."""
+    verdict = called("weigh", arguments, offered(WEIGH))
+    assert verdict.call is None
+    assert verdict.problem
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments"),
+    [
+        ({"default": float("inf")}, "{}"),
+        ({"const": float("inf")}, "{}"),
+        ({"enum": [float("inf")]}, '{"kg":"inf"}'),
+    ],
+    ids=str,
+)
+def test_a_schema_that_no_json_can_hold_fills_nothing_in(spec: Any, arguments: str) -> None:
+    """A caller's `1e999` is Infinity by now; a call with it would be no JSON."""
+    assert called("weigh", arguments, offered(tool("weigh", required="kg", kg=spec))).call is None
 
 
 def test_a_tool_with_an_unusable_schema_accepts_every_object() -> None:

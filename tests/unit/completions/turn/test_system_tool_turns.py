@@ -371,7 +371,7 @@ async def test_one_coerced_call_among_good_ones(way: Way) -> None:
 async def test_endless_arguments_are_not_delivered(way: Way, streamed: bool, unasked: bool) -> None:
     """Ten megabytes in one last piece, or in a whole JSON answer, are no call."""
     endless = json.dumps({**DONE, "message": "x" * 10_000_000})
-    script = [
+    script: list[Step] = [
         *([Unstreamed()] if unasked else []),
         Role(),
         CallPiece(0, "", name="end_call", id="call_0"),
