@@ -25,30 +25,8 @@ from pydantic_core import from_json
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest, PastCall, Tool
 from completions.tools.coercion import normalised
+from completions.tools.listed_values import language_codes, phone_numbers
 from completions.tools.loose_json import dumps, read_object
-
-_CODE = r"\b(?:[a-z]{2}|fil)(?:-[A-Za-z]{2,4})?\b"
-_CODE_LIST = re.compile(rf"{_CODE}(?:(?: *[,;/|] *(?:and |or )?| +(?:and|or) +){_CODE})+")
-_QUOTED_CODE = re.compile(rf"[\"'`(\[]({_CODE})[\"'`)\]]")
-_HEADING_CODE = re.compile(rf"^[^\w\n]*({_CODE})\s*[:=–—]", re.MULTILINE)
-_ENGLISH_WORDS = frozenset(
-    "am an as at be by do go he hi if in is it me my no of oh ok on or so to up us we".split()  # noqa: SIM905 - 28 quoted words are no easier to read
-)
-"""Words that look like language codes; a list of nothing else is not a list of languages."""
-_PHONE_NUMBER = re.compile(r"\+\d[\d ().-]{5,}\d|\b\d{7,}\b|\bsips?:[^\s,;\"')]+")
-_EXAMPLES = re.compile(r"(?:\be\.g\.|\bfor example\b|\bsuch as\b|\blike\b)[^.;)]*", re.IGNORECASE)
-
-
-def _language_codes(text: str) -> list[str]:
-    runs = [re.findall(_CODE, run[0]) for run in _CODE_LIST.finditer(text)]
-    codes = [code for run in runs for code in run if code not in {"and", "or"}]
-    codes += _QUOTED_CODE.findall(text) + _HEADING_CODE.findall(text)
-    listed = list(dict.fromkeys(codes))
-    return listed if len(listed) > 1 and not _ENGLISH_WORDS.issuperset(listed) else []
-
-
-def _phone_numbers(text: str) -> list[str]:
-    return list(dict.fromkeys(number.rstrip(".:") for number in _PHONE_NUMBER.findall(text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +51,8 @@ _TOOLS = (
             r"\b(end|ends|ending|terminat\w+|hangs? up|finish\w*)\b.{0,20}\b(call|conversation)\b"
         ),
     ),
-    _SystemTool("language_detection", listed=("language", _language_codes)),
-    _SystemTool("transfer_to_number", listed=("transfer_number", _phone_numbers)),
+    _SystemTool("language_detection", listed=("language", language_codes)),
+    _SystemTool("transfer_to_number", listed=("transfer_number", phone_numbers)),
 )
 _BY_NAME = {normalised(known.name): known for known in _TOOLS}
 
@@ -94,7 +72,6 @@ def with_enum_hints(tool: Tool) -> Tool:
 
     The platform writes languages and telephone numbers into descriptions, and a model that makes
     up another one moves the caller nowhere. Applies to tools under the platform's own name.
-    Examples and doubtful lists are ignored: a wrong list would refuse good calls.
     """
     known = _BY_NAME.get(normalised(tool.name))
     if known is None or known.listed is None:
@@ -110,7 +87,7 @@ def with_enum_hints(tool: Tool) -> Tool:
     ):
         return tool
     text = f"{tool.description}\n{spec.get('description') or ''}"
-    if not (values := values_in(_EXAMPLES.sub("", text))):
+    if not (values := values_in(text)):
         return tool
     hinted = {**properties, parameter: {**spec, "enum": values}}
     return replace(tool, parameters={**tool.parameters, "properties": hinted})
