@@ -22,6 +22,7 @@ class FakeSecrets:
         self.put(UPSTREAM_SECRET, {"upstream": UPSTREAM_KEY, "fallback": UPSTREAM_KEY + "-2"})
         self.reads: list[str] = []
         """The secrets asked for, current versions only."""
+        self.previous_reads = 0
         self.connects = 0
         self.closes = 0
         self.failure: Exception | None = None
@@ -52,6 +53,8 @@ class FakeSecrets:
         name, stage = kwargs["SecretId"], kwargs.get("VersionStage", "AWSCURRENT")
         if stage == "AWSCURRENT":
             self.reads.append(name)
+        else:
+            self.previous_reads += 1
         if not self.open.wait(timeout=20):
             raise AssertionError("nobody opened the door for this read")
         if self.failure is not None:

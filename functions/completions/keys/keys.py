@@ -58,26 +58,27 @@ class Keys:
         """Return which version of the caller key this is: `current`, `previous`, or empty.
 
         Both versions are accepted, so a rotation has no gap. An unknown key may be newer than the
-        cached secret, which is then read anew. Every comparison takes the same time.
+        cached secret: it is called wrong by a read that began after it came, and waits for one.
+        Every comparison takes the same time.
 
         Raises:
             KeyUnavailable: there is no key to compare with, or it may be out of date.
         """
         # The upstream's key is needed next, so both secrets are read side by side.
         self._upstream.prefetch()
+        since = self._caller.reads_begun
         secret = await self._caller.get()
         if version := _matching_version(presented, secret):
             return version
-        newer = await self._caller.read_until(
-            lambda newer: bool(_matching_version(presented, newer)),
-            may_start=self._caller.allow_forced_read,
+        newer = await self._caller.look(
+            lambda found: bool(_matching_version(presented, found)), since=since
         )
-        if newer is not None:
-            return _matching_version(presented, newer)
-        if not secret.current.get("key"):
+        if newer is not None and (version := _matching_version(presented, newer)):
+            return version
+        if not (newer or secret).current.get("key"):
             # No key is wrong while there is none to compare it with.
             raise self._caller.missing("key")
-        if self._caller.is_bridging():
+        if newer is None:
             # It may be a newer key, so it cannot be called wrong.
             raise KeyUnavailable(
                 "This is none of the keys known here, and Secrets Manager cannot be asked for a "

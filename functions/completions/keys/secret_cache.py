@@ -9,9 +9,11 @@ Knows neither who needs the secret (`keys`) nor how AWS is asked (`secrets_manag
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from completions.errors import KeyUnavailable
 from completions.keys.secrets_manager import NOT_FOUND, SecretsManager, error_code, error_hint
@@ -20,12 +22,10 @@ from completions.observability import count, log
 _UNSET_HINT = "set COMPLETIONS_CALLER_KEY_SECRET and COMPLETIONS_UPSTREAM_KEY_SECRET"
 RETRY_AFTER_S = 10
 """After a failed read, the next one in the background; a turn that has nothing reads at once."""
-FORCED_READS_LIMIT = 3
-"""Reads that unknown caller keys may force in `FORCED_READS_WINDOW_S`, however many they are.
-
-More than one, because a wrong key that somebody keeps sending must not hide a rotation.
-"""
-FORCED_READS_WINDOW_S = 10
+LOOK_EVERY_S = 1.0
+"""Between two looks for a value that unknown keys may be waiting for, however many they are."""
+LOOK_WAIT_LIMIT_S = 3.0
+"""The longest wait for such a look and its answer: whoever waits is on the telephone."""
 WARN_AGAIN_S = 60
 """Between two `key.bridged` warnings about one secret."""
 
@@ -37,6 +37,8 @@ class CachedSecret:
     current: Mapping[str, str]
     previous: Mapping[str, str]
     read_at: float
+    number: int = 0
+    """Which read brought it: a read of a higher number began later."""
 
 
 class SecretCache:
@@ -65,9 +67,16 @@ class SecretCache:
         self._clock = clock
         self.cached: CachedSecret | None = None
         self.reading: asyncio.Task[CachedSecret] | None = None
-        self._failed_at = 0.0
-        self._forced_at: deque[float] = deque(maxlen=FORCED_READS_LIMIT)
-        self._warned_at = 0.0
+        self.reads_begun = 0
+        """How many reads there were: the number of the latest."""
+        self._failed_at: float | None = None
+        self._failed_read = 0
+        """The number of the latest read that failed."""
+        self._look: asyncio.Task[None] | None = None
+        """Waits until the next look may begin, and begins it."""
+        self._looked_at = -math.inf
+        """When the latest look began (loop time)."""
+        self._warned_at: float | None = None
 
     async def get(self) -> CachedSecret:
         """Return the secret, from the cache if it was ever read; renew an expired one behind it.
@@ -78,7 +87,7 @@ class SecretCache:
         secret = self.cached
         if secret is None:
             return await self._renew()
-        if self._clock() - secret.read_at >= self._ttl_s and self.may_retry():
+        if self._is_past(secret.read_at, self._ttl_s) and self.may_retry():
             self._start()
         return secret
 
@@ -113,20 +122,48 @@ class SecretCache:
 
     def may_retry(self) -> bool:
         """Return whether the last failure, if any, is `RETRY_AFTER_S` ago."""
-        return self._clock() - self._failed_at >= RETRY_AFTER_S
+        return self._is_past(self._failed_at, RETRY_AFTER_S)
 
-    def allow_forced_read(self) -> bool:
-        """Count one more forced read; return False if the limit leaves no room for it."""
-        now = self._clock()
-        forced_at = self._forced_at
-        if len(forced_at) == FORCED_READS_LIMIT and now - forced_at[0] < FORCED_READS_WINDOW_S:
-            return False
-        forced_at.append(now)
-        return True
+    def _is_past(self, moment: float | None, after_s: float) -> bool:
+        """Return whether a moment is so long ago; so it is if it is still to come.
 
-    def is_bridging(self) -> bool:
-        """Return whether a cached secret serves because the last read of it failed."""
-        return self.cached is not None and self._failed_at > self.cached.read_at
+        Wall clocks are set back, and what was read "in an hour" would be new for that hour.
+        """
+        return moment is None or not 0 <= self._clock() - moment < after_s
+
+    async def look(
+        self, wanted: Callable[[CachedSecret], bool], *, since: int
+    ) -> CachedSecret | None:
+        """Return the secret once it is `wanted`, or as a later read than number `since` found it.
+
+        None if that read failed, or did not come in `LOOK_WAIT_LIMIT_S`. All who wait share one
+        look every `LOOK_EVERY_S`, so however many unknown keys there are, they neither wear out
+        Secrets Manager nor hide a rotation from each other.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_WAIT_LIMIT_S):
+                while True:
+                    secret = self.cached
+                    if secret is not None and (secret.number > since or wanted(secret)):
+                        return secret
+                    if self._failed_read > since:
+                        break
+                    # Not awaited: one caller's hang-up must not take it from the others.
+                    coming = self.reading or self._next_look()
+                    await (asyncio.sleep(0) if coming.done() else asyncio.wait({coming}))
+        return None
+
+    def _next_look(self) -> asyncio.Task[None]:
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_when_due())
+        return self._look
+
+    async def _look_when_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._looked_at + LOOK_EVERY_S - loop.time())
+        if self._under_way() is None:
+            self._looked_at = loop.time()
+            self._start(looking=True)
 
     def missing(self, field: str) -> KeyUnavailable:
         """Log that the secret has no such field, and return the error to raise."""
@@ -138,19 +175,19 @@ class SecretCache:
         """Drop everything. A read under way still serves those who wait for it, nobody else."""
         self.cached = None
         self.reading = None
-        self._failed_at = 0.0
-        self._forced_at.clear()
-        self._warned_at = 0.0
+        self._failed_at = self._warned_at = None
+        self._looked_at = -math.inf
 
     async def _renew(self) -> CachedSecret:
         # Shielded: one caller's hang-up must not take the key from the others.
         return await asyncio.shield(self._start())
 
-    def _start(self) -> asyncio.Task[CachedSecret]:
+    def _start(self, *, looking: bool = False) -> asyncio.Task[CachedSecret]:
         task = self._under_way()
         if task is None:
-            self.reading = task = asyncio.create_task(self._read())
-            task.add_done_callback(self._finish)
+            self.reads_begun += 1
+            self.reading = task = asyncio.create_task(self._read(self.reads_begun, looking))
+            task.add_done_callback(partial(self._finish, self.reads_begun))
         return task
 
     def _under_way(self) -> asyncio.Task[CachedSecret] | None:
@@ -158,7 +195,7 @@ class SecretCache:
         # would not yield to the loop, so whoever waits for news would wait forever.
         return None if self.reading is None or self.reading.done() else self.reading
 
-    def _finish(self, task: asyncio.Task[CachedSecret]) -> None:
+    def _finish(self, number: int, task: asyncio.Task[CachedSecret]) -> None:
         # Retrieve the exception in any case: a failed read that nobody waits for has been logged.
         succeeded = not task.cancelled() and task.exception() is None
         if self.reading is task:
@@ -167,20 +204,24 @@ class SecretCache:
                 self.cached = task.result()
             else:
                 self._failed_at = self._clock()
+                self._failed_read = number
 
-    async def _read(self) -> CachedSecret:
+    async def _read(self, number: int, looking: bool) -> CachedSecret:
         if not self._name:
             count("KeyFailures")
             log.error("key.unset", hint=_UNSET_HINT)
             raise KeyUnavailable("The deployment names no secret to read its keys from.")
         # An answer may come after a freeze: it is as old as the question.
         asked_at = self._clock()
+        known = self.cached or CachedSecret({}, {}, 0.0)
         try:
             read = await asyncio.to_thread(
                 self._manager.read,
                 self._name,
                 field=self._field,
                 with_previous=self._with_previous,
+                # A look is for a newer version: while there is none it is one request, not two.
+                unless=known.current if looking else None,
             )
         except Exception as error:  # Whatever boto3 raises, the cached value serves.
             self._log_failure(error)
@@ -188,7 +229,6 @@ class SecretCache:
                 "A key of this deployment cannot be read from Secrets Manager. "
                 "The operator finds the reason in the log, event key.unavailable."
             ) from error
-        known = self.cached or CachedSecret({}, {}, 0.0)
         current, previous = read.current, read.previous
         if previous is None:
             previous = known.previous if current == known.current else known.current
@@ -200,7 +240,7 @@ class SecretCache:
                     current = older
                     self._warn(f'the newest version has no "{self._field}"', self._remedy)
                     break
-        return CachedSecret(current, previous, asked_at)
+        return CachedSecret(current, previous, asked_at, number)
 
     def _log_failure(self, error: Exception) -> None:
         count("KeyFailures")
@@ -214,7 +254,6 @@ class SecretCache:
 
     def _warn(self, why: str, advice: str) -> None:
         """Log that a known key serves for want of a newer one."""
-        now = self._clock()
-        if now - self._warned_at >= WARN_AGAIN_S:
-            self._warned_at = now
+        if self._is_past(self._warned_at, WARN_AGAIN_S):
+            self._warned_at = self._clock()
             log.warning("key.bridged", secret=self._name, reason=why, hint=advice)

@@ -79,10 +79,18 @@ class SecretsManager:
         # The first two reads go side by side, and boto3.client is not thread-safe.
         self._lock = threading.Lock()
 
-    def read(self, name: str, *, field: str, with_previous: bool) -> Secret:
+    def read(
+        self,
+        name: str,
+        *,
+        field: str,
+        with_previous: bool,
+        unless: Mapping[str, str] | None = None,
+    ) -> Secret:
         """Return the secret called `name`, which should hold a key under `field`. Blocks.
 
-        Without `with_previous`, the previous version is read only if the current one lacks `field`.
+        Without `with_previous`, or if the current version is still `unless`, the previous one is
+        read only if the current one lacks `field`.
 
         Raises:
             Exception: whatever boto3 raises; `error_code` and `error_hint` explain it.
@@ -94,7 +102,7 @@ class SecretsManager:
             self._readers += 1
         try:
             current = _keys_in(client.get_secret_value(SecretId=name))
-            if with_previous or not current.get(field):
+            if (with_previous and current != unless) or not current.get(field):
                 return Secret(current, _read_previous(client, name))
             return Secret(current, None)
         finally:

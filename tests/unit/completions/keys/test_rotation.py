@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+
+import pytest
+
+from completions.keys.keys import Keys
+from completions.keys.secret_cache import LOOK_EVERY_S
+from tests.support.clock import FakeClock
 from tests.support.deployment import CALM, calling, deploy
 from tests.support.logs import Logged
 from tests.support.rotation import Callers, Provider
@@ -14,6 +22,7 @@ from tests.support.secrets import (
     aws_error,
 )
 from tests.support.upstream import ScriptedUpstream
+from tests.unit.completions.keys.conftest import READ_S
 
 CALLERS = 12
 SHIFT = 2 * CALLERS
@@ -45,6 +54,41 @@ async def test_no_turn_fails_while_keys_are_rotated(logs: Logged) -> None:
     assert len(turns) == load.turns
     assert {turn["outcome"] for turn in turns} == {"ok"}
     assert {turn["upstream_requests"] for turn in turns} == {1}, "a refused key is no attempt"
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_strangers_make_no_good_key_wrong(clock: FakeClock) -> None:
+    """Beside ten wrong keys a second two rotations refuse nobody, and the longest wait is short."""
+    loop, secrets, draw = asyncio.get_running_loop(), FakeSecrets(), random.Random(8)
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=300, connect=secrets.connect, clock=clock)
+    good, asked = [CALLER_KEY], 0
+    refused: list[str] = []
+    waits = [0.0]
+
+    async def call(key: str, *, stranger: bool) -> None:
+        began = loop.time()
+        version = await keys.caller_key_version(key)
+        assert not (stranger and version)
+        if not stranger:
+            waits.append(loop.time() - began)
+            refused.extend([] if version else [key])
+
+    async with asyncio.TaskGroup() as calls:
+        for tick in range(6000):
+            if tick in {2033, 4077}:
+                secrets.put(CALLER_SECRET, {"key": f"newer-{tick}"})
+                good = [*good[-1:], f"newer-{tick}"]
+            for _ in range(2):
+                calls.create_task(call(draw.choice(good), stranger=False))
+                asked += 1
+            if tick % 10 == 0:
+                calls.create_task(call(f"wrong-{tick}", stranger=True))
+            clock.now += 0.01
+            await asyncio.sleep(0.01)
+    assert (len(refused), asked) == (0, 12_000)
+    assert max(waits) < LOOK_EVERY_S + 4 * READ_S
+    assert secrets.reads.count(CALLER_SECRET) <= 60 / LOOK_EVERY_S + 2
 
 
 async def test_a_key_that_nobody_takes_is_a_502() -> None:

@@ -11,8 +11,6 @@ import pytest
 
 from completions.errors import KeyUnavailable
 from completions.keys.secret_cache import (
-    FORCED_READS_LIMIT,
-    FORCED_READS_WINDOW_S,
     RETRY_AFTER_S,
     CachedSecret,
     SecretCache,
@@ -220,16 +218,36 @@ async def test_a_read_that_has_ended_is_not_joined(
     assert await cache.read_until(_changed)
 
 
-async def test_few_reads_can_be_forced(cache: SecretCache, clock: FakeClock) -> None:
-    """At most three in any ten seconds."""
-    allowed = []
-    for second in range(25):
-        if cache.allow_forced_read():
-            allowed.append(second)
-        clock.now += 1
-    window = FORCED_READS_WINDOW_S
-    assert allowed == [first + n for first in (0, window, 2 * window) for n in (0, 1, 2)]
-    assert FORCED_READS_LIMIT == 3
+async def test_a_clock_set_back_makes_nothing_new(
+    cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
+) -> None:
+    """What was read in what is now the future counts as old, and so does what failed then."""
+    await cache.get()
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
+    clock.now -= 3600
+    await _key(cache)
+    assert await _key(cache) == "newer"
+    secrets.failure = OUTAGE
+    clock.now += TTL_S
+    assert await _key(cache) == "newer"
+    assert not cache.may_retry()
+    clock.now -= 3600
+    assert cache.may_retry()
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_a_clock_set_back_does_not_hide_an_outage(
+    cache: SecretCache, secrets: FakeSecrets, clock: FakeClock, logs: Logged
+) -> None:
+    """Its warning is due again, and what was read before it is not taken for the latest news."""
+    await cache.get()
+    secrets.failure = OUTAGE
+    for _ in range(2):
+        since = cache.reads_begun
+        clock.now -= 3600
+        assert await cache.look(_changed, since=since) is None
+    assert len(logs.events("key.bridged")) == 2
 
 
 # -- outages
@@ -241,12 +259,10 @@ async def test_what_was_known_bridges_an_outage(
 ) -> None:
     """Whatever takes a secret away, its last value serves; a warning says so, no error."""
     await cache.get()
-    assert not cache.is_bridging()
     clock.now += TTL_S
     secrets.failure = aws_error(code)
     for _ in range(2):
         assert await _key(cache) == UPSTREAM_KEY
-    assert cache.is_bridging()
     event = logs.event("key.bridged")
     assert (event["secret"], event["reason"]) == (UPSTREAM_SECRET, code)
     assert event["level"] == "WARNING"
@@ -254,8 +270,9 @@ async def test_what_was_known_bridges_an_outage(
     assert "ERROR" not in logs.text
     secrets.failure = None
     clock.now += RETRY_AFTER_S
+    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     await _key(cache)
-    assert not cache.is_bridging()
+    assert await _key(cache) == "newer"
 
 
 async def test_an_outage_is_told_of_once_a_minute(
