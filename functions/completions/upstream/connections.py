@@ -95,10 +95,15 @@ class Connections:
         """Return the pool to send a request on; whoever acquires it must `release` it.
 
         A pool whose connections a freeze has outlived is replaced. NOTE: by wall clock. In a frozen
-        environment the other clocks may stand still, and aiohttp's own expiry with them.
+        environment the other clocks may stand still, and aiohttp's own expiry with them. One that
+        was set back says nothing, so that a pool used in the future is replaced, too.
         """
         pool = self._pools.get(base_url)
-        if pool and pool.used_at is not None and time.time() - pool.used_at > KEEP_ALIVE_S:
+        if (
+            pool
+            and pool.used_at is not None
+            and not 0 <= time.time() - pool.used_at <= KEEP_ALIVE_S
+        ):
             self.drop(base_url)
         while self._forgotten:
             self._close_unused(self._forgotten.pop())

@@ -66,15 +66,16 @@ async def test_a_restore_keeps_no_connection(certificates: list[float]) -> None:
     await kept.close()
 
 
+@pytest.mark.parametrize("passed_s", [connections.KEEP_ALIVE_S + 1, -3600])
 async def test_after_a_long_freeze_no_certificate_is_read(
-    monkeypatch: pytest.MonkeyPatch, certificates: list[float]
+    monkeypatch: pytest.MonkeyPatch, certificates: list[float], passed_s: float
 ) -> None:
-    """The turn that meets connections too old to trust pays for new ones, and nothing else."""
+    """The turn that meets connections of an age that cannot be trusted pays for new ones only."""
     kept = Connections()
     old = kept.acquire(BASE)
     kept.release(old)
     read = len(certificates)
-    thawed = time.time() + connections.KEEP_ALIVE_S + 1
+    thawed = time.time() + passed_s
     monkeypatch.setattr(time, "time", lambda: thawed)
     new = kept.acquire(BASE)
     assert new is not old
