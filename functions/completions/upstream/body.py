@@ -9,7 +9,15 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from aiohttp import StreamReader
+    from aiohttp import ClientResponse, StreamReader
+
+
+def body_of(response: ClientResponse, silence_s: float) -> Body:
+    """Return the body of an answer, to be read once."""
+    connection = response.connection  # None once all of the answer is here.
+    protocol = None if connection is None else connection.protocol
+    # NOTE: not by truth: a protocol without messages is false.
+    return Body(response.content, silence_s, None if protocol is None else protocol.closed)
 
 
 class Body:
@@ -18,20 +26,36 @@ class Body:
     Raises:
         aiohttp.ClientError: The answer broke off; everything that came before was handed out.
         aiohttp.SocketTimeoutError: No byte came for `silence_s`. It is noticed within twice that.
+
+    `closed` is done when the connection is.
     """
 
-    def __init__(self, content: StreamReader, silence_s: float) -> None:
+    def __init__(
+        self,
+        content: StreamReader,
+        silence_s: float,
+        closed: asyncio.Future[None] | None = None,
+    ) -> None:
         self._content = content
         self._silence_s = silence_s
+        self._closed = closed
         self._waiting = False
         self._broken: Exception | None = None
 
     def __enter__(self) -> Self:
         self._schedule_check()
+        if self._closed is not None:
+            self._closed.add_done_callback(self._end_with_connection)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._end_with_connection)
+            # The connection outlives the answer; nobody else asks why it was closed at last, and
+            # asyncio would log an error that nobody has asked for.
+            self._closed.remove_done_callback(_retrieve)
+            self._closed.add_done_callback(_retrieve)
 
     def __aiter__(self) -> Self:
         return self
@@ -47,14 +71,23 @@ class Body:
             # what came before is still in its buffer.
             self._content.set_exception(None)  # type: ignore[arg-type] # there is no other way
             chunk = self._content.read_nowait()
+            broken = _as_client_error(error)
             if not chunk:
-                raise
-            self._broken = error
+                raise broken from (error if broken is not error else None)
+            self._broken = broken
         finally:
             self._waiting = False
         if not chunk:
             raise StopAsyncIteration
         return chunk
+
+    def _end_with_connection(self, _: asyncio.Future[None]) -> None:
+        # NOTE: aiohttp closes a connection on a malformed chunk and tells the reader nothing: one
+        # that waits would wait on, and one that comes later gets a RuntimeError (3.14).
+        if not self._content.is_eof() and self._content.exception() is None:
+            from aiohttp import ClientPayloadError
+
+            self._content.set_exception(ClientPayloadError("the connection was closed"))
 
     def _schedule_check(self) -> None:
         # aiohttp's own limit sets a new timer for each chunk; one that looks now and then is cheap.
@@ -71,3 +104,17 @@ class Body:
         from aiohttp import SocketTimeoutError
 
         self._content.set_exception(SocketTimeoutError(f"nothing came for {self._silence_s:g} s"))
+
+
+def _as_client_error(error: Exception) -> Exception:
+    """Return an aiohttp error for whatever its reader raises: those of its parser are none."""
+    from aiohttp import ClientError, ClientPayloadError
+
+    if isinstance(error, ClientError | OSError):
+        return error
+    return ClientPayloadError(f"{type(error).__name__}: {error}")
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    if not closed.cancelled():
+        closed.exception()

@@ -23,7 +23,7 @@ from completions.observability import log
 from completions.settings import Candidate
 from completions.sse import Decoder, ServerSentEvent
 from completions.upstream import connections, refusals
-from completions.upstream.body import Body
+from completions.upstream.body import body_of
 from completions.upstream.connections import Connections, Pool, RequestTrace
 from completions.upstream.exchange import Exchange
 from completions.upstream.limits import AnswerLimit, read_whole
@@ -77,7 +77,7 @@ class Upstream:
         exchange.headers_at = asyncio.get_running_loop().time()
         key = key_to_redact(response.request_info.headers).encode()
         try:
-            with _translate_errors(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
+            with _translate_errors(), body_of(response, connections.READ_TIMEOUT_S) as chunks:
                 opening = b""
                 if "text/event-stream" not in response.headers.get("content-type", ""):
                     # Hand-written servers forget the header; then the first line decides.
@@ -115,7 +115,7 @@ class Upstream:
         """
         response, pool = await self._send(candidate, path, None, Exchange(candidate))
         try:
-            with _translate_errors(), Body(response.content, connections.READ_TIMEOUT_S) as chunks:
+            with _translate_errors(), body_of(response, connections.READ_TIMEOUT_S) as chunks:
                 answer = await read_whole(chunks)
                 from_json(answer)
                 return answer
@@ -226,7 +226,8 @@ async def _raise_for_status(response: ClientResponse) -> None:
     # A few bytes of compressed data may unpack to gigabytes, so none is unpacked.
     plain = response.headers.get("content-encoding", "").strip().lower() in _IDENTITY
     if not 200 <= response.status < 300:
-        body = await refusals.read_refusal(response.content.iter_any()) if plain else b""
+        with body_of(response, connections.READ_TIMEOUT_S) as chunks:
+            body = await refusals.read_refusal(chunks) if plain else b""
         key, headers = key_to_redact(response.request_info.headers), response.headers
         raise _Refused(
             response.status, lambda: refusals.to_error(response.status, headers, body, key)

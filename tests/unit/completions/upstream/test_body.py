@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong, TransferEncodingError
 
 from completions.upstream.body import Body
 from tests.support.ways import in_virtual_time
@@ -101,3 +104,81 @@ def test_silence_ends() -> None:
 
     assert SILENCE_S <= in_virtual_time(scene()) <= 2 * SILENCE_S
     assert b"".join(got) == b"....."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HttpProcessingError(code=400, message="Bad"),
+        TransferEncodingError("zz"),
+        LineTooLong(b"x", 8190),
+        RuntimeError("Connection closed."),
+        ValueError("Chunk too big"),
+        EOFError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_the_reader_raises_is_an_error_of_aiohttps_client(error: Exception) -> None:
+    """Its parser has errors of its own, and the reader Python's; the words before are heard."""
+    got: list[bytes] = []
+
+    async def scene() -> None:
+        content = _content()
+        with Body(content, SILENCE_S) as body:
+            content.feed_data(b"words")
+            content.set_exception(error)
+            with pytest.raises(aiohttp.ClientPayloadError, match=type(error).__name__):
+                await _pieces(body, got)
+
+    in_virtual_time(scene())
+    assert got == [b"words"]
+
+
+@pytest.mark.parametrize("held_up", [True, False])
+def test_an_answer_ends_with_its_connection(held_up: bool) -> None:
+    """Nothing tells the reader of a malformed chunk but that the connection is closed."""
+    got: list[bytes] = []
+
+    async def scene() -> float:
+        loop = asyncio.get_running_loop()
+        protocol = BaseProtocol(loop)
+        protocol.connection_made(asyncio.Transport())
+        content = aiohttp.StreamReader(protocol, 2**16, loop=loop)
+        closed: asyncio.Future[None] = loop.create_future()
+        with Body(content, SILENCE_S, None if held_up else closed) as body:
+            content.feed_data(b"words")
+            reader = None if held_up else asyncio.create_task(_pieces(body, got))
+            await asyncio.sleep(1)
+            protocol.connection_lost(None)
+            closed.set_result(None)
+            await asyncio.sleep(1)
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await (reader or _pieces(body, got))
+        return loop.time()
+
+    assert in_virtual_time(scene()) == 2
+    assert got == [b"words"]
+
+
+@pytest.mark.parametrize("read_to_its_end", [True, False])
+def test_a_connection_that_breaks_later_is_no_news(read_to_its_end: bool) -> None:
+    """A whole answer stays whole, and asyncio logs no error that nobody asked for."""
+    unasked: list[Any] = []
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unasked.append(context))
+        content, closed = _content(), loop.create_future()
+        for _ in range(3):
+            with Body(content, SILENCE_S, closed) as body:
+                if read_to_its_end:
+                    content.feed_eof()
+                    await _pieces(body, [])
+        closed.set_exception(ConnectionResetError())
+        await asyncio.sleep(1)
+        assert content.exception() is None
+        del closed, body
+        gc.collect()
+
+    in_virtual_time(scene())
+    assert unasked == []

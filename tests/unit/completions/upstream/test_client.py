@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
@@ -13,10 +14,10 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from completions.errors import UpstreamUnavailable
+from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.keys.keys import Keys
 from completions.settings import Candidate
-from completions.upstream import connections
+from completions.upstream import connections, refusals
 from completions.upstream.client import Upstream
 from tests.support.deployment import (
     ANSWER_LIMIT_S,
@@ -309,6 +310,60 @@ async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
         await hear_slowly()
     await model.close()
     assert b"and last." in heard
+
+
+def chunk(data: bytes) -> bytes:
+    """One piece of a chunked body."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        *(b"zz\r\n", b"-5\r\nwords\r\n", b"f" * 20 + b"\r\n", b"5\r\nwordsXX5\r\n", b"\0\0\0\0"),
+        *(b"5\nwords\n", b"0\r\nno trailer\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"),
+    ],
+    ids=ascii,
+)
+async def test_a_malformed_body_is_a_cut(
+    monkeypatch: pytest.MonkeyPatch, malformed: bytes, status: int
+) -> None:
+    """It ends the answer at once, and a refusal is one all the same: nobody waits for more."""
+    reading = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d \r\ncontent-type: text/event-stream\r\n" % status)
+        writer.write(b"transfer-encoding: chunked\r\n\r\n" + chunk(b"data: {}\n\n"))
+        await reading.wait()
+        writer.write(malformed)
+        await reader.read()  # The connection stays open on this side.
+        writer.close()
+
+    async def read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
+        reading.set()
+        return await refusals_read(chunks)
+
+    refusals_read = refusals.read_refusal
+    monkeypatch.setattr(refusals, "read_refusal", read_refusal)
+    keys = Keys("", UPSTREAM_SECRET, ttl_s=60, connect=FakeSecrets().connect)
+    model, heard = Upstream(keys), 0
+
+    async def hear(port: int) -> None:
+        nonlocal heard
+        candidate = Candidate("upstream", f"http://127.0.0.1:{port}")
+        async for batch in model.events(candidate, "/chat/completions", {"stream": True}):
+            heard += len(batch)
+            reading.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        async with asyncio.timeout(ANSWER_LIMIT_S):
+            with pytest.raises(CompletionsError) as caught:
+                await hear(server.sockets[0].getsockname()[1])
+        await model.close()
+    assert (caught.value.status, heard) == ((502, 1) if status == 200 else (500, 0))
+    assert caught.value.transient
 
 
 @pytest.mark.parametrize("stream", [True, False])
