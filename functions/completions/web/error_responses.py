@@ -15,7 +15,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from completions.errors import CompletionsError, MethodNotAllowed, NotFound, Unauthorized
-from completions.observability import identifier, log, loggable_message, printable
+from completions.observability import (
+    identifier,
+    log,
+    loggable_message,
+    printable,
+    redacted_path,
+)
 from completions.web.request_log import bind_request, path_of
 
 _LOGGED_ELSEWHERE = (Unauthorized, NotFound, MethodNotAllowed)
@@ -75,11 +81,13 @@ async def _render_error(_: Request, error: Exception) -> Response:
 async def _render_routing_error(request: Request, error: Exception) -> Response:
     """Answer the framework's own errors: no such path, or the wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-    base, method, path = _base_url(request), request.method, path_of(request)
+    # A key that somebody pasted into the path is repeated to nobody: platforms log what they get.
+    base, path = _base_url(request), redacted_path(path_of(request))
+    method = redacted_path(request.method)
     bind_request(request)
     log.warning(
         "path.unknown",
-        method=printable(method),
+        method=method,
         expected=printable(f"POST {base}/v1/chat/completions or POST {base}/v1/responses", 300),
     )
     if error.status_code == 405:

@@ -150,6 +150,32 @@ async def test_a_wrong_method_names_the_right_one(
     assert logs.event("path.unknown")["method"] == method
 
 
+KEY = "sk-proj-0123456789abcdefghijklmnop"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"/v1/{KEY}/chat"),
+        ("POST", f"/{KEY}"),
+        ("POST", "/v1/" + KEY.replace("-", "%2D")),
+        ("GET", f"/v1/{KEY}/turn"),
+        (KEY, "/v1/turn"),
+        (KEY, "/v1/nothing"),
+    ],
+)
+async def test_a_key_in_a_path_is_repeated_to_nobody(
+    client: httpx2.AsyncClient, logs: Logged, method: str, path: str
+) -> None:
+    """Neither the answer nor the log has it; what stands around it is told."""
+    response = await client.request(method, path)
+    assert response.status_code in {404, 405}
+    assert "…" in response.json()["error"]["message"]
+    for text in (response.text, logs.text, str(response.headers)):
+        assert KEY not in text
+        assert KEY[8:] not in text
+
+
 async def test_a_host_that_is_no_host_still_gets_an_answer(app: FastAPI) -> None:
     """Where the caller's URL cannot be told, the answer says what stands there."""
     sent: list[Any] = []
