@@ -15,6 +15,8 @@ from typing import Self
 import h11
 
 READ_BYTES = 65536
+LINGER_S = 1.0
+"""How long a peer that was refused may take to read why."""
 
 log = logging.getLogger(__name__)
 
@@ -122,13 +124,15 @@ class _Connection:
         self.reader = reader
         self.writer = writer
         self.protocol = h11.Connection(h11.SERVER)
+        self._nonsense = ""
 
     async def next_event(self) -> h11.Event | None:
         """The next thing the peer says, or None when it has gone or talks nonsense."""
         while True:
             try:
                 event = self.protocol.next_event()
-            except h11.RemoteProtocolError:
+            except h11.RemoteProtocolError as error:
+                self._nonsense = str(error)
                 return None
             if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
                 return None
@@ -141,6 +145,23 @@ class _Connection:
                 self.protocol.receive_data(await self.reader.read(READ_BYTES))
             except ConnectionError:
                 return None
+
+    async def refuse_nonsense(self) -> None:
+        """Answer 400 to what is no HTTP that we know, unless an answer has begun."""
+        if not self._nonsense or self.protocol.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
+        body = f"Bad Request: {self._nonsense}\n".encode()
+        head = [("content-type", "text/plain"), ("content-length", str(len(body)))]
+        answer = h11.Response(status_code=400, headers=[*head, ("connection", "close")])
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.writer.write(self.protocol.send(event) or b"")
+        # A socket closed on unread data is reset, and the peer would lose the answer.
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await self.writer.drain()
+            self.writer.write_eof()
+            async with asyncio.timeout(LINGER_S):
+                while await self.reader.read(READ_BYTES):
+                    pass
 
 
 class Server:
@@ -176,7 +197,7 @@ class Server:
                 try:
                     await self._handler(exchange)
                 except Gone:
-                    return
+                    break
                 except Exception:
                     # One broken request must not end the server; the peer sees a cut answer.
                     log.exception("%s %s failed", exchange.method, exchange.target)
@@ -185,6 +206,7 @@ class Server:
                     return
                 with contextlib.suppress(h11.LocalProtocolError):
                     connection.protocol.start_next_cycle()
+            await connection.refuse_nonsense()
         finally:
             connection.writer.close()
             with contextlib.suppress(ConnectionError):

@@ -101,12 +101,49 @@ async def test_a_cut_answer_has_no_end() -> None:
         assert (await reader.read()).endswith(b"3\r\none\r\n")
 
 
-@pytest.mark.parametrize("raw", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"])
-async def test_nonsense_closes_the_connection(raw: bytes) -> None:
-    """What is not HTTP/1.1 is met with a closed connection, and the server lives on."""
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        HEAD + b"Transfer-Encoding: identity\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Content-Length: one\r\n\r\n",
+        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxy",
+        HEAD + b"Bad Header: x\r\n\r\n",
+        HEAD + b"Long: " + b"x" * 1_000_000 + b"\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+    ids=lambda raw: ascii(raw[:60]),
+)
+async def test_nonsense_is_a_400(raw: bytes) -> None:
+    """What is no HTTP/1.1 that we know gets an answer, in the head or in the body."""
     async with connected(echo) as (reader, writer):
         writer.write(raw)
-        assert await reader.read() == b""
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in answer.lower()
+        assert answer.partition(b"\r\n\r\n")[2].startswith(b"Bad Request: ")
+
+
+async def test_nonsense_behind_an_answer_that_began_is_not_answered() -> None:
+    """The first answer is cut where it is, and never two stand in one."""
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.start(200, [("content-length", "9")])
+        await exchange.send(b"one")
+        assert await exchange.body(9) is None
+
+    async with connected(handler) as (reader, writer):
+        writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"\r\n\r\none")
 
 
 async def test_a_failing_handler_cuts_one_answer(caplog: pytest.LogCaptureFixture) -> None:
