@@ -7,12 +7,51 @@ the variables that the function would have, without Lambda's own.
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from typing import IO
+from collections.abc import Callable, Coroutine, Mapping
+from typing import IO, Any
 
 from local.layout import local_credentials, source_root
 from local.service import Service, announce
 from local.template import FunctionSpec
+from local.wire import bound_untaken
+
+App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
+
+TURNS_LIMIT = 200
+"""Requests at once: a process may have 1,024 files as a rule, and a turn may need four of them, the
+caller and three requests to models. Further ones get 503, as Lambda answers 429."""
+CONNECTIONS_LIMIT = 600
+"""Open connections, idle ones included; the rest of the files is for models. uvicorn answers 503 to
+further ones and closes them."""
+_BUSY = b'{"error":{"message":"Too many requests at once. Try again soon.",'
+_BUSY += b'"type":"server_error","param":null,"code":"overloaded"}}'
+_BUSY_HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"content-length", str(len(_BUSY)).encode()),
+    (b"retry-after", b"1"),
+]
+
+
+def bounded(app: App, limit: int = TURNS_LIMIT) -> App:
+    """Return the app, answering so many requests at once; further ones get 503 at once."""
+    running = 0
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal running
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        if running >= limit:
+            await send({"type": "http.response.start", "status": 503, "headers": _BUSY_HEADERS})
+            await send({"type": "http.response.body", "body": _BUSY})
+            return
+        running += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            running -= 1
+
+    return answer
 
 
 async def start(
@@ -34,13 +73,17 @@ def main(app: str, root: str, port: str) -> None:
     """Be the child: serve the app until the parent ends."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False)
     sys.path.insert(0, root)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, limit_concurrency=CONNECTIONS_LIMIT
+    )
     config.load()  # so that an app that cannot be imported has no address
+    config.loaded_app = bounded(config.loaded_app)
     # NOTE: the protocol is named, because asyncio sets TCP_NODELAY on such sockets only. Those
     # that `config.bind_socket` makes are not, and a first word can then wait 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound_untaken(listener)
     try:
         listener.bind(("127.0.0.1", int(port)))
     except OSError as error:

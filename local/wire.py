@@ -8,9 +8,10 @@ It knows nothing of Lambda.
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import h11
 
@@ -18,7 +19,26 @@ READ_BYTES = 65536
 LINGER_S = 1.0
 """How long a peer that was refused may take to read why."""
 
+UNTAKEN_LIMIT_S = 30
+"""A peer that takes nothing of what was sent for so long is gone, and the kernel says so."""
+UNTAKEN_LIMIT_BYTES = 128 * 1024
+"""How much the kernel holds for a peer, doubled. By itself it goes up to 4 MB, many thousand words
+that count as said although nobody has heard them."""
+
 log = logging.getLogger(__name__)
+
+
+def bound_untaken(listener: socket.socket) -> None:
+    """Bound what a peer of this listener may leave unread, and for how long (Linux only).
+
+    A peer that is there but does not read acknowledges for ever, so nothing else would end it
+    (RFC 9293, section 3.8.6.1; `TCP_USER_TIMEOUT` in tcp(7)).
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNTAKEN_LIMIT_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNTAKEN_LIMIT_S * 1000)
+        )
 
 
 class Gone(Exception):
@@ -113,7 +133,7 @@ class Exchange:
             if data:
                 self._connection.writer.write(data)
             await self._connection.writer.drain()
-        except ConnectionError:
+        except OSError:  # A time-out is no ConnectionError.
             self.gone = True
 
 
@@ -143,7 +163,7 @@ class _Connection:
                 self.writer.write(self.protocol.send(go_on) or b"")
             try:
                 self.protocol.receive_data(await self.reader.read(READ_BYTES))
-            except ConnectionError:
+            except OSError:
                 return None
 
     async def refuse_nonsense(self) -> None:
@@ -156,7 +176,7 @@ class _Connection:
         for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
             self.writer.write(self.protocol.send(event) or b"")
         # A socket closed on unread data is reset, and the peer would lose the answer.
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        with contextlib.suppress(OSError):  # A time-out is one.
             await self.writer.drain()
             self.writer.write_eof()
             async with asyncio.timeout(LINGER_S):
@@ -174,7 +194,9 @@ class Server:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        listener: Any = self._server.sockets[0]
+        bound_untaken(listener)
+        self.port = listener.getsockname()[1]
         return self
 
     async def __aexit__(
@@ -209,5 +231,5 @@ class Server:
             await connection.refuse_nonsense()
         finally:
             connection.writer.close()
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 await connection.writer.wait_closed()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -139,12 +140,13 @@ class Caller:
         remaining_s: float | None = None,
         late_ms: float = 0,
         hang_up_ms: float | None = None,
+        takes_bytes: float = math.inf,
     ) -> Heard:
         """Play one turn. Times in the answer are milliseconds from the request's arrival.
 
         Before this moment, `late_ms` have passed since the function saw the request, when Lambda
         left it `remaining_s`, or `age_ms` since the Function URL received it. The caller hangs up
-        after `hang_up_ms`.
+        after `hang_up_ms`, or takes no more than `takes_bytes` and stays.
         """
         loop = asyncio.get_running_loop()
         arrived = loop.time() - (age_ms or late_ms) / 1000
@@ -167,6 +169,8 @@ class Caller:
                 heard.headers = {k.decode(): v.decode() for k, v in message["headers"]}
                 return
             assert not heard.ended, "a message after the end"
+            if len(heard.body) >= takes_bytes:
+                await asyncio.Event().wait()
             if message.get("body"):
                 heard.pieces.append((round((loop.time() - arrived) * 1000), message["body"]))
             heard.ended = not message.get("more_body")

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 
 from pydantic_core import to_json
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from completions.errors import CompletionsError
 
@@ -21,11 +21,25 @@ STREAM_HEADERS = [
 ]
 
 
+UNTAKEN_LIMIT_S = 30.0
+"""A caller who takes nothing of what is sent for so long is gone; noticed after half of it at the
+earliest. Nobody listens to an answer that late, while the model is paid and its connection held."""
+
+
 class ResponseSender:
-    """Sends one response: either `write` … `close`, or `json` once."""
+    """Sends one response: either `write` … `close`, or `json` once.
+
+    `untaken` is done when the caller has taken nothing for `UNTAKEN_LIMIT_S`. Create it inside the
+    event loop, and `release` it at the end.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._loop = asyncio.get_running_loop()
+        self.untaken: asyncio.Future[None] = self._loop.create_future()
+        self._message: Message | None = None
+        """The message that is being sent."""
+        self._check: asyncio.TimerHandle | None = None
         self.status = 0
         """0 until the response has started."""
         self.closed = False
@@ -43,7 +57,10 @@ class ResponseSender:
             return
         if not self.status:
             await self._start(200, STREAM_HEADERS)
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        # Two stores a piece, looked at now and then, are cheaper than a timer for each.
+        self._message = message = {"type": "http.response.body", "body": data, "more_body": True}
+        await self._send(message)
+        self._message = None
 
     async def close(self, data: bytes = b"") -> None:
         """Send a last piece and end the response."""
@@ -68,10 +85,31 @@ class ResponseSender:
 
     async def _end(self, data: bytes) -> None:
         self.closed = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
-        self.closed_at = asyncio.get_running_loop().time()
+        self._message = message = {"type": "http.response.body", "body": data, "more_body": False}
+        await self._send(message)
+        self.closed_at = self._loop.time()
+        self.release()
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if not self.started:
             self.status = status
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            self._schedule_check(None)
+            self._message = {"type": "http.response.start", "status": status, "headers": headers}
+            await self._send(self._message)
+            self._message = None
+
+    def _schedule_check(self, seen: Message | None) -> None:
+        self._check = self._loop.call_later(UNTAKEN_LIMIT_S / 2, self._check_taken, seen)
+
+    def _check_taken(self, seen: Message | None) -> None:
+        if seen is None or seen is not self._message:
+            self._schedule_check(self._message)
+        elif not self.untaken.done():
+            self.untaken.set_result(None)
+
+    def release(self) -> None:
+        """Stop watching the caller."""
+        self._message = None
+        if self._check is not None:
+            self._check.cancel()
+            self._check = None

@@ -20,7 +20,7 @@ from completions.turn import report
 from completions.turn.buffered import Buffered
 from completions.turn.plan import AppState, Arrival, Plan
 from completions.turn.record import Outcome
-from completions.turn.response import ResponseSender
+from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
 from completions.turn.streamed import Streamed
 
 
@@ -45,7 +45,10 @@ class Turn(Response):
         self._on_failure = on_failure
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        """Run the turn; a hang-up cancels it, and with it every request to a model."""
+        """Run the turn; a hang-up cancels it, and with it every request to a model.
+
+        A caller who takes nothing has hung up, too: the response then stays without an end.
+        """
         response = ResponseSender(send)
         kind = Streamed if self._request.stream else Buffered
         try:
@@ -63,14 +66,19 @@ class Turn(Response):
         answer = asyncio.create_task(conduct.run())
         hang_up = asyncio.create_task(_hang_up(receive))
         try:
-            await asyncio.wait({answer, hang_up}, return_when=asyncio.FIRST_COMPLETED)
-            if response.closed:
+            untaken = response.untaken
+            await asyncio.wait({answer, hang_up, untaken}, return_when=asyncio.FIRST_COMPLETED)
+            if response.closed and not untaken.done():
                 # Not a hang-up: servers send this when a response is complete. What is left is the
                 # model's connection, read to its end so that it can be used again.
-                await asyncio.wait({answer})
-            elif not answer.done():
+                await asyncio.wait({answer, untaken}, return_when=asyncio.FIRST_COMPLETED)
+            if untaken.done():
+                log.warning("turn.untaken", after_s=UNTAKEN_LIMIT_S)
+                plan.record.outcome = Outcome.HUNG_UP
+            elif not response.closed and not answer.done():
                 plan.record.outcome = Outcome.HUNG_UP
         finally:
+            response.release()
             answer.cancel()
             hang_up.cancel()
             await asyncio.wait({answer, hang_up})

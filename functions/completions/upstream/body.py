@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, StreamReader
 
 
+PIECE_BYTES = 32 * 1024
+"""The most that is handed out at once. While its caller takes nothing a piece is held as events, at
+ten times its size; the rest of what has come waits as bytes."""
+
+
 def body_of(response: ClientResponse, silence_s: float) -> Body:
     """Return the body of an answer, to be read once."""
     connection = response.connection  # None once all of the answer is here.
@@ -21,7 +26,9 @@ def body_of(response: ClientResponse, silence_s: float) -> Body:
 
 
 class Body:
-    """Iterates over an answer's chunks, once, inside `with`; a chunk is all that has arrived.
+    """Iterates over an answer's chunks, once, inside `with`.
+
+    A chunk is all that has arrived, up to `PIECE_BYTES`.
 
     Raises:
         aiohttp.ClientError: The answer broke off; everything that came before was handed out.
@@ -65,7 +72,7 @@ class Body:
             raise self._broken
         self._waiting = True
         try:
-            chunk = await self._content.readany()
+            chunk = await self._content.read(PIECE_BYTES)
         except Exception as error:
             # aiohttp raises as soon as the connection breaks. If the reader was held up meanwhile,
             # what came before is still in its buffer.

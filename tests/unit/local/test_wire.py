@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from local import wire
 from local.wire import Exchange, Server
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -179,3 +181,21 @@ async def test_a_peer_that_left_swallows_the_rest() -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
         assert await asyncio.wait_for(gone, 20)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
+async def test_a_peer_that_takes_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller who stays but does not read holds nothing for ever."""
+    monkeypatch.setattr(wire, "UNTAKEN_LIMIT_S", 0.2)
+    gone = asyncio.get_running_loop().create_future()
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.start(200, [])
+        while not exchange.gone:
+            await exchange.send(b"x" * 1_000_000)
+        gone.set_result(True)
+
+    async with Server(handler) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as peer:
+            peer.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert await asyncio.wait_for(gone, 60)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from completions.errors import UpstreamRefused
-from completions.turn.response import ResponseSender
+from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
 
 pytestmark = pytest.mark.looptime
 
@@ -85,3 +85,54 @@ async def test_the_end_is_timed() -> None:
     await asyncio.sleep(2)
     await response.close(b"b")
     assert response.closed_at == 2
+
+
+class Stuck(Sent):
+    """A caller who stops taking anything after so many messages, until he is told to go on."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, message: Any) -> None:
+        """Record one, unless the caller takes no more."""
+        if len(self.messages) == self._after:
+            await self.go_on.wait()
+        await super().__call__(message)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+async def test_a_caller_who_takes_nothing_is_noticed(after: int) -> None:
+    """At the first message, in the middle or at the last, within the limit."""
+    response = ResponseSender(Stuck(after))
+
+    async def speak() -> None:
+        await response.write(b"a")
+        await response.write(b"b")
+        await response.close(b"c")
+
+    speaking = asyncio.create_task(speak())
+    await response.untaken
+    assert UNTAKEN_LIMIT_S / 2 <= asyncio.get_running_loop().time() <= UNTAKEN_LIMIT_S
+    assert not speaking.done()
+    speaking.cancel()
+    response.release()
+
+
+async def test_a_slow_caller_is_none_who_takes_nothing() -> None:
+    """Whoever takes a piece now and then, or has nothing to take, is still there."""
+    sent = Stuck(2)
+    response = ResponseSender(sent)
+    await response.write(b"a")
+    await asyncio.sleep(3 * UNTAKEN_LIMIT_S)
+    for number in range(20):
+        sent.go_on.clear()
+        sent._after = len(sent.messages)
+        writing = asyncio.create_task(response.write(b"b"))
+        await asyncio.sleep(UNTAKEN_LIMIT_S / 2 - 1 - number % 7)
+        sent.go_on.set()
+        await writing
+    await response.close()
+    await asyncio.sleep(3 * UNTAKEN_LIMIT_S)
+    assert not response.untaken.done()

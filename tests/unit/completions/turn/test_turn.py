@@ -9,7 +9,7 @@ import pytest
 
 from completions.turn import report
 from completions.turn.record import Outcome
-from completions.turn.response import ResponseSender
+from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
 from tests.support import responses_rules, rules
 from tests.support.in_process import PlayedUpstream
 from tests.support.logs import Logged
@@ -83,6 +83,38 @@ async def test_a_hang_up_cancels_everything_at_once(way: Way, script: Script, at
     assert cancelled_at_ms(upstream) == [at_ms] * len(upstream.requests)
     assert not heard.ended
     assert all(ms < at_ms for ms, _ in heard.pieces)
+
+
+@pytest.mark.parametrize("takes_bytes", [1, 1000])
+async def test_a_caller_who_takes_nothing_has_hung_up(
+    way: Way, logs: Logged, takes_bytes: int
+) -> None:
+    """The request to the model is closed within the limit, and the answer stays without an end."""
+    upstream = PlayedUpstream([Role(), *(Say("word ") for _ in range(200)), Hold()])
+    heard = await way.post(way.caller(upstream), takes_bytes=takes_bytes)
+    (at_ms,) = cancelled_at_ms(upstream)
+    assert at_ms is not None
+    assert 1000 * UNTAKEN_LIMIT_S / 2 <= at_ms <= 1000 * UNTAKEN_LIMIT_S
+    assert not heard.ended
+    assert logs.event("turn.finished")["outcome"] == Outcome.HUNG_UP
+    assert logs.event("turn.untaken")["level"] == "WARNING"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_last_byte_that_is_not_taken_is_a_hang_up(
+    logs: Logged, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """Nobody waits for ever for a caller who does not take the end."""
+
+    async def stay(response: ResponseSender, _: bytes) -> None:
+        response.closed = True
+        response._message = {"type": "http.response.body"}
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ResponseSender, "_end", stay)
+    await Caller(PlayedUpstream(answer())).post(body(stream=stream))
+    assert asyncio.get_running_loop().time() <= UNTAKEN_LIMIT_S
+    assert logs.event("turn.finished")["outcome"] == Outcome.HUNG_UP
 
 
 async def test_a_hang_up_ends_the_wait_for_a_429(way: Way) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong, TransferEncodingError
 
-from completions.upstream.body import Body
+from completions.upstream.body import PIECE_BYTES, Body
 from tests.support.ways import in_virtual_time
 
 SILENCE_S = 60.0
@@ -65,6 +65,23 @@ def test_a_whole_answer_ends() -> None:
 
     in_virtual_time(scene())
     assert got == [b"whole"]
+
+
+def test_much_at_once_comes_in_pieces() -> None:
+    """What is not taken yet waits as bytes: as events it would need ten times the memory."""
+    got: list[bytes] = []
+
+    async def scene() -> None:
+        content = _content()
+        with Body(content, SILENCE_S) as body:
+            for _ in range(3):
+                content.feed_data(b"x" * PIECE_BYTES)
+            content.feed_data(b"rest")
+            content.feed_eof()
+            await _pieces(body, got)
+
+    in_virtual_time(scene())
+    assert [len(piece) for piece in got] == [PIECE_BYTES] * 3 + [4]
 
 
 def test_a_slow_caller_is_no_silence() -> None:
