@@ -1,0 +1,80 @@
+"""A kind of behaviour that an upstream may show, and what a caller is owed all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.soak.script import Acts, Answer, Wait
+
+BOTH = frozenset({"chat", "responses"})
+CHAT = frozenset({"chat"})
+RESPONSES = frozenset({"responses"})
+Script = Callable[[Answer], Acts]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind. Without a flag a turn of it has to be honest, audible and well-formed."""
+
+    name: str
+    play: Script
+    apis: frozenset[str] = BOTH
+    """The upstream's APIs that can show it."""
+    streams: bool | None = None
+    """Whether it is shown in streams only (True), in whole answers only (False), or in both."""
+    tools: bool | None = None
+    """Whether it needs tools to be offered (True), or their absence (False)."""
+    good: bool = False
+    """The answer is as good as any: it must be heard as it is, by one request."""
+    heals: bool = False
+    """If only the first request meets it, the turn must be answered all the same."""
+    errs: bool = False
+    """It fails before a word in a way that another try may cure: not at once, though."""
+    refuses: bool = False
+    """A caller may be told its status in place of words."""
+    unspoken: bool = False
+    """The model works without speaking, amid words."""
+    redials: bool = False
+    """A kept connection breaks before an answer: the request is sent again on a new one."""
+    window_s: float = 0.0
+    """All requests meet it for so long, and none after that."""
+    connects: bool = True
+    """False: no connection is made."""
+
+
+KINDS: dict[str, Kind] = {}
+"""Every kind by its name."""
+
+
+def kind(name: str, **flags: object) -> Callable[[Script], Script]:
+    """Register a script as a kind."""
+
+    def register(play: Script) -> Script:
+        add(name, play, **flags)
+        return play
+
+    return register
+
+
+def add(name: str, play: Script, **flags: object) -> None:
+    """Register a script as a kind; see `Kind` for the flags."""
+    assert name not in KINDS, name
+    KINDS[name] = Kind(name, play, **flags)  # type: ignore[arg-type]
+
+
+def healthy(answer: Answer) -> Acts:
+    """A good answer, of words or of a call."""
+    yield Wait(answer.rng.uniform(0.01, 0.4))
+    if answer.tools and answer.rng.random() < 0.3:
+        yield answer.open() + answer.call()
+    else:
+        yield answer.open()
+        for _ in range(answer.few()):
+            yield answer.say()
+            yield Wait(answer.rng.uniform(0, 0.1))
+    yield answer.end()
+
+
+HEALTHY = Kind("healthy", healthy, good=True)
+"""What follows every other kind: nothing may be left of it."""

@@ -1,0 +1,332 @@
+"""Runs the soak: thousands of turns of all kinds, many at once, and a healthy one after each.
+
+A turn is the product's own `Turn`, its race and its real upstream client; in virtual time over
+memory, and some of them over sockets. Turns of one environment share what it learns, so that a
+lesson that was wrong shows in the healthy turn that follows. A seed makes a run that can be had
+again; each turn has a generator of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import looptime
+
+from completions.dialects import chat, responses
+from completions.observability import log
+from completions.upstream.client import Upstream
+from tests.soak.checker import BUFFER_WORDS, Asked, Verdict, judge
+from tests.soak.heard import hear
+from tests.soak.kinds.kind import HEALTHY, Kind
+from tests.soak.kinds.table import KINDS
+from tests.soak.known import KNOWN
+from tests.soak.script import TOOL
+from tests.soak.summary import Flatness, Summary
+from tests.soak.upstream import Scene, SoakUpstream
+from tests.support.turns import Caller, Heard
+
+LANES = 8
+"""Turns at once."""
+LEGS = 5
+"""Parts of a run; between them nothing is under way, and what is held is measured."""
+SHAPES = ("single", "fallback", "single, chat only", "fallback, chat only")
+SOCKET_SHARE = 20
+"""One turn of so many is played over sockets, too."""
+
+_lines: ContextVar[list[str] | None] = ContextVar("_lines", default=None)
+
+
+class _OneKey:
+    """The upstream's key, which never changes."""
+
+    async def upstream_key(self, name: str) -> str:
+        return "sk-soak"
+
+    async def newer_upstream_key(self, name: str, *, refused: str) -> str | None:
+        return None
+
+
+class _Client(Upstream):
+    """The real client, as `Caller` wants it."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__(_OneKey())  # type: ignore[arg-type]
+        self.names = names
+
+
+class Environment:
+    """An execution environment and its callers."""
+
+    def __init__(self, shape: str) -> None:
+        self.shape = shape
+        names = {"upstream", "fallback"} if shape.startswith("fallback") else {"upstream"}
+        self.client = _Client(names)
+        self.caller = Caller(self.client, buffer_words=BUFFER_WORDS)  # type: ignore[arg-type]
+        self.sick = False
+        """A healthy turn went wrong here: what follows would only repeat it."""
+
+
+class _Log:
+    """Keeps what says that the product has a bug, for the turn in whose task it was logged."""
+
+    def write(self, line: str) -> None:
+        lines = _lines.get()
+        if lines is not None and ("crashed" in line or '"level":"ERROR"' in line):
+            event = json.loads(line)
+            lines.append(f"{event['message']}: {str(event.get('exception', ''))[-250:]}")
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+
+class _Nowhere:
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+
+@contextmanager
+def quiet(log_to: _Log) -> Iterator[None]:
+    """Take log and metrics away from stdout."""
+    handler: Any = log.registered_handler
+    before = handler.setStream(log_to)
+    try:
+        with redirect_stdout(_Nowhere()):  # type: ignore[type-var]
+            yield
+    finally:
+        handler.setStream(before)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is played."""
+
+    turns: int = 2000
+    seed: int = 1
+    only: str = ""
+    """Kinds whose name holds this; empty: all."""
+    sockets: bool = True
+    """Also play some turns over sockets, in real time."""
+    known: bool = True
+    """Count violations of known kinds apart."""
+
+
+def run(plan: Plan) -> Summary:
+    """Play a whole soak."""
+    summary = Summary(plan.seed)
+    random.seed(plan.seed)  # The product's own jitter.
+    with quiet(_Log()):
+        with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0)) as runner:
+            runner.run(_Soak(plan, summary).over_memory())
+        if plan.sockets and plan.turns >= SOCKET_SHARE:
+            with asyncio.Runner() as runner:
+                runner.run(_Soak(plan, summary).over_sockets())
+    return summary
+
+
+class _Soak:
+    def __init__(self, plan: Plan, summary: Summary) -> None:
+        self._plan, self._summary = plan, summary
+        self._upstream = SoakUpstream()
+        self._kinds = [kind for kind in KINDS.values() if plan.only in kind.name]
+        assert self._kinds, f"no kind is called {plan.only!r}"
+        self._environments: dict[str, Environment] = {}
+        self._number = 0
+        self._deck: list[Kind] = []
+        self._virtual = True
+
+    async def over_memory(self) -> None:
+        with self._upstream.in_memory():
+            for _ in range(LEGS):
+                await self._leg(self._plan.turns // LEGS)
+                await self._settle()
+                self._summary.flat.append(_measured(self._upstream))
+        await self._close()
+
+    async def over_sockets(self) -> None:
+        self._virtual = False
+        port = await self._upstream.listen()
+        with self._upstream.over_sockets(port):
+            await self._leg(self._plan.turns // SOCKET_SHARE)
+        await self._close()
+
+    async def _leg(self, turns: int) -> None:
+        left = iter(range(turns // 2))
+        lanes = LANES if self._virtual else 2 * LANES
+        await asyncio.gather(*(self._lane(number, left) for number in range(lanes)))
+
+    async def _lane(self, number: int, left: Iterator[int]) -> None:
+        shape = SHAPES[number % len(SHAPES)]
+        for _ in left:
+            kind = self._draw(shape)
+            known = self._plan.known and kind.name in KNOWN
+            environment = self._environments.get(shape)
+            if known:
+                environment = Environment(shape)
+            elif environment is None or environment.sick:
+                environment = self._environments[shape] = Environment(shape)
+            streak = await self._turn(kind, environment, kind.name)
+            after = await self._turn(HEALTHY, environment, kind.name, streak)
+            if after.violations:
+                environment.sick = True
+            if known or environment.sick:
+                await environment.client.close()
+
+    def _draw(self, shape: str) -> Kind:
+        """Return the next kind that suits the environment; each comes before any comes again."""
+        chat_only = shape.endswith("chat only")
+        for _ in range(2):
+            for position, kind in enumerate(self._deck):
+                if "chat" in kind.apis or not chat_only:
+                    return self._deck.pop(position)
+            random.Random(f"{self._plan.seed} {self._number}").shuffle(self._kinds)
+            self._deck += [kind for kind in self._kinds if self._virtual or _is_quick(kind)]
+        return HEALTHY
+
+    async def _turn(
+        self,
+        kind: Kind,
+        environment: Environment,
+        blamed: str,
+        before: Asked | None = None,
+    ) -> Any:
+        self._number += 1
+        number = self._number
+        rng = random.Random(f"{self._plan.seed}/{number}")
+        asked = _ask(number, kind, environment.shape, rng, virtual=self._virtual)
+        befalls = rng.choice(("first", "first", "each", "upstream"))
+        scene = self._upstream.scenes[number] = Scene(number, kind, befalls, rng)
+        lines: list[str] = []
+        token = _lines.set(lines)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        crash = ""
+        got = Heard()
+        try:
+            got = await environment.caller.post(
+                _request(asked, rng),
+                dialect=chat if asked.chat else responses,
+                on_failure="speak" if asked.speak else "error",
+                remaining_s=None if asked.remaining_ms is None else asked.remaining_ms / 1000,
+                hang_up_ms=asked.hang_up_ms,
+            )
+        except Exception as error:
+            crash = repr(error)
+        finally:
+            _lines.reset(token)
+        over_ms = round((loop.time() - started) * 1000)
+        await asyncio.sleep(0.001)  # For the upstream to see that nobody listens.
+        heard = hear(
+            got.status, got.headers, got.pieces, chat=asked.chat, streamed=asked.streamed
+        )
+        verdict = (
+            Verdict("crash", [("a crash", crash)])
+            if crash
+            else judge(asked, scene, heard, got.status, over_ms, lines)
+        )
+        if not self._virtual:
+            verdict.violations = [one for one in verdict.violations if one[0] not in _OF_TIME]
+        del self._upstream.scenes[number]
+        self._summary.add(
+            asked, scene, verdict, blamed, known=self._plan.known and blamed in KNOWN,
+            echo=environment.sick,
+        )
+        return verdict
+
+    async def _settle(self) -> None:
+        """Wait until nothing is under way; kept connections stay open."""
+        await asyncio.sleep(5)
+
+    async def _close(self) -> None:
+        for environment in self._environments.values():
+            await environment.client.close()
+        await self._upstream.close()
+
+
+_OF_TIME = {"silence", "a healthy answer came late", "asked again at once", "words lost"}
+"""What a busy machine may cause where time is real: a reset drops what has not been read."""
+
+
+def _is_quick(kind: Kind) -> bool:
+    """True if a kind needs no time: what waits is for virtual time."""
+    slow = ("for long", "amid words", "before words", "late", "silent", "slow", "end", "stall")
+    return not any(word in kind.name for word in slow) and "a while" not in kind.name
+
+
+def _ask(number: int, kind: Kind, shape: str, rng: random.Random, *, virtual: bool) -> Asked:
+    chat_only = shape.endswith("chat only")
+    api = rng.choice(("chat", "responses"))
+    if not chat_only and api not in kind.apis:
+        (api,) = kind.apis
+    streamed = kind.streams if kind.streams is not None else rng.random() < 0.8
+    tools = kind.tools if kind.tools is not None else rng.random() < 0.3
+    whole = kind is HEALTHY or not virtual
+    return Asked(
+        number,
+        chat=api == "chat",
+        streamed=streamed,
+        speak=rng.random() < 0.8,
+        tools=tools,
+        shape=shape,
+        remaining_ms=rng.choice((None, None, rng.randint(6000, 60_000))) if not whole else None,
+        hang_up_ms=rng.randint(1, 6000) if not whole and rng.random() < 0.06 else None,
+        chained=shape == "single" and api == "responses" and rng.random() < 0.3,
+    )
+
+
+def _request(asked: Asked, rng: random.Random) -> dict[str, Any]:
+    system = "Chat completions only." if asked.shape.endswith("chat only") else "Be brief."
+    turn = f"Turn {asked.number}. What is the weather?"
+    request: dict[str, Any] = {"model": "m", "stream": asked.streamed}
+    if asked.chat:
+        request["messages"] = [
+            {"role": "system", "content": system},
+            {"role": "user", "content": turn},
+        ]
+        if asked.streamed and rng.random() < 0.5:
+            request["stream_options"] = {"include_usage": True}
+        if asked.tools:
+            request["tools"] = [{"type": "function", "function": TOOL}]
+    else:
+        request |= {"instructions": system, "input": [{"role": "user", "content": turn}]}
+        if asked.tools:
+            request["tools"] = [{"type": "function", **TOOL}]
+        if asked.chained:
+            request["previous_response_id"] = f"resp_of_{asked.number}"
+    if rng.random() < 0.3:
+        request |= {"temperature": 0.3, "max_tokens" if asked.chat else "max_output_tokens": 200}
+    return request
+
+
+def _measured(upstream: SoakUpstream) -> Flatness:
+    gc.collect()
+    fds = "/proc/self/fd"
+    statm = "/proc/self/statm"
+    resident = 0
+    if os.path.exists(statm):
+        with open(statm) as file:
+            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return Flatness(
+        blocks=sys.getallocatedblocks(),
+        resident_bytes=resident,
+        descriptors=len(os.listdir(fds)) if os.path.exists(fds) else 0,
+        # Kept connections are idle; each is a task of the upstream's.
+        tasks=len(asyncio.all_tasks()) - upstream.connections,
+    )
+
+
+def kinds_named(text: str) -> Sequence[str]:
+    """Return the names of all kinds that hold this text."""
+    return [name for name in KINDS if text in name]

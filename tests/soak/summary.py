@@ -1,0 +1,143 @@
+"""What a soak came to: by kind, in all, and whether anything grew."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from tests.soak.checker import Asked, Verdict
+from tests.soak.upstream import Scene
+
+EXAMPLES = 200
+"""Violations that are kept with their particulars."""
+BLOCKS_PER_TURN = 1.0
+"""Python objects that a turn may leave behind, more or less: caches fill up."""
+RESIDENT_BYTES = 24 * 1024 * 1024
+"""How much the process may grow after its warm-up: a frame of 1 MB moves it for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flatness:
+    """What is held while nothing is under way."""
+
+    blocks: int
+    resident_bytes: int
+    descriptors: int
+    tasks: int
+
+
+@dataclass(slots=True)
+class Violation:
+    """Something that a caller must not meet."""
+
+    name: str
+    particulars: str
+    kind: str
+    turn: int
+    healthy: bool
+    """It befell the healthy turn that followed."""
+    asked: Asked
+    befalls: str
+
+    def __str__(self) -> str:
+        after = "the healthy turn after " if self.healthy else ""
+        asked = self.asked
+        how = "chat" if asked.chat else "responses"
+        how += ", streamed" if asked.streamed else ", whole"
+        how += ", speak" if asked.speak else ", error"
+        return (
+            f"{self.name}: turn {self.turn}, {after}{self.kind!r} ({how}, {asked.shape}, "
+            f"{self.befalls}): {self.particulars}"
+        )
+
+
+@dataclass(slots=True)
+class Summary:
+    """One soak's results."""
+
+    seed: int
+    turns: Counter[str] = field(default_factory=Counter)
+    outcomes: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    violated: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    """Violations of kinds that are known to be wrong."""
+    echoes: int = 0
+    """Violations in environments in which one had been found already."""
+    violations: list[Violation] = field(default_factory=list)
+    flat: list[Flatness] = field(default_factory=list)
+
+    def add(
+        self,
+        asked: Asked,
+        scene: Scene,
+        verdict: Verdict,
+        kind: str,
+        *,
+        known: bool,
+        echo: bool,
+    ) -> None:
+        """Count a turn; `kind` is what it played, or what the healthy turn followed."""
+        self.turns[kind] += 1
+        healthy = scene.kind.name == "healthy"
+        self.outcomes[kind][("then " if healthy else "") + verdict.outcome] += 1
+        if not verdict.violations:
+            return
+        if known:
+            self.known[kind] += 1
+            return
+        if echo:
+            self.echoes += 1
+            return
+        self.violated[kind] += 1
+        for name, particulars in verdict.violations:
+            if len(self.violations) < EXAMPLES:
+                self.violations.append(
+                    Violation(name, particulars, kind, asked.number, healthy, asked, scene.befalls)
+                )
+
+    @property
+    def growth(self) -> list[str]:
+        """What grew between the end of the warm-up and the end; empty if all is flat."""
+        if len(self.flat) < 3:
+            return []
+        first, last = self.flat[1], self.flat[-1]
+        turns = sum(self.turns.values()) * (len(self.flat) - 2) / len(self.flat)
+        grown = []
+        if (last.blocks - first.blocks) / turns > BLOCKS_PER_TURN:
+            grown.append(f"objects: {first.blocks} to {last.blocks} in {turns:.0f} turns")
+        if last.resident_bytes - first.resident_bytes > RESIDENT_BYTES:
+            grown.append(f"memory: {first.resident_bytes >> 20} to {last.resident_bytes >> 20} MB")
+        if last.tasks > first.tasks:
+            grown.append(f"tasks: {first.tasks} to {last.tasks}")
+        if last.descriptors > first.descriptors:
+            grown.append(f"descriptors: {first.descriptors} to {last.descriptors}")
+        return grown
+
+    def table(self) -> str:
+        """Return a line a kind."""
+        width = max(map(len, self.turns), default=0)
+        lines = [f"{'kind':{width}}  turns  wrong  known  outcomes"]
+        for kind in sorted(self.turns):
+            outcomes = ", ".join(f"{n} {name}" for name, n in self.outcomes[kind].most_common())
+            lines.append(
+                f"{kind:{width}}  {self.turns[kind]:5}  {self.violated[kind]:5}"
+                f"  {self.known[kind]:5}  {outcomes}"
+            )
+        return "\n".join(lines)
+
+    def verdict(self) -> str:
+        """Return the last lines: what was found, and what is held."""
+        found = Counter(violation.name for violation in self.violations)
+        lines = [str(violation) for violation in self.violations[:60]]
+        lines += [f"{count:5} x {name}" for name, count in found.most_common()]
+        for flat in self.flat:
+            lines.append(
+                f"held: {flat.blocks} objects, {flat.resident_bytes >> 20} MB, "
+                f"{flat.descriptors} descriptors, {flat.tasks} tasks"
+            )
+        lines += [f"grew: {grown}" for grown in self.growth]
+        lines.append(
+            f"seed {self.seed}: {self.turns.total()} turns of {len(self.turns)} kinds, "
+            f"{self.violated.total()} wrong, {self.known.total()} known, {self.echoes} echoes"
+        )
+        return "\n".join(lines)
