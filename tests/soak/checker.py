@@ -47,9 +47,9 @@ HEALTHY_MS = 800
 
 _TOKEN = re.compile(r"t(\d+)a(\d+)([wmx])(\d+)")
 _REF = re.compile(r"t(\d+)a(\d+)c(\d+)")
+_OWN_REF = re.compile(r"t\d+a\d+c\d+x*")
 _PHRASE = re.compile("|".join(map(re.escape, PHRASES)))
-_SILENT = re.compile(r"[\s.,…!?\u200b-\u200f]*")
-_FOREIGN = re.compile(r"[éß日本😀👩👧🙂ת-׿֐-ת\u200b-\u200f*—]")
+_SILENT = re.compile(r"[\s.,…!?]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ class Asked:
     @property
     def hurried(self) -> bool:
         """True if there may be too little time for another answer."""
-        short = self.remaining_ms is not None and self.remaining_ms < 28_000
+        # A whole answer has no timers of its own but Lambda's deadline.
+        enough_ms = 28_000 if self.streamed else LONGEST_MS
+        short = self.remaining_ms is not None and self.remaining_ms < enough_ms
         return short or self.hang_up_ms is not None
 
 
@@ -191,7 +193,10 @@ class _Judge:
                 if answer.number in heard_answers and not answer.body.get("previous_response_id"):
                     self.note("an answer without its history", answer.number)
         if not (asked.speak and asked.streamed):
-            if self._status == 200 and heard.error is None and not self._audible():
+            answers = self._scene.answers
+            # A program may be told honestly that the model had nothing to say.
+            said = asked.streamed or (answers and (answers[-1].text or answers[-1].refs))
+            if self._status == 200 and heard.error is None and said and not self._audible():
                 self.note("an empty turn", heard.text)
             return
         if self._status != 200:
@@ -208,9 +213,11 @@ class _Judge:
 
     def _speech(self) -> None:
         rest = _TOKEN.sub("", _PHRASE.sub("", self._heard.text))
-        left = rest if self._kind.name == "a refusal in words" else _FOREIGN.sub("", rest)
-        if not _SILENT.fullmatch(left) and not self._may_say(left):
-            self.note("words of nobody's", repr(left[:200]))
+        for answer in self._scene.answers:
+            for text in answer.beside:
+                rest = rest.replace(text, "", 1) if text else rest
+        if not _SILENT.fullmatch(rest):
+            self.note("words of nobody's", repr(rest[:200]))
         by_answer: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
         order: list[int] = []
         for turn, number, owed, place in self._words:
@@ -236,16 +243,6 @@ class _Judge:
             if places and answer.plain and len(order) == 1 and not lost_any(owed, places):
                 self._exact(answer)
 
-    def _may_say(self, left: str) -> bool:
-        """True for what a kind says beside words."""
-        allowed = {
-            "says A tag like |</think>| closes it. |W": "A tag like closes it",
-            "says W|< 3 and |W": "< 3 and",
-            "says W|<thi": "<thi",
-            "reset amid a frame": "and th",
-        }.get(self._kind.name, "")
-        return bool(allowed) and not set(left.split()) - set(allowed.split()) - {"it."}
-
     def _cut_by_us(self, answer: Answer) -> bool:
         """True if this turn's own end, not the answer's, was the last that was heard of it."""
         return self._asked.hurried and not answer.whole
@@ -264,7 +261,8 @@ class _Judge:
         for id_, name, arguments in heard.calls:
             ids.append(id_)
             problem = _problem(name, arguments, offered=self._asked.tools)
-            if problem:
+            # Who asks for a whole answer is a program, which checks calls itself.
+            if problem and self._asked.streamed:
                 self.note("an invalid call", f"{problem}: {name} {arguments[:150]}")
             match = _REF.search(arguments)
             if match is None:
@@ -384,6 +382,8 @@ def _problem(name: str, arguments: str, *, offered: bool) -> str:
     if not isinstance(value, dict) or set(value) != {"ref", "seats"}:
         return "other fields"
     ref, seats = value["ref"], value["seats"]
+    if isinstance(ref, str) and not _OWN_REF.fullmatch(ref):
+        return "not what the model wrote"
     if not isinstance(ref, str) or type(seats) is not int or not 1 <= seats <= 9:
         return "other types"
     return "too long" if len(arguments) > 256 * 1024 else ""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FINISHES = {"stop", "length", "tool_calls", "content_filter"}
-ROLES = {"assistant"}
 _IDENTITY: dict[str, type] = {"id": str, "created": int, "model": str}
 
 
@@ -60,12 +59,15 @@ def hear(
     heard = Heard(ended_ms=pieces[-1][0] if pieces else 0)
     body = b"".join(data for _, data in pieces)
     kind = headers.get("content-type", "")
-    if status != 200 or not streamed:
-        heard.require(kind == "application/json", "content type", kind)
-        _read_whole(heard, status, body, chat=chat)
-    elif heard.require(kind.startswith("text/event-stream"), "content type", kind):
-        events = list(_events(heard, pieces))
-        (_ChatStream if chat else _ResponsesStream)(heard).read(events)
+    try:
+        if status != 200 or not streamed:
+            heard.require(kind == "application/json", "content type", kind)
+            _read_whole(heard, status, body, chat=chat)
+        elif heard.require(kind.startswith("text/event-stream"), "content type", kind):
+            events = list(_events(heard, pieces))
+            (_ChatStream if chat else _ResponsesStream)(heard).read(events)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        heard.note("nothing that a client could read", repr(error))
     return heard
 
 
@@ -95,16 +97,23 @@ def _events(
     """Yield moment, name and data of each event before the terminator."""
     rest, ended = b"", False
     for at_ms, data in pieces:
-        *blocks, rest = (rest + data).split(b"\n\n")
+        # WHATWG HTML, section 9.2.6, knows three line ends.
+        whole = (rest + data).replace(b"\r\n", b"\n")
+        held = b"\r" if whole.endswith(b"\r") else b""
+        *blocks, rest = whole.removesuffix(held).replace(b"\r", b"\n").split(b"\n\n")
+        rest += held
         for block in blocks:
             name, lines = "", []
             for line in block.split(b"\n"):
-                label, colon, value = line.partition(b": ")
-                if colon and label == b"event":
+                label, _, value = line.partition(b":")
+                value = value.removeprefix(b" ")
+                if label == b"event":
                     name = value.decode()
-                elif heard.require(colon and label == b"data", "an odd line", line):
+                elif label == b"data":
                     lines.append(value.decode(errors="surrogateescape"))
-            if not heard.require(len(lines) == 1, "an event without one line of data", block):
+            if not lines:
+                continue
+            if not heard.require(len(lines) == 1, "an event of several lines", block):
                 continue
             if not heard.require(not ended, "something behind [DONE]", block):
                 continue
@@ -112,7 +121,7 @@ def _events(
                 ended = True
             else:
                 yield at_ms, name, lines[0]
-    heard.require(not rest, "half an event at the end", rest)
+    heard.require(not rest.strip(), "half an event at the end", rest)
     heard.require(ended, "no [DONE]")
 
 
@@ -195,8 +204,9 @@ class _ChatStream:
             for part in parts or ():
                 self._read_part(part)
         finish = choice.get("finish_reason")
-        if finish is not None and heard.require(finish in FINISHES, "an odd finish", finish):
-            heard.finish = finish
+        if finish is not None:
+            heard.finish = str(finish) or "?"
+            heard.require(finish in tuple(FINISHES), "an odd finish", finish)
 
     def _read_part(self, part: Any) -> None:
         heard = self._heard
@@ -221,6 +231,17 @@ class _ChatStream:
 
 
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
+_KNOWN = {
+    "output_item",
+    "content_part",
+    "output_text",
+    "refusal",
+    "function_call_arguments",
+    "reasoning_summary_part",
+    "reasoning_summary_text",
+    "reasoning_text",
+}
+"""The middle of the events that this reader understands; others are let pass."""
 _LIFE = ("response.created", "response.queued", "response.in_progress", *_ENDS)
 
 
@@ -252,8 +273,9 @@ class _ResponsesStream:
                 if kind in _ENDS:
                     ended = kind != "response.failed"
                 self._read_response(kind, event.get("response"))
-            else:
-                self._read_event(at_ms, kind, event)
+            elif heard.require(kind.startswith("response."), "an event of no kind", data[:120]):
+                if kind.split(".")[1] in _KNOWN:
+                    self._read_event(at_ms, kind, event)
         heard.require(heard.finish or heard.error is not None, "not one end")
 
     def _read_response(self, kind: str, response: Any) -> None:
@@ -383,7 +405,7 @@ def _read_completion(heard: Heard, value: dict[str, Any]) -> None:
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
         named = (call.get("id"), function.get("name"), function.get("arguments"))
-        if heard.require(all(isinstance(each, str) and each for each in named), "odd call", call):
+        if heard.require(all(isinstance(each, str) for each in named), "odd call", call):
             heard.calls.append((str(named[0]), str(named[1]), str(named[2])))
     heard.finish = str(choice.get("finish_reason"))
     heard.require(heard.finish in FINISHES, "an odd finish", heard.finish)

@@ -106,6 +106,8 @@ class Answer:
         """All that must be heard, in order."""
         self.plain = True
         """Nothing was said beside it."""
+        self.beside: list[str] = []
+        """What else may be heard: letters, signs, words without a name."""
         self.refs: list[str] = []
         """The calls that are whole and valid."""
         self.whole = False
@@ -137,9 +139,19 @@ class Answer:
         self.plain = False
         return self._made("m", count)
 
+    def also(self, text: str) -> str:
+        """Return a text that may be heard."""
+        self.plain = False
+        self.beside.append(text.strip())
+        return text
+
     def never(self, count: int = 1) -> str:
         """Return words that must not be heard."""
         return self._made("x", count)
+
+    def unsaid(self) -> None:
+        """Forget what was said: it was put where nobody can read it."""
+        self.text, self.whole, self.refs = "", False, []
 
     def _made(self, owed: str, count: int) -> str:
         made = ""

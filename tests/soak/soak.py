@@ -152,6 +152,7 @@ class _Soak:
             for _ in range(LEGS):
                 await self._leg(self._plan.turns // LEGS)
                 await self._settle()
+                assert not self._upstream.bugs, self._upstream.bugs[0]
                 self._summary.flat.append(_measured(self._upstream))
         await self._close()
 
@@ -206,7 +207,8 @@ class _Soak:
         number = self._number
         rng = random.Random(f"{self._plan.seed}/{number}")
         asked = _ask(number, kind, environment.shape, rng, virtual=self._virtual)
-        befalls = rng.choice(("first", "first", "each", "upstream"))
+        whom = ("first", "first", "each", "upstream")
+        befalls = rng.choice(whom if environment.shape.startswith("fallback") else whom[:3])
         scene = self._upstream.scenes[number] = Scene(number, kind, befalls, rng)
         lines: list[str] = []
         token = _lines.set(lines)

@@ -11,6 +11,7 @@ import asyncio
 import json
 import random
 import re
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ class Scene:
     def befallen(self, candidate: str, now: float) -> bool:
         """Return True if the next request meets the kind."""
         if self.kind.window_s:
+            if candidate != "upstream":
+                return False
             since = self.answers[0].at if self.answers else now
             return now - since < self.kind.window_s
         if self.befalls == "first":
@@ -181,6 +184,8 @@ class SoakUpstream:
     def __init__(self) -> None:
         self.scenes: dict[int, Scene] = {}
         """The turns that are being played, by number."""
+        self.bugs: list[str] = []
+        """What went wrong with the soak itself."""
         self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -269,6 +274,8 @@ class SoakUpstream:
                     return
         except (OSError, asyncio.IncompleteReadError):
             pass
+        except Exception:
+            self.bugs.append(traceback.format_exc())
         finally:
             link.end(Break.CLOSE)
 
@@ -301,16 +308,17 @@ class SoakUpstream:
             await asyncio.wait({playing, leaving})
 
     def _answer(self, scene: Scene, seen: Seen, candidate: str) -> Answer:
+        api = seen.path.rpartition("v1/")[2].partition("/")[0]
         answer = Answer(
             wire_for(seen),
             turn=scene.number,
             number=len(scene.answers),
-            chat=seen.path.endswith("/chat/completions"),
+            chat=api == "chat",
             candidate=candidate,
             at=seen.at,
             body=json.loads(seen.raw),
             rng=scene.rng,
-            faulty=scene.befallen(candidate, seen.at),
+            faulty=api in scene.kind.apis and scene.befallen(candidate, seen.at),
         )
         scene.answers.append(answer)
         return answer

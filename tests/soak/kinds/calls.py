@@ -110,7 +110,12 @@ _parts("a call in two, id and name again", _in_two({}, {}), good=True)
 _parts("a call in two, id and name empty", _in_two({}, {"id_": "", "name": ""}), good=True)
 _parts("a call in two, id and name null", _in_two({}, {"id_": None, "name": None}), good=True)
 _parts("a call in two without an index", _in_two({"index": "gone"}, {**_rest, "index": "gone"}))
-_parts("a call whose name comes later", _in_two({"name": "gone"}, {"id_": "gone"}), good=True)
+_parts("a call whose name comes amid it", _in_two({"name": "gone"}, {"id_": "gone"}), good=True)
+_parts(
+    "a call whose name comes second",
+    lambda a: [[part("", name="gone")], [part(a.arguments(), id_="gone")]],
+    good=True,
+)
 _parts("arguments that are an object", lambda a: [[part(json.loads(a.arguments()))]], good=True)
 _parts(
     "two calls in one frame, without an index",
@@ -157,6 +162,7 @@ _parts("an empty object before the arguments", _empty_first)
 
 ARGUMENTS: dict[str, Callable[[str], str]] = {
     "of a wrong type": lambda ref: f'{{"ref": "{ref}", "seats": "many"}}',
+    "of a number in place of text": lambda ref: '{"ref": 1e999, "seats": 4}',
     "as text in place of a number": lambda ref: f'{{"ref": "{ref}", "seats": "4"}}',
     "out of bounds": lambda ref: f'{{"ref": "{ref}", "seats": 400}}',
     "with a field left out": lambda ref: f'{{"ref": "{ref}"}}',

@@ -25,7 +25,7 @@ def _whole(answer: Answer) -> bytes:
 # Before the head.
 
 
-@kind("no connection", connects=False, heals=True)
+@kind("no connection", connects=False, redials=True, heals=True)
 def _refused(answer: Answer) -> Acts:
     yield Break.RESET
 
@@ -173,8 +173,7 @@ def _ended(answer: Answer) -> Acts:
 def _half_frame(answer: Answer) -> Acts:
     yield answer.open()
     yield answer.say(answer.few())
-    answer.plain = False
-    frame = answer.speech("and th")
+    frame = answer.speech(answer.also("and th"))
     yield frame[: answer.rng.randint(1, 40)]
     yield Break.RESET
 
@@ -202,7 +201,7 @@ def _malformed_beside(answer: Answer) -> Acts:
 @kind("a body that is too short", streams=False, heals=True, errs=True)
 def _short(answer: Answer) -> Acts:
     body = _whole(answer)
-    answer.text, answer.whole, answer.refs = "", False, []
+    answer.unsaid()
     yield Naked(OK + f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode())
     yield Naked(body[: len(body) // 2])
     yield Break.CLOSE
@@ -226,14 +225,14 @@ def _extensions(answer: Answer) -> Acts:
 @kind("gzip unasked", heals=True)
 def _gzip(answer: Answer) -> Acts:
     body = gzip.compress(_whole(answer))
-    answer.text, answer.whole, answer.refs = "", False, []
+    answer.unsaid()
     yield Reply(200, body, {**EVENT_STREAM, "content-encoding": "gzip"})
 
 
 @kind("gzip untold", heals=True)
 def _gzip_untold(answer: Answer) -> Acts:
     body = gzip.compress(_whole(answer))
-    answer.text, answer.whole, answer.refs = "", False, []
+    answer.unsaid()
     yield Reply(200, body, EVENT_STREAM)
 
 

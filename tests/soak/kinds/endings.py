@@ -127,7 +127,8 @@ def _error_first(answer: Answer) -> Acts:
 
 @kind("an overload before words", streams=True, heals=True, errs=True)
 def _overload(answer: Answer) -> Acts:
-    yield answer.render(Fail({"message": "Overloaded.", "type": "overloaded_error", "code": 529}))
+    error = {"message": "Overloaded.", "type": "overloaded_error", "code": 529}
+    yield answer.data({"error": error} if answer.chat else {**error, "type": "error"}, "error")
 
 
 @kind("an error and a finish in one frame", apis=CHAT, streams=True, heals=True, errs=True)
@@ -163,8 +164,7 @@ EMPTY: dict[str, str] = {
 for _name, _text in EMPTY.items():
 
     def _empty(answer: Answer, text: str = _text) -> Acts:
-        answer.plain = False
-        yield answer.open() + answer.speech(text)
+        yield answer.open() + answer.speech(answer.also(text))
         yield answer.end()
         answer.whole = False
 

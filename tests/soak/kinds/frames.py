@@ -62,9 +62,8 @@ def _blank_first(answer: Answer) -> Acts:
 @kind("letters of all scripts", good=True)
 def _letters(answer: Answer) -> Acts:
     yield answer.open()
-    answer.plain = False
     for text in ("é", "ß ", "日本", " 😀", "👩‍👩‍👧", "עברית ", "\u200b"):
-        data = answer.speech(answer.words() + text)
+        data = answer.speech(answer.words() + answer.also(text))
         middle = len(data) // 2
         yield data[:middle]
         yield data[middle:]
@@ -74,8 +73,8 @@ def _letters(answer: Answer) -> Acts:
 @kind("letters as they are", streams=True, apis=CHAT, good=True)
 def _unescaped(answer: Answer) -> Acts:
     yield answer.open()
-    answer.plain = False
-    value = answer.envelope([{"index": 0, "delta": {"content": answer.words() + "日本 😀 "}}])
+    text = answer.words() + answer.also("日本 😀 ")
+    value = answer.envelope([{"index": 0, "delta": {"content": text}}])
     data = answer.data(json.dumps(value, ensure_ascii=False))
     place = data.index("日".encode()) + 1
     yield data[:place]

@@ -39,8 +39,8 @@ NOTHING: dict[str, tuple[Frame, frozenset[str]]] = {
 }
 """Frames that say nothing, and the APIs that they belong to."""
 BLANKS: dict[str, Frame] = {
-    "blanks": lambda a: a.speech(" "),
-    "line breaks": lambda a: a.speech("\n"),
+    "blanks": lambda a: a.speech(a.also(" ")),
+    "line breaks": lambda a: a.speech(a.also("\n")),
 }
 WORK: dict[str, Frame] = {
     "reasoning": lambda a: a.think(),

@@ -64,7 +64,8 @@ def _status(status: int, headers: dict[str, str] | None = None) -> Script:
 
 for _code in TRANSIENT:
     # Whether it may pass is known of these: elsewhere than in 408 to 504 nobody promises it.
-    add(f"status {_code}", _status(_code), heals=_code in {429, 500, 502, 503, 529}, errs=True)
+    passes = _code in {429, 500, 502, 503, 529}
+    add(f"status {_code}", _status(_code), heals=passes, errs=passes, refuses=_code in {409, 425})
 for _code in REFUSALS:
     add(f"status {_code}", _status(_code), refuses=True)
 for _code in NO_ANSWERS:

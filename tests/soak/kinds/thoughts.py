@@ -22,11 +22,11 @@ def _said(answer: Answer, text: str) -> Acts:
 
 
 def _text(pattern: str, *, good: bool = True, **flags: object) -> None:
-    """Add a kind that says a pattern: W are words, X thoughts, M what may be heard."""
+    """Add a kind that says a pattern: W are words, X thoughts, M may be heard, `+` a text, too."""
 
     def play(answer: Answer) -> Acts:
         text = ""
-        for letter in pattern.split("|"):
+        for letter in pattern.split("¦"):
             match letter:
                 case "W":
                     text += answer.words(answer.few())
@@ -36,41 +36,41 @@ def _text(pattern: str, *, good: bool = True, **flags: object) -> None:
                     text += answer.maybe(answer.few())
                 case mark:
                     answer.plain = False
-                    text += mark
+                    text += answer.also(mark[1:]) if mark.startswith("+") else mark
         yield from _said(answer, text)
 
-    add(f"says {pattern}", play, good=good, **flags)
+    add(f"says {pattern.replace('¦', '')}", play, good=good, **flags)
 
 
 for _tag in TAGS:
-    _text(f"<{_tag}>|X|</{_tag}>|W")
-_text("<THINK>|X|</THINK>|W")
-_text("<think>\n|X|\n</think>\n\n|W")
-_text("<think></think>|W")
-_text("<think>|X|</think>|W|<think>|X|</think>|W")
-_text("W|<think>|X|</think>|W")
-_text("<think>|X|<think>|X|</think>|W")
+    _text(f"<{_tag}>¦X¦</{_tag}>¦W")
+_text("<THINK>¦X¦</THINK>¦W")
+_text("<think>\n¦X¦\n</think>\n\n¦W")
+_text("<think></think>¦W")
+_text("<think>¦X¦</think>¦W¦<think>¦X¦</think>¦W")
+_text("W¦<think>¦X¦</think>¦W")
+_text("<think>¦X¦<think>¦X¦</think>¦W")
 # The first such answer cannot be helped: its thoughts have been heard by then.
-_text("M|</think>|W", good=False)
-_text("W|</think>|W")
-_text("W|</think>")
-_text("</think>|W")
-_text("W|</thinking>|W|</think>|W")
-_text("A tag like |</think>| closes it. |W", good=False)
-_text("W|<think>|X", good=False)
-_text("<think>|X", good=False, heals=True)
-_text("<think>|X|</think>", good=False, heals=True)
-_text("W|<thi", good=False)
-_text("W|< 3 and |W", good=False)
+_text("M¦</think>¦W", good=False)
+_text("W¦</think>¦W")
+_text("W¦</think>")
+_text("</think>¦W")
+_text("W¦</thinking>¦W¦</think>¦W")
+_text("+A tag like ¦</think>¦+ closes it. ¦W", good=False)
+_text("W¦<think>¦X", good=False)
+_text("<think>¦X", good=False, heals=True)
+_text("<think>¦X¦</think>", good=False, heals=True)
+_text("W¦+<thi", good=False)
+_text("W¦+< 3 and ¦W", good=False)
 # Marks of other models, read out by nobody.
-_text("<thought>|X|</thought>|W", good=False)
-_text("<|channel|>analysis<|message|>|X|<|end|><|channel|>final<|message|>|W", good=False)
-_text("[THINK]|X|[/THINK]|W", good=False)
-_text("W|<|im_end|>")
-_text("W|<|eot_id|>")
-_text("W|</s>")
-_text("<s>|W")
-_text("W|<|endoftext|>")
+_text("<thought>¦X¦</thought>¦W", good=False)
+_text("<|channel|>analysis<|message|>¦X¦<|end|><|channel|>final<|message|>¦W", good=False)
+_text("[THINK]¦X¦[/THINK]¦W", good=False)
+_text("W¦<|im_end|>")
+_text("W¦<|eot_id|>")
+_text("W¦</s>")
+_text("<s>¦W")
+_text("W¦<|endoftext|>")
 
 
 @kind("reasoning fields", streams=True, good=True)
