@@ -47,7 +47,7 @@ MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect doctor check test-unit test test-slow test-built bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor check test-unit test test-slow test-built soak bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -165,6 +165,12 @@ test-slow: setup $(if $(TESTABLE),build) ## run the slow tests
 
 test-built: setup build ## run the tests of the built packages only
 	@$(PYTEST) -m built $(PYTEST_ARGS)
+
+# TURNS and SEED choose how much of what: a seed is a run that can be had again.
+TURNS ?= 20000
+SEED ?= 1
+soak: $(VENV)/.test ## play random faults of all kinds against many turns: TURNS=20000 SEED=1
+	@PYTHONPATH=functions:. $(BIN)/python -m tests.soak --turns $(TURNS) --seed $(SEED) $(SOAK_ARGS)
 
 # Peers of the benchmarks: one that cannot be installed is left out of the comparison.
 BENCH := $(VENV)-bench

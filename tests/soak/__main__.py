@@ -9,7 +9,7 @@ import sys
 # Before `completions` is imported: Powertools reads its names at import.
 os.environ |= {"POWERTOOLS_SERVICE_NAME": "completions", "POWERTOOLS_METRICS_NAMESPACE": "Voice"}
 
-from tests.soak.soak import Plan, run  # noqa: E402
+from tests.soak.soak import Plan, run
 
 
 def main() -> int:

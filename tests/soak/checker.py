@@ -6,6 +6,7 @@ product's default settings, and what its documentation promises.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -87,7 +88,13 @@ class Verdict:
 
 
 def judge(
-    asked: Asked, scene: Scene, heard: Heard, status: int, over_ms: int, logged: Iterable[str]
+    asked: Asked,
+    scene: Scene,
+    heard: Heard,
+    *,
+    status: int,
+    over_ms: int,
+    logged: Iterable[str] = (),
 ) -> Verdict:
     """Return the verdict on a turn that was over after so many milliseconds."""
     judged = _Judge(asked, scene, heard, status, over_ms)
@@ -98,9 +105,7 @@ def judge(
 
 
 class _Judge:
-    def __init__(
-        self, asked: Asked, scene: Scene, heard: Heard, status: int, over_ms: int
-    ) -> None:
+    def __init__(self, asked: Asked, scene: Scene, heard: Heard, status: int, over_ms: int) -> None:
         self._asked, self._scene, self._heard = asked, scene, heard
         self._status, self._over_ms = status, over_ms
         self._kind: Kind = scene.kind
@@ -233,14 +238,14 @@ class _Judge:
             self.note("answers mixed", order)
         for answer in self._scene.answers:
             places = [place for _, place in by_answer[answer.number]]
-            if any(a >= b for a, b in zip(places, places[1:], strict=False)):
+            if any(a >= b for a, b in itertools.pairwise(places)):
                 self.note("words doubled or out of order", self._heard.text[-300:])
             owed = [int(place) for _, _, _, place in _TOKEN.findall(answer.text)]
             if places and not self._cut_by_us(answer):
                 lost = [place for place in owed if place not in places]
                 if lost:
                     self.note("words lost", f"answer {answer.number}: {lost[:8]}")
-            if places and answer.plain and len(order) == 1 and not lost_any(owed, places):
+            if places and answer.plain and len(order) == 1 and set(owed) <= set(places):
                 self._exact(answer)
 
     def _cut_by_us(self, answer: Answer) -> bool:
@@ -330,7 +335,7 @@ class _Judge:
         if kind.good:
             self._as_good(one_request=True)
         elif (
-            (kind.heals or kind.refuses and asked.shape.startswith("fallback"))
+            (kind.heals or (kind.refuses and asked.shape.startswith("fallback")))
             and fell
             and (self._scene.befalls != "each" or kind.window_s)
             and not kind.refuses
@@ -349,18 +354,12 @@ class _Judge:
             self.note("a good answer was asked for again", len(answers))
         last = answers[-1] if answers else None
         spoken = {number for _, number, _, _ in self._words}
-        if last is not None and last.text and last.number not in spoken and not heard.calls:
-            if not spoken:
-                self.note("the answer was not heard", heard.text[:100])
+        if last is not None and last.text and not spoken and not heard.calls:
+            self.note("the answer was not heard", heard.text[:100])
         if self._kind.name == "healthy":
             first_ms = heard.speech[0][0] if heard.speech else heard.ended_ms
             if first_ms > HEALTHY_MS and self._asked.streamed:
                 self.note("a healthy answer came late", first_ms)
-
-
-def lost_any(owed: list[int], places: list[int]) -> bool:
-    """True if a word that is owed is not among those heard."""
-    return any(place not in places for place in owed)
 
 
 def _problem(name: str, arguments: str, *, offered: bool) -> str:

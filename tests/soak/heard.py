@@ -91,9 +91,7 @@ def _decoded(heard: Heard, data: bytes | str, name: str) -> Any:
     return value
 
 
-def _events(
-    heard: Heard, pieces: Sequence[tuple[int, bytes]]
-) -> Iterator[tuple[int, str, str]]:
+def _events(heard: Heard, pieces: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, str, str]]:
     """Yield moment, name and data of each event before the terminator."""
     rest, ended = b"", False
     for at_ms, data in pieces:
@@ -183,7 +181,8 @@ class _ChatStream:
         self._read_choice(at_ms, choices[0])
 
     def _read_choice(self, at_ms: int, choice: dict[str, Any]) -> None:
-        heard, delta = self._heard, choice.get("delta")
+        heard: Heard = self._heard
+        delta: Any = choice.get("delta")
         if not heard.require(isinstance(delta, dict), "no delta", choice):
             return
         if delta.get("role") is not None:
@@ -191,9 +190,9 @@ class _ChatStream:
             heard.require(not heard.speech and not self._calls, "a late role", delta)
             self._roles += 1
         content = delta.get("content")
-        if heard.require(content is None or isinstance(content, str), "odd content", content):
-            if content:
-                heard.speech.append((at_ms, content))
+        heard.require(content is None or isinstance(content, str), "odd content", content)
+        if content and isinstance(content, str):
+            heard.speech.append((at_ms, content))
         for name in ("reasoning_content", "reasoning"):
             thought = delta.get(name)
             if heard.require(thought is None or isinstance(thought, str), f"odd {name}", thought):
@@ -273,9 +272,10 @@ class _ResponsesStream:
                 if kind in _ENDS:
                     ended = kind != "response.failed"
                 self._read_response(kind, event.get("response"))
-            elif heard.require(kind.startswith("response."), "an event of no kind", data[:120]):
-                if kind.split(".")[1] in _KNOWN:
-                    self._read_event(at_ms, kind, event)
+            elif not kind.startswith("response."):
+                heard.note("an event of no kind", data[:120])
+            elif kind.split(".")[1] in _KNOWN:
+                self._read_event(at_ms, kind, event)
         heard.require(heard.finish or heard.error is not None, "not one end")
 
     def _read_response(self, kind: str, response: Any) -> None:
@@ -303,7 +303,7 @@ class _ResponsesStream:
         if not heard.require(isinstance(index, int), "no output index", event):
             return
         assert isinstance(index, int)
-        item = event.get("item")
+        item: Any = event.get("item")
         if kind == "response.output_item.added":
             heard.require(index == len(self._items), "an item's index", event)
             ids = {one.get("id") for one in self._items.values()}

@@ -89,7 +89,12 @@ _WHY: dict[str, tuple[str, ...]] = {
         "arguments with a key twice",
         "arguments with half a surrogate",
     ),
-    "words have no end elsewhere than on Lambda": ("words without end",),
+    "elsewhere than on Lambda a turn may have no end": (
+        "words without end",
+        "silent before the head",
+        "silent in the head",
+        "silent after the head",
+    ),
     "marks of other models are read out": (
         "says <thought>X</thought>W",
         "says <|channel|>analysis<|message|>X<|end|><|channel|>final<|message|>W",

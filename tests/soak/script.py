@@ -214,9 +214,7 @@ class Answer:
 
     # Frames of any other form.
 
-    def chunk(
-        self, delta: Any, finish: str | None = None, *, index: int = 0, **top: Any
-    ) -> bytes:
+    def chunk(self, delta: Any, finish: str | None = None, *, index: int = 0, **top: Any) -> bytes:
         """Return a chunk of a chat completion with this delta; `top` adds to it, or replaces."""
         choice = {"index": index, "delta": delta, "finish_reason": finish}
         return self.data(self.envelope([choice]) | top)

@@ -14,10 +14,11 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import looptime
@@ -102,11 +103,14 @@ def quiet(log_to: _Log) -> Iterator[None]:
     """Take log and metrics away from stdout."""
     handler: Any = log.registered_handler
     before = handler.setStream(log_to)
+    # pytest would keep each line.
+    propagates, log._logger.propagate = log._logger.propagate, False
     try:
-        with redirect_stdout(_Nowhere()):  # type: ignore[type-var]
+        with redirect_stdout(_Nowhere()):
             yield
     finally:
         handler.setStream(before)
+        log._logger.propagate = propagates
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class Plan:
 def run(plan: Plan) -> Summary:
     """Play a whole soak."""
     summary = Summary(plan.seed)
+    chance = random.getstate()
     random.seed(plan.seed)  # The product's own jitter.
     with quiet(_Log()):
         with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0)) as runner:
@@ -133,6 +138,7 @@ def run(plan: Plan) -> Summary:
         if plan.sockets and plan.turns >= SOCKET_SHARE:
             with asyncio.Runner() as runner:
                 runner.run(_Soak(plan, summary).over_sockets())
+    random.setstate(chance)
     return summary
 
 
@@ -158,10 +164,13 @@ class _Soak:
 
     async def over_sockets(self) -> None:
         self._virtual = False
+        before = _measured(self._upstream)
         port = await self._upstream.listen()
         with self._upstream.over_sockets(port):
             await self._leg(self._plan.turns // SOCKET_SHARE)
+        assert not self._upstream.bugs, self._upstream.bugs[0]
         await self._close()
+        self._summary.sockets = before, _measured(self._upstream)
 
     async def _leg(self, turns: int) -> None:
         left = iter(range(turns // 2))
@@ -230,19 +239,21 @@ class _Soak:
             _lines.reset(token)
         over_ms = round((loop.time() - started) * 1000)
         await asyncio.sleep(0.001)  # For the upstream to see that nobody listens.
-        heard = hear(
-            got.status, got.headers, got.pieces, chat=asked.chat, streamed=asked.streamed
-        )
+        heard = hear(got.status, got.headers, got.pieces, chat=asked.chat, streamed=asked.streamed)
         verdict = (
             Verdict("crash", [("a crash", crash)])
             if crash
-            else judge(asked, scene, heard, got.status, over_ms, lines)
+            else judge(asked, scene, heard, status=got.status, over_ms=over_ms, logged=lines)
         )
         if not self._virtual:
             verdict.violations = [one for one in verdict.violations if one[0] not in _OF_TIME]
         del self._upstream.scenes[number]
         self._summary.add(
-            asked, scene, verdict, blamed, known=self._plan.known and blamed in KNOWN,
+            asked,
+            scene,
+            verdict,
+            blamed,
+            known=self._plan.known and blamed in KNOWN,
             echo=environment.sick,
         )
         return verdict
@@ -314,21 +325,13 @@ def _request(asked: Asked, rng: random.Random) -> dict[str, Any]:
 
 def _measured(upstream: SoakUpstream) -> Flatness:
     gc.collect()
-    fds = "/proc/self/fd"
-    statm = "/proc/self/statm"
-    resident = 0
-    if os.path.exists(statm):
-        with open(statm) as file:
-            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    process = Path("/proc/self")
+    seen = process.exists()
+    pages = int((process / "statm").read_text().split()[1]) if seen else 0
     return Flatness(
         blocks=sys.getallocatedblocks(),
-        resident_bytes=resident,
-        descriptors=len(os.listdir(fds)) if os.path.exists(fds) else 0,
+        resident_bytes=pages * os.sysconf("SC_PAGE_SIZE"),
+        descriptors=len(list((process / "fd").iterdir())) if seen else 0,
         # Kept connections are idle; each is a task of the upstream's.
         tasks=len(asyncio.all_tasks()) - upstream.connections,
     )
-
-
-def kinds_named(text: str) -> Sequence[str]:
-    """Return the names of all kinds that hold this text."""
-    return [name for name in KINDS if text in name]

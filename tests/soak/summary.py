@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from tests.soak.checker import Asked, Verdict
+from tests.soak.known import KNOWN
 from tests.soak.upstream import Scene
 
 EXAMPLES = 3000
@@ -67,6 +68,9 @@ class Summary:
     """Violations in environments in which one had been found already."""
     violations: list[Violation] = field(default_factory=list)
     flat: list[Flatness] = field(default_factory=list)
+    """After each leg of the turns over memory."""
+    sockets: tuple[Flatness, Flatness] | None = None
+    """Before the turns over sockets, and when all is closed again."""
 
     def add(
         self,
@@ -100,11 +104,15 @@ class Summary:
     @property
     def growth(self) -> list[str]:
         """What grew between the end of the warm-up and the end; empty if all is flat."""
+        grown = []
+        if self.sockets and self.sockets[1].descriptors > self.sockets[0].descriptors:
+            grown.append(f"descriptors of sockets: {self.sockets}")
+        if self.sockets and self.sockets[1].tasks > self.sockets[0].tasks:
+            grown.append(f"tasks over sockets: {self.sockets}")
         if len(self.flat) < 3:
-            return []
+            return grown
         first, last = self.flat[1], self.flat[-1]
         turns = sum(self.turns.values()) * (len(self.flat) - 2) / len(self.flat)
-        grown = []
         if last.blocks - first.blocks > CACHED_BLOCKS + BLOCKS_PER_TURN * turns:
             grown.append(f"objects: {first.blocks} to {last.blocks} in {turns:.0f} turns")
         if last.resident_bytes - first.resident_bytes > RESIDENT_BYTES:
@@ -139,6 +147,8 @@ class Summary:
                 f"{flat.descriptors} descriptors, {flat.tasks} tasks"
             )
         lines += [f"grew: {grown}" for grown in self.growth]
+        if fine := [kind for kind in sorted(KNOWN) if self.turns[kind] and not self.known[kind]]:
+            lines.append(f"known, but not wrong here: {', '.join(fine)}")
         lines.append(
             f"seed {self.seed}: {self.turns.total()} turns of {len(self.turns)} kinds, "
             f"{self.violated.total()} wrong, {self.known.total()} known, {self.echoes} echoes"

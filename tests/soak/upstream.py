@@ -49,7 +49,7 @@ class Scene:
             return now - since < self.kind.window_s
         if self.befalls == "first":
             return not self.answers
-        return self.befalls == "each" or candidate == self.befalls
+        return self.befalls in {"each", candidate}
 
     def script(self, answer: Answer) -> Acts:
         """Return what is played."""
@@ -218,8 +218,8 @@ class SoakUpstream:
         async def connect(connector: Any, request: Any, *_: Any, **__: Any) -> Any:
             self._refuse(request)
             loop = asyncio.get_running_loop()
-            _, protocol = await loop.create_connection(connector._factory, "127.0.0.1", port)
-            return protocol
+            made = await loop.create_connection(connector._factory, "127.0.0.1", port)
+            return made[1]
 
         with patch.object(aiohttp.TCPConnector, "_create_connection", connect):
             yield
@@ -378,5 +378,3 @@ def _reply(reply: Reply) -> bytes:
         headers["content-length"] = str(len(reply.body))
     lines = [f"HTTP/1.1 {reply.status} Soak", *(f"{n}: {v}" for n, v in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + reply.body
-
-

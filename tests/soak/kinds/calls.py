@@ -12,7 +12,9 @@ from tests.support.script import CallPiece, Finish
 NAME = TOOL["name"]
 
 
-def part(arguments: object, *, index: object = 0, id_: object = "call_1", name: object = NAME) -> dict[str, object]:
+def part(
+    arguments: object, *, index: object = 0, id_: object = "call_1", name: object = NAME
+) -> dict[str, object]:
     """Return a piece of a call; what is "gone" is left out."""
     function = {"name": name, "arguments": arguments}
     whole: dict[str, object] = {"index": index, "id": id_, "type": "function"}
@@ -70,7 +72,9 @@ def _no_function_call(answer: Answer) -> Acts:
     yield answer.open() + answer.say(3) + answer.end("function_call")
 
 
-def _parts(name: str, make: Callable[[Answer], list[list[dict[str, object]]]], **flags: object) -> None:
+def _parts(
+    name: str, make: Callable[[Answer], list[list[dict[str, object]]]], **flags: object
+) -> None:
     """Add a kind whose chunks hold these pieces of calls."""
 
     def play(answer: Answer) -> Acts:
@@ -92,7 +96,7 @@ def _in_two(
 ) -> Callable[[Answer], list[list[dict[str, object]]]]:
     def make(answer: Answer) -> list[list[dict[str, object]]]:
         one, two = _halves(answer)
-        return [[part(one, **first)], [part(two, **second)]]  # type: ignore[arg-type]
+        return [[part(one, **first)], [part(two, **second)]]
 
     return make
 
@@ -143,7 +147,7 @@ _parts(
 def _same(**second: object) -> Callable[[Answer], list[list[dict[str, object]]]]:
     def make(answer: Answer) -> list[list[dict[str, object]]]:
         text = answer.arguments()
-        return [[part(text)], [part(text, **second)]]  # type: ignore[arg-type]
+        return [[part(text)], [part(text, **second)]]
 
     return make
 
@@ -155,7 +159,7 @@ _parts("the whole arguments again", _same(**_rest))
 
 
 def _empty_first(answer: Answer) -> list[list[dict[str, object]]]:
-    return [[part("{}")], [part(answer.arguments(), **_rest)]]  # type: ignore[arg-type]
+    return [[part("{}")], [part(answer.arguments(), **_rest)]]
 
 
 _parts("an empty object before the arguments", _empty_first)

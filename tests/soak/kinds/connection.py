@@ -202,7 +202,9 @@ def _malformed_beside(answer: Answer) -> Acts:
 def _short(answer: Answer) -> Acts:
     body = _whole(answer)
     answer.unsaid()
-    yield Naked(OK + f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode())
+    yield Naked(
+        OK + f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    )
     yield Naked(body[: len(body) // 2])
     yield Break.CLOSE
 
@@ -246,7 +248,7 @@ for _name, _headers in {
 }.items():
 
     @kind(_name, streams=True, good=True)
-    def _typed(answer: Answer, headers: dict[str, str] = _headers) -> Acts:  # type: ignore[assignment]
+    def _typed(answer: Answer, headers: dict[str, str] = _headers) -> Acts:
         yield Head(200, headers)
         yield from answer.good()
 

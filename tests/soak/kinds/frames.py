@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.soak.kinds.kind import CHAT, add, kind
 from tests.soak.script import Acts, Answer, Break, Wait
@@ -143,7 +144,7 @@ def _with_top(name: str, *, good: bool = True, **top: object) -> None:
 
     def play(answer: Answer) -> Acts:
         for turn in range(answer.few()):
-            odd = {
+            odd: dict[str, Any] = {
                 key: value[turn % len(value)] if isinstance(value, list) else value
                 for key, value in top.items()
             }

@@ -81,9 +81,7 @@ for _asked in ASKED_WAITS:
         )
 for _name, (_data, _headers) in BODIES.items():
 
-    def _refused(
-        answer: Answer, data: bytes = _data, headers: dict[str, str] = _headers
-    ) -> Acts:
+    def _refused(answer: Answer, data: bytes = _data, headers: dict[str, str] = _headers) -> Acts:
         yield Reply(answer.rng.choice((400, 422, 429, 500, 503)), data, headers)
 
     add(f"a refusal: {_name}", _refused, refuses=True)

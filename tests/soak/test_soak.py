@@ -1,0 +1,87 @@
+"""The soak itself: it is clean, it can be had again, and it notices bugs that are put back."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from completions.race import winner
+from completions.race.quirks import Quirks
+from completions.settings import Candidate
+from completions.turn import plan
+from tests.soak.kinds.table import KINDS
+from tests.soak.known import KNOWN
+from tests.soak.soak import Plan, run
+from tests.soak.summary import Summary
+
+SEED = 20_261_128
+TURNS = 2000
+
+
+def names(summary: Summary) -> Counter[str]:
+    """Count the violations by name."""
+    return Counter(violation.name for violation in summary.violations)
+
+
+def test_no_caller_meets_a_fault_of_the_upstream() -> None:
+    """Turns of all kinds, many at once, keep every promise, and leave nothing behind."""
+    summary = run(Plan(TURNS, SEED))
+    print(summary.table())
+    print(summary.verdict())
+    assert not summary.violated
+    assert not summary.growth
+    assert summary.turns.total() >= TURNS
+    assert len(summary.turns) >= 100
+
+
+def test_every_known_kind_exists() -> None:
+    """No kind is excused that is not played."""
+    assert KNOWN.keys() <= KINDS.keys()
+
+
+def test_a_seed_is_a_run() -> None:
+    """The same seed plays the same turns to the same outcomes."""
+    one, other = (run(Plan(200, 7, sockets=False)) for _ in range(2))
+    assert one.outcomes == other.outcomes
+    assert one.outcomes != run(Plan(200, 8, sockets=False)).outcomes
+
+
+# Grave bugs of the past, put back one by one.
+
+
+def test_a_lesson_that_lasts_for_ever_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One closing tag that nobody opened must not silence the turns that follow."""
+    learnt: set[tuple[int, Candidate]] = set()
+
+    def learn(quirks: Quirks, model: Candidate) -> None:
+        learnt.add((id(quirks), model))
+
+    def thinks(quirks: Quirks, model: Candidate) -> bool:
+        return (id(quirks), model) in learnt
+
+    monkeypatch.setattr(Quirks, "learn_thinks_first", learn)
+    monkeypatch.setattr(Quirks, "thinks_first", thinks)
+    summary = run(Plan(120, SEED, "</think", sockets=False, known=False))
+    found = names(summary)
+    assert found["an empty turn"] or found["the answer was not heard"]
+    assert any(violation.healthy for violation in summary.violations)
+
+
+def test_a_silence_that_drips_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that say nothing must not keep a silent answer alive."""
+    drips = Plan(120, SEED, "amid words", sockets=False)
+    assert not names(run(drips))["silence"]
+    saw = winner._Watchdog.saw
+    monkeypatch.setattr(winner._Watchdog, "saw", lambda self, life: saw(self, winner.Life.SPOKEN))
+    assert names(run(drips))["silence"] > 10
+
+
+def test_a_retry_without_a_wait_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blip of the upstream's must not cost a turn that has time left."""
+    blips = Plan(120, SEED, "away for", sockets=False)
+    assert not names(run(blips))
+    monkeypatch.setattr(plan, "RETRY_WAITS_S", ())
+    found = names(run(blips))
+    assert found["no answer"] > 10
+    assert found["asked again at once"] > 10
