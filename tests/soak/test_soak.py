@@ -6,9 +6,11 @@ from collections import Counter
 
 import pytest
 
+from completions.dialects.deltas import Reasoning, Text
 from completions.race import winner
 from completions.race.quirks import Quirks
 from completions.settings import Candidate
+from completions.speech.think_tags import ThinkSplitter
 from completions.turn import plan
 from tests.soak.kinds.table import KINDS
 from tests.soak.known import KNOWN
@@ -54,14 +56,20 @@ def test_a_lesson_that_lasts_for_ever_is_noticed(monkeypatch: pytest.MonkeyPatch
     """One closing tag that nobody opened must not silence the turns that follow."""
     learnt: set[tuple[int, Candidate]] = set()
 
-    def learn(quirks: Quirks, model: Candidate) -> None:
-        learnt.add((id(quirks), model))
+    def learn(quirks: Quirks, model: Candidate, *, began_inside: bool = True) -> None:
+        if began_inside:
+            learnt.add((id(quirks), model))
 
     def thinks(quirks: Quirks, model: Candidate) -> bool:
         return (id(quirks), model) in learnt
 
+    def flush(splitter: ThinkSplitter) -> list[Text | Reasoning]:
+        held, splitter._held = splitter._held, ""
+        return [splitter._delta(held)] if held else []
+
     monkeypatch.setattr(Quirks, "learn_thinks_first", learn)
     monkeypatch.setattr(Quirks, "thinks_first", thinks)
+    monkeypatch.setattr(ThinkSplitter, "flush", flush)
     summary = run(Plan(120, SEED, "</think", sockets=False, known=False))
     found = names(summary)
     assert found["an empty turn"] or found["the answer was not heard"]
