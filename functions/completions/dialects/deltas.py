@@ -76,7 +76,12 @@ class Done:
     """The end of the stream."""
 
 
-Delta = Text | Reasoning | Refusal | CallPart | Other | Finish | Usage | Failure | Done
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """The event's own bytes would mislead a strict client: what else it says is written anew."""
+
+
+Delta = Text | Reasoning | Refusal | CallPart | Other | Finish | Usage | Failure | Done | Rewrite
 
 
 @dataclass(slots=True)

@@ -1,0 +1,135 @@
+r"""Characters that were cut in two, in whichever way: each frame of an answer is valid text.
+
+A server that cuts its text by bytes or by UTF-16 units puts one half of a character into each of
+two frames, as an escape (`\ud83d`, RFC 8259, section 8.2) or as bytes that are no UTF-8. Halves
+are joined; half a character that nothing completes becomes U+FFFD, as decoders have it.
+Knows JSON and deltas, not the dialects. Costs nothing while characters are whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from pydantic_core import from_json
+
+from completions.dialects.deltas import CallPart, Delta, Done, Finish, Reasoning, Refusal, Text
+
+REPLACEMENT = "\ufffd"
+_CUT = re.compile(rb"\\u[dD][89a-fA-F]")
+_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
+# Bytes that are no UTF-8, as Python's "surrogateescape" spells them.
+_BYTES = re.compile(r"[\udc80-\udcff]+")
+_FIRST_HALF = re.compile(r"(?:[\ud800-\udbff]|[\udcc2-\udcf4][\udc80-\udcbf]{0,2})\Z")
+_HALF = re.compile(r"[\udc80-\udcff]+|[\ud800-\udfff]")
+_TEXT_FIELDS = frozenset(
+    [
+        "arguments",
+        "content",
+        "delta",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "text",
+        "thinking",
+    ]
+)
+
+
+def read_json(data: bytes) -> Any:
+    """Return decoded JSON all of whose characters are whole.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return from_json(data)
+    except ValueError:
+        return _mended(_read_halves(data))
+
+
+def read_json_with_halves(data: bytes) -> Any:
+    """Return JSON that `from_json` refuses only for halves of characters; texts may keep them.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return _mended(_read_halves(data), _TEXT_FIELDS)
+
+
+def _read_halves(data: bytes) -> Any:
+    if not _CUT.search(data) and _is_utf8(data):
+        raise ValueError("no JSON")
+    try:
+        return json.loads(data.decode(errors="surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError("no JSON") from error
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _mended(value: Any, keeping: frozenset[str] = frozenset(), name: str = "") -> Any:
+    """Return the value with whole characters, but for the fields whose halves are kept."""
+    if isinstance(value, str):
+        return value if name in keeping else _HALF.sub(REPLACEMENT, _joined(value))
+    if isinstance(value, list):
+        return [_mended(one, keeping, name) for one in value]
+    if isinstance(value, dict):
+        return {_mended(key): _mended(one, keeping, key) for key, one in value.items()}
+    return value
+
+
+def _joined(text: str) -> str:
+    """Return the text with the halves joined that stand side by side in it."""
+    text = _PAIR.sub(lambda m: m[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    return _BYTES.sub(
+        lambda m: m[0].encode(errors="surrogateescape").decode(errors="surrogateescape"), text
+    )
+
+
+class Halves:
+    """Joins the characters that two deltas of one answer share."""
+
+    def __init__(self) -> None:
+        self.held: dict[Any, str] = {}
+        """What waits for its other half, by its type, or by the number of its call."""
+
+    def join(self, deltas: Iterable[Delta]) -> list[Delta]:
+        """Return the deltas with whole characters; half of one at the end is held back."""
+        joined: list[Delta] = []
+        for delta in deltas:
+            if isinstance(delta, Text | Reasoning | Refusal):
+                if text := self._join(type(delta), delta.text):
+                    joined.append(replace(delta, text=text))
+            elif isinstance(delta, CallPart):
+                arguments = self._join(delta.index, delta.arguments)
+                joined.append(replace(delta, arguments=arguments))
+            else:
+                if isinstance(delta, Finish | Done):
+                    joined += self._rest()
+                joined.append(delta)
+        return joined
+
+    def _join(self, place: Any, text: str) -> str:
+        text = _joined(self.held.pop(place, "") + text)
+        if half := _FIRST_HALF.search(text):
+            self.held[place], text = half[0], text[: half.start()]
+        return _HALF.sub(REPLACEMENT, text)
+
+    def _rest(self) -> list[Delta]:
+        places, self.held = list(self.held), {}
+        return [
+            CallPart(place, None, None, REPLACEMENT)
+            if isinstance(place, int)
+            else place(REPLACEMENT)
+            for place in places
+        ]

@@ -1,0 +1,43 @@
+"""Text that comes as a list of parts, in the shapes that servers give it.
+
+Mistral's reasoning models (docs.mistral.ai, "Reasoning") mix thinking, text and references in the
+`content` of one delta; gateways bring the parts of other APIs along. Knows neither dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from completions.dialects.deltas import Reasoning, Refusal, Text
+
+TextType = type[Text | Refusal | Reasoning]
+
+_KINDS: dict[Any, tuple[TextType | None, str]] = {
+    None: (None, "text"),
+    "text": (None, "text"),
+    "output_text": (None, "text"),
+    "refusal": (Refusal, "refusal"),
+    "thinking": (Reasoning, "thinking"),
+    "reasoning": (Reasoning, "text"),
+    "reasoning_text": (Reasoning, "text"),
+    "summary_text": (Reasoning, "text"),
+}
+"""For each type of part what its text is (None: what the whole is) and the field that holds it."""
+
+
+def read_parts(content: Any, kind: TextType) -> Iterator[Text | Refusal | Reasoning]:
+    """Yield the texts in `content`, which are of this kind unless they say otherwise.
+
+    Parts that are no text, such as references and images, are nothing to speak.
+    """
+    if isinstance(content, str):
+        if content:
+            yield kind(content)
+    elif isinstance(content, list):
+        for part in content:
+            yield from read_parts(part, kind)
+    elif isinstance(content, dict):
+        part_type = content.get("type")
+        of_part, name = _KINDS.get(part_type if isinstance(part_type, str) else None, (kind, ""))
+        yield from read_parts(content.get(name), of_part or kind)

@@ -1,0 +1,99 @@
+"""Characters cut in two, by UTF-16 units or by bytes."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from completions.dialects.characters import Halves, read_json, read_json_with_halves
+from completions.dialects.deltas import CallPart, Delta, Done, Finish, Reasoning, Text
+
+
+def joined(*pieces: str) -> str:
+    """The text of one answer that came in these pieces."""
+    halves = Halves()
+    deltas = [delta for piece in pieces for delta in halves.join([Text(piece)])]
+    deltas += halves.join([Finish("stop")])
+    return "".join(delta.text for delta in deltas if isinstance(delta, Text))
+
+
+@given(st.text(max_size=12), st.lists(st.integers(0, 24), max_size=4))
+def test_text_cut_by_units_is_joined(text: str, cuts: list[int]) -> None:
+    """Nothing is lost, wherever it was cut."""
+    units = text.encode("utf-16-le")
+    places = sorted({2 * cut for cut in cuts if 2 * cut < len(units)} | {0, len(units)})
+    pieces = [units[a:b].decode("utf-16-le", "surrogatepass") for a, b in pairwise(places)]
+    assert joined(*pieces) == text
+
+
+@given(st.text(max_size=12), st.lists(st.integers(0, 48), max_size=4))
+def test_text_cut_by_bytes_is_joined(text: str, cuts: list[int]) -> None:
+    """Each piece comes as it is decoded: what is no UTF-8 is kept as bytes."""
+    data = text.encode()
+    places = sorted({cut for cut in cuts if cut < len(data)} | {0, len(data)})
+    pieces = [data[a:b].decode(errors="surrogateescape") for a, b in pairwise(places)]
+    assert joined(*pieces) == text
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (["six\ud83d."], "six\ufffd."),
+        (["six\ud83d", "."], "six\ufffd."),
+        (["six\ud83d"], "six\ufffd"),
+        (["\ude00 six"], "\ufffd six"),
+        (["six\udcf0\udc9f", "."], "six\ufffd."),
+    ],
+)
+def test_half_a_character_is_replaced(pieces: list[str], text: str) -> None:
+    """It is told from a whole one as soon as something else follows, or nothing."""
+    assert joined(*pieces) == text
+
+
+def test_each_text_has_halves_of_its_own() -> None:
+    """Words, thoughts and each call wait for their own other half."""
+    halves = Halves()
+    first: list[Delta] = [Text("\ud83d"), Reasoning("\ud83d"), CallPart(1, "c", "f", "\ud83d")]
+    assert halves.join(first) == [CallPart(1, "c", "f", "")]
+    second: list[Delta] = [CallPart(1, None, None, "\ude00"), Text("\ude01")]
+    assert halves.join(second) == [CallPart(1, None, None, "😀"), Text("😁")]
+    assert halves.join([Done()]) == [Reasoning("\ufffd"), Done()]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        rb'{"a\ud83d": "\ud83d\ude00 \ud83d", "content": ["\ude00"]}',
+        b'{"a": "\xf0\x9f", "content": "\xc3\xa9\xff"}',
+    ],
+)
+def test_decoded_json_has_whole_characters(data: bytes) -> None:
+    """Names and values can be written as UTF-8."""
+    json.dumps(read_json(data), ensure_ascii=False).encode()
+
+
+def test_only_texts_keep_halves() -> None:
+    """Nobody would join those of an id."""
+    data = rb'{"id": "\ud83d", "delta": {"content": "\ud83d", "tool_calls": [{"name": "\ude00"}]}}'
+    value: Any = read_json_with_halves(data)
+    assert value["id"] == value["delta"]["tool_calls"][0]["name"] == "\ufffd"
+    assert value["delta"]["content"] == "\ud83d"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"{", rb'{"a": "\ud83d', b'{"a": 1}x', b'{"\xff"'),
+        b"[" * 100_000 + rb'"\ud83d"' + b"]" * 100_000,
+    ],
+    ids=range(6),
+)
+def test_what_is_no_json_is_told(data: bytes) -> None:
+    """Halves of characters make no JSON of it, and endless depth does not exhaust the stack."""
+    with pytest.raises(ValueError, match="no JSON"):
+        read_json(data)

@@ -1,0 +1,59 @@
+"""Finish reasons in the words of many servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from completions.dialects.deltas import Failure, Finish
+from completions.dialects.finish import honest_finish, read_finish
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
+def test_the_protocols_own_words_stay(reason: str) -> None:
+    """They are what callers know."""
+    assert read_finish(reason) == Finish(reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "meaning"),
+    [
+        *((word, "stop") for word in ("STOP", "eos", "end_turn", "stop_sequence", "COMPLETE")),
+        *((word, "length") for word in ("max_tokens", "MAX_TOKENS", "model_length", "Length ")),
+        *((word, "tool_calls") for word in ("tool_use", "function_call", "tool_call")),
+        *((word, "content_filter") for word in ("SAFETY", "sensitive", "refusal", "RECITATION")),
+        ("content_filter: SAFETY", "content_filter"),
+        ("length: of no use", "length"),
+        *((word, "stop") for word in ("something new", True, 1, ["stop"])),
+    ],
+)
+def test_other_words_are_translated(reason: Any, meaning: str) -> None:
+    """A word that nobody knows is an end like any other."""
+    assert read_finish(reason) == Finish(meaning)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("error", "abort", "network_error", "malformed_function_call", "ERROR"),
+        *("insufficient_system_resource", "function_call_filter: MALFORMED_FUNCTION_CALL"),
+    ],
+)
+def test_some_words_mean_that_the_answer_failed(reason: str) -> None:
+    """Such an answer is cut, not ended."""
+    assert isinstance(read_finish(reason), Failure)
+
+
+@pytest.mark.parametrize("reason", [None, "", " ", "null", "None", False, 0, {}])
+def test_an_answer_may_go_on(reason: Any) -> None:
+    """Nothing, however it is spelt, is no finish."""
+    assert read_finish(reason) is None
+
+
+def test_a_finish_tells_of_calls_exactly_if_there_are_some() -> None:
+    """Callers wait for what the finish announces."""
+    assert honest_finish("stop", calls=True) == "tool_calls"
+    assert honest_finish("tool_calls", calls=False) == "stop"
+    assert honest_finish("", calls=False) == "stop"
+    assert honest_finish("length", calls=False) == "length"
