@@ -18,10 +18,12 @@ from completions.dialects.deltas import (
     Finish,
     Reasoning,
     Refusal,
+    Rewrite,
     Text,
     Usage,
 )
 from completions.dialects.dialect import Dialect
+from completions.dialects.finish import honest_finish
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, UpstreamTimeout
 from completions.observability import identifier, log, loggable_message
@@ -119,23 +121,28 @@ class Buffered:
         record, kept = self._record, self._recovery.kept
         deltas: list[Delta] = [delta for chunk in answer for delta in chunk.deltas]
         usage: dict[str, Any] | None = None
+        finish = ""
         for delta in deltas:
             if isinstance(delta, Finish):
-                record.finish = delta.reason
+                finish = delta.reason
             elif isinstance(delta, Usage):
                 usage = delta.usage
         record.words.append(_text(answer, Text, Refusal))
         # One event without `raw` is a whole JSON body; an upstream that streams unasked sends many.
         bodies = [chunk.sse for chunk in answer if chunk.sse and not chunk.sse.raw]
         body = bodies[0] if len(bodies) == 1 and bodies[0].data else None
-        untouched = not judgement.changed and not kept and all(chunk.unchanged for chunk in answer)
         calls = held.unchecked() if judgement.problems else judgement.calls
         calls = merge_calls(kept, calls)
         record.called += [call.name for call in calls]
+        record.finish = honest_finish(finish, calls=bool(calls))
+        untouched = (
+            not (judgement.changed or kept or Rewrite() in deltas)
+            and record.finish == finish
+            and all(chunk.unchanged for chunk in answer)
+        )
         if body and (untouched or not self._request.single):
             return body.data
         record.tool_repairs += judgement.coerced
-        finish = "tool_calls" if held or kept else record.finish or "stop"
         return self._dialect.buffered(
             self._request,
             body,
@@ -143,7 +150,7 @@ class Buffered:
             text=_text(answer, Text) if body else _text(answer, Text, Refusal),
             reasoning=_text(answer, Reasoning),
             calls=calls,
-            finish=finish,
+            finish=record.finish,
             usage=usage,
         )
 

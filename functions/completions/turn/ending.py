@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from completions.dialects.dialect import Writer
+from completions.dialects.finish import honest_finish
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, InvalidToolCall, UpstreamUnavailable
 from completions.observability import identifier, log, loggable_message
@@ -69,15 +70,11 @@ class Ending:
             out = b"".join(self._writer.relay(chunk) for chunk in answer.calls.chunks)
         else:
             out = b"".join(self._writer.call(call) for call in calls)
-        finish = answer.finish or "stop"
         if calls:
-            finish = "tool_calls"
             record.called += [call.name for call in calls]
             record.tool_repairs += judgement.coerced
             answer.note_output()
-        elif finish == "tool_calls":
-            finish = "stop"
-        await self._close(answer, finish, out)
+        await self._close(answer, honest_finish(answer.finish, calls=bool(calls)), out)
 
     async def empty(self, answer: Answer, empty: EmptyAnswer) -> None:
         """End a turn that would have neither speech nor a call."""
@@ -87,7 +84,8 @@ class Ending:
             await self._response.close(b"".join(map(answer.pass_on, empty.held)) + DONE)
         elif not self._request.speakable:
             out = b"".join(map(answer.pass_on, empty.held))
-            await self._close(answer, answer.finish or empty.reason or "stop", out)
+            finish = honest_finish(answer.finish or empty.reason, calls=False)
+            await self._close(answer, finish, out)
         elif self._recovery.gave_feedback:
             await self.failed(answer, InvalidToolCall("The model's tool call could not be mended."))
         elif record.buffer_words or record.text:
