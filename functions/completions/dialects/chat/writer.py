@@ -24,6 +24,7 @@ from completions.dialects.deltas import (
     Finish,
     Reasoning,
     Refusal,
+    Rewrite,
     Text,
     Usage,
 )
@@ -31,8 +32,9 @@ from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.sse import DONE, encode
 
-_IDENTITY = ("id", "created", "model")
-_ROLE = re.compile(rb'"role"\s*:\s*"')
+_IDENTITY: dict[str, type] = {"id": str, "created": int, "model": str}
+_ROLE = re.compile(rb'"role"\s*:\s*("assistant"|null|.)')
+_IDENTITY_FIELD = re.compile(rb'"(id|created|model)"\s*:\s*("(?:[^"\\]|\\.)*"|\d+)\s*[,}]')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
@@ -43,7 +45,10 @@ class ChatWriter:
         self._request = request
         self._identity: dict[str, Any] | None = None
         self._source: int | None = None
-        self._id_json = b""
+        self._head = self._tail = b"\0"
+        """How the adopted upstream's events begin or end, if its whole identity stands there."""
+        self._identity_fields: list[bytes] = []
+        """How it spells the parts of its identity, wherever they stand."""
         self._role_sent = False
         self._calls = 0
         self._finish_event: tuple[str, bytes] | None = None
@@ -69,17 +74,20 @@ class ChatWriter:
         if self._identity is None:
             self._adopt(chunk)
         raw = chunk.sse.raw if chunk.unchanged and chunk.source == self._source else b""
-        names_role = b'"role"' in raw and _ROLE.search(raw) is not None
-        if raw and names_role == self._role_sent:
-            # Some upstreams name it in every event, some in none; clients join what comes twice.
+        if raw and not (raw.startswith(self._head) or raw.endswith(self._tail)):
+            # Some upstreams change the id, the time or the model within an answer.
+            for field in self._identity_fields:
+                if field not in raw:
+                    raw = b""
+        if raw and (b'"role"' in raw or not self._role_sent) and not self._role_fits(raw):
             raw = b""
-        if raw and self._id_json not in raw:
-            raw = b""  # Some upstreams change the id within an answer.
         if raw and len(deltas) == 1 and type(deltas[0]) is Text:
             self._role_sent = True
             return raw  # The common event, first for speed.
         for delta in deltas:
-            if isinstance(delta, Finish):
+            if isinstance(delta, Rewrite):
+                raw = b""
+            elif isinstance(delta, Finish):
                 self._finish_event = (delta.reason, raw) if raw and len(deltas) == 1 else None
                 raw = b""
             elif isinstance(delta, Usage):
@@ -136,16 +144,38 @@ class ChatWriter:
 
     def _adopt(self, chunk: Chunk) -> None:
         """Take over the upstream's identity if it is complete."""
-        if chunk.sse is None or Done() in chunk.deltas[:1]:
+        if chunk.sse is None:
             return
         try:
             body = from_json(chunk.sse.data)
         except ValueError:
             return
-        identity = {name: body.get(name) for name in _IDENTITY} if isinstance(body, dict) else {}
-        if all(identity.values()):
+        if not isinstance(body, dict):
+            return
+        identity = {name: body.get(name) for name in _IDENTITY}
+        if all(value and isinstance(value, _IDENTITY[name]) for name, value in identity.items()):
             self._identity, self._source = identity, chunk.source
-            self._id_json = to_json(identity["id"])
+            self._learn_spelling(chunk.sse.raw, identity)
+
+    def _learn_spelling(self, raw: bytes, identity: Mapping[str, Any]) -> None:
+        """Remember the bytes by which events with this identity are known."""
+        fields = [
+            match
+            for match in _IDENTITY_FIELD.finditer(raw)
+            if from_json(match[2]) == identity[match[1].decode()]
+        ]
+        self._identity_fields = [match[0] for match in fields]
+        whole = {b"id", b"created", b"model"}
+        before, behind = raw.find(b'"choices"'), raw.rfind(b"]")
+        if {match[1] for match in fields if match.end() <= before} == whole:
+            self._head = raw[:before]
+        if {match[1] for match in fields if match.start() > behind} == whole:
+            self._tail = raw[behind:]
+
+    def _role_fits(self, raw: bytes) -> bool:
+        """True if the event names the role that is due: clients join what comes twice."""
+        match = _ROLE.search(raw)
+        return (match[1] if match else b"null") == (b"null" if self._role_sent else b'"assistant"')
 
     def _rewritten(self, chunk: Chunk) -> bytes:
         """Write the chunk's deltas under this stream's identity; nothing if it has none to show."""
