@@ -190,7 +190,7 @@ class ResponsesStream:
         return f"event: {kind}\ndata: {json.dumps(event)}\n\n".encode()
 
     def _status(self) -> str:
-        return "incomplete" if self._reason in {"length", "content_filter"} else "completed"
+        return "completed" if self._reason in {"stop", "tool_calls"} else "incomplete"
 
     def _response(self, status: str) -> dict[str, Any]:
         reason = {"length": "max_output_tokens"}.get(self._reason, self._reason)

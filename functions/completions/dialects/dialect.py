@@ -114,11 +114,14 @@ class Dialect(Protocol):
         """
         ...
 
-    def reader(self) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
+    def reader(
+        self, request: ParsedRequest | None = None
+    ) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
         """Return a function that reads the SSE events of one answer, in order, into deltas.
 
-        It returns none for comments and keep-alives, and never raises. An event without `raw`
-        bytes is a complete JSON answer that was not streamed.
+        It returns none for comments and keep-alives, and never raises; what cannot be understood
+        amid others says nothing. An event without `raw` bytes is a complete JSON answer that was
+        not streamed. Where the `request` is for one answer, no other one is read.
         """
         ...
 

@@ -18,6 +18,7 @@ from completions.dialects.deltas import (
     Other,
     Reasoning,
     Refusal,
+    Rewrite,
     Text,
     Usage,
 )
@@ -119,7 +120,7 @@ class Answer:
             raise UpstreamUnavailable("The upstream does not stream several answers.")
         self.audible = True
         only_usage = chunk.deltas and all(isinstance(delta, Usage) for delta in chunk.deltas)
-        if chunk.sse is None or Done() in chunk.deltas:
+        if chunk.sse is None or Done() in chunk.deltas or chunk.deltas == (Rewrite(),):
             return b""
         return b"" if only_usage and not self._request.wants_usage else chunk.sse.raw
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from completions.dialects.chat.buffered import buffered
-from completions.dialects.chat.reader import read
+from completions.dialects.chat.reader import ChatReader
 from completions.dialects.chat.request import parse, prepare, with_feedback
 from completions.dialects.chat.writer import ChatWriter
 from completions.dialects.deltas import Delta
@@ -25,7 +25,6 @@ __all__ = [
     "parse",
     "path",
     "prepare",
-    "read",
     "reader",
     "with_feedback",
     "writer",
@@ -38,9 +37,9 @@ def as_chat(_: dict[str, Any]) -> None:
     """Return None: the body is a Chat Completions body already."""
 
 
-def reader() -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
-    """Return `read`: each event of this dialect is complete in itself, so nothing is remembered."""
-    return read
+def reader(request: ParsedRequest | None = None) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
+    """Return a function that reads one answer, and all its choices unless one was asked for."""
+    return ChatReader(single=request is not None and request.single).read
 
 
 def writer(request: ParsedRequest) -> ChatWriter:

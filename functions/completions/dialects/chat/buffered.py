@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from completions.dialects.characters import read_json
 from completions.dialects.chat.writer import ChatWriter
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
@@ -25,23 +26,24 @@ def buffered(
 ) -> bytes:
     """Return one completion: the upstream's with its text and calls replaced, or one made up."""
     own = ChatWriter(request).identity | {"object": "chat.completion"}
-    answer = dict(from_json(sse.data)) if sse else own
-    choices = answer.get("choices") or [{"index": 0}]
-    message = dict(choices[0].get("message") or {}, role="assistant", content=text or None)
+    answer = dict(read_json(sse.data)) if sse else own
+    choices = answer.get("choices") or [{}]
+    choice = next((one for one in choices if one.get("index") == 0), choices[0])
+    message = dict(choice.get("message") or {}, role="assistant", content=text or None)
     message.pop("reasoning", None)
-    message.pop("tool_calls", None)
+    received = message.pop("tool_calls", None) or ()
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in calls
-        ]
-    answer["choices"] = [dict(choices[0], message=message, finish_reason=finish)]
+        message["tool_calls"] = [_call(call, received) for call in calls]
+    answer["choices"] = [dict(choice, index=0, message=message, finish_reason=finish)]
     if usage:
         answer.setdefault("usage", usage)
     return to_json(answer)
+
+
+def _call(call: Call, received: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a call with what only the upstream knows of it, such as Gemini's signature."""
+    same = next((one for one in received if one.get("id") == call.id), {})
+    function = {"name": call.name, "arguments": call.arguments}
+    return {**same, "id": call.id, "type": "function", "function": function}

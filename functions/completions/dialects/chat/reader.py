@@ -1,15 +1,17 @@
 """Reads the SSE events of a Chat Completions answer.
 
-Shapes: platform.openai.com/docs/api-reference/chat-streaming, and what other servers send.
+Shapes: platform.openai.com/docs/api-reference/chat-streaming, and what other servers send. What
+strict clients would not understand is read all the same, and marked with `Rewrite`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from completions.dialects.characters import Halves, read_json_with_halves
 from completions.dialects.deltas import (
     CallPart,
     Delta,
@@ -19,59 +21,200 @@ from completions.dialects.deltas import (
     Other,
     Reasoning,
     Refusal,
+    Rewrite,
     Text,
     Usage,
     upstream_failure,
 )
+from completions.dialects.finish import read_finish
+from completions.dialects.parts import TextType, read_parts
 from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
 
+_MISSHAPEN = (ValueError, TypeError, AttributeError, LookupError)
+"""What JSON raises that is no chat completion."""
 
-def read(sse: ServerSentEvent) -> tuple[Delta, ...]:
-    """Return what an SSE event says; nothing for comments and keep-alives. Never raises."""
-    if not sse.data:
-        return ()
-    if sse.data == b"[DONE]":
-        return (Done(),)
-    try:
-        body = from_json(sse.data)
+
+_TEXT_ONLY = frozenset({"content", "role"})
+
+
+class ChatReader:
+    """Reads one stream, its events in order.
+
+    Of one answer (`single`) the choice is read that came first: number 0, where servers count
+    right. A choice ends with its finish, whatever follows it.
+    """
+
+    def __init__(self, *, single: bool = False) -> None:
+        self._single = single
+        self._index = None if single else 0
+        """The one choice to read; None before the first one came."""
+        self._open: set[int] = set()
+        self._finished: set[int] = set()
+        self._spoke = False
+        self._seen: set[type[Delta]] = set()
+        """What was said, so that a `message` behind the deltas only repeats it."""
+        self._halves = Halves()
+        self._skipped = False
+        """Something could not be understood: alone, that is no answer."""
+        self._amid = False
+        """True while choice 0 is open and nothing is odd: most events add to it."""
+
+    def read(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
+        """Return what an SSE event says; nothing for comments and keep-alives. Never raises."""
+        if not sse.data:
+            return ()
+        try:
+            body: Any = from_json(sse.data)
+        except ValueError:
+            return self._read_odd(sse)
+        try:
+            choices = body.get("choices")
+            if self._amid and choices and len(choices) == 1:
+                choice = choices[0]
+                delta = choice.get("delta")
+                if (
+                    delta
+                    and choice.get("index") == 0
+                    and choice.get("finish_reason") is None
+                    and not (choice.get("error") or body.get("error") or body.get("usage"))
+                ):
+                    # The common events, first for their speed.
+                    text = delta.get("content")
+                    if text and type(text) is str and (len(delta) == 1 or _is_only_text(delta)):
+                        self._spoke = True
+                        return (Text(text),)
+                    deltas: list[Delta] = []
+                    if not _read_delta(delta, deltas, in_stream=True) and deltas:
+                        for one in deltas:
+                            self._seen.add(type(one))
+                        return tuple(deltas)
+            return tuple(self._read_body(body, streamed=bool(sse.raw)))
+        except _MISSHAPEN:
+            return self._not_understood(sse)
+
+    def _read_odd(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
+        """Read what is no JSON: the terminator, halves of characters, or nothing at all."""
+        if sse.data.strip().upper() == b"[DONE]":
+            nothing = self._skipped and not (self._open or self._finished)
+            return (_not_a_completion(),) if nothing else tuple(self._halves.join([Done()]))
+        try:
+            body = read_json_with_halves(sse.data)
+            return tuple(self._read_body(body, streamed=bool(sse.raw), halved=True))
+        except _MISSHAPEN:
+            return self._not_understood(sse)
+
+    def _not_understood(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
+        """Skip an event amid others; a whole body must be an answer, and an error is none."""
+        if sse.raw and sse.event != b"error":
+            self._skipped = True
+            return (Rewrite(),)
+        return (self._unless_whole(_not_a_completion()),)
+
+    def _unless_whole(self, failure: Failure) -> Delta:
+        """Return the failure, unless the answer had its finish: then it was whole."""
+        return Rewrite() if self._finished and not self._open else failure
+
+    def _read_body(
+        self, body: Mapping[str, Any], *, streamed: bool, halved: bool = False
+    ) -> list[Delta]:
         if error := body.get("error"):
-            return (Failure(upstream_failure(error)),)
+            return [self._unless_whole(Failure(upstream_failure(error)))]
+        choices = body.get("choices") or ()
         deltas: list[Delta] = []
-        for choice in body.get("choices") or ():
-            _read_choice(choice, deltas)
+        odd = False
+        for choice in choices:
+            odd |= self._read_choice(choice, self._number(choice, choices), deltas, streamed)
         if usage := body.get("usage"):
             deltas.append(Usage(dict(usage)))
-        if not sse.raw:
-            deltas.append(Done() if body.get("choices") else _not_understood())
-    except (ValueError, TypeError, AttributeError):
-        return (_not_understood(),)
-    return tuple(deltas)
+        if not streamed:
+            if not choices:
+                raise TypeError("no choices")
+            if failures := [delta for delta in deltas if isinstance(delta, Failure)]:
+                return [failures[0]]  # Nothing of it was heard, so nothing of it need be.
+            deltas.append(Done())
+        elif not deltas:
+            # Clients index into `choices`, and an empty delta mid-way is nothing to them.
+            said = (choice.get("delta") or {} for choice in choices)
+            odd |= not any(value for delta in said for value in delta.values())
+        if halved or self._halves.held:
+            deltas, odd = self._halves.join(deltas), True
+        self._seen.update(map(type, deltas))
+        self._amid = self._index == 0 and 0 in self._open and not self._halves.held
+        return [*deltas, Rewrite()] if odd else deltas
+
+    def _number(self, choice: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> int:
+        """Return the number of a choice; -1 for one that is not to be read."""
+        if self._single and self._index is None:
+            numbers = [_index_of(one) for one in choices]
+            self._index = 0 if 0 in numbers else numbers[0]
+        number = _index_of(choice)
+        return -1 if self._single and number != self._index else number
+
+    def _read_choice(
+        self, choice: Mapping[str, Any], number: int, deltas: list[Delta], streamed: bool
+    ) -> bool:
+        """Add what a choice says; return True if strict clients would not understand it."""
+        if number < 0 or number in self._finished:
+            return True
+        self._open.add(number)
+        before = len(deltas)
+        odd: bool = choice.get("index") != (0 if self._single else number)
+        if delta := choice.get("delta"):
+            odd |= _read_delta(delta, deltas, in_stream=True)
+        if len(deltas) == before and (message := choice.get("message")):
+            # An answer that was not streamed has it in place of the `delta`.
+            said: list[Delta] = []
+            odd |= _read_delta(message, said, in_stream=False) or streamed
+            seen = self._seen | {Text} if self._spoke else self._seen
+            deltas += [one for one in said if type(one) not in seen]
+        if error := choice.get("error"):
+            deltas.append(self._unless_whole(Failure(upstream_failure(error))))
+        if (reason := choice.get("finish_reason")) is not None:
+            finish = read_finish(reason)
+            if isinstance(finish, Finish):
+                self._open.discard(number)
+                self._finished.add(number)
+            if finish is not None:
+                deltas.append(finish)
+            odd |= finish != Finish(reason)
+        return odd
 
 
-def _not_understood() -> Failure:
+def _not_a_completion() -> Failure:
     return Failure(UpstreamUnavailable("The upstream sent what is no chat completion."))
 
 
-def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
-    # An answer that was not streamed has a `message` in place of the `delta`.
-    delta: Mapping[str, Any] = choice.get("delta") or choice.get("message") or {}
+def _index_of(choice: Mapping[str, Any]) -> int:
+    """Return the number of a choice; some servers leave it out."""
+    index = choice.get("index")
+    return index if isinstance(index, int) and index >= 0 else 0
+
+
+def _is_only_text(delta: Mapping[str, Any]) -> bool:
+    """True if a delta with text has nothing else; many servers send all fields, most null."""
+    for name in delta:  # noqa: SIM110 - a generator takes twice as long
+        if name not in _TEXT_ONLY and delta[name]:
+            return False
+    return True
+
+
+def _read_delta(delta: Mapping[str, Any], deltas: list[Delta], *, in_stream: bool) -> bool:
+    """Add what a delta or message says; return True if its text is not a string."""
+    odd = False
     if text := delta.get("reasoning_content") or delta.get("reasoning"):
-        deltas.append(Reasoning(str(text)))
-    if content := delta.get("content"):
-        if isinstance(content, str):
-            deltas.append(Text(content))
-        else:
-            deltas.extend(_read_parts(content))
+        odd |= _read_text(text, Reasoning, deltas)
+    if text := delta.get("content"):
+        odd |= _read_text(text, Text, deltas)
     if delta.get("audio"):
         deltas.append(Other())
     if text := delta.get("refusal"):
-        deltas.append(Refusal(str(text)))
+        odd |= _read_text(text, Refusal, deltas)
     for position, part in enumerate(delta.get("tool_calls") or ()):
         function = part.get("function") or {}
         index = part.get("index")
         # In a message a call is numbered by its place; in a stream the place means nothing.
-        unnumbered = -1 if choice.get("delta") else position
+        unnumbered = -1 if in_stream else position
         arguments = function.get("arguments")
         deltas.append(
             CallPart(
@@ -82,19 +225,16 @@ def _read_choice(choice: Mapping[str, Any], deltas: list[Delta]) -> None:
                 nonstandard=not isinstance(arguments, str | None),
             )
         )
-    if error := choice.get("error"):
-        deltas.append(Failure(upstream_failure(error)))
-    if reason := choice.get("finish_reason"):
-        deltas.append(Finish(str(reason)))
+    return odd
 
 
-def _read_parts(content: Any) -> Iterable[Delta]:
-    """Read content that is a list of parts, thinking among them, as some servers send it."""
-    for part in content:
-        if part.get("type") == "text":
-            yield Text(str(part.get("text") or ""))
-        elif part.get("type") == "thinking":
-            yield from (Reasoning(str(t.get("text"))) for t in part.get("thinking") or ())
+def _read_text(text: Any, kind: TextType, deltas: list[Delta]) -> bool:
+    """Add text of this kind; return True if it is a list of parts, as some servers send it."""
+    if isinstance(text, str):
+        deltas.append(kind(text))
+        return False
+    deltas.extend(read_parts(text, kind))
+    return True
 
 
 def _arguments_json(arguments: Any) -> str:

@@ -25,7 +25,7 @@ __all__ = ["as_chat", "buffered", "parse", "path", "prepare", "reader", "with_fe
 path = "/responses"
 
 
-def reader() -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
+def reader(_: ParsedRequest | None = None) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
     """Return a reader for one answer: each event says only what no earlier one has said."""
     return ResponsesReader().read
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from completions.dialects.characters import read_json
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.output import (
@@ -36,7 +37,7 @@ def buffered(
 
     `usage` counts the tokens, in either API's shape.
     """
-    received = from_json(sse.data) if sse else {}
+    received = read_json(sse.data) if sse else {}
     received = received if isinstance(received, dict) else {}
     response, received_items = new_response(request), received.get("output")
     if isinstance(received_items, list):

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from completions.dialects.characters import Halves, read_json_with_halves
 from completions.dialects.deltas import (
     CallPart,
     Delta,
@@ -23,15 +24,16 @@ from completions.dialects.deltas import (
     Other,
     Reasoning,
     Refusal,
+    Rewrite,
     Text,
     Usage,
     upstream_failure,
 )
+from completions.dialects.finish import read_finish
+from completions.dialects.parts import TextType, read_parts
 from completions.dialects.responses.output import ItemLookup
 from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
-
-TextType = type[Text | Refusal | Reasoning]
 
 _TEXT_EVENTS: dict[str, tuple[TextType, str]] = {
     "response.output_text": (Text, "text"),
@@ -75,23 +77,42 @@ class ResponsesReader:
         # The types of text seen since the last item ended, and in all.
         self._types_in_item: set[type] = set()
         self._types_in_answer: set[type] = set()
+        self._halves = Halves()
+        self._skipped = False
 
     def read(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
-        """Return what the event says that no earlier one has said.
-
-        Never raises: what cannot be understood is a Failure.
-        """
+        """Return what the event says that no earlier one has said. Never raises."""
         if not sse.data:
             return ()
-        if sse.data == b"[DONE]":
-            return (*self._emit_pending_arguments(), Done())
+        halved = False
         try:
             event = from_json(sse.data)
+        except ValueError:
+            if sse.data.strip().upper() == b"[DONE]":
+                if self._skipped and not (self._types_in_answer or self._calls):
+                    return (_not_a_response(),)
+                return tuple(self._halves.join([*self._emit_pending_arguments(), Done()]))
+            try:
+                event, halved = read_json_with_halves(sse.data), True
+            except ValueError:
+                return self._not_understood(sse)
+        try:
             if not sse.raw:
-                return tuple(self._buffered_answer(event))
-            return tuple(self._read_event(event, event.get("type") or sse.event.decode()))
+                deltas = self._buffered_answer(event)
+            else:
+                deltas = self._read_event(event, event.get("type") or sse.event.decode())
+            if halved or self._halves.held:
+                deltas = (*self._halves.join(deltas), Rewrite())
+            return tuple(deltas)
         except (ValueError, TypeError, AttributeError):
-            return (Failure(UpstreamUnavailable("The upstream sent what is no response.")),)
+            return self._not_understood(sse)
+
+    def _not_understood(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
+        """Skip an event amid others; a whole body must be an answer, and an error is none."""
+        if not sse.raw or sse.event == b"error":
+            return (_not_a_response(),)
+        self._skipped = True
+        return (Rewrite(),)
 
     def _read_event(self, event: dict[str, Any], kind: str) -> Iterable[Delta]:
         subject, _, verb = kind.rpartition(".")
@@ -114,8 +135,15 @@ class ResponsesReader:
         return ()
 
     def _text(self, text_type: TextType, text: Any) -> Iterable[Delta]:
-        if not isinstance(text, str) or not text:
+        if not text:
             return ()
+        if not isinstance(text, str):
+            # Gateways bring lists of parts along.
+            parts = [*read_parts(text, text_type)]
+            return (
+                *(one for part in parts for one in self._text(type(part), part.text)),
+                Rewrite(),
+            )
         self._types_in_item.add(text_type)
         self._types_in_answer.add(text_type)
         return (text_type(text),)
@@ -142,10 +170,12 @@ class ResponsesReader:
         """Return the text of a complete item, except that of the types already `seen`."""
         seen, deltas = set(seen), list[Delta]()  # A copy: `_text` adds to the original.
         # An item of reasoning may have the same text in both.
-        for part in item.get("content") or item.get("summary") or ():
-            text_type, text = _part_text(part)
-            if text_type is not None and text_type not in seen:
-                deltas += self._text(text_type, text)
+        content = item.get("content") or item.get("summary")
+        for part in read_parts(content, Reasoning if item.get("type") == "reasoning" else Text):
+            if type(part) not in seen:
+                deltas += self._text(type(part), part.text)
+        if deltas and not isinstance(content, list):
+            deltas.append(Rewrite())
         return deltas
 
     def _new_call(self, event: Mapping[str, Any], item: Mapping[str, Any]) -> CallPart:
@@ -169,7 +199,7 @@ class ResponsesReader:
             call = self._calls[-1]
         if verb == "delta":
             call.has_arguments = True
-            return (*opened, CallPart(call.index, None, None, str(event.get("delta") or "")))
+            return (*opened, CallPart(call.index, None, None, _arguments_json(event.get("delta"))))
         return (*opened, self._emit_arguments(call, event.get("arguments")))
 
     def _call_done(self, event: dict[str, Any], item: dict[str, Any]) -> Iterable[Delta]:
@@ -221,10 +251,14 @@ class ResponsesReader:
             return (*deltas, Failure(upstream_failure(response.get("error") or {})))
         if "incomplete" in {status, verb}:
             reason = (response.get("incomplete_details") or {}).get("reason")
-            finish = "content_filter" if reason == "content_filter" else "length"
+            finish = read_finish(reason or "length")
+            if isinstance(finish, Failure):
+                return (*deltas, finish)
+            if finish not in {Finish("length"), Finish("content_filter")}:
+                finish = Finish("length")
         else:
-            finish = "tool_calls" if self._calls else "stop"
-        return (*deltas, Finish(finish), Done())
+            finish = Finish("tool_calls" if self._calls else "stop")
+        return (*deltas, finish, Done())
 
     def _buffered_answer(self, response: dict[str, Any]) -> Iterable[Delta]:
         """Read a JSON answer that was not streamed."""
@@ -232,19 +266,13 @@ class ResponsesReader:
             return (Failure(upstream_failure(response["error"])),)
         if not isinstance(response.get("output"), list):
             raise TypeError("no output")
-        return self._read_end(response, "completed")
+        deltas = list(self._read_end(response, "completed"))
+        # Nothing of one that failed was heard, so nothing of it need be.
+        return [delta for delta in deltas if isinstance(delta, Failure)] or deltas
 
 
-def _part_text(part: Mapping[str, Any]) -> tuple[TextType | None, Any]:
-    match part.get("type"):
-        case "output_text" | "text":
-            return Text, part.get("text")
-        case "refusal":
-            return Refusal, part.get("refusal")
-        case "summary_text" | "reasoning_text":
-            return Reasoning, part.get("text")
-        case _:
-            return None, None
+def _not_a_response() -> Failure:
+    return Failure(UpstreamUnavailable("The upstream sent what is no response."))
 
 
 def _arguments_json(arguments: Any) -> str:

@@ -62,8 +62,8 @@ class ResponsesWriter:
             return self._write_deltas(chunk.deltas)
         try:
             event = from_json(sse.data)
-        except ValueError:  # Such as the terminator.
-            return b""
+        except ValueError:  # The terminator, or an event with half a character.
+            return self._write_deltas(chunk.deltas)
         if not isinstance(event, dict):
             return b""
         if not sse.raw:
@@ -163,11 +163,14 @@ class ResponsesWriter:
         if kind in _TEXT_DELTAS or kind == f"{ARGUMENTS}.delta":
             # In a speakable turn a refusal is spoken: it becomes text.
             spoken = kind == "response.refusal.delta" and self._request.speakable
-            if item is None or spoken or not chunk.unchanged or not _can_hold(item, kind):
+            relayable = chunk.unchanged and len(chunk.deltas) == 1 and not spoken
+            if item is None or not relayable or not _can_hold(item, kind):
                 return self._write_deltas(chunk.deltas, item, event)
             return self._relay_delta(item, sse, event, kind)
         # Any other event with deltas has words that no delta event brought.
         out = self._write_deltas(chunk.deltas, item, event)
+        if not kind.startswith("response."):
+            return out  # Pings and the like are no events of this API.
         if item is not None:
             return out + self._relay_item_event(item, sse, event, kind)
         names_an_item = {"item", "item_id", "output_index"} & event.keys()

@@ -262,9 +262,9 @@ async def test_a_bad_request_does_not_fall_over(way: Way, status: int, stream: b
     assert asked_at_ms(upstream) == [(0, "upstream")]
 
 
-async def test_garbage_before_any_word_is_a_failure(way: Way) -> None:
-    """After an event that is no JSON the next candidate is asked."""
-    upstream = PlayedUpstream([Role(), Raw(b"data: <html>\n\n"), Hold()], fallback=FALLBACK)
+async def test_an_answer_of_garbage_is_a_failure(way: Way) -> None:
+    """After events of which none is JSON the next candidate is asked."""
+    upstream = PlayedUpstream([Raw(b"data: <html>\n\n"), Done()], fallback=FALLBACK)
     got = way.read(await way.post(way.caller(upstream)))
     assert got.text == "From F."
 

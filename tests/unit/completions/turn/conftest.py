@@ -28,7 +28,7 @@ BREAKS: dict[str, tuple[Sequence[Step], int]] = {
     "error event": ([Fail()], 0),
     "error event on an open connection": ([Fail(), Hold()], 0),
     "half an event": ([Raw(b'data: {"choices": [{"del')], 0),
-    "garbage": ([Raw(b"data: <html>\n\n"), Hold()], 0),
+    "a finish that means failure": ([Finish("error"), Done()], 0),
 }
 TAIL = (Finish(), Usage(), Done())
 EMPTY: dict[str, Sequence[Step]] = {

@@ -23,10 +23,12 @@ from tests.support.script import (
     Cut,
     Decline,
     Done,
+    Fail,
     Finish,
     Head,
     Pause,
     Raw,
+    Reply,
     Role,
     Say,
     Scene,
@@ -41,7 +43,7 @@ from tests.support.script import (
 )
 from tests.support.tools import TRANSFER
 from tests.support.turns import Heard, body
-from tests.support.ways import CHAT, RESPONSES, WAYS, Way, in_virtual_time
+from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way, in_virtual_time
 
 pytestmark = pytest.mark.looptime
 
@@ -59,6 +61,13 @@ def chat_event(delta: Mapping[str, Any], finish: str | None = None, **fields: An
     choice = {"index": 0, "delta": delta, "finish_reason": finish, **fields.pop("choice", {})}
     head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     return Raw(f"data: {json.dumps({**head, **fields, 'choices': [choice]})}\n\n".encode())
+
+
+def chat_whole(message: Mapping[str, Any], finish: str) -> Reply:
+    """Return a chat completion that is not streamed."""
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return Reply(json.dumps({**head, "choices": [choice]}).encode())
 
 
 def new_answer(record: TurnRecord | None = None) -> ModelAnswer:
@@ -317,6 +326,74 @@ async def test_an_answer_of_another_kind_is_relayed() -> None:
 
 
 # -- what is put right for strict clients
+
+
+SKIPPED = [
+    b": keep-alive\n\n",
+    b"data: : PROCESSING\n\n",
+    b"event: ping\ndata: 2026-11-28T10:00:00Z\n\n",
+    b'data: {"type":"ping"}\n\n',
+    b'data: {"choices":[]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"conte\n\n',
+    b"data: []\n\n",
+]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_events_that_say_nothing_are_skipped(way: Way, stream: bool) -> None:
+    """Before, amid and behind the words they are not relayed, and the answer is whole."""
+    junk = [Raw(data) for data in SKIPPED]
+    words: list[Step] = [Role(), *junk, Say("Yes, "), *junk, Say("until six."), *junk]
+    got, upstream, heard = await way.turn([*junk, *words, Finish(), *junk, Done()], stream=stream)
+    assert (got.text, got.finish) == ("Yes, until six.", "stop")
+    assert len(upstream.requests) == 1
+    assert b"ping" not in heard.body
+
+
+@pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
+async def test_content_in_parts_is_heard_as_text(way: Way) -> None:
+    """Thinking in it is reasoning, and references are nothing, streamed or not."""
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+    parts = [thinking, {"type": "text", "text": "Yes."}, {"type": "reference"}]
+    pieces = [chat_event({"role": "assistant", "content": [part]}) for part in parts]
+    streamed: list[Step] = [*pieces, Finish(), Done()]
+    whole: list[Step] = [chat_whole({"role": "assistant", "content": parts}, "stop")]
+    for script, stream in ((streamed, True), (whole, True), (whole, False)):
+        got, upstream, _ = await way.turn(script, stream=stream)
+        assert (got.text, got.reasoning) == ("Yes.", "Hm.")
+        assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
+async def test_halves_of_characters_are_joined_or_replaced(way: Way) -> None:
+    """Every byte that the caller gets is UTF-8, and every frame JSON, streamed or not."""
+    halves = [rb"Yes \ud83d", rb"\ude00, until", rb" six\ud83d."]
+    plain = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
+    streamed: list[Step] = [Role(), *(Raw(plain % half) for half in halves), Finish(), Done()]
+    body = chat_whole({"role": "assistant", "content": "Yes 😀, until six*."}, "stop").body
+    whole: list[Step] = [Reply(body.replace(b"*", rb"\ud83d"))]
+    for script, stream in ((streamed, True), (whole, True), (whole, False)):
+        got, upstream, _ = await way.turn(script, stream=stream)
+        assert got.text == "Yes 😀, until six\ufffd."
+        assert len(upstream.requests) == 1
+
+
+async def test_an_empty_finish_is_no_end() -> None:
+    """Clients that test for anything but null would end at the first word."""
+    words = [chat_event({"content": text}, "") for text in ("Yes, ", "until six.")]
+    got, _, heard = await CHAT.turn([Role(), *words, Finish("eos"), Done()])
+    assert (got.text, got.finish) == ("Yes, until six.", "stop")
+    assert heard.finishes == ["stop"]
+
+
+@pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
+async def test_what_follows_a_finish_is_not_heard(way: Way) -> None:
+    """Sentences and errors behind it are a proxy's; the answer was whole."""
+    noise: list[Step] = [Say(" stream closed"), Fail(), Raw(b"data: stream closed\n\n")]
+    for behind in noise:
+        got, upstream, _ = await way.turn([Role(), Say("Yes."), Finish(), behind, Done()])
+        assert (got.text, got.finish) == ("Yes.", "stop")
+        assert len(upstream.requests) == 1
 
 
 async def test_arguments_sent_as_an_object_become_one_json_string() -> None:

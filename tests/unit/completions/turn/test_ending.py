@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.support.script import (
     Finish,
     Hold,
     Raw,
+    Reply,
     Role,
     Say,
     Step,
@@ -100,6 +102,31 @@ async def test_calls_finish_as_calls(way: Way, reason: str) -> None:
     assert got.finish == "tool_calls"
     got, _, _ = await way.turn(answer("Well.", finish="tool_calls"), tools=[TRANSFER])
     assert got.finish == "stop"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("reason", ["tool_calls", "function_call", "STOP"])
+@pytest.mark.parametrize("text", ["{}", ""])
+async def test_json_has_an_honest_finish(reason: str, text: str, stream: bool) -> None:
+    """Without a call it tells of none, whatever the model says, and in the protocol's words."""
+    script: list[Step] = [Role(), Say(text), Finish(reason), Done()]
+    got, _, _ = await CHAT.turn(script, stream=stream, json_format=True)
+    assert (got.text, got.finish) == (text, "stop")
+
+
+async def test_a_buffered_call_finishes_as_one() -> None:
+    """Gemini says `stop`; what only it knows of the call is kept."""
+    function = {"name": "transfer_to_agent", "arguments": '{"agent_number": 1}'}
+    signed = {"google": {"thought_signature": "Ab"}}
+    call_ = {"id": "f1", "type": "function", "function": function, "extra_content": signed}
+    message = {"role": "assistant", "content": None, "tool_calls": [call_]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+    body = json.dumps({**head, "choices": [choice]}).encode()
+    got, _, heard = await CHAT.turn([Reply(body)], stream=False, tools=[TRANSFER])
+    assert got.finish == "tool_calls"
+    (choice,) = json.loads(heard.body)["choices"]
+    assert choice["message"]["tool_calls"] == [call_]
 
 
 # -- an answer that broke off

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from completions.dialects import chat
+from completions.dialects.chat.reader import ChatReader
 from completions.dialects.deltas import (
     CallPart,
     Delta,
@@ -18,6 +19,7 @@ from completions.dialects.deltas import (
     Finish,
     Reasoning,
     Refusal,
+    Rewrite,
     Text,
     Usage,
 )
@@ -33,23 +35,18 @@ def sse(data: bytes | dict[str, Any]) -> ServerSentEvent:
 def deltas_of(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> Any:
     """What an event with this delta says."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish, **more}
-    return chat.read(sse({"id": "1", "choices": [choice]}))
+    return chat.reader()(sse({"id": "1", "choices": [choice]}))
 
 
 @pytest.mark.parametrize(
     ("delta", "deltas"),
     [
-        (None, ()),
-        ({}, ()),
+        (None, (Rewrite(),)),
+        ({}, (Rewrite(),)),
+        ({"content": None}, (Rewrite(),)),
         ({"role": "assistant", "content": ""}, ()),
-        ({"content": None}, ()),
         ({"content": "Hi"}, (Text("Hi"),)),
         ({"content": " "}, (Text(" "),)),
-        ({"content": [{"type": "text", "text": "Hi"}]}, (Text("Hi"),)),
-        (
-            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]},
-            (Reasoning("Hm"),),
-        ),
         ({"reasoning_content": "Hm"}, (Reasoning("Hm"),)),
         ({"reasoning": "Hm"}, (Reasoning("Hm"),)),
         ({"reasoning": "Hm", "content": "Hi"}, (Reasoning("Hm"), Text("Hi"))),
@@ -57,7 +54,7 @@ def deltas_of(delta: dict[str, Any] | None, finish: str | None = None, **more: A
     ],
 )
 def test_a_delta_is_read(delta: Any, deltas: tuple[Delta, ...]) -> None:
-    """An empty one says nothing; reasoning has two names; content may be a list of parts."""
+    """An empty one says nothing, and need not be relayed; reasoning has two names."""
     assert deltas_of(delta) == deltas
 
 
@@ -86,10 +83,10 @@ def test_finish_usage_and_terminator_are_read() -> None:
     """Each of them says one thing; keep-alives and null usage say nothing."""
     assert deltas_of({}, "stop") == (Finish("stop"),)
     usage = {"prompt_tokens": 5, "completion_tokens": 7}
-    assert chat.read(sse({"choices": [], "usage": usage})) == (Usage(usage),)
-    assert chat.read(sse({"choices": [], "usage": None})) == ()
-    assert chat.read(sse(b"[DONE]")) == (Done(),)
-    assert chat.read(ServerSentEvent(b": keep-alive\n\n", b"")) == ()
+    assert chat.reader()(sse({"choices": [], "usage": usage})) == (Usage(usage),)
+    assert chat.reader()(sse({"choices": [], "usage": None})) == (Rewrite(),)
+    assert chat.reader()(sse(b"[DONE]")) == (Done(),)
+    assert chat.reader()(ServerSentEvent(b": keep-alive\n\n", b"")) == ()
 
 
 def test_one_event_may_say_everything() -> None:
@@ -106,8 +103,9 @@ def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
     """It says its message, its finish, its usage, and that nothing follows."""
     message = {"role": "assistant", "content": "Hi"}
     usage = {"total_tokens": 3}
-    answer = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
-    assert chat.read(ServerSentEvent(b"", json.dumps(answer).encode())) == (
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    answer = {"choices": [choice], "usage": usage}
+    assert chat.reader()(ServerSentEvent(b"", json.dumps(answer).encode())) == (
         Text("Hi"),
         Finish("stop"),
         Usage(usage),
@@ -118,13 +116,174 @@ def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
 @pytest.mark.parametrize("error", [{"message": "Busy.", "code": 503}, "It broke.", ["?"]])
 def test_an_error_in_mid_stream_is_a_failure(error: Any) -> None:
     """It stands beside the choices or, from some servers, in one."""
-    for deltas in (chat.read(sse({"error": error})), deltas_of({}, error=error)):
+    for deltas in (chat.reader()(sse({"error": error})), deltas_of({}, error=error)):
         assert [type(delta) for delta in deltas] == [Failure]
 
 
 def test_an_empty_error_is_none() -> None:
     """Some servers send the field in every event."""
-    assert chat.read(sse({"error": {}})) == ()
+    assert chat.reader()(sse({"error": {}})) == (Rewrite(),)
+
+
+# -- what only tolerant clients would understand
+
+
+def read_all(*choices: dict[str, Any], single: bool = True) -> list[Delta]:
+    """Read one event for each choice, and return all that they say."""
+    read = ChatReader(single=single).read
+    return [delta for one in choices for delta in read(sse({"choices": [one]}))]
+
+
+def word(text: Any, finish: Any = None, index: int = 0) -> dict[str, Any]:
+    """A choice with this content."""
+    return {"index": index, "delta": {"content": text}, "finish_reason": finish}
+
+
+@pytest.mark.parametrize(
+    ("content", "deltas"),
+    [
+        ([{"type": "text", "text": "Hi"}], [Text("Hi")]),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}], [Reasoning("Hm")]),
+        ([{"type": "reference", "reference_ids": [1]}], []),
+    ],
+)
+def test_content_may_be_a_list_of_parts(content: Any, deltas: list[Delta]) -> None:
+    """Its text is text, its thinking is reasoning, and the event is written anew."""
+    assert read_all(word(content)) == [*deltas, Rewrite()]
+    message = {"index": 0, "message": {"content": content}, "finish_reason": "stop"}
+    whole = ServerSentEvent(b"", json.dumps({"choices": [message]}).encode())
+    assert chat.reader()(whole) == (*deltas, Finish("stop"), Done(), Rewrite())
+
+
+def test_reasoning_may_be_a_list_of_parts() -> None:
+    """It is reasoning all the same, under whichever name."""
+    delta = {"reasoning_content": [{"type": "text", "text": "Hm"}]}
+    assert deltas_of(delta) == (Reasoning("Hm"), Rewrite())
+
+
+@pytest.mark.parametrize("nothing", ["", "null", " ", False, 0])
+def test_an_answer_that_goes_on_has_no_finish(nothing: Any) -> None:
+    """Some servers send an empty reason in each event, which strict clients take for the end."""
+    deltas = read_all(word("Hi", nothing), word(" there.", nothing), word("", "stop"))
+    assert deltas == [Text("Hi"), Rewrite(), Text(" there."), Rewrite(), Finish("stop")]
+
+
+def test_a_finish_in_the_servers_own_words_is_translated() -> None:
+    """The event is written anew, since clients know four words."""
+    assert read_all(word("Hi"), word("", "MAX_TOKENS")) == [
+        Text("Hi"),
+        Finish("length"),
+        Rewrite(),
+    ]
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_finish_may_be_a_failure(streamed: bool) -> None:
+    """Amid words it is a cut; a whole answer that failed says nothing else."""
+    if streamed:
+        *_, failure = read_all(word("We are"), word("", "error"))[:2]
+    else:
+        choice = {"index": 0, "message": {"content": "We are"}, "finish_reason": "abort"}
+        (failure,) = chat.reader()(ServerSentEvent(b"", json.dumps({"choices": [choice]}).encode()))
+    assert isinstance(failure, Failure)
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        {"choices": [word(" closed.")]},
+        {"choices": [word("", "length")]},
+        {"error": {"message": "The stream is closed."}},
+        {"choices": [{"index": 0, "delta": {}, "error": {"message": "Closed."}}]},
+        b"stream closed",
+        b"[]",
+    ],
+)
+def test_a_finish_ends_the_answer(behind: Any, single: bool) -> None:
+    """Whatever follows it, the answer was whole; usage and the terminator are read."""
+    read = ChatReader(single=single).read
+    read(sse({"choices": [word("Yes.", "stop")]}))
+    assert read(sse(behind)) == (Rewrite(),)
+    usage = {"total_tokens": 3}
+    assert read(sse({"choices": [], "usage": usage})) == (Usage(usage),)
+    assert read(sse(b"[DONE]")) == (Done(),)
+
+
+def test_each_of_several_answers_has_its_own_finish() -> None:
+    """The end of one takes nothing from the others."""
+    deltas = read_all(word("A", "stop"), word("B", index=1), word("", "stop", 1), single=False)
+    assert deltas == [Text("A"), Finish("stop"), Text("B"), Finish("stop")]
+
+
+def test_other_choices_than_the_one_asked_for_are_dropped() -> None:
+    """They are another answer, whose words do not belong into this one."""
+    both = {"choices": [word("no", index=1), word(" is.")]}
+    deltas = read_all(word("It"), word("So", index=1), word("", "stop", 1))
+    assert deltas == [Text("It"), Rewrite(), Rewrite()]
+    assert ChatReader(single=True).read(sse(both)) == (Text(" is."), Rewrite())
+
+
+def test_an_only_choice_may_be_numbered_oddly() -> None:
+    """The first to come is the answer, and is numbered anew."""
+    for index in (1, None, "0"):
+        choice = {**word("Hi"), "index": index}
+        assert read_all(choice, choice) == [Text("Hi"), Rewrite()] * 2
+
+
+@pytest.mark.parametrize("beside", [{}, {"delta": {}}, {"delta": {"content": ""}}])
+def test_a_message_behind_the_deltas_only_repeats_them(beside: dict[str, Any]) -> None:
+    """Of a last event with the whole answer that is read which no delta had."""
+    message = {"content": "Yes.", "reasoning_content": "Hm."}
+    last = {"index": 0, "message": message, "finish_reason": "stop", **beside}
+    assert read_all(word("Yes."), last) == [
+        Text("Yes."),
+        Reasoning("Hm."),
+        Finish("stop"),
+        Rewrite(),
+    ]
+    assert read_all(last)[:2] == [Reasoning("Hm."), Text("Yes.")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b": OPENROUTER PROCESSING", b"2026-11-28T10:00:00Z", b'{"cho', b"[]", b'"ping"', b"7"),
+        *(b"null", b'{"choices": {"a": 1}}', b'{"choices": ["x"]}', b'{"choices": []}'),
+        b'{"type": "ping"}',
+    ],
+)
+def test_an_event_that_says_nothing_is_skipped(data: bytes) -> None:
+    """Amid others it is neither relayed nor a failure."""
+    read = chat.reader()
+    for text in ("Yes, ", "until six."):
+        assert read(sse(data)) == (Rewrite(),)
+        assert read(sse({"choices": [word(text)]})) == (Text(text),)
+
+
+def test_only_unreadable_events_are_no_answer() -> None:
+    """Their terminator is a failure; so is an error that is no JSON."""
+    read = chat.reader()
+    read(sse(b"<html>"))
+    (failure,) = read(sse(b"[DONE]"))
+    assert isinstance(failure, Failure)
+    (failure,) = chat.reader()(ServerSentEvent(b"event: error\n", b"Oh no", b"error"))
+    assert isinstance(failure, Failure)
+
+
+@pytest.mark.parametrize("spelling", [b"[DONE] ", b"[done]"])
+def test_the_terminator_may_be_misspelt(spelling: bytes) -> None:
+    """A blank behind it is in the wild."""
+    assert chat.reader()(sse(spelling)) == (Done(),)
+
+
+def test_a_character_in_two_events_is_joined() -> None:
+    """Both events are written anew, and the ones behind them are read as before."""
+    read = chat.reader()
+    halves = [rb"Yes \ud83d", rb"\ude00 until", rb" six."]
+    events = [b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % half for half in halves]
+    deltas = [read(sse(event)) for event in events]
+    assert deltas == [(Text("Yes "), Rewrite()), (Text("😀 until"), Rewrite()), (Text(" six."),)]
 
 
 values = st.recursive(
@@ -149,15 +308,17 @@ values = st.recursive(
 
 @given(values.map(json.dumps).map(str.encode) | st.binary(max_size=40), st.booleans())
 def test_no_event_raises(data: bytes, streamed: bool) -> None:
-    """Whatever an upstream sends is read into deltas or a failure."""
-    for delta in chat.read(ServerSentEvent(b"data: x\n\n" if streamed else b"", data)):
+    """Whatever an upstream sends is read into deltas, skipped, or a failure."""
+    for delta in chat.reader()(ServerSentEvent(b"data: x\n\n" if streamed else b"", data)):
         for name in ("text", "arguments", "reason"):
             assert isinstance(getattr(delta, name, ""), str)
 
 
-@given(values)
-def test_no_choice_raises(choice: Any) -> None:
-    """The same holds inside a choice."""
-    for delta in chat.read(sse({"choices": [choice]})):
-        for name in ("text", "arguments", "reason"):
-            assert isinstance(getattr(delta, name, ""), str)
+@given(values, st.booleans())
+def test_no_choice_raises(choice: Any, single: bool) -> None:
+    """The same holds inside a choice, first or amid others."""
+    read = ChatReader(single=single).read
+    for choices in ([choice], [word("Hi")], [choice], choice):
+        for delta in read(sse({"choices": choices})):
+            for name in ("text", "arguments", "reason"):
+                assert isinstance(getattr(delta, name, ""), str)

@@ -31,7 +31,7 @@ def received(delta: Any, finish: str | None = None, source: int = 0, **envelope:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     data = json.dumps({**IDENTITY, "choices": [choice], **envelope}).encode()
     sse = ServerSentEvent(b"data: " + data + b"\n\n", data)
-    return Chunk(sse, chat.read(sse), source=source)
+    return Chunk(sse, chat.reader()(sse), source=source)
 
 
 def test_an_upstreams_stream_is_relayed_byte_for_byte() -> None:
@@ -77,6 +77,52 @@ def test_our_own_words_take_over_an_upstreams_identity() -> None:
     assert {chunk["id"] for chunk in rules.chunks_of(data)} == {"chatcmpl-1"}
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("changed", [{"id": "other"}, {"created": 8}, {"model": "gpt-x"}])
+def test_an_answer_has_one_identity(changed: dict[str, Any], before: bool) -> None:
+    """Events that change the id, the time or the model are rewritten, wherever these stand."""
+
+    def event(text: str, **changes: Any) -> Chunk:
+        delta = {"content": text} if text else {"role": "assistant", "content": ""}
+        choices = {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        envelope = {**IDENTITY, **changes}
+        data = json.dumps(envelope | choices if before else choices | envelope).encode()
+        sse = ServerSentEvent(b"data: " + data + b"\n\n", data)
+        return Chunk(sse, chat.reader()(sse))
+
+    out = writer()
+    same, other = event("It "), event("is.", **changed)
+    data = out.relay(event(""))
+    assert same.sse is not None
+    assert out.relay(same) == same.sse.raw
+    data += same.sse.raw + out.relay(other) + out.end("stop", None)
+    assert rules.check(data).text == "It is."
+    assert {(c["id"], c["created"], c["model"]) for c in rules.chunks_of(data)} == {
+        ("chatcmpl-1", 7, "gpt")
+    }
+
+
+@pytest.mark.parametrize("role", ["", "model", "assistant", None])
+def test_the_role_is_named_once(role: Any) -> None:
+    """Some upstreams send an empty one, their own word or the same one in each event."""
+    out = writer()
+    chunks = [received({"role": role, "content": text}) for text in ("Yes, ", "until six.")]
+    data = b"".join(map(out.relay, chunks)) + out.end("stop", None)
+    assert rules.check(data).text == "Yes, until six."
+    roles = [chunk["choices"][0]["delta"].get("role") for chunk in rules.chunks_of(data)]
+    assert [one for one in roles if one is not None] == ["assistant"]
+
+
+def test_an_event_to_rewrite_is_never_relayed() -> None:
+    """What it says is written as the protocol has it; one that says nothing is left out."""
+    out = writer()
+    data = out.relay(received({"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}))
+    assert out.relay(received({})) == b""
+    data += out.relay(received({"content": " there."}, "")) + out.relay(received({}, "eos"))
+    data += out.end("stop", None)
+    assert rules.check(data).text == "Hi there."
+
+
 @pytest.mark.parametrize("missing", ["id", "created", "model"])
 def test_an_upstream_without_an_identity_gets_one(missing: str) -> None:
     """Strict clients want all three fields, and none of them empty."""
@@ -120,7 +166,7 @@ def test_usage_comes_last_and_only_when_wanted(wants: bool, beside_finish: bool)
         data += out.relay(received({}, "stop"))
         bare = json.dumps({**IDENTITY, "choices": [], "usage": USAGE}).encode()
         sse = ServerSentEvent(b"data: " + bare + b"\n\n", bare)
-        data += out.relay(Chunk(sse, chat.read(sse)))
+        data += out.relay(Chunk(sse, chat.reader()(sse)))
     data += out.end("stop", USAGE)
     assert rules.check(data).usage == (USAGE if wants else None)
 
@@ -143,7 +189,7 @@ def test_an_upstreams_terminator_is_not_relayed() -> None:
     """Our own follows the finish; two would confuse a client that keeps the connection."""
     out = writer()
     sse = ServerSentEvent(b"data: [DONE]\n\n", b"[DONE]")
-    assert out.relay(Chunk(sse, chat.read(sse))) == b""
+    assert out.relay(Chunk(sse, chat.reader()(sse))) == b""
 
 
 async def test_a_failure_raises_in_the_official_sdk() -> None:

@@ -19,6 +19,7 @@ from completions.dialects.deltas import (
     Finish,
     Reasoning,
     Refusal,
+    Rewrite,
     Text,
     Usage,
 )
@@ -280,11 +281,73 @@ def test_an_answer_that_is_none_is_a_failure(body: bytes) -> None:
     )
 
 
-@pytest.mark.parametrize("data", [b"", b"[DONE]", b"{", b"[1]", b'{"type": 1}', b'{"type": "x.y"}'])
-def test_other_events_say_nothing_or_fail(data: bytes) -> None:
-    """Comments and unknown events say nothing; what is no JSON object is a failure."""
+@pytest.mark.parametrize("data", [b"", b"[DONE] ", b"[done]", b'{"type": "x.y"}'])
+def test_other_events_say_nothing(data: bytes) -> None:
+    """Comments and unknown events are none of an answer; the terminator may be misspelt."""
     deltas = responses.reader()(ServerSentEvent(b"data: " + data + b"\n\n", data))
-    assert deltas in {(), (Done(),)} or [type(delta) for delta in deltas] == [Failure]
+    assert deltas in {(), (Done(),)}
+
+
+@pytest.mark.parametrize("data", [b"{", b"[1]", b"null", b": PROCESSING", b'{"type": 1}', b'"x"'])
+def test_an_unreadable_event_is_skipped(data: bytes) -> None:
+    """Amid others it is neither relayed nor a failure; alone it is no answer."""
+    junk = ServerSentEvent(b"data: " + data + b"\n\n", data)
+    terminator = ServerSentEvent(DONE, b"[DONE]")
+    read_event = responses.reader()
+    assert read_event(junk) == (Rewrite(),)
+    (failure,) = read_event(terminator)
+    assert isinstance(failure, Failure)
+    assert read_event(sse({"type": "response.output_text.delta", "delta": "Hi"})) == (Text("Hi"),)
+    assert read_event(terminator) == (Done(),)
+    (failure,) = responses.reader()(junk._replace(event=b"error"))
+    assert isinstance(failure, Failure)
+
+
+@pytest.mark.parametrize("text", [[{"type": "text", "text": "Hi"}], {"text": "Hi"}, ["Hi"]])
+def test_a_delta_may_be_a_list_of_parts(text: Any) -> None:
+    """Its text is text, and the event is written anew."""
+    delta = {"type": "response.output_text.delta", "delta": text}
+    assert read(delta) == [Text("Hi"), Rewrite()]
+    done = {"type": "response.output_text.done", "text": "Hi"}
+    assert read(delta, done) == [Text("Hi"), Rewrite()]
+
+
+def test_content_may_be_a_string() -> None:
+    """It is the item's text or, in an item of reasoning, its reasoning."""
+    assert read(item("message", content="Hi")) == [Text("Hi"), Rewrite()]
+    assert read(item("reasoning", content="Hm")) == [Reasoning("Hm"), Rewrite()]
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        *(("max_output_tokens", "length"), ("max_tokens", "length"), (None, "length")),
+        *(("content_filter", "content_filter"), ("SAFETY", "content_filter")),
+        ("something new", "length"),
+    ],
+)
+def test_an_incomplete_answer_says_why(reason: str | None, finish: str) -> None:
+    """Whatever the server calls it, something is missing."""
+    deltas = read(ended("incomplete", incomplete_details={"reason": reason}))
+    assert deltas == [Finish(finish), Done()]
+
+
+def test_an_incomplete_answer_may_be_a_failure() -> None:
+    """Amid words it is a cut; a whole answer that failed says nothing else."""
+    message = {"type": "message", "content": [{"type": "output_text", "text": "We are"}]}
+    event = ended("incomplete", incomplete_details={"reason": "abort"}, output=[message])
+    assert [type(delta) for delta in read(event)] == [Text, Failure]
+    whole = json.dumps(event["response"]).encode()
+    assert [type(delta) for delta in responses.reader()(ServerSentEvent(b"", whole))] == [Failure]
+
+
+def test_a_character_in_two_events_is_joined() -> None:
+    """Both events are written anew, and the ones behind them are read as before."""
+    read_event = responses.reader()
+    pieces = [rb"Yes \ud83d", rb"\ude00 until", rb" six."]
+    event = b'{"type": "response.output_text.delta", "delta": "%s"}'
+    deltas = [read_event(ServerSentEvent(b"data: x\n\n", event % piece)) for piece in pieces]
+    assert deltas == [(Text("Yes "), Rewrite()), (Text("😀 until"), Rewrite()), (Text(" six."),)]
 
 
 _JSON = st.recursive(

@@ -525,4 +525,28 @@ def test_sse_events_without_a_responses_event_are_not_relayed() -> None:
     """Comments, junk and a second terminator never reach the client."""
     writer = responses.writer(request())
     junk = b": ping\n\nevent: x\n\ndata: nonsense\n\ndata: [1]\n\ndata: [DONE]\n\n"
+    junk += b'data: {"type": "ping"}\n\nevent: heartbeat\ndata: {}\n\ndata: {}\n\n'
     assert relayed(writer, junk) == b""
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (rb'"Yes \ud83d"', rb'"\ude00."'),
+        (b'"Yes \xf0\x9f"', b'"\x98\x80."'),
+        (b'[{"type": "text", "text": "Yes "}]', '"😀."'.encode()),
+    ],
+)
+def test_text_of_an_odd_shape_is_written_anew(pieces: Sequence[bytes]) -> None:
+    """It stays in its item, whose end says the same."""
+    steps = events_in(upstream(Role(), Say("Yes 😀."), Finish(), Done()))
+    deltas = [event for event in steps if event["type"] == "response.output_text.delta"]
+    begin, end = steps[: steps.index(deltas[0])], steps[steps.index(deltas[-1]) + 1 :]
+    place = json.dumps({**deltas[0], "delta": 0}).encode()
+    middle = [place.replace(b'"delta": 0', b'"delta": ' + piece) for piece in pieces]
+    writer = responses.writer(request())
+    events = [json.dumps(event).encode() for event in begin]
+    events += middle + [json.dumps(event).encode() for event in end]
+    out = relayed(writer, b"".join(b"data: " + data + b"\n\n" for data in events))
+    (message,) = check(out + writer.end("stop", None))
+    assert message["content"][0]["text"] == "Yes 😀."
