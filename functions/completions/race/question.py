@@ -169,7 +169,7 @@ class Question:
         exchange: Exchange,
         events: AsyncGenerator[list[ServerSentEvent], None],
     ) -> AsyncGenerator[list[Chunk], None]:
-        read, candidate, source = wire.reader(), exchange.candidate, exchange.source
+        read, candidate, source = wire.reader(self.request), exchange.candidate, exchange.source
         native, single, named, ended = wire is self.dialect, self.request.single, False, False
         model = self._model(candidate)
         thoughts = ThinkSplitter(opened=single and self.quirks.thinks_first(model))

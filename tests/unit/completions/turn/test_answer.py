@@ -466,3 +466,16 @@ async def test_a_changing_id_does_not_reach_a_strict_client() -> None:
     heard = await CHAT.post(CHAT.caller(upstream))
     assert CHAT.read(heard).text == "One two."
     assert {event["id"] for _, event in heard.events if isinstance(event, dict)} == {"c1"}
+
+
+@pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
+async def test_other_choices_than_the_one_asked_for_are_not_heard(way: Way) -> None:
+    """They are another answer, and neither words nor their finish are this one's."""
+    other = {"index": 1}
+    stray: list[Step] = [
+        chat_event({"content": " no"}, choice=other),
+        chat_event({}, "stop", choice=other),
+    ]
+    script: list[Step] = [Role(), Say("Yes, "), *stray, Say("until six."), Finish(), Done()]
+    got, _, _ = await way.turn(script)
+    assert got.text == "Yes, until six."
