@@ -152,6 +152,21 @@ def safety_identifier(user: str) -> str:
     return hashlib.sha256(user.encode()).hexdigest()[:32]
 
 
+SPOKEN_LIMIT_CHARS = 128 * 1024
+"""Two hours of one voice without a pause: a history with more assistant text was not spoken."""
+
+
+def clean_if_spoken(clean: Callable[[str], str], request: ParsedRequest) -> Callable[[str], str]:
+    """Return `clean`, or what leaves a text as it is if the history is too long to be spoken.
+
+    Every assistant text is searched for some two hundred phrases: what a caller sends may be 6 MB
+    of it, and would hold the event loop, and with it every other turn, for a second.
+    """
+    # Each text has a cost of its own, as much as that of a short sentence.
+    chars = sum(len(text) + 64 for text in request.assistant_texts)
+    return clean if chars <= SPOKEN_LIMIT_CHARS else str
+
+
 def cache_key(*parts: Any) -> str:
     """Return a `prompt_cache_key` for requests that share `parts` (system prompt, tools)."""
     return hashlib.sha256(to_json(parts)).hexdigest()[:32]

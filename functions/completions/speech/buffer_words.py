@@ -19,6 +19,8 @@ from completions.tools.system_tools import detected_language
 BUFFER_WORDS_LIMIT = 2
 """The most phrases that one turn may hear."""
 
+_RECENT_CHARS = 64 * 1024
+"""How far back the phrase that was heard last may be: an hour of speech."""
 _ALIASES = {"nb": "no", "nn": "no", "cmn": "zh", "in": "id"}
 _TRAILING = " \t\r\n.…,;:!?。、，！？؟،।"
 _PAUSE = _TRAILING + "–—"
@@ -83,8 +85,12 @@ def choose_phrase(
 
 
 def _latest_phrase(texts: Sequence[str], phrases: Sequence[str]) -> str | None:
-    """Return the phrase that the conversation heard last, or None."""
+    """Return the phrase that the conversation heard last, or None; old texts are not searched."""
+    left_chars = _RECENT_CHARS
     for text in reversed(texts):
+        left_chars -= len(text) + 64  # As `clean_if_spoken` counts.
+        if left_chars < 0:
+            return None
         ends = []
         for phrase in phrases:
             core = phrase.rstrip(_TRAILING)
@@ -110,7 +116,7 @@ def strip_phrases(text: str, configured: Sequence[str] = ()) -> str:
 
 
 def _without(text: str, half: str, core: str, dots: str) -> str:
-    rest = re.sub(rf"(?<!\w){re.escape(core)}{dots}\s?", "", text)
+    rest = _pattern(core, dots).sub("", text)
     at = rest.rfind(half)
     if at >= 0 and core.startswith(rest[at:].rstrip(" .…—-")) and _may_begin(rest[:at]):
         return rest[:at].rstrip()
@@ -137,6 +143,15 @@ def _removable(configured: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
     )
 
 
+@lru_cache(maxsize=512)
+def _pattern(core: str, dots: str) -> re.Pattern[str]:
+    """Return what matches a whole phrase."""
+    # No letter may stand before it. That is looked at behind the words: a pattern that begins with
+    # words is searched for several times as fast as one that begins by looking back.
+    words = re.escape(core)
+    return re.compile(rf"{words}(?<!\w{words}){dots}\s?")
+
+
 def _letters(text: str) -> str:
     return "".join(character.casefold() for character in text if _is_letter(character))
 
@@ -157,6 +172,10 @@ class RepeatFilter:
     def __init__(self, phrase: str) -> None:
         self._wanted = _letters(phrase)
         self._held = ""
+        self._seen = 0
+        """How many characters of `_held` were compared."""
+        self._matched = 0
+        """How many letters of `_wanted` they hold."""
         self._deciding = bool(self._wanted)
         self._pausing = False
 
@@ -182,13 +201,14 @@ class RepeatFilter:
 
     def _end_of_repeat(self) -> int | None:
         """Return where the repeated phrase ends; 0 if there is none, None if it is too early."""
-        matched = 0
-        for position, character in enumerate(self._held):
+        for position in range(self._seen, len(self._held)):
+            character = self._held[position]
             letter = character.casefold() if _is_letter(character) else ""
-            if matched == len(self._wanted):
+            if self._matched == len(self._wanted):
                 # A letter right after the phrase makes its last word another word.
                 return 0 if letter and _is_letter(self._held[position - 1]) else position
-            if not self._wanted.startswith(letter, matched):
+            if not self._wanted.startswith(letter, self._matched):
                 return 0
-            matched += len(letter)
+            self._matched += len(letter)
+        self._seen = len(self._held)
         return None

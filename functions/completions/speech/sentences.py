@@ -11,9 +11,10 @@ import re
 
 def has_words(text: str) -> bool:
     """Return whether any of the text can be heard: a letter or a digit of any script."""
-    return any(map(str.isalnum, text))
+    return _WORD.search(text) is not None
 
 
+_WORD = re.compile(r"[^\W_]")
 _CLOSERS = "\"')]}»”’"
 # Full stops of East Asian scripts end a sentence without a space after them.
 _END = re.compile(rf"[。！？]|([.!?…।؟۔]+)[{re.escape(_CLOSERS)}]*(?=(\s)|\Z)")
@@ -23,6 +24,8 @@ _ABBREVIATIONS = frozenset(
 )
 _ENDS = ".!?…。！？।؟۔"
 _PAUSES = ",;:、，；：،"
+_LONGEST_SENTENCE = 4096
+"""How much is looked at for where a sentence ends, in characters: nobody says a longer one."""
 _LONGEST_WORD = 64
 """How much of a text without spaces is kept and searched, in characters."""
 
@@ -33,19 +36,23 @@ class FirstSentence:
     It ends with `. ! ?` or an ellipsis before a space or at the end of the text so far, and with
     `。！？` anywhere; never before the first word. A full stop ends nothing after a single letter,
     after a common abbreviation (in the languages of `phrases`) or inside a number; after a digit
-    at the very end of the text it may be inside a number, so it ends nothing either.
+    at the very end of the text it may be inside a number, so it ends nothing either. It is over
+    after `_LONGEST_SENTENCE` characters at the latest.
     """
 
     def __init__(self) -> None:
         self._over = False
+        self._chars_left = _LONGEST_SENTENCE
         self._rest = ""
         self._words = False
 
     def feed(self, text: str) -> None:
         """Take the next piece of the text."""
         # In slices, so that what is searched does not grow with the piece.
-        for start in range(0, len(text), _LONGEST_WORD):
+        for start in range(0, min(len(text), self._chars_left), _LONGEST_WORD):
             self._feed(text[start : start + _LONGEST_WORD])
+        self._chars_left -= min(len(text), self._chars_left)
+        self._over = self._over or not self._chars_left
 
     def _feed(self, text: str) -> None:
         if self._over:
@@ -103,6 +110,7 @@ def spoken_after(before: str, text: str) -> str:
     The separator is nothing, a space, or `"... "` after an unfinished sentence: without it the
     audio of the two runs together.
     """
+    before = before[-_LONGEST_SENTENCE:]
     spoken = before.rstrip()
     if not has_words(before) or spoken.rstrip(_CLOSERS)[-1:] in tuple(_ENDS + _PAUSES):
         touches = before and before == spoken and not text[:1].isspace()

@@ -15,12 +15,16 @@ from typing import Any
 import httpx2
 import pytest
 
+from completions.dialects import chat as chat_dialect
+from completions.dialects import responses
 from completions.dialects.deltas import Call, CallPart, Chunk
-from completions.dialects.dialect import TOKEN_LIMIT
+from completions.dialects.dialect import TOKEN_LIMIT, Dialect
 from completions.dialects.request import Tool
 from completions.errors import InvalidToolCall
 from completions.settings import BODY_LIMIT_BYTES
-from completions.speech.sentences import FirstSentence
+from completions.speech.buffer_words import choose_phrase, strip_phrases
+from completions.speech.phrases import PHRASES
+from completions.speech.sentences import FirstSentence, spoken_after
 from completions.tools import validation
 from completions.tools.held_calls import HeldCalls
 from completions.tools.loose_json import read_object
@@ -34,6 +38,9 @@ from tests.support.upstream import ScriptedUpstream
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 CPU_LIMIT_S = 60.0
 """Of our own processor time. Linear work takes a few seconds, other work takes for ever."""
+
+LONG_HISTORY_CPU_S = 0.25
+"""For 5 MB of text on a busy machine: a few hundredths of a second on an idle one."""
 
 
 @pytest.fixture
@@ -321,6 +328,42 @@ def test_texts_of_strangers_cannot_hang_us() -> None:
     for unit in (".", ".!", "a.", "。", ".)"):
         FirstSentence().feed(unit * 300_000 + "x")
     assert time.process_time() - began < CPU_LIMIT_S
+
+
+_OURS = [phrase for phrases in PHRASES.values() for phrase in phrases.buffer]
+_LONG = {
+    "blanks": " ",
+    "line ends": "\n",
+    "dots": ".",
+    "ellipses": "…",
+    "dashes": "—",
+    "our phrase": _OURS[0],
+    "its beginning": _OURS[0][:8],
+    "it and blanks": _OURS[0].rstrip(". ") + " " * 1000,
+    "all phrases": " ".join(_OURS),
+    "words": "word ",
+}
+
+
+@pytest.mark.parametrize("unit", _LONG.values(), ids=_LONG)
+@pytest.mark.parametrize("size", [200, 20_000, 5_000_000])
+@pytest.mark.parametrize("dialect", [chat_dialect, responses], ids=["chat", "responses"])
+def test_a_long_history_holds_nobody_up(dialect: Dialect, size: int, unit: str) -> None:
+    """5 MB of assistant text, in one piece or in many, is no work that other turns would feel."""
+    text = (unit * (size // len(unit) + 1))[:size]
+    history = [{"role": "assistant", "content": text}] * (5_000_000 // size)
+    asked: list[dict[str, Any]] = [*history, {"role": "user", "content": "Hello?"}]
+    field = "messages" if dialect is chat_dialect else "input"
+    began = time.process_time()
+    request = dialect.parse({"model": "m", "stream": True, field: asked})
+    parsed = time.process_time()
+    choose_phrase(request, language="en", configured=(), count=0, last=None)
+    dialect.prepare(request, model="m", extra_body={}, clean=strip_phrases)
+    FirstSentence().feed(text)
+    spoken_after(text, "Hello?")
+    took = time.process_time() - parsed
+    # 25,000 messages cost something by themselves: as much again is no work on their texts.
+    assert took < LONG_HISTORY_CPU_S + 3 * (parsed - began)
 
 
 # -- what may be asked for

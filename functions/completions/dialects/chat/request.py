@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from completions.dialects.dialect import TOKEN_LIMIT, Prepared, cache_key, safety_identifier
+from completions.dialects.dialect import (
+    TOKEN_LIMIT,
+    Prepared,
+    cache_key,
+    clean_if_spoken,
+    safety_identifier,
+)
 from completions.dialects.request import (
     SILENCE,
     ParsedRequest,
@@ -197,7 +203,7 @@ def prepare(
         # Strict upstreams refuse an empty list of tools, and these fields without tools.
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
-    messages = list(_clean_messages(body["messages"], clean))
+    messages = list(_clean_messages(body["messages"], clean_if_spoken(clean, request)))
     body["messages"] = messages or [{"role": "system", "content": ""}]
     body["stream"] = request.stream
     body["model"] = model or request.model

@@ -10,7 +10,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialects.dialect import TOKEN_LIMIT, Prepared, cache_key, safety_identifier
+from completions.dialects.dialect import (
+    TOKEN_LIMIT,
+    Prepared,
+    cache_key,
+    clean_if_spoken,
+    safety_identifier,
+)
 from completions.dialects.request import (
     SILENCE,
     ParsedRequest,
@@ -206,7 +212,8 @@ def prepare(
         added["store"] = False
     if items:
         stored = chained or body.get("store") is True
-        body["input"] = list(_clean_items(items, clean, stored=stored))
+        cleaned = _clean_items(items, clean_if_spoken(clean, request), stored=stored)
+        body["input"] = list(cleaned)
     elif not chained and "prompt" not in body:
         # The first turn of a call, before anybody spoke. OpenAI's API requires an input.
         body["input"] = [_message("system", body.pop("instructions", ""))]

@@ -110,3 +110,15 @@ def test_an_ended_sentence_stays_ended() -> None:
 def test_two_spoken_texts_do_not_run_together(before: str, whole: str) -> None:
     """A space separates them, and after an unfinished sentence three dots as well."""
     assert before + spoken_after(before, "Sorry.") == whole
+
+
+def test_a_sentence_without_an_end_is_over_some_day() -> None:
+    """Nobody says four thousand characters in one breath, however they come."""
+    for size in (1, 100, 10_000):
+        sentence = FirstSentence()
+        for start in range(0, 5000, size):
+            sentence.feed(("word " * 1000)[start : start + size])
+        assert sentence.ended
+    sentence = FirstSentence()
+    sentence.feed("word " * 800)
+    assert not sentence.ended
