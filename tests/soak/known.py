@@ -64,6 +64,7 @@ _WHY: dict[str, tuple[str, ...]] = {
     "the limit on arguments is passed in the last piece, and what comes with it is lost": (
         "arguments of 300 KB",
         "arguments of 300 KB in the last piece",
+        "a thousand calls",
     ),
     "a silent model without skip_turn ends as points": (
         "a call of the older API",

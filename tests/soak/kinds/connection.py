@@ -46,7 +46,7 @@ def _reset_late(answer: Answer) -> Acts:
     yield Break.RESET
 
 
-@kind("silent before the head", heals=True)
+@kind("silent before the head", slow=True, heals=True)
 def _hold(answer: Answer) -> Acts:
     yield Break.HOLD
 
@@ -57,13 +57,13 @@ def _half_head(answer: Answer) -> Acts:
     yield Break.CLOSE
 
 
-@kind("silent in the head", heals=True)
+@kind("silent in the head", slow=True, heals=True)
 def _silent_head(answer: Answer) -> Acts:
     yield Naked(CHUNKED[:30])
     yield Break.HOLD
 
 
-@kind("endless headers", heals=True)
+@kind("endless headers", slow=True, heals=True)
 def _endless_headers(answer: Answer) -> Acts:
     yield Naked(OK)
     for number in range(200):
@@ -72,7 +72,7 @@ def _endless_headers(answer: Answer) -> Acts:
     yield Break.RESET
 
 
-@kind("an endless header", heals=True)
+@kind("an endless header", slow=True, heals=True)
 def _endless_header(answer: Answer) -> Acts:
     yield Naked(OK + b"x-policy: " + b"y" * 200_000)
     yield Break.HOLD
@@ -130,7 +130,7 @@ def _ended_after_head(answer: Answer) -> Acts:
     yield Head()
 
 
-@kind("silent after the head", heals=True)
+@kind("silent after the head", slow=True, heals=True)
 def _silent_after_head(answer: Answer) -> Acts:
     yield Head(200, EVENT_STREAM if answer.streamed else JSON)
     yield Break.HOLD

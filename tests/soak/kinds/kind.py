@@ -35,6 +35,8 @@ class Kind:
     """A caller may be told its status in place of words."""
     unspoken: bool = False
     """The model works without speaking, amid words."""
+    slow: bool = False
+    """It takes so long that only a streamed turn, which has timers, can try again."""
     redials: bool = False
     """A kept connection breaks before an answer: the request is sent again on a new one."""
     window_s: float = 0.0

@@ -138,7 +138,7 @@ def _nothing(answer: Answer) -> Acts:
     yield Reply(200)
 
 
-@kind("a refusal that never ends", heals=True)
+@kind("a refusal that never ends", slow=True, heals=True)
 def _endless_refusal(answer: Answer) -> Acts:
     yield Head(500, JSON)
     for _ in range(60):
