@@ -224,7 +224,10 @@ class _Judge:
         rest = _TOKEN.sub("", _PHRASE.sub("", self._heard.text))
         for answer in self._scene.answers:
             for text in answer.beside:
-                rest = rest.replace(text, "", 1) if text else rest
+                rest = rest.replace(text, "", 1)
+            if answer.beside:
+                # Half a character, as decoders write it.
+                rest = rest.replace("\ufffd", "")
         if not _SILENT.fullmatch(rest):
             self.note("words of nobody's", repr(rest[:200]))
         by_answer: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)

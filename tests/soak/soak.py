@@ -41,6 +41,16 @@ LANES = 8
 LEGS = 5
 """Parts of a run; between them nothing is under way, and what is held is measured."""
 SHAPES = ("single", "fallback", "single, chat only", "fallback, chat only")
+TIMERS = (
+    "buffer_words_after_ms",
+    "first_token_timeout_ms",
+    "reasoning_timeout_ms",
+    "turn_budget_ms",
+    "tool_turn_budget_ms",
+    "stall_timeout_ms",
+)
+LIMIT_S, REAL_LIMIT_S = 4000.0, 100.0
+"""A turn that takes longer is given up: far more than the checker allows, or a machine needs."""
 SOCKET_SHARE = 20
 """One turn of so many is played over sockets, too."""
 
@@ -68,11 +78,13 @@ class _Client(Upstream):
 class Environment:
     """An execution environment and its callers."""
 
-    def __init__(self, shape: str) -> None:
+    def __init__(self, shape: str, *, virtual: bool) -> None:
+        """Make a new one; in real time no timer fires, for a machine may be busy."""
         self.shape = shape
+        settings: dict[str, Any] = {} if virtual else dict.fromkeys(TIMERS, 0)
         names = {"upstream", "fallback"} if shape.startswith("fallback") else {"upstream"}
         self.client = _Client(names)
-        self.caller = Caller(self.client, buffer_words=BUFFER_WORDS)  # type: ignore[arg-type]
+        self.caller = Caller(self.client, buffer_words=BUFFER_WORDS, **settings)  # type: ignore[arg-type]
         self.sick = False
         """A healthy turn went wrong here: what follows would only repeat it."""
 
@@ -184,15 +196,18 @@ class _Soak:
             known = self._plan.known and kind.name in KNOWN
             environment = self._environments.get(shape)
             if known:
-                environment = Environment(shape)
+                environment = self._new(shape)
             elif environment is None or environment.sick:
-                environment = self._environments[shape] = Environment(shape)
+                environment = self._environments[shape] = self._new(shape)
             streak = await self._turn(kind, environment, kind.name)
             after = await self._turn(HEALTHY, environment, kind.name, streak)
             if after.violations:
                 environment.sick = True
             if known or environment.sick:
                 await environment.client.close()
+
+    def _new(self, shape: str) -> Environment:
+        return Environment(shape, virtual=self._virtual)
 
     def _draw(self, shape: str) -> Kind:
         """Return the next kind that suits the environment; each comes before any comes again."""
@@ -226,13 +241,14 @@ class _Soak:
         crash = ""
         got = Heard()
         try:
-            got = await environment.caller.post(
-                _request(asked, rng),
-                dialect=chat if asked.chat else responses,
-                on_failure="speak" if asked.speak else "error",
-                remaining_s=None if asked.remaining_ms is None else asked.remaining_ms / 1000,
-                hang_up_ms=asked.hang_up_ms,
-            )
+            async with asyncio.timeout(LIMIT_S if self._virtual else REAL_LIMIT_S):
+                got = await environment.caller.post(
+                    _request(asked, rng),
+                    dialect=chat if asked.chat else responses,
+                    on_failure="speak" if asked.speak else "error",
+                    remaining_s=None if asked.remaining_ms is None else asked.remaining_ms / 1000,
+                    hang_up_ms=asked.hang_up_ms,
+                )
         except Exception as error:
             crash = repr(error)
         finally:

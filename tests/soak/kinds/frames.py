@@ -111,16 +111,24 @@ BROKEN: dict[str, bytes] = {
     "another terminator": b"[done]",
     "a start": b"[START]",
 }
+SPOKEN = {
+    "half a surrogate": "\ufffd",
+    "no UTF-8": "\ufffd\ufffd",
+    "content that is a number": "7",
+}
+"""What of these frames may be heard all the same."""
 for _name, _data in BROKEN.items():
 
-    def _first(answer: Answer, data: bytes = _data) -> Acts:
+    def _first(answer: Answer, data: bytes = _data, name: str = _name) -> Acts:
+        answer.also(SPOKEN.get(name, ""))
         yield answer.data(data)
         yield Wait(0.05)
         yield answer.speech(answer.maybe(3))
         yield answer.end()
         answer.whole = False
 
-    def _amid(answer: Answer, data: bytes = _data) -> Acts:
+    def _amid(answer: Answer, data: bytes = _data, name: str = _name) -> Acts:
+        answer.also(SPOKEN.get(name, ""))
         yield answer.open() + answer.say(3)
         yield answer.data(data)
         yield Wait(0.05)
@@ -270,6 +278,7 @@ for _part in ("words", {"type": "text", "text": None}, {"text": "x"}, 7, None, {
     @kind(f"the part {json.dumps(_part)}", streams=True, apis=CHAT)
     def _odd_part(answer: Answer, part: object = _part) -> Acts:
         yield answer.open() + answer.say(2)
+        answer.also("words" if part == "words" else "x")
         yield answer.chunk({"content": [part]})
         yield answer.speech(answer.maybe(2))
         yield answer.end()
