@@ -173,7 +173,7 @@ def _endless(answer: Answer) -> Acts:
     yield answer.open()
     for _ in range(500):
         yield answer.say()
-        yield Wait(3)
+        yield Wait(3.1)
     yield Break.HOLD
 
 
