@@ -344,6 +344,8 @@ class _Judge:
         kind, asked, answers = self._kind, self._asked, self._scene.answers
         if asked.hurried or self._wants_history or (kind.slow and not asked.streamed):
             return
+        if kind.window_s and self._scene.probes:
+            return  # The first question for `/responses` has cost one of the three requests.
         fell = [answer for answer in answers if answer.faulty]
         if kind.good:
             self._as_good(one_request=True)

@@ -25,7 +25,8 @@ COOLING_LIMIT_S = 60.0
 @dataclass(slots=True)
 class _Failures:
     in_a_row: int = 0
-    cooling_until: float = 0.0
+    cooling_since: float = 0.0
+    cooling_s: float = 0.0
 
 
 class Health:
@@ -41,12 +42,12 @@ class Health:
     def order(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Return the candidates in the order to ask them: cooling ones last, else as configured."""
         now = self._clock()
-        return sorted(candidates, key=lambda one: self._failures[one].cooling_until > now)
+        return sorted(candidates, key=lambda one: self._is_cooling(self._failures[one], now))
 
     def answered(self, candidate: Candidate) -> None:
         """Forget earlier failures: this candidate spoke first."""
         failures = self._failures[candidate]
-        failures.in_a_row, failures.cooling_until = 0, 0.0
+        failures.in_a_row, failures.cooling_s = 0, 0.0
 
     def failed(self, candidate: Candidate, error: CompletionsError | None = None) -> None:
         """Count a failure; without an error the candidate was late.
@@ -62,4 +63,10 @@ class Health:
             wait_s = COOLING_S
         if wait_s:
             limit_s = COOLING_LIMIT_S * min(2 ** (failures.in_a_row - 1), 10)
-            failures.cooling_until = self._clock() + min(wait_s, limit_s)
+            failures.cooling_since = self._clock()
+            failures.cooling_s = min(wait_s, limit_s)
+
+    @staticmethod
+    def _is_cooling(failures: _Failures, now: float) -> bool:
+        # A clock that was set back must not cool a model for that long.
+        return 0 <= now - failures.cooling_since < failures.cooling_s

@@ -75,7 +75,7 @@ class _Known:
     lesson: Lesson = field(default_factory=Lesson)
     responses_refused: int = 0
     """How often in a row."""
-    lacks_responses_until: float = 0.0
+    responses_refused_at: float = 0.0
     thoughts_first: int = 0
     """How many answers in a row began inside a thought."""
     thoughts_first_at: float = 0.0
@@ -108,22 +108,23 @@ class Quirks:
 
     def lacks_responses(self, upstream: Candidate) -> bool:
         """True while this upstream is taken to have no `/responses`."""
-        return self._clock() < self._known(upstream).lacks_responses_until
+        known = self._known(upstream)
+        retry_s = ENDPOINT_RETRY_S[min(known.responses_refused, len(ENDPOINT_RETRY_S)) - 1]
+        age_s = self._clock() - known.responses_refused_at
+        return known.responses_refused > 0 and 0 <= age_s < retry_s
 
     def learn_lacks_responses(self, upstream: Candidate, error: UpstreamRefused) -> bool:
         """Remember for a while that the upstream has no `/responses`, if `error` says so."""
         if lacks := _lacks_path(error):
             known = self._known(upstream)
-            wait_s = ENDPOINT_RETRY_S[min(known.responses_refused, len(ENDPOINT_RETRY_S) - 1)]
             known.responses_refused += 1
-            known.lacks_responses_until = self._clock() + wait_s
+            known.responses_refused_at = self._clock()
             log.warning("upstream.lacks_responses", candidate=upstream.key)
         return lacks
 
     def learn_has_responses(self, upstream: Candidate) -> None:
         """Forget earlier refusals: `/responses` has answered."""
-        known = self._known(upstream)
-        known.responses_refused, known.lacks_responses_until = 0, 0.0
+        self._known(upstream).responses_refused = 0
 
     def thinks_first(self, model: Candidate) -> bool:
         """True if this model's answers begin inside a `<think>` that its chat template opened."""

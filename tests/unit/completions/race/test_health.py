@@ -116,3 +116,10 @@ def test_if_all_are_cooling_the_order_is_the_deployments(health: Health) -> None
     for one in (A, B, A, B):
         health.failed(one)
     assert health.order([A, B]) == [A, B]
+
+
+def test_a_clock_that_is_set_back_cools_nobody(health: Health, clock: FakeClock) -> None:
+    """A moment in the future says nothing."""
+    health.failed(A, refusal(429, retry_after="7"))
+    clock.now -= 3600
+    assert health.order([A, B]) == [A, B]
