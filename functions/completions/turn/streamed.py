@@ -104,7 +104,7 @@ class Streamed:
                 first_source=source,
                 words_only=self._request.speakable,
                 answers=self._request.answers,
-                ends_at=self._budget_ends,
+                ends_at=min(plan.deadline, self._budget_ends or plan.deadline),
                 wait_limit_s=plan.wait_limit_s,
                 cut=cut,
             )

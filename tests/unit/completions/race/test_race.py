@@ -339,6 +339,15 @@ async def test_a_wait_is_covered_by_buffer_words_within_the_budget(way: Way) -> 
     assert len(upstream.requests) == 1
 
 
+async def test_without_a_budget_nothing_is_waited_for_beyond_the_turn(way: Way) -> None:
+    """A day's `Retry-After` is a failure at once, whatever limits are switched off."""
+    busy = refused(503, retry_after_s=86_400)
+    settings = {"turn_budget_ms": 0, "buffer_words_after_ms": 0}
+    got, upstream, _ = await way.turn(busy, fallback=busy, settings=settings)
+    assert [at for at, _ in got.speech] == [0]
+    assert len(upstream.requests) == 2
+
+
 @pytest.mark.parametrize(
     "blip", [refused(500), refused(503), refused(429), [], [Cut()]], ids=lambda one: str(one)[:40]
 )
