@@ -63,7 +63,7 @@ def test_a_lesson_that_lasts_for_ever_is_noticed(monkeypatch: pytest.MonkeyPatch
     def thinks(quirks: Quirks, model: Candidate) -> bool:
         return (id(quirks), model) in learnt
 
-    def flush(splitter: ThinkSplitter) -> list[Text | Reasoning]:
+    def flush(splitter: ThinkSplitter, *, whole: bool = True) -> list[Text | Reasoning]:
         held, splitter._held = splitter._held, ""
         return [splitter._delta(held)] if held else []
 

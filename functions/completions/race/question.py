@@ -7,7 +7,7 @@ Knows both dialects where the caller's is not the upstream's; nothing of time.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -170,10 +170,14 @@ class Question:
         events: AsyncGenerator[list[ServerSentEvent], None],
     ) -> AsyncGenerator[list[Chunk], None]:
         read, candidate, source = wire.reader(self.request), exchange.candidate, exchange.source
-        native, single, named, ended = wire is self.dialect, self.request.single, False, False
+        native, single, named = wire is self.dialect, self.request.single, False
+        finish: str | None = None
         model = self._model(candidate)
         thoughts = ThinkSplitter(opened=single and self.quirks.thinks_first(model))
-        async with aclosing(events) as arriving:
+        learnt = False
+        async with AsyncExitStack() as opened:
+            opened.callback(self._doubt_thoughts, model, thoughts)
+            arriving = await opened.enter_async_context(aclosing(events))
             async for batch in arriving:
                 heard = []
                 for sse in batch:
@@ -185,14 +189,26 @@ class Question:
                         if type(delta) is Usage:
                             exchange.usage = delta.usage
                         elif type(delta) is Finish:
-                            ended = True
+                            finish = finish or delta.reason
                     if single:
                         deltas, unchanged = _spoken(deltas, thoughts, self.request.speakable)
                     shown = sse if native else None
                     heard.append(Chunk(shown, deltas, unchanged, source))
+                if finish is not None and single and not learnt:
+                    learnt = True
+                    self._learn_of_thoughts(model, thoughts, finish)
                 yield heard
         # NOTE: no flush: of an answer that was cut, the beginning of a tag is not spoken.
-        if single and ended:
+
+    def _doubt_thoughts(self, model: Candidate, thoughts: ThinkSplitter) -> None:
+        """Trust a guess less if its answer was given up before a tag confirmed it."""
+        if thoughts.guessing:
+            self.quirks.doubt_thinks_first(model)
+
+    def _learn_of_thoughts(self, model: Candidate, thoughts: ThinkSplitter, finish: str) -> None:
+        """Note whether an answer that has finished began inside a thought."""
+        # What ends by its limit, or with a call, may have been a thought to its end.
+        if thoughts.began_inside or finish == "stop":
             self.quirks.learn_thinks_first(model, began_inside=thoughts.began_inside)
 
 
@@ -219,7 +235,9 @@ def _spoken(
         elif isinstance(delta, Refusal) and speakable:
             heard += [Text(delta.text)]
         elif isinstance(delta, Finish | Done):
-            heard += [*thoughts.flush(), delta]
+            # What ends by its limit, or with a call, may have been a thought to its end.
+            whole = not isinstance(delta, Finish) or delta.reason == "stop"
+            heard += [*thoughts.flush(whole=whole), delta]
         else:
             heard.append(delta)
     return (deltas, True) if heard == list(deltas) else (tuple(heard), False)

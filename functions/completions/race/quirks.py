@@ -141,6 +141,11 @@ class Quirks:
         else:
             known.thoughts_first = 0
 
+    def doubt_thinks_first(self, model: Candidate) -> None:
+        """Ask for one more sign: an answer was given up while it was taken for a thought."""
+        known = self._known(model)
+        known.thoughts_first = min(known.thoughts_first, THOUGHTS_NEEDED) - 1
+
 
 def _lacks_path(error: UpstreamRefused) -> bool:
     """True if the upstream has no such path, as opposed to something that the request names.

@@ -42,7 +42,8 @@ The second wait ends more than a second after the first failure: an upstream tha
 that a balancer has just taken out, is back by then.
 """
 JITTER = 0.25
-"""A wait is up to this fraction longer: turns that failed together must not come back together."""
+"""A wait is up to this fraction of a second longer: turns that failed together must not come back
+together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Race:
         self._barred: set[Candidate] = set()
         self._failures: defaultdict[Candidate, int] = defaultdict(int)
         self._not_before: dict[Candidate, float] = {}
-        self._jitter = random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - nothing secret
+        self._jitter = random.uniform(0.0, JITTER)  # noqa: S311 - nothing secret
         self._retry: tuple[float, Candidate] | None = None
         self._loop = asyncio.get_running_loop()
         self.winner: Candidate | None = None
@@ -192,7 +193,7 @@ class Race:
                     if has_words(delta.text):
                         return True
                 elif isinstance(delta, Reasoning):
-                    attempt.reasoning = True
+                    attempt.reasoning |= has_words(delta.text)
                 elif isinstance(delta, Finish):
                     attempt.finish = delta.reason
                     attempt.finished_at = attempt.finished_at or self._loop.time()
@@ -273,11 +274,16 @@ class Race:
         if falls_over and all(one.over or one.late for one in self._attempts.all):
             self._ask_next()
 
-    def _ask_next(self) -> None:
-        """Ask who may be asked soonest, now or by a timer; nobody if that is of no use."""
+    def _ask_next(self, *, late_too: bool = True) -> None:
+        """Ask who may be asked soonest, now or by a timer; nobody if that is of no use.
+
+        One that is late is asked again only if `late_too`, and only if there is nobody else.
+        """
         now = self._loop.time()
         empty = {one.candidate for one in self._attempts.all if one.empty}
         able = [one for one in self._candidates if one not in self._barred | empty]
+        running = {one.candidate for one in self._attempts.all if not one.over}
+        able = [one for one in able if one not in running] or (able if late_too else [])
         if not able or not self._question.can_ask:
             return
         candidate = min(able, key=lambda one: self._not_before.get(one, now))
@@ -294,7 +300,8 @@ class Race:
         waits = self._timeouts.retry_waits_s
         wait_s = waits[min(self._failures[candidate], len(waits)) - 1] if waits else 0.0
         asked_for_s = error.retry_after_s if error else None
-        return self._jitter * max(wait_s, asked_for_s or 0.0)
+        wait_s = max(wait_s, asked_for_s or 0.0)
+        return wait_s + self._jitter * min(wait_s, 1.0)
 
     # Time.
 
@@ -339,7 +346,7 @@ class Race:
                 self._fail_if_alone()
         if self._hedges and self._started_at + self._timeouts.hedge_s <= now:
             self._hedges = False
-            if len(self._attempts.all) == 1:
+            if len(self._attempts.all) == 1 and not self._retry:
                 self._start_next(hedge=not self._attempts.all[0].over)
         for attempt in list(self._attempts.all):
             ends_at = self._timeout_at(attempt)
@@ -352,13 +359,14 @@ class Race:
                 if all(one.over or one.late for one in self._attempts.all):
                     # A late one may still answer: each is asked once, a lone one twice.
                     at_most = 2 if len(self._candidates) == 1 else 1
-                    self._start_next(at_most=at_most, hedge=True)
+                    if not self._start_next(at_most=at_most, hedge=True) and not self._retry:
+                        self._ask_next(late_too=False)
         return None
 
-    def _start_next(self, *, at_most: int = 3, hedge: bool = False) -> None:
-        """Ask at once the candidate that was asked least; nobody if none is left."""
+    def _start_next(self, *, at_most: int = 3, hedge: bool = False) -> bool:
+        """Ask at once the candidate that was asked least; return False if none is left."""
         if not self._question.can_ask:
-            return
+            return False
         tries = [one.candidate for one in self._attempts.all]
         eligible = [
             one
@@ -367,3 +375,4 @@ class Race:
         ]
         if eligible:
             self._attempts.start(min(eligible, key=tries.count), hedge=hedge)
+        return bool(eligible)

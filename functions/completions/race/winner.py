@@ -15,6 +15,7 @@ from typing import Any, Self
 from completions.dialects.deltas import (
     CallPart,
     Chunk,
+    Delta,
     Done,
     Failure,
     Finish,
@@ -25,6 +26,7 @@ from completions.dialects.deltas import (
 )
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.race.attempts import STALLED, Attempt, Event, is_done, next_of
+from completions.speech.sentences import has_words
 
 LINGER_S = 0.5
 """How long to wait for usage and the terminator after the finish."""
@@ -131,7 +133,7 @@ def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, Life, bool, Comple
     for position, chunk in enumerate(batch):
         for delta in chunk.deltas:
             if type(delta) is Text:  # The common delta, first for its speed.
-                if life is not Life.SPOKEN and delta.text and not delta.text.isspace():
+                if life is not Life.SPOKEN and has_words(delta.text):
                     life = Life.SPOKEN
             elif type(delta) is Finish:
                 finishes += 1
@@ -141,15 +143,15 @@ def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, Life, bool, Comple
                 return batch[: position + 1], finishes, life, True, None
             elif isinstance(delta, Refusal | Other):
                 life = Life.SPOKEN
-            elif isinstance(delta, Reasoning | CallPart) and not _is_blank(delta):
-                life = max(life, Life.UNSPOKEN)
+            elif life is Life.NONE and _is_work(delta):
+                life = Life.UNSPOKEN
     return batch, finishes, life, False, None
 
 
-def _is_blank(delta: Reasoning | CallPart) -> bool:
+def _is_work(delta: Delta) -> bool:
     if isinstance(delta, Reasoning):
-        return not delta.text.strip()
-    return not (delta.name or delta.arguments)
+        return has_words(delta.text)
+    return isinstance(delta, CallPart) and bool(delta.name or delta.arguments.strip())
 
 
 def _queue_stall(events: asyncio.Queue[Event]) -> bool:

@@ -63,11 +63,19 @@ class ThinkSplitter:
             deltas.append(self._delta(certain))
         return deltas
 
-    def flush(self) -> list[Text | Reasoning]:
-        """Return what is held at the end of the text: no tag after all, or no thought."""
+    @property
+    def guessing(self) -> bool:
+        """True while the text is taken for a thought, and no tag has said so."""
+        return self._guessed is not None
+
+    def flush(self, *, whole: bool = True) -> list[Text | Reasoning]:
+        """Return what is held at the end of the text: no tag after all, or no thought.
+
+        Of a text that is not `whole`, a thought may have lacked its end: it is not spoken.
+        """
         held, self._held = self._held, ""
         guessed, self._guessed = self._guessed, None
-        if guessed is not None:
+        if guessed is not None and whole:
             self._inside = False
             held = "".join((*guessed, held))
         return [self._delta(held)] if held else []

@@ -31,6 +31,7 @@ class PauseCover:
         self._loop = asyncio.get_running_loop()
         self._pieces = 0
         self._last_seen_at = 0.0
+        self._spoken_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._covered = False
         self.writing: asyncio.Task[None] | None = None
@@ -41,15 +42,20 @@ class PauseCover:
         plan = self._plan
         may_cover = plan.speaks and plan.pause_after_s and not self._covered
         if may_cover and self._timer is None and self._record.buffer_words < BUFFER_WORDS_LIMIT:
-            self._pieces, self._last_seen_at = len(self._record.words), self._loop.time()
+            self._count_new(self._loop.time())
             self._timer = self._loop.call_later(LOOK_S, self._look)
 
-    async def stop(self) -> None:
-        """Look no more, and wait for what is on its way."""
+    def stop(self) -> None:
+        """Stop looking; buffer words on their way still leave."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self.written()
+
+    def abandon(self) -> None:
+        """Stop everything: the turn is over, and nobody may be there to take what is written."""
+        self.stop()
+        if self.writing is not None:
+            self.writing.cancel()
 
     async def written(self) -> None:
         """Return once the buffer words have left: what follows must not overtake them.
@@ -61,16 +67,22 @@ class PauseCover:
         if writing is not None:
             await writing
 
+    def _count_new(self, now: float) -> None:
+        """Note how long the words that have come since the last look will be spoken."""
+        new = sum(map(len, self._record.words[self._pieces :]))
+        self._pieces, self._last_seen_at = len(self._record.words), now
+        self._spoken_until = max(self._spoken_until, now) + new / SPEECH_CHARS_PER_S
+
     def _look(self) -> None:
         self._timer = self._loop.call_later(LOOK_S, self._look)
         record, now = self._record, self._loop.time()
         if len(record.words) != self._pieces:
-            self._pieces, self._last_seen_at = len(record.words), now
+            self._count_new(now)
             return
-        if now - self._last_seen_at < self._plan.pause_after_s or record.first_spoken_at is None:
+        after_s = self._plan.pause_after_s
+        if now - max(self._last_seen_at, self._spoken_until) < after_s:
             return
-        spoken_until = record.first_spoken_at + len(record.text) / SPEECH_CHARS_PER_S
-        if now - spoken_until < self._plan.pause_after_s or not ends_sentence(record.text):
+        if not ends_sentence(record.text):
             return
         phrase = self._plan.next_buffer_words(record.buffer_words, record.last_buffer_words)
         self._timer.cancel()

@@ -6,7 +6,6 @@ Moments are the event loop's time, in seconds. Knows no wire format and writes n
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from dataclasses import dataclass
 
@@ -27,6 +26,8 @@ from completions.turn.record import TurnRecord
 
 DEADLINE_MARGIN_S = 1.5
 """The turn ends itself this long before Lambda's deadline; at 0.5 s the layer uses force."""
+SPOKEN_WAIT_S = 12.0
+"""Words of ours cover a `Retry-After` of this length, and no longer one."""
 UNSPOKEN_WAIT_S = 3.0
 """Who hears no words of ours is told of a longer `Retry-After` in place of waiting for it."""
 AGE_LIMIT_S = 10.0
@@ -127,7 +128,7 @@ class Plan:
     @property
     def wait_limit_s(self) -> float:
         """How long a model that asks for patience may be waited for."""
-        return math.inf if self.speaks else UNSPOKEN_WAIT_S
+        return SPOKEN_WAIT_S if self.speaks else UNSPOKEN_WAIT_S
 
     def new_budget(self) -> float | None:
         """Return until when an answer that is asked for now must be audible; None for no limit."""

@@ -70,6 +70,7 @@ class Streamed:
                 async with asyncio.timeout_at(self._plan.deadline):
                     await self._converse()
             except TimeoutError:
+                self._pauses.abandon()
                 await self._ending.failed(
                     self._answer,
                     UpstreamTimeout("The answer took longer than this function may run."),
@@ -79,6 +80,7 @@ class Streamed:
             except Exception:
                 # A bug of ours must not cut a caller off.
                 log.exception("turn.crashed")
+                self._pauses.abandon()
                 ended = self._response.closed
                 await self._ending.failed(
                     self._answer,
@@ -88,6 +90,8 @@ class Streamed:
                 )
                 if not ended:
                     self._record.outcome = Outcome.CRASHED
+            finally:
+                self._pauses.abandon()
 
     async def _converse(self) -> None:
         plan, recovery = self._plan, self._recovery
@@ -129,6 +133,7 @@ class Streamed:
                     await self._ending.empty(self._answer, empty)
                     return
             except CompletionsError as error:
+                await self._pauses.written()
                 if not race.winner or not question.can_ask or not await self._moves_on(error):
                     await self._ending.failed(self._answer, error)
                     return
@@ -157,7 +162,7 @@ class Streamed:
         """
         answer, pauses, watched = self._answer, self._pauses, False
         async with AsyncExitStack() as opened:
-            opened.push_async_callback(pauses.stop)
+            opened.callback(pauses.stop)
             batches = await opened.enter_async_context(aclosing(race.answer()))
             while True:
                 # Once it is heard, an answer has no timers of the turn's: no task, no call for it.
@@ -174,9 +179,11 @@ class Streamed:
                 if not watched and answer.audible:
                     watched = True
                     pauses.start()
+                elif watched and answer.finish:
+                    pauses.stop()
                 if batch and is_done(batch[-1:]):
                     break
-            await pauses.stop()
+            await pauses.written()
             await self._response.write(answer.flush())
             # It is read on for a moment, so that its connection can be used again.
             self._ended.push_async_exit(opened.pop_all())
@@ -205,7 +212,9 @@ class Streamed:
     # Time.
 
     def _next_moment(self) -> float | None:
-        moments = (self._buffer_words_at(), self._budget_ends)
+        # A call that is arriving has the race's timers; it is heard when it is whole.
+        budget_ends = None if self._answer.calls else self._budget_ends
+        moments = (self._buffer_words_at(), budget_ends)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _buffer_words_at(self) -> float | None:
@@ -217,7 +226,7 @@ class Streamed:
 
     async def _on_time(self) -> None:
         now = self._loop.time() + TICK_S
-        if self._budget_ends is not None and self._budget_ends <= now:
+        if not self._answer.calls and self._budget_ends is not None and self._budget_ends <= now:
             raise UpstreamTimeout("No model answered in time.")
         at = self._buffer_words_at()
         if at is None or at > now:

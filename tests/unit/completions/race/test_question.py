@@ -11,7 +11,20 @@ import pytest
 from completions.dialects import responses
 from completions.race.quirks import ENDPOINT_RETRY_S
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import Reply, Role, Say, Scene, Script, Seen, answer, calls, refused
+from tests.support.script import (
+    At,
+    Done,
+    Finish,
+    Reply,
+    Role,
+    Say,
+    Scene,
+    Script,
+    Seen,
+    answer,
+    calls,
+    refused,
+)
 from tests.support.turns import Caller
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 
@@ -263,6 +276,26 @@ async def test_a_model_that_begins_inside_its_thoughts_is_remembered(way: Way) -
     for _ in range(2):
         got = way.read(await way.post(caller))
         assert (got.text, got.reasoning) == ("Sunny.", "Hm, well")
+
+
+async def test_a_thought_without_an_end_is_not_spoken(way: Way) -> None:
+    """An answer that its limit ends may have been a thought to its end."""
+    thinks: list[Any] = [Role(), Say("Hm, well.</think>Sunny."), *answer("")[2:]]
+    limited: list[Any] = [Role(), Say("A secret thought."), Finish("length"), Done()]
+    upstream = PlayedUpstream(thinks, thinks, limited, thinks)
+    caller: Caller = way.caller(upstream)
+    heard = [way.read(await way.post(caller)).text for _ in range(3)]
+    assert "secret" not in heard[2]
+
+
+async def test_a_guess_that_its_answer_outlives_is_given_up(way: Way) -> None:
+    """An answer that was taken for a thought until the budget ended does so once."""
+    said = answer("A tag like </think> closes it.")
+    slow: list[Any] = [Role(), *(s for at in range(0, 14_000, 500) for s in (At(at), Say("on ")))]
+    upstream = PlayedUpstream(said, said, slow, slow)
+    caller: Caller = way.caller(upstream, first_token_timeout_ms=0, reasoning_timeout_ms=0)
+    heard = [way.read(await way.post(caller)) for _ in range(4)]
+    assert heard[3].speech[0] == (0, "on ")
 
 
 async def test_no_answer_that_a_caller_provokes_silences_later_ones(way: Way) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from completions.dialects import chat
 from completions.speech.phrases import PHRASES
+from completions.turn.plan import Arrival
+from completions.turn.turn import Turn
+from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
     At,
+    CallPiece,
     Comment,
     Cut,
     Done,
@@ -23,7 +29,7 @@ from tests.support.script import (
     calls,
 )
 from tests.support.tools import LOOKUP
-from tests.support.ways import CHAT, Way
+from tests.support.ways import CHAT, OVER_CHAT, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -135,14 +141,15 @@ WORK: dict[str, Step] = {
     "an open think tag": Say("<think>well "),
     "arguments": Raw(
         b'data: {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, '
-        b'"id": "c", "function": {"name": "lookup", "arguments": " "}}]}}]}\n\n'
+        b'"id": "c", "function": {"name": "lookup", "arguments": "1"}}]}}]}\n\n'
     ),
 }
 
 
-@pytest.mark.parametrize("work", WORK.values(), ids=list(WORK))
-async def test_work_that_nobody_hears_keeps_an_answer_alive_for_a_while(work: Step) -> None:
+@pytest.mark.parametrize("kind", WORK)
+async def test_work_that_nobody_hears_keeps_an_answer_alive_for_a_while(kind: str) -> None:
     """It has the time that reasoning has before the first word, and no more."""
+    work = WORK[kind]
     dripping = [step for at in range(500, 60_000, 500) for step in (At(at), work)]
     got, _, heard = await CHAT.turn(
         [Role(), Say("We open at nine. And"), *dripping, Hold()], tools=[LOOKUP]
@@ -157,3 +164,45 @@ async def test_a_turn_ends_everywhere(way: Way) -> None:
     got, _, heard = await way.turn([Role(), *talking], settings={"turn_limit_ms": 30_000})
     assert got.text.endswith(ENGLISH.closing)
     assert heard.pieces[-1][0] == 30_000
+
+
+async def test_a_caller_who_leaves_while_buffer_words_are_written_ends_the_turn() -> None:
+    """A write that nobody takes holds nothing: neither the turn nor its request to the model."""
+    taken = asyncio.Event()
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) > 2:
+            await taken.wait()
+
+    async def receive() -> Any:
+        await asyncio.sleep(5)
+        return {"type": "http.disconnect"}
+
+    upstream = PlayedUpstream([Role(), Say(SENTENCE), Hold()])
+    caller = CHAT.caller(upstream)
+    request = chat.parse(dict(CHAT.body()))
+    now = asyncio.get_running_loop().time()
+    turn = Turn(caller.state, chat, request, Arrival(seen_at=now), on_failure="speak")
+    await turn({}, receive, send)
+    assert asyncio.get_running_loop().time() - now == pytest.approx(5, abs=0.2)
+    assert len(sent) == 3
+
+
+@pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
+async def test_an_answer_that_has_finished_is_no_pause(way: Way) -> None:
+    """Whatever its connection does after the finish, no promise is made behind it."""
+    heard = await pieces(way, Say(SENTENCE), At(2400), Finish(), Hold())
+    assert [text for _, text in heard] == [SENTENCE]
+
+
+async def test_a_call_that_takes_its_time_is_delivered() -> None:
+    """The budget for first words does not end it while it is written."""
+    letter: list[Step] = [At(6000), CallPiece(0, '{"count": ', name="lookup", id="call_1")]
+    digits = [step for at in range(6500, 13_500, 500) for step in (At(at), CallPiece(0, "1"))]
+    steps: list[Step] = [Role(), *letter, *digits, CallPiece(0, "}"), Finish("tool_calls"), Done()]
+    settings = {"first_token_timeout_ms": 0}
+    got, upstream, _ = await CHAT.turn(steps, tools=[LOOKUP], settings=settings)
+    assert [name for name, _ in got.calls] == ["lookup"]
+    assert len(upstream.requests) == 1

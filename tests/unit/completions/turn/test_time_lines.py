@@ -234,7 +234,7 @@ LINES = [
             (1500, BUFFER_WORDS),
             (2500, "It is sunny today. "),
             (3000, "Rain is far. "),
-            (5500, BUFFER_WORDS),
+            (6500, BUFFER_WORDS),
             (7000, CLOSING),
         ],
         fallback=FALLBACK,
