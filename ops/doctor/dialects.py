@@ -23,7 +23,7 @@ CUT_SENTENCES = (
     "Sorry, I lost the rest of that, please ask me again.",
 )
 """The deployment's own words, in the language that each of our requests asks for."""
-_FILLER = re.compile(r"[^.]*\.\.\. ")
+_BUFFER_WORDS = re.compile(r"[^.]*\.\.\. ")
 """Buffer words end in exactly three dots and a space (ElevenLabs, "Custom LLM", buffer words)."""
 
 
@@ -72,10 +72,10 @@ class Heard:
     def model_words(self) -> list[tuple[float, str]]:
         """The same without the buffer words at its beginning."""
         words = [(at_ms, text) for at_ms, text in self.words if text]
-        fillers = 0
-        while fillers < len(words) and _FILLER.fullmatch(words[fillers][1]):
-            fillers += 1
-        return words[fillers:]
+        buffer_words = 0
+        while buffer_words < len(words) and _BUFFER_WORDS.fullmatch(words[buffer_words][1]):
+            buffer_words += 1
+        return words[buffer_words:]
 
     @property
     def had_buffer_words(self) -> bool:

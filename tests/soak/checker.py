@@ -54,7 +54,7 @@ _SILENT = re.compile(r"[\s.,…!?]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TurnRequest:
     """A turn as its caller asked for it."""
 
     number: int
@@ -88,7 +88,7 @@ class Verdict:
 
 
 def judge(
-    asked: Asked,
+    asked: TurnRequest,
     scene: Scene,
     heard: Heard,
     *,
@@ -105,7 +105,9 @@ def judge(
 
 
 class _Judge:
-    def __init__(self, asked: Asked, scene: Scene, heard: Heard, status: int, over_ms: int) -> None:
+    def __init__(
+        self, asked: TurnRequest, scene: Scene, heard: Heard, status: int, over_ms: int
+    ) -> None:
         self._asked, self._scene, self._heard = asked, scene, heard
         self._status, self._over_ms = status, over_ms
         self._kind: Kind = scene.kind

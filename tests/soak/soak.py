@@ -26,7 +26,7 @@ import looptime
 from completions.dialects import chat, responses
 from completions.observability import log
 from completions.upstream.client import Upstream
-from tests.soak.checker import BUFFER_WORDS, Asked, Verdict, judge
+from tests.soak.checker import BUFFER_WORDS, TurnRequest, Verdict, judge
 from tests.soak.heard import hear
 from tests.soak.kinds.kind import HEALTHY, Kind
 from tests.soak.kinds.table import KINDS
@@ -225,7 +225,7 @@ class _Soak:
         kind: Kind,
         environment: Environment,
         blamed: str,
-        before: Asked | None = None,
+        before: TurnRequest | None = None,
     ) -> Any:
         self._number += 1
         number = self._number
@@ -294,7 +294,7 @@ def _is_quick(kind: Kind) -> bool:
     return not any(word in kind.name for word in slow) and "a while" not in kind.name
 
 
-def _ask(number: int, kind: Kind, shape: str, rng: random.Random, *, virtual: bool) -> Asked:
+def _ask(number: int, kind: Kind, shape: str, rng: random.Random, *, virtual: bool) -> TurnRequest:
     chat_only = shape.endswith("chat only")
     api = rng.choice(("chat", "responses"))
     if not chat_only and api not in kind.apis:
@@ -302,7 +302,7 @@ def _ask(number: int, kind: Kind, shape: str, rng: random.Random, *, virtual: bo
     streamed = kind.streams if kind.streams is not None else rng.random() < 0.8
     tools = kind.tools if kind.tools is not None else rng.random() < 0.3
     whole = kind is HEALTHY or not virtual
-    return Asked(
+    return TurnRequest(
         number,
         chat=api == "chat",
         streamed=streamed,
@@ -315,7 +315,7 @@ def _ask(number: int, kind: Kind, shape: str, rng: random.Random, *, virtual: bo
     )
 
 
-def _request(asked: Asked, rng: random.Random) -> dict[str, Any]:
+def _request(asked: TurnRequest, rng: random.Random) -> dict[str, Any]:
     system = "Chat completions only." if asked.shape.endswith("chat only") else "Be brief."
     turn = f"Turn {asked.number}. What is the weather?"
     request: dict[str, Any] = {"model": "m", "stream": asked.streamed}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from tests.soak.checker import Asked, Verdict
+from tests.soak.checker import TurnRequest, Verdict
 from tests.soak.known import KNOWN
 from tests.soak.upstream import Scene
 
@@ -39,7 +39,7 @@ class Violation:
     turn: int
     healthy: bool
     """It befell the healthy turn that followed."""
-    asked: Asked
+    asked: TurnRequest
     befalls: str
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class Summary:
 
     def add(
         self,
-        asked: Asked,
+        asked: TurnRequest,
         scene: Scene,
         verdict: Verdict,
         kind: str,

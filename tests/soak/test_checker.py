@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.soak.checker import FAILURE, Asked, judge
+from tests.soak.checker import FAILURE, TurnRequest, judge
 from tests.soak.heard import hear
 from tests.soak.kinds.kind import HEALTHY, Kind
 from tests.soak.script import TOOL, Answer
@@ -21,9 +21,9 @@ STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 Change = Callable[[bytes], bytes]
 
 
-def asked(*, chat: bool) -> Asked:
+def asked(*, chat: bool) -> TurnRequest:
     """A streamed turn that offers a tool."""
-    return Asked(1, chat, streamed=True, speak=True, tools=True, shape="single")
+    return TurnRequest(1, chat, streamed=True, speak=True, tools=True, shape="single")
 
 
 def played(*, chat: bool, kind: Kind = HEALTHY) -> tuple[Scene, bytes]:

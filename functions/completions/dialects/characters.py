@@ -1,7 +1,7 @@
 r"""Characters that were cut in two, in whichever way: each frame of an answer is valid text.
 
 A server that cuts its text by bytes or by UTF-16 units puts one half of a character into each of
-two frames, as an escape (`\ud83d`, RFC 8259, section 8.2) or as bytes that are no UTF-8. Halves
+two events, as an escape (`\ud83d`, RFC 8259, section 8.2) or as bytes that are no UTF-8. Halves
 are joined; half a character that nothing completes becomes U+FFFD, as decoders have it.
 Knows JSON and deltas, not the dialects. Costs nothing while characters are whole.
 """

@@ -75,6 +75,11 @@ class Dialect(Protocol):
     """One wire format. A stateless module or object."""
 
     @property
+    def optional(self) -> bool:
+        """True if an upstream may lack this endpoint; it is asked over chat completions then."""
+        ...
+
+    @property
     def path(self) -> str:
         """The path below an upstream's base URL, such as `/chat/completions`."""
         ...

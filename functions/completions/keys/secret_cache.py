@@ -125,7 +125,7 @@ class SecretCache:
         return self._is_past(self._failed_at, RETRY_AFTER_S)
 
     def _is_past(self, moment: float | None, after_s: float) -> bool:
-        """Return whether a moment is so long ago; so it is if it is still to come.
+        """Return True if the moment is at least that long ago, or lies in the future.
 
         Wall clocks are set back, and what was read "in an hour" would be new for that hour.
         """

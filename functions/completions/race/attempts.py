@@ -201,7 +201,7 @@ def _crashed(attempt: Attempt) -> CompletionsError:
 
 
 def is_done(batch: Iterable[Chunk]) -> bool:
-    """True if the terminator is among these chunks."""
+    """Return True if the terminator is among these chunks."""
     for chunk in batch:
         for delta in chunk.deltas:
             if type(delta) is Done:

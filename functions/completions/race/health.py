@@ -1,6 +1,6 @@
 """Health: which models failed lately, and are asked last for a while.
 
-One book for each execution environment, shared by its turns; nothing in it belongs to one of them.
+One per execution environment, shared by its turns; nothing in it belongs to one of them.
 Knows failures and times; nothing of requests.
 """
 
@@ -52,7 +52,7 @@ class Health:
     def failed(self, candidate: Candidate, error: CompletionsError | None = None) -> None:
         """Count a failure; without an error the candidate was late.
 
-        A refusal of one request is nobody's failure.
+        A refusal of one request, which another request would not get, does not count.
         """
         if error is not None and not error.transient and error.status < 500:
             return

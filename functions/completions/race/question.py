@@ -111,7 +111,7 @@ class Question:
         """Remember what an answer has proved."""
         if lesson.dropped or lesson.renamed:
             self.quirks.remember(self._model(candidate), lesson)
-        if wire is not chat:
+        if wire.optional:
             self.quirks.learn_has_responses(candidate)
 
     def _prepare(self, candidate: Candidate) -> tuple[Dialect, Prepared]:
@@ -126,7 +126,7 @@ class Question:
         lacks = self.quirks.lacks_responses
         if (lacks(candidate) or lacks(self.stateful)) and (body := wire.as_chat(request.body)):
             wire, request = chat, replace(request, body=body)
-        if request.chained and (wire is chat or candidate != self.stateful):
+        if request.chained and (wire is not self.dialect or candidate != self.stateful):
             raise ChainNotFound(
                 "This request continues a stored response or conversation, which the model asked "
                 "here does not have. Send the whole history in `input`."
@@ -158,8 +158,7 @@ class Question:
         sent: Prepared,
         lesson: Lesson,
     ) -> Lesson | None:
-        other = wire.as_chat(self.request.body)
-        if other is not None and self.quirks.learn_lacks_responses(candidate, error):
+        if wire.optional and self.quirks.learn_lacks_responses(candidate, error):
             return Lesson()  # Nothing to change: the next request goes to chat completions.
         return lesson_of(error, sent, self.quirks.lesson(self._model(candidate)) + lesson)
 

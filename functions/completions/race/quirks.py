@@ -1,6 +1,6 @@
 """Quirks: the fields that each model refuses, and what else its answers have shown.
 
-One book for each execution environment, shared by its turns; nothing in it belongs to one of them.
+One per execution environment, shared by its turns; nothing in it belongs to one of them.
 Lessons about fields last as long as the environment. The others are guesses, which one odd answer
 could suggest for every later turn: they need evidence, they expire, and the first answer that
 contradicts them takes them back. Knows requests and refusals; nothing of who is asked.
@@ -107,7 +107,7 @@ class Quirks:
         self._known(model).lesson += lesson
 
     def lacks_responses(self, upstream: Candidate) -> bool:
-        """True while this upstream is taken to have no `/responses`."""
+        """Return True while this upstream is taken to have no `/responses`."""
         known = self._known(upstream)
         retry_s = ENDPOINT_RETRY_S[min(known.responses_refused, len(ENDPOINT_RETRY_S)) - 1]
         age_s = self._clock() - known.responses_refused_at
@@ -127,7 +127,7 @@ class Quirks:
         self._known(upstream).responses_refused = 0
 
     def thinks_first(self, model: Candidate) -> bool:
-        """True if this model's answers begin inside a `<think>` that its chat template opened."""
+        """Return True if the model's answers begin inside a `<think>` that its template opened."""
         known = self._known(model)
         fresh = 0 <= self._clock() - known.thoughts_first_at < GUESS_TTL_S
         return fresh and known.thoughts_first >= THOUGHTS_NEEDED
@@ -148,7 +148,7 @@ class Quirks:
 
 
 def _lacks_path(error: UpstreamRefused) -> bool:
-    """True if the upstream has no such path, as opposed to something that the request names.
+    """Return True if the upstream has no such path, as opposed to something that the request names.
 
     A model, an item or an earlier response that is not found is a 404 as well; then `code` ends in
     `_not_found`, or `param` says where the request named it.

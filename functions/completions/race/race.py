@@ -224,7 +224,7 @@ class Race:
         return False
 
     def _has_text(self, attempt: Attempt) -> bool:
-        """True if an answer without a letter or digit is one all the same."""
+        """Return True if an answer without a letter or digit is one all the same."""
         return not self._words_only and any(
             isinstance(delta, Text) and delta.text.strip()
             for chunk in attempt.held

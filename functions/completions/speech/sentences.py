@@ -1,7 +1,7 @@
 """Finds the end of the first sentence of a text, and puts a pause between two spoken texts.
 
 The text may come in pieces: however it is split, the result is the same. Knows nothing of
-frames, models or time.
+events, models or time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Separates a model's reasoning in `<think>…</think>` from the text that is spoken.
 
-Knows text and three tags; nothing of frames.
+Knows text and three tags; nothing of events.
 """
 
 from __future__ import annotations

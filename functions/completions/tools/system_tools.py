@@ -9,7 +9,7 @@ Knows how each is recognised and the rules that it brings:
 
 A new system tool gets a row in `_TOOLS`, and a function here if it has a rule of its own. The
 parameters of a tool are always those of the request. Knows nothing of checking a call
-(`validation`), of frames or of time.
+(`validation`), of events or of time.
 """
 
 from __future__ import annotations

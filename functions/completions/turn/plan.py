@@ -127,7 +127,7 @@ class Plan:
 
     @property
     def wait_limit_s(self) -> float:
-        """How long a model that asks for patience may be waited for."""
+        """The longest wait that a `Retry-After` may ask for."""
         return SPOKEN_WAIT_S if self.speaks else UNSPOKEN_WAIT_S
 
     def new_budget(self) -> float | None:

@@ -36,7 +36,7 @@ class Recovery:
     """Valid calls of an answer whose other calls were asked for again."""
 
     def can_give_feedback(self, question: Askable, left_s: float) -> bool:
-        """True if the model may be told what is wrong with its calls."""
+        """Return True if the model may be told what is wrong with its calls."""
         return not self.gave_feedback and question.can_ask and left_s >= ANSWER_NEEDS_S
 
     def give_feedback(self, question: Askable, judgement: Judgement, spoken: str) -> Askable:
@@ -63,7 +63,7 @@ class Recovery:
         return others if final else [*others, empty.candidate]
 
     def bridges(self, spoken: str) -> bool:
-        """True if a cut can be bridged: once a turn, and in the first sentence only."""
+        """Return True if a cut can be bridged: once a turn, and in the first sentence only."""
         # Not fed with each word: few answers are cut.
         sentence = FirstSentence()
         sentence.feed(spoken)
@@ -81,7 +81,7 @@ def after_feedback(candidates: Sequence[Candidate], winner: Candidate | None) ->
 def after_cut(
     candidates: Sequence[Candidate], winner: Candidate | None, barred: Collection[Candidate]
 ) -> list[Candidate]:
-    """Return whom to ask after a cut: none that has just refused, the one that was cut last."""
+    """Return whom to ask after a cut: none that has just refused, and last the one that was cut."""
     willing = [one for one in candidates if one not in barred] or candidates
     return sorted(willing, key=lambda one: one == winner)
 

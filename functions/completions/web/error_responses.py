@@ -106,7 +106,7 @@ async def _render_routing_error(request: Request, error: Exception) -> Response:
 
 
 async def _render_disconnect(_: Request, __: Exception) -> Response:
-    """The caller left in the middle of its request: nobody reads this response."""
+    """Answer a caller who left in the middle of its request: nobody reads it."""
     log.info("request.abandoned")
     return Response(status_code=400)
 

@@ -269,7 +269,7 @@ def _input_items() -> list[Schema]:
 
 
 def _responses_tool() -> Schema:
-    """A function, flat or nested as in chat completions, or one of the upstream's own tools."""
+    """Describe a function, flat or nested as in chat completions, or an upstream's own tool."""
     function = {"enum": ["function", None]}
     name = {"name": {"type": "string", "minLength": 1}}
     return {
@@ -299,7 +299,7 @@ def _object(properties: Schema, *required: str) -> Schema:
 
 
 def _nullable(*kinds: str) -> Schema:
-    """A field that may be null, which counts as absent."""
+    """Describe a field that may be null, which counts as absent."""
     return {"type": [*kinds, "null"]}
 
 

@@ -22,6 +22,7 @@ from completions.sse import ServerSentEvent
 __all__ = [
     "as_chat",
     "buffered",
+    "optional",
     "parse",
     "path",
     "prepare",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 path = "/chat/completions"
+optional = False
 
 
 def as_chat(_: dict[str, Any]) -> None:

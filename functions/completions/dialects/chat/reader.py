@@ -135,8 +135,8 @@ class ChatReader:
             deltas.append(Done())
         elif not deltas:
             # Clients index into `choices`, and an empty delta mid-way is nothing to them.
-            said = (choice.get("delta") or {} for choice in choices)
-            odd |= not any(value for delta in said for value in delta.values())
+            found = (choice.get("delta") or {} for choice in choices)
+            odd |= not any(value for delta in found for value in delta.values())
         if halved or self._halves.held:
             deltas, odd = self._halves.join(deltas), True
         self._seen.update(map(type, deltas))
@@ -164,10 +164,10 @@ class ChatReader:
             odd |= _read_delta(delta, deltas, in_stream=True)
         if len(deltas) == before and (message := choice.get("message")):
             # An answer that was not streamed has it in place of the `delta`.
-            said: list[Delta] = []
-            odd |= _read_delta(message, said, in_stream=False) or streamed
+            found: list[Delta] = []
+            odd |= _read_delta(message, found, in_stream=False) or streamed
             seen = self._seen | {Text} if self._spoke else self._seen
-            deltas += [one for one in said if type(one) not in seen]
+            deltas += [one for one in found if type(one) not in seen]
         if error := choice.get("error"):
             deltas.append(self._unless_whole(Failure(upstream_failure(error))))
         if (reason := choice.get("finish_reason")) is not None:
@@ -192,7 +192,7 @@ def _index_of(choice: Mapping[str, Any]) -> int:
 
 
 def _is_only_text(delta: Mapping[str, Any]) -> bool:
-    """True if a delta with text has nothing else; many servers send all fields, most null."""
+    """Return True if a delta with text has nothing else; many servers send all fields as null."""
     for name in delta:  # noqa: SIM110 - a generator takes twice as long
         if name not in _TEXT_ONLY and delta[name]:
             return False

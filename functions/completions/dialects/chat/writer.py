@@ -173,7 +173,7 @@ class ChatWriter:
             self._tail = raw[behind:]
 
     def _role_fits(self, raw: bytes) -> bool:
-        """True if the event names the role that is due: clients join what comes twice."""
+        """Return True if the event names the role that is due: clients join what comes twice."""
         match = _ROLE.search(raw)
         return (match[1] if match else b"null") == (b"null" if self._role_sent else b'"assistant"')
 

@@ -20,9 +20,20 @@ from completions.dialects.responses.request import parse, prepare, with_feedback
 from completions.dialects.responses.writer import ResponsesWriter
 from completions.sse import ServerSentEvent
 
-__all__ = ["as_chat", "buffered", "parse", "path", "prepare", "reader", "with_feedback", "writer"]
+__all__ = [
+    "as_chat",
+    "buffered",
+    "optional",
+    "parse",
+    "path",
+    "prepare",
+    "reader",
+    "with_feedback",
+    "writer",
+]
 
 path = "/responses"
+optional = True
 
 
 def reader(_: ParsedRequest | None = None) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:

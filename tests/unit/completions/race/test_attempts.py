@@ -22,7 +22,7 @@ HELLO = Chunk(None, (Text("Hello"),))
 DONE = Chunk(None, (Done(),))
 
 
-class Asked:
+class FakeQuestion:
     """A question; each candidate answers with its steps: pauses in seconds, chunks, errors."""
 
     def __init__(self, *, can_change_task: bool = True, **answers: Sequence[Any]) -> None:
@@ -32,7 +32,7 @@ class Asked:
         self.made: list[tuple[str, int, bool]] = []
         self.closed: list[str] = []
 
-    def with_feedback(self, answer: str, feedback: str) -> Asked:
+    def with_feedback(self, answer: str, feedback: str) -> FakeQuestion:
         """Fail: attempts never do this."""
         raise AssertionError
 
@@ -64,7 +64,7 @@ async def next_batch(attempts: Attempts) -> tuple[str, list[Chunk] | Completions
 
 async def test_all_attempts_are_read_through_one_queue() -> None:
     """Their events come in the order of time, each with the attempt that it belongs to."""
-    attempts = Attempts(Asked(upstream=[2, HELLO], fallback=[1, HELLO, 2]), 0)
+    attempts = Attempts(FakeQuestion(upstream=[2, HELLO], fallback=[1, HELLO, 2]), 0)
     attempts.start(A)
     attempts.start(B)
     assert await next_batch(attempts) == ("fallback", [HELLO])
@@ -76,7 +76,7 @@ async def test_all_attempts_are_read_through_one_queue() -> None:
 
 async def test_attempts_are_numbered_through_a_turn() -> None:
     """A race goes on counting where the one before it ended, and says which ones are hedges."""
-    question = Asked(upstream=[5], fallback=[5])
+    question = FakeQuestion(upstream=[5], fallback=[5])
     attempts = Attempts(question, first_source=4)
     attempts.start(A)
     attempts.start(B, hedge=True)
@@ -89,7 +89,7 @@ async def test_attempts_are_numbered_through_a_turn() -> None:
 async def test_the_time_of_an_attempt_may_count_from_earlier() -> None:
     """Time-outs count from `timeout_base`, by default from the start."""
     await asyncio.sleep(3)
-    attempts = Attempts(Asked(upstream=[5], fallback=[5]), 0)
+    attempts = Attempts(FakeQuestion(upstream=[5], fallback=[5]), 0)
     attempts.start(A, 1.0)
     attempts.start(B)
     moments = [(one.started_at, one.timeout_base) for one in attempts.all]
@@ -99,7 +99,7 @@ async def test_the_time_of_an_attempt_may_count_from_earlier() -> None:
 
 async def test_the_wait_for_an_event_ends_at_a_moment() -> None:
     """An answer that comes at that very moment still beats the timer."""
-    attempts = Attempts(Asked(upstream=[2, HELLO, 9]), 0)
+    attempts = Attempts(FakeQuestion(upstream=[2, HELLO, 9]), 0)
     attempts.start(A)
     assert await attempts.next_event(1.5) is None
     event = await attempts.next_event(2.0)
@@ -110,7 +110,7 @@ async def test_the_wait_for_an_event_ends_at_a_moment() -> None:
 
 async def test_an_attempt_that_fails_tells_its_error() -> None:
     """The error comes after everything that was said."""
-    attempts = Attempts(Asked(upstream=[HELLO, UpstreamTimeout("Late.")]), 0)
+    attempts = Attempts(FakeQuestion(upstream=[HELLO, UpstreamTimeout("Late.")]), 0)
     attempts.start(A)
     assert await next_batch(attempts) == ("upstream", [HELLO])
     _, error = await next_batch(attempts)
@@ -121,7 +121,7 @@ async def test_an_attempt_that_fails_tells_its_error() -> None:
 @pytest.mark.parametrize("bug", [RuntimeError("internals"), asyncio.CancelledError()], ids=repr)
 async def test_a_bug_in_an_attempt_is_a_failure(logs: Logged, bug: BaseException) -> None:
     """The log has it, and the race goes on with an error that tells nothing of it."""
-    attempts = Attempts(Asked(upstream=[bug]), 0)
+    attempts = Attempts(FakeQuestion(upstream=[bug]), 0)
     attempts.start(A)
     _, error = await next_batch(attempts)
     assert isinstance(error, UpstreamUnavailable)
@@ -135,7 +135,7 @@ async def test_an_answer_is_handed_over_unless_it_belongs_to_its_task(
     can_change_task: bool,
 ) -> None:
     """With the next batch its task ends, and the rest is read directly."""
-    question = Asked(can_change_task=can_change_task, upstream=[HELLO, 1, HELLO, 1, HELLO])
+    question = FakeQuestion(can_change_task=can_change_task, upstream=[HELLO, 1, HELLO, 1, HELLO])
     attempts = Attempts(question, 0)
     attempts.start(A)
     await next_batch(attempts)
@@ -154,7 +154,7 @@ async def test_an_answer_is_handed_over_unless_it_belongs_to_its_task(
 
 async def test_cancelled_attempts_are_closed_when_cancel_returns() -> None:
     """Others go on."""
-    question = Asked(upstream=[60], fallback=[1, HELLO])
+    question = FakeQuestion(upstream=[60], fallback=[1, HELLO])
     attempts = Attempts(question, 0)
     attempts.start(A)
     attempts.start(B)
@@ -169,7 +169,7 @@ async def test_an_attempt_that_will_not_be_stopped_is_left_behind(logs: Logged) 
     """Nobody waits for it longer than `CANCEL_S`."""
     released = asyncio.Event()
 
-    class Stubborn(Asked):
+    class Stubborn(FakeQuestion):
         async def ask(
             self, candidate: Candidate, source: int, /, *, hedge: bool = False
         ) -> AsyncGenerator[list[Chunk], None]:
@@ -199,7 +199,7 @@ async def test_an_answer_after_its_terminator_is_read_on_for_a_moment(
     rest_s: float, read_to_its_end: bool
 ) -> None:
     """A connection that was read to its end can be used again."""
-    attempts = Attempts(Asked(upstream=[DONE, rest_s]), 0)
+    attempts = Attempts(FakeQuestion(upstream=[DONE, rest_s]), 0)
     attempts.start(A)
     _, batch = await next_batch(attempts)
     assert isinstance(batch, list)

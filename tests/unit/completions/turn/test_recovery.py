@@ -60,7 +60,7 @@ BAD = call("move", {"n": "far"}, index=1)
 CORRECTED = call("move", {"n": 3}, index=0)
 
 
-class Asked:
+class FakeQuestion:
     """A question that records the feedback it was given."""
 
     def __init__(self, *, can_ask: bool = True) -> None:
@@ -68,7 +68,7 @@ class Asked:
         self.can_change_task = True
         self.feedback: tuple[str, str] | None = None
 
-    def with_feedback(self, answer: str, feedback: str) -> Asked:
+    def with_feedback(self, answer: str, feedback: str) -> FakeQuestion:
         """Record it."""
         self.feedback = (answer, feedback)
         return self
@@ -84,17 +84,17 @@ class Asked:
 def test_feedback_is_given_once_and_only_with_time_and_a_request_left() -> None:
     """The model is told what is wrong once a turn, if another answer can still be had."""
     recovery = Recovery(TurnRecord())
-    assert recovery.can_give_feedback(Asked(), ANSWER_NEEDS_S)
-    assert not recovery.can_give_feedback(Asked(), ANSWER_NEEDS_S - 0.01)
-    assert not recovery.can_give_feedback(Asked(can_ask=False), ANSWER_NEEDS_S)
-    recovery.give_feedback(Asked(), Judgement(problems=["No."]), "")
-    assert not recovery.can_give_feedback(Asked(), ANSWER_NEEDS_S)
+    assert recovery.can_give_feedback(FakeQuestion(), ANSWER_NEEDS_S)
+    assert not recovery.can_give_feedback(FakeQuestion(), ANSWER_NEEDS_S - 0.01)
+    assert not recovery.can_give_feedback(FakeQuestion(can_ask=False), ANSWER_NEEDS_S)
+    recovery.give_feedback(FakeQuestion(), Judgement(problems=["No."]), "")
+    assert not recovery.can_give_feedback(FakeQuestion(), ANSWER_NEEDS_S)
 
 
 def test_feedback_names_the_problems_and_the_calls_that_stand() -> None:
     """The valid calls are kept, and the model hears not to repeat them."""
     record = TurnRecord()
-    recovery, question = Recovery(record), Asked()
+    recovery, question = Recovery(record), FakeQuestion()
     good = Call("c", "transfer", '{"to":1}')
     judgement = Judgement([good], coerced=1, problems=["'n' is missing.", "'m' is no tool."])
     recovery.give_feedback(question, judgement, "One moment.")
@@ -110,9 +110,9 @@ def test_after_an_empty_answer_the_others_are_asked_first() -> None:
     """The model that had nothing to say comes last, and after a second empty answer nobody."""
     recovery = Recovery(TurnRecord())
     empty = EmptyAnswer(FIRST, "stop", [])
-    assert recovery.after_empty(empty, Asked(), [FIRST, SECOND]) == [SECOND, FIRST]
-    assert recovery.after_empty(empty, Asked(), [FIRST, SECOND]) == []
-    assert Recovery(TurnRecord()).after_empty(empty, Asked(can_ask=False), [FIRST]) == []
+    assert recovery.after_empty(empty, FakeQuestion(), [FIRST, SECOND]) == [SECOND, FIRST]
+    assert recovery.after_empty(empty, FakeQuestion(), [FIRST, SECOND]) == []
+    assert Recovery(TurnRecord()).after_empty(empty, FakeQuestion(can_ask=False), [FIRST]) == []
 
 
 def test_a_cut_is_bridged_once_and_in_the_first_sentence_only() -> None:

@@ -87,11 +87,11 @@ async def test_an_answer_is_relayed_in_time(way: Any) -> None:
 async def test_buffer_words_precede_a_slow_answer(way: Any) -> None:
     """They are heard at 1,500 ms, and stand in the final output."""
     heard = await turn(way(answer("Sunny.", at_ms=2500)))
-    filler, words = (spoken_in([item]) for item in check(heard.body))
-    assert filler.endswith("... ")
+    ours, words = (spoken_in([item]) for item in check(heard.body))
+    assert ours.endswith("... ")
     assert words == "Sunny."
     assert heard.pieces[0][0] == 1500
-    assert (await sdk_final(heard.body)).output_text == f"{filler}{words}"
+    assert (await sdk_final(heard.body)).output_text == f"{ours}{words}"
 
 
 async def test_reasoning_and_think_blocks_are_not_spoken(way: Any) -> None:
