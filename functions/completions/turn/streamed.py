@@ -212,9 +212,7 @@ class Streamed:
     # Time.
 
     def _next_moment(self) -> float | None:
-        # A call that is arriving has the race's timers; it is heard when it is whole.
-        budget_ends = None if self._answer.calls else self._budget_ends
-        moments = (self._buffer_words_at(), budget_ends)
+        moments = (self._buffer_words_at(), self._budget_ends)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _buffer_words_at(self) -> float | None:
@@ -226,7 +224,7 @@ class Streamed:
 
     async def _on_time(self) -> None:
         now = self._loop.time() + TICK_S
-        if not self._answer.calls and self._budget_ends is not None and self._budget_ends <= now:
+        if self._budget_ends is not None and self._budget_ends <= now:
             raise UpstreamTimeout("No model answered in time.")
         at = self._buffer_words_at()
         if at is None or at > now:

@@ -14,7 +14,6 @@ from completions.turn.turn import Turn
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
     At,
-    CallPiece,
     Comment,
     Cut,
     Done,
@@ -195,14 +194,3 @@ async def test_an_answer_that_has_finished_is_no_pause(way: Way) -> None:
     """Whatever its connection does after the finish, no promise is made behind it."""
     heard = await pieces(way, Say(SENTENCE), At(2400), Finish(), Hold())
     assert [text for _, text in heard] == [SENTENCE]
-
-
-async def test_a_call_that_takes_its_time_is_delivered() -> None:
-    """The budget for first words does not end it while it is written."""
-    letter: list[Step] = [At(6000), CallPiece(0, '{"count": ', name="lookup", id="call_1")]
-    digits = [step for at in range(6500, 13_500, 500) for step in (At(at), CallPiece(0, "1"))]
-    steps: list[Step] = [Role(), *letter, *digits, CallPiece(0, "}"), Finish("tool_calls"), Done()]
-    settings = {"first_token_timeout_ms": 0}
-    got, upstream, _ = await CHAT.turn(steps, tools=[LOOKUP], settings=settings)
-    assert [name for name, _ in got.calls] == ["lookup"]
-    assert len(upstream.requests) == 1
