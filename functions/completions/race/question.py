@@ -109,7 +109,7 @@ class Question:
 
     def _confirm(self, candidate: Candidate, wire: Dialect, lesson: Lesson) -> None:
         """Remember what an answer has proved."""
-        if lesson.dropped or lesson.renamed:
+        if lesson:
             self.quirks.remember(self._model(candidate), lesson)
         if wire.optional:
             self.quirks.learn_has_responses(candidate)

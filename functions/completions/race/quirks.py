@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from completions.dialects.dialect import Prepared
+from completions.dialects.shapes import mended, refused_shapes
 from completions.errors import UpstreamRefused
 from completions.observability import log, printable
 from completions.settings import Candidate
@@ -43,10 +44,12 @@ _BLAMES_VALUE = re.compile(r"invalid|missing|.*(above|below|too_)")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one model does not take: fields to leave out, and fields to send under another name."""
+    """What one model does not take: fields to leave out or to rename, and shapes to mend."""
 
     dropped: frozenset[str] = frozenset()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    shapes: frozenset[str] = frozenset()
+    """Names of rows of `dialects.shapes`."""
     lasting: bool = True
     """False where one request's value was refused: such a lesson is used once, not remembered."""
 
@@ -54,12 +57,16 @@ class Lesson:
         return Lesson(
             self.dropped | other.dropped,
             {**self.renamed, **other.renamed},
+            self.shapes | other.shapes,
             self.lasting and other.lasting,
         )
 
+    def __bool__(self) -> bool:
+        return bool(self.dropped or self.renamed or self.shapes)
+
     def applied(self, prepared: Prepared) -> Prepared:
         """Return the request without what this model refuses."""
-        if not self.dropped and not self.renamed:
+        if not self:
             return prepared
         names = {name: self.renamed.get(name, name) for name in prepared.body}
         body = {
@@ -67,7 +74,7 @@ class Lesson:
             for name, value in prepared.body.items()
             if names[name] not in self.dropped
         }
-        return Prepared(body, prepared.added & body.keys())
+        return Prepared(mended(body, self.shapes), prepared.added & body.keys())
 
 
 @dataclass(slots=True)
@@ -103,6 +110,7 @@ class Quirks:
             model=printable(model.model),
             dropped=sorted(lesson.dropped),
             renamed=dict(lesson.renamed),
+            mended=sorted(lesson.shapes),
         )
         self._known(model).lesson += lesson
 
@@ -165,7 +173,12 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
     so this ends. One caller's bad value teaches nothing about the model, except about token
     limits: those are the model's.
     """
-    if error.status not in {400, 422}:
+    if error.status not in {400, 422, 500}:
+        return None
+    # A template's refusal is a 500 at llama.cpp.
+    if shapes := refused_shapes(error.message, sent.body):
+        return Lesson(shapes=shapes)
+    if error.status == 500:
         return None
     path = error.param or ""
     refused = path.split(".")[0].split("[")[0]

@@ -138,6 +138,28 @@ async def test_what_the_caller_did_wrong_is_told_to_the_caller(way: Way) -> None
         assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("status", [400, 422, 500])
+async def test_a_history_that_a_model_refuses_is_mended(way: Way, status: int) -> None:
+    """Once refused, its shape is sent in no later turn, whatever status the refusal had."""
+
+    def history(seen: Seen) -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = seen.json.get("messages") or seen.json["input"]
+        return sent
+
+    def scene(seen: Seen) -> Script:
+        told = any(message.get("role") == "developer" for message in history(seen))
+        return refused(status, message="Unknown role: developer") if told else answer("Sunny.")
+
+    upstream = PlayedUpstream(scene)
+    caller = way.caller(upstream)
+    request = way.body(history=[("developer", "Be short."), ("user", "Hi.")])
+    for _ in range(2):
+        assert way.read(await way.post(caller, request)).text == "Sunny."
+    # Over chat no upstream is sent this role.
+    assert len(upstream.requests) == (2 if way is OVER_CHAT else 3)
+    assert all("Be short." in str(history(seen)) for seen in upstream.requests)
+
+
 async def test_each_model_refuses_other_things(way: Way) -> None:
     """What one has taught is not held against another."""
     script = refused(400, param="temperature")
