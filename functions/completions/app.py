@@ -17,8 +17,7 @@ from typing import Any
 import snapshot_restore_py
 from fastapi import FastAPI, Request, Response
 from mangum import Mangum
-from pydantic_core import from_json, to_json
-from starlette.convertors import StringConvertor, register_url_convertor
+from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,45 +27,26 @@ from completions.dialects.dialect import Dialect
 from completions.errors import (
     InvalidRequest,
     KeyUnavailable,
-    ModelNotFound,
-    TooLarge,
     Unauthorized,
 )
 from completions.keys import secrets_manager
 from completions.keys.keys import Keys
-from completions.observability import (
-    allow_content,
-    bind,
-    printable,
-)
+from completions.observability import allow_content, bind
 from completions.race.health import Health
 from completions.race.quirks import Quirks
-from completions.settings import BODY_LIMIT_BYTES, ON_FAILURE, Settings
+from completions.settings import ON_FAILURE, Settings
 from completions.tools import schemas
 from completions.turn import report
 from completions.turn.plan import AppState, Arrival
 from completions.turn.turn import Turn
 from completions.upstream.client import Upstream
-from completions.web import error_responses, request_log
+from completions.web import body, conversation, error_responses, models, paths, request_log
 from completions.web.auth import authorise
 
 ON_FAILURE_HEADER = "x-completions-on-failure"
 
 
-class _AnyPrefix(StringConvertor):
-    """Match any path before the part that matters: people paste all kinds of base URLs."""
-
-    regex = "(?:.*/)?"
-
-
-class _TrailingSlashes(StringConvertor):
-    """Match any number of trailing slashes."""
-
-    regex = "/*"
-
-
-register_url_convertor("prefix", _AnyPrefix())
-register_url_convertor("slashes", _TrailingSlashes())
+paths.register()
 
 
 def create_app(
@@ -99,6 +79,8 @@ def create_app(
     )
     error_responses.install(app)
     app.add_middleware(_KeyReadsMiddleware, keys=keys)
+    if settings.allowed_origins:
+        _allow_browsers(app, settings.allowed_origins)
 
     def warm() -> None:
         secrets_manager.warm()
@@ -128,8 +110,10 @@ def create_app(
         request_log.bind_request(request)
         try:
             bind(auth=await authorise(request, keys))
-            parsed = dialect.parse(await _read_json_object(request))
-            _check_model(parsed.model, settings)
+            content = await body.read_json_object(request)
+            request_log.bind_body(request, content)
+            parsed = body.parse(dialect, content, conversation.custom_session(request))
+            models.check(parsed.model, settings)
             on_failure = _on_failure(request, settings)
         except (Unauthorized, ClientDisconnect):
             cold = cold or arrival.cold  # This was no turn, so the next one is still the first.
@@ -142,8 +126,6 @@ def create_app(
         except Exception as error:
             report.not_started(dialect, error, arrival)
             raise
-        if parsed.extra.conversation_id and not request_log.conversation_id(request):
-            bind(**{request_log.CONVERSATION_FIELD: printable(parsed.extra.conversation_id)})
         return Turn(state, dialect, parsed, arrival, on_failure=on_failure)
 
     async def chat_completions(request: Request) -> Response:
@@ -158,17 +140,12 @@ def create_app(
     app.add_route("/{prefix:prefix}responses{slashes:slashes}", create_response, ["POST"])
 
     @app.get("/{prefix:prefix}models{slashes:slashes}")
-    async def models(request: Request) -> Response:
+    async def list_models(request: Request) -> Response:
         request_log.bind_request(request)
         await authorise(request, keys)
-        primary = settings.candidates[0]
-        if names := (primary.model,) if primary.model else settings.allowed_models:
-            data = [
-                {"id": name, "object": "model", "created": 0, "owned_by": "upstream"}
-                for name in names
-            ]
-            return error_responses.json_response(to_json({"object": "list", "data": data}))
-        return error_responses.json_response(await upstream.get(primary, "/models"))
+        return error_responses.json_response(
+            to_json({"object": "list", "data": await models.listed(settings, upstream)})
+        )
 
     @app.get("/{prefix:prefix}openapi.json{slashes:slashes}")
     async def openapi_json(request: Request) -> Response:
@@ -183,7 +160,31 @@ def create_app(
     async def health() -> Response:
         return error_responses.json_response(b'{"status":"ok"}')
 
+    # Last, because the name of a model may hold any path (`meta-llama/Llama-3.3-70B`).
+    @app.get("/{prefix:short}models/{model:path}")
+    async def one_model(request: Request) -> Response:
+        request_log.bind_request(request)
+        await authorise(request, keys)
+        name = request.path_params["model"].rstrip("/")
+        return error_responses.json_response(to_json(await models.found(name, settings, upstream)))
+
     return app
+
+
+def _allow_browsers(app: FastAPI, origins: tuple[str, ...]) -> None:
+    """Answer preflights, and let pages of these origins read what they get (fetch.spec.whatwg.org).
+
+    Errors are readable, too: this middleware is the outermost one.
+    """
+    from starlette.middleware.cors import CORSMiddleware
+
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=("retry-after",),
+    )
 
 
 class _KeyReadsMiddleware:
@@ -205,39 +206,6 @@ def _openapi_document() -> dict[str, Any]:
     from completions.web import openapi  # Rarely requested.
 
     return openapi.document()
-
-
-async def _read_json_object(request: Request) -> dict[str, Any]:
-    """Return the request's body.
-
-    Raises:
-        TooLarge: it exceeds Lambda's limit; the rest of it is not read.
-        InvalidRequest: it is not a JSON object.
-    """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT_BYTES:
-            raise TooLarge(
-                f"The request has more than {BODY_LIMIT_BYTES} bytes, which is Lambda's limit. "
-                "Shorten the system prompt or the history."
-            )
-    try:
-        value = from_json(bytes(body), allow_inf_nan=False)
-    except ValueError as error:
-        raise InvalidRequest(f"The body is not JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    return value
-
-
-def _check_model(model: str, settings: Settings) -> None:
-    """Raise ModelNotFound for a model that this deployment does not serve."""
-    if not settings.allows(model):
-        allowed = ", ".join(settings.allowed_models)
-        raise ModelNotFound(
-            f"The model {model[:80]!r} is not served here. Name one of: {allowed}.", param="model"
-        )
 
 
 def _arrival(request: Request, *, cold: bool) -> Arrival:

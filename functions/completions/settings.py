@@ -61,6 +61,8 @@ class Settings:
     """The models that a caller may name, as a JSON list or with commas; empty: any."""
     max_tokens: int = 0
     """Upper bound of every answer, sent also where the caller sets none; 0 leaves it to callers."""
+    allowed_origins: tuple[str, ...] = ()
+    """The origins whose pages may ask from a browser (CORS), written as the models are."""
     fallback_base_url: str = ""
     """Empty: no fallback, the same model is asked again. Its key is in the upstream secret."""
     fallback_model: str = ""
@@ -157,7 +159,7 @@ def _parse(variable: str, text: str, kind: str) -> Any:
         return value
     if kind.startswith("tuple"):
         words = _json(text)
-        if variable == PREFIX + "ALLOWED_MODELS" and not text.startswith("["):
+        if variable.startswith(PREFIX + "ALLOWED_") and not text.startswith("["):
             words = [name.strip() for name in text.split(",") if name.strip()]
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise SettingsError(f'{variable} must be a JSON list like ["One moment"]')

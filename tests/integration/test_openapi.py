@@ -94,10 +94,18 @@ def test_what_the_document_allows_is_answered_as_it_says(
     assert seen == {(200, "text/event-stream" if stream else "application/json")}
 
 
-@pytest.mark.parametrize("label", sorted({*OPERATIONS} - {*TURNS}))
+ONE_MODEL = "GET /v1/models/{model}"
+
+
+@pytest.mark.parametrize("label", sorted({*OPERATIONS} - {*TURNS, ONE_MODEL}))
 def test_what_is_read_is_as_the_document_says(label: str, url: str) -> None:
     """The other answers are as described, too, and nothing is given to whoever has no key."""
     assert _hold(label, GenerationMode.POSITIVE, url) == {(200, "application/json")}
+
+
+def test_a_model_that_nobody_has_is_as_the_document_says(url: str) -> None:
+    """Whatever path its name is, the answer is OpenAI's error object."""
+    assert _hold(ONE_MODEL, GenerationMode.POSITIVE, url) == {(404, "application/json")}
 
 
 @pytest.mark.parametrize("label", TURNS)

@@ -80,6 +80,8 @@ class ParsedRequest:
     tools: Mapping[str, Tool] = field(default_factory=dict)
     """The offered functions by name."""
     extra: Extra = field(default_factory=Extra)
+    session: str = ""
+    """The id that the caller wants back in each chunk of chat completions (Hume's EVI)."""
 
     @property
     def single(self) -> bool:

@@ -1,4 +1,4 @@
-"""Who may call: the key in `Authorization: Bearer …` or `x-api-key`.
+"""Who may call: the key in `Authorization: Bearer …`, `x-api-key` or `api-key`.
 
 Voice platforms do not sign their requests, so this key is all there is to check.
 Knows headers, not where keys are kept.
@@ -15,6 +15,8 @@ from completions.keys.keys import Keys
 from completions.observability import count, log
 
 EXPECTED_HEADERS = "Authorization: Bearer <caller key>, or x-api-key: <caller key>"
+KEY_HEADERS = ("x-api-key", "api-key")
+"""Beside `Authorization`: what D-ID sends, and what clients of Azure OpenAI send."""
 
 
 async def authorise(request: Request, keys: Keys) -> str:
@@ -62,4 +64,5 @@ def _presented_key(request: Request) -> str:
     scheme, _, key = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()
-    return request.headers.get("x-api-key", "").strip()
+    shown = (request.headers.get(name, "").strip() for name in KEY_HEADERS)
+    return next(filter(None, shown), "")

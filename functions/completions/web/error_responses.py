@@ -96,12 +96,22 @@ async def _render_routing_error(request: Request, error: Exception) -> Response:
             request,
             MethodNotAllowed(f"{path} takes {allowed}, not {method}.", headers={"allow": allowed}),
         )
-    return await _render_error(
-        request,
-        NotFound(
-            f"No such path: {method} {path}. Set the server URL to {base}/v1; "
-            f"a turn is POST {base}/v1/chat/completions."
-        ),
+    message = f"No such path: {method} {path}. {_what_to_set(path, base)}"
+    return await _render_error(request, NotFound(message))
+
+
+def _what_to_set(path: str, base: str) -> str:
+    """Return which URL a client has to be given; some post to it just as it stands."""
+    turn = f"POST {base}/v1/chat/completions"
+    if path.rstrip("/").endswith("/completions"):
+        # LlamaIndex, for one, asks for it unless it is told that the model can chat.
+        return (
+            "The older completions API is not served. Set the client to chat completions "
+            f"(LlamaIndex: is_chat_model=True), with the base URL {base}/v1; a turn is {turn}."
+        )
+    return (
+        f"Set the server URL to {base}/v1; a turn is {turn}, which is the URL to set where a "
+        "platform posts to it as it stands."
     )
 
 

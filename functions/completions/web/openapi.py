@@ -39,6 +39,20 @@ def document() -> Schema:
             "/v1/models": {
                 "get": _read_operation("listModels", "What may be named", "Models", keyed=True)
             },
+            "/v1/models/{model}": {
+                "get": {
+                    **_read_operation("retrieveModel", "One of them", "Model", keyed=True),
+                    "parameters": [
+                        {
+                            "name": "model",
+                            "in": "path",
+                            "required": True,
+                            "description": "Its id, which may have slashes.",
+                            "schema": {"type": "string", "minLength": 1},
+                        }
+                    ],
+                }
+            },
             "/v1/openapi.json": {
                 "get": _read_operation("describe", "This document", "Anything", keyed=True)
             },
@@ -63,6 +77,7 @@ def document() -> Schema:
                     "data",
                 ),
                 "Models": _object({"data": {"type": "array"}}, "data"),
+                "Model": _object({"id": {"type": "string"}}, "id"),
                 "Health": _object({"status": {"const": "ok"}}, "status"),
                 "Anything": {"type": "object"},
                 "Error": _error_object(),
@@ -73,6 +88,7 @@ def document() -> Schema:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "azure": {"type": "apiKey", "in": "header", "name": "api-key"},
             },
         },
     }
@@ -90,11 +106,14 @@ _ERRORS = {
 }
 
 
+_KEYED: tuple[Schema, ...] = ({"bearer": []}, {"key": []}, {"azure": []})
+
+
 def _turn_operation(operation: str, request: str, answer: str) -> Schema:
     return {
         "operationId": operation,
         "summary": "One turn of a conversation",
-        "security": [{"bearer": []}, {"key": []}],
+        "security": list(_KEYED),
         "parameters": [
             {
                 "name": "x-completions-on-failure",
@@ -137,7 +156,7 @@ def _read_operation(operation: str, summary: str, answer: str, *, keyed: bool) -
     spec: Schema = {
         "operationId": operation,
         "summary": summary,
-        "security": [{"bearer": []}, {"key": []}] if keyed else [],
+        "security": list(_KEYED) if keyed else [],
         "responses": {
             "200": {
                 "description": summary,

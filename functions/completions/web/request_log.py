@@ -5,11 +5,14 @@ Knows requests; nothing of errors or turns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import Request
 
-from completions.observability import bind, printable, redacted_path, unbind
+from completions.observability import bind, redacted_path, unbind
+from completions.web import conversation
 
-CONVERSATION_HEADER = "x-conversation-id"
 CONVERSATION_FIELD = "gen_ai.conversation.id"
 BOUND_FIELDS = ("function_request_id", "xray_trace_id", "path", CONVERSATION_FIELD, "auth")
 """The fields in every line of a request, as far as they are known."""
@@ -23,13 +26,14 @@ def bind_request(request: Request) -> None:
         function_request_id=getattr(context, "aws_request_id", None),
         xray_trace_id=getattr(context, "trace_id", None),
         path=redacted_path(path_of(request)),
-        **{CONVERSATION_FIELD: conversation_id(request)},
+        **{CONVERSATION_FIELD: conversation.named_in_request(request)},
     )
 
 
-def conversation_id(request: Request) -> str:
-    """Return the platform's id of the call from the header, or an empty string."""
-    return printable(request.headers.get(CONVERSATION_HEADER, "").strip())
+def bind_body(request: Request, body: Mapping[str, Any]) -> None:
+    """Name the call by the body's id of it, unless the request's headers or query name it."""
+    if not conversation.named_in_request(request):
+        bind(**{CONVERSATION_FIELD: conversation.named_in_body(body)})
 
 
 def path_of(request: Request) -> str:

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from completions.settings import BODY_LIMIT_BYTES
 from completions.turn import turn
+from tests.support import rules
 from tests.support.deployment import CALM, HELLO, calling, chat, deploy, spoken
 from tests.support.logs import Logged
 from tests.support.mangum_client import MangumTransport
-from tests.support.script import answer
+from tests.support.script import Raw, answer
 from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY
 from tests.support.upstream import ScriptedUpstream
 
@@ -164,6 +165,88 @@ async def test_a_fixed_model_is_the_only_one(upstream: ScriptedUpstream) -> None
         response = await client.get("/v1/models")
     assert [model["id"] for model in response.json()["data"]] == ["fixed"]
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("name", ["small", "meta-llama/Llama-3.3-70B", "models/m", "a b/é"])
+@pytest.mark.parametrize("base", ["/v1/models/", "/models/", "/any//where/models/"])
+async def test_one_model_is_found_by_its_id(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, name: str, base: str
+) -> None:
+    """Clients look a model up before they use it; its id may have slashes, escaped or not."""
+    upstream.models = ("large", name)
+    for path in (quote(name), quote(name, safe=""), quote(name) + "/"):
+        response = await client.get(base + path)
+        assert (response.status_code, response.json()["id"]) == (200, name)
+    error = _error(await client.get(base + "smaller"), 404, "model_not_found")
+    assert error["param"] == "model"
+
+
+async def test_one_fixed_model_is_found_without_asking(upstream: ScriptedUpstream) -> None:
+    """Where the deployment names the models, they are all there are; a key is needed as well."""
+    async with calling(deploy(upstream.base_url, allowed_models=("a/b",))) as client:
+        assert (await client.get("/v1/models/a/b")).json()["id"] == "a/b"
+        _error(await client.get("/v1/models/b"), 404, "model_not_found")
+        _error(
+            await client.get("/v1/models/b", headers={"authorization": ""}), 401, "invalid_api_key"
+        )
+    assert upstream.requests == []
+
+
+PAGE = {"origin": "https://shop.example"}
+PREFLIGHT = {
+    **PAGE,
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,content-type,x-completions-on-failure",
+}
+
+
+async def test_pages_of_an_allowed_origin_may_ask(upstream: ScriptedUpstream) -> None:
+    """A preflight has no key; answers and errors are readable by the page."""
+    app = deploy(upstream.base_url, allowed_origins=("https://shop.example",), **CALM)
+    async with calling(app) as client:
+        asked = await client.options(CHAT, headers={**PREFLIGHT, "authorization": ""})
+        assert asked.status_code == 200
+        assert "authorization" in asked.headers["access-control-allow-headers"]
+        for body in (chat(stream=True), chat(messages=1)):
+            got = await client.post(CHAT, json=body, headers=PAGE)
+            assert got.headers["access-control-allow-origin"] == PAGE["origin"]
+        other = await client.post(CHAT, json=chat(), headers={"origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in other.headers
+
+
+async def test_no_page_may_ask_unless_it_is_allowed(client: httpx2.AsyncClient) -> None:
+    """A key in a page is everybody's, so this is off."""
+    assert (await client.options(CHAT, headers=PREFLIGHT)).status_code == 405
+    got = await client.post(CHAT, json=chat(), headers=PAGE)
+    assert not any(name.startswith("access-control") for name in got.headers)
+
+
+HUME = CHAT + "?custom_session_id=session-7"
+
+
+@pytest.mark.parametrize("stream", [True, None])
+async def test_a_session_gets_its_id_back(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, stream: bool | None
+) -> None:
+    """Hume's EVI reads it from each chunk, and may not say that it wants a stream."""
+    script = answer("Hello there.")
+    script.insert(1, Raw(b'data: {"choices": [], "system_fingerprint": "fp_44"}\n\n'))
+    upstream.plays(script)
+    body = chat(model=None, stream=stream, stream_options={"include_usage": True})
+    response = await client.post(HUME, json=body)
+    chunks = rules.chunks_of(response.content)
+    assert spoken(response.content) == "Hello there."
+    assert {chunk["system_fingerprint"] for chunk in chunks} == {"session-7"}
+
+
+async def test_without_a_session_nothing_is_streamed_unasked(client: httpx2.AsyncClient) -> None:
+    """OpenAI's default holds for everybody else, and in a session for who says so."""
+    for path, body in (
+        (CHAT, chat()),
+        (CHAT + "?session_id=s", chat()),
+        (HUME, chat(stream=False)),
+    ):
+        assert (await client.post(path, json=body)).json()["choices"]
 
 
 # -- bodies

@@ -154,7 +154,10 @@ class ChatWriter:
             return
         identity = {name: body.get(name) for name in _IDENTITY}
         if all(value and isinstance(value, _IDENTITY[name]) for name, value in identity.items()):
-            self._identity, self._source = identity, chunk.source
+            self._identity = identity
+            if self._request.session:
+                return  # Each chunk is written anew, with the session's id.
+            self._source = chunk.source
             self._learn_spelling(chunk.sse.raw, identity)
 
     def _learn_spelling(self, raw: bytes, identity: Mapping[str, Any]) -> None:
@@ -201,6 +204,9 @@ class ChatWriter:
 
     def _event(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
         head = {"object": "chat.completion.chunk", **self.identity}
+        if self._request.session:
+            # Hume's EVI tells its sessions by it, and warns of the model's own.
+            head["system_fingerprint"] = self._request.session
         return encode(to_json({**head, "choices": choices, **more}))
 
 

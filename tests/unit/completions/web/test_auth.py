@@ -1,4 +1,4 @@
-"""Who may call: two headers, one key, and a log line that says what was wrong with it."""
+"""Who may call: three headers, one key, and a log line that says what was wrong with it."""
 
 from __future__ import annotations
 
@@ -46,13 +46,16 @@ def _request(**headers: str) -> Request:
         {"authorization": f"  BEARER   {CALLER_KEY}  "},
         {"x_api_key": CALLER_KEY},
         {"x_api_key": f" {CALLER_KEY} "},
+        {"api_key": CALLER_KEY},
+        {"x_api_key": " ", "api_key": CALLER_KEY},
+        {"authorization": "Basic dXNlcjpwYXNz", "api_key": CALLER_KEY},
         {"authorization": "Basic dXNlcjpwYXNz", "x_api_key": CALLER_KEY},
         {"authorization": "Bearer ", "x_api_key": CALLER_KEY},
         {"authorization": f"Bearer {CALLER_KEY}", "x_api_key": "wrong"},
     ],
 )
 async def test_a_good_key_is_accepted(keys: Keys, headers: dict[str, str]) -> None:
-    """Bearer in any case, or `x-api-key`; spaces around the key do not matter."""
+    """Bearer in any case, `x-api-key` or `api-key`; spaces around the key do not matter."""
     assert await authorise(_request(**headers), keys) == "current"
     await keys.wait_for_reads()
 

@@ -138,6 +138,26 @@ async def test_an_unknown_path_names_the_right_one(
     assert len(logs.text.splitlines()) == 1
 
 
+async def test_the_older_api_is_told_what_to_set(client: httpx2.AsyncClient) -> None:
+    """LlamaIndex's default asks for it, and says nothing of why it fails."""
+    response = await client.post("/v1/completions/", headers={"host": "abc.example"})
+    message = _error(response, 404, "not_found")["message"]
+    assert "is_chat_model=True" in message
+    assert "POST http://abc.example/v1/chat/completions" in message
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/anything"])
+async def test_a_base_that_is_posted_to_is_told_both_urls(
+    client: httpx2.AsyncClient, path: str
+) -> None:
+    """Some platforms put the path behind the URL, others post to it as it stands."""
+    response = await client.post(path, headers={"host": "abc.example"})
+    message = _error(response, 404, "not_found")["message"]
+    assert "Set the server URL to http://abc.example/v1;" in message
+    assert "POST http://abc.example/v1/chat/completions" in message
+    assert "as it stands" in message
+
+
 @pytest.mark.parametrize("method", ["GET", "BREW"])
 async def test_a_wrong_method_names_the_right_one(
     client: httpx2.AsyncClient, logs: Logged, method: str

@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request
 
 from completions.observability import bind, log
-from completions.web.request_log import BOUND_FIELDS, bind_request, conversation_id, path_of
+from completions.web.request_log import BOUND_FIELDS, bind_body, bind_request, path_of
 from tests.support.logs import Logged
 
 
@@ -47,18 +47,15 @@ async def test_a_key_in_the_path_is_not_logged(logs: Logged) -> None:
     assert logs.event("something.happened")["path"] == "/…/v1/x"
 
 
-@pytest.mark.parametrize(
-    ("header", "found"),
-    [
-        ("", ""),
-        ("  conv_1 ", "conv_1"),
-        ("conv\x1b_1", "conv\ufffd_1"),
-        ("c" * 65, "c" * 64 + "…"),
-    ],
-)
-def test_the_id_of_the_call_is_bounded(header: str, found: str) -> None:
-    """It is the caller's to choose, so it is cut and its control characters are replaced."""
-    assert conversation_id(_request(conversation=header)) == found
+async def test_a_body_names_the_call_where_nothing_else_does(logs: Logged) -> None:
+    """The headers' and the query's id is known before the body is, and stays."""
+    for conversation in ("", "conv_1"):
+        request = _request(conversation=conversation)
+        bind_request(request)
+        bind_body(request, {"call": {"id": "c-1"}})
+        log.info(f"named{conversation}")
+    assert logs.event("named")["gen_ai.conversation.id"] == "c-1"
+    assert logs.event("namedconv_1")["gen_ai.conversation.id"] == "conv_1"
 
 
 def test_the_path_is_told_whatever_the_host_is() -> None:

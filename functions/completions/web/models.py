@@ -1,0 +1,55 @@
+"""Which models a caller may name, and what is told of them.
+
+Knows the settings and the upstream's list; nothing of turns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import from_json
+
+from completions.errors import ModelNotFound
+from completions.settings import Settings
+from completions.upstream.client import Upstream
+
+
+async def listed(settings: Settings, upstream: Upstream) -> list[Any]:
+    """Return the models: the deployment's own, or else the upstream's list.
+
+    Raises:
+        CompletionsError: the upstream has no list, or is not there.
+    """
+    primary = settings.candidates[0]
+    if names := (primary.model,) if primary.model else settings.allowed_models:
+        return [
+            {"id": name, "object": "model", "created": 0, "owned_by": "upstream"} for name in names
+        ]
+    value = from_json(await upstream.get(primary, "/models"))
+    data = value.get("data") if isinstance(value, dict) else value
+    return data if isinstance(data, list) else []
+
+
+async def found(name: str, settings: Settings, upstream: Upstream) -> dict[str, Any]:
+    """Return the model with this id.
+
+    NOTE: looked for in the list. Many model APIs have no path for one, and so no name that a
+    caller chooses comes into an upstream's URL.
+
+    Raises:
+        ModelNotFound: nobody has it.
+        CompletionsError: as `listed`.
+    """
+    for one in await listed(settings, upstream):
+        if isinstance(one, dict) and one.get("id") == name:
+            return one
+    raise ModelNotFound(f"The model {name[:80]!r} is not served here.", param="model")
+
+
+def check(model: str, settings: Settings) -> None:
+    """Raise ModelNotFound for a model that this deployment does not serve."""
+    if not settings.allows(model):
+        allowed = ", ".join(settings.allowed_models)
+        raise ModelNotFound(
+            f"The model {model[:80]!r} is not served here. Name one of: {allowed}.", param="model"
+        )
