@@ -94,9 +94,9 @@ def broken(*steps: Step) -> dict[str, Row]:
 
 
 def all_refuse(status: int) -> Row:
-    """Nobody answers: the status, or one sentence."""
-    script = refused(status, retry_after_s=7)
-    return Row(script, script, status, headers={"retry-after": "7"}, spoken=ENGLISH.failure)
+    """Nobody answers, nor soon will: the status, or one sentence."""
+    script = refused(status, retry_after_s=90)
+    return Row(script, script, status, headers={"retry-after": "90"}, spoken=ENGLISH.failure)
 
 
 ROWS: dict[str, Row] = {

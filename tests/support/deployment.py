@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import uvicorn
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from completions.app import create_app
 from completions.keys.keys import Keys
 from completions.settings import Settings
+from completions.turn import plan
 from tests.support.secrets import CALLER_KEY, CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
 
 AUTHORIZED = {"authorization": f"Bearer {CALLER_KEY}"}
@@ -33,6 +35,8 @@ ERRORS_AS_STATUS = {"x-completions-on-failure": "error"}
 """For a caller who wants a fault as an API client does, not spoken."""
 ANSWER_LIMIT_S = 120
 """Far more than any answer takes, so that a test ends where an answer does not."""
+RETRY_WAITS_S = (0.001, 0.001)
+"""Between tries, where time is real: the product's own waits are tested in virtual time."""
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello?"}]
 
 
@@ -56,13 +60,10 @@ def deploy(upstream: str, secrets: FakeSecrets | None = None, **settings: Any) -
 async def calling(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A client with the right key, without sockets: it says nothing of when bytes leave."""
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx2.AsyncClient(
-            transport=transport, base_url="http://test", headers=AUTHORIZED
-        ) as client,
-    ):
-        yield client
+    client = httpx2.AsyncClient(transport=transport, base_url="http://test", headers=AUTHORIZED)
+    with patch.object(plan, "RETRY_WAITS_S", RETRY_WAITS_S):
+        async with app.router.lifespan_context(app), client:
+            yield client
 
 
 @asynccontextmanager
@@ -78,7 +79,8 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
                 await asyncio.sleep(0.005)
                 if task.done():
                     task.result()
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with patch.object(plan, "RETRY_WAITS_S", RETRY_WAITS_S):
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             await task
