@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from completions.dialects.chat.history import clean_messages
 from completions.dialects.dialect import (
     TOKEN_LIMIT,
     Prepared,
@@ -203,7 +204,7 @@ def prepare(
         # Strict upstreams refuse an empty list of tools, and these fields without tools.
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
-    messages = list(_clean_messages(body["messages"], clean_if_spoken(clean, request)))
+    messages = clean_messages(body["messages"], clean_if_spoken(clean, request))
     body["messages"] = messages or [{"role": "system", "content": ""}]
     body["stream"] = request.stream
     body["model"] = model or request.model
@@ -220,39 +221,6 @@ def prepare(
     added = {name: value for name, value in added.items() if name not in body}
     added |= extra_body
     return Prepared({**body, **added}, frozenset(added))
-
-
-def _clean_messages(
-    messages: Iterable[dict[str, Any]], clean: Callable[[str], str]
-) -> Iterable[dict[str, Any]]:
-    """Yield the messages as strict servers take them: no nulls, empty lists or empty answers."""
-    for message in messages:
-        kept = {name: value for name, value in message.items() if value is not None}
-        if not kept.get("tool_calls", True):
-            del kept["tool_calls"]
-        if message["role"] != "assistant":
-            yield {"content": "", **kept}
-            continue
-        kept["content"] = _clean_content(kept.get("content"), clean)
-        if kept["content"] or kept.keys() & {"tool_calls", "function_call", "refusal", "audio"}:
-            yield kept
-        # else: the caller interrupted before a word was said; strict upstreams refuse that.
-
-
-def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:
-    """Return the assistant's content without our own words; None if nothing is left."""
-    if isinstance(content, str):
-        cleaned = clean(content)
-        return cleaned if cleaned.strip() else None
-    parts = []
-    for part in content or ():
-        kept = part
-        if isinstance(part, dict) and isinstance(part.get("text"), str):
-            kept = {**part, "text": clean(part["text"])}
-            if not kept["text"].strip():
-                continue
-        parts.append(kept)
-    return parts or None
 
 
 def with_feedback(body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:

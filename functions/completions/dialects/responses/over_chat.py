@@ -82,8 +82,10 @@ def _add_call(messages: list[dict[str, Any]], item: Mapping[str, Any]) -> None:
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     arguments = item.get("arguments")
+    signed = {"extra_content": item["extra_content"]} if item.get("extra_content") else {}
     messages[-1].setdefault("tool_calls", []).append(
         {
+            **signed,
             "id": item["call_id"],
             "type": "function",
             "function": {

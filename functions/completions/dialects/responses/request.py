@@ -25,6 +25,7 @@ from completions.dialects.request import (
     check_types,
     read_extra,
 )
+from completions.dialects.responses.history import known_keys, paired_items
 from completions.dialects.responses.input import check_items, flat_tool, input_items, message_text
 from completions.errors import InvalidRequest
 
@@ -212,8 +213,9 @@ def prepare(
         added["store"] = False
     if items:
         stored = chained or body.get("store") is True
-        cleaned = _clean_items(items, clean_if_spoken(clean, request), stored=stored)
-        body["input"] = list(cleaned)
+        cleaned = list(_clean_items(items, clean_if_spoken(clean, request), stored=stored))
+        # Of a chained history nobody here knows which calls and results the upstream holds.
+        body["input"] = cleaned if chained else paired_items(cleaned)
     elif not chained and "prompt" not in body:
         # The first turn of a call, before anybody spoke. OpenAI's API requires an input.
         body["input"] = [_message("system", body.pop("instructions", ""))]
@@ -245,7 +247,7 @@ def _clean_items(
     without `encrypted_content`, which is nothing but an id.
     """
     for item in items:
-        kept = {name: value for name, value in item.items() if value is not None}
+        kept = known_keys(item)
         kind = kept.get("type")
         if not stored and kind in {"message", "function_call", "function_call_output", "reasoning"}:
             kept.pop("id", None)
@@ -271,6 +273,8 @@ def _clean_content(message: Mapping[str, Any], clean: Callable[[str], str]) -> A
     parts = []
     for part in content:
         kept = part
+        if part.get("text", "") is None:
+            continue
         if isinstance(part.get("text"), str):
             cleaned = clean(part["text"]) if by_assistant else part["text"]
             if by_assistant and not cleaned.strip():

@@ -1,0 +1,75 @@
+"""The input items of a Responses request: known keys, and each call with its output behind it.
+
+Shapes: platform.openai.com/docs/api-reference/responses/create, `input`. Items of other kinds than
+messages, calls of functions and their outputs are the upstream's to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic_core import to_json
+
+from completions.dialects.history import (
+    INTERRUPTED,
+    RETOLD,
+    SOME_TOOL,
+    History,
+    paired,
+    text_of,
+)
+
+_MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status", "phase"})
+"""What platforms put beside these (times, scores, ids of turns) is refused by strict servers."""
+_OUTPUTS = {
+    "function_call": "function_call_output",
+    "custom_tool_call": "custom_tool_call_output",
+}
+"""The calls that the client carries out and writes in JSON, and the type of their outputs."""
+
+
+def known_keys(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the item without nulls, and a message without keys that the API does not have."""
+    known = _MESSAGE_KEYS if item.get("type") == "message" else item.keys()
+    return {name: value for name, value in item.items() if value is not None and name in known}
+
+
+def paired_items(items: History) -> History:
+    """Return the items with an output behind each call; the same list if they are in order."""
+    return paired(items, _FORM)
+
+
+class _ItemsForm:
+    """Items: calls and outputs stand alone; those between two messages are one step."""
+
+    def calls(self, entry: dict[str, Any]) -> Sequence[str]:
+        return (str(entry.get("call_id") or ""),) if entry.get("type") in _OUTPUTS else ()
+
+    def result(self, entry: dict[str, Any]) -> str | None:
+        return str(entry.get("call_id")) if entry.get("type") in _OUTPUTS.values() else None
+
+    def ends_step(self, entry: dict[str, Any]) -> bool:
+        return entry.get("type") == "message"
+
+    def with_ids(self, entry: dict[str, Any], ids: Sequence[str]) -> dict[str, Any]:
+        return {**entry, "call_id": ids[0]}
+
+    def answer(self, results: Sequence[dict[str, Any]], call_id: str) -> dict[str, Any]:
+        first = results[0]
+        if len(results) == 1 and first["call_id"] == call_id:
+            return first
+        outputs = {to_json(one): one for one in (result.get("output", "") for result in results)}
+        different = list(outputs.values())
+        output = different[0] if len(different) == 1 else "\n".join(map(text_of, different))
+        return {**first, "call_id": call_id, "output": output}
+
+    def interrupted(self, entry: dict[str, Any], call_id: str) -> dict[str, Any]:
+        return {"type": _OUTPUTS[entry["type"]], "call_id": call_id, "output": INTERRUPTED}
+
+    def retold(self, result: dict[str, Any]) -> dict[str, Any] | None:
+        text, label = text_of(result.get("output")), RETOLD.format(tool=SOME_TOOL)
+        return {"type": "message", "role": "user", "content": label + text} if text else None
+
+
+_FORM = _ItemsForm()
