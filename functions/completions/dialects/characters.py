@@ -25,6 +25,13 @@ _PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 _BYTES = re.compile(r"[\udc80-\udcff]+")
 _FIRST_HALF = re.compile(r"(?:[\ud800-\udbff]|[\udcc2-\udcf4][\udc80-\udcbf]{0,2})\Z")
 _HALF = re.compile(r"[\udc80-\udcff]+|[\ud800-\udfff]")
+# Escapes of halves that stand alone in JSON. An even number of backslashes before one is a text.
+_HIGH_ALONE = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+_LOW_ALONE = re.compile(
+    rb"(?<!\\)(?<!\\u[dD][89abAB][0-9a-fA-F]{2})((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 _TEXT_FIELDS = frozenset(
     [
         "arguments",
@@ -39,6 +46,18 @@ _TEXT_FIELDS = frozenset(
 )
 
 
+def whole_characters(data: bytes) -> bytes:
+    """Return JSON with U+FFFD for each half of a character; the same bytes where there is none.
+
+    A caller's body is mended before it is read, so that what is read is read as strictly as any.
+    """
+    if not _is_utf8(data):
+        data = data.decode(errors="replace").encode()
+    if not _CUT.search(data):
+        return data
+    return _LOW_ALONE.sub(rb"\1\\ufffd", _HIGH_ALONE.sub(rb"\1\\ufffd", data))
+
+
 def read_json(data: bytes) -> Any:
     """Return decoded JSON all of whose characters are whole.
 
@@ -48,7 +67,7 @@ def read_json(data: bytes) -> Any:
     try:
         return from_json(data)
     except ValueError:
-        return _mended(_read_halves(data))
+        return _read_mended(data)
 
 
 def read_json_with_halves(data: bytes) -> Any:
@@ -57,14 +76,14 @@ def read_json_with_halves(data: bytes) -> Any:
     Raises:
         ValueError: it is no JSON.
     """
-    return _mended(_read_halves(data), _TEXT_FIELDS)
+    return _read_mended(data, _TEXT_FIELDS)
 
 
-def _read_halves(data: bytes) -> Any:
+def _read_mended(data: bytes, keeping: frozenset[str] = frozenset()) -> Any:
     if not _CUT.search(data) and _is_utf8(data):
         raise ValueError("no JSON")
     try:
-        return json.loads(data.decode(errors="surrogateescape"))
+        return _mended(json.loads(data.decode(errors="surrogateescape")), keeping)
     except (ValueError, RecursionError) as error:
         raise ValueError("no JSON") from error
 

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
+from completions.dialects.characters import whole_characters
 from completions.errors import InvalidRequest, TooLarge
 from completions.settings import BODY_LIMIT_BYTES
 
@@ -33,7 +34,11 @@ async def read_json_object(request: Request) -> dict[str, Any]:
                 "Shorten the system prompt or the history."
             )
     try:
-        value = from_json(bytes(body), allow_inf_nan=False)
+        try:
+            value = from_json(bytes(body), allow_inf_nan=False)
+        except ValueError:
+            # A platform that cut a text in mid-character sends that history for a whole call.
+            value = from_json(whole_characters(bytes(body)), allow_inf_nan=False)
     except ValueError as error:
         raise InvalidRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(value, dict):

@@ -34,22 +34,22 @@ def clean_messages(messages: Iterable[dict[str, Any]], clean: Callable[[str], st
     return paired(cleaned, _FORM)
 
 
-def _clean_message(
-    message: dict[str, Any], clean: Callable[[str], str]
-) -> dict[str, Any] | None:
+def _clean_message(message: dict[str, Any], clean: Callable[[str], str]) -> dict[str, Any] | None:
     """Return the message; None where the caller interrupted before a word was said."""
-    if message["role"] == "function" or isinstance(message.get("function_call"), dict):
-        message = _of_today(message)
     role = message["role"]
     keys = _KEYS.get(role, _ALL_KEYS)
     kept = message
-    if not message.keys() <= keys or None in message.values():
+    if None in message.values() or not message.keys() <= keys or role == "function":
+        if role == "function" or isinstance(message.get("function_call"), dict):
+            message = _of_today(message)
+            role = message["role"]
+            keys = _KEYS.get(role, _ALL_KEYS)
         kept = {k: value for k, value in message.items() if k in keys and value is not None}
     if "name" in kept and not (isinstance(kept["name"], str) and kept["name"]):
         kept = {k: value for k, value in kept.items() if k != "name"}
     content = kept.get("content")
     if role != "assistant":
-        told = content if isinstance(content, str) else _clean_parts(content, str) or ""
+        told = content if type(content) is str else _clean_parts(content, str) or ""
         return kept if told is content else {**kept, "content": told}
     calls = _clean_calls(kept.get("tool_calls"))
     words = _clean_content(content, clean)
@@ -59,7 +59,10 @@ def _clean_message(
             kept["tool_calls"] = calls
     if words is None and not kept.keys() & {"tool_calls", "refusal", "audio"}:
         return None
-    return kept if "content" in kept and words is content else {**kept, "content": words}
+    if "content" in kept and words is content:
+        return kept
+    kept = {**kept, "content": words}
+    return message if kept == message else kept
 
 
 def _of_today(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,9 +103,9 @@ def _clean_parts(content: Any, clean: Callable[[str], str]) -> Any:
 
 def _clean_calls(calls: Any) -> Any:
     """Return the calls with id, type, name and arguments in text; the same list if they are."""
-    if calls and all(map(_is_clean, calls)):
+    if calls is None or (calls and all(map(_is_clean, calls))):
         return calls
-    return [_clean_call(call) for call in calls or () if isinstance(call, dict)]
+    return [_clean_call(call) for call in calls if isinstance(call, dict)]
 
 
 def _is_clean(call: Any) -> bool:
@@ -194,7 +197,7 @@ def _joined(contents: Sequence[Any]) -> Any:
 
 def _parts_of(contents: Iterable[Any]) -> Iterator[Any]:
     for content in contents:
-        if isinstance(content, str):
-            yield {"type": "text", "text": content}
-        else:
+        if not isinstance(content, str):
             yield from content
+        elif content:
+            yield {"type": "text", "text": content}

@@ -216,7 +216,7 @@ def prepare(
         cleaned = list(_clean_items(items, clean_if_spoken(clean, request), stored=stored))
         # Of a chained history nobody here knows which calls and results the upstream holds.
         body["input"] = cleaned if chained else paired_items(cleaned)
-    elif not chained and "prompt" not in body:
+    if not body.get("input") and not chained and "prompt" not in body:
         # The first turn of a call, before anybody spoke. OpenAI's API requires an input.
         body["input"] = [_message("system", body.pop("instructions", ""))]
     body["stream"] = request.stream

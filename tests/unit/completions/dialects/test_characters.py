@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import from_json
 
-from completions.dialects.characters import Halves, read_json, read_json_with_halves
+from completions.dialects.characters import (
+    Halves,
+    read_json,
+    read_json_with_halves,
+    whole_characters,
+)
 from completions.dialects.deltas import CallPart, Delta, Done, Finish, Reasoning, Text
 
 
@@ -86,12 +92,35 @@ def test_only_texts_keep_halves() -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (rb'"Hi \ud83d"', "Hi \ufffd"),
+        (rb'"\ude00 Hi"', "\ufffd Hi"),
+        (rb'"\ud83d\ud83d\ude00\ude00"', "\ufffd😀\ufffd"),
+        (rb'"\ud83d\u0041"', "\ufffdA"),
+        (rb'"\\ud83d"', r"\ud83d"),
+        (rb'"\\\ud83d"', "\\\ufffd"),
+        (b'"Hi \xf0\x9f"', "Hi \ufffd"),
+    ],
+)
+def test_a_callers_halves_are_replaced_before_its_body_is_read(data: bytes, text: str) -> None:
+    """What looks like half a character behind a backslash of its own is text."""
+    assert from_json(whole_characters(data)) == text
+
+
+def test_a_body_of_whole_characters_is_not_touched() -> None:
+    """It may still be no JSON."""
+    for data in (rb'{"a": "\n', '{"a": "😀"}'.encode(), rb'["\ud83d\ude00"]'):
+        assert whole_characters(data) == data
+
+
+@pytest.mark.parametrize(
     "data",
     [
         *(b"", b"{", rb'{"a": "\ud83d', b'{"a": 1}x', b'{"\xff"'),
-        b"[" * 100_000 + rb'"\ud83d"' + b"]" * 100_000,
+        *(b"[" * deep + rb'"\ud83d"' + b"]" * deep for deep in (900, 100_000)),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_what_is_no_json_is_told(data: bytes) -> None:
     """Halves of characters make no JSON of it, and endless depth does not exhaust the stack."""

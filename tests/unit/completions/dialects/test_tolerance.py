@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from completions.app import create_app
+from completions.dialects.history import INTERRUPTED
 from completions.keys.keys import Keys
 from completions.settings import Settings
 from completions.speech.phrases import PHRASES
@@ -189,7 +190,7 @@ HISTORIES: dict[str, Sequence[Mapping[str, Any]]] = {
 async def test_histories_that_break_naive_servers_are_answered(
     endpoint: Endpoint, name: str
 ) -> None:
-    """Each is answered, and reaches the model in order and unchanged."""
+    """Each is answered, and reaches the model in order, unchanged but for a missing result."""
     messages = HISTORIES[name]
     received = await endpoint.model_receives(
         instructions=ABSENT, **history.of(endpoint.way, messages)
@@ -207,7 +208,25 @@ async def test_histories_that_break_naive_servers_are_answered(
         else:
             expected += [(role, text)] if text else []
             expected += [("function_call", "")] if calls else []
+    if messages[-1] is CALLS:
+        over_items = "input" in received
+        expected.append(("function_call_output", "") if over_items else ("tool", INTERRUPTED))
     assert history.told(received) == expected
+
+
+async def test_a_text_cut_in_mid_character_is_answered(endpoint: Endpoint) -> None:
+    """The platform sends it for the rest of the call, as an escape or as bytes that are no UTF-8."""
+    for half in (rb"\ud83d", b"\xf0\x9f"):
+        user = {"role": "user", "content": "Hi HALF"}
+        body = json.dumps(endpoint.way.body(**history.of(endpoint.way, [user]))).encode()
+        response = await endpoint.client.post(
+            endpoint.path,
+            content=body.replace(b"HALF", half),
+            headers={"content-type": "application/json"},
+        )
+        assert response.status_code == 200
+        received = endpoint.upstream.requests[-1].json
+        assert history.told(received)[-1] == ("user", "Hi \ufffd")
 
 
 async def test_a_call_without_content_keeps_its_result(endpoint: Endpoint) -> None:
