@@ -215,7 +215,7 @@ async def test_histories_that_break_naive_servers_are_answered(
 
 
 async def test_a_text_cut_in_mid_character_is_answered(endpoint: Endpoint) -> None:
-    """The platform sends it for the rest of the call, as an escape or as bytes that are no UTF-8."""
+    """The platform sends it for the whole call, as an escape or as bytes that are no UTF-8."""
     for half in (rb"\ud83d", b"\xf0\x9f"):
         user = {"role": "user", "content": "Hi HALF"}
         body = json.dumps(endpoint.way.body(**history.of(endpoint.way, [user]))).encode()
