@@ -163,42 +163,41 @@ def _queue_stall(events: asyncio.Queue[Event]) -> bool:
 
 
 class _Watchdog:
-    """Report a stall. A batch costs an assignment, not a timer."""
+    """Report a stall. A batch costs two assignments: the deadline is made out when a timer looks.
+
+    Moments of life only ever move it later, so no timer has to be set anew for them.
+    """
 
     def __init__(self, report: Callable[[], bool], silences: Silences) -> None:
         self._loop = asyncio.get_running_loop()
         self._report = report
         self._silences = silences
         self._alive_at = self._spoken_at = self._loop.time()
-        self._ends_at = math.inf
+        self._end: float | None = None
+        """The deadline, once nothing moves it any more."""
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._cancelled = False
 
     def __enter__(self) -> Self:
+        self._look_at(self._ends_at)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ends_at = math.inf
-        if self._timer:
-            self._timer.cancel()
+        self._end = math.inf
+        self._look_at(math.inf)
 
     def saw(self, life: Life) -> None:
-        """Move the deadline by what a batch has proved."""
-        now = self._loop.time()
-        if life is not Life.NONE:
-            self._alive_at = now
+        """Note what a batch has proved."""
         if life is Life.SPOKEN:
-            self._spoken_at = now
-        stall_s, unspoken_s = self._silences.stall_s, self._silences.unspoken_s
-        ends_at = self._alive_at + stall_s if stall_s else math.inf
-        if unspoken_s:
-            ends_at = min(ends_at, self._spoken_at + max(unspoken_s, stall_s))
-        self._expire_at(ends_at)
+            self._alive_at = self._spoken_at = self._loop.time()
+        elif life is Life.UNSPOKEN:
+            self._alive_at = self._loop.time()
 
     def linger(self) -> None:
         """Wait for the terminator for a moment: the answer has finished."""
-        self._expire_at(self._loop.time() + LINGER_S)
+        self._end = self._loop.time() + LINGER_S
+        self._look_at(self._end)
 
     async def bound(self, event: Coroutine[Any, Any, Event]) -> Event:
         """Return the event, or STALLED when the deadline cancels the wait for it."""
@@ -220,15 +219,20 @@ class _Watchdog:
         """True once the deadline has passed."""
         return self._loop.time() + TICK_S >= self._ends_at
 
-    def _expire_at(self, moment: float) -> None:
-        self._ends_at = moment
-        if moment < math.inf and (self._timer is None or moment < self._timer.when()):
-            self._look_at(moment)
+    @property
+    def _ends_at(self) -> float:
+        if self._end is not None:
+            return self._end
+        stall_s, unspoken_s = self._silences.stall_s, self._silences.unspoken_s
+        ends_at = self._alive_at + stall_s if stall_s else math.inf
+        if unspoken_s:
+            ends_at = min(ends_at, self._spoken_at + max(unspoken_s, stall_s))
+        return ends_at
 
     def _look_at(self, moment: float) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = self._loop.call_at(moment, self._look)
+        self._timer = self._loop.call_at(moment, self._look) if moment < math.inf else None
 
     def _look(self) -> None:
         self._timer = None
@@ -236,9 +240,9 @@ class _Watchdog:
 
     def _report_if_expired(self, passes: int) -> None:
         if self._timer is not None:
-            return  # The deadline has moved meanwhile.
+            return  # The answer has finished meanwhile.
         if not self.expired:
-            self._expire_at(self._ends_at)
+            self._look_at(self._ends_at)
         elif passes:
             # The process may have been paused: what lies in the socket is read first.
             self._loop.call_soon(self._report_if_expired, passes - 1)
