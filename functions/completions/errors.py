@@ -148,6 +148,10 @@ class UpstreamUnavailable(CompletionsError):
     transient = True
 
 
+class NotAsked(UpstreamUnavailable):
+    """No request was made: the turn had used up its own."""
+
+
 class UpstreamTimeout(CompletionsError):
     """The upstream did not answer in time."""
 

@@ -35,6 +35,7 @@ from completions.errors import InvalidRequest, UpstreamUnavailable
 from completions.race.health import Health
 from completions.race.question import Question
 from completions.race.race import EmptyAnswer, Race, Timeouts
+from completions.race.waits import Waits
 from completions.settings import Candidate
 from completions.speech.think_tags import ThinkSplitter
 from completions.tools.held_calls import HeldCalls
@@ -95,6 +96,7 @@ class Conversation:
     _question: Question = field(repr=False)
     _health: Health = field(repr=False)
     _timeouts: Timeouts = field(repr=False)
+    _waits: Waits = field(repr=False)
     _candidates: Callable[[], list[Candidate]] = field(repr=False)
 
     async def ask(
@@ -137,6 +139,7 @@ class Conversation:
             self._timeouts,
             started_at=asyncio.get_running_loop().time(),
             words_only=request.speakable,
+            waits=self._waits,
             wait_limit_s=ASK_WAIT_LIMIT_S,
         )
         held = HeldCalls()
@@ -212,7 +215,12 @@ class ResponderQuestion:
     @property
     def can_ask(self) -> bool:
         """True while the responder may be run again."""
-        return len(self.attempts) < ATTEMPTS
+        return self.requests_left > 0
+
+    @property
+    def requests_left(self) -> int:
+        """How many times the responder may still be run."""
+        return ATTEMPTS - len(self.attempts)
 
     @property
     def can_change_task(self) -> bool:
@@ -274,6 +282,8 @@ def conversation(
     health: Health,
     timeouts: Timeouts,
     candidates: Callable[[], list[Candidate]],
+    *,
+    waits: Waits,
 ) -> Conversation:
     """Return the conversation of a request, in Chat Completions' terms whatever its dialect."""
     request = question.request
@@ -286,5 +296,6 @@ def conversation(
         _question=replace(question, dialect=chat, request=replace(request, body=body)),
         _health=health,
         _timeouts=timeouts,
+        _waits=waits,
         _candidates=candidates,
     )

@@ -33,6 +33,11 @@ class Askable(Protocol):
         ...
 
     @property
+    def requests_left(self) -> int:
+        """How many attempts may still be made, each with one request."""
+        ...
+
+    @property
     def can_change_task(self) -> bool:
         """True if one task may read on what another has begun to read."""
         ...

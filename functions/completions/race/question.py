@@ -17,7 +17,7 @@ from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Delta, Done, Finish, Refusal, Text, Usage
 from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
-from completions.errors import ChainNotFound, UpstreamRefused
+from completions.errors import ChainNotFound, NotAsked, UpstreamRefused
 from completions.race.quirks import Lesson, Quirks, lesson_of
 from completions.race.requests import Requests
 from completions.settings import Candidate
@@ -64,7 +64,12 @@ class Question:
     @property
     def can_ask(self) -> bool:
         """True while the turn may make another request."""
-        return self.requests.can_ask
+        return self.requests.left > 0
+
+    @property
+    def requests_left(self) -> int:
+        """How many requests the turn may still make."""
+        return self.requests.left
 
     @property
     def can_change_task(self) -> bool:
@@ -88,7 +93,7 @@ class Question:
             prepared = lesson.applied(prepared)
             exchange = self.requests.ask(candidate, source, hedge=hedge)
             if exchange is None:
-                return
+                raise NotAsked("This turn's three upstream requests are used up.")
             hedge = False  # What follows a refusal is a retry.
             heard = False
             try:

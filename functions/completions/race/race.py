@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -27,23 +25,14 @@ from completions.dialects.deltas import (
     Refusal,
     Text,
 )
-from completions.errors import ChainNotFound, CompletionsError, UpstreamUnavailable
+from completions.errors import ChainNotFound, CompletionsError, NotAsked, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
 from completions.race.health import Health
+from completions.race.waits import Waits
 from completions.race.winner import LINGER_S, TICK_S, Silences, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
-
-RETRY_WAITS_S = (0.25, 0.8)
-"""How long a candidate that failed is left alone, the first time and after that.
-
-The second wait ends more than a second after the first failure: an upstream that restarts, or
-that a balancer has just taken out, is back by then.
-"""
-JITTER = 0.25
-"""A wait is up to this fraction of a second longer: turns that failed together must not come back
-together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +43,6 @@ class Timeouts:
     first_token_s: float = 0.0
     reasoning_s: float = 0.0
     stall_s: float = 0.0
-    retry_waits_s: tuple[float, ...] = ()
-    """Before a candidate that failed is asked again: first, then; empty asks at once."""
 
 
 class EmptyAnswer(Exception):
@@ -85,16 +72,16 @@ class Race:
         first_source: int = 0,
         words_only: bool = True,
         answers: int = 1,
-        ends_at: float | None = None,
+        waits: Waits | None = None,
+        ask_until: float = math.inf,
         wait_limit_s: float = math.inf,
-        cut: Candidate | None = None,
     ) -> None:
         """Prepare a race; the first candidate's time-outs count from `started_at` (loop time).
 
-        No answer is of use after `ends_at` (loop time), and no candidate is waited for longer
-        than `wait_limit_s`.
-        `cut` is the candidate whose answer broke off just now: it is asked again only after a
-        wait. Without `words_only` any text commits at a clean end: JSON may hold no letter.
+        `waits` are the turn's; without them a candidate that failed is asked again at once.
+        Nobody is asked again after `ask_until` (loop time), when the answer would come too late,
+        and nobody is waited for longer than `wait_limit_s`.
+        Without `words_only` any text commits at a clean end: JSON may hold no letter.
         `answers` is how many come in one stream (`n`): each has a finish, the last is the end.
         """
         self._question = question
@@ -104,16 +91,13 @@ class Race:
         self._started_at = started_at
         self._words_only = words_only
         self._answers = answers
-        self._ends_at = math.inf if ends_at is None else ends_at
+        self._waits = waits or Waits()
+        self._ask_until = ask_until
         self._wait_limit_s = wait_limit_s
-        self._cut = cut
         self._hedges = timeouts.hedge_s > 0
         self._attempts = Attempts(question, first_source)
         self._errors: list[CompletionsError] = []
         self._barred: set[Candidate] = set()
-        self._failures: defaultdict[Candidate, int] = defaultdict(int)
-        self._not_before: dict[Candidate, float] = {}
-        self._jitter = random.uniform(0.0, JITTER)  # noqa: S311 - nothing secret
         self._retry: tuple[float, Candidate] | None = None
         self._loop = asyncio.get_running_loop()
         self.winner: Candidate | None = None
@@ -154,6 +138,7 @@ class Race:
         except CompletionsError as error:
             if self.winner is not None:
                 self._health.failed(self.winner, error)
+                self._waits.failed(self.winner, error)
             raise
         finally:
             await self._attempts.close()
@@ -161,12 +146,19 @@ class Race:
     # Before somebody wins.
 
     def _begin(self) -> None:
-        first = self._candidates[0]
-        if first == self._cut and self._timeouts.retry_waits_s:
-            self._failures[first] += 1
-            self._retry = (self._loop.time() + self._wait_s(first, None), first)
+        """Ask the first candidate that need not be left alone; else wait for one.
+
+        Raises:
+            UpstreamUnavailable: there is no time to wait for any.
+        """
+        now = self._loop.time()
+        at, candidate = self._soonest(self._candidates, now)
+        if at <= now:
+            self._attempts.start(candidate, self._started_at)
+        elif self._may_wait(at, now):
+            self._retry = (at, candidate)
         else:
-            self._attempts.start(first, self._started_at)
+            raise UpstreamUnavailable("Nobody can be asked again in time.")
 
     async def _winner(self) -> Attempt:
         winner = None
@@ -235,7 +227,11 @@ class Race:
         """End an attempt that did not win; raise if that was the last one."""
         attempt.over = True
         attempt.empty = error is None
-        if error is not None:
+        if isinstance(error, NotAsked):
+            # Another attempt of the same moment has made the turn's last request.
+            self._attempts.all.remove(attempt)
+            self._errors = self._errors or [error]
+        elif error is not None:
             if attempt.task and not attempt.closed:
                 # It said that it failed, but keeps the connection open.
                 attempt.task.cancel()
@@ -262,8 +258,7 @@ class Race:
 
     def _on_failure(self, candidate: Candidate, error: CompletionsError) -> None:
         """Ask another candidate at once, the same one after a wait; nobody while one is in time."""
-        self._failures[candidate] += 1
-        self._not_before[candidate] = self._loop.time() + self._wait_s(candidate, error)
+        self._waits.failed(candidate, error)
         if not error.transient:
             self._barred.add(candidate)
         falls_over = (
@@ -286,22 +281,22 @@ class Race:
         able = [one for one in able if one not in running] or (able if late_too else [])
         if not able or not self._question.can_ask:
             return
-        candidate = min(able, key=lambda one: self._not_before.get(one, now))
-        at = self._not_before.get(candidate, now)
-        if at >= self._ends_at or at - now > self._wait_limit_s:
+        at, candidate = self._soonest(able, now)
+        if not self._may_wait(at, now):
             return
         if at <= now:
             self._attempts.start(candidate)
         else:
             self._retry = (at, candidate)
 
-    def _wait_s(self, candidate: Candidate, error: CompletionsError | None) -> float:
-        """Return how long to leave alone a candidate that has failed just now."""
-        waits = self._timeouts.retry_waits_s
-        wait_s = waits[min(self._failures[candidate], len(waits)) - 1] if waits else 0.0
-        asked_for_s = error.retry_after_s if error else None
-        wait_s = max(wait_s, asked_for_s or 0.0)
-        return wait_s + self._jitter * min(wait_s, 1.0)
+    def _soonest(self, able: Sequence[Candidate], now: float) -> tuple[float, Candidate]:
+        """Return who may be asked first, and when; of those that may be asked now the preferred."""
+        last = self._question.requests_left == 1
+        ready = [(max(self._waits.ready_at(one, last=last), now), one) for one in able]
+        return min(ready, key=lambda one: one[0])
+
+    def _may_wait(self, at: float, now: float) -> bool:
+        return at <= self._ask_until and at - now <= self._wait_limit_s
 
     # Time.
 

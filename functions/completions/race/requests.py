@@ -23,13 +23,13 @@ class Requests:
     exchanges: list[Exchange] = field(default_factory=list)
 
     @property
-    def can_ask(self) -> bool:
-        """True while the turn may make another request."""
-        return len(self.exchanges) < REQUESTS_LIMIT
+    def left(self) -> int:
+        """How many requests the turn may still make."""
+        return REQUESTS_LIMIT - len(self.exchanges)
 
     def ask(self, candidate: Candidate, source: int, *, hedge: bool) -> Exchange | None:
         """Count a request that is made now; return None when the turn has used up its requests."""
-        if not self.can_ask:
+        if not self.left:
             return None
         exchange = Exchange(candidate, source, hedge)
         self.exchanges.append(exchange)

@@ -86,10 +86,11 @@ class Buffered:
                 question,
                 candidates,
                 plan.health,
-                Timeouts(retry_waits_s=plan.timeouts.retry_waits_s),
+                Timeouts(),
                 started_at=plan.arrived,
                 words_only=False,
-                ends_at=plan.deadline,
+                waits=plan.waits,
+                ask_until=plan.ask_until(None),
                 wait_limit_s=plan.wait_limit_s,
             )
             answer: list[Chunk] = []

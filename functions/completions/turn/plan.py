@@ -16,8 +16,9 @@ from completions.race.attempts import Askable
 from completions.race.health import Health
 from completions.race.question import ModelClient, Question
 from completions.race.quirks import Quirks
-from completions.race.race import RETRY_WAITS_S, Timeouts
+from completions.race.race import Timeouts
 from completions.race.requests import Requests
+from completions.race.waits import RETRY_WAITS_S, Waits
 from completions.responder import RESPONDER, Responder, ResponderQuestion
 from completions.settings import Candidate, Settings
 from completions.speech import buffer_words
@@ -30,6 +31,10 @@ SPOKEN_WAIT_S = 12.0
 """Words of ours cover a `Retry-After` of this length, and no longer one."""
 UNSPOKEN_WAIT_S = 3.0
 """Who hears no words of ours is told of a longer `Retry-After` in place of waiting for it."""
+ANSWER_NEEDS_S = 3.0
+"""With less time than this left, another whole answer is not begun."""
+FIRST_WORD_NEEDS_S = 1.0
+"""With less time than this left, nobody is asked again for a first word."""
 AGE_LIMIT_S = 10.0
 """A request is not taken to be older than this: clocks differ."""
 
@@ -94,8 +99,8 @@ class Plan:
             settings.first_token_timeout_ms / 1000,
             settings.reasoning_timeout_ms / 1000,
             settings.stall_timeout_ms / 1000,
-            RETRY_WAITS_S,
         )
+        self.waits = Waits(RETRY_WAITS_S)
         self.speaks = request.speakable and on_failure == "speak"
         self._language = buffer_words.language_of(request, settings.language)
         question = Question(
@@ -111,12 +116,12 @@ class Plan:
         self._models: tuple[Candidate, ...] = settings.candidates
         if state.responder is not None:
             talk = responder.conversation(
-                dialect, question, self.health, self.timeouts, self._in_order
+                dialect, question, self.health, self.timeouts, self._in_order, waits=self.waits
             )
             self.question = ResponderQuestion(state.responder, talk)
             self._models = (RESPONDER,)
             # The agent's own questions to models have the timers; it may pause between words.
-            self.timeouts = Timeouts()
+            self.timeouts, self.waits = Timeouts(), Waits()
 
     def candidates(self) -> list[Candidate]:
         """Return whom to ask, in order."""
@@ -124,6 +129,11 @@ class Plan:
 
     def _in_order(self) -> list[Candidate]:
         return self.health.order(self._settings.candidates)
+
+    def ask_until(self, budget_ends: float | None) -> float:
+        """Return until when it is of use to ask again for a turn that has until `budget_ends`."""
+        in_time = self.deadline - ANSWER_NEEDS_S
+        return in_time if budget_ends is None else min(in_time, budget_ends - FIRST_WORD_NEEDS_S)
 
     @property
     def wait_limit_s(self) -> float:

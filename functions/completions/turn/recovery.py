@@ -16,10 +16,8 @@ from completions.race.race import EmptyAnswer
 from completions.settings import Candidate
 from completions.speech.sentences import FirstSentence
 from completions.tools.held_calls import Judgement
+from completions.turn.plan import ANSWER_NEEDS_S
 from completions.turn.record import TurnRecord
-
-ANSWER_NEEDS_S = 3.0
-"""With less time than this left, another whole answer is not begun."""
 
 
 @dataclass(slots=True)

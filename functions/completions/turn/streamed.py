@@ -23,15 +23,14 @@ from completions.observability import identifier, log, loggable_message
 from completions.race.attempts import is_done
 from completions.race.race import EmptyAnswer, Race
 from completions.race.winner import TICK_S
-from completions.settings import Candidate
 from completions.speech.buffer_words import BUFFER_WORDS_LIMIT
 from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer
 from completions.turn.ending import Ending
 from completions.turn.pauses import PauseCover
-from completions.turn.plan import Plan
+from completions.turn.plan import ANSWER_NEEDS_S, Plan
 from completions.turn.record import Outcome
-from completions.turn.recovery import ANSWER_NEEDS_S, Recovery, after_cut, after_feedback
+from completions.turn.recovery import Recovery, after_cut, after_feedback
 from completions.turn.response import ResponseSender
 
 SECOND_BUFFER_WORDS_S = 5.0
@@ -97,7 +96,6 @@ class Streamed:
         plan, recovery = self._plan, self._recovery
         question, candidates, started_at = plan.question, plan.candidates(), plan.arrived
         source = 0
-        cut: Candidate | None = None
         while True:
             race = Race(
                 question,
@@ -108,11 +106,10 @@ class Streamed:
                 first_source=source,
                 words_only=self._request.speakable,
                 answers=self._request.answers,
-                ends_at=min(plan.deadline, self._budget_ends or plan.deadline),
+                waits=plan.waits,
+                ask_until=plan.ask_until(self._budget_ends),
                 wait_limit_s=plan.wait_limit_s,
-                cut=cut,
             )
-            cut = None
             try:
                 await self._hear(race)
                 judgement = self._answer.judge_calls()
@@ -138,7 +135,6 @@ class Streamed:
                     await self._ending.failed(self._answer, error)
                     return
                 candidates = after_cut(candidates, race.winner, race.barred)
-                cut = race.winner
             if self._record.words:
                 # The caller has heard something: the wait for the next word is a new one.
                 self._budget_ends = plan.new_budget()

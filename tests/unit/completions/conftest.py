@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from completions.race import race
+from completions.race import waits
 from tests.support.ways import WAYS, Way
 
 
@@ -18,4 +18,4 @@ def way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture(autouse=True)
 def no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between tries are exact, so that a turn's time line is."""
-    monkeypatch.setattr(race, "JITTER", 0.0)
+    monkeypatch.setattr(waits, "JITTER", 0.0)

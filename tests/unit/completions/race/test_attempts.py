@@ -27,6 +27,7 @@ class FakeQuestion:
 
     def __init__(self, *, can_change_task: bool = True, **answers: Sequence[Any]) -> None:
         self.can_ask = True
+        self.requests_left = 3
         self.can_change_task = can_change_task
         self.answers = answers
         self.made: list[tuple[str, int, bool]] = []

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 
-from completions.race import race
+from completions.dialects.deltas import Chunk, Text
+from completions.dialects.deltas import Done as Done_
+from completions.errors import NotAsked
+from completions.race import race, waits
+from completions.race.health import Health
+from completions.settings import Candidate
 from completions.speech.phrases import PHRASES
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
@@ -34,7 +41,7 @@ from tests.support.script import (
 )
 from tests.support.tools import LOOKUP
 from tests.support.turns import Caller, Heard
-from tests.support.ways import CHAT, OVER_CHAT, Way
+from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -208,7 +215,7 @@ async def test_errors_move_on_at_once(way: Way) -> None:
     upstream = PlayedUpstream(refused(500, at_ms=10), fallback=refused(503, at_ms=20))
     heard = await way.post(way.caller(upstream), on_failure="error")
     assert heard.status == 500
-    assert asked_at_ms(upstream) == [(0, "upstream"), (10, "fallback"), (260, "upstream")]
+    assert asked_at_ms(upstream) == [(0, "upstream"), (10, "fallback"), (1060, "upstream")]
 
 
 async def test_without_a_fallback_the_same_model_is_asked_again(way: Way) -> None:
@@ -363,9 +370,74 @@ async def test_a_lone_candidate_that_fails_is_asked_again_after_a_wait(
 async def test_another_candidate_is_asked_at_once_and_the_same_after_a_wait(way: Way) -> None:
     """The third request goes to who may be asked first, the preferred one where both may."""
     _, upstream, _ = await way.turn(refused(500), fallback=refused(500))
-    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback"), (250, "upstream")]
+    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback"), (1050, "upstream")]
     _, upstream, _ = await way.turn(refused(429, retry_after_s=5), fallback=refused(500))
-    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback"), (250, "fallback")]
+    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback"), (1050, "fallback")]
+
+
+@pytest.mark.parametrize("blip", [refused(503), refused(429), []], ids=lambda one: str(one)[:40])
+async def test_a_request_that_found_no_endpoint_takes_nothing_from_the_waits(blip: Script) -> None:
+    """The last request of a turn comes a second after the first failure, however few are left."""
+    got, upstream, _ = await RESPONSES.turn(page(404), blip, answer("Sunny."))
+    assert got.text == "Sunny."
+    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "upstream"), (1050, "upstream")]
+
+
+async def test_nobody_is_asked_again_when_there_is_no_time_for_a_word(way: Way) -> None:
+    """A request a moment before the budget's end would be paid for nothing."""
+    patient = {"first_token_timeout_ms": 0}
+    got, upstream, _ = await way.turn(refused(503, at_ms=10_800), settings=patient)
+    assert (got.text.endswith(PHRASES["en"].failure), got.speech[-1][0]) == (True, 10_800)
+    assert len(upstream.requests) == 1
+    _, upstream, _ = await way.turn(refused(503, at_ms=10_700), settings=patient)
+    assert len(upstream.requests) == 2
+
+
+async def test_what_failed_before_an_answer_broke_off_has_failed(way: Way) -> None:
+    """Waits are a turn's, not a race's: the model that was busy is left alone behind the bridge."""
+    cut: Script = [Role(), Say("Well"), Cut()]
+    got, upstream, _ = await way.turn(refused(429, retry_after_s=2), fallback=cut)
+    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback"), (1050, "fallback")]
+    assert PHRASES["en"].bridge in got.text
+
+
+async def test_a_cut_is_waited_for_wherever_the_candidate_stands(way: Way) -> None:
+    """Another is asked at once; where that one fails, too, it is not the cut one's turn yet."""
+    cut: Script = [Role(), Say("Well"), Cut()]
+    _, upstream, _ = await way.turn(cut, fallback=refused(429, retry_after_s=5))
+    assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback"), (1050, "upstream")]
+
+
+class _OneRequest:
+    """A question for which one request is left, and two attempts that want it."""
+
+    can_ask, can_change_task, requests_left = True, True, 1
+
+    def with_feedback(self, answer: str, feedback: str) -> _OneRequest:
+        """Return the same question."""
+        return self
+
+    async def ask(
+        self, candidate: Candidate, _: int, /, *, hedge: bool = False
+    ) -> AsyncGenerator[list[Chunk], None]:
+        """Answer after a second, without a request for the hedge."""
+        if hedge:
+            raise NotAsked("None is left.")
+        await asyncio.sleep(1)
+        yield [Chunk(None, (Text(candidate.key), Done_()))]
+
+
+async def test_an_attempt_that_found_no_request_left_is_nobodys_failure() -> None:
+    """Two attempts of one moment may want the last one: who comes second was not asked."""
+    failed: list[Candidate] = []
+    health = Health()
+    health.failed = lambda candidate, error=None: failed.append(candidate)  # type: ignore[method-assign]
+    candidates = [Candidate(name, f"http://{name}.invalid/v1") for name in ("first", "second")]
+    now = asyncio.get_running_loop().time()
+    hedged = race.Race(_OneRequest(), candidates, health, race.Timeouts(0.4), started_at=now)
+    async with aclosing(hedged.answer()) as batches:
+        assert [batch[0].deltas[0] async for batch in batches] == [Text("first")]
+    assert failed == []
 
 
 @pytest.mark.parametrize("start_ms", range(0, 2200, 100))
@@ -379,7 +451,7 @@ async def test_an_upstream_that_is_away_for_a_second_costs_no_turn(way: Way, sta
 
 async def test_waits_are_jittered(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns that failed together do not come back together."""
-    monkeypatch.setattr(race, "JITTER", 0.25)
+    monkeypatch.setattr(waits, "JITTER", 0.25)
     seconds = set()
     for _ in range(5):
         _, upstream, _ = await way.turn(refused(500), answer("Sunny."))

@@ -43,6 +43,7 @@ class Spoken:
     steps: Sequence[Step]
     can_change_task: bool = True
     can_ask: bool = False
+    requests_left: int = 0
     tasks: list[asyncio.Task[None] | None] = field(default_factory=list)
     ended_at: float | None = None
     whole: bool = False

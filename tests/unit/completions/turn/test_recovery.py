@@ -13,8 +13,9 @@ from completions.race.race import EmptyAnswer
 from completions.settings import Candidate
 from completions.speech.phrases import PHRASES
 from completions.tools.held_calls import Judgement
+from completions.turn.plan import ANSWER_NEEDS_S
 from completions.turn.record import TurnRecord
-from completions.turn.recovery import ANSWER_NEEDS_S, Recovery, after_cut, after_feedback
+from completions.turn.recovery import Recovery, after_cut, after_feedback
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
     At,
@@ -64,7 +65,7 @@ class FakeQuestion:
     """A question that records the feedback it was given."""
 
     def __init__(self, *, can_ask: bool = True) -> None:
-        self.can_ask = can_ask
+        self.can_ask, self.requests_left = can_ask, int(can_ask)
         self.can_change_task = True
         self.feedback: tuple[str, str] | None = None
 

@@ -201,9 +201,9 @@ LINES = [
     Line(
         "429, fallback 429: speak",
         [refused(429, at_ms=200)],
-        [(650, FAILURE)],
+        [(1450, FAILURE)],
         fallback=refused(429, at_ms=200, retry_after_s=7),
-        asked=[(0, "upstream"), (200, "fallback"), (450, "upstream")],
+        asked=[(0, "upstream"), (200, "fallback"), (1250, "upstream")],
     ),
     Line(
         "stall, fallback stalls too",
