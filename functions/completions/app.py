@@ -24,7 +24,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from completions import responder
 from completions.dialects import chat, responses
 from completions.dialects.dialect import Dialect
+from completions.dialects.request import ParsedRequest
 from completions.errors import (
+    ChainNotFound,
     InvalidRequest,
     KeyUnavailable,
     Unauthorized,
@@ -113,7 +115,7 @@ def create_app(
             content = await body.read_json_object(request)
             request_log.bind_body(request, content)
             parsed = body.parse(dialect, content, conversation.custom_session(request))
-            models.check(parsed.model, settings)
+            _check_can_be_served(parsed, settings)
             on_failure = _on_failure(request, settings)
         except (Unauthorized, ClientDisconnect):
             cold = cold or arrival.cold  # This was no turn, so the next one is still the first.
@@ -200,6 +202,13 @@ class _KeyReadsMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
         await self._keys.wait_for_reads()
+
+
+def _check_can_be_served(parsed: ParsedRequest, settings: Settings) -> None:
+    """Raise ModelNotFound or ChainNotFound for what this deployment cannot answer."""
+    models.check(parsed.model, settings)
+    if settings.responder and parsed.chained:
+        raise ChainNotFound  # An agent has the history that it is given, and no other.
 
 
 def _openapi_document() -> dict[str, Any]:

@@ -64,6 +64,8 @@ class ParsedRequest:
     """The caller wants usage in a stream; buffered answers always have it."""
     chained: bool = False
     """The upstream holds the history, or a part of it."""
+    by_id: bool = False
+    """Items are named by ids that only the upstream that made them may know."""
     roles: tuple[str, ...] = ()
     """The roles of the history, in order: all that a log may tell of a conversation."""
     user_spoke: bool = False

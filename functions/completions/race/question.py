@@ -20,6 +20,7 @@ from completions.dialects.request import ParsedRequest
 from completions.errors import ChainNotFound, NotAsked, UpstreamRefused
 from completions.race.quirks import Lesson, Quirks, lesson_of
 from completions.race.requests import Requests
+from completions.race.stored import names_stored
 from completions.settings import Candidate
 from completions.speech.think_tags import ThinkSplitter
 from completions.sse import ServerSentEvent
@@ -85,11 +86,12 @@ class Question:
         requests left. The lesson is remembered once the model answers.
 
         Raises:
+            ChainNotFound: what the request continues is not there.
             CompletionsError: before the first batch or after any.
         """
-        lesson = Lesson()
+        lesson, by_id = Lesson(), self.request.by_id
         while True:
-            wire, prepared = self._prepare(candidate)
+            wire, prepared = self._prepare(candidate, by_id=by_id)
             prepared = lesson.applied(prepared)
             exchange = self.requests.ask(candidate, source, hedge=hedge)
             if exchange is None:
@@ -105,6 +107,12 @@ class Question:
                         heard = True
                         yield batch
             except UpstreamRefused as error:
+                if by_id and not heard and names_stored(error, prepared.body):
+                    if self.request.chained:
+                        raise ChainNotFound from error
+                    if self.can_ask:
+                        by_id = False
+                        continue
                 learnt = None if heard else self._lesson(wire, candidate, error, prepared, lesson)
                 if learnt is None or not self.can_ask:
                     raise
@@ -119,7 +127,7 @@ class Question:
         if wire.optional:
             self.quirks.learn_has_responses(candidate)
 
-    def _prepare(self, candidate: Candidate) -> tuple[Dialect, Prepared]:
+    def _prepare(self, candidate: Candidate, *, by_id: bool) -> tuple[Dialect, Prepared]:
         """Return the dialect to ask this candidate in, and the request.
 
         Raises:
@@ -132,10 +140,9 @@ class Question:
         if (lacks(candidate) or lacks(self.stateful)) and (body := wire.as_chat(request.body)):
             wire, request = chat, replace(request, body=body)
         if request.chained and (wire is not self.dialect or candidate != self.stateful):
-            raise ChainNotFound(
-                "This request continues a stored response or conversation, which the model asked "
-                "here does not have. Send the whole history in `input`."
-            )
+            raise ChainNotFound
+        if candidate != self.stateful or not by_id:
+            request = replace(request, by_id=False)
         prepared = wire.prepare(
             request,
             model=candidate.model,

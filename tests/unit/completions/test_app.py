@@ -221,6 +221,21 @@ async def test_no_page_may_ask_unless_it_is_allowed(client: httpx2.AsyncClient) 
     assert not any(name.startswith("access-control") for name in got.headers)
 
 
+async def test_an_agent_is_given_no_half_of_a_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a chained request continues is with nobody, so its caller is asked for all of it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    agent = 'from completions.responder import Say\n\nasync def hi(_):\n    yield Say("Hi.")\n'
+    (tmp_path / "an_agent.py").write_text(agent)
+    async with calling(deploy("http://unused.invalid", responder="an_agent:hi")) as client:
+        body = {"input": "Hello?", "stream": True}
+        assert (await client.post(RESPONSES, json=body)).status_code == 200
+        for chain in ({"previous_response_id": "resp_1"}, {"conversation": "conv_1"}):
+            response = await client.post(RESPONSES, json=body | chain)
+            _error(response, 400, "previous_response_not_found")
+
+
 HUME = CHAT + "?custom_session_id=session-7"
 
 

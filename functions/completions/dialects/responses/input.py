@@ -9,15 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from completions.dialects.responses.ids import is_buffer_words
 from completions.errors import InvalidRequest
 
 
 def input_items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the input as typed items; what is no object is left for `check_items` to refuse."""
+    """Return the input as typed items, without our own buffer words, whole or by their ids.
+
+    What is no object is left for `check_items` to refuse.
+    """
     given = body.get("input") or []
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": given}]
-    return [_with_type(item) if isinstance(item, dict) else item for item in given]
+    return [
+        _with_type(item) if isinstance(item, dict) else item
+        for item in given
+        if not (isinstance(item, dict) and is_buffer_words(item.get("id")))
+    ]
 
 
 def _with_type(item: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Shapes: platform.openai.com/docs/api-reference/responses/object. Knows nothing o
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
+from completions.dialects.responses.ids import new_id
 
 
 class TextKind(NamedTuple):
@@ -181,20 +181,6 @@ class ItemLookup(Generic[_T]):
             if isinstance(key, str | int) and key in self._by_key:
                 return self._by_key[key]
         return None if isinstance(item, dict) and keys != [None] * 4 else self._latest
-
-
-_PREFIXES = {
-    "call": "call",
-    "message": "msg",
-    "function_call": "fc",
-    "reasoning": "rs",
-    "response": "resp",
-}
-
-
-def new_id(kind: str) -> str:
-    """Return a new id with its type's prefix: OpenAI's API refuses any other sent back to it."""
-    return f"{_PREFIXES.get(kind, 'item')}_{secrets.token_hex(16)}"
 
 
 def new_message() -> dict[str, Any]:

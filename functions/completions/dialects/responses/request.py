@@ -25,7 +25,9 @@ from completions.dialects.request import (
     check_types,
     read_extra,
 )
+from completions.dialects.responses.chain import check_chain, is_chained, thoughts_by_id
 from completions.dialects.responses.history import known_keys, paired_items
+from completions.dialects.responses.ids import is_ours
 from completions.dialects.responses.input import check_items, flat_tool, input_items, message_text
 from completions.errors import InvalidRequest
 
@@ -97,6 +99,7 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
 
     Raises:
         InvalidRequest: a field cannot be understood; the error names it.
+        ChainNotFound: it continues what nobody has.
     """
     check_types(body, _TYPES)
     text_format = (body.get("text") or {}).get("format")
@@ -104,7 +107,9 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
     format_type = (text_format or {}).get("type") or "text"
     items = input_items(body)
     check_items(items)
-    chained = _is_chained(body, items)
+    chained = is_chained(body, items)
+    if chained:
+        check_chain(body, items)
     if not items and not body.get("instructions") and not chained and not body.get("prompt"):
         raise InvalidRequest("'input' must be a string or a list of items.", param="input")
     stream = bool(body.get("stream"))
@@ -118,6 +123,7 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         speakable=stream and format_type == "text",
         wants_usage=True,
         chained=chained,
+        by_id=chained or thoughts_by_id(body, items),
         roles=tuple(_roles(body, items)),
         user_text=texts[last_user][1] if last_user >= 0 else "",
         # The upstream may hold the user message of a chained request.
@@ -136,13 +142,6 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         ),
         tools=_tools(body.get("tools") or []),
         extra=read_extra(body),
-    )
-
-
-def _is_chained(body: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether the upstream holds the history or a part of it."""
-    return bool(body.get("previous_response_id") or body.get("conversation")) or any(
-        item.get("type") == "item_reference" for item in items
     )
 
 
@@ -184,7 +183,7 @@ def prepare(
     clean: Callable[[str], str],
     max_tokens: int = 0,
 ) -> Prepared:
-    """Return the clean request: known fields, no nulls, no limits below 1, `store` off."""
+    """Return the clean request: known fields, no nulls, no limits below 1."""
     body = {
         name: value
         for name, value in request.body.items()
@@ -208,15 +207,12 @@ def prepare(
             body.pop(name, None)
     items = input_items(body)
     added: dict[str, Any] = {}
-    chained = _is_chained(body, items)
-    if not chained:
-        added["store"] = False
     if items:
-        stored = chained or body.get("store") is True
-        cleaned = list(_clean_items(items, clean_if_spoken(clean, request), stored=stored))
+        by_id = request.by_id and extra_body.get("store") is not False
+        cleaned = list(_clean_items(items, clean_if_spoken(clean, request), by_id=by_id))
         # Of a chained history nobody here knows which calls and results the upstream holds.
-        body["input"] = cleaned if chained else paired_items(cleaned)
-    if not body.get("input") and not chained and "prompt" not in body:
+        body["input"] = cleaned if request.chained else paired_items(cleaned)
+    if not body.get("input") and not request.chained and "prompt" not in body:
         # The first turn of a call, before anybody spoke. OpenAI's API requires an input.
         body["input"] = [_message("system", body.pop("instructions", ""))]
     body["stream"] = request.stream
@@ -237,21 +233,27 @@ def prepare(
     return Prepared({**body, **added}, frozenset(added))
 
 
+_WHOLE = frozenset({"message", "function_call", "function_call_output", "reasoning"})
+"""Types of items that say all of it themselves."""
+
+
 def _clean_items(
-    items: Iterable[dict[str, Any]], clean: Callable[[str], str], *, stored: bool
+    items: Iterable[dict[str, Any]], clean: Callable[[str], str], *, by_id: bool
 ) -> Iterable[dict[str, Any]]:
     """Yield the items as strict servers take them.
 
-    Unless the upstream keeps items (`stored`), ids are left out, because OpenAI's API answers 404
-    to them ("Items are not persisted when `store` is set to false"), and with them reasoning
-    without `encrypted_content`, which is nothing but an id.
+    Whole items need no ids: OpenAI's API answers 404 to those that it does not keep ("Items are
+    not persisted when `store` is set to false"), any other upstream to those of the first one. So
+    ids are left out, and with them reasoning without `encrypted_content`, which is nothing but an
+    id; unless there is some of that (`by_id`), whose items belong together by their ids. Ours are
+    left out in any case.
     """
     for item in items:
         kept = known_keys(item)
         kind = kept.get("type")
-        if not stored and kind in {"message", "function_call", "function_call_output", "reasoning"}:
+        if kind in _WHOLE and (not by_id or is_ours(kept.get("id"))):
             kept.pop("id", None)
-        if kind == "reasoning" and not stored and not kept.get("encrypted_content"):
+        if kind == "reasoning" and not kept.get("id") and not kept.get("encrypted_content"):
             continue
         if kind == "function_call":
             kept["arguments"] = _as_json_string(kept.get("arguments"))

@@ -19,13 +19,13 @@ from typing import Any
 from pydantic_core import to_json
 
 from completions.dialects.request import ParsedRequest
+from completions.dialects.responses.ids import new_id
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
     REQUIRED_FIELDS,
     OutputItem,
     TextKind,
     TextPart,
-    new_id,
     new_response,
 )
 from completions.sse import ServerSentEvent, encode

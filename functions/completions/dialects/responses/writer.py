@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from completions.dialects.deltas import Call, CallPart, Chunk, Delta, Reasoning, Refusal, Text
 from completions.dialects.request import ParsedRequest
+from completions.dialects.responses.ids import new_buffer_words_id, new_id
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
     REASONING_TEXT,
@@ -24,7 +25,6 @@ from completions.dialects.responses.output import (
     TextKind,
     finished_response,
     new_call,
-    new_id,
     new_message,
     new_reasoning,
 )
@@ -87,7 +87,7 @@ class ResponsesWriter:
         """Write buffer words as a message of their own: they are no part of the answer."""
         if self._ended or not text:
             return b""
-        item = OutputItem(new_message())
+        item = OutputItem({**new_message(), "id": new_buffer_words_id()})
         out = self._stream.add_text(item, OUTPUT_TEXT, text)
         return out + self._stream.close_item(item, "completed", None, {})
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from completions.dialects import chat, responses
 from completions.dialects.dialect import TOKEN_LIMIT
 from completions.dialects.request import ParsedRequest, PastCall, Tool
-from completions.errors import InvalidRequest
+from completions.dialects.responses.ids import new_buffer_words_id, new_id
+from completions.errors import ChainNotFound, InvalidRequest
 
 USER = {"role": "user", "content": "What is the weather?"}
 CALL = {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": '{"a":1}'}
@@ -224,7 +225,6 @@ def test_only_known_fields_reach_the_upstream() -> None:
         "metadata": {"a": "b"},
         "service_tier": "priority",
         "safety_identifier": hashlib.sha256(b"u1").hexdigest()[:32],
-        "store": False,
         "stream": True,
     }
 
@@ -270,7 +270,7 @@ def test_what_we_added_is_named() -> None:
     """An upstream that refuses it can be asked without it."""
     request = responses.parse({"input": "Hi", "user_id": 7, "prompt_cache_key": "mine"})
     prepared = responses.prepare(request, model="", extra_body={"service_tier": "flex"}, clean=str)
-    assert prepared.added == {"store", "safety_identifier", "service_tier"}
+    assert prepared.added == {"safety_identifier", "service_tier"}
     assert prepared.body["prompt_cache_key"] == "mine"
 
 
@@ -323,23 +323,80 @@ def test_calls_and_results_are_strings() -> None:
     assert (call["arguments"], result["output"]) == ('{"a":1}', '{"b":2}')
 
 
-def test_ids_of_items_that_are_not_stored_are_not_sent() -> None:
-    """OpenAI's API answers 404 to them, and to reasoning that is nothing but an id."""
-    items = [
-        USER,
-        {"type": "reasoning", "id": "rs_1", "summary": []},
-        {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "x"},
-        {**CALL, "id": "fc_1"},
-        RESULT,
-        {**assistant("Sunny."), "id": "msg_1", "type": "message", "status": "completed"},
-    ]
-    got = sent({"input": items})["input"]
-    assert [item["type"] for item in got] == [
-        *("message", "reasoning", "function_call", "function_call_output", "message")
-    ]
-    assert not any("id" in item for item in got)
-    kept = sent({"input": items, "store": True})["input"]
-    assert [item.get("id") for item in kept] == [None, "rs_1", "rs_2", "fc_1", None, "msg_1"]
+OWN, WORDS = new_id("message"), new_buffer_words_id()
+REASONING = {"type": "reasoning", "id": "rs_1", "summary": []}
+RETURNED: list[dict[str, Any]] = [
+    USER,
+    {**REASONING, "id": "rs_2", "encrypted_content": "x"},
+    {**CALL, "id": "fc_1"},
+    RESULT,
+    {**assistant("One moment... "), "id": WORDS, "type": "message"},
+    {**assistant("Sunny."), "id": "msg_1", "type": "message", "status": "completed"},
+    {**assistant("Bye."), "id": OWN, "type": "message"},
+]
+
+
+def ids_sent(*items: dict[str, Any], **fields: Any) -> list[str | None]:
+    """The ids of the items that the upstream receives."""
+    options = {"extra_body": fields.pop("extra_body", {})}
+    return [one.get("id") for one in sent({"input": [*items], **fields}, **options)["input"]]
+
+
+@pytest.mark.parametrize("store", [None, True, False])
+def test_whole_items_go_up_without_ids(store: bool | None) -> None:
+    """Nobody looks them up then: not who keeps nothing, nor who did not make them."""
+    assert ids_sent(*RETURNED, store=store) == [None] * 6
+    texts = [one.get("content") for one in sent({"input": RETURNED, "store": store})["input"]]
+    assert "Sunny." in str(texts)
+    assert "Bye." in str(texts)
+
+
+def test_reasoning_that_is_nothing_but_an_id_keeps_what_belongs_to_it() -> None:
+    """The upstream that stores it knows the others by their ids, but none of ours."""
+    ids = [None, "rs_1", "rs_2", "fc_1", None, "msg_1", None]
+    for store in (None, True):
+        assert ids_sent(USER, REASONING, *RETURNED[1:], store=store) == ids
+
+
+@pytest.mark.parametrize(
+    ("fields", "extra_body"), [({"store": False}, {}), ({}, {"store": False})], ids=str
+)
+def test_reasoning_that_nobody_keeps_is_not_sent(
+    fields: dict[str, Any], extra_body: dict[str, Any]
+) -> None:
+    """OpenAI's API answers 404 to it, whoever said that nothing is stored."""
+    assert ids_sent(USER, REASONING, *RETURNED[1:], **fields, extra_body=extra_body) == [None] * 6
+
+
+def test_reasoning_of_ours_is_not_sent() -> None:
+    """No upstream has heard of it."""
+    own = {**REASONING, "id": new_id("reasoning")}
+    items = sent({"input": [USER, REASONING, own, {**CALL, "id": "fc_1"}, RESULT]})["input"]
+    assert [one.get("id") for one in items] == [None, "rs_1", "fc_1", None]
+
+
+def test_our_buffer_words_are_no_history() -> None:
+    """Whole or by their id, they are taken out, and chain nothing."""
+    named = {"type": "item_reference", "id": WORDS}
+    request = parsed_with(USER, named, {**assistant("Hm... "), "id": WORDS})
+    assert (request.chained, request.roles, request.assistant_texts) == (False, ("user",), ())
+    assert ids_sent(USER, {"id": WORDS}, USER) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"previous_response_id": new_id("response")},
+        {"input": [{"type": "item_reference", "id": OWN}, USER]},
+        {"input": [{"id": new_id("function_call")}, RESULT]},
+    ],
+    ids=str,
+)
+def test_a_link_that_we_made_up_is_refused_at_once(body: dict[str, Any]) -> None:
+    """The text behind it is kept nowhere, and no upstream has heard of it."""
+    body = {"input": "Hi", **body}
+    with pytest.raises(ChainNotFound):
+        responses.parse(body)
 
 
 @pytest.mark.parametrize(
@@ -359,12 +416,11 @@ def test_a_chained_request_is_not_changed(chain: dict[str, Any]) -> None:
         assert got.get(name) == chain.get(name)
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, False), (False, False), (True, True)])
-def test_responses_are_stored_only_if_the_caller_says_so(
-    given: bool | None, expected: bool
-) -> None:
-    """A phone call is nothing to keep."""
-    assert sent({"input": "Hi", "store": given})["store"] is expected
+@pytest.mark.parametrize("given", [None, False, True])
+def test_what_is_stored_is_the_caller_s_choice(given: bool | None) -> None:
+    """Clients that name items by their ids rely on it; the deployment's field wins."""
+    assert sent({"input": "Hi", "store": given}).get("store") is given
+    assert sent({"input": "Hi", "store": given}, extra_body={"store": False})["store"] is False
 
 
 def test_instructions_alone_become_the_input() -> None:
