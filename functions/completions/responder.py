@@ -76,6 +76,8 @@ class Call:
     """Made up where it is empty."""
     _written: str | None = field(default=None, repr=False, compare=False)
     """The arguments as a model wrote them: a call that is passed on is checked by these."""
+    _extra_content: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What the model's API wants back with the call."""
 
 
 Event = Say | Think | Call
@@ -142,7 +144,7 @@ class Conversation:
             waits=self._waits,
             wait_limit_s=ASK_WAIT_LIMIT_S,
         )
-        held = HeldCalls()
+        held = HeldCalls(request.tools)
         try:
             async with aclosing(race.answer()) as answer:
                 async for batch in answer:
@@ -157,7 +159,8 @@ class Conversation:
         except EmptyAnswer:
             return
         for call in held.unchecked():
-            yield Call(call.name, read_object(call.arguments) or {}, call.id, call.arguments)
+            arguments = read_object(call.arguments) or {}
+            yield Call(call.name, arguments, call.id, call.arguments, call.extra_content)
 
 
 Responder = Callable[[Conversation], AsyncGenerator[Event, None]]
@@ -254,7 +257,9 @@ class ResponderQuestion:
                         deltas = [Reasoning(text)]
                     case Call(str(name), Mapping()):
                         call_id = event.id or f"call_{secrets.token_hex(12)}"
-                        deltas = [CallPart(calls, call_id, name, _written(event))]
+                        extra = event._extra_content  # noqa: SLF001 - see `_written`
+                        part = CallPart(calls, call_id, name, _written(event), extra_content=extra)
+                        deltas = [part]
                         calls += 1
                     case _:
                         raise TypeError(

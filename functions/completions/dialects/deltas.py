@@ -5,7 +5,8 @@ The same facts for every wire format. Knows neither the formats nor the turn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from completions.errors import CompletionsError, UpstreamRefused, UpstreamUnavailable
@@ -38,11 +39,15 @@ class CallPart:
     """A piece of tool call number `index`: the first names it, each adds to its `arguments`."""
 
     index: int
+    """-1 where the server numbers no calls."""
     id: str | None
     name: str | None
     arguments: str
     nonstandard: bool = False
     """Not as the protocol defines it (arguments as an object), so not to be relayed."""
+    extra_content: Mapping[str, Any] | None = field(default=None, hash=False)
+    """What the model's API wants back with the call, such as Gemini's `thought_signature`
+    (ai.google.dev, "Thought signatures"): kept as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class Call:
     id: str
     name: str
     arguments: str
+    extra_content: Mapping[str, Any] | None = field(default=None, hash=False)
+    """See `CallPart`."""
 
 
 def upstream_failure(error: Any) -> CompletionsError:

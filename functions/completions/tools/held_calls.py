@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -47,16 +48,34 @@ class _HeldCall:
     name: str = ""
     pieces: list[str] = field(default_factory=list)
     nonstandard: bool = False
+    extra_content: Mapping[str, Any] | None = None
 
     @property
     def arguments(self) -> str:
         return "".join(self.pieces)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the arguments are a whole object, so that another one begins another call."""
+        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
+            return False
+        arguments = self.arguments
+        return len(arguments) <= LIMIT_CHARS and _is_object(arguments)
+
+    @property
+    def says_something(self) -> bool:
+        """False for an id alone: there is nothing to carry out, and nothing to ask for again."""
+        return bool(self.name or self.pieces)
+
 
 class HeldCalls:
-    """The tool calls of one answer, in the order of their first parts."""
+    """The tool calls of one answer, in the order of their first parts.
 
-    def __init__(self) -> None:
+    `offered` are the request's tools: by their names calls are told apart that share a slot.
+    """
+
+    def __init__(self, offered: Mapping[str, Tool]) -> None:
+        self._offered = offered
         self._calls: list[_HeldCall] = []
         self._by_index: dict[int, _HeldCall] = {}
         self._chars_left = ARGUMENTS_LIMIT_CHARS
@@ -67,7 +86,7 @@ class HeldCalls:
         then clients read the same calls from their bytes."""
 
     def __bool__(self) -> bool:
-        return bool(self._calls)
+        return any(call.says_something for call in self._calls)
 
     def add(self, chunk: Chunk) -> None:
         """Collect the parts of calls in a chunk; anything else in it makes all unfit to relay.
@@ -84,17 +103,21 @@ class HeldCalls:
                 self._add(delta)
 
     def _add(self, part: CallPart) -> None:
-        call = self._by_index.get(part.index)
-        if call is None or (part.name and _begins_another(call, part)):
+        call = self._continued_by(part)
+        if call is None:
             call = _HeldCall()
             self.relayable = self.relayable and part.index == len(self._calls)
             self._calls.append(call)
             self._by_index[part.index] = call
-        elif part.id or part.name:
+        elif part.id or part.name or self._by_index.get(part.index) is not call:
             # Clients would concatenate an id or a name that comes twice; the first one counts.
             self.relayable = False
         call.id = call.id or part.id
-        call.name = call.name or part.name or ""
+        if part.name:
+            call.name = call.name + part.name if self._spells_on(call, part) else call.name
+            call.name = call.name or part.name
+        if part.extra_content:
+            call.extra_content = _joined(call.extra_content, part.extra_content)
         self._chars_left -= len(part.arguments)
         if self._chars_left < 0 or len(self._calls) > CALLS_LIMIT:
             # Not kept: the piece may make the call whole, and whole calls survive a cut.
@@ -105,20 +128,62 @@ class HeldCalls:
             call.pieces.append(part.arguments)
         call.nonstandard |= part.nonstandard
 
+    def _continued_by(self, part: CallPart) -> _HeldCall | None:
+        """Return the call that a part belongs to; None if it begins one."""
+        call = self._by_index.get(part.index) if part.index >= 0 else None
+        if call is None and self._calls and (part.index < 0 or not (part.id or part.name)):
+            # Without a number it is the call of this id, else the latest.
+            same = (one for one in self._calls if part.id and one.id == part.id)
+            call = next(same, self._calls[-1])
+        return None if call is None or self._begins_another(call, part) else call
+
+    def _begins_another(self, call: _HeldCall, part: CallPart) -> bool:
+        """Return whether a part begins another call than the one in its slot.
+
+        Some upstreams give every call of an answer the same index, or none. Others name a call in
+        each of its parts, or spell its name in two: then the arguments so far are not whole.
+        """
+        other_id = bool(call.id and part.id and part.id != call.id)
+        if not part.name:
+            return other_id and call.whole
+        if other_id:
+            return True
+        if call.name and part.name != call.name:
+            if self._spells_on(call, part):
+                return False
+            named = validation.offered_name(part.name, self._offered)
+            if named not in {None, validation.offered_name(call.name, self._offered)}:
+                return True
+        elif call.arguments.strip() == "{}":
+            return False  # Nothing yet: some gateways send it before the arguments.
+        return call.whole and part.arguments.lstrip().startswith("{")
+
+    def _spells_on(self, call: _HeldCall, part: CallPart) -> bool:
+        """Return whether a part has the rest of its call's name."""
+        if not call.name or not part.name or call.pieces:
+            return False
+        spelt = call.name + part.name
+        both = call.name in self._offered and part.name in self._offered
+        return not both and any(name.startswith(spelt) for name in self._offered)
+
     def complete_calls(self) -> HeldCalls:
         """Return the calls that are complete although the answer was cut."""
-        kept = HeldCalls()
+        kept = HeldCalls(self._offered)
         kept._calls = [call for call in self._calls if _is_object(call.arguments)]
         kept.chunks = self.chunks
         kept.relayable = self.relayable and len(kept._calls) == len(self._calls)
         return kept
 
-    def judge(self, offered: Mapping[str, Tool], spoken: str) -> Judgement:
+    def judge(self, spoken: str) -> Judgement:
         """Check every call. `spoken` is what the caller has heard in this turn."""
-        judgement = Judgement()
-        written = [Call(held.id or "", held.name, held.arguments) for held in self._calls]
+        judgement, offered = Judgement(), self._offered
+        written = self._written()
         distinct = merge_calls((), written)
-        judgement.changed = distinct != written or any(held.nonstandard for held in self._calls)
+        judgement.changed = (
+            distinct != written
+            or len(written) < len(self._calls)
+            or any(held.nonstandard for held in self._calls)
+        )
         coerced: list[Call] = []
         for call in distinct:
             verdict = validation.check(call, offered)
@@ -136,11 +201,17 @@ class HeldCalls:
 
     def unchecked(self) -> list[Call]:
         """Return the calls as they came, for callers who check them themselves."""
-        written = [Call(held.id or "", held.name, held.arguments or "{}") for held in self._calls]
-        return merge_calls((), written)
+        return merge_calls((), (replace(c, arguments=c.arguments or "{}") for c in self._written()))
+
+    def _written(self) -> list[Call]:
+        return [
+            Call(held.id or "", held.name, held.arguments, held.extra_content)
+            for held in self._calls
+            if held.says_something
+        ]
 
 
-def merge_calls(kept: Sequence[Call], calls: Sequence[Call]) -> list[Call]:
+def merge_calls(kept: Iterable[Call], calls: Iterable[Call]) -> list[Call]:
     """Return the calls of one answer, or of two: each once, and each with an id of its own.
 
     A call is the same if tool and arguments are, whatever its id: a client that carries out both
@@ -165,19 +236,14 @@ def _identity(call: Call) -> tuple[str, str]:
     return call.name, call.arguments if arguments is None else json.dumps(arguments, sort_keys=True)
 
 
-def _begins_another(call: _HeldCall, part: CallPart) -> bool:
-    """Return whether a part that names its tool begins another call than the one at its index.
-
-    Some upstreams give every call of an answer the same index, or none. Others name a call in
-    each of its parts: then the arguments so far are not whole.
-    """
-    if part.index < 0 or (call.id and part.id and part.id != call.id):
-        return True
-    closed = bool(call.pieces) and call.pieces[-1].rstrip().endswith("}")
-    if not closed or not part.arguments.lstrip().startswith("{"):
-        return False
-    so_far = call.arguments
-    return len(so_far) <= LIMIT_CHARS and _is_object(so_far)
+def _joined(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two parts of a call say beside it: each field of either."""
+    joined = dict(one or {})
+    for name, value in other.items():
+        old = joined.get(name)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        joined[name] = {**old, **value} if both else value  # type: ignore[dict-item]
+    return joined
 
 
 def _new_id() -> str:

@@ -19,6 +19,7 @@ LIMIT_CHARS = 8 * 1024
 """Longer texts are read strictly only: loose reading takes more than linear time, and the length
 may be an attack."""
 _FENCE = re.compile(r"```\w*")
+_EMPTY_FIRST = re.compile(r"(?:\{\s*\}\s*)+(?=\{)")
 # A string, or what stands between two strings.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|' r"'(?:[^'\\]|\\.)*'" r"|[^\"']+|[\"']", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
@@ -43,9 +44,9 @@ def read_object(text: str) -> dict[str, Any] | None:
 
     Accepts an empty text and `null` (no arguments), a code fence or words around the object, an
     object encoded twice, quotation marks around it without escapes inside (as in the voice
-    platform's own documentation of keypad tones), the same object or property twice, single quotes,
-    bare
-    keys, `True`, `False` and `None`, trailing commas, surplus closing brackets and raw line ends.
+    platform's own documentation of keypad tones), the same object or property twice, empty objects
+    before it (with which gateways begin a call), single quotes, bare keys, `True`, `False` and
+    `None`, trailing commas, surplus closing brackets and raw line ends.
     """
     if (strict := read_strictly(text)) is not None:
         return strict
@@ -59,6 +60,8 @@ def read_object(text: str) -> dict[str, Any] | None:
     unfenced = unfenced.removesuffix("```").strip()
     start, end = unfenced.find("{"), unfenced.rfind("}")
     core = unfenced[start : end + 1] if 0 <= start < end else unfenced
+    if empty := _EMPTY_FIRST.match(core):
+        core = core[empty.end() :]
     for candidate in (text, core, _tidy(core), core.replace('\\"', '"')):
         value = _first_value(candidate)
         for _ in range(2):

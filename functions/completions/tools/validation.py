@@ -51,7 +51,7 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
     A valid call is returned to the letter. A tool whose schema cannot be used accepts every JSON
     object.
     """
-    name = _offered_name(call.name, tools)
+    name = offered_name(call.name, tools)
     if name is None:
         offered = ", ".join(tools) or "none"
         return _rejected(f"There is no tool '{call.name[:80]}'. Offered are: {offered}.")
@@ -87,7 +87,7 @@ def _rejected(problem: str) -> Verdict:
     return Verdict(None, problem=problem[:_PROBLEM_LIMIT_CHARS])
 
 
-def _offered_name(name: str, tools: Mapping[str, Tool]) -> str | None:
+def offered_name(name: str, tools: Mapping[str, Tool]) -> str | None:
     """Return the name of the one offered tool that a model's spelling can mean, or None."""
     if name in tools:
         return name

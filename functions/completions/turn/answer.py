@@ -44,7 +44,7 @@ class Answer:
         """True once the caller has heard the model's words or got something that is not spoken."""
         self.speaking = False
         """True once the model has sent text, though all of it may still be a copy of ours."""
-        self.calls = HeldCalls()
+        self.calls = HeldCalls(request.tools)
         self.finish = ""
         self.usage: dict[str, Any] | None = None
         self._copy: RepeatFilter | None = None
@@ -102,7 +102,7 @@ class Answer:
 
     def judge_calls(self) -> Judgement:
         """Check the held calls against the tools of the request."""
-        return self.calls.judge(self._request.tools, self._record.text)
+        return self.calls.judge(self._record.text)
 
     def drop_unfinished_calls(self) -> None:
         """Keep the calls that are whole as they stand: the answer was cut."""

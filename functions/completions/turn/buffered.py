@@ -104,13 +104,13 @@ class Buffered:
                 if candidates := recovery.after_empty(empty, question, candidates):
                     continue
                 self._record.outcome = Outcome.EMPTY
-                return self._written(empty.held, HeldCalls(), Judgement())
-            held = HeldCalls()
+                return self._written(empty.held, HeldCalls({}), Judgement())
+            held = HeldCalls(self._request.tools)
             for chunk in answer:
                 if any(isinstance(delta, CallPart) for delta in chunk.deltas):
                     held.add(chunk)
             spoken = _text(answer, Text)
-            judgement = held.judge(self._request.tools, spoken)
+            judgement = held.judge(spoken)
             may_continue = self._request.single and recovery.can_give_feedback(question, math.inf)
             if not judgement.problems or not may_continue:
                 return self._written(answer, held, judgement)

@@ -313,7 +313,7 @@ def test_arguments_of_a_model_cannot_hang_us(arguments: str) -> None:
 )
 def test_calls_that_do_not_end_are_given_up(part: CallPart) -> None:
     """256 KB of arguments in one answer, or 128 calls, are more than anybody wants."""
-    held = HeldCalls()
+    held = HeldCalls({})
     parts = [replace(part, id=f"c{number if part.index else 0}") for number in range(129)]
     with pytest.raises(InvalidToolCall):
         held.add(Chunk(None, tuple(parts)))

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from completions.dialects.characters import read_json
-from completions.dialects.chat.writer import ChatWriter
+from completions.dialects.chat.writer import ChatWriter, with_extra
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
 from completions.sse import ServerSentEvent
@@ -46,4 +46,5 @@ def _call(call: Call, received: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a call with what only the upstream knows of it, such as Gemini's signature."""
     same = next((one for one in received if one.get("id") == call.id), {})
     function = {"name": call.name, "arguments": call.arguments}
-    return {**same, "id": call.id, "type": "function", "function": function}
+    own = {"id": call.id, "type": "function", "function": function, **with_extra(call)}
+    return {**same, **own}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from completions.dialects.characters import Halves, read_json_with_halves
+from completions.dialects.chat.calls import read_calls
 from completions.dialects.deltas import (
-    CallPart,
     Delta,
     Done,
     Failure,
@@ -210,21 +210,12 @@ def _read_delta(delta: Mapping[str, Any], deltas: list[Delta], *, in_stream: boo
         deltas.append(Other())
     if text := delta.get("refusal"):
         odd |= _read_text(text, Refusal, deltas)
-    for position, part in enumerate(delta.get("tool_calls") or ()):
-        function = part.get("function") or {}
-        index = part.get("index")
-        # In a message a call is numbered by its place; in a stream the place means nothing.
-        unnumbered = -1 if in_stream else position
-        arguments = function.get("arguments")
-        deltas.append(
-            CallPart(
-                index if isinstance(index, int) else unnumbered,
-                part.get("id") or None,
-                function.get("name") or None,
-                arguments if isinstance(arguments, str) else _arguments_json(arguments),
-                nonstandard=not isinstance(arguments, str | None),
-            )
-        )
+    if parts := delta.get("tool_calls"):
+        odd |= read_calls(parts, deltas, in_stream=in_stream)
+    elif function := delta.get("function_call"):
+        # What `tool_calls` replaced in 2023; some gateways send both.
+        read_calls([{"function": function, "index": None}], deltas, in_stream=True)
+        odd = True
     return odd
 
 
@@ -235,8 +226,3 @@ def _read_text(text: Any, kind: TextType, deltas: list[Delta]) -> bool:
         return False
     deltas.extend(read_parts(text, kind))
     return True
-
-
-def _arguments_json(arguments: Any) -> str:
-    """Return arguments as a JSON string; some servers send the object."""
-    return "" if arguments is None else to_json(arguments).decode()

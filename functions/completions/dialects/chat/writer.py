@@ -121,7 +121,7 @@ class ChatWriter:
         index, self._calls = self._calls, self._calls + 1
         function = {"name": call.name, "arguments": call.arguments}
         part = {"index": index, "id": call.id, "type": "function", "function": function}
-        return self._delta({"tool_calls": [part]})
+        return self._delta({"tool_calls": [part | with_extra(call)]})
 
     def end(self, reason: str, usage: dict[str, Any] | None) -> bytes:
         """Write finish, usage if wanted, and terminator: the upstream's own events if they fit."""
@@ -210,9 +210,14 @@ class ChatWriter:
         return encode(to_json({**head, "choices": choices, **more}))
 
 
+def with_extra(call: Call | CallPart) -> dict[str, Any]:
+    """Return the field of a call that only its model's API understands; nothing if it has none."""
+    return {"extra_content": call.extra_content} if call.extra_content else {}
+
+
 def _call_part(part: CallPart) -> dict[str, Any]:
     function: dict[str, str] = {"arguments": part.arguments}
     if part.name:
         function["name"] = part.name
     head: dict[str, Any] = {"id": part.id, "type": "function"} if part.id else {}
-    return {"index": part.index, **head, "function": function}
+    return {"index": part.index, **head, "function": function, **with_extra(part)}

@@ -208,6 +208,7 @@ def new_call(call: Call) -> dict[str, Any]:
         "name": call.name,
         "arguments": "",
         "status": "in_progress",
+        **({"extra_content": call.extra_content} if call.extra_content else {}),
     }
 
 

@@ -94,6 +94,7 @@ def _add_call(messages: list[dict[str, Any]], item: Mapping[str, Any]) -> None:
                 if isinstance(arguments, str)
                 else _as_json_string(arguments),
             },
+            **({"extra_content": item["extra_content"]} if item.get("extra_content") else {}),
         }
     )
 

@@ -188,7 +188,14 @@ class ResponsesReader:
         )
         self._calls.append(call)
         self._call_lookup.add(call, event, item)
-        return CallPart(call.index, call.id, call.name, "")
+        extra = item.get("extra_content")
+        return CallPart(
+            call.index,
+            call.id,
+            call.name,
+            "",
+            extra_content=extra if isinstance(extra, dict) and extra else None,
+        )
 
     def _read_arguments(self, event: dict[str, Any], verb: str) -> Iterable[Delta]:
         opened: tuple[Delta, ...] = ()

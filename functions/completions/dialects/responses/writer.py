@@ -286,8 +286,9 @@ class ResponsesWriter:
                 continue
             name = next((part.name for part in parts if part.name), None)
             call_id = next((part.id for part in parts if part.id), None)
+            extra = next((part.extra_content for part in parts if part.extra_content), None)
             if name:
-                out += self.call(Call(call_id or new_id("call"), name, arguments))
+                out += self.call(Call(call_id or new_id("call"), name, arguments, extra))
         return out
 
 

@@ -28,7 +28,7 @@ TWO_CALLS = [("a", '{"n":1}'), ("b", '{"n":2}')]
 
 def held(*parts: CallPart) -> HeldCalls:
     """The calls of these parts, each in a chunk of its own."""
-    calls = HeldCalls()
+    calls = HeldCalls(OFFERED)
     add(calls, *((part,) for part in parts))
     return calls
 
@@ -80,7 +80,7 @@ def test_parts_become_calls(parts: list[CallPart], relayable: bool) -> None:
 )
 def test_a_chunk_of_more_than_a_call_is_not_relayed(chunk: Chunk) -> None:
     """The call is kept, and written anew."""
-    calls = HeldCalls()
+    calls = HeldCalls(OFFERED)
     calls.add(chunk)
     assert not calls.relayable
     assert [call.id for call in calls.unchecked()] == ["a"]
@@ -88,7 +88,7 @@ def test_a_chunk_of_more_than_a_call_is_not_relayed(chunk: Chunk) -> None:
 
 def test_a_chunk_without_calls_holds_none() -> None:
     """An answer without calls is falsy."""
-    calls = HeldCalls()
+    calls = HeldCalls(OFFERED)
     deltas: tuple[Delta, ...] = (Text("Well."),)
     calls.add(Chunk(None, deltas))
     assert not calls
@@ -121,7 +121,7 @@ FIRST = named(0, "a", '{"n":1}')
 @pytest.mark.parametrize("chunks", ["one", "each"])
 def test_arguments_have_a_limit_whatever_the_pieces(parts: list[CallPart], chunks: str) -> None:
     """The call that passes it is not delivered, be it whole; those before it may be."""
-    calls = HeldCalls()
+    calls = HeldCalls(OFFERED)
     given = [tuple(parts)] if chunks == "one" else [(part,) for part in parts]
     with pytest.raises(InvalidToolCall, match="do not end"):
         add(calls, *given)
@@ -132,7 +132,7 @@ def test_arguments_have_a_limit_whatever_the_pieces(parts: list[CallPart], chunk
 
 def test_calls_have_a_limit() -> None:
     """A model that calls on and on is stopped; what is too much is not relayed either."""
-    calls = HeldCalls()
+    calls = HeldCalls(OFFERED)
     parts = [(named(n, f"call_{n}", f'{{"n":{n}}}'),) for n in range(1000)]
     with pytest.raises(InvalidToolCall):
         add(calls, *parts)
@@ -153,7 +153,7 @@ def test_calls_have_a_limit() -> None:
 )
 def test_a_judgement_tells_what_had_to_change(part: CallPart, changed: bool, coerced: int) -> None:
     """A new id or another form changes the bytes, but only a coercion changes the call."""
-    judgement = held(part).judge(OFFERED, "")
+    judgement = held(part).judge("")
     (call,) = judgement.calls
     assert (call.name, call.arguments) == ("move", '{"n":1}')
     assert call.id == "a" or call.id.startswith("call_")
@@ -162,7 +162,7 @@ def test_a_judgement_tells_what_had_to_change(part: CallPart, changed: bool, coe
 
 def test_a_judgement_explains_each_invalid_call() -> None:
     """The valid ones are handed out all the same."""
-    judgement = held(named(0, "a", '{"n":"x"}'), named(1, "b", '{"n":2}')).judge(OFFERED, "")
+    judgement = held(named(0, "a", '{"n":"x"}'), named(1, "b", '{"n":2}')).judge("")
     assert [call.id for call in judgement.calls] == ["b"]
     (problem,) = judgement.problems
     assert problem.startswith("The call of 'move' is not valid")
@@ -188,7 +188,7 @@ SAME = '{"n":1}'
 def test_a_call_made_twice_is_made_once(parts: list[CallPart]) -> None:
     """Whatever its ids, indices and spelling: a client that gets both carries out both."""
     calls = held(*parts)
-    judgement = calls.judge(OFFERED, "")
+    judgement = calls.judge("")
     assert judgement.calls == [Call("a", "move", SAME)]
     assert judgement.changed
     assert (judgement.problems, judgement.coerced <= 1) == ([], True)
@@ -200,7 +200,7 @@ def test_a_call_repeated_for_a_client_that_checks_is_made_once() -> None:
     other = CallPart(3, "d", "stay", bad)
     calls = held(named(0, "a", bad), named(1, "b", bad), named(2, "c", SAME), other)
     assert [call.id for call in calls.unchecked()] == ["a", "c", "d"]
-    judgement = calls.judge(OFFERED, "")
+    judgement = calls.judge("")
     assert (len(judgement.problems), judgement.changed) == (2, True)
 
 
@@ -208,11 +208,11 @@ def test_a_call_repeated_for_a_client_that_checks_is_made_once() -> None:
 def test_different_calls_under_one_id_get_different_ids(index: int) -> None:
     """Their results could not be told apart; the first keeps the id that the model gave."""
     calls = held(named(0, "a", SAME), named(index, "a", '{"n":2}'))
-    for made in (calls.judge(OFFERED, "").calls, calls.unchecked()):
+    for made in (calls.judge("").calls, calls.unchecked()):
         first, second = made
         assert first == Call("a", "move", SAME)
         assert (second.arguments, second.id[:5]) == ('{"n":2}', "call_")
-    assert calls.judge(OFFERED, "").changed
+    assert calls.judge("").changed
 
 
 def test_merged_calls_repeat_neither_call_nor_id() -> None:

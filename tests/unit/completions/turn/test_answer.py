@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from completions.dialects.deltas import Finish as FinishDelta
 from completions.turn.answer import Answer as ModelAnswer
 from completions.turn.record import TurnRecord
 from tests.support import rules
+from tests.support.chat_events import chat_event, chat_whole
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
     At,
@@ -54,20 +54,6 @@ COPIES = [
     "Hang on, one moment…",
     "Hang on—one moment: ",
 ]
-
-
-def chat_event(delta: Mapping[str, Any], finish: str | None = None, **fields: Any) -> Raw:
-    """Return one event of a chat completion with this delta."""
-    choice = {"index": 0, "delta": delta, "finish_reason": finish, **fields.pop("choice", {})}
-    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    return Raw(f"data: {json.dumps({**head, **fields, 'choices': [choice]})}\n\n".encode())
-
-
-def chat_whole(message: Mapping[str, Any], finish: str) -> Reply:
-    """Return a chat completion that is not streamed."""
-    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
-    choice = {"index": 0, "message": message, "finish_reason": finish}
-    return Reply(json.dumps({**head, "choices": [choice]}).encode())
 
 
 def new_answer(record: TurnRecord | None = None) -> ModelAnswer:
@@ -410,40 +396,6 @@ async def test_arguments_sent_as_an_object_become_one_json_string() -> None:
     ((_, call),) = heard.calls
     assert json.loads(call["function"]["arguments"]) == {"agent_number": 2}
     assert CHAT.read(heard).calls == [("transfer_to_agent", {"agent_number": 2})]
-
-
-async def test_odd_calls_are_put_right() -> None:
-    """Several in a chunk, without numbers, numbered from 1, named twice: clients read two calls."""
-
-    def chunk(*parts: dict[str, Any]) -> Raw:
-        return chat_event({"tool_calls": parts})
-
-    def part(number: int, arguments: str, **fields: Any) -> dict[str, Any]:
-        function = {"name": "transfer_to_agent", "arguments": arguments}
-        return {"id": f"call_{number}", "type": "function", "function": function, **fields}
-
-    one, two = '{"agent_number": 1}', '{"agent_number": 2}'
-    shapes: list[list[Raw]] = [
-        [chunk(part(1, one, index=0), part(2, two, index=1))],
-        [chunk(part(1, one)), chunk(part(2, two))],
-        [chunk(part(1, one), part(2, two))],
-        [chunk(part(1, one, index=0)), chunk(part(2, two, index=0))],
-        [chunk(part(1, one, index=1)), chunk(part(2, two, index=2))],
-        [
-            chunk(part(1, one[:7], index=0)),
-            chunk(part(1, one[7:], index=0)),
-            chunk(part(2, two[:7], index=1)),
-            chunk(part(2, two[7:], index=1)),
-        ],
-        [chunk(part(1, one, index=0, id=None)), chunk(part(2, two, index=1, id=""))],
-    ]
-    for shape in shapes:
-        got, _, heard = await CHAT.turn(
-            [Role(), *shape, Finish("tool_calls"), Done()], tools=[TRANSFER]
-        )
-        assert [arguments["agent_number"] for _, arguments in got.calls] == [1, 2]
-        message = (await rules.sdk_final(heard.body)).choices[0].message
-        assert [one.function.name for one in message.tool_calls or ()] == ["transfer_to_agent"] * 2
 
 
 async def test_a_role_in_every_chunk_is_told_once() -> None:

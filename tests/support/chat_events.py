@@ -1,0 +1,25 @@
+"""Chat completions as no script says them: events and bodies whose every field a test decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tests.support.script import Raw, Reply
+
+_IDENTITY = {"id": "c", "created": 1, "model": "m"}
+
+
+def chat_event(delta: Mapping[str, Any], finish: str | None = None, **fields: Any) -> Raw:
+    """Return one event of a chat completion with this delta."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish, **fields.pop("choice", {})}
+    head = {**_IDENTITY, "object": "chat.completion.chunk"}
+    return Raw(f"data: {json.dumps({**head, **fields, 'choices': [choice]})}\n\n".encode())
+
+
+def chat_whole(message: Mapping[str, Any], finish: str) -> Reply:
+    """Return a chat completion that is not streamed."""
+    head = {**_IDENTITY, "object": "chat.completion"}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return Reply(json.dumps({**head, "choices": [choice]}).encode())
