@@ -1,22 +1,18 @@
 """Coerces an object into its JSON Schema by respelling values, without inventing any.
 
-Knows how models misspell values: `"0"` for a number, `"True"`, an object as a string, another
-case, null for what is not known. Does not know how the object was written (`loose_json`).
+Knows how models misspell names and values: another case, null for what is not known, another
+type (`spellings`). Does not know how the object was written (`loose_json`).
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
-from completions.tools.loose_json import is_json, read_float, read_object
+from completions.tools.loose_json import is_json
 from completions.tools.schemas import VIOLATIONS_LIMIT, Path, Schema, Violation
-
-_EXACT_FLOAT_LIMIT = 2**53
-"""Doubles below this keep every digit before the point."""
+from completions.tools.spellings import normalised, spellings
 
 
 class _Absent:
@@ -106,32 +102,12 @@ def _without_unexpected(
     yield changed
 
 
-def normalised(text: str) -> str:
-    """Return letters and digits only, without case: `End-Call` and `end_call` are one name."""
-    return "".join(character for character in text.casefold() if character.isalnum())
-
-
 def _spellings_of(value: Any, violation: Violation) -> Iterator[Any]:
     """Yield other spellings of one value that its schema may accept, likely ones first."""
     for option in violation.details.get("options", ()) or _constant(violation):
         if _same(option, value):
             yield option
-    types = violation.details.get("types", ())
-    if isinstance(value, str):
-        yield from _spellings_of_string(value, types)
-    elif isinstance(value, bool):
-        if "string" in types:
-            yield str(value).lower()
-    elif isinstance(value, int | float):
-        # Python writes a larger float with other digits than the model did.
-        if "string" in types and (isinstance(value, int) or abs(value) < _EXACT_FLOAT_LIMIT):
-            yield str(value)
-        if "boolean" in types and value in (0, 1):
-            yield bool(value)
-    elif isinstance(value, list) and len(value) == 1:
-        yield value[0]
-    if "array" in types and value is not None and not isinstance(value, list):
-        yield [value]
+    yield from spellings(value, violation.details.get("types", ()))
 
 
 def _same(option: Any, value: Any) -> bool:
@@ -150,27 +126,6 @@ def _same(option: Any, value: Any) -> bool:
 def _constant(violation: Violation) -> list[Any]:
     details = violation.details
     return [details["expected_value"]] if "expected_value" in details else []
-
-
-def _spellings_of_string(value: str, types: list[str]) -> Iterator[Any]:
-    text = value.strip()
-    if text != value:
-        yield text
-    if re.fullmatch(r"[+-]?\d{1,18}(\.0+)?", text) and {"integer", "number"} & {*types}:
-        yield int(text.partition(".")[0])
-    if "number" in types:
-        with suppress(ValueError):
-            number = read_float(text)
-            if abs(number) < _EXACT_FLOAT_LIMIT:
-                yield number
-    if "boolean" in types and text.casefold() in {"true", "false"}:
-        yield text.casefold() == "true"
-    if "null" in types and text.casefold() in {"", "null", "none"}:
-        yield None
-    if "object" in types and (inner := read_object(text)):
-        yield inner
-    if "array" in types and (inner := read_object(f'{{"array": {text}}}')):
-        yield inner["array"]
 
 
 def _get(value: Any, path: Path) -> Any:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from completions.tools.satisfiable import satisfiable
+
 if TYPE_CHECKING:
     import jsonschema_rs
 
@@ -89,7 +91,7 @@ def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator | None:
     import jsonschema_rs
 
     try:
-        usable = _without_nulls(schema)
+        usable = satisfiable(schema)
         if not _is_small(usable):
             return None
         return jsonschema_rs.validator_for(
@@ -103,19 +105,6 @@ def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator | None:
         )
     except Exception:
         return None
-
-
-def _without_nulls(schema: Any) -> Any:
-    """Drop keywords that are null: serialisers write unset ones so, which no draft allows."""
-    if isinstance(schema, list):
-        return [_without_nulls(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    return {
-        name: _without_nulls(item)
-        for name, item in schema.items()
-        if item is not None or name in {"const", "default"}
-    }
 
 
 def _is_small(schema: dict[str, Any]) -> bool:

@@ -24,9 +24,9 @@ from pydantic_core import from_json
 
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest, PastCall, Tool
-from completions.tools.coercion import normalised
 from completions.tools.listed_values import language_codes, phone_numbers
 from completions.tools.loose_json import dumps, read_object
+from completions.tools.spellings import normalised
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ from typing import Any
 
 from completions.dialects.deltas import Call
 from completions.dialects.request import Tool
-from completions.tools.coercion import coerced, normalised
+from completions.tools.coercion import coerced
 from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object, read_strictly
 from completions.tools.schemas import Schema
+from completions.tools.spellings import normalised
 from completions.tools.system_tools import with_enum_hints
+from completions.tools.wrappings import unwrapped
 
 _PROBLEM_LIMIT_CHARS = 800
 
@@ -66,7 +68,9 @@ def check(call: Call, tools: Mapping[str, Tool]) -> Verdict:
     fitting: dict[str, Any] | None = arguments
     if violations:
         small = len(call.arguments) <= LIMIT_CHARS
-        fitting = coerced(arguments, schema) if small else None
+        inner = unwrapped(arguments, name, schema.properties) if small else arguments
+        violations = violations if inner is arguments else schema.violations(inner)
+        fitting = coerced(inner, schema) if small else None
     if fitting is None:
         problem = "; ".join(dict.fromkeys(map(str, violations[:5])))
         return _rejected(f"The call of '{name}' is not valid: {problem}. {_expected(tool)}")

@@ -69,8 +69,20 @@ def test_a_valid_call_is_not_touched(name: str, arguments: str) -> None:
         ("end_call", '{"reason": "done", "message": "<farewell>"}', '{"reason":"done"}'),
         ("skip_turn", "", "{}"),
         ("end_call", '{"reason":"done","reason":"done"}', '{"reason":"done"}'),
+        ("transfer_to_agent", '{"arguments": {"agent_number": "0"}}', '{"agent_number":0}'),
+        ("play_keypad_touch_tone", '{"input": "{\\"dtmf_tones\\": 2}"}', '{"dtmf_tones":"2"}'),
+        ("transfer_to_agent", '{}{"agent_number":0}', '{"agent_number":0}'),
     ],
-    ids=["coerced", "read loosely", "placeholder dropped", "no arguments", "said twice"],
+    ids=[
+        "coerced",
+        "read loosely",
+        "placeholder dropped",
+        "no arguments",
+        "said twice",
+        "wrapped",
+        "wrapped as text",
+        "behind an empty object",
+    ],
 )
 def test_misspelt_arguments_become_valid(name: str, arguments: str, delivered: str) -> None:
     """The call is delivered with compact JSON that fits the schema, marked as changed."""
@@ -200,6 +212,35 @@ def test_a_value_that_is_not_sure_is_asked_for(arguments: str) -> None:
 def test_a_schema_that_no_json_can_hold_fills_nothing_in(spec: Any, arguments: str) -> None:
     """A caller's `1e999` is Infinity by now; a call with it would be no JSON."""
     assert called("weigh", arguments, offered(tool("weigh", required="kg", kg=spec))).call is None
+
+
+STRICTLY = Tool(
+    "hold",
+    "",
+    {
+        "properties": {"seconds": {"type": "integer", "default": 5}},
+        "required": ["seconds"],
+        "additionalProperties": False,
+    },
+)
+
+
+def test_wrapped_arguments_are_not_replaced_by_defaults() -> None:
+    """What stands inside was said; a default and an empty object were not."""
+    verdict = called("hold", '{"parameters": {"seconds": 30}}', offered(STRICTLY))
+    assert verdict == Verdict(Call("call_1", "hold", '{"seconds":30}'), changed=True)
+    problem = called("hold", '{"parameters": {"seconds": "long"}}', offered(STRICTLY)).problem
+    assert problem is not None
+    assert "seconds: the value is not of type" in problem
+
+
+def test_a_tool_that_nothing_fits_is_called_all_the_same() -> None:
+    """The mistake is its author's, and the model can mend nothing by another call."""
+    seats = {"type": "integer", "enum": ["2", "4"]}
+    tools = offered(tool("book", required="seats gone", seats=seats))
+    assert called("book", '{"seats":4}', tools) == Verdict(Call("call_1", "book", '{"seats":4}'))
+    assert called("book", '{"seats":"4"}', tools).call == Call("call_1", "book", '{"seats":4}')
+    assert called("book", '{"seats":3}', tools).call is None
 
 
 def test_a_tool_with_an_unusable_schema_accepts_every_object() -> None:

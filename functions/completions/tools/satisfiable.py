@@ -1,0 +1,91 @@
+"""A caller's schema without the mistakes for which no value at all would fit it.
+
+People write tools by hand: a required name that is described nowhere, an enum of texts where a
+number is due, a null for a keyword that is not set. A model cannot mend that, so its call would be
+refused for ever. What fits the schema as it came still fits; knows nothing of the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from completions.tools.spellings import is_of, spellings
+
+_BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+"""Keywords whose members are schemas, each under a name of the caller's."""
+_VALUES = frozenset({"const", "default", "enum", "examples"})
+"""Keywords that hold values, not schemas."""
+_PARTS = frozenset({"anyOf", "allOf", "$defs", "definitions"})
+"""Keywords below which a schema may be a part of another one, which describes what it requires."""
+_CHOICES = frozenset({"oneOf", "not", "if"})
+"""Keywords below which a schema that fits more values may make the whole fit fewer."""
+_ELSEWHERE = _PARTS | _CHOICES | {"$ref", "patternProperties", "then", "else", "dependentSchemas"}
+
+
+def satisfiable(schema: Any, *, whole: bool = True, free: bool = True) -> Any:
+    """Return the schema so that something can fit it.
+
+    `whole` says that the schema is no part of another one, and `free` that it may fit more values.
+    """
+    if isinstance(schema, list):
+        return [satisfiable(one, whole=whole, free=free) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    mended: dict[str, Any] = {}
+    for name, item in schema.items():
+        if item is None and name not in {"const", "default"}:
+            continue  # Serialisers write unset keywords so, which no draft allows.
+        inside = {
+            "whole": whole and name not in _PARTS and name not in _CHOICES,
+            "free": free and name not in _CHOICES,
+        }
+        if name in _VALUES:
+            mended[name] = item
+        elif name in _BY_NAME and isinstance(item, Mapping):
+            mended[name] = {
+                key: satisfiable(one, **inside) for key, one in item.items() if one is not None
+            }
+        else:
+            mended[name] = satisfiable(item, **inside)
+    if whole and free:
+        _require_what_is_described(mended)
+    if free:
+        _offer_what_fits(mended)
+    return mended
+
+
+def _require_what_is_described(schema: dict[str, Any]) -> None:
+    """Drop required names that the properties lack, unless they may be described elsewhere."""
+    required, properties = schema.get("required"), schema.get("properties")
+    if not isinstance(required, list) or not isinstance(properties, Mapping):
+        return
+    if not _ELSEWHERE.isdisjoint(schema) or isinstance(schema.get("additionalProperties"), Mapping):
+        return
+    schema["required"] = [
+        name for name in required if name in properties or not isinstance(name, str)
+    ]
+
+
+def _offer_what_fits(schema: dict[str, Any]) -> None:
+    """Spell the values of an enum as its type has them; drop the type if that cannot be done."""
+    given = schema.get("type")
+    types = [given] if isinstance(given, str) else given
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
+        return
+    if not isinstance(values, list) or all(is_of(value, types) for value in values):
+        return
+    offered: list[Any] = []
+    for value in values:
+        meant = value
+        if not is_of(value, types):
+            respelt = (one for one in spellings(value, types) if is_of(one, types))
+            meant = next(respelt, value)
+        # To Python true and 1 are the same.
+        known = any(type(one) is type(meant) and one == meant for one in offered)
+        offered += [] if known else [meant]
+    schema.pop("const", None)
+    schema["enum"] = offered
+    if not any(is_of(value, types) for value in offered):
+        del schema["type"]
