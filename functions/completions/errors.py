@@ -7,7 +7,7 @@ the first byte, a dialect sends the same object as an event after it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -173,8 +173,16 @@ class InvalidToolCall(CompletionsError):
     transient = True
 
 
+BADLY_WRITTEN = frozenset({"tool_use_failed", "output_parse_failed"})
+"""Codes of a 400 that blames the model: what it wrote could not be read as a call (Groq)."""
+
+
 class UpstreamRefused(CompletionsError):
-    """The upstream answered with an error of its own, which is passed on with its status."""
+    """The upstream answered with an error of its own, which is passed on with its status.
+
+    `fields` are the places of the request that it blames, as far as it tells them apart from its
+    words; paths like `messages[0].name`, best first.
+    """
 
     quotes = True
 
@@ -186,11 +194,13 @@ class UpstreamRefused(CompletionsError):
         error_type: str | None = None,
         code: str | None = None,
         param: str | None = None,
+        fields: Iterable[str] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, param=param, headers=headers)
+        self.fields = tuple(fields) or ((param,) if param else ())
         self.status = status
         self.type = error_type or ("invalid_request_error" if status < 500 else "server_error")
         self.code = code or f"upstream_{status}"
         # A timeout (408), a conflict (409) and a rate limit (429) pass; so may every 5xx.
-        self.transient = status in {408, 409, 429} or status >= 500
+        self.transient = status in {408, 409, 429} or status >= 500 or code in BADLY_WRITTEN

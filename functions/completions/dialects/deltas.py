@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from completions.dialects.error_objects import read_error
 from completions.errors import CompletionsError, UpstreamRefused, UpstreamUnavailable
 from completions.sse import ServerSentEvent
 
@@ -118,16 +119,17 @@ def upstream_failure(error: Any) -> CompletionsError:
         failure = UpstreamUnavailable(f"The upstream failed in mid-answer: {error}")
         failure.quotes = True
         return failure
-    code = error.get("code")
+    code, said = error.get("code"), read_error(error)
     status = _STATUS_OF_CODE.get(str(code), 502)
     if isinstance(code, int) and 400 <= code < 600:
         status = code
     return UpstreamRefused(
-        str(error.get("message") or "The upstream failed in mid-answer."),
+        said.message or "The upstream failed in mid-answer.",
         status=status,
-        error_type=str(error["type"]) if error.get("type") else None,
-        code=str(code) if code else None,
-        param=str(error["param"]) if error.get("param") else None,
+        error_type=said.type,
+        code=said.code or (str(code) if code else None),
+        param=said.param,
+        fields=said.fields,
     )
 
 

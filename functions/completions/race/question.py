@@ -14,11 +14,24 @@ from typing import Any, Protocol
 from pydantic_core import from_json
 
 from completions.dialects import chat
-from completions.dialects.deltas import Chunk, Delta, Done, Finish, Refusal, Text, Usage
+from completions.dialects.deltas import (
+    CallPart,
+    Chunk,
+    Delta,
+    Done,
+    Failure,
+    Finish,
+    Other,
+    Reasoning,
+    Refusal,
+    Text,
+    Usage,
+)
 from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
 from completions.errors import ChainNotFound, NotAsked, UpstreamRefused
-from completions.race.quirks import Lesson, Quirks, lesson_of
+from completions.race.lessons import Keep, Lesson, bare, lesson_of
+from completions.race.quirks import Quirks
 from completions.race.requests import Requests
 from completions.race.stored import names_stored
 from completions.settings import Candidate
@@ -83,13 +96,13 @@ class Question:
         """Yield what the candidate says, as it comes.
 
         After a refusal that teaches something it is asked once more, as long as the turn has
-        requests left. The lesson is remembered once the model answers.
+        requests left. What it names is remembered at once, a guess when the model answers.
 
         Raises:
             ChainNotFound: what the request continues is not there.
             CompletionsError: before the first batch or after any.
         """
-        lesson, by_id = Lesson(), self.request.by_id
+        lesson, guess, by_id = Lesson(), Lesson(), self.request.by_id
         while True:
             wire, prepared = self._prepare(candidate, by_id=by_id)
             prepared = lesson.applied(prepared)
@@ -97,14 +110,21 @@ class Question:
             if exchange is None:
                 raise NotAsked("This turn's three upstream requests are used up.")
             hedge = False  # What follows a refusal is a retry.
-            heard = False
+            answered = heard = False
+            learnt: Lesson | None = None
             try:
                 events = self.upstream.events(candidate, wire.path, prepared.body, exchange)
                 async with aclosing(self._listen(wire, exchange, events)) as batches:
                     async for batch in batches:
                         if not heard:
-                            self._confirm(candidate, wire, lesson)
-                        heard = True
+                            heard, refusal = _beginning(batch)
+                            if refusal:
+                                learnt = self._lesson(wire, candidate, refusal, prepared, lesson)
+                                if learnt is not None:
+                                    break
+                            elif not answered:
+                                self._confirm(candidate, wire, prepared, guess)
+                                answered = True
                         yield batch
             except UpstreamRefused as error:
                 if by_id and not heard and names_stored(error, prepared.body):
@@ -114,16 +134,24 @@ class Question:
                         by_id = False
                         continue
                 learnt = None if heard else self._lesson(wire, candidate, error, prepared, lesson)
-                if learnt is None or not self.can_ask:
+                if learnt is None:
                     raise
-                lesson += learnt
-            else:
+            if learnt is None:
                 return
+            if learnt.keep is Keep.IF_ANSWERED:
+                guess += learnt
+            if self.requests.left == 1 and (learnt.dropped or learnt.renamed):
+                # Whoever refuses one field after another might go on: this caller is answered.
+                lesson += bare(prepared, candidate.extra_body)
+            lesson += learnt
 
-    def _confirm(self, candidate: Candidate, wire: Dialect, lesson: Lesson) -> None:
+    def _confirm(
+        self, candidate: Candidate, wire: Dialect, prepared: Prepared, guess: Lesson
+    ) -> None:
         """Remember what an answer has proved."""
-        if lesson:
-            self.quirks.remember(self._model(candidate), lesson)
+        model = self._model(candidate)
+        self.quirks.remember(model, guess)
+        self.quirks.doubt(model, prepared.body.keys())
         if wire.optional:
             self.quirks.learn_has_responses(candidate)
 
@@ -153,8 +181,8 @@ class Question:
         body = prepared.body
         if self.feedback:
             body = wire.with_feedback(body, self.answer, self.feedback)
-        known = self.quirks.lesson(self._model(candidate))
-        return wire, known.applied(Prepared(body, prepared.added))
+        prepared = Prepared(body, prepared.added)
+        return wire, self.quirks.applied(self._model(candidate), prepared)
 
     def _model(self, candidate: Candidate) -> Candidate:
         """Return the candidate with the model that is asked: each model has its own quirks."""
@@ -170,9 +198,16 @@ class Question:
         sent: Prepared,
         lesson: Lesson,
     ) -> Lesson | None:
+        """Learn from a refusal; return None if the turn is not to ask this candidate again."""
         if wire.optional and self.quirks.learn_lacks_responses(candidate, error):
-            return Lesson()  # Nothing to change: the next request goes to chat completions.
-        return lesson_of(error, sent, self.quirks.lesson(self._model(candidate)) + lesson)
+            learnt: Lesson | None = Lesson()  # The next request goes to chat completions.
+        else:
+            model = self._model(candidate)
+            learnt = lesson_of(error, sent, self.quirks.lesson(model) + lesson)
+            if learnt and learnt.keep is Keep.KNOWN:
+                # It says so of itself: whatever becomes of this turn, the next one knows.
+                self.quirks.remember(model, learnt)
+        return learnt if self.can_ask else None
 
     async def _listen(
         self,
@@ -221,6 +256,20 @@ class Question:
         # What ends by its limit, or with a call, may have been a thought to its end.
         if thoughts.began_inside or finish == "stop":
             self.quirks.learn_thinks_first(model, began_inside=thoughts.began_inside)
+
+
+def _beginning(batch: list[Chunk]) -> tuple[bool, UpstreamRefused | None]:
+    """Return True if the batch says something of the answer, and a refusal that comes before it.
+
+    Some servers send their refusal as an event.
+    """
+    for chunk in batch:
+        for delta in chunk.deltas:
+            if isinstance(delta, Failure) and isinstance(delta.error, UpstreamRefused):
+                return False, delta.error
+            if isinstance(delta, Text | Reasoning | Refusal | CallPart | Other):
+                return True, None
+    return False, None
 
 
 def _model_in(sse: ServerSentEvent) -> str:

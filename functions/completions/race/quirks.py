@@ -1,23 +1,23 @@
-"""Quirks: the fields that each model refuses, and what else its answers have shown.
+"""Quirks: what each model is known to refuse, and what else its answers have shown.
 
 One per execution environment, shared by its turns; nothing in it belongs to one of them.
-Lessons about fields last as long as the environment. The others are guesses, which one odd answer
-could suggest for every later turn: they need evidence, they expire, and the first answer that
-contradicts them takes them back. Knows requests and refusals; nothing of who is asked.
+Lessons about fields and shapes last as long as the environment. The others are guesses, which one
+odd answer could suggest for every later turn: they need evidence, they expire, and the first answer
+that contradicts them takes them back. Knows what was learnt; nothing of who is asked.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from completions.dialects.dialect import Prepared
-from completions.dialects.shapes import mended, refused_shapes
 from completions.errors import UpstreamRefused
 from completions.observability import log, printable
+from completions.race.known_providers import facts_of
+from completions.race.lessons import WEIGHTY, Keep, Lesson
 from completions.settings import Candidate
 
 MODELS_LIMIT = 64
@@ -32,60 +32,36 @@ ENDPOINT_RETRY_S = (30.0, 120.0, 600.0)
 A gateway in trouble answers 404 as well.
 """
 
-RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-"""A field refused under one name is tried once under the other."""
-NEEDED = frozenset({"messages", "input", "model", "stream", "previous_response_id", "conversation"})
-"""Fields without which it is not this request."""
-WEIGHTY = frozenset({"tools", "tool_choice", "functions", "response_format", "text"})
-"""Dropped only where the model does not take them at all: a mistake inside one is the caller's."""
-_BLAMES_VALUE = re.compile(r"invalid|missing|.*(above|below|too_)")
-"""Error codes that blame a value, not the field (platform.openai.com/docs/guides/error-codes)."""
+REFUSALS_NEEDED = 2
+"""So many refusals in a row must say of something `WEIGHTY` that the model does not take it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one model does not take: fields to leave out or to rename, and shapes to mend."""
+@dataclass(slots=True)
+class _Guess:
+    """Signs in a row, and when the last one was."""
 
-    dropped: frozenset[str] = frozenset()
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    shapes: frozenset[str] = frozenset()
-    """Names of rows of `dialects.shapes`."""
-    lasting: bool = True
-    """False where one request's value was refused: such a lesson is used once, not remembered."""
+    signs: int = 0
+    at: float = 0.0
 
-    def __add__(self, other: Lesson) -> Lesson:
-        return Lesson(
-            self.dropped | other.dropped,
-            {**self.renamed, **other.renamed},
-            self.shapes | other.shapes,
-            self.lasting and other.lasting,
-        )
+    def sign(self, now: float) -> None:
+        self.signs, self.at = self.signs + 1, now
 
-    def __bool__(self) -> bool:
-        return bool(self.dropped or self.renamed or self.shapes)
-
-    def applied(self, prepared: Prepared) -> Prepared:
-        """Return the request without what this model refuses."""
-        if not self:
-            return prepared
-        names = {name: self.renamed.get(name, name) for name in prepared.body}
-        body = {
-            names[name]: value
-            for name, value in prepared.body.items()
-            if names[name] not in self.dropped
-        }
-        return Prepared(mended(body, self.shapes), prepared.added & body.keys())
+    def holds(self, now: float, needed: int) -> bool:
+        return self.signs >= needed and 0 <= now - self.at < GUESS_TTL_S
 
 
 @dataclass(slots=True)
 class _Known:
+    facts: Lesson
+    """What is known of its provider before anything was learnt."""
     lesson: Lesson = field(default_factory=Lesson)
+    weighty: dict[str, _Guess] = field(default_factory=dict)
+    """Fields that lose much; see `lessons.WEIGHTY`."""
     responses_refused: int = 0
     """How often in a row."""
     responses_refused_at: float = 0.0
-    thoughts_first: int = 0
-    """How many answers in a row began inside a thought."""
-    thoughts_first_at: float = 0.0
+    thoughts_first: _Guess = field(default_factory=_Guess)
+    """Answers in a row that began inside a thought."""
 
 
 class Quirks:
@@ -94,25 +70,51 @@ class Quirks:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         # Wall clock, so that a freeze counts.
         self._clock = clock
-        self._known = lru_cache(MODELS_LIMIT)(lambda _: _Known())
+        self._known = lru_cache(MODELS_LIMIT)(lambda model: _Known(facts_of(model)))
 
     def lesson(self, model: Candidate) -> Lesson:
         """Return what this model is known to refuse; empty for one that has refused nothing."""
-        return self._known(model).lesson
+        known = self._known(model)
+        return known.facts + self._learnt(known)
+
+    def applied(self, model: Candidate, prepared: Prepared) -> Prepared:
+        """Return the request without what this model is known to refuse.
+
+        What the deployment itself sends besides it keeps until the model refuses it.
+        """
+        known = self._known(model)
+        prepared = known.facts.applied(prepared, but=model.extra_body)
+        return self._learnt(known).applied(prepared)
+
+    def _learnt(self, known: _Known) -> Lesson:
+        if not known.weighty:
+            return known.lesson
+        now = self._clock()
+        held = (name for name, guess in known.weighty.items() if guess.holds(now, REFUSALS_NEEDED))
+        return known.lesson + Lesson(frozenset(held))
 
     def remember(self, model: Candidate, lesson: Lesson) -> None:
-        """Keep a lesson that has proved right: with it, the model answered."""
-        if not lesson.lasting:
+        """Keep a lesson; of what loses much only the sign."""
+        if not lesson or lesson.keep is Keep.ONCE:
             return
         log.warning(
             "upstream.learnt",
             candidate=model.key,
             model=printable(model.model),
-            dropped=sorted(lesson.dropped),
+            dropped=sorted(map(printable, lesson.dropped)),
             renamed=dict(lesson.renamed),
             mended=sorted(lesson.shapes),
         )
-        self._known(model).lesson += lesson
+        known, weighty = self._known(model), lesson.dropped & WEIGHTY
+        for name in weighty:
+            known.weighty.setdefault(name, _Guess()).sign(self._clock())
+        known.lesson += replace(lesson, dropped=lesson.dropped - weighty)
+
+    def doubt(self, model: Candidate, answered: Collection[str]) -> None:
+        """Forget what was taken to be refused and stood in a request that was `answered`."""
+        if weighty := self._known(model).weighty:
+            for name in weighty.keys() & answered:
+                del weighty[name]
 
     def lacks_responses(self, upstream: Candidate) -> bool:
         """Return True while this upstream is taken to have no `/responses`."""
@@ -136,23 +138,20 @@ class Quirks:
 
     def thinks_first(self, model: Candidate) -> bool:
         """Return True if the model's answers begin inside a `<think>` that its template opened."""
-        known = self._known(model)
-        fresh = 0 <= self._clock() - known.thoughts_first_at < GUESS_TTL_S
-        return fresh and known.thoughts_first >= THOUGHTS_NEEDED
+        return self._known(model).thoughts_first.holds(self._clock(), THOUGHTS_NEEDED)
 
     def learn_thinks_first(self, model: Candidate, *, began_inside: bool) -> None:
         """Note of a whole answer whether its first tag closed a thought."""
-        known = self._known(model)
+        guess = self._known(model).thoughts_first
         if began_inside:
-            known.thoughts_first += 1
-            known.thoughts_first_at = self._clock()
+            guess.sign(self._clock())
         else:
-            known.thoughts_first = 0
+            guess.signs = 0
 
     def doubt_thinks_first(self, model: Candidate) -> None:
         """Ask for one more sign: an answer was given up while it was taken for a thought."""
-        known = self._known(model)
-        known.thoughts_first = min(known.thoughts_first, THOUGHTS_NEEDED) - 1
+        guess = self._known(model).thoughts_first
+        guess.signs = min(guess.signs, THOUGHTS_NEEDED) - 1
 
 
 def _lacks_path(error: UpstreamRefused) -> bool:
@@ -163,34 +162,3 @@ def _lacks_path(error: UpstreamRefused) -> bool:
     """
     named = error.param is not None or error.code.endswith("_not_found")
     return error.status == 405 or (error.status == 404 and not named)
-
-
-def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson | None:
-    """Return what a refusal teaches, or None where asking again would be no use.
-
-    `known` was applied to the request. A parameter refused by name is renamed once, then dropped;
-    a 400 or 422 that names nothing drops what we added. The next request lacks what was dropped,
-    so this ends. One caller's bad value teaches nothing about the model, except about token
-    limits: those are the model's.
-    """
-    if error.status not in {400, 422, 500}:
-        return None
-    # A template's refusal is a 500 at llama.cpp.
-    if shapes := refused_shapes(error.message, sent.body):
-        return Lesson(shapes=shapes)
-    if error.status == 500:
-        return None
-    path = error.param or ""
-    refused = path.split(".")[0].split("[")[0]
-    if refused in sent.body and refused not in NEEDED:
-        blames_value = bool(_BLAMES_VALUE.match(error.code or ""))
-        if refused in WEIGHTY and (blames_value or path != refused):
-            return None
-        other = RENAMED.get(refused)
-        ours = refused in sent.added or refused in known.renamed.values()
-        if other and not ours and other not in sent.body:
-            return Lesson(renamed={refused: other})
-        return Lesson(frozenset({refused}), lasting=not blames_value or refused in RENAMED)
-    if error.param is None and sent.added:
-        return Lesson(dropped=sent.added)
-    return None

@@ -1,16 +1,15 @@
-"""What a model API says when it refuses: read within bounds, turned into an error for our caller.
+"""A model API's refusal: read within bounds, turned into an error for our caller.
 
-Shape: platform.openai.com/docs/guides/error-codes, an object `error` with message, type, code and
-param; and what other servers make of it. Knows nothing of connections.
+What it says stands in `dialects.error_objects`. Knows nothing of connections.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 from pydantic_core import from_json
 
+from completions.dialects.error_objects import ErrorObject, read_error
 from completions.errors import (
     CompletionsError,
     UpstreamAuth,
@@ -45,8 +44,8 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
     That is the upstream's own error, with its status and without our `key` in any of its words. If
     the upstream refuses our key, the fault is ours; a status that is no answer becomes a 502.
     """
-    details = _error_object(headers, body)
-    code, param = redacted_name(details.get("code"), key), redacted_name(details.get("param"), key)
+    said = _said(headers, body)
+    code, param = redacted_name(said.code, key), redacted_name(said.param, key)
     log.warning("upstream.refused", status=status, code=identifier(code), param=identifier(param))
     if status in {401, 403}:
         return UpstreamAuth(
@@ -57,28 +56,25 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
         moved = 300 <= status < 400 and status != 304
         hint = " Redirections are not followed: set its new address." if moved else ""
         return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.{hint}")
-    message = redacted_message(details.get("message") or details.get("detail"), key)
+    message = redacted_message(said.message, key)
     return UpstreamRefused(
         message or f"The upstream answered {status}.",
         status=status,
-        error_type=redacted_name(details.get("type"), key),
+        error_type=redacted_name(said.type, key),
         code=code,
         param=param,
+        fields=[path for path in said.fields if redacted_name(path, key)],
         headers=forwarded_headers(headers, key),
     )
 
 
-def _error_object(headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
-    """Return the error object, however it is wrapped.
-
-    A bare text counts as its message only where JSON was announced: it is no web page then.
-    """
+def _said(headers: Mapping[str, str], body: bytes) -> ErrorObject:
+    """Return what a refusal says; nothing if it is a web page."""
     try:
         value = from_json(body)
     except ValueError:
-        value = body.decode(errors="replace")
-    if isinstance(value, dict):
-        value = value.get("error", value)
-    if isinstance(value, str) and "json" in headers.get("content-type", ""):
-        return {"message": value}
-    return value if isinstance(value, dict) else {}
+        value = body.decode(errors="replace").strip()
+        kind = headers.get("content-type", "")
+        if value.startswith("<") or not ("json" in kind or "text/plain" in kind):
+            value = None
+    return read_error(value)

@@ -8,14 +8,13 @@ import pytest
 
 from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
+from completions.race.lessons import Keep, Lesson
 from completions.race.quirks import (
     ENDPOINT_RETRY_S,
     GUESS_TTL_S,
     MODELS_LIMIT,
     THOUGHTS_NEEDED,
-    Lesson,
     Quirks,
-    lesson_of,
 )
 from completions.settings import Candidate
 from tests.support.clock import FakeClock
@@ -35,16 +34,6 @@ def clock() -> FakeClock:
 def quirks(clock: FakeClock) -> Quirks:
     """Of models that nobody has asked yet."""
     return Quirks(clock)
-
-
-def test_a_lesson_drops_and_renames_fields() -> None:
-    """It changes no other field, and those that we added are changed alike."""
-    sent = Prepared({"a": 1, "max_tokens": 2, "b": 3, "c": 4}, frozenset({"b", "c"}))
-    lesson = Lesson(frozenset({"b"}), {"max_tokens": "max_completion_tokens"})
-    assert lesson.applied(sent) == Prepared(
-        {"a": 1, "max_completion_tokens": 2, "c": 4}, frozenset({"c"})
-    )
-    assert Lesson().applied(sent) is sent
 
 
 def test_models_that_callers_name_do_not_pile_up(quirks: Quirks, logs: Logged) -> None:
@@ -74,57 +63,34 @@ def test_a_lesson_is_logged_with_its_model(quirks: Quirks, logs: Logged) -> None
     assert A.base_url not in logs.text
 
 
-@pytest.mark.parametrize("status", [401, 404, 409, 413, 429, 500])
-def test_only_a_bad_request_teaches(status: int) -> None:
-    """No other status says that the request was at fault."""
-    error = UpstreamRefused("No.", status=status, param="temperature")
-    assert lesson_of(error, Prepared({"temperature": 1}, frozenset({"x"})), Lesson()) is None
-
-
-def refusal(param: str | None, code: str = "", status: int = 400) -> UpstreamRefused:
-    """Return a refusal of this field."""
-    return UpstreamRefused("No.", status=status, code=code, param=param)
-
-
-def test_a_field_that_is_needed_is_not_dropped() -> None:
-    """Without it there is no request."""
-    sent = Prepared({"messages": [], "model": "m"})
-    for param in ("messages", "messages[3].content", "model"):
-        assert lesson_of(refusal(param), sent, Lesson()) is None
-
-
-def test_a_mistake_inside_tools_is_the_callers() -> None:
-    """Tools are dropped only where the model does not take them at all."""
-    sent = Prepared({"tools": [{}]})
-    assert lesson_of(refusal("tools[0].name"), sent, Lesson()) is None
-    assert lesson_of(refusal("tools", "invalid_value"), sent, Lesson()) is None
-    assert lesson_of(refusal("tools"), sent, Lesson()) == Lesson(frozenset({"tools"}))
-
-
-def test_a_bad_value_teaches_nothing_lasting() -> None:
-    """It is one request's, unless it is a token limit: those are the model's."""
-    sent = Prepared({"temperature": 9, "max_tokens": 9, "max_completion_tokens": 9})
-    for param, lasting in (("temperature", False), ("max_tokens", True)):
-        lesson = lesson_of(refusal(param, "value_above_maximum"), sent, Lesson())
-        assert lesson == Lesson(frozenset({param}), lasting=lasting)
-
-
 def test_a_lesson_for_one_request_is_not_remembered(quirks: Quirks) -> None:
     """The next request is sent whole."""
-    quirks.remember(A, Lesson(frozenset({"temperature"}), lasting=False))
+    quirks.remember(A, Lesson(frozenset({"temperature"}), keep=Keep.ONCE))
     assert quirks.lesson(A) == Lesson()
 
 
-def test_a_name_is_changed_once_and_then_dropped() -> None:
-    """A limit that was renamed already has no other name left."""
-    sent = Prepared({"max_completion_tokens": 9})
-    known = Lesson(renamed={"max_tokens": "max_completion_tokens"})
-    assert lesson_of(refusal("max_completion_tokens"), sent, known) == Lesson(
-        frozenset({"max_completion_tokens"})
-    )
-
-
 # -- guesses
+
+
+def test_what_loses_much_needs_two_refusals(quirks: Quirks, clock: FakeClock, logs: Logged) -> None:
+    """Tools are sent again after one refusal, and tried again a while after two."""
+    lesson, whole = Lesson(frozenset({"tools", "seed"})), Prepared({"tools": [{}], "seed": 1})
+    quirks.remember(A, lesson)
+    assert quirks.applied(A, whole).body == {"tools": [{}]}
+    quirks.remember(A, lesson)
+    assert quirks.applied(A, whole).body == {}
+    clock.now += GUESS_TTL_S
+    assert quirks.applied(A, whole).body == {"tools": [{}]}
+    quirks.remember(A, lesson)
+    assert quirks.applied(A, whole).body == {}
+
+
+def test_an_answer_takes_back_what_was_guessed_of_its_request(quirks: Quirks, logs: Logged) -> None:
+    """A model that answered a request with tools has to refuse them twice again."""
+    for _ in range(2):
+        quirks.remember(A, Lesson(frozenset({"tools"})))
+        quirks.doubt(A, {"model", "tools"})
+    assert quirks.lesson(A) == Lesson()
 
 
 def test_one_odd_answer_is_no_habit(quirks: Quirks) -> None:

@@ -1,0 +1,128 @@
+"""What a model API says when it refuses, read from every shape that APIs say it in.
+
+OpenAI's is an object `error` with message, type, code and param (platform.openai.com/docs/guides/
+error-codes). Others put a list around it, a list of details or JSON as text into `message`, the
+reason into `metadata.raw`, or leave `error` away. So nothing here belongs to a vendor: texts,
+scalars and places are collected wherever they are known to stand. Knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import from_json
+
+DEPTH_LIMIT = 8
+TEXTS_LIMIT = 32
+"""So many texts and places are read; validators list each field of each message."""
+
+_SAID_IN = (
+    "error",
+    "errors",
+    "message",
+    "Message",
+    "msg",
+    "detail",
+    "details",
+    "description",
+    "metadata",
+    "raw",
+    "fieldViolations",
+)
+"""Where texts, or objects with texts, stand. `description` belongs to google.rpc.BadRequest."""
+_NO_FIELDS = frozenset({"body", "query", "validation_error"})
+"""What stands in `param` or `loc` and is no field."""
+_PYTHON_LOC = re.compile(r"'loc': \(([^()]*)\)")
+"""A pydantic error as text (vLLM): `[{'type': …, 'loc': ('body', 'x'), …}]`."""
+
+
+@dataclass(slots=True)
+class ErrorObject:
+    """An API's refusal. Scalars are None where it has none, or no text."""
+
+    texts: list[str] = field(default_factory=list)
+    type: str | None = None
+    code: str | None = None
+    param: str | None = None
+    fields: list[str] = field(default_factory=list)
+    """Where the culprit stands, as far as it is told in its own place: paths like `a.b[0].c`."""
+
+    @property
+    def message(self) -> str:
+        """All that it says, on a line each."""
+        return "\n".join(self.texts)
+
+
+def read_error(value: Any) -> ErrorObject:
+    """Read a decoded error; a text is one, too."""
+    error = ErrorObject()
+    _collect(value, error, 0)
+    error.texts[:] = dict.fromkeys(error.texts)
+    error.fields[:] = dict.fromkeys(filter(None, (_cleaned(one) for one in error.fields)))
+    return error
+
+
+def _collect(value: Any, error: ErrorObject, depth: int) -> None:
+    if depth > DEPTH_LIMIT or len(error.texts) >= TEXTS_LIMIT:
+        return
+    if isinstance(value, list):
+        for one in value:
+            _collect(one, error, depth + 1)
+    elif isinstance(value, dict):
+        _collect_object(value, error, depth)
+    elif isinstance(value, str) and value.strip():
+        if (inner := _json_in(value)) is not None:
+            _collect(inner, error, depth + 1)
+        else:
+            error.texts.append(value.strip())
+            error.fields += (
+                ".".join(part.strip(" '\"") for part in loc.split(",") if part.strip())
+                for loc in _PYTHON_LOC.findall(value)
+            )
+
+
+def _collect_object(value: Mapping[str, Any], error: ErrorObject, depth: int) -> None:
+    location = value.get("loc")
+    if isinstance(location, list):
+        # FastAPI's and Mistral's details: the place apart from what is wrong there.
+        place = ".".join(str(part) for part in location)
+        error.fields.append(place)
+        error.texts.append(f"{place}: {value.get('msg')}")
+        return
+    if isinstance(value.get("field"), str):
+        error.fields.append(value["field"])
+    if isinstance(value.get("param"), str):
+        # Before what its words name.
+        error.fields.append(value["param"])
+    for name in _SAID_IN:
+        if name in value:
+            _collect(value[name], error, depth + 1)
+    # The innermost object is the API's own; around it stand a proxy's.
+    error.type = error.type or _text(value.get("type"))
+    error.code = error.code or _text(value.get("code"))
+    error.param = error.param or _text(value.get("param"))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _json_in(text: str) -> Any:
+    """Return the object or list that a text is; None for other texts."""
+    text = text.strip()
+    if text[:1] not in {"{", "["}:
+        return None
+    try:
+        value = from_json(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict | list) and value else None
+
+
+def _cleaned(path: str) -> str:
+    """Return a path from the request's body on; empty if it names no field."""
+    path = path.strip().removeprefix("body.")
+    return "" if path in _NO_FIELDS else path

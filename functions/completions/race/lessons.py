@@ -1,0 +1,176 @@
+"""What a refusal teaches about a model, and what a request is like for one that taught it.
+
+A lesson names fields and shapes. It is read from what was sent and what was said about it; nothing
+here is remembered. Knows requests and refusals; nothing of who is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from completions.dialects.dialect import Prepared
+from completions.dialects.shapes import mended, refused_shapes
+from completions.errors import BADLY_WRITTEN, UpstreamRefused
+from completions.race.refused_fields import NEEDED, blames_value, fields_without, refused_fields
+
+TEMPLATE_FAILED = 500
+"""llama.cpp and LocalAI answer so where a template cannot take the history."""
+RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""A field refused under one name is tried once under the other."""
+WEIGHTY = frozenset({"tools", "tool_choice", "functions", "response_format", "text"})
+"""Dropped only where the model does not take them at all: a mistake inside one is the caller's."""
+WITH_TOOLS = frozenset({"tool_choice", "parallel_tool_calls"})
+"""Without `tools` these are refused."""
+SAMPLING = frozenset(
+    {
+        *("temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"),
+        *("logprobs", "top_logprobs", "logit_bias", "parallel_tool_calls"),
+    }
+)
+"""What OpenAI's reasoning models refuse, one field a time (platform.openai.com/docs/guides/
+reasoning): whoever refuses two of these, `temperature` or `top_p` among them, refuses the rest."""
+BOOKKEEPING = frozenset(
+    {
+        *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "user"),
+        *("metadata", "service_tier"),
+    }
+)
+"""What changes no answer. Whoever refuses two of these is taken to refuse the rest.
+
+NOTE: without `store`: where it is left out, OpenAI's Responses API keeps the conversation.
+"""
+_NOTHING_HELPS = re.compile(
+    r"context_length|content_(?:filter|policy)|context (?:length|window)|content management policy"
+    r"|responsible ai|prompt is too long",
+    re.IGNORECASE,
+)
+"""Refusals of what was said, which no field changes."""
+_VALUE_CODES = re.compile(
+    r"invalid_(?!request|parameter|argument|field)|missing|empty_|.*(above|below|too_|not_found)"
+)
+"""Error codes that blame a value, not the field (platform.openai.com/docs/guides/error-codes)."""
+
+
+class Keep(Enum):
+    """How long a lesson holds."""
+
+    KNOWN = "known"
+    """The API named what it does not take: remembered, whatever becomes of the turn."""
+    IF_ANSWERED = "if answered"
+    """A guess: remembered if the model answers."""
+    ONCE = "once"
+    """About one request's value: never remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one model does not take: fields to leave out or to rename, and shapes to mend."""
+
+    dropped: frozenset[str] = frozenset()
+    """Paths, see `refused_fields`."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    shapes: frozenset[str] = frozenset()
+    """Names of rows of `dialects.shapes`."""
+    keep: Keep = Keep.KNOWN
+
+    def __add__(self, other: Lesson) -> Lesson:
+        return Lesson(
+            self.dropped | other.dropped,
+            {**self.renamed, **other.renamed},
+            self.shapes | other.shapes,
+            self.keep,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.dropped or self.renamed or self.shapes)
+
+    def applied(self, prepared: Prepared, but: Collection[str] = ()) -> Prepared:
+        """Return the request without what this model refuses, `but` for these fields."""
+        if not self:
+            return prepared
+        names = {name: self.renamed.get(name, name) for name in prepared.body if name not in but}
+        body = {
+            names.get(name, name): value
+            for name, value in prepared.body.items()
+            # A limit that was sent under both names is sent once.
+            if names.get(name, name) == name or names[name] not in prepared.body
+        }
+        body = fields_without(body, self.dropped.difference(but))
+        if "tools" not in body and "tools" in prepared.body:
+            body = {name: value for name, value in body.items() if name not in WITH_TOOLS}
+        return Prepared(mended(body, self.shapes), prepared.added & body.keys())
+
+
+def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson | None:
+    """Return what a refusal teaches, or None where asking again would be no use.
+
+    `known` was applied to the request. What is refused by name is renamed once, then dropped; a
+    400 or 422 that names nothing drops what we added. The next request lacks what was dropped, so
+    this ends. One caller's bad value teaches nothing about the model.
+    """
+    if error.status not in {400, 422, TEMPLATE_FAILED} or error.code in BADLY_WRITTEN:
+        return None
+    if error.code.endswith("_not_found"):
+        return None
+    shapes = refused_shapes(error.message, sent.body)
+    if error.status == TEMPLATE_FAILED:
+        return Lesson(shapes=shapes) if shapes else None
+    # Words about a shape name roles, and keys that are missing.
+    words = "" if shapes else error.message
+    fields = refused_fields(error.fields, words, sent.body)
+    if error.code == "unsupported_value" and "default" not in error.message:
+        # A model's own list of values: the field is good, and so are other values of it.
+        found = Lesson(frozenset(f"{path}={sent.body.get(path)}" for path in fields))
+    elif _VALUE_CODES.match(error.code) or blames_value(error.message):
+        light = [path for path in fields if _top(path) not in WEIGHTY]
+        found = Lesson(frozenset(light), keep=Keep.ONCE)
+    else:
+        found = _refused_by_name(fields, sent, known)
+    if shapes:
+        return replace(found, shapes=shapes, keep=Keep.KNOWN)
+    named = found or fields or error.fields
+    if not named and sent.added and not _NOTHING_HELPS.search(f"{error.code} {error.message}"):
+        return Lesson(dropped=sent.added, keep=Keep.IF_ANSWERED)
+    return found or None
+
+
+def _refused_by_name(fields: Collection[str], sent: Prepared, known: Lesson) -> Lesson:
+    dropped: set[str] = set()
+    renamed: dict[str, str] = {}
+    for path in fields:
+        other = RENAMED.get(path)
+        ours = path in sent.added or path in known.renamed.values()
+        if other and not ours and other not in sent.body:
+            renamed[path] = other
+        else:
+            dropped.add(path)
+    kin = _kin(dropped | known.dropped, {**known.renamed, **renamed}) if fields else frozenset()
+    return Lesson(frozenset(dropped) | kin, renamed)
+
+
+def _top(path: str) -> str:
+    return re.split(r"[.\[=]", path, maxsplit=1)[0]
+
+
+def _kin(dropped: Collection[str], renamed: Mapping[str, str]) -> frozenset[str]:
+    """Return what goes with the fields that a model refuses."""
+    kin: frozenset[str] = frozenset()
+    signs = SAMPLING.intersection(dropped)
+    newer = renamed.get("max_tokens") == "max_completion_tokens"
+    if signs & {"temperature", "top_p"} and len(signs) + newer >= 2:
+        kin |= SAMPLING
+    if len(BOOKKEEPING.intersection(dropped)) >= 2:
+        kin |= BOOKKEEPING
+    return kin
+
+
+def bare(sent: Prepared, but: Collection[str]) -> Lesson:
+    """Return what leaves nothing in a request that it can do without, `but` for these fields.
+
+    For the last request of a turn, after others were refused for their fields.
+    """
+    core = {*NEEDED, *WEIGHTY, *RENAMED, "max_output_tokens", "store", *but}
+    return Lesson(frozenset(sent.body.keys() - core), keep=Keep.ONCE)

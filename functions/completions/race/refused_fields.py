@@ -1,0 +1,234 @@
+"""Which fields of a request a refusal is about.
+
+APIs name them in a place of their own, or in words only. A name is believed if it stood in the
+request, so the words may be read widely: in a sentence that refuses something, what is quoted,
+written with an underscore, or told to be a parameter. Returns paths as `fields_without` takes them:
+
+    temperature · stream_options.include_usage · tools[].function.strict · messages[user].name
+    tools[].function.parameters.**.default      (a keyword anywhere in the schemas)
+    reasoning_effort=minimal                    (a field where it has this value)
+
+Knows requests as they go up; nothing of models, and not what is done about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from completions.dialects.tool_schemas import schemas_in, without_keyword
+
+NEEDED = frozenset(
+    {
+        *("messages", "input", "model", "stream", "instructions", "prompt"),
+        *("previous_response_id", "conversation"),
+    }
+)
+"""Fields without which it is not this request."""
+_OPENED = frozenset({"stream_options", "response_format", "reasoning", "text"})
+"""Objects of which a part may be refused. Other fields are refused whole: what stands in
+`metadata` or `logit_bias` is a caller's."""
+_KEPT_INSIDE = frozenset(
+    {
+        *("type", "role", "content", "tool_calls", "tool_call_id", "call_id", "id", "function"),
+        *("name", "arguments", "output", "encrypted_content", "summary"),
+        *("parameters", "description", "format", "json_schema", "schema", "effort"),
+    }
+)
+"""Keys within messages, tools and opened objects without which these are broken; but the `name` of
+a message (who speaks) is not needed."""
+_SCHEMA_KEPT = frozenset({"type", "properties", "items", "required", "enum", "description"})
+"""Keywords of a tool's schema without which the model would not know what to send."""
+
+_REFUSES = re.compile(
+    r"unsupported|unknown|unrecogni[sz]ed|unexpected|extra(?:neous)?\b|additional|cannot find"
+    r"|not (?:\w+ )?(?:supported|permitted|allowed|accepted|available|recogni[sz]ed|implemented)"
+    r"|(?:doesn'?t|don'?t|not) (?:support|allow|accept|recogni[sz]e|take)"
+    r"|cannot (?:both )?be (?:used|set|specified|combined)|only the default|only .{1,40} is allowed"
+    r"|deprecated|disallowed|forbidden|invalid (?:parameter|argument|field|property|key)",
+    re.IGNORECASE,
+)
+_BLAMES_VALUE = re.compile(
+    r"must be (?!satisfied)|should be|expected|out of range|(?:greater|less|more|fewer) than"
+    r"|at (?:most|least)|too (?:long|large|big|small|short|many|few|high|low)|maximum|minimum"
+    r"|does not exist|not found|invalid (?:value|type)|not one of|exceeds|\bmissing\b|is required",
+    re.IGNORECASE,
+)
+_ADVICE = re.compile(
+    r"\b(?:expected|did you mean|instead|please|to drop|use|try|see|(?:supported|allowed) \w+ are)"
+    r"\b",
+    re.IGNORECASE,
+)
+"""Behind these words stands what an API would rather have."""
+_CLAUSE = re.compile(r"[\n;]+|(?<=[.!?])\s+")
+_MARKED = re.compile(r"""['"`“‘\[]([A-Za-z_$][\w.$-]*(?:\[\d*\][\w.]*)*)\\?['"`”’\]]""")
+_SNAKE = re.compile(r"[A-Za-z$][\w$]*(?:(?:\.|\[)[\w\]]+|_\w+)+")
+_WORD = r"([A-Za-z]\w*(?:\s*,\s*[A-Za-z]\w*)*)\b(?![.\[])"
+_KIND = r"(?:parameter|argument|field|propert(?:y|ie)|option|key|input)s?"
+_TOLD = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\b(?:{_KIND}(?: supplied)?|support|model|invalid|un\w+ed|unknown)\b\W{{1,4}}{_WORD}",
+        rf"{_WORD}\W{{1,3}}{_KIND}\b",
+        rf"^\W*{_WORD}\W? ?(?::|(?:is|are) )",
+    )
+)
+"""Where an ordinary word is told to be a field."""
+_SEGMENT = re.compile(r"[^.\[\]'\"\s/#]+")
+
+
+def refused_fields(told: Iterable[str], words: str, body: Mapping[str, Any]) -> list[str]:
+    """Return what of `body` is refused: the places told apart, else what the words name."""
+    found = [path for one in told if (path := _path(one, body))]
+    return list(dict.fromkeys(found)) or list(dict.fromkeys(_named(words, body)))
+
+
+def blames_value(words: str) -> bool:
+    """Return True if the words are about what a field holds, and not about the field."""
+    return bool(_BLAMES_VALUE.search(words)) and not _REFUSES.search(words)
+
+
+def _named(words: str, body: Mapping[str, Any]) -> Iterator[str]:
+    for clause in _CLAUSE.split(words):
+        if not (refuses := _REFUSES.search(clause)):
+            continue
+        advice = _ADVICE.search(clause, refuses.end())
+        refusing = clause[: advice.start()] if advice else clause
+        marked = [*_MARKED.findall(refusing), *_SNAKE.findall(refusing)]
+        told = re.findall(r"\w+", " ".join(one for told in _TOLD for one in told.findall(refusing)))
+        paths = [path for name in marked if (path := _path(name, body))]
+        paths += (name for word in told if (name := _snake(word)) in body and name not in NEEDED)
+        if re.search(r"\bboth\b", refusing):
+            paths = paths[-1:]  # Each alone would do.
+        yield from paths
+
+
+def _path(name: str, body: Mapping[str, Any]) -> str | None:
+    """Return the path of what may be left out under this name; None if it is not there."""
+    segments = _SEGMENT.findall(name)
+    for skipped in range(min(len(segments), 3)):
+        # Before the field there may be a word for the body: `body.x`, `parameter.x`.
+        for spelt in (segments[skipped:], [_snake(one) for one in segments[skipped:]]):
+            if path := _from_top(spelt, body):
+                return path
+        if segments[skipped] in body:
+            return None
+    if len(segments) == 1:
+        return _within(segments[0], body) or _within(_snake(segments[0]), body)
+    return None
+
+
+def _from_top(segments: list[str], body: Mapping[str, Any]) -> str | None:
+    top, rest = segments[0], segments[1:]
+    if top not in body:
+        return None
+    if top in {"messages", "input", "tools"} and rest:
+        return _inside(top, body[top], rest)
+    if top in _OPENED and rest and isinstance(body[top], dict):
+        return _inside(top, body[top], rest)
+    return None if top in NEEDED else top
+
+
+def _inside(path: str, value: Any, segments: list[str]) -> str | None:
+    """Return the path of what stands below; words for a union's branch (`user`) are skipped."""
+    name = ""
+    for segment in segments:
+        if isinstance(value, list):
+            index = int(segment) if segment.isdigit() else -1
+            if not -len(value) <= index < len(value):
+                return None
+            value = value[index]
+            role = value.get("role") if isinstance(value, dict) else None
+            path += f"[{role}]" if path in {"messages", "input"} and role else "[]"
+        elif isinstance(value, dict) and segment in value:
+            name, value = segment, value[segment]
+            path += f".{segment}"
+        elif path.endswith(".parameters"):
+            return None
+    needed = name in _KEPT_INSIDE and not re.fullmatch(r"messages\[\w*\]\.name", path)
+    return path if name and path.endswith(f".{name}") and not needed else None
+
+
+def _within(name: str, body: Mapping[str, Any]) -> str | None:
+    """Return where a bare name stands inside messages, tools, schemas or options."""
+    if name in _KEPT_INSIDE and name != "name":
+        return None
+    for top in ("messages", "input"):
+        items = _dicts(body.get(top))
+        if any(name in one for one in items):
+            return f"{top}[].{name}"
+        if any(name in call for one in items for call in _dicts(one.get("tool_calls"))):
+            return f"{top}[].tool_calls[].{name}"
+    if name in _KEPT_INSIDE:
+        return None
+    for tool in _dicts(body.get("tools")):
+        function = tool.get("function")
+        if name in tool:
+            return f"tools[].{name}"
+        if isinstance(function, dict) and name in function:
+            return f"tools[].function.{name}"
+        inner, path = (function, ".function") if isinstance(function, dict) else (tool, "")
+        schemas = schemas_in(inner.get("parameters"))
+        if name not in _SCHEMA_KEPT and any(name in one for one in schemas):
+            return f"tools[]{path}.parameters.**.{name}"
+    for top in sorted(_OPENED & body.keys()):
+        if isinstance(body[top], dict) and name in body[top]:
+            return f"{top}.{name}"
+    return None
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _snake(name: str) -> str:
+    """Return a camel-case name as OpenAI spells it."""
+    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()
+
+
+def fields_without(body: Mapping[str, Any], paths: Collection[str]) -> dict[str, Any]:
+    """Return the body without what stands at these paths; an object that is empty then goes, too.
+
+    What does not change is the same object as before.
+    """
+    kept = {
+        name: value
+        for name, value in body.items()
+        if name not in paths and f"{name}={value}" not in paths
+    }
+    for path in paths:
+        top = re.split(r"[.\[]", path, maxsplit=1)[0]
+        if top != path and top in kept:
+            value = _without(kept[top], _steps(path)[1:])
+            if value or value == kept[top]:
+                kept[top] = value
+            else:
+                del kept[top]
+    return kept
+
+
+def _steps(path: str) -> list[str]:
+    """Return the steps of a path; `[…]` is a step of its own."""
+    return re.findall(r"\[[^\]]*\]|[^.\[\]]+", path)
+
+
+def _without(value: Any, steps: list[str]) -> Any:
+    step, rest = steps[0], steps[1:]
+    if step == "**":
+        return without_keyword(value, rest[0])
+    if step.startswith("["):
+        if not isinstance(value, list):
+            return value
+        role = step[1:-1]
+        return [
+            _without(one, rest)
+            if not role or (isinstance(one, dict) and one.get("role") == role)
+            else one
+            for one in value
+        ]
+    if not isinstance(value, dict) or step not in value:
+        return value
+    if not rest:
+        return {name: one for name, one in value.items() if name != step}
+    return {**value, step: _without(value[step], rest)}

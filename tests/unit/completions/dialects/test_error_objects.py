@@ -1,0 +1,69 @@
+"""Error objects: an API's refusal is read in every shape that APIs give it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from completions.dialects.error_objects import DEPTH_LIMIT, TEXTS_LIMIT, read_error
+
+DETAIL = [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra", "input": 2}]
+INNER = '{"error": {"message": "Too odd.", "param": "seed", "code": "unsupported_parameter"}}'
+PYDANTIC = "[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra'}]"
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "fields"),
+    [
+        ({"error": {"message": "Too odd.", "param": "seed"}}, "Too odd.", ["seed"]),
+        ([{"error": {"code": 400, "message": "Too odd."}}], "Too odd.", []),
+        ({"type": "error", "error": {"type": "x", "message": "Too odd."}}, "Too odd.", []),
+        ({"message": "Too odd.", "param": "validation_error"}, "Too odd.", []),
+        ({"message": {"detail": DETAIL}, "param": None}, "body.seed: Extra", ["seed"]),
+        ({"detail": DETAIL}, "body.seed: Extra", ["seed"]),
+        ({"message": '{"detail": [{"loc": ["body", 0, "x"]}]}'}, "body.0.x: None", ["0.x"]),
+        (
+            {"error": {"message": "No.", "code": 400, "metadata": {"raw": INNER}}},
+            "No.\nToo odd.",
+            ["seed"],
+        ),
+        ({"object": "error", "message": PYDANTIC, "code": 400}, PYDANTIC, ["seed"]),
+        ({"code": "x", "error": "Too odd."}, "Too odd.", []),
+        ({"error": {"details": [{"fieldViolations": [{"field": "seed"}]}]}}, "", ["seed"]),
+        ({"Message": "Too odd."}, "Too odd.", []),
+        ({"detail": "Too odd."}, "Too odd.", []),
+        ("Too odd.", "Too odd.", []),
+        ({"error": {"message": "Too odd.", "param": "body.seed"}}, "Too odd.", ["seed"]),
+        ({"error": {"message": "Too odd.", "param": ""}}, "Too odd.", []),
+        (None, "", []),
+        (42, "", []),
+        ({"error": None}, "", []),
+    ],
+    ids=str,
+)
+def test_a_refusal_is_read_in_every_shape(value: Any, message: str, fields: list[str]) -> None:
+    """All that it says is its message, and where the culprit stands is told apart."""
+    error = read_error(value)
+    assert (error.message, error.fields) == (message, fields)
+
+
+def test_the_providers_own_words_stand_inside_a_proxys() -> None:
+    """The innermost code and field are those of the API that refused."""
+    proxy = {
+        "message": "No.",
+        "code": "upstream_error",
+        "type": "proxy",
+        "metadata": {"raw": INNER},
+    }
+    error = read_error({"error": proxy})
+    assert (error.code, error.param, error.type) == ("unsupported_parameter", "seed", "proxy")
+
+
+def test_a_refusal_is_read_within_bounds() -> None:
+    """However deep or long it is, it is read in no time."""
+    deep: Any = "Too odd."
+    for _ in range(DEPTH_LIMIT + 1):
+        deep = {"error": deep}
+    assert read_error(deep).message == ""
+    assert len(read_error([{"message": str(n)} for n in range(1000)]).texts) == TEXTS_LIMIT

@@ -1,0 +1,59 @@
+"""What reasoning models want back, where a platform did not keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from completions.dialects.returned_thoughts import PLACEHOLDER, signed, with_reasoning
+
+Message = dict[str, Any]
+
+
+def called(*ids: str, **extra: Any) -> Message:
+    """Return an assistant's step whose first call has this `extra_content`."""
+    calls: list[Message] = [{"id": one, "function": {"name": "t"}} for one in ids]
+    if extra:
+        calls[0]["extra_content"] = extra
+    return {"role": "assistant", "content": "", "tool_calls": calls}
+
+
+ASKED: Message = {"role": "user", "content": "Hi."}
+RESULT: Message = {"role": "tool", "content": "ok"}
+
+
+def placeholders(history: list[Message]) -> list[int]:
+    """Return where a placeholder was put."""
+    return [i for i, one in enumerate(signed(history)) if PLACEHOLDER in str(one)]
+
+
+def test_each_step_of_the_current_turn_is_signed_at_its_first_call() -> None:
+    """Earlier turns are not checked, nor are the calls beside the first."""
+    history = [ASKED, called("a"), RESULT, ASKED, called("b", "c"), RESULT, called("d"), RESULT]
+    assert placeholders(history) == [4, 6]
+    assert "extra_content" not in signed(history)[4]["tool_calls"][1]
+    assert signed(history)[:4] == history[:4]
+
+
+def test_a_signature_that_came_back_stays() -> None:
+    """Under Google's name or Vertex's, beside whatever else stands there."""
+    for name in ("google", "vertex"):
+        history = [ASKED, called("a", **{name: {"thought_signature": "Ab"}}), RESULT]
+        assert signed(history) == history
+    (_, step) = signed([ASKED, called("a", google={"thought": True}, other=1)])
+    extra = {"google": {"thought": True, "thought_signature": PLACEHOLDER}, "other": 1}
+    assert step["tool_calls"][0]["extra_content"] == extra
+
+
+def test_calls_that_are_none_are_left_alone() -> None:
+    """Whatever a caller sends, nothing breaks."""
+    odd = [{"role": "assistant", "tool_calls": calls} for calls in ([], ["x"], "x", None)]
+    assert signed(odd) == odd
+
+
+def test_reasoning_that_was_kept_stays() -> None:
+    """Only an assistant turn without any gets an empty one."""
+    kept = {"role": "assistant", "content": "Hi.", "reasoning_content": "Hm."}
+    null = {"role": "assistant", "content": "Hi.", "reasoning_content": None}
+    history = [ASKED, kept, called("a"), null, RESULT]
+    told = [one.get("reasoning_content") for one in with_reasoning(history)]
+    assert told == [None, "Hm.", "", "", None]

@@ -1,0 +1,174 @@
+"""Lessons: what a refusal teaches, and what a request is like for a model that taught it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from completions.dialects.dialect import Prepared
+from completions.errors import UpstreamRefused
+from completions.race.lessons import BOOKKEEPING, SAMPLING, Keep, Lesson, bare, lesson_of
+
+NOTHING = Lesson()
+
+
+def refusal(
+    param: str | None = None, code: str = "", status: int = 400, message: str = "No."
+) -> UpstreamRefused:
+    """Return a refusal of this field, or one in words only."""
+    return UpstreamRefused(message, status=status, code=code, param=param)
+
+
+def test_a_lesson_drops_and_renames_fields() -> None:
+    """It changes no other field, and those that we added are changed alike."""
+    sent = Prepared({"a": 1, "max_tokens": 2, "b": 3, "c": 4}, frozenset({"b", "c"}))
+    lesson = Lesson(frozenset({"b"}), {"max_tokens": "max_completion_tokens"})
+    assert lesson.applied(sent) == Prepared(
+        {"a": 1, "max_completion_tokens": 2, "c": 4}, frozenset({"c"})
+    )
+    assert Lesson().applied(sent) is sent
+
+
+def test_a_limit_under_both_names_is_sent_once() -> None:
+    """The name that the model takes keeps its own value."""
+    sent = Prepared({"max_tokens": 2, "max_completion_tokens": 3})
+    lesson = Lesson(renamed={"max_tokens": "max_completion_tokens"})
+    assert lesson.applied(sent).body == {"max_completion_tokens": 3}
+
+
+def test_what_is_sent_with_tools_goes_with_them() -> None:
+    """A choice of tools without tools is refused, too."""
+    sent = Prepared({"tools": [{}], "tool_choice": "auto", "parallel_tool_calls": True, "n": 1})
+    assert Lesson(frozenset({"tools"})).applied(sent).body == {"n": 1}
+
+
+@pytest.mark.parametrize("status", [401, 404, 409, 413, 429, 500])
+def test_only_a_bad_request_teaches(status: int) -> None:
+    """No other status says that the request was at fault."""
+    error = refusal("temperature", status=status)
+    assert lesson_of(error, Prepared({"temperature": 1}, frozenset({"x"})), NOTHING) is None
+
+
+def test_a_field_that_is_needed_is_not_dropped() -> None:
+    """Without it there is no request, or another one."""
+    sent = Prepared(
+        {"messages": [], "model": "m", "previous_response_id": "r", "prompt": {"id": "p"}}
+    )
+    for param in ("messages", "messages[3].content", "model", "previous_response_id", "prompt"):
+        assert lesson_of(refusal(param), sent, NOTHING) is None
+
+
+@pytest.mark.parametrize(
+    "code", ["previous_response_not_found", "model_not_found", "vector_store_not_found"]
+)
+def test_what_is_not_found_teaches_nothing(code: str) -> None:
+    """The request would be another one without it, whatever field names it."""
+    sent = Prepared({"metadata": {}, "prompt_cache_key": "k"}, frozenset({"prompt_cache_key"}))
+    assert lesson_of(refusal("metadata", code), sent, NOTHING) is None
+    assert lesson_of(refusal(None, code), sent, NOTHING) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("context_length_exceeded", "No."),
+        ("content_filter", "No."),
+        ("", "This model's maximum context length is 4096 tokens."),
+        ("", "Blocked by Azure OpenAI's content management policy."),
+        ("tool_use_failed", "Failed to call a function."),
+    ],
+)
+def test_a_refusal_that_no_field_caused_takes_nothing_out(code: str, message: str) -> None:
+    """What was said is too long or not allowed, or the model itself wrote badly."""
+    sent = Prepared({"prompt_cache_key": "k"}, frozenset({"prompt_cache_key"}))
+    assert lesson_of(refusal(None, code, message=message), sent, NOTHING) is None
+
+
+def test_a_mistake_inside_tools_is_the_callers() -> None:
+    """Tools are dropped only where the model does not take them at all."""
+    sent = Prepared({"tools": [{"name": "t"}]})
+    assert not lesson_of(refusal("tools[0].name"), sent, NOTHING)
+    assert not lesson_of(refusal("tools", "invalid_value"), sent, NOTHING)
+    assert lesson_of(refusal("tools"), sent, NOTHING) == Lesson(frozenset({"tools"}))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("value_above_maximum", "No."),
+        ("invalid_value", "No."),
+        ("", "temperature must be at most 2"),
+        ("", "Input should be less than or equal to 2"),
+    ],
+)
+@pytest.mark.parametrize("param", ["temperature", "max_tokens"])
+def test_a_bad_value_teaches_nothing_lasting(param: str, code: str, message: str) -> None:
+    """It is one request's: it is left out there, and no later caller pays for it."""
+    sent = Prepared({"temperature": 9, "max_tokens": 9})
+    lesson = lesson_of(refusal(param, code, message=message), sent, NOTHING)
+    assert lesson == Lesson(frozenset({param}), keep=Keep.ONCE)
+
+
+def test_a_value_that_a_model_does_not_have_is_refused_alone() -> None:
+    """Other values of the field are good."""
+    words = "Unsupported value: 'reasoning_effort' does not support 'minimal'. Supported values: …"
+    error = refusal("reasoning_effort", "unsupported_value", message=words)
+    lesson = lesson_of(error, Prepared({"reasoning_effort": "minimal"}), NOTHING)
+    assert lesson
+    assert lesson.keep is Keep.KNOWN
+    assert lesson.applied(Prepared({"reasoning_effort": "minimal"})).body == {}
+    assert lesson.applied(Prepared({"reasoning_effort": "low"})).body == {"reasoning_effort": "low"}
+
+
+def test_a_name_is_changed_once_and_then_dropped() -> None:
+    """A limit that was renamed already has no other name left."""
+    sent = Prepared({"max_completion_tokens": 9})
+    known = Lesson(renamed={"max_tokens": "max_completion_tokens"})
+    assert lesson_of(refusal("max_completion_tokens"), sent, known) == Lesson(
+        frozenset({"max_completion_tokens"})
+    )
+
+
+def test_whoever_refuses_two_of_a_family_refuses_the_rest() -> None:
+    """A reasoning model names them one at a time, and a turn has three requests."""
+    sent = Prepared({"temperature": 1, "top_p": 1, "stop": ["x"]})
+    known = Lesson(renamed={"max_tokens": "max_completion_tokens"})
+    lesson = lesson_of(refusal("temperature"), sent, known)
+    assert lesson == Lesson(SAMPLING)
+    assert lesson_of(refusal("top_p"), sent, Lesson(frozenset({"temperature"}))) == lesson
+    user = Prepared({"user": "u", "prompt_cache_key": "k"})
+    known = Lesson(frozenset({"prompt_cache_key"}))
+    assert lesson_of(refusal("user"), user, known) == Lesson(BOOKKEEPING)
+
+
+@pytest.mark.parametrize(
+    ("known", "param"),
+    [
+        (Lesson(renamed={"max_completion_tokens": "max_tokens"}), "temperature"),
+        (Lesson(frozenset({"frequency_penalty"})), "logprobs"),
+        (Lesson(frozenset({"seed"})), "temperature"),
+    ],
+)
+def test_what_a_server_never_had_is_no_family(known: Lesson, param: str) -> None:
+    """Servers that lack some penalties, or know the older limit only, take a temperature."""
+    lesson = lesson_of(refusal(param), Prepared({param: 1, "top_p": 1}), known)
+    assert lesson == Lesson(frozenset({param}))
+
+
+def test_the_last_request_has_nothing_that_it_can_do_without() -> None:
+    """What the deployment itself sends stays, and so does a wish that nothing is stored."""
+    body: dict[str, Any] = {
+        "model": "m",
+        "messages": [],
+        "stream": True,
+        "tools": [{}],
+        "max_tokens": 9,
+        "store": False,
+        "temperature": 1,
+        "seed": 1,
+        "x": 1,
+    }
+    sent = Prepared(body)
+    kept = bare(sent, {"x": 1}).applied(sent).body
+    assert body.keys() - kept.keys() == {"temperature", "seed"}

@@ -1,0 +1,194 @@
+"""Refused fields: which part of a request a refusal is about, in whatever words it says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from completions.race.refused_fields import blames_value, fields_without, refused_fields
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"default": {"type": "string", "default": "x"}},
+}
+GROQ = (
+    "'messages.1' : for 'role:user' the following must be satisfied[('messages.1' : "
+    "property 'models' is unsupported, did you mean 'role'?)]"
+)
+BODY: dict[str, Any] = {
+    "model": "m",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "n": 1,
+    "temperature": 1,
+    "top_p": 1,
+    "max_tokens": 5,
+    "frequency_penalty": 0,
+    "stop": ["x"],
+    "metadata": {"x": 1},
+    "store": True,
+    "user": "u",
+    "prompt_cache_key": "k",
+    "seed": 1,
+    "reasoning_effort": "low",
+    "max_completion_tokens": 3,
+    "parallel_tool_calls": True,
+    "messages": [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "u", "name": "bob", "models": 1},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "a", "extra_content": {}}]},
+        {"role": "tool", "tool_call_id": "a", "content": "x"},
+    ],
+    "tools": [
+        {
+            "type": "function",
+            "function": {"name": "t", "strict": True, "description": "d", "parameters": SCHEMA},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "paths"),
+    [
+        ("seed", ["seed"]),
+        ("metadata.x", ["metadata"]),
+        ("stream_options.include_usage", ["stream_options.include_usage"]),
+        ("messages.1.user.name", ["messages[user].name"]),
+        ("messages[1].name", ["messages[user].name"]),
+        ("tools.0.function-wrap[validate()].function.strict", ["tools[].function.strict"]),
+        ("tools[0].function.strict", ["tools[].function.strict"]),
+        ("parameter.seed", ["seed"]),
+        ("messages.[2].role", []),
+        ("messages.9.name", []),
+        ("model", []),
+        ("tools[0].function.name", []),
+        ("not_there", []),
+    ],
+)
+def test_a_place_is_believed_if_it_is_there(told: str, paths: list[str]) -> None:
+    """As deep as something may be left out, and nothing that the request needs."""
+    assert refused_fields([told], "", BODY) == paths
+
+
+@pytest.mark.parametrize(
+    ("words", "paths"),
+    [
+        ("Unsupported: 'max_tokens'. Use 'max_completion_tokens' instead.", ["max_tokens"]),
+        ("zai does not support parameters: ['top_p', 'seed'], for model=m.", ["top_p", "seed"]),
+        (
+            "property 'store' is unsupported\nuser: property 'user' is unsupported",
+            ["store", "user"],
+        ),
+        (GROQ, ["messages[].models"]),
+        ("Argument not supported on this model: frequencyPenalty", ["frequency_penalty"]),
+        ('Unknown name "store": Cannot find field.', ["store"]),
+        (
+            "Unknown name \"additionalProperties\" at 'tools[0].x[0]': Cannot find field.",
+            ["tools[].function.parameters.**.additionalProperties"],
+        ),
+        ("Unrecognized request arguments supplied: user, seed", ["user", "seed"]),
+        ('json: unknown field "seed"', ["seed"]),
+        ("unknown field `seed`, expected one of `model`, `temperature`, `stop`", ["seed"]),
+        ("temperature: Extra inputs are not permitted", ["temperature"]),
+        ("The parameter temperature is not supported for this model", ["temperature"]),
+        ("This model does not support the stop parameter.", ["stop"]),
+        ("library/gemma:2b does not support tools", ["tools"]),
+        ("Extra inputs are not allowed: 'tools[0].function.strict'", ["tools[].function.strict"]),
+        ("'temperature' does not support 0.4. Only the default (1) is supported.", ["temperature"]),
+        ("invalid temperature: only 0.6 is allowed for this model", ["temperature"]),
+        ("`temperature` and `top_p` cannot both be specified. Please use only one.", ["top_p"]),
+        (
+            "Function tools with reasoning_effort are not supported in /v1/chat/completions.",
+            ["reasoning_effort"],
+        ),
+        ("Additional properties are not allowed ('seed' was unexpected) - 'messages.0'", ["seed"]),
+        ("extraneous key [stop] is not permitted", ["stop"]),
+        ("property 'extra_content' is unsupported", ["messages[].tool_calls[].extra_content"]),
+        ("property 'name' is unsupported", ["messages[].name"]),
+        ("Please remove the unsupported parameter 'seed'.", ["seed"]),
+        ("body.user: property 'body.user' is unsupported", ["user"]),
+        ("litellm: 400 - {'error': {'message': \"Unsupported parameter: 'top_p'.\"}}", ["top_p"]),
+    ],
+)
+def test_a_name_is_read_from_words(words: str, paths: list[str]) -> None:
+    """Each API has its own, and what it would rather have is no part of them."""
+    assert refused_fields([], words, BODY) == paths
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "messages: this conversation cannot be continued",
+        "temperature must be between 0 and 2",
+        "The user said that they want to stop. Text is not supported.",
+        "Model does not support image input",
+        "Your organization does not support this model",
+        "'messages.1.content' : value must be a string",
+        "Invalid role: developer",
+        "the tools are gone",
+        "Rate limit reached for requests with max_tokens 5",
+        "Unknown parameter: 'not_there'",
+    ],
+)
+def test_other_words_name_nothing(words: str) -> None:
+    """A field that is only spoken of is not taken away."""
+    assert refused_fields([], words, BODY) == []
+
+
+def test_a_place_of_its_own_is_believed_before_words() -> None:
+    """Words may quote other fields."""
+    words = "Unsupported parameters: 'top_p', 'seed'"
+    assert refused_fields(["user"], words, BODY) == ["user"]
+    assert refused_fields(["not_there"], words, BODY) == ["top_p", "seed"]
+
+
+def test_words_about_a_value_are_told_from_words_about_a_field() -> None:
+    """The first are one caller's, the others the model's."""
+    assert blames_value("temperature must be at most 2")
+    assert not blames_value("temperature is not supported")
+    assert not blames_value("No.")
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("seed", None),
+        ("stream_options.include_usage", None),
+        ("reasoning_effort=low", None),
+        ("reasoning_effort=high", "low"),
+        ("messages[tool].name", BODY["messages"]),
+        ("nothing.of.this", None),
+        ("seed.x", 1),
+    ],
+)
+def test_what_stands_at_a_path_is_left_out(path: str, kept: Any) -> None:
+    """Nothing else changes, least of all what was given."""
+    before = repr(BODY)
+    body = fields_without(BODY, [path])
+    top = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0].split("=", maxsplit=1)[0]
+    assert body.get(top) == kept
+    assert {**BODY, top: body.get(top)} == {**body, top: body.get(top)}
+    assert repr(BODY) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "gone"),
+    [
+        ("tools[].function.strict", "'strict': True, "),
+        ("messages[user].name", ", 'name': 'bob'"),
+        ("messages[].name", ", 'name': 'bob'"),
+        ("messages[].tool_calls[].extra_content", ", 'extra_content': {}"),
+    ],
+)
+def test_what_stands_in_a_list_is_left_out_of_each_item(path: str, gone: str) -> None:
+    """The rest of the items stays as it was."""
+    assert repr(fields_without(BODY, [path])) == repr(BODY).replace(gone, "")
+
+
+def test_a_keyword_is_left_out_of_every_schema() -> None:
+    """A property of the same name stays."""
+    (tool,) = fields_without(BODY, ["tools[].function.parameters.**.default"])["tools"]
+    assert tool["function"]["parameters"]["properties"] == {"default": {"type": "string"}}
