@@ -160,7 +160,13 @@ test-unit: $(VENV)/.test ## run the unit tests, which need neither packages nor 
 test: $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect $(if $(TESTABLE),build) ## run all tests but the slow ones
 	@$(PYTEST) -m "not ($(SLOW))" $(PYTEST_ARGS)
 
-test-slow: setup $(if $(TESTABLE),build) ## run the slow tests
+$(VENV)-apps/.apps: requirements/apps.txt
+	@echo "installing into $(VENV)-apps the frameworks that the layer is tried with"
+	@$(call environment,$(VENV)-apps)
+	@$(VENV)-apps/bin/python $(PIP_INSTALL) -r requirements/apps.txt
+	@touch $@
+
+test-slow: setup $(VENV)-apps/.apps $(if $(TESTABLE),build) ## run the slow tests
 	@$(PYTEST) -m "$(SLOW)" $(PYTEST_ARGS)
 
 test-built: setup build ## run the tests of the built packages only
@@ -217,4 +223,5 @@ lock: ## pin every dependency anew, with hashes
 	$(LOCK) --group pyproject.toml:bench-usual -c requirements/local.txt -o requirements/bench-usual.txt
 	$(LOCK) --group pyproject.toml:bench-lambda -c requirements/test.txt -o requirements/bench-lambda.txt
 	$(LOCK) --group pyproject.toml:bench-plot -o requirements/bench-plot.txt
+	$(LOCK) --group pyproject.toml:apps -o requirements/apps.txt
 	$(LOCK) --group pyproject.toml:connect -o requirements/connect.txt

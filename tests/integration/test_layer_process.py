@@ -509,3 +509,51 @@ async def test_what_a_handler_prints_shows_up_at_once(
     await (await api.post()).read()
     assert process.stdout
     assert await process.stdout.readline() == b"hello\n"
+
+
+EXITING = """
+from fastapi import FastAPI
+from mangum import Mangum
+app = FastAPI()
+@app.middleware("http")
+async def through(request, call_next):
+    return await call_next(request)
+@app.get("/exit")
+async def leave(): raise SystemExit(3)
+@app.get("/stay")
+async def stay(): return "here"
+handler = Mangum(app, lifespan="off")
+"""
+
+
+async def test_an_exit_within_a_middleware_fails_its_own_request_only(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """It is raised in a task of the middleware's, from which asyncio lets it out of the loop."""
+    layer.code(EXITING)
+    process = await layer.start(api)
+    for path, status in (("/exit", 500), ("/stay", 200)):
+        api.invoke(url_event(path))
+        assert (await (await api.post()).prelude())["statusCode"] == status
+    assert process.returncode is None
+
+
+LATE_POLICY = """
+import asyncio
+class Policy(asyncio.DefaultEventLoopPolicy): pass
+asyncio.set_event_loop_policy(Policy())
+def handler(event, context): return 1
+"""
+
+
+async def test_a_policy_that_comes_too_late_is_told(
+    api: FakeRuntimeApi, layer: UnpackedLayer
+) -> None:
+    """The handler is imported beside a loop that exists, so another kind of loop is not used."""
+    layer.code(LATE_POLICY)
+    process = await layer.start(api)
+    api.invoke({})
+    assert await (await api.post()).read() == b"1"
+    process.kill()
+    _, output = await ended(process)
+    assert "set too late" in output

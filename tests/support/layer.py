@@ -23,9 +23,10 @@ print(json.dumps({"argv": sys.argv, "python": sys.executable, "env": dict(os.env
 
 
 class UnpackedLayer:
-    """Lays the layer out under `root`; `start` runs it against a Runtime API."""
+    """Lays the layer out under `root`; `start` runs it against a Runtime API, with `python`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, python: Path | str = sys.executable) -> None:
+        self.python = str(python)
         self.opt, self.task, self.runtime = root / "opt", root / "task", root / "runtime"
         for folder in (self.opt / "python", self.task, self.runtime):
             folder.mkdir(parents=True)
@@ -42,7 +43,7 @@ class UnpackedLayer:
     @property
     def command(self) -> list[str]:
         """What Lambda runs when AWS_LAMBDA_EXEC_WRAPPER=/opt/bootstrap."""
-        return [str(self.opt / "bootstrap"), sys.executable, str(self.runtime / "bootstrap.py")]
+        return [str(self.opt / "bootstrap"), self.python, str(self.runtime / "bootstrap.py")]
 
     def environment(self, handler: str, **env: str) -> dict[str, str]:
         """What Lambda sets, as far as the layer looks at it."""

@@ -1,17 +1,18 @@
 """One invocation's ASGI conversation: the application on one side, its answer on the other.
 
-Knows the ASGI HTTP protocol (spec_version 2.4) and the prelude of Lambda's streaming format.
-Knows nothing of Mangum, which makes the scope, nor of how the answer's bytes leave.
+Knows the ASGI HTTP protocol (spec_version 2.4). Knows nothing of Mangum, which makes the scope, nor
+of how the answer's bytes leave.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
 from lambda_streaming import failures
 from lambda_streaming.failures import Failure
+from lambda_streaming.prelude import length, mark_empty, may_be_empty, prelude
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +55,8 @@ class Response(Protocol):
 RESERVE_S = 0.5
 # What remains of it for the next poll to reach the platform before the deadline does.
 _SPARE_S = 0.1
-
-# RFC 9110, section 7.6.1: they speak of one connection, and to the caller there are several.
-_HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+# How long a prelude is held where an empty body is likely, so that it can name the length.
+_HOLD_S = 0.005
 
 
 async def converse(
@@ -146,8 +134,12 @@ class _Conversation:
         self._request: Message | None = {"type": "http.request", "body": body, "more_body": False}
         self._response = response
         self._bodiless = head_only
+        self._begun = False
         self._complete = False
         self._closed = False
+        self._owed: int | None = None
+        self._held: dict[str, Any] | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         response.when_lost(self._over.set)
 
@@ -169,18 +161,51 @@ class _Conversation:
         kind = message["type"]
         if self._complete:
             raise RuntimeError(f"{kind!r} was sent after the response was complete")
-        expected = "http.response.body" if self._response.started else "http.response.start"
+        expected = "http.response.body" if self._begun else "http.response.start"
         if kind != expected:
             raise RuntimeError(f"{kind!r} was sent where {expected!r} was expected")
         if kind == "http.response.start":
-            status = int(message["status"])
-            self._bodiless = self._bodiless or status in (204, 304)
-            headers = message.get("headers", ())
-            await self._response.start(prelude(status, headers, bodiless=self._bodiless))
+            await self._start(int(message["status"]), message.get("headers", ()))
+        else:
+            await self._body(message.get("body", b""), last=not message.get("more_body", False))
+
+    async def _start(self, status: int, headers: Any) -> None:
+        self._begun = True
+        self._bodiless = self._bodiless or status in (204, 304)
+        metadata = prelude(status, headers, bodiless=self._bodiless)
+        self._owed = None if self._bodiless else length(metadata)
+        if not may_be_empty(metadata):
+            await self._response.start(metadata)
             return
-        if not self._bodiless:
-            await self._response.write(message.get("body", b""))
-        if not message.get("more_body", False):
+        self._held = metadata
+        asyncio.get_running_loop().call_later(_HOLD_S, self._release)
+
+    def _release(self, *, empty: bool = False) -> None:
+        """Start the response whose prelude is held, if one still is."""
+        if self._held is None:
+            return
+        metadata, self._held = self._held, None
+        if empty:
+            mark_empty(metadata)
+        self._starting = asyncio.create_task(self._response.start(metadata))
+        self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _body(self, data: bytes, *, last: bool) -> None:
+        if self._bodiless:
+            data = b""
+        elif self._owed is not None:
+            self._owed -= len(data)
+            if self._owed < 0:
+                raise RuntimeError("the body is longer than its content-length")
+            if last and self._owed:
+                raise RuntimeError("the body is shorter than its content-length")
+        if data or last:
+            self._release(empty=not data)
+        if self._starting:
+            await asyncio.shield(self._starting)
+        if data:
+            await self._response.write(data)
+        if last:
             self._complete = True
             self._response.end()
             self._over.set()
@@ -190,6 +215,9 @@ class _Conversation:
         response = self._response
         self._closed = True
         self._over.set()
+        self._held = None  # nothing of it was sent, so a failure still has a status of its own
+        if self._starting:
+            await asyncio.wait({self._starting})
         if response.lost:
             log.warning("The platform stopped reading the response.", exc_info=error)
             return
@@ -208,39 +236,9 @@ class _Conversation:
             status, message = (
                 (504, "Gateway Timeout") if overdue else (500, "Internal Server Error")
             )
+            self._begun = False
             answer = refusal(status, message, request_id)
             try:
                 await answer({}, self.receive, self._send)
             except OSError as lost:
                 log.warning("The error could not be sent: %s", lost)
-
-
-def prelude(
-    status: int, headers: Iterable[tuple[bytes, bytes]], *, bodiless: bool
-) -> dict[str, Any]:
-    """The metadata that goes before a streamed body.
-
-    Names are lower-case, repeated headers are joined (RFC 9110, section 5.3), cookies stand apart.
-    NOTE: a bodiless answer without `content-length` has been seen to hang a Function URL, so it
-    gets one; a HEAD or 304 answer keeps the length that the application names.
-    """
-    fields: dict[str, str] = {}
-    cookies: list[str] = []
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name == "set-cookie":
-            cookies.append(value)
-        else:
-            fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    named = {name.strip().lower() for name in fields.get("connection", "").split(",")}
-    fields = {k: v for k, v in fields.items() if k not in _HOP_BY_HOP and k not in named}
-    if status == 204:
-        fields["content-length"] = "0"
-    elif bodiless:
-        fields.setdefault("content-length", "0")
-    metadata: dict[str, Any] = {"statusCode": status}
-    if fields:
-        metadata["headers"] = fields
-    if cookies:
-        metadata["cookies"] = cookies
-    return metadata

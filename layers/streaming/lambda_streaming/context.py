@@ -16,6 +16,7 @@ from typing import Any
 from lambda_streaming.failures import PlatformError
 from lambda_streaming.runtime_api import Invocation
 
+_W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 _CLIENT_FIELDS = (
     "installation_id",
     "app_title",
@@ -43,7 +44,10 @@ class LambdaContext:
         self.invoked_function_arn = invocation.function_arn
         self.tenant_id = invocation.tenant_id
         self.trace_id = invocation.trace_id
-        self.client_context = _client_context(_decode(invocation.client_context))
+        client_context = _decode(invocation.client_context)
+        w3c = client_context.pop("w3c", None) if client_context else None
+        self._w3c = w3c if isinstance(w3c, dict) else {}
+        self.client_context = _client_context(client_context)
         identity = _decode(invocation.cognito_identity) or {}
         self.identity = SimpleNamespace(
             cognito_identity_id=identity.get("cognitoIdentityId"),
@@ -57,6 +61,11 @@ class LambdaContext:
         By the wall clock: the process may have been frozen since it last looked at another one.
         """
         return max(0, self._deadline_ms - int(time.time() * 1000))
+
+    def w3c(self) -> dict[str, str]:
+        """Return the W3C trace context that came with the client context, as AWS's runtime does."""
+        fields = ((name, self._w3c.get(name)) for name in _W3C_FIELDS)
+        return {name: value for name, value in fields if isinstance(value, str)}
 
     def log(self, message: object) -> None:
         """Write to the function's log."""

@@ -5,6 +5,7 @@ module to the outside. What goes to a caller over HTTP says nothing of the code 
 """
 
 import importlib
+import os
 import traceback
 from typing import Any, NamedTuple
 
@@ -16,11 +17,13 @@ class Failure(NamedTuple):
     """An error as the Runtime API is told of it.
 
     `type` is "<category>.<reason>", as in `Runtime.ImportModuleError`; `body` has the keys
-    `errorType`, `errorMessage` and `stackTrace`.
+    `errorType`, `errorMessage` and `stackTrace`. `xray_cause` is what X-Ray shows of it ("AWS X-Ray
+    segment documents", section errors and exceptions), or None.
     """
 
     type: str
     body: dict[str, Any]
+    xray_cause: dict[str, Any] | None = None
 
 
 class IncompleteResponseError(Exception):
@@ -46,13 +49,14 @@ def of_handler(error: BaseException, request_id: str = "") -> Failure:
     else:
         name = type(error).__name__
         kind = f"Function.{name}"
+    frames = _foreign_frames(error.__cause__ or error)
     body = {
         "errorType": name,
         "errorMessage": str(error),
         "requestId": request_id,
-        "stackTrace": _foreign_frames(error.__cause__ or error),
+        "stackTrace": traceback.format_list(frames),
     }
-    return Failure(kind, body)
+    return Failure(kind, body, _xray_cause(name, str(error), frames))
 
 
 def of_stream(error: BaseException, request_id: str) -> Failure:
@@ -66,12 +70,23 @@ def of_stream(error: BaseException, request_id: str) -> Failure:
     return Failure(f"Function.{name}", body)
 
 
-def _foreign_frames(error: BaseException) -> list[str]:
+def _xray_cause(name: str, message: str, frames: traceback.StackSummary) -> dict[str, Any]:
+    stack = [
+        {"label": frame.name, "path": frame.filename, "line": frame.lineno} for frame in frames
+    ]
+    return {
+        "working_directory": os.getcwd(),  # noqa: PTH109 - pathlib costs start-up
+        "exceptions": [{"message": message, "type": name, "stack": stack}],
+        "paths": sorted({frame.filename for frame in frames}),
+    }
+
+
+def _foreign_frames(error: BaseException) -> traceback.StackSummary:
     """The frames below our own: the function's."""
-    frames: list[traceback.FrameSummary] = []
+    frames = traceback.StackSummary()
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith(_OWN_CODE):
             frames.clear()
         elif not frame.filename.startswith(_IMPORT_MACHINERY):
             frames.append(frame)
-    return traceback.format_list(frames)
+    return frames

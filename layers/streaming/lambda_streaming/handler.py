@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import copy_context
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, isfunction
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from lambda_streaming.asgi import Scope
@@ -102,7 +102,21 @@ def find(name: str) -> Handler:
 
 
 def is_mangum(handler: object) -> TypeGuard[Mangum]:
-    """Whether `handler` can be asked for a request and an application."""
+    """Whether `handler` can be asked for a request and an application, with nothing left out.
+
+    Its `__call__` must be the one that was written beside `infer`. A subclass or a tracer that puts
+    its own in front may refuse callers there, so such a handler is called, not walked around.
+    """
+    if not _looks_like_mangum(handler):
+        return False
+    kind = type(handler)
+    origins = [vars(cls).get("__call__") for cls in kind.__mro__ if "infer" in vars(cls)]
+    if not origins or kind.__call__ is not origins[-1]:
+        return False
+    return isfunction(origins[-1]) and not hasattr(origins[-1], "__wrapped__")
+
+
+def _looks_like_mangum(handler: object) -> bool:
     return callable(getattr(handler, "infer", None)) and callable(getattr(handler, "app", None))
 
 
@@ -157,22 +171,21 @@ class OrdinaryCalls:
         self._threads: Executor | None = None
         self._loops: list[asyncio.AbstractEventLoop] = []
 
-    async def call(self, handler: Handler, event: Any, context: LambdaContext) -> tuple[bytes, str]:
-        """What `handler` returns, as bytes with their content type.
+    async def call(self, handler: Handler, event: Any, context: LambdaContext) -> Any:
+        """What `handler` returns.
 
         Raises:
-            PlatformError: the result cannot be JSON, or the handler raised something, such as
-                SystemExit, that would end more than its own invocation.
+            PlatformError: the handler raised something, such as SystemExit, that would end more
+                than its own invocation.
             Exception: whatever else the handler raises.
         """
         if self._threads is None:
             from concurrent.futures import ThreadPoolExecutor  # streaming functions need none
 
             self._threads = ThreadPoolExecutor(self._concurrency, "handler", self._give_loop)
-        result = await asyncio.get_running_loop().run_in_executor(
+        return await asyncio.get_running_loop().run_in_executor(
             self._threads, copy_context().run, _call, handler, event, context
         )
-        return encode(result)
 
     def close(self) -> None:
         """End the threads, once their calls are over."""
@@ -226,17 +239,22 @@ def _number(value: object) -> int | float:
 
 
 def _warn_if_decorated(handler: object, name: str) -> None:
-    """Say why a decorated Mangum does not stream.
+    """Say why a Mangum with something in front of it does not stream.
 
-    A decorator wants the finished result in hand; to go around it would skip what it does, which
-    may be authorisation. So the decorator is the handler, and it is a plain function.
+    A decorator, and a subclass with its own `__call__`, want the finished result in hand; to go
+    around them would skip what they do, which may be authorisation. So they are the handler, and
+    it is a plain function.
     """
-    inner = handler
-    while (inner := getattr(inner, "__wrapped__", None)) is not None:
-        if is_mangum(inner):
+    inner: object = handler
+    while inner is not None:
+        if is_mangum(inner) and inner is handler:
+            return
+        if _looks_like_mangum(inner):
             log.warning(
-                "%s is a decorated Mangum: it is called as a plain function and cannot stream. "
-                "Move what the decorator does into ASGI middleware.",
+                "%s is a Mangum with a decorator or a `__call__` of its own: it is called as a "
+                "plain function and cannot stream. Move what comes before Mangum into ASGI "
+                "middleware.",
                 name,
             )
             return
+        inner = getattr(inner, "__wrapped__", None)

@@ -41,11 +41,13 @@ class ResponseStream:
     has room again, so a slow reader slows the writer.
     """
 
-    def __init__(self, address: str, invocation: Invocation) -> None:
+    def __init__(self, address: str, invocation: Invocation, prelude_gap_s: float = 0.0) -> None:
         self.started = False
         self.ended = False
         self._address = address
         self._invocation = invocation
+        self._gap_s = prelude_gap_s
+        self._prelude_alone_until: float | None = None
         self._opening = asyncio.create_task(Connection.open(address))
         self._starts = 0
         self._connection: Connection | None = None
@@ -68,7 +70,9 @@ class ResponseStream:
         Of two that wait for the connection the later one starts: the layer, whose 504 overtakes an
         application that is too late.
 
-        NOTE: prelude and first data in one packet have been seen to be held back by the platform.
+        NOTE: the platform has been seen to hold back answers whose prelude and first data it got in
+        one read (aws/aws-lambda-nodejs-runtime-interface-client#94). Two writes are not enough, for
+        a busy reader finds both: `write` keeps a gap.
         """
         self._starts += 1
         connection = await self._connect(self._starts)
@@ -89,11 +93,23 @@ class ResponseStream:
         self.started = True
         metadata = json.dumps(prelude, separators=(",", ":")).encode()
         await self._send(head + chunk(metadata) + chunk(_PRELUDE_END))
+        if self._gap_s:
+            self._prelude_alone_until = asyncio.get_running_loop().time() + self._gap_s
 
     async def write(self, data: bytes) -> None:
-        """Send `data` as it is, at once; nothing is nothing, for an empty chunk is an end."""
-        if data:
-            await self._send(chunk(data))
+        """Send `data` as it is; nothing is nothing, for an empty chunk is an end.
+
+        All leaves at once, but for the first data: it leaves no sooner than `prelude_gap_s` after
+        the prelude was written.
+        """
+        if not data:
+            return
+        if self._prelude_alone_until is not None:
+            gap_s = self._prelude_alone_until - asyncio.get_running_loop().time()
+            self._prelude_alone_until = None
+            if gap_s > 0:
+                await asyncio.sleep(gap_s)
+        await self._send(chunk(data))
 
     def end(self, failure: Failure | None = None) -> None:
         """End the body, with the trailers that tell of a failure if there was one.

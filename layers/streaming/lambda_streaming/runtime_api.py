@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 API_ROOT = "/2018-06-01/runtime"
 ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+_XRAY_CAUSE = "Lambda-Runtime-Function-XRay-Error-Cause"
+_LONGEST_CAUSE = 1024 * 1024  # AWS's own runtime leaves out what is longer
 _JSON = ("Content-Type", "application/json")
 # A poll that was lost is repeated: a connection outlives a freeze only in name.
 _POLL_PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4)
@@ -108,6 +110,9 @@ class RuntimeApi:
     async def fail(self, invocation: Invocation, failure: Failure) -> None:
         """Report that the handler failed; only for invocations without a streamed answer."""
         headers = [_JSON, (ERROR_TYPE, failure.type), *invocation.echo]
+        cause = json.dumps(failure.xray_cause)
+        if failure.xray_cause and len(cause) < _LONGEST_CAUSE:
+            headers.append((_XRAY_CAUSE, cause))
         await self._post(f"{invocation.path}/error", headers, json.dumps(failure.body).encode())
 
     async def fail_init(self, failure: Failure) -> None:

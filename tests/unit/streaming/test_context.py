@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -40,8 +41,23 @@ def test_it_has_every_attribute_of_the_ordinary_one(monkeypatch: pytest.MonkeyPa
             assert getattr(ours, name) == value
 
 
+@pytest.mark.parametrize(
+    "client",
+    [
+        '{"w3c":{"traceparent":"00-1-2-01","baggage":"a=1","other":"x","tracestate":7},"env":{}}',
+        '{"w3c":"none","env":{}}',
+        '{"env":{}}',
+    ],
+)
+def test_the_w3c_trace_context_is_read_as_awss_runtime_reads_it(client: str) -> None:
+    """Only its own fields, only text, and not a second time in the client context."""
+    theirs = TheirContext("r-1", json.loads(client), None, 0)
+    assert LambdaContext(INVOCATION._replace(client_context=client)).w3c() == theirs.w3c()
+    assert LambdaContext(INVOCATION._replace(client_context=None)).w3c() == {}
+
+
 def test_the_trace_id_is_there_as_well() -> None:
-    """It has no place in AWS's context; here nothing is kept in the environment."""
+    """It has no place in AWS's context."""
     assert LambdaContext(INVOCATION).trace_id == "Root=1"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wrapt
 from mangum import Mangum
 
 from lambda_streaming.asgi import Receive, Scope, Send
@@ -21,6 +22,7 @@ from lambda_streaming.failures import PlatformError, of_handler
 from lambda_streaming.handler import (
     BadEventError,
     OrdinaryCalls,
+    encode,
     find,
     is_mangum,
     read_request,
@@ -115,34 +117,76 @@ def test_what_a_module_raises_is_not_dressed_up(module: Callable[[str], str]) ->
     )  # before it: pytest's import hook
 
 
+class Custom(Mangum):
+    """Somebody's own, which reads events in its own way."""
+
+    def infer(self, event: Any, context: Any) -> Any:
+        """Read them as Mangum does, for the test."""
+        return super().infer(event, context)
+
+
+class Guarded(Mangum):
+    """One that refuses callers before Mangum sees them."""
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        """Refuse."""
+        return {"statusCode": 403}
+
+
 async def test_a_mangum_is_known_by_what_is_used_of_it() -> None:
-    """Mangum itself, a subclass or a look-alike will do; a function will not."""
-
-    class Custom(Mangum):
-        """Somebody's own."""
-
+    """Mangum itself, or a subclass that only reads events otherwise, will do; a function will not."""
     assert is_mangum(Mangum(application, lifespan="off"))
     assert is_mangum(Custom(application, lifespan="off"))
     assert not is_mangum(lambda event, context: None)
     assert not is_mangum(None)
 
 
-async def test_a_decorated_mangum_is_a_plain_function_and_says_so(
-    module: Callable[[str], str], caplog: pytest.LogCaptureFixture
-) -> None:
-    """A decorator may be what authorises: going around it is worse than not streaming."""
+def decorated() -> Any:
     inner = Mangum(application, lifespan="off")
 
     @functools.wraps(inner)
-    def decorated(event: Any, context: Any) -> Any:
+    def handler(event: Any, context: Any) -> Any:
         return inner(event, context)
 
+    return handler
+
+
+def wrapped() -> Any:
+    """A proxy that passes for what it wraps, type included, as instrumentations make it."""
+    return wrapt.FunctionWrapper(
+        Mangum(application, lifespan="off"), lambda inner, _self, args, kwargs: inner(*args)
+    )
+
+
+def guarded() -> Any:
+    return Guarded(application, lifespan="off")
+
+
+def patched() -> Any:
+    """Mangum's own class with another `__call__`, which wraps the one that it had."""
+    look_alike = type("LookAlike", (), {**vars(Mangum)})
+    original = look_alike.__call__
+
+    @functools.wraps(original)
+    def call(self: Any, event: Any, context: Any) -> Any:
+        return original(self, event, context)
+
+    look_alike.__call__ = call  # type: ignore[method-assign]
+    handler: Any = look_alike(application, lifespan="off")  # type: ignore[call-arg]
+    return handler
+
+
+@pytest.mark.parametrize("make", [decorated, wrapped, guarded, patched])
+async def test_what_stands_before_a_mangum_is_not_walked_around(
+    module: Callable[[str], str], caplog: pytest.LogCaptureFixture, make: Callable[[], Any]
+) -> None:
+    """It may be what authorises, so it is called as a plain function, and the log says why."""
     name = module("handler = None")
     sys.modules.pop(name, None)
     __import__(name)
-    sys.modules[name].handler = decorated  # type: ignore[attr-defined]
+    sys.modules[name].handler = make()  # type: ignore[attr-defined]
     assert not is_mangum(find(f"{name}.handler"))
-    assert "is a decorated Mangum" in caplog.text
+    assert "cannot stream" in caplog.text
 
 
 async def test_an_http_event_becomes_a_scope_and_a_body() -> None:
@@ -248,27 +292,21 @@ async def test_an_http_event_that_mangum_cannot_read_is_a_bad_event(event: Any) 
         ({"n": Decimal(7), "x": Decimal("0.5")}, '{"n": 7, "x": 0.5}'),
     ],
 )
-async def test_a_plain_handlers_result_is_json(
-    calls: OrdinaryCalls, result: Any, expected: str
-) -> None:
+def test_a_plain_handlers_result_is_json(result: Any, expected: str) -> None:
     """As the ordinary runtime writes it, decimals (DynamoDB's numbers) included."""
-    answer = await calls.call(lambda event, context: result, {}, CONTEXT)
-    assert answer == (expected.encode(), "application/json")
+    assert encode(result) == (expected.encode(), "application/json")
 
 
-async def test_bytes_go_out_as_they_are(calls: OrdinaryCalls) -> None:
+def test_bytes_go_out_as_they_are() -> None:
     """The ordinary runtime does not encode bytes either."""
-    answer = await calls.call(lambda event, context: b"\xff", {}, CONTEXT)
-    assert answer == (b"\xff", "application/unknown")
+    assert encode(b"\xff") == (b"\xff", "application/unknown")
 
 
 @pytest.mark.parametrize("result", [object(), {1, 2}, "\ud800"])
-async def test_a_result_that_is_not_json_is_a_marshal_error(
-    calls: OrdinaryCalls, result: Any
-) -> None:
+def test_a_result_that_is_not_json_is_a_marshal_error(result: Any) -> None:
     """The error has the platform's name."""
     with pytest.raises(PlatformError) as caught:
-        await calls.call(lambda event, context: result, {}, CONTEXT)
+        encode(result)
     assert caught.value.type == "Runtime.MarshalError"
 
 
@@ -312,5 +350,5 @@ async def test_a_mangum_called_within_a_plain_handler_answers(calls: OrdinaryCal
     def handler(event: Any, context: Any) -> Any:
         return mangum(event, context)
 
-    answer, _ = await calls.call(handler, URL_EVENT, CONTEXT)
-    assert json.loads(answer)["statusCode"] == 200
+    answer = await calls.call(handler, URL_EVENT, CONTEXT)
+    assert answer["statusCode"] == 200

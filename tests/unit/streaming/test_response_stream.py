@@ -167,6 +167,58 @@ async def test_the_prelude_leaves_at_once_and_alone(
     stream.abandon()
 
 
+@pytest.fixture
+def pauses_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that are made from now on, in seconds."""
+    made: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(delay: float, *args: Any) -> None:
+        if delay:
+            made.append(delay)
+        await sleep(delay, *args)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    return made
+
+
+async def test_the_first_data_keeps_a_gap_to_the_prelude(
+    api: FakeRuntimeApi, pauses_s: list[float]
+) -> None:
+    """Once, and counted from the prelude's write: two writes may share a read, and were held back."""
+    stream = ResponseStream(api.address, invocation(), prelude_gap_s=0.02)
+    await stream.start(PRELUDE)
+    await stream.write(b"")
+    await stream.write(b"first")
+    await stream.write(b"second")
+    assert [0 < pause <= 0.02 for pause in pauses_s] == [True]
+    stream.abandon()
+
+
+async def test_an_application_that_took_its_time_waits_for_no_gap(
+    api: FakeRuntimeApi, pauses_s: list[float]
+) -> None:
+    """The gap is over by then."""
+    stream = ResponseStream(api.address, invocation(), prelude_gap_s=0.02)
+    await stream.start(PRELUDE)
+    await asyncio.sleep(0.03)
+    pauses_s.clear()
+    await stream.write(b"first")
+    assert pauses_s == []
+    stream.abandon()
+
+
+async def test_without_a_gap_there_is_no_pause(
+    api: FakeRuntimeApi, pauses_s: list[float]
+) -> None:
+    """The setting may be 0."""
+    stream = ResponseStream(api.address, invocation(), prelude_gap_s=0)
+    await stream.start(PRELUDE)
+    await stream.write(b"first")
+    assert pauses_s == []
+    stream.abandon()
+
+
 async def test_writing_nothing_does_not_end_the_answer(api: FakeRuntimeApi) -> None:
     """An empty piece is skipped: as a chunk it would be the body's end."""
     stream = ResponseStream(api.address, invocation())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from mangum import Mangum
 from lambda_streaming.asgi import Receive, Scope, Send
 from lambda_streaming.context import current
 from lambda_streaming.failures import PlatformError
-from lambda_streaming.runtime import RuntimeLoop
+from lambda_streaming.invocations import RuntimeLoop
 from lambda_streaming.runtime_api import RuntimeApi, RuntimeApiError
 from tests.support.runtime_api import FakeRuntimeApi
 
@@ -283,19 +284,51 @@ async def test_a_buffered_request_that_mangum_cannot_read_is_an_error(
     assert post.header("lambda-runtime-function-error-type") == "Function.AttributeError"
 
 
-async def test_a_plain_handler_gets_the_ordinary_answer(api: FakeRuntimeApi, serve: Serve) -> None:
+@pytest.mark.parametrize("event", [{"Records": []}, URL_EVENT])
+async def test_a_plain_handler_gets_the_ordinary_answer(
+    api: FakeRuntimeApi, serve: Serve, event: Any
+) -> None:
     """A function that is no Mangum works as it did without the layer, for HTTP events as well."""
 
     def handler(event: Any, context: Any) -> Any:
-        return {"statusCode": 200, "id": context.aws_request_id}
+        return {"id": context.aws_request_id}
 
     await serve(handler)
-    request_id = api.invoke(URL_EVENT)
+    request_id = api.invoke(event)
     post = await api.post()
     assert post.path == f"/invocation/{request_id}/response"
     assert post.header("content-type") == "application/json"
     assert post.header("lambda-runtime-function-response-mode") is None
-    assert json.loads(await post.read()) == {"statusCode": 200, "id": request_id}
+    assert json.loads(await post.read()) == {"id": request_id}
+
+
+async def test_a_plain_handlers_http_result_is_an_answer_where_it_streams(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """A streaming URL would hand its dict on as JSON text; elsewhere the sender makes sense of it."""
+
+    def handler(event: Any, context: Any) -> Any:
+        return {"statusCode": 403, "body": "no"}
+
+    await serve(handler)
+    api.invoke(URL_EVENT)
+    post = await api.post()
+    assert post.header("lambda-runtime-function-response-mode") == "streaming"
+    assert (await post.prelude())["statusCode"] == 403
+    assert await post.body() == b"no"
+    api.invoke({"version": "2.0"})
+    assert json.loads(await (await api.post()).read()) == {"statusCode": 403, "body": "no"}
+
+
+async def test_an_http_result_that_is_none_is_the_handlers_failure(
+    api: FakeRuntimeApi, serve: Serve
+) -> None:
+    """The platform says 502, as it does for such a result without the layer."""
+    await serve(lambda event, context: {"statusCode": "soon"})
+    request_id = api.invoke(URL_EVENT)
+    post = await api.post()
+    assert post.path == f"/invocation/{request_id}/error"
+    assert post.header("lambda-runtime-function-error-type") == "Runtime.MarshalError"
 
 
 async def test_a_plain_handlers_error_goes_to_error(
@@ -489,20 +522,66 @@ async def test_a_lost_runtime_api_ends_the_environment(api: FakeRuntimeApi) -> N
         await loop.serve()
 
 
-async def test_the_environment_keeps_no_state_in_the_process_environment(
-    api: FakeRuntimeApi, serve: Serve
-) -> None:
-    """The trace id in `os.environ` would be another request's as soon as there are two."""
-    import os
-
-    seen: list[dict[str, str]] = []
-    before = dict(os.environ)
+async def trace_ids_seen(api: FakeRuntimeApi, serve: Serve, concurrency: int) -> list[str | None]:
+    """What the process's environment says of the trace, with one and without."""
+    seen: list[str | None] = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(dict(os.environ))
+        seen.append(os.environ.get("_X_AMZN_TRACE_ID"))
+        await respond(send)
+
+    await serve(Mangum(application, lifespan="off"), concurrency)
+    for headers in ({"Lambda-Runtime-Trace-Id": "Root=1"}, {}):
+        api.invoke(URL_EVENT, headers=headers)
+        await (await api.post()).read()
+    return seen
+
+
+async def test_the_x_ray_sdk_finds_the_trace_where_it_looks(
+    api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the process's environment, as AWS's own runtime puts it there, and no old one."""
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "")
+    assert await trace_ids_seen(api, serve, 1) == ["Root=1", None]
+
+
+async def test_many_at_once_keep_no_trace_in_the_process_environment(
+    api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be another request's as soon as there are two."""
+    monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
+    assert await trace_ids_seen(api, serve, 2) == [None, None]
+
+
+@pytest.mark.parametrize(("setting", "kept"), [(None, False), ("KEEP", True)])
+async def test_a_streamed_answer_is_not_asked_to_be_compressed(
+    api: FakeRuntimeApi,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str | None,
+    kept: bool,
+) -> None:
+    """Unless a setting says so: compressed streams have been seen to break on their way."""
+    if setting:
+        monkeypatch.setenv("LAMBDA_STREAMING_ACCEPT_ENCODING", setting)
+    names: list[list[bytes]] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        names.append([name for name, _ in scope["headers"]])
         await respond(send)
 
     await serve(Mangum(application, lifespan="off"))
-    api.invoke(URL_EVENT, headers={"Lambda-Runtime-Trace-Id": "Root=1"})
+    api.invoke({**URL_EVENT, "headers": {"accept-encoding": "gzip", "accept": "*/*"}})
     await (await api.post()).read()
-    assert seen == [before]
+    assert (b"accept-encoding" in names[0]) is kept
+    assert b"accept" in names[0]
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "1e9", "nan"])
+async def test_a_gap_that_is_none_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A setting with a mistake is not another setting."""
+    monkeypatch.setenv("LAMBDA_STREAMING_PRELUDE_GAP_MS", text)
+    with pytest.raises(PlatformError, match="LAMBDA_STREAMING_PRELUDE_GAP_MS"):
+        RuntimeLoop(RuntimeApi("127.0.0.1:1"), print, 1)

@@ -1,0 +1,52 @@
+"""A plain handler's HTTP result, as an application that says the same.
+
+A function around Mangum, or Powertools, returns the whole answer in one dict. On a URL that streams
+Lambda would hand that dict on as JSON text; played as an application it becomes an answer.
+
+Source: "Invoking Lambda function URLs", section payloads (format 2.0), AWS Lambda developer guide.
+"""
+
+from base64 import b64decode
+from typing import Any
+
+from lambda_streaming.asgi import Application, Receive, Scope, Send
+from lambda_streaming.failures import PlatformError
+
+
+def application_of(result: Any) -> Application | None:
+    """Return the application that answers `result`; None where it is no HTTP result.
+
+    Raises:
+        PlatformError: it has a `statusCode`, but no answer can be made of it.
+    """
+    if not isinstance(result, dict) or "statusCode" not in result:
+        return None
+    try:
+        status = int(result["statusCode"])
+        headers = [
+            (str(name).lower().encode("latin-1"), _text(value).encode("latin-1"))
+            for name, value in (result.get("headers") or {}).items()
+        ]
+        headers += [(b"set-cookie", str(c).encode("latin-1")) for c in result.get("cookies") or ()]
+        body = result.get("body")
+        body = "" if body is None else body
+        data = b64decode(body, validate=True) if result.get("isBase64Encoded") else body.encode()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise PlatformError(
+            "Runtime.MarshalError", f"The result has a statusCode, but is no HTTP response: {error}"
+        ) from error
+    names = {name for name, _ in headers}
+    if b"content-type" not in names:
+        headers.append((b"content-type", b"application/json"))  # as Lambda assumes
+    if b"content-length" not in names:
+        headers.append((b"content-length", str(len(data)).encode()))
+
+    async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": data})
+
+    return application
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,82 @@
+"""A plain handler's HTTP result, played as an application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lambda_streaming.asgi import Message
+from lambda_streaming.failures import PlatformError
+from lambda_streaming.http_result import application_of
+
+
+async def played(result: Any) -> list[Message]:
+    """What the application of `result` says."""
+    said: list[Message] = []
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is to be received")
+
+    application = application_of(result)
+    assert application
+    await application({}, receive, send)
+    return said
+
+
+async def test_status_headers_cookies_and_body_are_said() -> None:
+    """Format 2.0 of Function URLs, whose values need not be text."""
+    start, body = await played(
+        {
+            "statusCode": "201",
+            "headers": {"Content-Type": "text/plain", "x-count": 3, "x-new": True},
+            "cookies": ["a=1", "b=2"],
+            "body": "höher",
+        }
+    )
+    assert start["status"] == 201
+    assert start["headers"] == [
+        (b"content-type", b"text/plain"),
+        (b"x-count", b"3"),
+        (b"x-new", b"true"),
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+        (b"content-length", b"6"),
+    ]
+    assert body["body"] == "höher".encode()
+
+
+async def test_a_body_may_be_base64_or_missing() -> None:
+    """As in the ordinary answer; without a type it is JSON, which is what Lambda assumes."""
+    _, body = await played({"statusCode": 200, "body": "/w==", "isBase64Encoded": True})
+    assert body["body"] == b"\xff"
+    start, body = await played({"statusCode": 204, "body": None})
+    assert body["body"] == b""
+    assert (b"content-type", b"application/json") in start["headers"]
+
+
+@pytest.mark.parametrize("result", [None, "text", {"status": 200}, [], b"x"])
+def test_another_result_is_none(result: Any) -> None:
+    """It goes out as it is."""
+    assert application_of(result) is None
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"statusCode": "soon"},
+        {"statusCode": None},
+        {"statusCode": 200, "headers": ["a"]},
+        {"statusCode": 200, "headers": {"x": "€"}},
+        {"statusCode": 200, "body": {"a": 1}},
+        {"statusCode": 200, "body": "?", "isBase64Encoded": True},
+    ],
+)
+def test_a_result_that_cannot_be_an_answer_says_so(result: dict[str, Any]) -> None:
+    """In the platform's words for a result that it cannot read."""
+    with pytest.raises(PlatformError, match="statusCode") as caught:
+        application_of(result)
+    assert caught.value.type == "Runtime.MarshalError"
