@@ -50,6 +50,7 @@ NAME_LIMIT_CHARS = 64
 PATH_LIMIT_CHARS = 200
 
 _content_allowed: ContextVar[bool] = ContextVar("_content_allowed", default=False)
+_trace_id: ContextVar[str | None] = ContextVar("_trace_id", default=None)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,64}")
 _KEY = re.compile(r"[\w-]{24,}")
 _EMF_METADATA = ("function_request_id",)
@@ -76,6 +77,9 @@ class _Formatter(LambdaPowertoolsFormatter):
     def serialize(self, log: dict[str, Any]) -> str:  # type: ignore[override] # theirs is wrong
         """Return the line."""
         line = log
+        if trace_id := _trace_id.get():
+            # Powertools knows the process's one trace only, and puts it over a bound field.
+            line["xray_trace_id"] = trace_id.split(";")[0].removeprefix("Root=")
         if not _content_allowed.get():
             line.pop("exception_notes", None)
         try:
@@ -92,6 +96,11 @@ log = Logger(logger_formatter=_Formatter(utc=True, serialize_stacktrace=False))
 def bind(**fields: str | None) -> None:
     """Add these fields to every log event of the current task and the tasks it starts."""
     log.thread_safe_append_keys(**{name: value for name, value in fields.items() if value})
+
+
+def bind_trace(trace_id: str | None) -> None:
+    """Name the request's X-Ray trace in every log event of the current task and its tasks."""
+    _trace_id.set(trace_id)
 
 
 def unbind() -> None:

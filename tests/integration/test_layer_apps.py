@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
 from base64 import b64decode
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import Request
 
-from completions.observability import bind, redacted_path, unbind
+from completions.observability import bind, bind_trace, redacted_path, unbind
 from completions.web import conversation
 
 CONVERSATION_FIELD = "gen_ai.conversation.id"
@@ -22,9 +22,9 @@ def bind_request(request: Request) -> None:
     """Put this request's fields into all its further log lines, and no other request's."""
     unbind()
     context = request.scope.get("aws.context")
+    bind_trace(getattr(context, "trace_id", None))
     bind(
         function_request_id=getattr(context, "aws_request_id", None),
-        xray_trace_id=getattr(context, "trace_id", None),
         path=redacted_path(path_of(request)),
         **{CONVERSATION_FIELD: conversation.named_in_request(request)},
     )

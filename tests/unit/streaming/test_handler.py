@@ -134,7 +134,7 @@ class Guarded(Mangum):
 
 
 async def test_a_mangum_is_known_by_what_is_used_of_it() -> None:
-    """Mangum itself, or a subclass that only reads events otherwise, will do; a function will not."""
+    """Mangum, or a subclass that only reads events otherwise, will do; a function will not."""
     assert is_mangum(Mangum(application, lifespan="off"))
     assert is_mangum(Custom(application, lifespan="off"))
     assert not is_mangum(lambda event, context: None)
@@ -172,7 +172,7 @@ def patched() -> Any:
         return original(self, event, context)
 
     look_alike.__call__ = call  # type: ignore[method-assign]
-    handler: Any = look_alike(application, lifespan="off")  # type: ignore[call-arg]
+    handler: Any = look_alike(application, lifespan="off")
     return handler
 
 

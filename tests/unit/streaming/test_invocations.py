@@ -305,7 +305,7 @@ async def test_a_plain_handler_gets_the_ordinary_answer(
 async def test_a_plain_handlers_http_result_is_an_answer_where_it_streams(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """A streaming URL would hand its dict on as JSON text; elsewhere the sender makes sense of it."""
+    """A streaming URL would hand its dict on as JSON text; other senders make sense of it."""
 
     def handler(event: Any, context: Any) -> Any:
         return {"statusCode": 403, "body": "no"}

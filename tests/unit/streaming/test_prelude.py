@@ -67,7 +67,8 @@ def test_preludes(
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("12", 12), ("0", 0), ("", None), ("-1", None), ("1 2", None), ("²", None)]
+    ("text", "expected"),
+    [("12", 12), ("0", 0), ("", None), ("-1", None), ("1 2", None), ("²", None)],
 )
 def test_a_length_is_a_number_or_none(text: str, expected: int | None) -> None:
     """What is no number promises nothing."""

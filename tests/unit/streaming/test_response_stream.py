@@ -185,7 +185,7 @@ def pauses_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def test_the_first_data_keeps_a_gap_to_the_prelude(
     api: FakeRuntimeApi, pauses_s: list[float]
 ) -> None:
-    """Once, and counted from the prelude's write: two writes may share a read, and were held back."""
+    """Once, counted from the prelude's write: two writes may share a read, and were held back."""
     stream = ResponseStream(api.address, invocation(), prelude_gap_s=0.02)
     await stream.start(PRELUDE)
     await stream.write(b"")
@@ -208,9 +208,7 @@ async def test_an_application_that_took_its_time_waits_for_no_gap(
     stream.abandon()
 
 
-async def test_without_a_gap_there_is_no_pause(
-    api: FakeRuntimeApi, pauses_s: list[float]
-) -> None:
+async def test_without_a_gap_there_is_no_pause(api: FakeRuntimeApi, pauses_s: list[float]) -> None:
     """The setting may be 0."""
     stream = ResponseStream(api.address, invocation(), prelude_gap_s=0)
     await stream.start(PRELUDE)

@@ -19,13 +19,14 @@ def _request(path: str = "/v1/x", conversation: str = "", **scope: Any) -> Reque
 
 
 async def test_each_line_names_its_request(logs: Logged) -> None:
-    """Lambda's request id, the path and the platform's id of the call stand in every line."""
-    context = SimpleNamespace(aws_request_id="request-1")
+    """Lambda's request id, the trace, the path and the platform's id of the call stand in it."""
+    context = SimpleNamespace(aws_request_id="request-1", trace_id="Root=1-a;Parent=b;Sampled=1")
     bind_request(_request("/v1/v1/x", "conv_1", **{"aws.context": context}))
     log.info("something.happened")
     event = logs.event("something.happened")
     assert {name: event[name] for name in BOUND_FIELDS if name in event} == {
         "function_request_id": "request-1",
+        "xray_trace_id": "1-a",
         "path": "/v1/v1/x",
         "gen_ai.conversation.id": "conv_1",
     }
