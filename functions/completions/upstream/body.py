@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from completions.upstream.compression import Unpacker, is_plain
+
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, StreamReader
 
@@ -22,7 +24,11 @@ def body_of(response: ClientResponse, silence_s: float) -> Body:
     connection = response.connection  # None once all of the answer is here.
     protocol = None if connection is None else connection.protocol
     # NOTE: not by truth: a protocol without messages is false.
-    return Body(response.content, silence_s, None if protocol is None else protocol.closed)
+    closed = None if protocol is None else protocol.closed
+    coding = response.headers.get("content-encoding", "")
+    if is_plain(coding):
+        return Body(response.content, silence_s, closed)
+    return _PackedBody(Unpacker(coding, PIECE_BYTES), response.content, silence_s, closed)
 
 
 class Body:
@@ -111,6 +117,31 @@ class Body:
         from aiohttp import SocketTimeoutError
 
         self._content.set_exception(SocketTimeoutError(f"nothing came for {self._silence_s:g} s"))
+
+
+class _PackedBody(Body):
+    """A body that came compressed: a chunk is a piece of what it unpacks to.
+
+    Raises:
+        ValueError: It is not compressed as its header says.
+    """
+
+    def __init__(
+        self,
+        unpacker: Unpacker,
+        content: StreamReader,
+        silence_s: float,
+        closed: asyncio.Future[None] | None,
+    ) -> None:
+        super().__init__(content, silence_s, closed)
+        self._unpacker = unpacker
+
+    async def __anext__(self) -> bytes:
+        # A few bytes may unpack to gigabytes: the limit of the answer is counted by its pieces.
+        await asyncio.sleep(0)
+        while not (piece := self._unpacker.take()):
+            self._unpacker.feed(await super().__anext__())
+        return piece
 
 
 def _as_client_error(error: Exception) -> Exception:

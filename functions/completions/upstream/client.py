@@ -22,7 +22,7 @@ from completions.keys.keys import Keys
 from completions.observability import log
 from completions.settings import Candidate
 from completions.sse import Decoder, ServerSentEvent
-from completions.upstream import connections, refusals
+from completions.upstream import compression, connections, refusals
 from completions.upstream.body import body_of
 from completions.upstream.connections import Connections, Pool, RequestTrace
 from completions.upstream.exchange import Exchange
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
 """A model's event stream begins with one of these (WHATWG HTML, section 9.2.6)."""
-_IDENTITY = {"", "identity"}
 
 
 class _Refused(Exception):
@@ -223,17 +222,18 @@ async def _send_on(
 async def _raise_for_status(response: ClientResponse) -> None:
     import aiohttp
 
-    # A few bytes of compressed data may unpack to gigabytes, so none is unpacked.
-    plain = response.headers.get("content-encoding", "").strip().lower() in _IDENTITY
+    readable = compression.is_known(response.headers.get("content-encoding", ""))
     if not 200 <= response.status < 300:
         with body_of(response, connections.READ_TIMEOUT_S) as chunks:
-            body = await refusals.read_refusal(chunks) if plain else b""
+            body = await refusals.read_refusal(chunks) if readable else b""
         key, headers = key_to_redact(response.request_info.headers), response.headers
         raise _Refused(
             response.status, lambda: refusals.to_error(response.status, headers, body, key)
         )
-    if not plain:
-        raise aiohttp.ContentTypeError(response.request_info, (), message="compressed, unasked")
+    if not readable:
+        raise aiohttp.ContentTypeError(
+            response.request_info, (), message="compressed in an unknown way"
+        )
 
 
 @contextmanager

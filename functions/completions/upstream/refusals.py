@@ -33,7 +33,7 @@ async def read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
             body += chunk
             if len(body) > REFUSAL_LIMIT_BYTES:
                 return b""
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, ValueError):  # ValueError: not compressed as it says.
         return b""
     return bytes(body)
 

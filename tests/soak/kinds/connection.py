@@ -224,10 +224,9 @@ def _extensions(answer: Answer) -> Acts:
     yield Naked(b"0\r\nx-sum: 1\r\n\r\n")
 
 
-@kind("gzip unasked", heals=True)
+@kind("gzip unasked", good=True)
 def _gzip(answer: Answer) -> Acts:
     body = gzip.compress(_whole(answer))
-    answer.unsaid()
     yield Reply(200, body, {**EVENT_STREAM, "content-encoding": "gzip"})
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from openai import AsyncOpenAI
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.keys.keys import Keys
 from completions.settings import Candidate
+from completions.sse import DONE
 from completions.upstream import connections, refusals
 from completions.upstream.client import Upstream
+from tests.support.chat_events import chat_event, chat_whole
 from tests.support.deployment import (
     ANSWER_LIMIT_S,
     AUTHORIZED,
@@ -36,6 +39,8 @@ from tests.support.deployment import (
 )
 from tests.support.logs import Logged
 from tests.support.script import (
+    EVENT_STREAM,
+    JSON,
     Cut,
     Done,
     Finish,
@@ -107,6 +112,38 @@ async def test_compression_is_not_wanted(
     """A compressed stream would be held back by the compressor's buffer."""
     await ask(client, stream=True)
     assert upstream.requests[0].header("accept-encoding") == "identity"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_compression_that_comes_unasked_is_unpacked(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, coding: str, stream: bool
+) -> None:
+    """Some proxies compress whatever we ask for, piece by piece."""
+    pack = zlib.compressobj(wbits=31 if "gzip" in coding else 15)
+    words = [chat_event({"content": text}).data for text in ("Hello ", "there.")]
+    whole = chat_whole({"role": "assistant", "content": "Hello there."}, "stop").body
+    answer = [*words, chat_event({}, "stop").data, DONE] if stream else [whole]
+    pieces = [pack.compress(one) + pack.flush(zlib.Z_SYNC_FLUSH) for one in answer]
+    headers = {"content-type": EVENT_STREAM if stream else JSON, "content-encoding": coding}
+    upstream.plays([Reply(b"".join((*pieces, pack.flush())), 200, headers)])
+    response = await ask(client, stream=stream)
+    assert response.status_code == 200
+    text = (
+        spoken(response.content) if stream else response.json()["choices"][0]["message"]["content"]
+    )
+    assert text == "Hello there."
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(("coding", "body"), [("br", b"\x0b\x02"), ("gzip", b"no gzip at all")])
+async def test_compression_that_we_do_not_know_is_a_502(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, coding: str, body: bytes
+) -> None:
+    """It is the upstream's failure, and somebody else may answer."""
+    upstream.plays([Reply(body, 200, {"content-type": JSON, "content-encoding": coding})])
+    response = await ask(client, stream=False)
+    assert response.status_code == 502
 
 
 async def test_we_say_who_we_are(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:

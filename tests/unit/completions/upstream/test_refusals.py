@@ -106,6 +106,8 @@ async def test_a_refusal_that_cannot_be_read_keeps_its_status(
     head = {"content-type": "application/json", "retry-after": "7"}
     refusals: list[Script] = [
         [Reply(b"\x1f\x8b", status, {**head, "content-encoding": "gzip"})],
+        [Reply(b"no gzip", status, {**head, "content-encoding": "gzip"})],
+        [Reply(b"\x0b\x02", status, {**head, "content-encoding": "br"})],
         [Head(status, head), Raw(b'{"error": {"mess'), Cut()],
     ]
     for refusal in refusals:
