@@ -224,7 +224,7 @@ def _extensions(answer: Answer) -> Acts:
     yield Naked(b"0\r\nx-sum: 1\r\n\r\n")
 
 
-@kind("gzip unasked", good=True)
+@kind("gzip unasked", streams=True, good=True)
 def _gzip(answer: Answer) -> Acts:
     body = gzip.compress(_whole(answer))
     yield Reply(200, body, {**EVENT_STREAM, "content-encoding": "gzip"})
