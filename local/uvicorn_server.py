@@ -22,7 +22,7 @@ TURNS_LIMIT = 200
 caller and three requests to models. Further ones get 503, as Lambda answers 429."""
 CONNECTIONS_LIMIT = 600
 """Open connections, idle ones included; the rest of the files is for models. uvicorn answers 503 to
-further ones and closes them."""
+further ones and closes them; unlike ours, it says nothing of when to come again."""
 _BUSY = b'{"error":{"message":"Too many requests at once. Try again soon.",'
 _BUSY += b'"type":"server_error","param":null,"code":"overloaded"}}'
 _BUSY_HEADERS = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -73,6 +73,7 @@ class Race:
         words_only: bool = True,
         answers: int = 1,
         waits: Waits | None = None,
+        heard_at: Callable[[], float] = float,
         ask_until: float = math.inf,
         wait_limit_s: float = math.inf,
     ) -> None:
@@ -81,6 +82,8 @@ class Race:
         `waits` are the turn's; without them a candidate that failed is asked again at once.
         Nobody is asked again after `ask_until` (loop time), when the answer would come too late,
         and nobody is waited for longer than `wait_limit_s`.
+        `heard_at` tells when the caller last heard words that are not the model's (loop time):
+        what a model does without speaking is bounded from there on.
         Without `words_only` any text commits at a clean end: JSON may hold no letter.
         `answers` is how many come in one stream (`n`): each has a finish, the last is the end.
         """
@@ -92,6 +95,7 @@ class Race:
         self._words_only = words_only
         self._answers = answers
         self._waits = waits or Waits()
+        self._heard_at = heard_at
         self._ask_until = ask_until
         self._wait_limit_s = wait_limit_s
         self._hedges = timeouts.hedge_s > 0
@@ -129,7 +133,9 @@ class Race:
             rest = read_on(
                 winner,
                 self._attempts.events,
-                silences=Silences(self._timeouts.stall_s, self._timeouts.reasoning_s),
+                silences=Silences(
+                    self._timeouts.stall_s, self._timeouts.reasoning_s, self._heard_at
+                ),
                 answers=self._answers,
             )
             async with aclosing(rest) as batches:

@@ -43,6 +43,8 @@ class Silences:
     """Without a sign of life: the answer is cut."""
     unspoken_s: float = 0.0
     """With nothing but reasoning and pieces of calls: the answer is cut."""
+    heard_at: Callable[[], float] = float
+    """When the caller last heard words of somebody else's: what is unspoken counts from there."""
 
 
 async def read_on(
@@ -226,7 +228,8 @@ class _Watchdog:
         stall_s, unspoken_s = self._silences.stall_s, self._silences.unspoken_s
         ends_at = self._alive_at + stall_s if stall_s else math.inf
         if unspoken_s:
-            ends_at = min(ends_at, self._spoken_at + max(unspoken_s, stall_s))
+            heard_at = max(self._spoken_at, self._silences.heard_at())
+            ends_at = min(ends_at, heard_at + max(unspoken_s, stall_s))
         return ends_at
 
     def _look_at(self, moment: float) -> None:

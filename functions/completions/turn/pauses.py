@@ -1,17 +1,19 @@
-"""A long pause in mid-answer, covered by buffer words once a turn.
+"""A long pause behind words, covered by buffer words: one pause a turn.
 
-Where a model stops after a sentence, to think or to write a call, the caller hears nothing, and
-may take it for a dropped line. Knows time and what was spoken; nothing of why the model pauses.
+Where a model stops after a sentence, to think or to write a call, or where another answer is asked
+for, the caller hears nothing, and may take it for a dropped line. Knows time and what was spoken;
+nothing of why it is silent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 
 from completions.dialects.dialect import Writer
 from completions.speech.buffer_words import BUFFER_WORDS_LIMIT
-from completions.speech.sentences import ends_sentence
-from completions.turn.plan import Plan
+from completions.speech.sentences import ends_sentence, spoken_after
+from completions.turn.plan import SECOND_BUFFER_WORDS_S, Plan
 from completions.turn.response import ResponseSender
 
 SPEECH_CHARS_PER_S = 15.0
@@ -21,7 +23,7 @@ LOOK_S = 0.5
 
 
 class PauseCover:
-    """Covers one pause of a streamed turn; `start` it at an answer's first words."""
+    """Covers one pause of a streamed turn. `start` it behind words, `stop` it at the turn's end."""
 
     def __init__(self, plan: Plan, writer: Writer, response: ResponseSender) -> None:
         self._plan = plan
@@ -32,18 +34,20 @@ class PauseCover:
         self._pieces = 0
         self._last_seen_at = 0.0
         self._spoken_until = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._covered = False
-        self.writing: asyncio.Task[None] | None = None
-        """Buffer words on their way; await `written` before anything else is written."""
+        self._timer: asyncio.Handle | None = None
+        self._covered_at: float | None = None
+        self._between_answers = False
 
-    def start(self) -> None:
-        """Begin to look for a pause, if one may be covered in this turn."""
+    def start(self, *, between_answers: bool = False) -> None:
+        """Begin to look for a pause, if one may be covered in this turn.
+
+        Between two answers words of ours may follow whatever was said; else only a sentence.
+        """
         plan = self._plan
-        may_cover = plan.speaks and plan.pause_after_s and not self._covered
-        if may_cover and self._timer is None and self._record.buffer_words < BUFFER_WORDS_LIMIT:
+        self._between_answers = between_answers
+        if plan.speaks and plan.pause_after_s and self._timer is None and self._record.words:
             self._count_new(self._loop.time())
-            self._timer = self._loop.call_later(LOOK_S, self._look)
+            self._look_again()
 
     def stop(self) -> None:
         """Stop looking; buffer words on their way still leave."""
@@ -51,47 +55,54 @@ class PauseCover:
             self._timer.cancel()
             self._timer = None
 
-    def abandon(self) -> None:
-        """Stop everything: the turn is over, and nobody may be there to take what is written."""
-        self.stop()
-        if self.writing is not None:
-            self.writing.cancel()
+    def _look_again(self) -> None:
+        self._timer = self._loop.call_later(LOOK_S, self._look)
 
-    async def written(self) -> None:
-        """Return once the buffer words have left: what follows must not overtake them.
-
-        Raises:
-            OSError: the caller is gone.
-        """
-        writing, self.writing = self.writing, None
-        if writing is not None:
-            await writing
+    def _look(self, passes: int = 3) -> None:
+        record, now = self._record, self._loop.time()
+        if len(record.words) != self._pieces or self._response.sending:
+            self._count_new(now)
+        elif now >= self._due_at():
+            if passes:
+                # The process may have been paused: what lies in the socket is read first.
+                self._timer = self._loop.call_soon(self._look, passes - 1)
+                return
+            self._cover(now)
+        self._look_again()
 
     def _count_new(self, now: float) -> None:
-        """Note how long the words that have come since the last look will be spoken."""
+        """Note how long the words that have come since the last look will be spoken.
+
+        While the caller is slow to take what is sent, time is his own.
+        """
         new = sum(map(len, self._record.words[self._pieces :]))
         self._pieces, self._last_seen_at = len(self._record.words), now
         self._spoken_until = max(self._spoken_until, now) + new / SPEECH_CHARS_PER_S
 
-    def _look(self) -> None:
-        self._timer = self._loop.call_later(LOOK_S, self._look)
-        record, now = self._record, self._loop.time()
-        if len(record.words) != self._pieces:
-            self._count_new(now)
-            return
-        after_s = self._plan.pause_after_s
-        if now - max(self._last_seen_at, self._spoken_until) < after_s:
-            return
-        if not ends_sentence(record.text):
+    def _due_at(self) -> float:
+        """Return when words of ours are due; the wait is covered as the one at a turn's start."""
+        if self._record.buffer_words >= BUFFER_WORDS_LIMIT:
+            return math.inf
+        pause_at = max(self._last_seen_at, self._spoken_until)
+        if self._covered_at is None:
+            return pause_at + self._plan.pause_after_s
+        return self._covered_at + SECOND_BUFFER_WORDS_S if pause_at < self._covered_at else math.inf
+
+    def _cover(self, now: float) -> None:
+        record = self._record
+        if not (self._between_answers or ends_sentence(record.text)):
             return
         phrase = self._plan.next_buffer_words(record.buffer_words, record.last_buffer_words)
-        self._timer.cancel()
-        self._timer = None
-        if phrase is not None:
-            self._covered = True
-            record.buffer_words += 1
-            record.last_buffer_words = phrase
-            space = "" if record.text[-1:].isspace() else " "
-            # Written by a task of its own: the turn waits for the model.
-            out = self._writer.text(space + phrase)
-            self.writing = asyncio.create_task(self._response.write(out))
+        if phrase is None:
+            return
+        words = spoken_after(record.text, phrase)
+        if self._covered_at is not None:
+            words = phrase  # Behind other buffer words, which end in a pause of their own.
+        elif separator := words.removesuffix(phrase):
+            # Part of what was said: what comes next is not set apart once more.
+            record.words.append(separator)
+            self._pieces += 1
+        self._covered_at = now
+        record.said_buffer_words(phrase, now)
+        # Not awaited: the turn waits for a model.
+        self._response.write_aside(self._writer.text(words))

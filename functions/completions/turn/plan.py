@@ -35,6 +35,8 @@ ANSWER_NEEDS_S = 3.0
 """With less time than this left, another whole answer is not begun."""
 FIRST_WORD_NEEDS_S = 1.0
 """With less time than this left, nobody is asked again for a first word."""
+SECOND_BUFFER_WORDS_S = 5.0
+"""After the first ones; they never come a third time."""
 AGE_LIMIT_S = 10.0
 """A request is not taken to be older than this: clocks differ."""
 

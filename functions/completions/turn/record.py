@@ -67,6 +67,7 @@ class TurnRecord:
     buffer_words: int = 0
     """How many times buffer words were spoken."""
     last_buffer_words: str | None = None
+    buffer_words_at: float = 0.0
     called: list[str] = field(default_factory=list)
     """The names of the tool calls that were delivered."""
     tool_repairs: int = 0
@@ -87,6 +88,13 @@ class TurnRecord:
         """Note that the caller hears words."""
         if self.first_spoken_at is None:
             self.first_spoken_at = now
+
+    def said_buffer_words(self, phrase: str, now: float) -> None:
+        """Note that the caller hears buffer words."""
+        self.buffer_words += 1
+        self.last_buffer_words = phrase
+        self.buffer_words_at = now
+        self.spoke(now)
 
     def model_spoke(self, now: float) -> None:
         """Note that the caller gets something of the model's."""

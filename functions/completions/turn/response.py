@@ -39,6 +39,8 @@ class ResponseSender:
         self.untaken: asyncio.Future[None] = self._loop.create_future()
         self._message: Message | None = None
         """The message that is being sent."""
+        self._aside: asyncio.Task[None] | None = None
+        """What is sent while the turn waits for something else."""
         self._check: asyncio.TimerHandle | None = None
         self.status = 0
         """0 until the response has started."""
@@ -55,8 +57,31 @@ class ResponseSender:
         """Send a piece of the event stream; the first piece starts the response."""
         if not data:
             return
+        if self._aside is not None:
+            await asyncio.wait({self._aside})
         if not self.status:
             await self._start(200, STREAM_HEADERS)
+        await self._send_piece(data)
+
+    def write_aside(self, data: bytes) -> None:
+        """Send a piece of the stream without waiting; what is written next comes behind it.
+
+        Only where nothing is being sent, and after the first piece.
+        """
+        self._aside = asyncio.create_task(self._send_piece(data))
+        self._aside.add_done_callback(self._aside_is_sent)
+
+    @property
+    def sending(self) -> bool:
+        """True while something is on its way that the caller has not taken yet."""
+        return self._message is not None or self._aside is not None
+
+    def _aside_is_sent(self, aside: asyncio.Task[None]) -> None:
+        self._aside = None
+        if not aside.cancelled():
+            aside.exception()  # If the caller is gone, the next message will tell.
+
+    async def _send_piece(self, data: bytes) -> None:
         # Two stores a piece, looked at now and then, are cheaper than a timer for each.
         self._message = message = {"type": "http.response.body", "body": data, "more_body": True}
         await self._send(message)
@@ -84,6 +109,8 @@ class ResponseSender:
         await self.json(to_json(error.body()), error.status, error.headers)
 
     async def _end(self, data: bytes) -> None:
+        if self._aside is not None:
+            await asyncio.wait({self._aside})
         self.closed = True
         self._message = message = {"type": "http.response.body", "body": data, "more_body": False}
         await self._send(message)
@@ -108,8 +135,10 @@ class ResponseSender:
             self.untaken.set_result(None)
 
     def release(self) -> None:
-        """Stop watching the caller."""
+        """Stop watching the caller, and whatever he has not taken."""
         self._message = None
+        if self._aside is not None:
+            self._aside.cancel()
         if self._check is not None:
             self._check.cancel()
             self._check = None

@@ -28,13 +28,10 @@ from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer
 from completions.turn.ending import Ending
 from completions.turn.pauses import PauseCover
-from completions.turn.plan import ANSWER_NEEDS_S, Plan
+from completions.turn.plan import ANSWER_NEEDS_S, SECOND_BUFFER_WORDS_S, Plan
 from completions.turn.record import Outcome
 from completions.turn.recovery import Recovery, after_cut, after_feedback
 from completions.turn.response import ResponseSender
-
-SECOND_BUFFER_WORDS_S = 5.0
-"""After the first ones; they never come a third time."""
 
 
 class Streamed:
@@ -69,7 +66,6 @@ class Streamed:
                 async with asyncio.timeout_at(self._plan.deadline):
                     await self._converse()
             except TimeoutError:
-                self._pauses.abandon()
                 await self._ending.failed(
                     self._answer,
                     UpstreamTimeout("The answer took longer than this function may run."),
@@ -79,7 +75,6 @@ class Streamed:
             except Exception:
                 # A bug of ours must not cut a caller off.
                 log.exception("turn.crashed")
-                self._pauses.abandon()
                 ended = self._response.closed
                 await self._ending.failed(
                     self._answer,
@@ -90,7 +85,7 @@ class Streamed:
                 if not ended:
                     self._record.outcome = Outcome.CRASHED
             finally:
-                self._pauses.abandon()
+                self._pauses.stop()
 
     async def _converse(self) -> None:
         plan, recovery = self._plan, self._recovery
@@ -107,6 +102,7 @@ class Streamed:
                 words_only=self._request.speakable,
                 answers=self._request.answers,
                 waits=plan.waits,
+                heard_at=lambda: self._record.buffer_words_at,
                 ask_until=plan.ask_until(self._budget_ends),
                 wait_limit_s=plan.wait_limit_s,
             )
@@ -130,7 +126,6 @@ class Streamed:
                     await self._ending.empty(self._answer, empty)
                     return
             except CompletionsError as error:
-                await self._pauses.written()
                 if not race.winner or not question.can_ask or not await self._moves_on(error):
                     await self._ending.failed(self._answer, error)
                     return
@@ -138,6 +133,7 @@ class Streamed:
             if self._record.words:
                 # The caller has heard something: the wait for the next word is a new one.
                 self._budget_ends = plan.new_budget()
+                self._pauses.start(between_answers=True)
             source, started_at = race.next_source, self._loop.time()
             self._answer = self._new_answer()
 
@@ -158,7 +154,6 @@ class Streamed:
         """
         answer, pauses, watched = self._answer, self._pauses, False
         async with AsyncExitStack() as opened:
-            opened.callback(pauses.stop)
             batches = await opened.enter_async_context(aclosing(race.answer()))
             while True:
                 # Once it is heard, an answer has no timers of the turn's: no task, no call for it.
@@ -166,8 +161,6 @@ class Streamed:
                 if batch is None:
                     break
                 self._record.heard(race.winner, batch[0].source if batch else 0, len(batch))
-                if pauses.writing is not None:
-                    await pauses.written()
                 out = b""
                 for chunk in batch:
                     out += answer.pass_on(chunk)
@@ -179,7 +172,6 @@ class Streamed:
                     pauses.stop()
                 if batch and is_done(batch[-1:]):
                     break
-            await pauses.written()
             await self._response.write(answer.flush())
             # It is read on for a moment, so that its connection can be used again.
             self._ended.push_async_exit(opened.pop_all())
@@ -231,11 +223,9 @@ class Streamed:
             # Nothing to say: the timer must not fire again.
             self._buffer_words_left = False
             return
-        record.buffer_words += 1
+        record.said_buffer_words(phrase, self._loop.time())
         self._buffer_words_left = record.buffer_words < BUFFER_WORDS_LIMIT
-        record.last_buffer_words = phrase
         self._answer.follows_buffer_words(phrase)
-        record.spoke(self._loop.time())
         await self._response.write(self._writer.buffer_words(phrase))
 
     def _left_s(self) -> float:

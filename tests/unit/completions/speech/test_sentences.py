@@ -112,6 +112,12 @@ def test_two_spoken_texts_do_not_run_together(before: str, whole: str) -> None:
     assert before + spoken_after(before, "Sorry.") == whole
 
 
+def test_a_word_behind_a_megabyte_of_blanks_is_none() -> None:
+    """Nobody waits for it, and to look for it would hold every other turn."""
+    assert has_words(" " * 1000 + "word")
+    assert not has_words(" " * 1_000_000 + "word")
+
+
 def test_a_sentence_without_an_end_is_over_some_day() -> None:
     """Nobody says four thousand characters in one breath, however they come."""
     for size in (1, 100, 10_000):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from completions.dialects import chat
 from completions.speech.phrases import PHRASES
+from completions.turn.pauses import PauseCover
 from completions.turn.plan import Arrival
+from completions.turn.record import TurnRecord
+from completions.turn.response import ResponseSender
 from completions.turn.turn import Turn
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
     At,
+    CallPiece,
     Comment,
     Cut,
     Done,
@@ -22,6 +28,7 @@ from tests.support.script import (
     Raw,
     Role,
     Say,
+    Script,
     Step,
     Think,
     Usage,
@@ -48,6 +55,93 @@ async def test_a_pause_after_a_sentence_is_covered(way: Way) -> None:
     """Once the sentence has been spoken, and no words have come for as long as at the start."""
     heard = await pieces(way, Say(SENTENCE), At(3500), Say("Here it is."), *TAIL)
     assert heard == [(0, SENTENCE), (2500, "<ours>"), (3500, "Here it is.")]
+
+
+async def test_a_long_pause_is_covered_as_the_wait_at_the_start_is(way: Way) -> None:
+    """Twice, five seconds apart, while the model works; and no third time."""
+    thinking = [step for at in range(500, 14_000, 500) for step in (At(at), Think("Hm. "))]
+    heard = await pieces(way, Say(SENTENCE), *thinking, Say("Done."), *TAIL)
+    assert heard == [(0, SENTENCE), (2500, "<ours>"), (7500, "<ours>"), (13_500, "Done.")]
+
+
+BRIDGED: Script = [Role(), Say("It is"), Cut()]
+LATE: Script = [Role(), At(11_000), Say("It is ten."), *TAIL]
+
+
+async def test_a_pause_behind_a_bridge_is_covered(way: Way) -> None:
+    """Whoever answers next may be slow, and the caller has been promised something."""
+    settings = {"first_token_timeout_ms": 0}
+    got, _, _ = await way.turn(BRIDGED, LATE, settings=settings)
+    heard = [at for at, text in got.speech if text.lstrip() in ENGLISH.buffer]
+    assert len(heard) == 2
+    assert max(b - a for a, b in pairwise([0, *heard, got.speech[-1][0]])) <= 5500
+    assert ENGLISH.bridge in got.text
+    assert got.text.endswith("... It is ten.")
+
+
+async def test_a_pause_behind_a_call_that_is_asked_for_again_is_covered(way: Way) -> None:
+    """The model is told what is wrong with it, and words need no full stop before ours."""
+    spoken: Script = [Role(), Say("I book it"), *calls("lookup", {"count": "x"})[1:]]
+    late: Script = [At(6000), *calls("lookup", {"count": 1})]
+    got, _, _ = await way.turn(spoken, late, tools=[LOOKUP], settings={"first_token_timeout_ms": 0})
+    assert [text.removeprefix("... ") in ENGLISH.buffer for _, text in got.speech] == [False, True]
+    assert got.text.startswith("I book it... ")
+    assert got.calls == [("lookup", {"count": 1})]
+
+
+def cover_of(record: TurnRecord, response: ResponseSender) -> PauseCover:
+    """Return the cover of a turn in English, without the turn."""
+    plan = SimpleNamespace(
+        record=record, speaks=True, pause_after_s=1.5, next_buffer_words=lambda *_: "Hm... "
+    )
+    return PauseCover(plan, SimpleNamespace(text=str.encode), response)  # type: ignore[arg-type]
+
+
+async def test_who_is_slow_to_take_words_hears_no_buffer_words() -> None:
+    """The pause is his own: it counts from when he takes what was on its way."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body"))
+        if message.get("body") == b"slow":
+            await asyncio.sleep(5)
+
+    response = ResponseSender(send)
+    await response.write(SENTENCE.encode())
+    cover = cover_of(TurnRecord(words=[SENTENCE]), response)
+    cover.start()
+    await response.write(b"slow")
+    await asyncio.sleep(1)
+    assert sent == [None, SENTENCE.encode(), b"slow"]
+    await asyncio.sleep(1.5)
+    cover.stop()
+    response.release()
+    assert sent[3:] == [b"Hm... "]
+
+
+async def test_a_pause_of_our_own_process_is_no_pause_of_the_models() -> None:
+    """When its timer comes late, what lies in the socket is read first."""
+    loop = asyncio.get_running_loop()
+    record = TurnRecord(words=[SENTENCE])
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    cover = cover_of(record, ResponseSender(send))
+    cover.start()
+
+    def read_on(passes: int) -> None:
+        # As many passes of the loop as from a socket to a turn.
+        if passes:
+            loop.call_soon(read_on, passes - 1)
+        else:
+            record.words.append("Here. ")
+
+    loop.call_at(loop.time() + 2.5, read_on, 2)
+    await asyncio.sleep(3)
+    cover.stop()
+    assert sent == []
 
 
 async def test_only_one_pause_of_a_turn_is_covered(way: Way) -> None:
@@ -103,6 +197,22 @@ async def test_two_buffer_words_at_the_start_leave_none_for_a_pause(way: Way) ->
     steps: list[Step] = [At(7000), Say(SENTENCE), At(10_500), Say("Here."), *TAIL]
     heard = await pieces(way, *steps, settings={"first_token_timeout_ms": 0})
     assert [text for _, text in heard] == ["<ours>", "<ours>", SENTENCE, "Here."]
+
+
+@pytest.mark.parametrize("pace_ms", [500, 3000])
+async def test_a_long_call_behind_words_has_time_from_the_last_words_heard(
+    way: Way, pace_ms: int
+) -> None:
+    """Ours count, too: as long as somebody hears something, the model may write its call."""
+    long = [step for at in range(0, 15_000, pace_ms) for step in (At(at), CallPiece(0, "x"))]
+    got, _, _ = await way.turn(
+        [
+            *(Role(), Say(SENTENCE), CallPiece(0, '{"note": "', "lookup", "call_1"), *long),
+            *(CallPiece(0, '", "count": 1}'), Finish("tool_calls"), Usage(), Done()),
+        ],
+        tools=[LOOKUP],
+    )
+    assert [name for name, _ in got.calls] == ["lookup"]
 
 
 async def test_an_answer_that_is_cut_after_a_covered_pause_is_closed(way: Way) -> None:

@@ -250,8 +250,9 @@ def _check_text(case: Case, answer: Answer) -> None:
     for _ in range(2):
         text = next((text[len(p) :] for p in ENGLISH.buffer if text.startswith(p)), text)
     phrases = "|".join(map(re.escape, ENGLISH.buffer))
-    # A pause is covered once; the space before the phrase may be ours or the model's.
-    ours, theirs = (re.sub(f"{space}(?:{phrases})", "", text, count=1) for space in (" ", ""))
+    # One pause is covered; the space before the phrase may be ours or the model's.
+    covered = f"(?:{phrases}){{1,2}}"
+    ours, theirs = (re.sub(f"{space}{covered}", "", text, count=1) for space in (" ", ""))
     try:
         _check_words(case, answer, ours)
     except AssertionError:

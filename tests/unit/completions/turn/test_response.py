@@ -77,6 +77,41 @@ async def test_an_error_has_its_own_status_and_headers() -> None:
     assert (int(headers["content-length"]), more) == (len(data), False)
 
 
+@pytest.mark.parametrize("closes", [False, True])
+async def test_what_is_written_aside_is_never_overtaken(closes: bool) -> None:
+    """What is written next waits until it has left, be it a piece or the end."""
+    sent = Sent()
+
+    async def send(message: Any) -> None:
+        await asyncio.sleep(1 if message.get("body") == b"aside" else 0)
+        await sent(message)
+
+    response = ResponseSender(send)
+    await response.write(b"a")
+    response.write_aside(b"aside")
+    assert response.sending
+    await (response.close(b"b") if closes else response.write(b"b"))
+    assert not response.sending
+    assert sent.pieces == [(b"a", True), (b"aside", True), (b"b", not closes)]
+    response.release()
+
+
+async def test_a_caller_who_is_gone_is_told_of_by_the_next_message() -> None:
+    """What was written aside fails without a word; nothing waits for it for ever."""
+
+    async def send(message: Any) -> None:
+        if message.get("body") != b"a":
+            raise OSError("gone")
+
+    response = ResponseSender(send)
+    response.status = 200
+    await response.write(b"a")
+    response.write_aside(b"aside")
+    with pytest.raises(OSError, match="gone"):
+        await response.write(b"b")
+    response.release()
+
+
 async def test_the_end_is_timed() -> None:
     """The time is that at which the last byte was handed over."""
     response = ResponseSender(Sent())
