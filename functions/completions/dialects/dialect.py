@@ -172,6 +172,30 @@ def clean_if_spoken(clean: Callable[[str], str], request: ParsedRequest) -> Call
     return clean if chars <= SPOKEN_LIMIT_CHARS else str
 
 
+METADATA_PAIRS, METADATA_NAME_CHARS, METADATA_TEXT_CHARS = 16, 64, 512
+"""OpenAI's limits (platform.openai.com/docs/api-reference/chat/create, `metadata`)."""
+
+
+def as_metadata(value: Any) -> dict[str, str] | None:
+    """Return what OpenAI's API takes as `metadata`: texts within its limits; None if nothing is.
+
+    Platforms put numbers and objects there, which would be refused.
+    """
+    if not isinstance(value, dict):
+        return None
+    texts = {
+        name: one if isinstance(one, str) else to_json(one).decode()
+        for name, one in value.items()
+        if one is not None
+    }
+    kept = [
+        (name, text)
+        for name, text in texts.items()
+        if len(name) <= METADATA_NAME_CHARS and len(text) <= METADATA_TEXT_CHARS
+    ]
+    return dict(kept[:METADATA_PAIRS]) or None
+
+
 def cache_key(*parts: Any) -> str:
     """Return a `prompt_cache_key` for requests that share `parts` (system prompt, tools)."""
     return hashlib.sha256(to_json(parts)).hexdigest()[:32]

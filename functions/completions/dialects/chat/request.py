@@ -13,6 +13,7 @@ from completions.dialects.chat.history import clean_messages
 from completions.dialects.dialect import (
     TOKEN_LIMIT,
     Prepared,
+    as_metadata,
     cache_key,
     clean_if_spoken,
     safety_identifier,
@@ -204,6 +205,11 @@ def prepare(
         # Strict upstreams refuse an empty list of tools, and these fields without tools.
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
+    # OpenAI refuses it where nothing is stored. What platforms put there is none of a model's
+    # business, and may hold a telephone number.
+    metadata = as_metadata(body.pop("metadata", None))
+    if metadata and extra_body.get("store", body.get("store")) is True:
+        body["metadata"] = metadata
     messages = clean_messages(body["messages"], clean_if_spoken(clean, request))
     body["messages"] = messages or [{"role": "system", "content": ""}]
     body["stream"] = request.stream

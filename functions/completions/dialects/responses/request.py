@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from completions.dialects.dialect import (
     TOKEN_LIMIT,
     Prepared,
+    as_metadata,
     cache_key,
     clean_if_spoken,
     safety_identifier,
@@ -205,6 +206,10 @@ def prepare(
     else:
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
+    # Here a response is stored unless the caller says otherwise.
+    metadata = as_metadata(body.pop("metadata", None))
+    if metadata and extra_body.get("store", body.get("store")) is not False:
+        body["metadata"] = metadata
     items = input_items(body)
     added: dict[str, Any] = {}
     if items:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 
 from completions.dialects import chat, responses
 from completions.dialects.dialect import (
+    METADATA_PAIRS,
     SPOKEN_LIMIT_CHARS,
     Dialect,
+    as_metadata,
     cache_key,
     clean_if_spoken,
     safety_identifier,
@@ -60,3 +63,28 @@ def test_a_longer_history_goes_up_as_it_came(dialect: Dialect) -> None:
         request = dialect.parse({"model": "m", "stream": True, field: history})
         prepared = dialect.prepare(request, model="m", extra_body={}, clean=str.upper)
         assert f"'{sent}'" in str(prepared.body[field])
+
+
+def test_metadata_are_texts_within_openais_limits() -> None:
+    """Numbers and objects of a platform are written as JSON, what is too long is left out."""
+    given = {"a": "b", "n": 3, "o": {"id": 1}, "none": None, "x" * 65: "y", "y": "x" * 513}
+    assert as_metadata(given) == {"a": "b", "n": "3", "o": '{"id":1}'}
+    assert len(as_metadata({str(n): "x" for n in range(99)}) or ()) == METADATA_PAIRS
+    for nothing in ({}, {"none": None}, ["a"], "a", None):
+        assert as_metadata(nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("store", "in_chat", "in_responses"),
+    [(True, True, True), (False, False, False), (None, False, True)],
+)
+def test_metadata_goes_up_where_something_is_stored(
+    store: bool | None, in_chat: bool, in_responses: bool
+) -> None:
+    """Else OpenAI refuses it; its Responses API stores unless it is told not to."""
+    body: dict[str, Any] = {"store": store, "metadata": {"n": 1}, "input": "Hi"}
+    body["messages"] = [{"role": "user", "content": "Hi"}]
+    for dialect, kept in ((chat, in_chat), (responses, in_responses)):
+        for sent, extra in ((body, {}), ({**body, "store": None}, {"store": store})):
+            prepared = dialect.prepare(dialect.parse(sent), model="m", extra_body=extra, clean=str)
+            assert prepared.body.get("metadata") == ({"n": "1"} if kept else None)

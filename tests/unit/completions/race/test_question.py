@@ -66,7 +66,9 @@ async def test_a_field_refused_by_a_path_into_it_is_left_out(way: Way, stream: b
     upstream = PlayedUpstream(strict(having("metadata"), script))
     # Over chat no metadata is sent at all.
     got = way.read(
-        await way.post(way.caller(upstream), way.body(metadata={"a": "b"}, stream=stream))
+        await way.post(
+            way.caller(upstream), way.body(metadata={"a": "b"}, store=True, stream=stream)
+        )
     )
     assert got.text == "Sunny."
 

@@ -1,0 +1,78 @@
+"""Known providers: what a first request to them is spared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic_core import from_json
+
+from completions.dialects.dialect import Prepared
+from completions.dialects.shapes import SHAPES
+from completions.race.known_providers import LINES, facts_of
+from completions.race.lessons import Lesson
+from completions.race.quirks import Quirks
+from completions.settings import Candidate
+
+ROWS = [from_json(line) for line in LINES.read_bytes().splitlines()]
+
+
+def named(model: str, host: str = "gateway.example") -> Candidate:
+    """Return a candidate with this model at this host."""
+    return Candidate("upstream", f"https://{host}/v1", model)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row.get("hosts") or row.get("models")))
+def test_each_line_says_whom_it_is_about_and_where_that_stands(row: dict[str, Any]) -> None:
+    """It names hosts or models, a source, and only shapes that there are."""
+    assert row.keys() <= {"hosts", "models", "dropped", "renamed", "mended", "source"}
+    assert ("hosts" in row) != ("models" in row)
+    assert row["source"]
+    assert {*row.get("mended", ())} <= {shape.name for shape in SHAPES}
+
+
+@pytest.mark.parametrize(
+    ("model", "host", "dropped"),
+    [
+        ("gpt-5-mini", "api.openai.com", "temperature"),
+        ("openai/o3-mini", "openrouter.ai", "temperature"),
+        ("mistral-small-latest", "gateway.example", "prompt_cache_key"),
+        ("any", "api.mistral.ai", "stream_options"),
+        ("any", "europe-west4-aiplatform.googleapis.com", "prompt_cache_key"),
+        ("any", "inference.baseten.co", "prompt_cache_key"),
+    ],
+)
+def test_a_provider_is_known_by_its_host_else_by_its_model(
+    model: str, host: str, dropped: str
+) -> None:
+    """Gateways put the vendor's name before the model's."""
+    assert dropped in facts_of(named(model, host)).dropped
+
+
+def test_a_host_is_believed_before_a_model() -> None:
+    """Whose name a model has matters less than who serves it."""
+    assert facts_of(named("gemini-3-flash", "api.groq.com")).shapes == {"developer"}
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4.1-mini", "gpt-5-chat-latest", "gpt-5.1", "o", "llama-3.3-70b", "", "oh-1"]
+)
+def test_a_model_that_takes_a_temperature_keeps_it(model: str) -> None:
+    """Names that only look alike are not taken for the others."""
+    assert "temperature" not in facts_of(named(model)).dropped
+
+
+def test_a_server_that_nobody_knows_is_sent_everything() -> None:
+    """Also one whose name only ends like a known one's."""
+    for host in ("127.0.0.1:8000", "my-api.groq.com", "api.mistral.ai.example"):
+        assert facts_of(named("m", host)) == Lesson()
+
+
+def test_what_the_deployment_sends_besides_wins() -> None:
+    """A fact about a provider does not overrule it, but a refusal does."""
+    quirks, model = Quirks(), named("gpt-5-mini")
+    own = Candidate("upstream", model.base_url, model.model, {"temperature": 1})
+    sent = Prepared({"temperature": 1, "top_p": 1})
+    assert quirks.applied(own, sent).body == {"temperature": 1}
+    quirks.remember(own, Lesson(frozenset({"temperature"})))
+    assert quirks.applied(own, sent).body == {}
