@@ -13,15 +13,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from completions.errors import (
-    CompletionsError,
-    UpstreamAuth,
-    UpstreamRefused,
-    UpstreamUnavailable,
-)
+from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.settings import Candidate
 from completions.sse import Decoder, ServerSentEvent
 from completions.upstream.exchange import Exchange
+from completions.upstream.refusals import to_error
 from tests.support.script import Cut, Head, Raw, Reply, Scene, Seen, Stage, perform
 from tests.support.wires import wire_for
 
@@ -103,18 +99,4 @@ class PlayedUpstream:
 
 
 def _refusal(reply: Reply) -> CompletionsError:
-    if reply.status in {401, 403}:
-        return UpstreamAuth("The upstream refuses this deployment's key.")
-    try:
-        error = json.loads(reply.body)["error"]
-    except ValueError:
-        error = {"message": "No."}
-    headers = {name: value for name, value in reply.headers.items() if name == "retry-after"}
-    return UpstreamRefused(
-        error["message"],
-        status=reply.status,
-        error_type=error.get("type"),
-        code=error.get("code"),
-        param=error.get("param"),
-        headers=headers,
-    )
+    return to_error(reply.status, reply.headers, reply.body, key="")

@@ -69,7 +69,7 @@ _KIND = r"(?:parameter|argument|field|propert(?:y|ie)|option|key|input)s?"
 _TOLD = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"\b(?:{_KIND}(?: supplied)?|support|model|invalid|un\w+ed|unknown)\b\W{{1,4}}{_WORD}",
+        rf"\b(?:{_KIND}(?: supplied)?|support|model|invalid|un\w+ed|unknown)\b(?=\W{{1,4}}{_WORD})",
         rf"{_WORD}\W{{1,3}}{_KIND}\b",
         rf"^\W*{_WORD}\W? ?(?::|(?:is|are) )",
     )

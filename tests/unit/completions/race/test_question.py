@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.support.script import (
     At,
     Done,
     Finish,
+    Raw,
     Reply,
     Role,
     Say,
@@ -216,6 +218,133 @@ async def test_a_request_with_feedback_keeps_what_was_learnt(way: Way) -> None:
     got = way.read(await way.post(way.caller(upstream), way.body(tools=[tool], temperature=1)))
     assert got.text == "Sunny."
     assert len(upstream.requests) == 3
+
+
+def says(value: Any, status: int = 400) -> Script:
+    """Return a refusal with this body."""
+    return [Reply(json.dumps(value).encode(), status)]
+
+
+FORBIDDEN = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted"}
+SHAPES_OF_A_REFUSAL = [
+    {"error": {"message": "Unsupported parameter: 'seed'.", "param": "seed"}},
+    [{"error": {"code": 400, "message": 'Unknown name "seed": Cannot find field.'}}],
+    {"message": {"detail": [{**FORBIDDEN, "loc": ["body", "seed"]}]}, "param": None},
+    {"detail": [{**FORBIDDEN, "loc": ["body", "seed"]}]},
+    {"message": json.dumps({"detail": [{**FORBIDDEN, "loc": ["body", "seed"]}]})},
+    {"message": "property 'seed' is unsupported", "param": "validation_error"},
+    {"error": {"message": "No.", "metadata": {"raw": '{"error": "Unknown field: seed"}'}}},
+    {"code": "Invalid argument", "error": "Argument not supported on this model: seed"},
+    {"Message": "extraneous key [seed] is not permitted"},
+    "Unrecognized request argument supplied: seed",
+]
+
+
+@pytest.mark.parametrize("said", SHAPES_OF_A_REFUSAL, ids=str)
+async def test_a_field_is_left_out_however_its_refusal_looks(said: Any) -> None:
+    """After one more request the caller hears the answer, and in the next turn at once."""
+    upstream = PlayedUpstream(strict(having("seed"), says(said, 422)))
+    caller = CHAT.caller(upstream)
+    for _ in range(2):
+        got = CHAT.read(await CHAT.post(caller, CHAT.body(seed=1, top_p=1)))
+        assert got.text == "Sunny."
+    assert ["seed" in seen.json for seen in upstream.requests] == [True, False, False]
+    assert all("top_p" in seen.json for seen in upstream.requests)
+
+
+async def test_whoever_refuses_one_field_after_another_costs_one_turn() -> None:
+    """The third request has nothing left that can be refused, and the kin are known from then."""
+    fields = ("max_tokens", "temperature", "top_p", "stop", "presence_penalty", "logit_bias")
+
+    def scene(seen: Seen) -> Script:
+        left = [name for name in fields if name in seen.json]
+        return refused(400, param=left[0]) if left else answer("Sunny.")
+
+    upstream = PlayedUpstream(scene)
+    caller = CHAT.caller(upstream)
+    request = CHAT.body() | dict.fromkeys(fields, 1)
+    for requests in (3, 4, 5):
+        assert CHAT.read(await CHAT.post(caller, request)).text == "Sunny."
+        assert len(upstream.requests) == requests
+    assert upstream.requests[-1].json["max_completion_tokens"] == 1
+
+
+async def test_fields_of_no_family_cost_one_request_each() -> None:
+    """What the last request left out unasked is sent again, and learnt if it is refused."""
+    fields = ("seed", "user", "verbosity")
+
+    def scene(seen: Seen) -> Script:
+        left = [name for name in fields if name in seen.json]
+        return refused(400, param=left[0]) if left else answer("Sunny.")
+
+    upstream = PlayedUpstream(scene)
+    caller = CHAT.caller(upstream)
+    request = CHAT.body() | dict.fromkeys(fields, "1") | {"temperature": 1}
+    for requests in (3, 5, 6):
+        assert CHAT.read(await CHAT.post(caller, request)).text == "Sunny."
+        assert len(upstream.requests) == requests
+    assert upstream.requests[-1].json["temperature"] == 1
+
+
+async def test_what_a_refusal_names_is_learnt_from_a_turn_that_failed(way: Way) -> None:
+    """It says so of itself, whatever came of the request that followed."""
+    upstream = PlayedUpstream(refused(400, param="temperature"), refused(401), answer("Sunny."))
+    caller = way.caller(upstream)
+    await way.post(caller, way.body(temperature=1), on_failure="error")
+    assert way.read(await way.post(caller, way.body(temperature=1))).text == "Sunny."
+    sent = ["temperature" in seen.json for seen in upstream.requests]
+    assert sent == [True, False, False]
+
+
+async def test_a_refusal_may_come_as_an_event() -> None:
+    """A template's refusal in a stream is mended like one with a status, before any word."""
+    failed = Raw(b'data: {"error":{"code":500,"message":"Jinja Exception: no developer role"}}\n\n')
+
+    def scene(seen: Seen) -> Script:
+        told = any(message["role"] == "developer" for message in seen.json["messages"])
+        return [Role(), failed] if told else answer("Sunny.")
+
+    upstream = PlayedUpstream(scene)
+    caller = CHAT.caller(upstream)
+    told = [("developer", "Be short."), ("user", "Hi.")]
+    for _ in range(2):
+        got = CHAT.read(await CHAT.post(caller, CHAT.body(history=told)))
+        assert got.text == "Sunny."
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_that_a_model_wrote_badly_is_asked_for_again(stream: bool) -> None:
+    """Groq's API refuses what its own model said: nothing is learnt from that."""
+    said = {"message": "Failed to call a function.", "code": "tool_use_failed"}
+    upstream = PlayedUpstream(says({"error": said}), answer("Sunny."))
+    got = CHAT.read(await CHAT.post(CHAT.caller(upstream), CHAT.body(seed=1, stream=stream)))
+    assert got.text == "Sunny."
+    first, second = (seen.json for seen in upstream.requests)
+    assert first == second
+
+
+async def test_tools_are_not_given_up_for_one_refusal() -> None:
+    """The caller is answered without them, and the next one has them again."""
+    script = refused(400, message="m does not support tools")
+    upstream = PlayedUpstream(script, answer("Sunny."), answer("Sunny."))
+    caller = CHAT.caller(upstream)
+    for _ in range(2):
+        request = CHAT.body(tools=[{"name": "t", "parameters": {}}], tool_choice="auto")
+        assert CHAT.read(await CHAT.post(caller, request)).text == "Sunny."
+    sent = ["tools" in seen.json for seen in upstream.requests]
+    assert sent == [True, False, True]
+    assert "tool_choice" not in upstream.requests[1].json
+
+
+async def test_a_known_model_is_spared_its_refusals() -> None:
+    """Its first request has what it is known to take."""
+    upstream = PlayedUpstream(answer("Sunny."))
+    request = CHAT.body(model="gpt-5-mini", temperature=0.4, max_tokens=50)
+    assert CHAT.read(await CHAT.post(CHAT.caller(upstream), request)).text == "Sunny."
+    (seen,) = upstream.requests
+    assert not {"temperature", "max_tokens"} & seen.json.keys()
+    assert seen.json["max_completion_tokens"] == 50
 
 
 # -- an upstream without the Responses API

@@ -91,6 +91,7 @@ def test_a_place_is_believed_if_it_is_there(told: str, paths: list[str]) -> None
         ),
         ("Unrecognized request arguments supplied: user, seed", ["user", "seed"]),
         ('json: unknown field "seed"', ["seed"]),
+        ("Unknown field: seed", ["seed"]),
         ("unknown field `seed`, expected one of `model`, `temperature`, `stop`", ["seed"]),
         ("temperature: Extra inputs are not permitted", ["temperature"]),
         ("The parameter temperature is not supported for this model", ["temperature"]),
