@@ -158,7 +158,6 @@ class ResponsesStream:
                 data = self._event(
                     "response.function_call_arguments.done",
                     **self._place(),
-                    name=item["name"],
                     arguments=item["arguments"],
                 )
             case kind:
@@ -240,7 +239,7 @@ def _logprobs(kind: _Kind) -> dict[str, Any]:
 def _usage(usage: Usage) -> dict[str, Any]:
     return {
         "input_tokens": usage.prompt,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": usage.completion,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage.prompt + usage.completion,

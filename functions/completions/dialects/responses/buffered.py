@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from completions.dialects.characters import read_json
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
+from completions.dialects.responses.ids import new_id
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
     REASONING_TEXT,
@@ -20,6 +21,7 @@ from completions.dialects.responses.output import (
     new_reasoning,
     new_response,
 )
+from completions.dialects.responses.whole import REQUIRED_FIELDS
 from completions.sse import ServerSentEvent
 
 
@@ -41,9 +43,16 @@ def buffered(
     received = received if isinstance(received, dict) else {}
     response, received_items = new_response(request), received.get("output")
     if isinstance(received_items, list):
-        response = {**response, **received}
+        lacking = {name for name in REQUIRED_FIELDS if received.get(name) is None}
+        response |= {name: one for name, one in received.items() if name not in lacking}
     output = [item for item in received_items or () if isinstance(item, dict)]
-    items = [item for item in output if item.get("type") not in {"message", "function_call"}]
+    items = [
+        {"id": new_id("reasoning"), "summary": [], **item}
+        if item.get("type") == "reasoning"
+        else item
+        for item in output
+        if item.get("type") not in {"message", "function_call"}
+    ]
     if reasoning and not any(item.get("type") == "reasoning" for item in items):
         reasoning_item = OutputItem(new_reasoning())
         reasoning_item.add_part(REASONING_TEXT).pieces.append(reasoning)
@@ -68,5 +77,5 @@ def _message(received: Sequence[dict[str, Any]], text: str) -> list[dict[str, An
         content = message.as_json("completed", {"content": parts})["content"] + content
     if not content:
         return []
-    head = received[0] if received else new_message()
-    return [{**head, "status": "completed", "content": content}]
+    head = received[0] if received else {}
+    return [{**new_message(), **head, "status": "completed", "content": content}]

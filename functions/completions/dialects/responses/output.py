@@ -5,6 +5,7 @@ Shapes: platform.openai.com/docs/api-reference/responses/object. Knows nothing o
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.ids import new_id
+from completions.dialects.responses.input import flat_tool
+from completions.dialects.responses.whole import whole_usage
 
 
 class TextKind(NamedTuple):
@@ -69,7 +72,9 @@ class TextPart:
     def as_json(self, received: Any = None) -> dict[str, Any]:
         """Return the JSON object, with the other fields of the upstream's own part (`received`)."""
         if not isinstance(received, dict):
-            received = {"annotations": [], "logprobs": []} if self.kind is OUTPUT_TEXT else {}
+            received = {"logprobs": []} if self.kind is OUTPUT_TEXT else {}
+        if self.kind is OUTPUT_TEXT:
+            received = {"annotations": [], **received}
         return {**received, "type": self.kind.type, self.kind.text_field: self.text}
 
 
@@ -212,26 +217,14 @@ def new_call(call: Call) -> dict[str, Any]:
     }
 
 
-REQUIRED_FIELDS = (
-    "id",
-    "object",
-    "created_at",
-    "status",
-    "model",
-    "output",
-    "parallel_tool_calls",
-    "tool_choice",
-    "tools",
-)
-"""The fields without which the official SDK refuses a `Response`."""
-
-
 def new_response(request: ParsedRequest) -> dict[str, Any]:
     """Return a response in progress, made up from the request.
 
     NOTE: `instructions` are not echoed. They can be 2 MB long, and three events would repeat them.
     """
     body = request.body
+    limit, metadata = body.get("max_output_tokens") or 0, body.get("metadata") or {}
+    choice = body.get("tool_choice") or "auto"
     return {
         "id": new_id("response"),
         "object": "response",
@@ -240,18 +233,17 @@ def new_response(request: ParsedRequest) -> dict[str, Any]:
         "error": None,
         "incomplete_details": None,
         "instructions": None,
-        "max_output_tokens": body.get("max_output_tokens"),
-        "metadata": body.get("metadata") or {},
+        "max_output_tokens": int(limit) if 0 < limit < math.inf else None,
+        "metadata": {name: one for name, one in metadata.items() if isinstance(one, str)},
         "model": request.model or "model",
         "output": [],
         "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
         "previous_response_id": body.get("previous_response_id"),
         "reasoning": body.get("reasoning") or {"effort": None, "summary": None},
-        "store": body.get("store") is True,
         "temperature": body.get("temperature"),
         "text": body.get("text") or {"format": {"type": "text"}},
-        "tool_choice": body.get("tool_choice") or "auto",
-        "tools": body.get("tools") or [],
+        "tool_choice": flat_tool(choice) if isinstance(choice, dict) else choice,
+        "tools": [flat_tool(tool) for tool in body.get("tools") or ()],
         "top_p": body.get("top_p"),
         "truncation": "disabled",
         "usage": None,
@@ -272,7 +264,7 @@ def finished_response(
         "error": None,
         "incomplete_details": {"reason": details} if details else None,
         "output": output,
-        "usage": _usage(usage) if usage else response.get("usage"),
+        "usage": whole_usage(usage or response.get("usage")),
     }
     if "output_text" in finished:  # The SDK computes it; some servers send it.
         finished["output_text"] = "".join(
@@ -282,30 +274,3 @@ def finished_response(
             if part.get("type") == "output_text"
         )
     return finished
-
-
-def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the token counts in the Responses shape, from either API's."""
-    if "input_tokens" in usage:
-        return {
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens_details": {"reasoning_tokens": 0},
-            **usage,
-        }
-    sent, generated = _number(usage, "prompt_tokens"), _number(usage, "completion_tokens")
-    details = (usage.get("prompt_tokens_details"), usage.get("completion_tokens_details"))
-    sent_details, generated_details = (one if isinstance(one, dict) else {} for one in details)
-    return {
-        "input_tokens": sent,
-        "input_tokens_details": {"cached_tokens": _number(sent_details, "cached_tokens")},
-        "output_tokens": generated,
-        "output_tokens_details": {
-            "reasoning_tokens": _number(generated_details, "reasoning_tokens")
-        },
-        "total_tokens": _number(usage, "total_tokens") or sent + generated,
-    }
-
-
-def _number(counts: Mapping[str, Any], name: str) -> int:
-    value = counts.get(name)
-    return value if isinstance(value, int) else 0

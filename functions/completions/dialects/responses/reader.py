@@ -32,6 +32,7 @@ from completions.dialects.deltas import (
 from completions.dialects.finish import read_finish
 from completions.dialects.parts import TextType, read_parts
 from completions.dialects.responses.output import ItemLookup
+from completions.dialects.responses.whole import is_whole
 from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
 
@@ -274,6 +275,8 @@ class ResponsesReader:
         if not isinstance(response.get("output"), list):
             raise TypeError("no output")
         deltas = list(self._read_end(response, "completed"))
+        if not is_whole(response):
+            deltas.append(Rewrite())
         # Nothing of one that failed was heard, so nothing of it need be.
         return [delta for delta in deltas if isinstance(delta, Failure)] or deltas
 

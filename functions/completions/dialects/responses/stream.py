@@ -22,12 +22,12 @@ from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.ids import new_id
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
-    REQUIRED_FIELDS,
     OutputItem,
     TextKind,
     TextPart,
     new_response,
 )
+from completions.dialects.responses.whole import REQUIRED_FIELDS
 from completions.sse import ServerSentEvent, encode
 
 Event = dict[str, Any]
@@ -137,9 +137,11 @@ class ResponsesStream:
         if part.text_done:
             return b""
         part.text_done = True
+        if _extra_fields(part.kind).keys() - event.keys():
+            sse, event = None, {**_extra_fields(part.kind), **event}
         fields = {**location(item, part), part.kind.text_field: part.text}
         fields["type"] = f"response.{part.kind.text_event}.done"
-        return self.relay(sse, event or _extra_fields(part.kind), fields)
+        return self.relay(sse, event, fields)
 
     def finish_arguments(
         self, item: OutputItem, sse: ServerSentEvent | None, event: Event
@@ -150,7 +152,7 @@ class ResponsesStream:
         item.arguments_done = True
         fields = {**location(item), "arguments": "".join(item.argument_pieces)}
         fields["type"] = f"{ARGUMENTS}.done"
-        return self.relay(sse, event or {"name": item.announced["name"]}, fields)
+        return self.relay(sse, event, fields)
 
     def close_part(
         self, item: OutputItem, part: TextPart, sse: ServerSentEvent | None, event: Event

@@ -36,6 +36,7 @@ _BEGIN_EVENTS = frozenset({"response.created", "response.queued", "response.in_p
 _END_EVENTS = frozenset({"response.completed", "response.incomplete"})
 _FAILURE_EVENTS = frozenset({"response.failed", "response.cancelled", "error"})
 _TEXT_DELTAS = {f"response.{kind.text_event}.delta": kind for kind in TEXT_KINDS}
+_TEXT_DELTA = f"response.{OUTPUT_TEXT.text_event}.delta"
 _TEXT_DONE = {f"response.{kind.text_event}.done": kind for kind in TEXT_KINDS}
 _PART_ADDED = frozenset(f"response.{kind.part_event}.added" for kind in TEXT_KINDS)
 _PART_DONE = frozenset(f"response.{kind.part_event}.done" for kind in TEXT_KINDS)
@@ -217,7 +218,7 @@ class ResponsesWriter:
         return b"" if item.type == "message" else self._stream.open_item(item)
 
     def _relay_delta(
-        self, item: OutputItem, sse: ServerSentEvent, event: Event, kind: str
+        self, item: OutputItem, sse: ServerSentEvent | None, event: Event, kind: str
     ) -> bytes:
         delta = event.get("delta")
         if not isinstance(delta, str):
@@ -225,6 +226,9 @@ class ResponsesWriter:
         if kind not in _TEXT_DELTAS:
             item.argument_pieces.append(delta)
             return self._stream.relay(sse, event, location(item))
+        if kind == _TEXT_DELTA and "logprobs" not in event:
+            # Not in the events of some servers; the SDK's types have it.
+            sse, event = None, {**event, "logprobs": []}
         out, part = self._stream.open_part(item, _TEXT_DELTAS[kind])
         part.pieces.append(delta)
         return out + self._stream.relay(sse, event, location(item, part))

@@ -71,7 +71,7 @@ def test_openai_s_events_are_read_once() -> None:
     """The protocol repeats each word four times, of which only the first counts."""
     usage = {
         "input_tokens": 5,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": 7,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 12,

@@ -264,7 +264,7 @@ async def test_an_answer_made_over_chat_completions_is_the_whole_sequence() -> N
     assert final.usage is not None
     assert final.usage.to_dict() == {
         "input_tokens": 10,
-        "input_tokens_details": {"cached_tokens": 8},
+        "input_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 0},
         "output_tokens": 4,
         "output_tokens_details": {"reasoning_tokens": 1},
         "total_tokens": 14,
