@@ -10,18 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from completions.causes import Cause, cause_of
+
 
 class CompletionsError(Exception):
     """An error that may be shown to the caller; the message says what to do.
 
     `headers` go out with the response if it has not started (`retry-after`, `allow`).
-    `transient` says that asking again, or asking another model, may help.
+    `transient` says that asking the same model again may help.
     """
 
     status: int = 500
     type: str = "server_error"
     code: str = "internal_error"
     transient: bool = False
+    ours: bool = True
+    """False if a model or its API failed: who listens to a call then hears words in its place."""
+    cause: Cause | None = None
+    """What an upstream's refusal is about, if not about the request."""
     quotes: bool = False
     """True if the message is an upstream's own, and may quote what people said."""
 
@@ -143,6 +149,8 @@ class UpstreamAuth(CompletionsError):
 
     status = 502
     code = "upstream_auth"
+    ours = False
+    cause = Cause.KEY
 
 
 class UpstreamUnavailable(CompletionsError):
@@ -151,6 +159,7 @@ class UpstreamUnavailable(CompletionsError):
     status = 502
     code = "upstream_unavailable"
     transient = True
+    ours = False
 
 
 class NotAsked(UpstreamUnavailable):
@@ -163,6 +172,7 @@ class UpstreamTimeout(CompletionsError):
     status = 504
     code = "upstream_timeout"
     transient = True
+    ours = False
 
 
 class InvalidToolCall(CompletionsError):
@@ -171,6 +181,17 @@ class InvalidToolCall(CompletionsError):
     status = 502
     code = "invalid_tool_call"
     transient = True
+    ours = False
+
+
+class ContentFiltered(CompletionsError):
+    """The model's content filter withheld the answer; status and code are Azure's for it."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "content_filter"
+    ours = False
+    cause = Cause.FILTER
 
 
 BADLY_WRITTEN = frozenset({"tool_use_failed", "output_parse_failed"})
@@ -184,6 +205,7 @@ class UpstreamRefused(CompletionsError):
     words; paths like `messages[0].name`, best first.
     """
 
+    ours = False
     quotes = True
 
     def __init__(
@@ -202,5 +224,7 @@ class UpstreamRefused(CompletionsError):
         self.status = status
         self.type = error_type or ("invalid_request_error" if status < 500 else "server_error")
         self.code = code or f"upstream_{status}"
+        self.cause = cause_of(status, code=code, kind=error_type, param=param, message=message)
         # A timeout (408), a conflict (409) and a rate limit (429) pass; so may every 5xx.
-        self.transient = status in {408, 409, 429} or status >= 500 or code in BADLY_WRITTEN
+        passes = status in {408, 409, 429} or status >= 500 or code in BADLY_WRITTEN
+        self.transient = passes and self.cause is None

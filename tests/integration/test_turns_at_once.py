@@ -116,7 +116,7 @@ async def test_each_line_tells_of_one_turn(layer: UnpackedLayer) -> None:
         for name, line in lines.items():
             assert name == "metrics" or line["gen_ai.conversation.id"] == f"call-{number}"
         turn, metrics = lines["turn.finished"], lines["metrics"]
-        assert turn["outcome"] == metrics["outcome"] == ("error" if failed else "ok")
+        assert turn["outcome"] == metrics["outcome"] == ("apology" if failed else "ok")
         assert turn["gen_ai.request.model"] == f"model-{number}"
         assert turn["tools_offered"] == [f"tool-{number}"]
         assert turn["messages"] == number + 1

@@ -23,7 +23,8 @@ BUFFER_WORDS = ("Soak one moment... ", "Soak still looking... ")
 FAILURE = "Sorry, something went wrong on my side, could you say that again, please?"
 BRIDGE = "Sorry, let me start over."
 CLOSING = "Sorry, I lost the rest of that, please ask me again."
-PHRASES = (*(words.strip(". ") for words in BUFFER_WORDS), FAILURE, BRIDGE, CLOSING)
+DECLINED = "I'm sorry, I can't help with that here, is there anything else I can do for you?"
+PHRASES = (*(words.strip(". ") for words in BUFFER_WORDS), FAILURE, BRIDGE, CLOSING, DECLINED)
 
 REQUESTS = 3
 FIRST_SOUND_MS = 1500
@@ -211,8 +212,7 @@ class _Judge:
                 self.note("an empty turn", heard.text)
             return
         if self._status != 200:
-            if not self._kind.refuses:
-                self.note("a status in place of words", f"{self._status} {heard.error}")
+            self.note("a status in place of words", f"{self._status} {heard.error}")
         elif heard.error is not None:
             self.note("an error in place of words", heard.error)
         elif not self._audible():
@@ -355,7 +355,6 @@ class _Judge:
             (kind.heals or (kind.refuses and asked.shape.startswith("fallback")))
             and fell
             and (self._scene.befalls != "each" or kind.window_s)
-            and not kind.refuses
         ):
             self._as_good(one_request=False)
 
@@ -364,7 +363,7 @@ class _Judge:
         if self._status != 200 or heard.error is not None:
             self.note("no answer", f"{self._status} {heard.error}")
             return
-        if FAILURE in self._phrases or CLOSING in self._phrases or BRIDGE in self._phrases:
+        if {FAILURE, CLOSING, BRIDGE, DECLINED} & {*self._phrases}:
             self.note("no answer", self._phrases)
             return
         if one_request and len(answers) != 1:

@@ -71,7 +71,11 @@ class Callers(AbstractAsyncContextManager["Callers"]):
             response = await self._client.post(
                 "/v1/chat/completions",
                 json=chat(stream=True),
-                headers={"authorization": f"Bearer {key}"},
+                headers={
+                    "authorization": f"Bearer {key}",
+                    # A failed turn is to be seen by its status.
+                    "x-completions-on-failure": "error",
+                },
                 timeout=LIMIT_S,
             )
             if response.status_code != 200 or spoken(response.content) != WORDS:

@@ -139,4 +139,5 @@ _STATUS_OF_CODE = {
     "server_error": 500,
     "context_length_exceeded": 400,
     "invalid_prompt": 400,
+    "content_filter": 400,
 }

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from completions.causes import Cause
 from completions.dialects.deltas import (
     CallPart,
     Chunk,
@@ -25,7 +26,7 @@ from completions.dialects.deltas import (
     Refusal,
     Text,
 )
-from completions.errors import ChainNotFound, CompletionsError, NotAsked, UpstreamUnavailable
+from completions.errors import CompletionsError, NotAsked, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
 from completions.race.health import Health
@@ -260,19 +261,15 @@ class Race:
         if empty := [one for one in self._attempts.all if one.empty]:
             raise EmptyAnswer(empty[-1].candidate, empty[-1].finish, empty[-1].held)
         transient = [one for one in self._errors if one.transient]
-        raise transient[-1] if transient else self._errors[0]
+        filtered = [one for one in self._errors if one.cause is Cause.FILTER]
+        raise (transient[-1:] or filtered or self._errors)[0]
 
     def _on_failure(self, candidate: Candidate, error: CompletionsError) -> None:
         """Ask another candidate at once, the same one after a wait; nobody while one is in time."""
         self._waits.failed(candidate, error)
         if not error.transient:
             self._barred.add(candidate)
-        falls_over = (
-            error.transient
-            or error.status in {401, 403, 404, 502, 503}
-            or isinstance(error, ChainNotFound)
-        )
-        if falls_over and all(one.over or one.late for one in self._attempts.all):
+        if all(one.over or one.late for one in self._attempts.all):
             self._ask_next()
 
     def _ask_next(self, *, late_too: bool = True) -> None:

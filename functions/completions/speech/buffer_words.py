@@ -135,7 +135,8 @@ def _removable(configured: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
     buffer = {*map(with_pause, configured), *built_in}
     known = [(phrase.rstrip(_TRAILING), r"\s*(?:\.{3}|…)") for phrase in buffer]
     for phrases in PHRASES.values():
-        known += [(core, "") for core in (phrases.failure, phrases.bridge, phrases.closing)]
+        sentences = (phrases.failure, phrases.bridge, phrases.closing, phrases.declined)
+        known += [(core, "") for core in sentences]
     return tuple(
         (core[: max(4, (len(core) + 1) // 2)], core, dots)
         for core, dots in sorted(known, key=lambda one: (-len(one[0]), one))

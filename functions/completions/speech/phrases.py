@@ -18,13 +18,15 @@ class Phrases:
 
     `buffer` holds the buffer words, each ending in exactly `"... "`. `failure` admits that the
     turn went wrong and asks the caller to say it again; `bridge` comes before an answer that
-    starts over; `closing` ends an answer that was cut.
+    starts over; `closing` ends an answer that was cut; `declined` stands for an answer that a
+    content filter withheld, and blames nobody, for filters err.
     """
 
     buffer: tuple[str, ...]
     failure: str
     bridge: str
     closing: str
+    declined: str
 
 
 PHRASES: Mapping[str, Phrases] = MappingProxyType(
@@ -40,6 +42,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Sorry, something went wrong on my side, could you say that again, please?",
             "Sorry, let me start over.",
             "Sorry, I lost the rest of that, please ask me again.",
+            "I'm sorry, I can't help with that here, is there anything else I can do for you?",
         ),
         "es": Phrases(
             (
@@ -52,6 +55,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Perdone, algo ha fallado por mi parte, ¿me lo puede repetir, por favor?",
             "Perdone, empiezo de nuevo.",
             "Perdone, me he quedado a medias, pregúntemelo otra vez, por favor.",
+            "Lo siento, aquí no puedo ayudarle con eso, ¿puedo ayudarle con otra cosa?",
         ),
         "de": Phrases(
             (
@@ -64,6 +68,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Entschuldigung, bei mir ist etwas schiefgelaufen, sagen Sie das bitte noch einmal?",
             "Entschuldigung, ich fange noch einmal an.",
             "Entschuldigung, ich bin nicht fertig geworden, bitte fragen Sie mich noch einmal.",
+            "Es tut mir leid, dabei kann ich hier nicht helfen, kann ich sonst etwas für Sie tun?",
         ),
         "fr": Phrases(
             (
@@ -76,6 +81,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Désolé, j'ai eu un problème de mon côté, pouvez-vous répéter, s'il vous plaît ?",
             "Pardon, je recommence.",
             "Pardon, je n'ai pas pu finir, reposez-moi la question, s'il vous plaît.",
+            "Désolé, je ne peux pas vous aider sur ce point, puis-je faire autre chose pour vous ?",
         ),
         "it": Phrases(
             (
@@ -88,6 +94,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Mi scusi, qualcosa è andato storto da parte mia, può ripetere, per favore?",
             "Mi scusi, ricomincio da capo.",
             "Mi scusi, non sono riuscito a finire, me lo chieda di nuovo, per favore.",
+            "Mi dispiace, qui non posso aiutarla su questo, posso fare qualcos'altro per lei?",
         ),
         "pt": Phrases(
             (
@@ -100,6 +107,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Desculpe, algo correu mal do meu lado, pode repetir, por favor?",
             "Desculpe, vou começar de novo.",
             "Desculpe, não consegui terminar, pergunte de novo, por favor.",
+            "Lamento, não posso ajudar com isso aqui, posso ajudar com mais alguma coisa?",
         ),
         "nl": Phrases(
             (
@@ -112,6 +120,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Sorry, er ging bij mij iets mis, kunt u dat nog een keer zeggen?",
             "Sorry, ik begin even opnieuw.",
             "Sorry, ik kon het niet afmaken, vraagt u het alstublieft nog een keer.",
+            "Sorry, daar kan ik u hier niet mee helpen, kan ik iets anders voor u doen?",
         ),
         "pl": Phrases(
             (
@@ -124,6 +133,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Przepraszam, coś poszło nie tak po mojej stronie, proszę powtórzyć.",
             "Przepraszam, zacznę od początku.",
             "Przepraszam, nie udało mi się dokończyć, proszę zapytać jeszcze raz.",
+            "Przepraszam, w tej sprawie nie mogę tu pomóc, czy mogę pomóc w czymś innym?",
         ),
         "tr": Phrases(
             (
@@ -136,6 +146,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Kusura bakmayın, bende bir sorun oldu, tekrar söyler misiniz?",
             "Kusura bakmayın, baştan alıyorum.",
             "Kusura bakmayın, sözümü bitiremedim, lütfen tekrar sorun.",
+            "Üzgünüm, bu konuda yardımcı olamıyorum, başka bir konuda yardımcı olabilir miyim?",
         ),
         "sv": Phrases(
             (
@@ -148,6 +159,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Förlåt, något gick fel hos mig, kan du säga det en gång till?",
             "Förlåt, jag börjar om.",
             "Förlåt, jag hann inte klart, fråga mig gärna igen.",
+            "Tyvärr, det kan jag inte hjälpa till med här, kan jag göra något annat för dig?",
         ),
         "da": Phrases(
             (
@@ -159,6 +171,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Undskyld, der gik noget galt hos mig, kan du sige det igen?",
             "Undskyld, jeg begynder forfra.",
             "Undskyld, jeg nåede ikke at blive færdig, spørg mig gerne igen.",
+            "Desværre, det kan jeg ikke hjælpe med her, er der noget andet, jeg kan gøre for dig?",
         ),
         "no": Phrases(
             (
@@ -170,6 +183,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Beklager, noe gikk galt hos meg, kan du si det en gang til?",
             "Beklager, jeg begynner på nytt.",
             "Beklager, jeg ble ikke ferdig, spør meg gjerne igjen.",
+            "Beklager, det kan jeg ikke hjelpe med her, er det noe annet jeg kan gjøre for deg?",
         ),
         "fi": Phrases(
             (
@@ -181,6 +195,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Anteeksi, minulla meni jokin vikaan, voisitteko sanoa sen uudelleen?",
             "Anteeksi, aloitan alusta.",
             "Anteeksi, vastaukseni jäi kesken, kysyttehän uudelleen.",
+            "Olen pahoillani, siinä asiassa en voi tässä auttaa, voinko auttaa jossakin muussa?",
         ),
         "cs": Phrases(
             (
@@ -192,6 +207,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Omlouvám se, u mě se něco pokazilo, můžete to prosím zopakovat?",
             "Omlouvám se, začnu znovu.",
             "Omlouvám se, nestihlo se to dokončit, zeptejte se mě prosím znovu.",
+            "Omlouvám se, s tím vám tady pomoct nemohu, mohu pro vás udělat něco jiného?",
         ),
         "ro": Phrases(
             (
@@ -203,6 +219,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Îmi cer scuze, ceva nu a mers la mine, puteți repeta, vă rog?",
             "Îmi cer scuze, o iau de la capăt.",
             "Îmi cer scuze, nu am reușit să termin, întrebați-mă din nou, vă rog.",
+            "Îmi pare rău, nu vă pot ajuta cu asta aici, vă pot ajuta cu altceva?",
         ),
         "el": Phrases(
             (
@@ -214,6 +231,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Συγγνώμη, κάτι πήγε στραβά από τη μεριά μου, μπορείτε να το επαναλάβετε;",
             "Συγγνώμη, ξεκινάω πάλι από την αρχή.",
             "Συγγνώμη, δεν μπόρεσα να τελειώσω, ρωτήστε με ξανά, παρακαλώ.",
+            "Λυπάμαι, δεν μπορώ να σας βοηθήσω με αυτό εδώ, μπορώ να κάνω κάτι άλλο για εσάς;",
         ),
         "ru": Phrases(
             (
@@ -226,6 +244,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Извините, у меня что-то пошло не так, повторите, пожалуйста.",
             "Извините, начну сначала.",
             "Извините, не получилось договорить, спросите, пожалуйста, ещё раз.",
+            "Извините, с этим я здесь помочь не могу, могу я помочь вам чем-нибудь ещё?",
         ),
         "uk": Phrases(
             (
@@ -237,6 +256,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Перепрошую, у мене щось пішло не так, повторіть, будь ласка.",
             "Перепрошую, почну спочатку.",
             "Перепрошую, не вдалося договорити, запитайте, будь ласка, ще раз.",
+            "Перепрошую, з цим я тут допомогти не можу, чи можу я допомогти чимось іншим?",
         ),
         "ar": Phrases(
             (
@@ -248,6 +268,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "عذرًا، حدث خطأ من جانبي، هل يمكنك إعادة ما قلت من فضلك؟",
             "عذرًا، سأبدأ من جديد.",
             "عذرًا، لم أتمكن من إكمال الإجابة، اسألني مرة أخرى من فضلك.",
+            "عذرًا، لا أستطيع مساعدتك في هذا الأمر هنا، هل هناك شيء آخر يمكنني مساعدتك فيه؟",
         ),
         "hi": Phrases(
             (
@@ -259,6 +280,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "माफ़ कीजिए, मेरी तरफ़ से कुछ गड़बड़ हो गई, कृपया फिर से कहिए।",
             "माफ़ कीजिए, फिर से शुरू करते हैं।",
             "माफ़ कीजिए, बात अधूरी रह गई, कृपया फिर से पूछिए।",
+            "माफ़ कीजिए, यहाँ इस विषय में मदद नहीं हो पाएगी, क्या आपको किसी और बात में मदद चाहिए?",
         ),
         "id": Phrases(
             (
@@ -270,6 +292,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "Maaf, ada kesalahan di pihak saya, bisa diulangi sekali lagi?",
             "Maaf, saya ulangi dari awal.",
             "Maaf, jawaban saya terputus, silakan tanyakan sekali lagi.",
+            "Maaf, saya tidak bisa membantu hal itu di sini, ada hal lain yang bisa saya bantu?",
         ),
         "ja": Phrases(
             (
@@ -281,6 +304,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "申し訳ありません、こちらで問題が起きましたので、もう一度おっしゃっていただけますか。",
             "失礼しました、最初からお話しします。",
             "申し訳ありません、途中で切れてしまいましたので、もう一度お尋ねください。",
+            "申し訳ありません、その件はこちらではお答えできかねますが、ほかにご用件はございますか。",
         ),
         "zh": Phrases(
             (
@@ -292,6 +316,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "不好意思，我这边出了点问题，请您再说一遍好吗？",
             "不好意思，我重新说一遍。",
             "不好意思，我没能说完，请您再问一次。",
+            "不好意思，这个问题我在这里帮不上忙，请问还有别的需要吗？",
         ),
         "ko": Phrases(
             (
@@ -303,6 +328,7 @@ PHRASES: Mapping[str, Phrases] = MappingProxyType(
             "죄송합니다, 제 쪽에 문제가 생겼는데 다시 한번 말씀해 주시겠어요?",
             "죄송합니다, 처음부터 다시 말씀드릴게요.",
             "죄송합니다, 답변이 중간에 끊겼으니 다시 물어봐 주세요.",
+            "죄송합니다, 그 부분은 여기서 도와드리기 어려운데, 다른 도움이 필요하신가요?",
         ),
     }
 )

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import asyncio
 
+from completions.causes import Cause
 from completions.dialects.dialect import Writer
 from completions.dialects.finish import honest_finish
 from completions.dialects.request import ParsedRequest
-from completions.errors import CompletionsError, InvalidToolCall, UpstreamUnavailable
+from completions.errors import (
+    CompletionsError,
+    ContentFiltered,
+    InvalidToolCall,
+    UpstreamUnavailable,
+)
 from completions.observability import identifier, log, loggable_message
 from completions.race.race import EmptyAnswer
 from completions.speech.sentences import spoken_after
@@ -80,12 +86,17 @@ class Ending:
         """End a turn that would have neither speech nor a call."""
         record = self._record
         record.outcome = Outcome.EMPTY
+        withheld = (answer.finish or empty.reason) == "content_filter"
         if not self._request.single:
             await self._response.close(b"".join(map(answer.pass_on, empty.held)) + DONE)
         elif not self._request.speakable:
             out = b"".join(map(answer.pass_on, empty.held))
             finish = honest_finish(answer.finish or empty.reason, calls=False)
             await self._close(answer, finish, out)
+        elif withheld and (self._request.user_spoke or record.buffer_words or record.text):
+            await self.failed(
+                answer, ContentFiltered("The model's content filter withheld the answer.")
+            )
         elif self._recovery.gave_feedback:
             await self.failed(answer, InvalidToolCall("The model's tool call could not be mended."))
         elif record.buffer_words or record.text:
@@ -118,7 +129,7 @@ class Ending:
         heard = bool(record.words or answer.audible)
         record.outcome = Outcome.CUT if heard else Outcome.ERROR
         unfinished_calls = self._recovery.gave_feedback and not answer.audible
-        if not self._response.started and not (plan.speaks and error.transient):
+        if not self._response.started and not (plan.speaks and not error.ours):
             await self._response.refuse(error)
         elif not plan.speaks:
             await self._response.close(writer.failure(error))
@@ -131,6 +142,8 @@ class Ending:
         elif record.words:
             closing = spoken_after(record.text, plan.phrases.closing)
             await self._close(answer, "length", writer.text(closing))
+        elif error.cause is Cause.FILTER:
+            await self._apologise(answer, plan.phrases.declined)
         else:
             await self._apologise(answer, plan.phrases.failure)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from pydantic_core import from_json
 
+from completions.causes import Cause
 from completions.dialects.error_objects import ErrorObject, read_error
 from completions.errors import (
     CompletionsError,
@@ -47,17 +48,8 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
     said = _said(headers, body)
     code, param = redacted_name(said.code, key), redacted_name(said.param, key)
     log.warning("upstream.refused", status=status, code=identifier(code), param=identifier(param))
-    if status in {401, 403}:
-        return UpstreamAuth(
-            f"The upstream refuses this deployment's key ({status}). "
-            "The operator sets a valid one with `make upstream-key`."
-        )
-    if not 400 <= status < 600:
-        moved = 300 <= status < 400 and status != 304
-        hint = " Redirections are not followed: set its new address." if moved else ""
-        return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.{hint}")
     message = redacted_message(said.message, key)
-    return UpstreamRefused(
+    refusal = UpstreamRefused(
         message or f"The upstream answered {status}.",
         status=status,
         error_type=redacted_name(said.type, key),
@@ -66,6 +58,16 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
         fields=[path for path in said.fields if redacted_name(path, key)],
         headers=forwarded_headers(headers, key),
     )
+    if refusal.cause is Cause.KEY or (status in {401, 403} and refusal.cause is not Cause.FILTER):
+        return UpstreamAuth(
+            f"The upstream refuses this deployment's key ({status}). "
+            "The operator sets a valid one with `make upstream-key`."
+        )
+    if not 400 <= status < 600:
+        moved = 300 <= status < 400 and status != 304
+        hint = " Redirections are not followed: set its new address." if moved else ""
+        return UpstreamUnavailable(f"The upstream answered {status}, which is no answer.{hint}")
+    return refusal
 
 
 def _said(headers: Mapping[str, str], body: bytes) -> ErrorObject:

@@ -32,7 +32,7 @@ class Kind:
     errs: bool = False
     """It fails before a word in a way that another try may cure: not at once, though."""
     refuses: bool = False
-    """A caller may be told its status in place of words."""
+    """The same model would refuse again: only another one can answer."""
     unspoken: bool = False
     """The model works without speaking, amid words."""
     slow: bool = False

@@ -27,6 +27,7 @@ from tests.support.script import Scene, Script, Seen, answer, refused
 from tests.support.secrets import CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 
+FOR_A_PROGRAM = {"x-completions-on-failure": "error"}
 HELLO = "Hello there."
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "Hello?"}
@@ -518,7 +519,7 @@ async def test_a_broken_tool_does_not_cost_all_callers_their_tools(
     upstream = PlayedUpstream(refusing(way, param, code, name="tools"))
     async with calling(app_over(upstream)) as client:
         endpoint = Endpoint(way, client, upstream)
-        response = await endpoint.post(tools=[TOOL])
+        response = await endpoint.post(headers=FOR_A_PROGRAM, tools=[TOOL])
         assert response.status_code == 400
         assert response.json()["error"]["param"] == param
         upstream.stage("upstream").plays(scene_for(way, answer(HELLO)))
@@ -558,7 +559,7 @@ async def test_a_refusal_without_remedy_is_passed_on(endpoint: Endpoint) -> None
     """It keeps the upstream's status, message, param and code."""
     script = refused(400, message="Too long.", param="messages", code="context_length_exceeded")
     endpoint.upstream.stage("upstream").plays(scene_for(endpoint.way, script))
-    response = await endpoint.post()
+    response = await endpoint.post(headers=FOR_A_PROGRAM)
     assert response.status_code == 400
     error = response.json()["error"]
     assert (error["message"], error["param"], error["code"]) == (

@@ -122,7 +122,7 @@ async def test_what_did_not_help_is_not_remembered(way: Way) -> None:
     """If the second request is refused as well, the next turn sends all of it again."""
     upstream = PlayedUpstream(refused(400), refused(400), answer("Sunny."))
     caller = way.caller(upstream)
-    heard = await way.post(caller)
+    heard = await way.post(caller, on_failure="error")
     assert heard.status == 400
     assert way.read(await way.post(caller)).text == "Sunny."
     first, second, third = (seen.json.keys() for seen in upstream.requests)
@@ -134,7 +134,7 @@ async def test_what_the_caller_did_wrong_is_told_to_the_caller(way: Way) -> None
     """What a turn cannot do without is not left out, and nothing is learnt from it."""
     for param in ("messages", "input", "messages[3].content", "model", "input[2]"):
         upstream = PlayedUpstream(refused(400, param=param, message="Wrong."))
-        heard = await way.post(way.caller(upstream))
+        heard = await way.post(way.caller(upstream), on_failure="error")
         got = way.read(heard)
         assert heard.status == 400
         assert got.error is not None
@@ -196,7 +196,7 @@ async def test_a_model_that_always_finds_something_is_asked_three_times(way: Way
 
     upstream = PlayedUpstream(scene)
     request = way.body(temperature=1, top_p=1, service_tier="auto", tools=[])
-    heard = await way.post(way.caller(upstream), request)
+    heard = await way.post(way.caller(upstream), request, on_failure="error")
     assert heard.status == 400
     assert len(upstream.requests) <= 3
 
@@ -386,7 +386,7 @@ async def test_a_404_that_names_something_is_no_missing_endpoint(missing: dict[s
     """It is passed on, and the endpoint is asked again."""
     upstream = PlayedUpstream(refused(404, **missing), answer("Sunny."))  # type: ignore[arg-type]
     caller = RESPONSES.caller(upstream)
-    heard = await RESPONSES.post(caller)
+    heard = await RESPONSES.post(caller, on_failure="error")
     assert heard.status == 404
     assert len(upstream.requests) == 1
     assert RESPONSES.read(await RESPONSES.post(caller)).text == "Sunny."
@@ -396,7 +396,7 @@ async def test_a_404_that_names_something_is_no_missing_endpoint(missing: dict[s
 async def test_both_apis_missing_is_a_404() -> None:
     """The caller gets the upstream's own words after two requests."""
     upstream = PlayedUpstream(refused(404, message="Nothing here."))
-    heard = await RESPONSES.post(RESPONSES.caller(upstream))
+    heard = await RESPONSES.post(RESPONSES.caller(upstream), on_failure="error")
     got = RESPONSES.read(heard)
     assert heard.status == 404
     assert got.error is not None

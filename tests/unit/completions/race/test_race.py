@@ -244,29 +244,35 @@ async def test_an_error_event_before_any_word_is_a_failure(way: Way, held_open: 
     assert cancelled_at_ms(upstream) == [200 if held_open else None, None]
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 408, 409, 500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "status", [400, 401, 402, 403, 404, 408, 409, 413, 422, 500, 502, 503, 504, 529]
+)
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_another_upstream_may_not_have_falls_over(
+async def test_whatever_a_model_api_refuses_another_one_is_asked(
     way: Way, status: int, stream: bool
 ) -> None:
-    """A missing model or a wrong key is the first candidate's alone."""
-    upstream = PlayedUpstream(refused(status, code="model_not_found"), fallback=answer("From F."))
+    """Another model may know another key, another day, a longer history or another order of it."""
+    upstream = PlayedUpstream(refused(status, param="input[3]"), fallback=answer("From F."))
     got = way.read(await way.post(way.caller(upstream), way.body(stream=stream)))
     assert got.text == "From F."
     assert asked_at_ms(upstream) == [(0, "upstream"), (0, "fallback")]
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_bad_request_does_not_fall_over(way: Way, status: int, stream: bool) -> None:
-    """It is bad whoever is asked, so the caller gets the status and the field."""
-    upstream = PlayedUpstream(refused(status, param="input[3]"), fallback=FALLBACK)
-    heard = await way.post(way.caller(upstream), way.body(stream=stream))
-    got = way.read(heard)
-    assert heard.status == status
-    assert got.error is not None
-    assert got.error["param"] == "input[3]"
-    assert asked_at_ms(upstream) == [(0, "upstream")]
+@pytest.mark.parametrize("status", [400, 402, 404, 413, 422])
+async def test_who_refuses_for_good_is_not_asked_again(way: Way, status: int) -> None:
+    """The same model would say the same; a second model that fails is asked once more."""
+    upstream = PlayedUpstream(refused(status, param="input[3]"), fallback=refused(500))
+    heard = await way.post(way.caller(upstream), on_failure="error")
+    assert heard.status == 500
+    assert [seen.candidate for seen in upstream.requests] == ["upstream", "fallback", "fallback"]
+
+
+async def test_an_empty_account_is_not_asked_again(way: Way) -> None:
+    """OpenAI tells it by a 429, as it tells a limit that passes."""
+    script = refused(429, code="insufficient_quota")
+    upstream = PlayedUpstream(script)
+    heard = await way.post(way.caller(upstream), on_failure="error")
+    assert (heard.status, len(upstream.requests)) == (429, 1)
 
 
 async def test_an_answer_of_garbage_is_a_failure(way: Way) -> None:

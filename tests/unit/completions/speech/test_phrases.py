@@ -13,7 +13,7 @@ BUFFER_WORDS = [phrase for phrases in PHRASES.values() for phrase in phrases.buf
 SENTENCES = [
     sentence
     for phrases in PHRASES.values()
-    for sentence in (phrases.failure, phrases.bridge, phrases.closing)
+    for sentence in (phrases.failure, phrases.bridge, phrases.closing, phrases.declined)
 ]
 
 
@@ -33,13 +33,22 @@ def test_many_languages_are_spoken() -> None:
 
 @pytest.mark.parametrize("language", PHRASES)
 def test_each_language_is_complete(language: str) -> None:
-    """Each has four different buffer words and three sentences."""
+    """Each has four different buffer words and four sentences."""
     phrases = PHRASES[language]
     assert len({*phrases.buffer}) >= 4
-    for sentence in (phrases.failure, phrases.bridge, phrases.closing):
+    for sentence in (phrases.failure, phrases.bridge, phrases.closing, phrases.declined):
         assert sentence == sentence.strip()
         assert sentence[-1] in ".?;。？।؟"
     assert len(phrases.bridge) < 45
+
+
+@pytest.mark.parametrize("language", PHRASES)
+def test_what_is_declined_is_not_an_apology_for_a_fault(language: str) -> None:
+    """Nothing went wrong, and saying it again would not help, so it asks for something else."""
+    phrases = PHRASES[language]
+    assert phrases.declined[-1] in "?;？؟。"
+    assert phrases.declined.split(",")[-1] != phrases.failure.split(",")[-1]
+    assert len(phrases.declined) < 95
 
 
 @pytest.mark.parametrize("phrase", BUFFER_WORDS)
@@ -60,4 +69,4 @@ def test_no_phrase_is_in_two_languages_by_mistake() -> None:
 def test_phrases_cannot_be_changed() -> None:
     """Turns that run side by side share the phrases."""
     with pytest.raises(TypeError):
-        PHRASES["en"] = Phrases((), "", "", "")  # type: ignore[index]
+        PHRASES["en"] = Phrases((), "", "", "", "")  # type: ignore[index]

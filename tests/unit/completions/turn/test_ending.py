@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from openai import APIError
 
+from completions.errors import KeyUnavailable
 from completions.speech.phrases import PHRASES
 from tests.support import responses_rules, rules
 from tests.support.in_process import PlayedUpstream
@@ -24,6 +25,7 @@ from tests.support.script import (
     Reply,
     Role,
     Say,
+    Seen,
     Step,
     Usage,
     answer,
@@ -237,31 +239,101 @@ async def test_every_language_fails_in_its_own_words(way: Way, language: str) ->
     assert last.strip() == PHRASES[language].failure
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
-async def test_a_permanent_refusal_keeps_its_status(way: Way, status: int) -> None:
-    """What would be refused again is told by its status, even where callers hear sentences."""
-    for on_failure in ("speak", "error"):
-        got, _, heard = await way.turn(
-            refused(status, param="x", code="bad"), post={"on_failure": on_failure}
-        )
+@pytest.mark.parametrize("status", [400, 402, 404, 409, 413, 422, 429, 451, 500, 529])
+async def test_who_listens_hears_no_status(way: Way, status: int) -> None:
+    """To a platform a status is a turn to post again, and then a call to drop."""
+    got, _, heard = await way.turn(refused(status, param="x", code="bad"))
+    assert (heard.status, got.text, got.finish) == (200, ENGLISH.failure, "stop")
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 409, 413, 422, 429, 451, 500, 529])
+async def test_a_program_gets_the_real_status(way: Way, status: int) -> None:
+    """Whoever asks for errors, for JSON or for one piece decides by it."""
+    script = refused(status, param="x", code="bad")
+    for _, _, heard in (
+        await way.turn(script, post={"on_failure": "error"}),
+        await way.turn(script, json_format=True),
+        await way.turn(script, stream=False),
+    ):
         assert heard.status == status
-        assert got.error is not None
-        assert got.error["code"] == "bad"
+        assert json.loads(heard.body)["error"]["code"] == "bad"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_refused_upstream_key_is_not_the_callers_fault(
-    way: Way, status: int, stream: bool
-) -> None:
-    """It is a 502 `upstream_auth`, never a 401 that blames the caller."""
-    for on_failure in ("speak", "error"):
-        got, _, heard = await way.turn(
-            refused(status), stream=stream, post={"on_failure": on_failure}
-        )
+async def test_a_refused_upstream_key_is_not_the_callers_fault(way: Way, status: int) -> None:
+    """It is words, or a 502 `upstream_auth`, never a 401 that blames the caller."""
+    got, _, heard = await way.turn(refused(status))
+    assert (heard.status, got.text) == (200, ENGLISH.failure)
+    for _, _, heard in (
+        await way.turn(refused(status), post={"on_failure": "error"}),
+        await way.turn(refused(status), stream=False),
+    ):
         assert heard.status == 502
-        assert got.error is not None
-        assert got.error["code"] == "upstream_auth"
+        assert json.loads(heard.body)["error"]["code"] == "upstream_auth"
+
+
+async def test_a_fault_of_ours_keeps_its_status() -> None:
+    """Without an upstream key nobody was asked, so that a call's platform may know it."""
+    for on_failure in ("speak", "error"):
+        _, _, heard = await CHAT.turn(_without_a_key, post={"on_failure": on_failure})
+        assert heard.status == 503
+        assert json.loads(heard.body)["error"]["code"] == "key_unavailable"
+
+
+def _without_a_key(_: Seen) -> list[Step]:
+    raise KeyUnavailable("No key can be read.")
+
+
+# -- a content filter
+
+AZURE: dict[str, Any] = {
+    "message": "The response was filtered due to the content management policy.",
+    "param": "prompt",
+    "code": "content_filter",
+}
+WITHHELD: dict[str, list[Step]] = {
+    "refused": refused(400, **AZURE),
+    "refused in a stream": [
+        Role(),
+        Raw(f"data: {json.dumps({'error': AZURE})}\n\n".encode()),
+    ],
+    "finished": [Role(), Finish("content_filter"), Done()],
+    "finished, in Gemini's words": [Role(), Finish("PROHIBITED_CONTENT"), Done()],
+    "finished, in Bedrock's": [Role(), Finish("guardrail_intervened"), Done()],
+}
+
+
+@pytest.mark.parametrize("script", list(WITHHELD.values()), ids=list(WITHHELD))
+async def test_what_a_filter_withholds_is_declined(script: list[Step]) -> None:
+    """Nothing went wrong that saying it again would mend, so a sentence of its own is spoken."""
+    got, upstream, heard = await CHAT.turn(script)
+    assert (heard.status, got.text, got.finish) == (200, ENGLISH.declined, "stop")
+    assert len(upstream.requests) == 1
+    got, _, _ = await CHAT.turn(script, elevenlabs_extra_body={"language": "de"})
+    assert got.text == PHRASES["de"].declined
+
+
+@pytest.mark.parametrize("script", list(WITHHELD.values()), ids=list(WITHHELD))
+async def test_another_model_may_have_no_such_filter(script: list[Step]) -> None:
+    """The fallback is asked first, and if it fails for good, too, the filter is what is told."""
+    got, _, _ = await CHAT.turn(script, fallback=answer("From F."))
+    assert got.text == "From F."
+    got, _, _ = await CHAT.turn(refused(400), fallback=script)
+    assert got.text == ENGLISH.declined
+
+
+@pytest.mark.parametrize("script", list(WITHHELD.values()), ids=list(WITHHELD))
+async def test_a_program_is_told_of_the_filter(script: list[Step]) -> None:
+    """It gets the code that SDKs know, whether the filter refused or ended."""
+    _, _, heard = await CHAT.turn(script, post={"on_failure": "error"})
+    assert heard.status == 400
+    assert json.loads(heard.body)["error"]["code"] == "content_filter"
+
+
+async def test_to_a_silence_nothing_is_declined() -> None:
+    """Nobody has asked for anything, so the turn of silence goes by as if it were empty."""
+    got, _, _ = await CHAT.turn(WITHHELD["finished"], text="...")
+    assert got.text.strip() == "..."
 
 
 async def test_after_buffer_words_a_failure_has_no_status(way: Way) -> None:

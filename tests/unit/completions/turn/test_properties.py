@@ -261,7 +261,7 @@ def _check_text(case: Case, answer: Answer) -> None:
 
 def _check_words(case: Case, answer: Answer, text: str) -> None:
     cut = False
-    for ours in (ENGLISH.failure, ENGLISH.closing):
+    for ours in (ENGLISH.failure, ENGLISH.closing, ENGLISH.declined):
         if text.endswith(ours):
             text, cut = text[: -len(ours)], True
     pieces = re.split(re.escape(ENGLISH.bridge) + " ?", text)
