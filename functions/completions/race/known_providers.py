@@ -4,7 +4,7 @@
 verified, and only remedies that do no harm where they are wrong. A line names hosts or models:
 
     hosts, models   patterns (`*` stands for anything); a host's line comes first
-    dropped         fields to leave out, as paths (see `refused_fields`)
+    dropped         fields to leave out, as paths (see `field_paths`)
     renamed         fields to send under another name
     mended          shapes to mend, as named in `dialects.shapes`
     source          where it stands

@@ -14,10 +14,11 @@ from enum import Enum
 from completions.dialects.dialect import Prepared
 from completions.dialects.shapes import mended, refused_shapes
 from completions.errors import BADLY_WRITTEN, UpstreamRefused
-from completions.race.refused_fields import NEEDED, blames_value, fields_without, refused_fields
+from completions.race.field_paths import fields_without, value_at
+from completions.race.refused_fields import NEEDED, blames_value, refused_fields
 
-TEMPLATE_FAILED = 500
-"""llama.cpp and LocalAI answer so where a template cannot take the history."""
+FAILED = 500
+"""llama.cpp answers so where a template cannot take the history, gateways to any refusal."""
 RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """A field refused under one name is tried once under the other."""
 WEIGHTY = frozenset({"tools", "tool_choice", "functions", "response_format", "text"})
@@ -42,13 +43,12 @@ BOOKKEEPING = frozenset(
 
 NOTE: without `store`: where it is left out, OpenAI's Responses API keeps the conversation.
 """
-_NOTHING_HELPS = re.compile(
-    r"context_length|content_(?:filter|policy)|context (?:length|window)|content management policy"
-    r"|responsible ai|prompt is too long",
-    re.IGNORECASE,
+_NOTHING_HELPS = (
+    r"(?i)context_length|content_(?:filter|policy)|context (?:length|window)"
+    r"|content management policy|responsible ai|prompt is too long"
 )
 """Refusals of what was said, which no field changes."""
-_VALUE_CODES = re.compile(
+_VALUE_CODES = (
     r"invalid_(?!request|parameter|argument|field)|missing|empty_|.*(above|below|too_|not_found)"
 )
 """Error codes that blame a value, not the field (platform.openai.com/docs/guides/error-codes)."""
@@ -70,7 +70,7 @@ class Lesson:
     """What one model does not take: fields to leave out or to rename, and shapes to mend."""
 
     dropped: frozenset[str] = frozenset()
-    """Paths, see `refused_fields`."""
+    """Paths, see `field_paths`."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     shapes: frozenset[str] = frozenset()
     """Names of rows of `dialects.shapes`."""
@@ -111,20 +111,22 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
     400 or 422 that names nothing drops what we added. The next request lacks what was dropped, so
     this ends. One caller's bad value teaches nothing about the model.
     """
-    if error.status not in {400, 422, TEMPLATE_FAILED} or error.code in BADLY_WRITTEN:
+    if error.status not in {400, 422, FAILED} or error.code in BADLY_WRITTEN:
         return None
     if error.code.endswith("_not_found"):
         return None
     shapes = refused_shapes(error.message, sent.body)
-    if error.status == TEMPLATE_FAILED:
-        return Lesson(shapes=shapes) if shapes else None
+    if error.status == FAILED:
+        # Only what is said in so many words: a server that fails may name anything.
+        found = _refused_by_name(refused_fields((), error.message, sent.body), sent, known)
+        return replace(found, shapes=shapes) if found or shapes else None
     # Words about a shape name roles, and keys that are missing.
     words = "" if shapes else error.message
     fields = refused_fields(error.fields, words, sent.body)
     if error.code == "unsupported_value" and "default" not in error.message:
         # A model's own list of values: the field is good, and so are other values of it.
-        found = Lesson(frozenset(f"{path}={sent.body.get(path)}" for path in fields))
-    elif _VALUE_CODES.match(error.code) or blames_value(error.message):
+        found = Lesson(frozenset(f"{path}={value_at(sent.body, path)}" for path in fields))
+    elif re.match(_VALUE_CODES, error.code) or blames_value(error.message):
         light = [path for path in fields if _top(path) not in WEIGHTY]
         found = Lesson(frozenset(light), keep=Keep.ONCE)
     else:
@@ -132,7 +134,7 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
     if shapes:
         return replace(found, shapes=shapes, keep=Keep.KNOWN)
     named = found or fields or error.fields
-    if not named and sent.added and not _NOTHING_HELPS.search(f"{error.code} {error.message}"):
+    if not named and sent.added and not re.search(_NOTHING_HELPS, f"{error.code} {error.message}"):
         return Lesson(dropped=sent.added, keep=Keep.IF_ANSWERED)
     return found or None
 

@@ -2,22 +2,17 @@
 
 APIs name them in a place of their own, or in words only. A name is believed if it stood in the
 request, so the words may be read widely: in a sentence that refuses something, what is quoted,
-written with an underscore, or told to be a parameter. Returns paths as `fields_without` takes them:
-
-    temperature · stream_options.include_usage · tools[].function.strict · messages[user].name
-    tools[].function.parameters.**.default      (a keyword anywhere in the schemas)
-    reasoning_effort=minimal                    (a field where it has this value)
-
-Knows requests as they go up; nothing of models, and not what is done about it.
+written with an underscore, or told to be a parameter. Returns paths, see `field_paths`. Knows
+requests as they go up; nothing of models, and not what is done about it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from completions.dialects.tool_schemas import schemas_in, without_keyword
+from completions.dialects.tool_schemas import schemas_in
 
 NEEDED = frozenset(
     {
@@ -33,7 +28,7 @@ _KEPT_INSIDE = frozenset(
     {
         *("type", "role", "content", "tool_calls", "tool_call_id", "call_id", "id", "function"),
         *("name", "arguments", "output", "encrypted_content", "summary"),
-        *("parameters", "description", "format", "json_schema", "schema", "effort"),
+        *("parameters", "description", "format", "json_schema", "schema"),
     }
 )
 """Keys within messages, tools and opened objects without which these are broken; but the `name` of
@@ -41,41 +36,36 @@ a message (who speaks) is not needed."""
 _SCHEMA_KEPT = frozenset({"type", "properties", "items", "required", "enum", "description"})
 """Keywords of a tool's schema without which the model would not know what to send."""
 
-_REFUSES = re.compile(
-    r"unsupported|unknown|unrecogni[sz]ed|unexpected|extra(?:neous)?\b|additional|cannot find"
+# Patterns are compiled on first use: most environments never see a refusal.
+_REFUSES = (
+    r"(?i)unsupported|unknown|unrecogni[sz]ed|unexpected|extra(?:neous)?\b|additional|cannot find"
     r"|not (?:\w+ )?(?:supported|permitted|allowed|accepted|available|recogni[sz]ed|implemented)"
     r"|(?:doesn'?t|don'?t|not) (?:support|allow|accept|recogni[sz]e|take)"
     r"|cannot (?:both )?be (?:used|set|specified|combined)|only the default|only .{1,40} is allowed"
-    r"|deprecated|disallowed|forbidden|invalid (?:parameter|argument|field|property|key)",
-    re.IGNORECASE,
+    r"|deprecated|disallowed|forbidden|invalid (?:parameter|argument|field|property|key)"
 )
-_BLAMES_VALUE = re.compile(
-    r"must be (?!satisfied)|should be|expected|out of range|(?:greater|less|more|fewer) than"
+_BLAMES_VALUE = (
+    r"(?i)must be (?!satisfied)|should be|expected|out of range|(?:greater|less|more|fewer) than"
     r"|at (?:most|least)|too (?:long|large|big|small|short|many|few|high|low)|maximum|minimum"
-    r"|does not exist|not found|invalid (?:value|type)|not one of|exceeds|\bmissing\b|is required",
-    re.IGNORECASE,
+    r"|does not exist|not found|invalid (?:value|type)|not one of|exceeds|\bmissing\b|is required"
 )
-_ADVICE = re.compile(
-    r"\b(?:expected|did you mean|instead|please|to drop|use|try|see|(?:supported|allowed) \w+ are)"
-    r"\b",
-    re.IGNORECASE,
+_ADVICE = (
+    r"(?i)\b(?:expected|did you mean|instead|please|to drop|use|try|see|supported \w+ are"
+    r"|allowed \w+ are)\b"
 )
 """Behind these words stands what an API would rather have."""
-_CLAUSE = re.compile(r"[\n;]+|(?<=[.!?])\s+")
-_MARKED = re.compile(r"""['"`“‘\[]([A-Za-z_$][\w.$-]*(?:\[\d*\][\w.]*)*)\\?['"`”’\]]""")
-_SNAKE = re.compile(r"[A-Za-z$][\w$]*(?:(?:\.|\[)[\w\]]+|_\w+)+")
+_CLAUSE = r"[\n;]+|(?<=[.!?])\s+"
+_MARKED = r"""['"`“‘\[]([A-Za-z_$][\w.$-]*(?:\[\d*\][\w.]*)*)\\?['"`”’\]]"""
+_SNAKE = r"[A-Za-z$][\w$]*(?:(?:\.|\[)[\w\]]+|_\w+)+"
 _WORD = r"([A-Za-z]\w*(?:\s*,\s*[A-Za-z]\w*)*)\b(?![.\[])"
 _KIND = r"(?:parameter|argument|field|propert(?:y|ie)|option|key|input)s?"
-_TOLD = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        rf"\b(?:{_KIND}(?: supplied)?|support|model|invalid|un\w+ed|unknown)\b(?=\W{{1,4}}{_WORD})",
-        rf"{_WORD}\W{{1,3}}{_KIND}\b",
-        rf"^\W*{_WORD}\W? ?(?::|(?:is|are) )",
-    )
+_TOLD = (
+    rf"(?i)\b(?:{_KIND}(?: supplied)?|support|model|invalid|un\w+ed|unknown)\b(?=\W{{1,4}}{_WORD})",
+    rf"(?i){_WORD}\W{{1,3}}{_KIND}\b",
+    rf"(?i)^\W*{_WORD}\W? ?(?::|(?:is|are) )",
 )
 """Where an ordinary word is told to be a field."""
-_SEGMENT = re.compile(r"[^.\[\]'\"\s/#]+")
+_SEGMENT = r"[^.\[\]'\"\s/#]+"
 
 
 def refused_fields(told: Iterable[str], words: str, body: Mapping[str, Any]) -> list[str]:
@@ -86,17 +76,19 @@ def refused_fields(told: Iterable[str], words: str, body: Mapping[str, Any]) -> 
 
 def blames_value(words: str) -> bool:
     """Return True if the words are about what a field holds, and not about the field."""
-    return bool(_BLAMES_VALUE.search(words)) and not _REFUSES.search(words)
+    return bool(re.search(_BLAMES_VALUE, words)) and not re.search(_REFUSES, words)
 
 
 def _named(words: str, body: Mapping[str, Any]) -> Iterator[str]:
-    for clause in _CLAUSE.split(words):
-        if not (refuses := _REFUSES.search(clause)):
+    for clause in re.split(_CLAUSE, words):
+        if not (refuses := re.search(_REFUSES, clause)):
             continue
-        advice = _ADVICE.search(clause, refuses.end())
-        refusing = clause[: advice.start()] if advice else clause
-        marked = [*_MARKED.findall(refusing), *_SNAKE.findall(refusing)]
-        told = re.findall(r"\w+", " ".join(one for told in _TOLD for one in told.findall(refusing)))
+        advice = re.search(_ADVICE, clause[refuses.end() :])
+        refusing = clause[: refuses.end() + advice.start()] if advice else clause
+        marked = [*re.findall(_MARKED, refusing), *re.findall(_SNAKE, refusing)]
+        told = re.findall(
+            r"\w+", " ".join(one for told in _TOLD for one in re.findall(told, refusing))
+        )
         paths = [path for name in marked if (path := _path(name, body))]
         paths += (name for word in told if (name := _snake(word)) in body and name not in NEEDED)
         if re.search(r"\bboth\b", refusing):
@@ -106,7 +98,7 @@ def _named(words: str, body: Mapping[str, Any]) -> Iterator[str]:
 
 def _path(name: str, body: Mapping[str, Any]) -> str | None:
     """Return the path of what may be left out under this name; None if it is not there."""
-    segments = _SEGMENT.findall(name)
+    segments = re.findall(_SEGMENT, name)
     for skipped in range(min(len(segments), 3)):
         # Before the field there may be a word for the body: `body.x`, `parameter.x`.
         for spelt in (segments[skipped:], [_snake(one) for one in segments[skipped:]]):
@@ -185,50 +177,3 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 def _snake(name: str) -> str:
     """Return a camel-case name as OpenAI spells it."""
     return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower()
-
-
-def fields_without(body: Mapping[str, Any], paths: Collection[str]) -> dict[str, Any]:
-    """Return the body without what stands at these paths; an object that is empty then goes, too.
-
-    What does not change is the same object as before.
-    """
-    kept = {
-        name: value
-        for name, value in body.items()
-        if name not in paths and f"{name}={value}" not in paths
-    }
-    for path in paths:
-        top = re.split(r"[.\[]", path, maxsplit=1)[0]
-        if top != path and top in kept:
-            value = _without(kept[top], _steps(path)[1:])
-            if value or value == kept[top]:
-                kept[top] = value
-            else:
-                del kept[top]
-    return kept
-
-
-def _steps(path: str) -> list[str]:
-    """Return the steps of a path; `[…]` is a step of its own."""
-    return re.findall(r"\[[^\]]*\]|[^.\[\]]+", path)
-
-
-def _without(value: Any, steps: list[str]) -> Any:
-    step, rest = steps[0], steps[1:]
-    if step == "**":
-        return without_keyword(value, rest[0])
-    if step.startswith("["):
-        if not isinstance(value, list):
-            return value
-        role = step[1:-1]
-        return [
-            _without(one, rest)
-            if not role or (isinstance(one, dict) and one.get("role") == role)
-            else one
-            for one in value
-        ]
-    if not isinstance(value, dict) or step not in value:
-        return value
-    if not rest:
-        return {name: one for name, one in value.items() if name != step}
-    return {**value, step: _without(value[step], rest)}

@@ -43,6 +43,13 @@ def test_what_is_sent_with_tools_goes_with_them() -> None:
     assert Lesson(frozenset({"tools"})).applied(sent).body == {"n": 1}
 
 
+def test_a_server_that_fails_teaches_what_it_says_in_words() -> None:
+    """Gateways give any refusal this status; a bare name may be anything."""
+    sent = Prepared({"temperature": 1, "x": 1}, frozenset({"x"}))
+    error = refusal(status=500, message="Unsupported parameter: 'temperature'")
+    assert lesson_of(error, sent, NOTHING) == Lesson(frozenset({"temperature"}))
+
+
 @pytest.mark.parametrize("status", [401, 404, 409, 413, 429, 500])
 def test_only_a_bad_request_teaches(status: int) -> None:
     """No other status says that the request was at fault."""
@@ -119,6 +126,10 @@ def test_a_value_that_a_model_does_not_have_is_refused_alone() -> None:
     assert lesson.keep is Keep.KNOWN
     assert lesson.applied(Prepared({"reasoning_effort": "minimal"})).body == {}
     assert lesson.applied(Prepared({"reasoning_effort": "low"})).body == {"reasoning_effort": "low"}
+    sent = Prepared({"reasoning": {"effort": "minimal", "summary": "auto"}})
+    lesson = lesson_of(refusal("reasoning.effort", "unsupported_value"), sent, NOTHING)
+    assert lesson
+    assert lesson.applied(sent).body == {"reasoning": {"summary": "auto"}}
 
 
 def test_a_name_is_changed_once_and_then_dropped() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from completions.race.refused_fields import blames_value, fields_without, refused_fields
+from completions.race.refused_fields import blames_value, refused_fields
 
 SCHEMA = {
     "type": "object",
@@ -151,45 +151,3 @@ def test_words_about_a_value_are_told_from_words_about_a_field() -> None:
     assert blames_value("temperature must be at most 2")
     assert not blames_value("temperature is not supported")
     assert not blames_value("No.")
-
-
-@pytest.mark.parametrize(
-    ("path", "kept"),
-    [
-        ("seed", None),
-        ("stream_options.include_usage", None),
-        ("reasoning_effort=low", None),
-        ("reasoning_effort=high", "low"),
-        ("messages[tool].name", BODY["messages"]),
-        ("nothing.of.this", None),
-        ("seed.x", 1),
-    ],
-)
-def test_what_stands_at_a_path_is_left_out(path: str, kept: Any) -> None:
-    """Nothing else changes, least of all what was given."""
-    before = repr(BODY)
-    body = fields_without(BODY, [path])
-    top = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0].split("=", maxsplit=1)[0]
-    assert body.get(top) == kept
-    assert {**BODY, top: body.get(top)} == {**body, top: body.get(top)}
-    assert repr(BODY) == before
-
-
-@pytest.mark.parametrize(
-    ("path", "gone"),
-    [
-        ("tools[].function.strict", "'strict': True, "),
-        ("messages[user].name", ", 'name': 'bob'"),
-        ("messages[].name", ", 'name': 'bob'"),
-        ("messages[].tool_calls[].extra_content", ", 'extra_content': {}"),
-    ],
-)
-def test_what_stands_in_a_list_is_left_out_of_each_item(path: str, gone: str) -> None:
-    """The rest of the items stays as it was."""
-    assert repr(fields_without(BODY, [path])) == repr(BODY).replace(gone, "")
-
-
-def test_a_keyword_is_left_out_of_every_schema() -> None:
-    """A property of the same name stays."""
-    (tool,) = fields_without(BODY, ["tools[].function.parameters.**.default"])["tools"]
-    assert tool["function"]["parameters"]["properties"] == {"default": {"type": "string"}}
