@@ -103,19 +103,21 @@ class HeldCalls:
                 self._add(delta)
 
     def _add(self, part: CallPart) -> None:
-        call = self._continued_by(part)
-        if call is None:
-            call = _HeldCall()
-            self.relayable = self.relayable and part.index == len(self._calls)
-            self._calls.append(call)
-            self._by_index[part.index] = call
-        elif part.id or part.name or self._by_index.get(part.index) is not call:
-            # Clients would concatenate an id or a name that comes twice; the first one counts.
-            self.relayable = False
-        call.id = call.id or part.id
-        if part.name:
-            call.name = call.name + part.name if self._spells_on(call, part) else call.name
-            call.name = call.name or part.name
+        call = self._by_index.get(part.index)
+        if call is None or part.id or part.name:  # Most parts only add to their arguments.
+            call = self._continued_by(part)
+            if call is None:
+                call = _HeldCall()
+                self.relayable = self.relayable and part.index == len(self._calls)
+                self._calls.append(call)
+                self._by_index[part.index] = call
+            else:
+                # Clients would concatenate an id or a name that comes twice; the first one counts.
+                self.relayable = False
+            call.id = call.id or part.id
+            if part.name:
+                call.name = call.name + part.name if self._spells_on(call, part) else call.name
+                call.name = call.name or part.name
         if part.extra_content:
             call.extra_content = _joined(call.extra_content, part.extra_content)
         self._chars_left -= len(part.arguments)

@@ -49,6 +49,15 @@ def _facts(events: Iterable[ServerSentEvent]) -> list[tuple[bytes, bytes]]:
     return [(event.data, event.event) for event in events]
 
 
+OBJECT = b'data: {"a":1}'
+unblanked = st.lists(
+    st.sampled_from(
+        [OBJECT, b"data: {", b'data: "a":1}', b"data: [DONE]", b"event: e", b": c", b"data: x", b""]
+    ),
+    max_size=8,
+)
+
+
 def _by_the_book(stream: bytes) -> list[tuple[bytes, bytes]]:
     """The standard's own algorithm, line by line; events without data are not dispatched.
 
@@ -139,6 +148,66 @@ def test_data_lines_are_joined() -> None:
     """Several data lines are one text with line ends between; one space after the colon goes."""
     (event,) = Decoder().feed(b"data:  a\nid: 1\ndata:b\ndata\n\n")
     assert event.data == b" a\nb\n"
+
+
+@pytest.mark.parametrize("line_end", LINE_ENDS)
+def test_events_may_end_without_a_blank_line(line_end: bytes) -> None:
+    """JSON does not go on behind its end, so the next line of data is another event's."""
+    lines = [b"event: a", OBJECT, b": c", b"event: b", OBJECT, OBJECT, b"data: [DONE]"]
+    expected = [(b'{"a":1}', b"a"), (b'{"a":1}', b"b"), (b'{"a":1}', b""), (b"[DONE]", b"")]
+    stream = line_end.join(lines)
+    for end in (b"", line_end, line_end * 2):
+        events = _decode([stream + end])
+        assert _facts(events) == expected
+        assert all(event.raw.endswith(b"\n\n") for event in events[:3])
+
+
+def test_an_event_without_a_blank_line_is_given_out_with_the_next() -> None:
+    """No word waits for the end of the answer."""
+    decoder = Decoder()
+    assert decoder.feed(OBJECT + b"\n") == []
+    for _ in range(3):
+        (event,) = decoder.feed(OBJECT + b"\n")
+        assert event.data == b'{"a":1}'
+    (event,) = decoder.flush()
+    assert event.data == b'{"a":1}'
+
+
+def test_json_on_several_lines_is_one_event() -> None:
+    """A line that ends amid its object goes on in the next one, as the standard has it."""
+    lines = [b'data: {"a": {}', b'data: , "b": {"c": 1}', b"data: }"]
+    (event,) = _decode(_bytewise(b"\n".join(lines) + b"\n\n"))
+    assert event.data == b'{"a": {}\n, "b": {"c": 1}\n}'
+
+
+@settings(deadline=None)  # a busy machine is not a failure
+@given(unblanked, st.sampled_from(LINE_ENDS), st.lists(st.integers(0, 80)))
+def test_packets_do_not_matter_without_blank_lines(
+    written: list[bytes], line_end: bytes, places: list[int]
+) -> None:
+    """However the packets are cut, lines of whole objects are told apart in the same way."""
+    stream = line_end.join(written) + line_end
+    whole = _decode([stream])
+    assert _decode(_cut(stream, places)) == whole
+    assert _decode(_bytewise(stream)) == whole
+
+
+def test_an_event_of_many_lines_is_put_together_once() -> None:
+    """Work for it grows with its bytes, not with their square."""
+    decoder = Decoder()
+    assert decoder.feed(b"data: {\n" + b"data: 1,\n" * 2) == []
+    rest = decoder._rest
+    for _ in range(1000):
+        assert decoder.feed(b"data: 1,\n" * 100) == []
+        assert decoder._rest is rest
+    (event,) = decoder.feed(b"\n")
+    assert event.data.count(b"\n") == 100_002
+
+
+def test_an_error_may_be_a_field() -> None:
+    """llama.cpp's servers write `error:` where others write an event of that name."""
+    (event,) = _decode([b'error: {"code":500}\n\n'])
+    assert (event.data, event.event) == (b'{"code":500}', b"error")
 
 
 def test_unicode_line_separators_end_no_line() -> None:

@@ -7,12 +7,15 @@ id, number calls by text and send arguments as objects. Which parts make one cal
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import to_json
 
 from completions.dialects.deltas import CallPart, Delta
+
+_INDEX = re.compile(r"[0-9]{1,3}")
 
 
 def read_calls(parts: Any, deltas: list[Delta], *, in_stream: bool) -> bool:
@@ -35,26 +38,17 @@ def _call_part(part: Mapping[str, Any], unnumbered: int) -> CallPart:
         # Name and arguments beside the id, as the Responses API has them; mostly neither.
         function, nonstandard = part, "name" in part or "arguments" in part
     name, arguments = function.get("name"), function.get("arguments")
-    if not isinstance(arguments, str):
+    if type(arguments) is not str:
         nonstandard |= arguments is not None
         arguments = "" if arguments is None else to_json(arguments).decode()
     if type(index) is not int or index < 0:
-        digits = isinstance(index, str) and index.isascii() and index.isdecimal()
-        index = int(index) if digits and len(index) < 4 else unnumbered  # type: ignore[arg-type]
-        nonstandard |= digits
-    if not isinstance(call_id, str | None):
-        # Zero is an id, too.
-        call_id, nonstandard = _as_text(call_id), True
+        nonstandard |= isinstance(index, str)
+        index = int(index) if isinstance(index, str) and _INDEX.fullmatch(index) else unnumbered
+    if (call_id and type(call_id) is not str) or call_id == 0:
+        call_id, nonstandard = str(call_id) if isinstance(call_id, int | float) else "", True
+    if name and type(name) is not str:
+        name = ""
     extra = part.get("extra_content")
-    return CallPart(
-        index,
-        call_id or None,
-        name if isinstance(name, str) and name else None,
-        arguments,
-        nonstandard,
-        extra if isinstance(extra, dict) and extra else None,
-    )
-
-
-def _as_text(number: Any) -> str:
-    return str(number) if isinstance(number, int | float) else ""
+    if extra and type(extra) is not dict:
+        extra = None
+    return CallPart(index, call_id or None, name or None, arguments, nonstandard, extra or None)
