@@ -36,7 +36,13 @@ SILENCE_MS = 4000
 UNSPOKEN_MS = 8000
 """`ReasoningTimeoutMs`, amid words, while the model works."""
 AGAIN_MS = 12_000
-"""`TurnBudgetMs` anew: behind a bridge, or when a call is asked for again behind words."""
+"""`TurnBudgetMs` anew, behind words: where no words of ours are left, or none are wanted."""
+PAUSE_MS = 2000
+"""`BufferWordsAfterMs`, and up to half a second until a pause is noticed."""
+CHAR_MS = 1000 / 15
+"""Words that came are spoken before they are a pause."""
+CLOSE_MS = 1000
+"""To close the answer that went before."""
 SLACK_MS = 150
 LONGEST_MS = 120_000
 """No turn lasts longer, wherever it runs."""
@@ -301,7 +307,7 @@ class _Judge:
         last_ms, spoke, again = 0, False, False
         moments = [*heard.speech, (heard.ended_ms, "")]
         number = -1
-        sounds = 0
+        sounds = buffers = chars = 0
         for at_ms, text in moments:
             if text and not any(map(str.isalnum, text)):
                 continue
@@ -310,14 +316,14 @@ class _Judge:
                 limit_ms = SECOND_SOUND_MS if sounds else FIRST_SOUND_MS
                 if not self._asked.speak or heard.calls:
                     limit_ms = AGAIN_MS
-            elif again:
-                limit_ms = AGAIN_MS
             else:
                 limit_ms = UNSPOKEN_MS if self._kind.unspoken or heard.calls else SILENCE_MS
             match = _TOKEN.search(text)
-            if spoke and match and int(match[2]) != number:
-                # Another answer behind words.
-                limit_ms = AGAIN_MS
+            if spoke and (again or (match and int(match[2]) != number)):
+                # Another answer behind words: the wait for it is covered, too.
+                covered_ms = SECOND_SOUND_MS if buffers else PAUSE_MS + chars * CHAR_MS
+                covered = self._asked.speak and buffers < len(BUFFER_WORDS)
+                limit_ms = max(limit_ms, covered_ms) + CLOSE_MS if covered else AGAIN_MS
             if gap_ms > limit_ms + SLACK_MS:
                 self.note("silence", f"{gap_ms} ms before {text[:40]!r} at {at_ms}")
             if match:
@@ -325,6 +331,8 @@ class _Judge:
             again = again or BRIDGE in text
             again = again or (spoke and self._asked_again_behind(at_ms))
             sounds += 1
+            buffers += any(words.strip() in text for words in BUFFER_WORDS)
+            chars += len(text)
             last_ms = at_ms
 
     def _asked_again_behind(self, at_ms: int) -> bool:
@@ -346,8 +354,6 @@ class _Judge:
         kind, asked, answers = self._kind, self._asked, self._scene.answers
         if asked.hurried or self._wants_history or (kind.slow and not asked.streamed):
             return
-        if kind.window_s and self._scene.probes:
-            return  # The first question for `/responses` has cost one of the three requests.
         fell = [answer for answer in answers if answer.faulty]
         if kind.good:
             self._as_good(one_request=True)

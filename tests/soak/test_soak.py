@@ -12,6 +12,7 @@ from completions.race.quirks import Quirks
 from completions.settings import Candidate
 from completions.speech.think_tags import ThinkSplitter
 from completions.turn import plan
+from completions.turn.pauses import PauseCover
 from tests.soak.kinds.table import KINDS
 from tests.soak.known import KNOWN
 from tests.soak.soak import Plan, run
@@ -83,6 +84,18 @@ def test_a_silence_that_drips_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
     saw = winner._Watchdog.saw
     monkeypatch.setattr(winner._Watchdog, "saw", lambda self, life: saw(self, winner.Life.SPOKEN))
     assert names(run(drips))["silence"] > 10
+
+
+def test_a_silence_behind_a_bridge_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers next may be late, and the caller waits for it as for any answer."""
+    bridges = Plan(120, SEED, "behind a bridge", sockets=False)
+    assert not names(run(bridges))
+
+    def stop(self: PauseCover, *, between_answers: bool = False) -> None:
+        self.stop()
+
+    monkeypatch.setattr(PauseCover, "start", stop)
+    assert names(run(bridges))["silence"]
 
 
 def test_a_retry_without_a_wait_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

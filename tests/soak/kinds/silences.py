@@ -130,6 +130,16 @@ def _late(answer: Answer) -> Acts:
     yield from answer.good()
 
 
+@kind("late words behind a bridge", streams=True)
+def _late_behind_bridge(answer: Answer) -> Acts:
+    if answer.number:
+        yield Wait(answer.rng.uniform(1, 11))
+        yield from answer.good()
+    else:
+        yield answer.open() + answer.say(2)
+        yield Break.CLOSE
+
+
 @kind("a late answer", streams=False, good=True)
 def _late_answer(answer: Answer) -> Acts:
     yield Wait(answer.rng.uniform(1, 60))
