@@ -57,18 +57,18 @@ class ResponseSender:
         """Send a piece of the event stream; the first piece starts the response."""
         if not data:
             return
-        if self._aside is not None:
+        if self._aside is not None and self._aside is not asyncio.current_task():
             await asyncio.wait({self._aside})
         if not self.status:
             await self._start(200, STREAM_HEADERS)
-        await self._send_piece(data)
+        # Two stores a piece, looked at now and then, are cheaper than a timer for each.
+        self._message = message = {"type": "http.response.body", "body": data, "more_body": True}
+        await self._send(message)
+        self._message = None
 
     def write_aside(self, data: bytes) -> None:
-        """Send a piece of the stream without waiting; what is written next comes behind it.
-
-        Only where nothing is being sent, and after the first piece.
-        """
-        self._aside = asyncio.create_task(self._send_piece(data))
+        """Send a piece without waiting, where nothing is on its way; what follows waits for it."""
+        self._aside = asyncio.create_task(self.write(data))
         self._aside.add_done_callback(self._aside_is_sent)
 
     @property
@@ -80,12 +80,6 @@ class ResponseSender:
         self._aside = None
         if not aside.cancelled():
             aside.exception()  # If the caller is gone, the next message will tell.
-
-    async def _send_piece(self, data: bytes) -> None:
-        # Two stores a piece, looked at now and then, are cheaper than a timer for each.
-        self._message = message = {"type": "http.response.body", "body": data, "more_body": True}
-        await self._send(message)
-        self._message = None
 
     async def close(self, data: bytes = b"") -> None:
         """Send a last piece and end the response."""
