@@ -39,7 +39,7 @@ AGAIN_MS = 12_000
 """`TurnBudgetMs` anew, behind words: where no words of ours are left, or none are wanted."""
 PAUSE_MS = 2000
 """`BufferWordsAfterMs`, and up to half a second until a pause is noticed."""
-CHAR_MS = 1000 / 15
+CHAR_MS = 67
 """Words that came are spoken before they are a pause."""
 CLOSE_MS = 1000
 """To close the answer that went before."""
