@@ -69,7 +69,7 @@ def _contents(kinds: Sequence[str | None]) -> st.SearchStrategy[Any]:
 
 
 def _calls() -> st.SearchStrategy[list[dict[str, Any]]]:
-    arguments = st.sampled_from(['{"q": "TEXT"}', {"q": "TEXT"}, "{}", "", None])
+    arguments = st.sampled_from(['{"q": "TEXT"}', {"q": "TEXT"}, "{}", "", None, '{"q": "TEXT'])
     function = st.fixed_dictionaries({"name": st.just("look_up"), "arguments": arguments})
     call = st.fixed_dictionaries(
         {"id": st.sampled_from(IDS), "function": function},
@@ -162,7 +162,7 @@ def _call_faults(call: Mapping[str, Any]) -> Iterable[str]:
     if call.keys() - {"id", "type", "function", "extra_content"} or call.get("type") != "function":
         yield f"call {call!r}"
     function = call["function"]
-    if not function["name"] or not isinstance(json.loads(function["arguments"]), dict):
+    if not function["name"] or not isinstance(function["arguments"], str):
         yield f"function {function!r}"
 
 

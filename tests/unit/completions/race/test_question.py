@@ -11,6 +11,7 @@ import pytest
 
 from completions.dialects import responses
 from completions.race.quirks import ENDPOINT_RETRY_S
+from tests.support import history
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
     At,
@@ -27,6 +28,7 @@ from tests.support.script import (
     calls,
     refused,
 )
+from tests.support.strict_servers import first_refusal
 from tests.support.turns import Caller
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 
@@ -162,6 +164,30 @@ async def test_a_history_that_a_model_refuses_is_mended(way: Way, status: int) -
     # Over chat no upstream is sent this role.
     assert len(upstream.requests) == (2 if way is OVER_CHAT else 3)
     assert all("Be short." in str(history(seen)) for seen in upstream.requests)
+
+
+async def test_two_shapes_refused_in_turn_cost_one_turn() -> None:
+    """The three requests of a turn are enough, and what was said goes up whole in each."""
+
+    def scene(seen: Seen) -> Script:
+        refusal = first_refusal("Mistral", seen.json["messages"])
+        return refused(400, message=refusal) if refusal else answer("Sunny.")
+
+    upstream = PlayedUpstream(scene)
+    caller = CHAT.caller(upstream)
+    called = history.called("look_up", '{"q": "city one"}', "call_abc")
+    messages = [
+        {"role": "user", "content": "word two"},
+        called,
+        {"role": "user", "content": "word three"},
+        {"role": "assistant", "content": "word four"},
+    ]
+    for requests in (3, 4):
+        heard = await CHAT.post(caller, CHAT.body(messages=messages))
+        assert CHAT.read(heard).text == "Sunny."
+        assert len(upstream.requests) == requests
+    said = ("city one", "word two", "word three", "word four")
+    assert all(word in str(seen.json) for word in said for seen in upstream.requests)
 
 
 async def test_each_model_refuses_other_things(way: Way) -> None:

@@ -1,0 +1,126 @@
+"""Who speaks when in a history, arranged as strict chat templates and APIs want it.
+
+Pure functions over the messages of a chat request or the input items of a Responses request, which
+both have roles. Nothing that was said is lost: it is joined, told under another role, or stands
+beside a turn in which nobody spoke. Mending what is mended changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from completions.dialects.history import History
+from completions.dialects.request import SILENCE
+
+_ROLE_OF_TYPE = {
+    "function_call": "assistant",
+    "custom_tool_call": "assistant",
+    "function_call_output": "tool",
+    "custom_tool_call_output": "tool",
+}
+"""Items of the Responses API that are no messages, and whose turn they are."""
+_SYSTEM = frozenset({"system", "developer"})
+
+
+def _role(entry: dict[str, Any]) -> str:
+    role = entry.get("role")
+    return role if isinstance(role, str) else _ROLE_OF_TYPE.get(entry.get("type") or "", "")
+
+
+def developer_as_system(history: History) -> History:
+    """Tell what the developer says as the system's, the older name of the role."""
+    return [{**one, "role": "system"} if one.get("role") == "developer" else one for one in history]
+
+
+def system_first(history: History) -> History:
+    """Join the first instructions into one, and tell later ones as the user's, in their place."""
+    first = next((at for at, one in enumerate(history) if _role(one) not in _SYSTEM), len(history))
+    leading, rest = history[:first], history[first:]
+    if len(leading) > 1:
+        joined = leading[0]
+        for one in leading[1:]:
+            joined = {**joined, "content": _joined(joined, one)}
+        leading = [joined]
+    return leading + [_as_user(one) if _role(one) in _SYSTEM else one for one in rest]
+
+
+def system_as_user(history: History) -> History:
+    """Tell all instructions as the user's, in one turn with what the user says next."""
+    told: History = []
+    ours = False  # The last turn holds instructions, and may take what the user says next.
+    for one in history:
+        instructs = _role(one) in _SYSTEM
+        entry = _as_user(one) if instructs else one
+        if told and _role(entry) == "user" and (ours or (instructs and _role(told[-1]) == "user")):
+            told[-1] = {**told[-1], "content": _joined(told[-1], entry)}
+        else:
+            told.append(entry)
+        ours = instructs
+    return told
+
+
+def in_turns(history: History) -> History:
+    """Let the system speak first, the user next and last, and nobody twice in a row.
+
+    Whoever refuses one of these refuses others, and none of them does harm: one lesson for all.
+    """
+    turns: History = []
+    for one in system_first(history):
+        role = _role(one)
+        if not turns or _role(turns[-1]) in _SYSTEM:
+            if role not in _SYSTEM | {"user", ""}:
+                turns.append(_turn("user", one))
+        elif (
+            role == _role(turns[-1]) and role in {"user", "assistant"} and _joinable(turns[-1], one)
+        ):
+            turns[-1] = {**turns[-1], **one, "content": _joined(turns[-1], one)}
+            continue
+        turns.append(one)
+    if turns and _role(turns[-1]) not in {"user", "tool", ""}:
+        turns.append(_turn("user", turns[-1]))
+    return turns
+
+
+def answered(history: History) -> History:
+    """Let the assistant say something between a tool's result and the user, and speak `in_turns`.
+
+    Some templates count a user's turn that follows a result as the second in a row.
+    """
+    turns: History = []
+    for one in in_turns(history):
+        if turns and _role(turns[-1]) == "tool" and _role(one) == "user":
+            turns.append(_turn("assistant", one))
+        turns.append(one)
+    return turns
+
+
+def _as_user(entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "role": "user"}
+
+
+def _turn(role: str, beside: dict[str, Any]) -> dict[str, Any]:
+    """Return a turn in which nobody speaks, in the form of an entry beside it."""
+    message = {"role": role, "content": SILENCE}
+    return {"type": "message", **message} if "type" in beside else message
+
+
+def _joinable(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return True for two messages; of the assistant's only the second may have calls."""
+    return "content" in one and "content" in other and not one.get("tool_calls")
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> Any:
+    """Return what both say, on lines of their own."""
+    contents = [entry["content"] for entry in (one, other) if entry.get("content")]
+    if len(contents) < 2:
+        return contents[0] if contents else one.get("content")
+    if all(isinstance(content, str) for content in contents):
+        return "\n".join(contents)
+    kind = "text"
+    if "type" in one:
+        kind = "output_text" if one["role"] == "assistant" else "input_text"
+    return [part for content in contents for part in _parts(content, kind)]
+
+
+def _parts(content: Any, kind: str) -> list[Any]:
+    return [{"type": kind, "text": content}] if isinstance(content, str) else content

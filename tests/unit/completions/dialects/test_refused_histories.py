@@ -1,0 +1,267 @@
+"""What APIs refuse in a history: told from their words, mended, and nothing of it lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from completions.dialects import chat
+from completions.dialects.refused_histories import HISTORIES
+from completions.dialects.shapes import mended, refused_shapes
+from tests.support import histories
+from tests.support.history import called, result
+from tests.support.strict_servers import SERVERS, first_refusal
+
+SYSTEM = {"role": "system", "content": "Be short."}
+USER = {"role": "user", "content": "Hi."}
+SAID = {"role": "assistant", "content": "Hello."}
+CALLS = called("look_up", '{"q": "a"}')
+RESULT = result("found")
+PARTS = [{"type": "text", "text": "Look:"}, {"type": "text", "text": "here."}]
+
+HISTORY: dict[str, tuple[list[Any], list[Any]]] = {
+    "developer": ([{**SYSTEM, "role": "developer"}, USER], [SYSTEM, USER]),
+    "calls": (
+        [USER, {**CALLS, "content": "One moment."}, RESULT],
+        [
+            USER,
+            {"role": "assistant", "content": "One moment."},
+            {"role": "user", "content": '[Result of look_up {"q": "a"}] found'},
+        ],
+    ),
+    "calls-in-turns": (
+        [USER, CALLS, RESULT],
+        [USER, {"role": "user", "content": '[Result of look_up {"q": "a"}] found'}],
+    ),
+    "system": (
+        [SYSTEM, SAID, USER, SYSTEM],
+        [
+            {"role": "user", "content": "Be short."},
+            SAID,
+            {"role": "user", "content": "Hi.\nBe short."},
+        ],
+    ),
+    "turns": (
+        [
+            SYSTEM,
+            {"role": "developer", "content": PARTS},
+            SAID,
+            USER,
+            SYSTEM,
+            SAID,
+            CALLS,
+            RESULT,
+            SAID,
+        ],
+        [
+            {"role": "system", "content": [{"type": "text", "text": "Be short."}, *PARTS]},
+            {"role": "user", "content": "..."},
+            SAID,
+            {"role": "user", "content": "Hi.\nBe short."},
+            {**CALLS, "content": "Hello."},
+            RESULT,
+            SAID,
+            {"role": "user", "content": "..."},
+        ],
+    ),
+    "answered": (
+        [USER, CALLS, RESULT, USER, USER],
+        [
+            *(USER, CALLS, RESULT, {"role": "assistant", "content": "..."}),
+            {"role": "user", "content": "Hi.\nHi."},
+        ],
+    ),
+    "parts": (
+        [{"role": "user", "content": PARTS}, {**RESULT, "content": PARTS}],
+        [{"role": "user", "content": "Look:\nhere."}, {**RESULT, "content": "Look:\nhere."}],
+    ),
+    "empty": (
+        [
+            {**SYSTEM, "content": ""},
+            {"role": "user", "content": " "},
+            CALLS,
+            {**RESULT, "content": ""},
+        ],
+        [{"role": "user", "content": "..."}, CALLS, {**RESULT, "content": "..."}],
+    ),
+    "null": (
+        [CALLS, {"role": "assistant", "content": None, "refusal": "No."}],
+        [{**CALLS, "content": ""}, {"role": "assistant", "content": "No.", "refusal": "No."}],
+    ),
+    "ids": (
+        [CALLS, RESULT, CALLS, RESULT, called("f", "{}", "abcdef123"), result("x", "abcdef123")],
+        [
+            *(called("look_up", '{"q": "a"}', "I7Rkbc8JP"), result("found", "I7Rkbc8JP")),
+            *(called("look_up", '{"q": "a"}', "mHuEZQMcR"), result("found", "mHuEZQMcR")),
+            *(called("f", "{}", "abcdef123"), result("x", "abcdef123")),
+        ],
+    ),
+    "names": ([CALLS, RESULT], [CALLS, {**RESULT, "name": "look_up"}]),
+    "arguments": (
+        [called("f", '{"q": "a'), called("g", "[1]"), CALLS],
+        [called("f", '{"text":"{\\"q\\": \\"a"}'), called("g", '{"text":"[1]"}'), CALLS],
+    ),
+}
+"""For each row a history that it mends, and what becomes of it."""
+
+REFUSED = [
+    ("developer", "developer is not one of ['system', 'assistant', 'user'] - 'messages.0.role'"),
+    (
+        "developer",
+        "messages[0].role: unknown variant `developer`, expected one of `system`, `user`",
+    ),
+    ("developer", "Invalid role: developer"),
+    ("developer", "Unsupported value: 'messages[0].role' does not support 'developer'."),
+    ("system", "System role not supported"),
+    ("system", "Only user, assistant and tool roles are supported, got system."),
+    ("system", "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
+    ("system", "Developer instruction is not enabled for models/gemma-3-27b-it"),
+    ("turns", "Jinja Exception: System message must be at the beginning."),
+    ("turns", "Only one system message is allowed."),
+    ("turns", "invalid params, invalid chat setting (2013)"),
+    ("turns", 'messages: first message must use the "user" role'),
+    ("turns", "A conversation must start with a user message. Try again with one."),
+    ("turns", "* GenerateContentRequest.contents: contents is not specified\n"),
+    ("turns", "messages: at least one message is required"),
+    ("turns", "No user query found in messages."),
+    ("turns", "This model does not support assistant message prefill."),
+    ("turns", "The conversation must end with a user message."),
+    ("turns", "The last message must have role user."),
+    ("turns", "Please ensure that multiturn requests ends with a user role."),
+    ("turns", "multiple consecutive user messages are not allowed"),
+    ("answered", "Unexpected role 'user' after role 'tool'"),
+    ("answered", "Conversation roles must alternate user/assistant/user/assistant/..."),
+    ("parts", "('messages.0.content' : value must be a string)"),
+    ("parts", "Failed to deserialize: messages[1]: invalid type: sequence, expected a string"),
+    ("parts", "body.messages.0.system.content.str: Input should be a valid string"),
+    ("empty", "messages.1: all messages must have non-empty content"),
+    ("empty", "messages: text content blocks must be non-empty"),
+    ("empty", "Unable to submit request because it has an empty text parameter."),
+    ("null", "invalid message content type: <nil>"),
+    ("null", "Invalid value for 'content': expected a string, got null."),
+    ("null", "'NoneType' object is not iterable"),
+    ("ids", "Tool call id was call_0 but must be a-z, A-Z, 0-9, with a length of 9."),
+    ("ids", "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"),
+    ("ids", "messages: `tool_use` ids must be unique"),
+    ("ids", "Invalid 'messages[2].tool_calls[0].id': string too long, maximum length is 40."),
+    ("names", "contents[2].parts[0].function_response.name: Name cannot be empty."),
+    ("arguments", "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101]"),
+    ("arguments", "Unterminated string starting at: line 1 column 7 (char 6)"),
+    ("calls", "The following tool_call_ids did not have response messages: call_0"),
+    ("calls", "No tool output found for function call call_0."),
+    ("calls", "number of function response parts is equal to the number of function call parts"),
+    ("calls", "invalid params, tool result's tool id(call_0) not found (2013)"),
+    ("calls", "Each `tool_result` block must have a corresponding `tool_use` block before it."),
+    ("calls", "The toolConfig field must be defined when using toolUse content blocks."),
+    ("calls-in-turns", "Conversation roles must alternate user/assistant/user/assistant/..."),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), REFUSED)
+def test_a_shape_is_told_from_an_apis_words(name: str, words: str) -> None:
+    """The row whose words they are is found, and others only of who speaks when."""
+    found = refused_shapes(words, {"messages": HISTORY[name][0]})
+    assert name in found
+    assert found <= {name, "turns"}
+
+
+@pytest.mark.parametrize(("_", "words"), REFUSED)
+def test_words_about_a_shape_that_is_not_there_tell_nothing(_: str, words: str) -> None:
+    """A row that would change nothing is not what the API meant."""
+    assert not refused_shapes(words, {"messages": [{"role": "user", "content": "Hi."}]})
+    assert not refused_shapes(words, {"input": "Hi."})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unsupported parameter: 'temperature' is not supported with this model.",
+        "property 'prompt_cache_key' is unsupported",
+        'Unknown name "seed": Cannot find field.',
+        "metadata.x: expected a string, but got an integer instead.",
+        "tool_choice is only allowed when tools are specified",
+        "This model's maximum context length is 8192 tokens.",
+        "The response was filtered due to the prompt triggering a content management policy.",
+        "The model `m` does not exist or you do not have access to it.",
+        "The server had an error while processing your request.",
+    ],
+)
+def test_other_words_mend_nothing(words: str) -> None:
+    """A refusal of a field, a limit or a filter leaves every history as it is."""
+    for history, _ in HISTORY.values():
+        assert not refused_shapes(words, {"messages": history})
+
+
+@pytest.mark.parametrize("name", HISTORY)
+def test_a_mended_history_has_the_shape_no_longer(name: str) -> None:
+    """Mending it again changes nothing, and what was sent in is left as it was."""
+    history, expected = HISTORY[name]
+    body = {"messages": history}
+    before = repr(body)
+    once = mended(body, [name])
+    assert once == {"messages": expected}
+    assert mended(once, [name]) is once
+    assert repr(body) == before
+    assert mended(body, []) is body
+
+
+def test_every_shape_is_told() -> None:
+    """A row without a history here would be one that nobody has tried."""
+    assert [shape.name for shape in HISTORIES] == list(HISTORY)
+
+
+def test_items_are_mended_as_messages_are() -> None:
+    """The Responses API has the same roles, and calls that stand alone."""
+    call = {"type": "function_call", "call_id": "c-1", "name": "f", "arguments": "{"}
+    output = {"type": "function_call_output", "call_id": "c-1", "output": ""}
+    told = [{"type": "message", **one} for one in (SYSTEM, SAID, USER, USER)]
+    body = {"input": [*told, call, output]}
+    others = {"system", "calls", "calls-in-turns"}
+    kept = mended(body, [shape.name for shape in HISTORIES if shape.name not in others])
+    system, first, said, user, call, output = kept["input"][:6]
+    assert [system["role"], first, said] == ["system", {**told[2], "content": "..."}, told[1]]
+    assert user["content"] == "Hi.\nHi."
+    assert len(kept["input"]) == 6
+    assert call["call_id"] == output["call_id"] != "c-1"
+    assert (call["arguments"], output["output"]) == ('{"text":"{"}', "...")
+    in_words = mended(body, ["calls", "system"])["input"]
+    assert in_words[-1]["content"] == "[Result of f {] "
+    assert [one["role"] for one in in_words] == ["user", "assistant", "user", "user", "user"]
+
+
+def ready(messages: list[Any]) -> dict[str, Any]:
+    """The request that goes up for a caller's messages, before anything was learnt."""
+    request = chat.parse({"model": "m", "stream": True, "messages": messages})
+    return chat.prepare(request, model="", extra_body={}, clean=str).body
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@given(histories.messages())
+@settings(max_examples=30, deadline=None)
+def test_any_history_is_answered_by_each_strict_server(server: str, messages: list[Any]) -> None:
+    """Two refusals teach enough, no word is lost, and the next turn pays nothing."""
+    body = ready(messages)
+    learnt: set[str] = set()
+    for _ in range(2):
+        refusal = first_refusal(server, body["messages"])
+        if refusal is not None:
+            found = refused_shapes(refusal, body)
+            assert found, refusal
+            learnt |= found
+            body = mended(ready(messages), learnt)
+    assert first_refusal(server, body["messages"]) is None
+    assert histories.faults(body["messages"]) in ([], ["null content"])
+    assert histories.words(body) == histories.words(messages)
+    assert mended(body, learnt) is body
+    assert mended(ready(messages), learnt) == body
+
+
+@given(histories.messages())
+@settings(max_examples=200, deadline=None)
+def test_all_shapes_mended_at_once_leave_a_history_in_order(messages: list[Any]) -> None:
+    """One model may refuse any of them."""
+    body = mended(ready(messages), [shape.name for shape in HISTORIES])
+    assert histories.faults(body["messages"]) == []
+    assert histories.words(body) == histories.words(messages)
