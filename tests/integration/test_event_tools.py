@@ -5,6 +5,8 @@ Over real sockets and through the layer; every way to call badly is played in vi
 """
 
 import json
+import re
+import shlex
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -96,6 +98,34 @@ async def test_results_are_answered(stage: tuple[Deployment, ScriptedUpstream]) 
     """The conversation goes on where the platform carried the calls out."""
     (spoken, asked) = await invoked(stage, "result", answer("Abrimos a las nueve."))
     assert (spoken.text, asked) == ("Abrimos a las nueve.", 1)
+
+
+PAGE = (ROOT / "docs/tools.md").read_text()
+TRIED = re.findall(
+    r"""--call (\w+) --arguments ('.*'|".*")\n"""
+    r"""    make invoke EVENT=(\S+) .*\n\nIt arrives as `(.*)`""",
+    PAGE,
+)
+
+
+@pytest.mark.parametrize(("name", "arguments", "event", "arrives"), TRIED)
+async def test_the_commands_of_the_page_show_what_it_says(
+    name: str,
+    arguments: str,
+    event: str,
+    arrives: str,
+    stage: tuple[Deployment, ScriptedUpstream],
+) -> None:
+    """Each pair of docs/tools.md: a call as a model writes it, and as the platform gets it."""
+    assert event == f"events/url-chat-tool-{name.replace('_', '-')}.json"
+    (spoken, asked) = await invoked(stage, name, calls(name, shlex.split(arguments)[0]))
+    assert (spoken.calls, asked) == ([(name, arrives)], 1)
+
+
+async def test_the_page_has_every_tool() -> None:
+    """A section, a command and an event for each."""
+    assert {name for name, *_ in TRIED} == set(NAMES)
+    assert set(re.findall(r"^### `(\w+)`", PAGE, re.MULTILINE)) == set(NAMES)
 
 
 async def test_every_event_is_played() -> None:

@@ -142,6 +142,7 @@ PROMISED: dict[str, Callable[[Answer], None]] = {
     "url-chat-tool-update-state": offering("update_state"),
     "url-chat-tool-voicemail-detection": offering("voicemail_detection"),
     "url-chat-tools": with_tools,
+    **dict.fromkeys((name for name in EVENTS if name.startswith("url-platform-")), streamed),
     "url-health": healthy,
     "url-models": models,
     "url-not-found": told_the_right_path,

@@ -38,6 +38,7 @@ from tests.support.script import (
     Seen,
     Stage,
     answer,
+    calls,
     perform,
     refused,
 )
@@ -239,8 +240,13 @@ async def _main() -> None:
     parser.add_argument("--first-ms", type=float, default=4000, help="wait before the first word")
     parser.add_argument("--pace-ms", type=float, default=120, help="wait between two words")
     parser.add_argument("--text", default="Thank you for waiting, here is your answer.")
+    parser.add_argument("--call", help="a tool to call in place of the text")
+    parser.add_argument("--arguments", default="{}", help="of the call, spelt as it is to be sent")
     options = parser.parse_args()
-    scene = answer(options.text, at_ms=options.first_ms, pace_ms=options.pace_ms)
+    if options.call:
+        scene = calls(options.call, options.arguments, at_ms=options.first_ms)
+    else:
+        scene = answer(options.text, at_ms=options.first_ms, pace_ms=options.pace_ms)
     upstream = ScriptedUpstream(scene)
     await upstream.start(options.port)
     print(f"ready {upstream.base_url}", flush=True)

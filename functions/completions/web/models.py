@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from completions.errors import ModelNotFound
+from completions.observability import log
 from completions.settings import Settings
 from completions.upstream.client import Upstream
 
@@ -47,7 +48,13 @@ async def found(name: str, settings: Settings, upstream: Upstream) -> dict[str, 
 
 
 def check(model: str, settings: Settings) -> None:
-    """Raise ModelNotFound for a model that this deployment does not serve."""
+    """Raise ModelNotFound for a model that this deployment does not serve.
+
+    Platforms that name none (D-ID, Hume) rely on the deployment's; what there is none of is logged,
+    since an API's own words for it ("you must provide a model") do not say where to put one.
+    """
+    if not model and not settings.responder and not all(one.model for one in settings.candidates):
+        log.warning("model.missing", expected="a model in the request, or UpstreamModel")
     if not settings.allows(model):
         allowed = ", ".join(settings.allowed_models)
         raise ModelNotFound(

@@ -236,6 +236,17 @@ async def test_an_agent_is_given_no_half_of_a_history(
             _error(response, 400, "previous_response_not_found")
 
 
+async def test_a_model_that_nobody_names_is_logged(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged
+) -> None:
+    """Some platforms name none; where the deployment does not either, the log says what to set."""
+    assert (await client.post(CHAT, json=chat(model=None))).status_code == 200
+    assert "UpstreamModel" in logs.event("model.missing")["expected"]
+    async with calling(deploy(upstream.base_url, upstream_model="m", **CALM)) as own:
+        await own.post(CHAT, json=chat(model=None))
+    assert logs.text.count("model.missing") == 1
+
+
 HUME = CHAT + "?custom_session_id=session-7"
 
 
