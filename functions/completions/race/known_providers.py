@@ -3,7 +3,8 @@
 `known_providers.jsonl` has a line for each: facts that its vendor documents, or that others have
 verified, and only remedies that do no harm where they are wrong. A line names hosts or models:
 
-    hosts, models   patterns (`*` stands for anything); a host's line comes first
+    hosts, models   patterns (`*` stands for anything), of which both must fit where both are given;
+                    of lines that fit, the first with hosts counts, else the first without
     dropped         fields to leave out, as paths (see `field_paths`)
     renamed         fields to send under another name
     mended          shapes to mend, as named in `dialects.shapes`
@@ -35,17 +36,21 @@ class _Provider:
     models: tuple[str, ...]
     lesson: Lesson
 
+    def fits(self, host: str, model: str) -> bool:
+        return all(
+            not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+            for name, patterns in ((host, self.hosts), (model, self.models))
+        )
+
 
 def facts_of(candidate: Candidate) -> Lesson:
     """Return what is known of this candidate's provider, else of its model."""
     host = urlsplit(candidate.base_url).hostname or ""
     # Gateways put the vendor before the model's name.
     model = candidate.model.rpartition("/")[2].lower()
-    for names, patterns in ((host, "hosts"), (model, "models")):
-        for provider in _providers():
-            if any(fnmatchcase(names, pattern) for pattern in getattr(provider, patterns)):
-                return provider.lesson
-    return Lesson()
+    fitting = (one for one in _providers() if one.fits(host, model))
+    best = min(fitting, key=lambda one: not one.hosts, default=None)
+    return best.lesson if best else Lesson()
 
 
 @cache

@@ -43,6 +43,8 @@ BOOKKEEPING = frozenset(
 
 NOTE: without `store`: where it is left out, OpenAI's Responses API keeps the conversation.
 """
+VALUE_LIMIT_CHARS = 32
+"""A longer value is a caller's own, not one of a model's list."""
 _NOTHING_HELPS = (
     r"(?i)context_length|content_(?:filter|policy)|context (?:length|window)"
     r"|content management policy|responsible ai|prompt is too long"
@@ -123,9 +125,8 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
     # Words about a shape name roles, and keys that are missing.
     words = "" if shapes else error.message
     fields = refused_fields(error.fields, words, sent.body)
-    if error.code == "unsupported_value" and "default" not in error.message:
-        # A model's own list of values: the field is good, and so are other values of it.
-        found = Lesson(frozenset(f"{path}={value_at(sent.body, path)}" for path in fields))
+    if values := _unsupported_values(fields, error, sent):
+        found = Lesson(values)
     elif re.match(_VALUE_CODES, error.code) or blames_value(error.message):
         light = [path for path in fields if _top(path) not in WEIGHTY]
         found = Lesson(frozenset(light), keep=Keep.ONCE)
@@ -133,10 +134,24 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
         found = _refused_by_name(fields, sent, known)
     if shapes:
         return replace(found, shapes=shapes, keep=Keep.KNOWN)
-    named = found or fields or error.fields
+    # A word in `param` that is no field of the request names nothing.
+    named = found or fields or any(_top(path) in sent.body for path in error.fields)
     if not named and sent.added and not re.search(_NOTHING_HELPS, f"{error.code} {error.message}"):
         return Lesson(dropped=sent.added, keep=Keep.IF_ANSWERED)
     return found or None
+
+
+def _unsupported_values(
+    fields: Collection[str], error: UpstreamRefused, sent: Prepared
+) -> frozenset[str]:
+    """Return the fields with their values where the model has values of its own for them.
+
+    The field is good then, and so are others of its values.
+    """
+    if error.code != "unsupported_value" or "default" in error.message:
+        return frozenset()
+    values = {path: str(value_at(sent.body, path)) for path in fields}
+    return frozenset(f"{path}={v}" for path, v in values.items() if len(v) <= VALUE_LIMIT_CHARS)
 
 
 def _refused_by_name(fields: Collection[str], sent: Prepared, known: Lesson) -> Lesson:

@@ -22,6 +22,8 @@ from completions.settings import Candidate
 
 MODELS_LIMIT = 64
 """Callers may name as many models as they like: the one used longest ago is forgotten."""
+LESSONS_LIMIT = 128
+"""So much is learnt of one model: a server that refuses ever more is not learnt by heart."""
 THOUGHTS_NEEDED = 2
 """So many answers in a row must begin inside a thought before the next one is taken to do so."""
 GUESS_TTL_S = 600.0
@@ -106,6 +108,8 @@ class Quirks:
             mended=sorted(lesson.shapes),
         )
         known, weighty = self._known(model), lesson.dropped & WEIGHTY
+        if len(known.lesson.dropped) >= LESSONS_LIMIT:
+            return
         for name in weighty:
             known.weighty.setdefault(name, _Guess()).sign(self._clock())
         known.lesson += replace(lesson, dropped=lesson.dropped - weighty)

@@ -92,6 +92,15 @@ def test_a_refusal_that_no_field_caused_takes_nothing_out(code: str, message: st
     assert lesson_of(refusal(None, code, message=message), sent, NOTHING) is None
 
 
+def test_a_refusal_that_names_nothing_takes_out_what_we_added() -> None:
+    """A word where a field should stand names nothing; a field that must stay is named."""
+    sent = Prepared({"messages": [], "prompt_cache_key": "k"}, frozenset({"prompt_cache_key"}))
+    guess = Lesson(frozenset({"prompt_cache_key"}), keep=Keep.IF_ANSWERED)
+    for param in (None, "request", "validation_problem"):
+        assert lesson_of(refusal(param), sent, NOTHING) == guess
+    assert lesson_of(refusal("messages[3].content"), sent, NOTHING) is None
+
+
 def test_a_mistake_inside_tools_is_the_callers() -> None:
     """Tools are dropped only where the model does not take them at all."""
     sent = Prepared({"tools": [{"name": "t"}]})

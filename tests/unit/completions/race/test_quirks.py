@@ -12,6 +12,7 @@ from completions.race.lessons import Keep, Lesson
 from completions.race.quirks import (
     ENDPOINT_RETRY_S,
     GUESS_TTL_S,
+    LESSONS_LIMIT,
     MODELS_LIMIT,
     THOUGHTS_NEEDED,
     Quirks,
@@ -67,6 +68,13 @@ def test_a_lesson_for_one_request_is_not_remembered(quirks: Quirks) -> None:
     """The next request is sent whole."""
     quirks.remember(A, Lesson(frozenset({"temperature"}), keep=Keep.ONCE))
     assert quirks.lesson(A) == Lesson()
+
+
+def test_lessons_about_a_model_are_bounded(quirks: Quirks, logs: Logged) -> None:
+    """A server that refuses another field each time does not fill the memory."""
+    for number in range(3 * LESSONS_LIMIT):
+        quirks.remember(A, Lesson(frozenset({f"user={number}"})))
+    assert len(quirks.lesson(A).dropped) == LESSONS_LIMIT
 
 
 # -- guesses
