@@ -11,11 +11,22 @@ from completions.dialects.history import History
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What an API may say, as patterns; compiled on first use, since most never refuse."""
+
+    patterns: tuple[str, ...]
+
+    def search(self, said: str) -> bool:
+        """Return True if one of them is in what was said, in any case and over several lines."""
+        return bool(re.search("|".join(self.patterns), said, re.IGNORECASE | re.DOTALL))
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """A shape that some APIs refuse. A dialect without a function of its own lacks the shape."""
 
     name: str
-    refused: re.Pattern[str]
+    refused: Words
     """Searched in all that a refusal says."""
     messages: Callable[[History], History] | None = None
     """Return the messages mended, as new objects where they change."""
@@ -37,6 +48,6 @@ class Shape:
         return self.body(body) if self.body else body
 
 
-def in_words(*patterns: str) -> re.Pattern[str]:
-    """Return a pattern of what an API may say, in any case and over several lines."""
-    return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
+def in_words(*patterns: str) -> Words:
+    """Return the words in which a shape is refused."""
+    return Words(patterns)

@@ -135,7 +135,7 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
     if shapes:
         return replace(found, shapes=shapes, keep=Keep.KNOWN)
     # A word in `param` that is no field of the request names nothing.
-    named = found or fields or any(_top(path) in sent.body for path in error.fields)
+    named = found or fields or any(_top(path) in {*sent.body, *NEEDED} for path in error.fields)
     if not named and sent.added and not re.search(_NOTHING_HELPS, f"{error.code} {error.message}"):
         return Lesson(dropped=sent.added, keep=Keep.IF_ANSWERED)
     return found or None

@@ -51,7 +51,7 @@ def test_a_provider_is_known_by_its_host_else_by_its_model(
 
 def test_a_host_is_believed_before_a_model() -> None:
     """Whose name a model has matters less than who serves it."""
-    assert facts_of(named("gemini-3-flash", "api.groq.com")).shapes == {"developer"}
+    assert facts_of(named("gemini-3-flash", "api.groq.com")).shapes == {"developer", "parts"}
 
 
 def test_a_line_may_be_about_some_models_of_a_host() -> None:
