@@ -37,6 +37,7 @@ def test_ids_of_ours_are_known_again() -> None:
         *("", "msg_1", "msg_vc_", "msg_vc_x", "msg_68f1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9"),
         *(f"x {new_id('message')}", f"{new_id('message')}0", 7, None, {"id": "a"}),
     ],
+    ids=lambda value: type(value).__name__,  # Made up anew by each worker.
 )
 def test_ids_of_others_are_none_of_ours(value: object) -> None:
     """What only resembles one is left to whoever made it."""

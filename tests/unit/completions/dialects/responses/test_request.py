@@ -390,7 +390,7 @@ def test_our_buffer_words_are_no_history() -> None:
         {"input": [{"type": "item_reference", "id": OWN}, USER]},
         {"input": [{"id": new_id("function_call")}, RESULT]},
     ],
-    ids=str,
+    ids=["a response", "an item", "a call"],
 )
 def test_a_link_that_we_made_up_is_refused_at_once(body: dict[str, Any]) -> None:
     """The text behind it is kept nowhere, and no upstream has heard of it."""
