@@ -21,7 +21,5 @@ _WHY: dict[str, tuple[str, ...]] = {
         f"a call as {model} writes it"
         for model in ("Hermes", "Llama", "Mistral", "XML", "Kimi", "DeepSeek", "Gemini")
     ),
-    "an answer that comes again is said twice": ("a response each of whose events comes twice",),
-    "an odd object or id is relayed": ("another object", "a call whose id is a number"),
 }
 KNOWN: dict[str, str] = {name: why for why, names in _WHY.items() for name in names}

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_json
+
 from completions.dialects.error_objects import read_error
 from completions.errors import CompletionsError, UpstreamRefused, UpstreamUnavailable
 from completions.sse import ServerSentEvent
@@ -113,6 +115,27 @@ class Call:
     """See `CallPart`."""
 
 
+def arguments_text(arguments: Any) -> str:
+    """Return a call's arguments as JSON text; some servers send the object itself."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else to_json(arguments).decode()
+
+
+def error_in(event: Mapping[str, Any], name: bytes) -> Any:
+    """Return the error that a server-sent event of this name reports; None if it reports none.
+
+    Servers put it where OpenAI does, or send it bare: under the event's name `error` (llama.cpp),
+    as an object of that kind (vLLM) or of that type.
+    """
+    if error := event.get("error"):
+        return error
+    bare = name == b"error" or "error" in (event.get("object"), event.get("type"))
+    if not bare or event.get("choices"):
+        return None
+    return {**event, "type": None} if event.get("type") == "error" else event
+
+
 def upstream_failure(error: Any) -> CompletionsError:
     """Return our error for the error object of an SSE event, with the status that fits best."""
     if not isinstance(error, dict):
@@ -121,6 +144,8 @@ def upstream_failure(error: Any) -> CompletionsError:
         return failure
     code, said = error.get("code"), read_error(error)
     status = _STATUS_OF_CODE.get(str(code), 502)
+    if isinstance(code, str) and code.isdecimal() and len(code) == 3:
+        code = int(code)
     if isinstance(code, int) and 400 <= code < 600:
         status = code
     return UpstreamRefused(

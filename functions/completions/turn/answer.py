@@ -23,6 +23,7 @@ from completions.dialects.deltas import (
     Usage,
 )
 from completions.dialects.dialect import Writer
+from completions.dialects.padding import without_padding
 from completions.dialects.request import ParsedRequest
 from completions.errors import UpstreamUnavailable
 from completions.speech.buffer_words import RepeatFilter
@@ -122,7 +123,9 @@ class Answer:
         only_usage = chunk.deltas and all(isinstance(delta, Usage) for delta in chunk.deltas)
         if chunk.sse is None or Done() in chunk.deltas or chunk.deltas == (Rewrite(),):
             return b""
-        return b"" if only_usage and not self._request.wants_usage else chunk.sse.raw
+        return (
+            b"" if only_usage and not self._request.wants_usage else without_padding(chunk.sse.raw)
+        )
 
     def _written(self, delta: Delta) -> bytes:
         if isinstance(delta, Text | Refusal):

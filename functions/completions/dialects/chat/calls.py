@@ -11,9 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import to_json
-
-from completions.dialects.deltas import CallPart, Delta
+from completions.dialects.deltas import CallPart, Delta, arguments_text
 
 _INDEX = re.compile(r"[0-9]{1,3}")
 
@@ -40,7 +38,7 @@ def _call_part(part: Mapping[str, Any], unnumbered: int) -> CallPart:
     name, arguments = function.get("name"), function.get("arguments")
     if type(arguments) is not str:
         nonstandard |= arguments is not None
-        arguments = "" if arguments is None else to_json(arguments).decode()
+        arguments = arguments_text(arguments)
     if type(index) is not int or index < 0:
         nonstandard |= isinstance(index, str)
         index = int(index) if isinstance(index, str) and _INDEX.fullmatch(index) else unnumbered

@@ -24,6 +24,7 @@ from completions.dialects.deltas import (
     Rewrite,
     Text,
     Usage,
+    error_in,
     upstream_failure,
 )
 from completions.dialects.finish import read_finish
@@ -89,7 +90,7 @@ class ChatReader:
                         for one in deltas:
                             self._seen.add(type(one))
                         return tuple(deltas)
-            return tuple(self._read_body(body, streamed=bool(sse.raw)))
+            return tuple(self._read_body(body, sse))
         except _MISSHAPEN:
             return self._not_understood(sse)
 
@@ -100,7 +101,7 @@ class ChatReader:
             return (_not_a_completion(),) if nothing else tuple(self._halves.join([Done()]))
         try:
             body = read_json_with_halves(sse.data)
-            return tuple(self._read_body(body, streamed=bool(sse.raw), halved=True))
+            return tuple(self._read_body(body, sse, halved=True))
         except _MISSHAPEN:
             return self._not_understood(sse)
 
@@ -116,17 +117,18 @@ class ChatReader:
         return Rewrite() if self._finished and not self._open else failure
 
     def _read_body(
-        self, body: Mapping[str, Any], *, streamed: bool, halved: bool = False
+        self, body: Mapping[str, Any], sse: ServerSentEvent, *, halved: bool = False
     ) -> list[Delta]:
-        if error := body.get("error"):
+        streamed = bool(sse.raw)
+        if error := error_in(body, sse.event):
             return [self._unless_whole(Failure(upstream_failure(error)))]
         choices = body.get("choices") or ()
         deltas: list[Delta] = []
         odd = False
         for choice in choices:
             odd |= self._read_choice(choice, self._number(choice, choices), deltas, streamed)
-        if usage := body.get("usage"):
-            deltas.append(Usage(dict(usage)))
+        if isinstance(usage := body.get("usage"), dict) and usage:
+            deltas.append(Usage(usage))
         if not streamed:
             if not choices:
                 raise TypeError("no choices")

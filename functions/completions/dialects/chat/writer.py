@@ -28,13 +28,16 @@ from completions.dialects.deltas import (
     Text,
     Usage,
 )
+from completions.dialects.padding import NAME, without_padding
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.sse import DONE, encode
 
 _IDENTITY: dict[str, type] = {"id": str, "created": int, "model": str}
+_QUOTE = ord('"')
+_KIND = "chat.completion.chunk"
 _ROLE = re.compile(rb'"role"\s*:\s*("assistant"|null|.)')
-_IDENTITY_FIELD = re.compile(rb'"(id|created|model)"\s*:\s*("(?:[^"\\]|\\.)*"|\d+)\s*[,}]')
+_IDENTITY_FIELD = re.compile(rb'"(id|object|created|model)"\s*:\s*("(?:[^"\\]|\\.)*"|\d+)\s*[,}]')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
@@ -49,6 +52,8 @@ class ChatWriter:
         """How the adopted upstream's events begin or end, if its whole identity stands there."""
         self._identity_fields: list[bytes] = []
         """How it spells the parts of its identity, wherever they stand."""
+        self._padded = False
+        """True if the first event was padded, wherever that stood."""
         self._role_sent = False
         self._calls = 0
         self._finish_event: tuple[str, bytes] | None = None
@@ -81,6 +86,9 @@ class ChatWriter:
                     raw = b""
         if raw and (b'"role"' in raw or not self._role_sent) and not self._role_fits(raw):
             raw = b""
+        if raw and (raw[-4] == _QUOTE or self._padded):
+            # The event's last field is a text, as padding mostly is.
+            raw = without_padding(raw)
         if raw and len(deltas) == 1 and type(deltas[0]) is Text:
             self._role_sent = True
             return raw  # The common event, first for speed.
@@ -155,10 +163,11 @@ class ChatWriter:
         identity = {name: body.get(name) for name in _IDENTITY}
         if all(value and isinstance(value, _IDENTITY[name]) for name, value in identity.items()):
             self._identity = identity
-            if self._request.session:
-                return  # Each chunk is written anew, with the session's id.
+            if self._request.session or body.get("object") != _KIND:
+                return  # Each chunk is written anew: with the session's id, or of the right kind.
             self._source = chunk.source
-            self._learn_spelling(chunk.sse.raw, identity)
+            self._padded = NAME in body
+            self._learn_spelling(chunk.sse.raw, {**identity, "object": _KIND})
 
     def _learn_spelling(self, raw: bytes, identity: Mapping[str, Any]) -> None:
         """Remember the bytes by which events with this identity are known."""
@@ -168,7 +177,7 @@ class ChatWriter:
             if from_json(match[2]) == identity[match[1].decode()]
         ]
         self._identity_fields = [match[0] for match in fields]
-        whole = {b"id", b"created", b"model"}
+        whole = {name.encode() for name in identity}
         before, behind = raw.find(b'"choices"'), raw.rfind(b"]")
         if {match[1] for match in fields if match.end() <= before} == whole:
             self._head = raw[:before]
@@ -203,7 +212,7 @@ class ChatWriter:
         return self._event([{"index": 0, "delta": delta, "finish_reason": finish}])
 
     def _event(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
-        head = {"object": "chat.completion.chunk", **self.identity}
+        head = {"object": _KIND, **self.identity}
         if self._request.session:
             # Hume's EVI tells its sessions by it, and warns of the model's own.
             head["system_fingerprint"] = self._request.session

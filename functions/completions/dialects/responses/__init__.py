@@ -4,6 +4,7 @@ Knows nothing of time, retries or HTTP. Imports point down::
 
     request · over_chat · reader · writer · buffered     one task each
     stream                                               a stream that obeys the protocol
+    events · repeats                                     what a stream's events are about
     input · output                                       what requests and answers consist of
 """
 

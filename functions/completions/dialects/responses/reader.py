@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from completions.dialects.characters import Halves, read_json_with_halves
 from completions.dialects.deltas import (
@@ -27,11 +27,14 @@ from completions.dialects.deltas import (
     Rewrite,
     Text,
     Usage,
+    arguments_text,
+    error_in,
     upstream_failure,
 )
 from completions.dialects.finish import read_finish
 from completions.dialects.parts import TextType, read_parts
 from completions.dialects.responses.output import ItemLookup
+from completions.dialects.responses.repeats import Repeats
 from completions.dialects.responses.whole import is_whole
 from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
@@ -80,6 +83,7 @@ class ResponsesReader:
         self._types_in_answer: set[type] = set()
         self._halves = Halves()
         self._skipped = False
+        self._repeats = Repeats()
 
     def read(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
         """Return what the event says that no earlier one has said. Never raises."""
@@ -101,7 +105,10 @@ class ResponsesReader:
             if not sse.raw:
                 deltas = self._buffered_answer(event)
             else:
-                deltas = self._read_event(event, event.get("type") or sse.event.decode())
+                if self._repeats.has_event(sse.raw, event):
+                    return (Rewrite(),)
+                kind = event.get("type")
+                deltas = self._read_event(event, kind or sse.event.decode(), sse.event)
             if halved or self._halves.held:
                 deltas = (*self._halves.join(deltas), Rewrite())
             return tuple(deltas)
@@ -115,7 +122,7 @@ class ResponsesReader:
         self._skipped = True
         return (Rewrite(),)
 
-    def _read_event(self, event: dict[str, Any], kind: str) -> Iterable[Delta]:
+    def _read_event(self, event: dict[str, Any], kind: str, name: bytes) -> Iterable[Delta]:
         subject, _, verb = kind.rpartition(".")
         if text_event := _TEXT_EVENTS.get(subject):
             text_type, field = text_event
@@ -129,9 +136,10 @@ class ResponsesReader:
         # The full name: built-in tools have ends of their own (`response.mcp_call.failed`).
         if kind in {"response.completed", "response.incomplete"}:
             return self._read_end(event.get("response") or {}, verb)
-        if kind in {"response.failed", "response.cancelled", "error"} or event.get("error"):
+        reported = error_in(event, name)
+        if kind in {"response.failed", "response.cancelled"} or reported:
             response = event.get("response") or {}
-            error = response.get("error") or event.get("error") or {**event, "type": None}
+            error = response.get("error") or reported or {**event, "type": None}
             return (Failure(upstream_failure(error)),)
         return ()
 
@@ -154,6 +162,8 @@ class ResponsesReader:
 
     def _read_item(self, event: dict[str, Any], item: dict[str, Any], verb: str) -> Iterable[Delta]:
         kind = item.get("type")
+        if self._repeats.has_item(event, item, verb):
+            return (Rewrite(),)
         if kind == "function_call":
             if verb == "added":
                 return (self._new_call(event, item),)
@@ -185,7 +195,7 @@ class ResponsesReader:
             len(self._calls),
             str(call_id) if call_id else None,
             str(name) if name else None,
-            _arguments_json(item.get("arguments")),
+            arguments_text(item.get("arguments")),
         )
         self._calls.append(call)
         self._call_lookup.add(call, event, item)
@@ -207,7 +217,7 @@ class ResponsesReader:
             call = self._calls[-1]
         if verb == "delta":
             call.has_arguments = True
-            return (*opened, CallPart(call.index, None, None, _arguments_json(event.get("delta"))))
+            return (*opened, CallPart(call.index, None, None, arguments_text(event.get("delta"))))
         return (*opened, self._emit_arguments(call, event.get("arguments")))
 
     def _call_done(self, event: dict[str, Any], item: dict[str, Any]) -> Iterable[Delta]:
@@ -228,7 +238,7 @@ class ResponsesReader:
         """
         if call.has_arguments:
             return CallPart(call.index, None, None, "")
-        complete = _arguments_json(arguments) or call.announced_arguments
+        complete = arguments_text(arguments) or call.announced_arguments
         call.has_arguments = bool(complete)
         return CallPart(call.index, None, None, complete)
 
@@ -283,10 +293,3 @@ class ResponsesReader:
 
 def _not_a_response() -> Failure:
     return Failure(UpstreamUnavailable("The upstream sent what is no response."))
-
-
-def _arguments_json(arguments: Any) -> str:
-    """Return arguments as a JSON string; some servers send the object."""
-    if isinstance(arguments, str):
-        return arguments
-    return "" if arguments is None else to_json(arguments).decode()

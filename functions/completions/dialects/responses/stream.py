@@ -19,6 +19,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from completions.dialects.request import ParsedRequest
+from completions.dialects.responses.events import ARGUMENTS_DELTA, ARGUMENTS_DONE
 from completions.dialects.responses.ids import new_id
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
@@ -32,8 +33,6 @@ from completions.sse import ServerSentEvent, encode
 
 Event = dict[str, Any]
 """A decoded Responses API event; `sse` is the server-sent event that carried it."""
-
-ARGUMENTS = "response.function_call_arguments"
 
 
 class ResponsesStream:
@@ -128,7 +127,7 @@ class ResponsesStream:
     def add_arguments(self, item: OutputItem, arguments: str) -> bytes:
         """Write a piece of this call's arguments."""
         item.argument_pieces.append(arguments)
-        return self.write(f"{ARGUMENTS}.delta", {**location(item), "delta": arguments})
+        return self.write(ARGUMENTS_DELTA, {**location(item), "delta": arguments})
 
     def finish_text(
         self, item: OutputItem, part: TextPart, sse: ServerSentEvent | None, event: Event
@@ -151,7 +150,7 @@ class ResponsesStream:
             return b""
         item.arguments_done = True
         fields = {**location(item), "arguments": "".join(item.argument_pieces)}
-        fields["type"] = f"{ARGUMENTS}.done"
+        fields["type"] = ARGUMENTS_DONE
         return self.relay(sse, event, fields)
 
     def close_part(

@@ -11,36 +11,47 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from completions.dialects.deltas import Call, CallPart, Chunk, Delta, Reasoning, Refusal, Text
+from completions.dialects.deltas import (
+    Call,
+    CallPart,
+    Chunk,
+    Delta,
+    Reasoning,
+    Refusal,
+    Rewrite,
+    Text,
+)
+from completions.dialects.padding import NAME, without_padding
 from completions.dialects.request import ParsedRequest
+from completions.dialects.responses.events import (
+    ARGUMENTS_DELTA,
+    ARGUMENTS_DONE,
+    BEGIN_EVENTS,
+    END_EVENTS,
+    FAILURE_EVENTS,
+    KINDS_BY_TYPE,
+    PART_ADDED,
+    PART_DONE,
+    TEXT_DELTAS,
+    TEXT_DONE,
+    can_hold,
+    reasoning_kind,
+)
 from completions.dialects.responses.ids import new_buffer_words_id, new_id
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
     REASONING_TEXT,
     REFUSAL,
-    SUMMARY_TEXT,
-    TEXT_KINDS,
     ItemLookup,
     OutputItem,
-    TextKind,
     finished_response,
     new_call,
     new_message,
     new_reasoning,
 )
-from completions.dialects.responses.stream import ARGUMENTS, Event, ResponsesStream, location
+from completions.dialects.responses.stream import Event, ResponsesStream, location
 from completions.errors import CompletionsError
 from completions.sse import DONE, ServerSentEvent
-
-_BEGIN_EVENTS = frozenset({"response.created", "response.queued", "response.in_progress"})
-_END_EVENTS = frozenset({"response.completed", "response.incomplete"})
-_FAILURE_EVENTS = frozenset({"response.failed", "response.cancelled", "error"})
-_TEXT_DELTAS = {f"response.{kind.text_event}.delta": kind for kind in TEXT_KINDS}
-_TEXT_DELTA = f"response.{OUTPUT_TEXT.text_event}.delta"
-_TEXT_DONE = {f"response.{kind.text_event}.done": kind for kind in TEXT_KINDS}
-_PART_ADDED = frozenset(f"response.{kind.part_event}.added" for kind in TEXT_KINDS)
-_PART_DONE = frozenset(f"response.{kind.part_event}.done" for kind in TEXT_KINDS)
-_KINDS_BY_TYPE = {kind.type: kind for kind in TEXT_KINDS}
 
 
 class ResponsesWriter:
@@ -72,6 +83,9 @@ class ResponsesWriter:
                 self._adopted = chunk.source
             self._end_event = None, {"response": event}
             return self._write_deltas(chunk.deltas)
+        if NAME in event:
+            del event[NAME]
+            sse = sse._replace(raw=without_padding(sse.raw))
         if not isinstance(event.get("type"), str):
             event["type"] = sse.event.decode(errors="replace")
             sse = sse._replace(event=b"")  # Not to be relayed as it came: clients look for `type`.
@@ -150,24 +164,29 @@ class ResponsesWriter:
         return out + self._stream.write("error", {**flat, "error": details}) + DONE
 
     def _relay(self, chunk: Chunk, sse: ServerSentEvent, event: Event, kind: str) -> bytes:
-        if kind in _BEGIN_EVENTS:
+        if kind in TEXT_DELTAS or kind == ARGUMENTS_DELTA:
+            # In a speakable turn a refusal is spoken: it becomes text.
+            item = self._open_item_of(chunk.source, event)
+            spoken = kind == "response.refusal.delta" and self._request.speakable
+            relayable = chunk.unchanged and len(chunk.deltas) == 1 and not spoken
+            if item is None or not relayable or not can_hold(item, kind):
+                return self._write_deltas(chunk.deltas, item, event)
+            if type(chunk.deltas[0]) is Rewrite:
+                return b""
+            return self._relay_delta(item, sse, event, kind)
+        if chunk.deltas == (Rewrite(),):
+            return b""  # It comes again, or says nothing.
+        if kind in BEGIN_EVENTS:
             return self._relay_begin(chunk, sse, event)
-        if kind in _END_EVENTS:
+        if kind in END_EVENTS:
             # Servers that stream little put words into it that no other event had.
             self._end_event = sse, event
             return self._write_deltas(chunk.deltas)
-        if kind in _FAILURE_EVENTS:
+        if kind in FAILURE_EVENTS:
             return b""
         if kind == "response.output_item.added":
             return self._relay_item_added(chunk, sse, event)
         item = self._open_item_of(chunk.source, event)
-        if kind in _TEXT_DELTAS or kind == f"{ARGUMENTS}.delta":
-            # In a speakable turn a refusal is spoken: it becomes text.
-            spoken = kind == "response.refusal.delta" and self._request.speakable
-            relayable = chunk.unchanged and len(chunk.deltas) == 1 and not spoken
-            if item is None or not relayable or not _can_hold(item, kind):
-                return self._write_deltas(chunk.deltas, item, event)
-            return self._relay_delta(item, sse, event, kind)
         # Any other event with deltas has words that no delta event brought.
         out = self._write_deltas(chunk.deltas, item, event)
         if not kind.startswith("response."):
@@ -223,13 +242,13 @@ class ResponsesWriter:
         delta = event.get("delta")
         if not isinstance(delta, str):
             return b""
-        if kind not in _TEXT_DELTAS:
+        if kind not in TEXT_DELTAS:
             item.argument_pieces.append(delta)
             return self._stream.relay(sse, event, location(item))
-        if kind == _TEXT_DELTA and "logprobs" not in event:
+        if TEXT_DELTAS[kind] is OUTPUT_TEXT and "logprobs" not in event:
             # Not in the events of some servers; the SDK's types have it.
             sse, event = None, {**event, "logprobs": []}
-        out, part = self._stream.open_part(item, _TEXT_DELTAS[kind])
+        out, part = self._stream.open_part(item, TEXT_DELTAS[kind])
         part.pieces.append(delta)
         return out + self._stream.relay(sse, event, location(item, part))
 
@@ -238,21 +257,21 @@ class ResponsesWriter:
     ) -> bytes:
         if kind == "response.output_item.done":
             return self._stream.close_item(item, "completed", sse, event)
-        if kind in _PART_ADDED:
+        if kind in PART_ADDED:
             self._stream.keep_announcement(item, sse, event)
             return b""
-        if kind in _PART_DONE or kind in _TEXT_DONE:
+        if kind in PART_DONE or kind in TEXT_DONE:
             received = event.get("part")
             part_type = received.get("type") if isinstance(received, dict) else None
-            text_kind = _TEXT_DONE.get(kind) or _KINDS_BY_TYPE.get(str(part_type))
+            text_kind = TEXT_DONE.get(kind) or KINDS_BY_TYPE.get(str(part_type))
             part = item.find_open_part(text_kind) if text_kind else None
             if part is None:
                 return b""
-            write = self._stream.finish_text if kind in _TEXT_DONE else self._stream.close_part
+            write = self._stream.finish_text if kind in TEXT_DONE else self._stream.close_part
             return write(item, part, sse, event)
         if item.index < 0:
             return b""
-        if kind == f"{ARGUMENTS}.done" and item.type == "function_call":
+        if kind == ARGUMENTS_DONE and item.type == "function_call":
             return self._stream.finish_arguments(item, sse, event)
         # An event that only this upstream and the client know.
         fields = {name: value for name, value in location(item).items() if name in event}
@@ -278,7 +297,7 @@ class ResponsesWriter:
                     )
                     out += self._stream.add_text(target, text_kind, text)
                 case Reasoning(text) if text and item is not None and item.type == "reasoning":
-                    out += self._stream.add_text(item, _reasoning_kind(event or {}), text)
+                    out += self._stream.add_text(item, reasoning_kind(event or {}), text)
                 case Reasoning(text):
                     out += self.reasoning(text)
                 case CallPart():
@@ -294,19 +313,3 @@ class ResponsesWriter:
             if name:
                 out += self.call(Call(call_id or new_id("call"), name, arguments, extra))
         return out
-
-
-def _can_hold(item: OutputItem, kind: str) -> bool:
-    """Return whether the deltas of this event belong into this type of item."""
-    text_kind = _TEXT_DELTAS.get(kind)
-    if text_kind is None:
-        return item.type == "function_call"
-    return item.type == ("message" if text_kind in {OUTPUT_TEXT, REFUSAL} else "reasoning")
-
-
-def _reasoning_kind(event: Event) -> TextKind:
-    """Return which of the two kinds of reasoning the event has."""
-    item = event.get("item")
-    if isinstance(item, dict):
-        return REASONING_TEXT if item.get("content") else SUMMARY_TEXT
-    return SUMMARY_TEXT if "summary" in str(event.get("type")) else REASONING_TEXT

@@ -322,6 +322,12 @@ SKIPPED = [
     b'data: {"choices":[]}\n\n',
     b'data: {"choices":[{"index":0,"delta":{"conte\n\n',
     b"data: []\n\n",
+    b"data: [START]\n\n",
+    b"data: 7\n\n",
+    b"event: heartbeat\ndata:\n\n",
+    b'data: {"choices":null}\n\n',
+    b'data: {"choices":[{}],"usage":7}\n\n',
+    b'data: {"choices":[{"delta":null}]}\n\n',
 ]
 
 
