@@ -27,7 +27,6 @@ from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import (
     ChainNotFound,
-    InvalidRequest,
     KeyUnavailable,
     Unauthorized,
 )
@@ -36,17 +35,22 @@ from completions.keys.keys import Keys
 from completions.observability import allow_content, bind
 from completions.race.health import Health
 from completions.race.quirks import Quirks
-from completions.settings import ON_FAILURE, Settings
+from completions.settings import Settings
 from completions.tools import schemas
 from completions.turn import report
 from completions.turn.plan import AppState, Arrival
 from completions.turn.turn import Turn
 from completions.upstream.client import Upstream
-from completions.web import body, conversation, error_responses, models, paths, request_log
+from completions.web import (
+    body,
+    conversation,
+    error_responses,
+    models,
+    paths,
+    request_log,
+    request_options,
+)
 from completions.web.auth import authorise
-
-ON_FAILURE_HEADER = "x-completions-on-failure"
-
 
 paths.register()
 
@@ -116,7 +120,8 @@ def create_app(
             request_log.bind_body(request, content)
             parsed = body.parse(dialect, content, conversation.custom_session(request))
             _check_can_be_served(parsed, settings)
-            on_failure = _on_failure(request, settings)
+            parsed = request_options.with_buffer_words(parsed, request)
+            on_failure = request_options.on_failure(request, settings)
         except (Unauthorized, ClientDisconnect):
             cold = cold or arrival.cold  # This was no turn, so the next one is still the first.
             raise
@@ -230,21 +235,6 @@ def _arrival(request: Request, *, cold: bool) -> Arrival:
         epoch_s = None
     remaining_s = None if remaining is None else remaining() / 1000
     return Arrival(epoch_s, remaining_s, asyncio.get_running_loop().time(), cold)
-
-
-def _on_failure(request: Request, settings: Settings) -> str:
-    """Return `speak` or `error`: the request's own choice, or else the deployment's.
-
-    Raises:
-        InvalidRequest: the request chose something else.
-    """
-    choice = request.headers.get(ON_FAILURE_HEADER, settings.on_failure).strip().lower()
-    if choice not in ON_FAILURE:
-        raise InvalidRequest(
-            f"The header {ON_FAILURE_HEADER} must be one of {', '.join(ON_FAILURE)}.",
-            param=ON_FAILURE_HEADER,
-        )
-    return choice
 
 
 app = create_app(Settings.from_environment(os.environ))

@@ -249,7 +249,7 @@ async def test_a_bug_does_not_quote(
         for place in (
             "tools.held_calls.HeldCalls.judge",
             "turn.plan.Plan.__init__",
-            "app._on_failure",
+            "web.request_options.on_failure",
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(f"completions.{place}", broken)

@@ -55,6 +55,8 @@ class PlayedUpstream:
         stage = self._stages[candidate.key]
         self.requests.append(request)
         await stage.note(request)
+        if exchange.on_written is not None:
+            exchange.on_written()
         decoder = Decoder()
         try:
             async with aclosing(

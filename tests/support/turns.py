@@ -37,6 +37,8 @@ class Heard:
     headers: dict[str, str] = field(default_factory=dict)
     pieces: list[tuple[int, bytes]] = field(default_factory=list)
     ended: bool = False
+    started_ms: int | None = None
+    """When status and headers left."""
 
     @property
     def body(self) -> bytes:
@@ -166,6 +168,7 @@ class Caller:
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
                 heard.status = message["status"]
+                heard.started_ms = round((loop.time() - arrived) * 1000)
                 heard.headers = {k.decode(): v.decode() for k, v in message["headers"]}
                 return
             assert not heard.ended, "a message after the end"

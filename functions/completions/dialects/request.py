@@ -16,6 +16,8 @@ ID_LIMIT_CHARS = 64
 """The longest `prompt_cache_key` that OpenAI's API takes."""
 PHRASES_LIMIT, PHRASE_LIMIT_CHARS = 64, 200
 """For an agent's own buffer words: each is searched for in every message of the history."""
+AFTER_LIMIT_MS = 60_000
+"""The longest wait for buffer words that a caller may choose."""
 SILENCE = "..."
 """The user message by which a voice platform reports that nobody spoke."""
 
@@ -152,7 +154,7 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
             param=name,
         )
     after_ms = raw.get("buffer_words_after_ms")
-    if after_ms is not None and not 0 <= after_ms <= 60_000:
+    if after_ms is not None and not 0 <= after_ms <= AFTER_LIMIT_MS:
         name = f"{prefix}.buffer_words_after_ms"
         raise InvalidRequest(f"'{name}' must be 0 (off) to 60000 milliseconds.", param=name)
     conversation = str(raw.get("conversation_id") or raw.get("system__conversation_id") or "")

@@ -5,7 +5,7 @@ Counts them, and sums what they cost; nothing of what the answers say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from completions.settings import Candidate
@@ -21,6 +21,8 @@ class Requests:
     """One turn's requests to models, in the order in which they were made."""
 
     exchanges: list[Exchange] = field(default_factory=list)
+    on_written: Callable[[], None] | None = None
+    """Called when a request has been written to its connection."""
 
     @property
     def left(self) -> int:
@@ -31,7 +33,7 @@ class Requests:
         """Count a request that is made now; return None when the turn has used up its requests."""
         if not self.left:
             return None
-        exchange = Exchange(candidate, source, hedge)
+        exchange = Exchange(candidate, source, hedge, on_written=self.on_written)
         self.exchanges.append(exchange)
         return exchange
 

@@ -103,7 +103,8 @@ class Plan:
             settings.stall_timeout_ms / 1000,
         )
         self.waits = Waits(RETRY_WAITS_S)
-        self.speaks = request.speakable and on_failure == "speak"
+        self._speaks_on_failure = on_failure == "speak"
+        self.speaks = request.speakable and self._speaks_on_failure
         self._language = buffer_words.language_of(request, settings.language)
         question = Question(
             dialect,
@@ -124,6 +125,14 @@ class Plan:
             self._models = (RESPONDER,)
             # The agent's own questions to models have the timers; it may pause between words.
             self.timeouts, self.waits = Timeouts(), Waits()
+
+    @property
+    def starts_early(self) -> bool:
+        """True if the status is 200 whatever a model does, as soon as one has been asked.
+
+        Of a chained request it is not: who is told that nobody knows the chain sends all of it.
+        """
+        return self.speaks and not self._request.chained
 
     def candidates(self) -> list[Candidate]:
         """Return whom to ask, in order."""
@@ -167,7 +176,8 @@ class Plan:
         """How long a caller may hear nothing before words of ours; 0 where there are none."""
         after_ms = self._request.extra.buffer_words_after_ms
         if after_ms is None:
-            after_ms = self._settings.buffer_words_after_ms
+            # Words are an answer with status 200: who asked for errors gets them where asked for.
+            after_ms = self._settings.buffer_words_after_ms if self._speaks_on_failure else 0
         return after_ms / 1000 if self._request.speakable else 0.0
 
     def next_buffer_words(self, count: int, last: str | None) -> str | None:

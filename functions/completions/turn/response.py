@@ -1,4 +1,4 @@
-"""The ASGI response, started once the status is known.
+"""The ASGI response, started when its status is settled.
 
 Knows ASGI's two messages and the headers of an event stream; nothing of what is written.
 """
@@ -27,7 +27,7 @@ earliest. Nobody listens to an answer that late, while the model is paid and its
 
 
 class ResponseSender:
-    """Sends one response: either `write` … `close`, or `json` once.
+    """Sends one response: either `write` … `close`, begun by `start` or not, or `json` once.
 
     `untaken` is done when the caller has taken nothing for `UNTAKEN_LIMIT_S`. Create it inside the
     event loop, and `release` it at the end.
@@ -52,6 +52,10 @@ class ResponseSender:
     def started(self) -> bool:
         """True once the status has been sent: an error can only be told in the body then."""
         return self.status > 0
+
+    async def start(self) -> None:
+        """Send the status and the headers of an event stream, if nothing has been sent yet."""
+        await self._start(200, STREAM_HEADERS)
 
     async def write(self, data: bytes) -> None:
         """Send a piece of the event stream; the first piece starts the response."""

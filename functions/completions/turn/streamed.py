@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
+from typing import Any
 
 from completions.dialects.deltas import Chunk
 from completions.dialects.dialect import Dialect
@@ -54,6 +55,11 @@ class Streamed:
         """Answers that have ended; they are closed after the turn's own end."""
         self._buffer_words_left = True
         self._budget_ends = plan.budget_ends
+        self._asked: asyncio.Future[None] | None = None
+        """Done when the first request has been written: then the response starts; None after."""
+        if plan.starts_early:
+            self._asked = self._loop.create_future()
+            plan.requests.on_written = self._note_asked
 
     async def run(self) -> None:
         """Write the whole stream.
@@ -178,6 +184,10 @@ class Streamed:
         if answer.is_nothing and race.winner:
             raise EmptyAnswer(race.winner, answer.finish, [])
 
+    def _note_asked(self) -> None:
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
+
     async def _next(self, batches: AsyncGenerator[list[Chunk], None]) -> list[Chunk] | None:
         """Return the answer's next batch; while nothing is audible, the turn's timers run."""
         coming = asyncio.ensure_future(anext(batches, None))
@@ -185,7 +195,15 @@ class Streamed:
             while True:
                 moment = self._next_moment()
                 wait_s = None if moment is None else max(0.0, moment - self._loop.time())
-                await asyncio.wait({coming}, timeout=wait_s)
+                first: set[asyncio.Future[Any]] = {coming}
+                if self._asked is not None:
+                    first.add(self._asked)
+                await asyncio.wait(first, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+                if self._asked is not None and self._asked.done() and not coming.done():
+                    # While the model is at work: less is left to do at its first words.
+                    self._asked = None
+                    await self._response.start()
+                    continue
                 for _ in range(8):
                     # Words that are here already beat a timer of the same moment.
                     if coming.done():

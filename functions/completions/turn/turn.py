@@ -1,8 +1,9 @@
 """One turn of a call, from the request to the last byte.
 
-An ASGI response of its own, because it sends the status only when it knows it, so that an
-upstream's 429 stays a 429 (`StreamingResponse` sends 200 first), and because it watches for the
-caller's hang-up from the start (a hang-up does not cancel an endpoint that is awaiting).
+An ASGI response of its own, because it sends the status only when it is settled, so that a
+program gets an upstream's 429 as a 429 (`StreamingResponse` sends 200 first), and because it
+watches for the caller's hang-up from the start (a hang-up does not cancel an endpoint that is
+awaiting).
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class Upstream:
         exchange.sent_at = asyncio.get_running_loop().time()
         with _translate_errors():
             try:
-                return await self._request_with_reconnect(candidate, path, body, key)
+                return await self._request_with_reconnect(candidate, path, body, key, exchange)
             except _Refused as refused:
                 if refused.status != 401:
                     raise
@@ -150,10 +150,15 @@ class Upstream:
                 newer = await self._keys.newer_upstream_key(candidate.key, refused=key)
                 if newer is None:
                     raise
-                return await self._request_with_reconnect(candidate, path, body, newer)
+                return await self._request_with_reconnect(candidate, path, body, newer, exchange)
 
     async def _request_with_reconnect(
-        self, candidate: Candidate, path: str, body: dict[str, Any] | None, key: str
+        self,
+        candidate: Candidate,
+        path: str,
+        body: dict[str, Any] | None,
+        key: str,
+        exchange: Exchange,
     ) -> tuple[ClientResponse, Pool]:
         """Send a request; if its kept connection turns out to be dead, at once on a new one.
 
@@ -161,7 +166,7 @@ class Upstream:
         """
         import aiohttp
 
-        trace = RequestTrace()
+        trace = RequestTrace(on_written=exchange.on_written)
         try:
             return await self._request(candidate, path, body, key, trace)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -169,7 +174,8 @@ class Upstream:
                 raise
             log.info("upstream.reconnected", candidate=candidate.key)
             self._connections.drop(candidate.base_url)
-            return await self._request(candidate, path, body, key, RequestTrace())
+            again = RequestTrace(on_written=exchange.on_written)
+            return await self._request(candidate, path, body, key, again)
 
     async def _request(
         self,

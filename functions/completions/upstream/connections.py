@@ -11,6 +11,7 @@ import socket
 import ssl
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -67,6 +68,8 @@ class RequestTrace:
 
     reused: bool = False
     """True if it went out on a connection that had been used before."""
+    on_written: Callable[[], None] | None = None
+    """See `Exchange.on_written`."""
 
 
 class Connections:
@@ -169,6 +172,7 @@ def _session(pool: Pool) -> ClientSession:
 
     tracing = aiohttp.TraceConfig()
     tracing.on_connection_reuseconn.append(_note_reuse)
+    tracing.on_request_chunk_sent.append(_note_written)
     connector = aiohttp.TCPConnector(
         ssl=pool.tls,
         limit=0,
@@ -190,6 +194,12 @@ def _session(pool: Pool) -> ClientSession:
 
 async def _note_reuse(_: ClientSession, context: Any, __: object) -> None:
     context.trace_request_ctx.reused = True
+
+
+async def _note_written(_: ClientSession, context: Any, __: object) -> None:
+    if (on_written := context.trace_request_ctx.on_written) is not None:
+        # NOTE: aiohttp says so just before it writes, without a pause in between.
+        asyncio.get_running_loop().call_soon(on_written)
 
 
 def _proxy(base_url: str) -> str | None:

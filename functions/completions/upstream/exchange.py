@@ -6,6 +6,7 @@ and reads the answer fills it in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ class Exchange:
     """True if it was sent beside a slow request, not after a failed one."""
     sent_at: float | None = None
     """When it had a connection to go out on; keys had been read by then."""
+    on_written: Callable[[], None] | None = None
+    """Called when the request has been written to its connection, once or more often."""
     headers_at: float | None = None
     model: str = ""
     """As the answer names it."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from completions.dialects.request import PHRASE_LIMIT_CHARS, PHRASES_LIMIT
+from completions.dialects.request import AFTER_LIMIT_MS, PHRASE_LIMIT_CHARS, PHRASES_LIMIT
 from completions.settings import ON_FAILURE
 
 Schema = dict[str, Any]
@@ -120,6 +120,12 @@ def _turn_operation(operation: str, request: str, answer: str) -> Schema:
                 "in": "header",
                 "description": "What a failed turn becomes: a spoken sentence, or its status.",
                 "schema": {"enum": list(ON_FAILURE)},
+            },
+            {
+                "name": "x-completions-buffer-words-after-ms",
+                "in": "header",
+                "description": "As `buffer_words_after_ms` in the extra body, which wins over it.",
+                "schema": {"type": "integer", "minimum": 0, "maximum": AFTER_LIMIT_MS},
             },
         ],
         "requestBody": {

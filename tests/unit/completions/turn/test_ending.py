@@ -341,9 +341,24 @@ async def test_after_buffer_words_a_failure_has_no_status(way: Way) -> None:
     for script in (refused(500, at_ms=1600), refused(404, at_ms=1600), refused(401, at_ms=1600)):
         got, _, _ = await way.turn(script)
         assert got.text.endswith(f"... {ENGLISH.failure}")
-        got, _, heard = await way.turn(script, post={"on_failure": "error"})
+        asked_for = {"buffer_words_after_ms": 1500}
+        got, _, heard = await way.turn(
+            script, post={"on_failure": "error"}, elevenlabs_extra_body=asked_for
+        )
         assert heard.status == 200
         assert got.error is not None
+
+
+async def test_a_program_that_asked_for_no_words_gets_a_slow_status(way: Way) -> None:
+    """Buffer words would make the SDK's 429 a stream that breaks."""
+    for script in (refused(429, at_ms=2900), refused(401, at_ms=1600)):
+        _, _, heard = await way.turn(
+            script,
+            settings={"first_token_timeout_ms": 0, "turn_budget_ms": 3000},
+            post={"on_failure": "error"},
+        )
+        assert heard.status in {429, 502}
+        assert heard.events == []
 
 
 async def test_a_json_format_fails_by_its_status(way: Way) -> None:

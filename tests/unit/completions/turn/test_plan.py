@@ -155,6 +155,16 @@ async def test_an_agent_sets_the_wait(way: Way, after_ms: int, first: int) -> No
     assert got.speech[0][0] == first
 
 
+async def test_who_asks_for_errors_hears_no_words_unasked(way: Way) -> None:
+    """The deployment's wait is for callers who listen, the agent's own for whoever sets it."""
+    program: dict[str, Any] = {"post": {"on_failure": "error"}}
+    got, _, _ = await way.turn(answer(ANSWER, at_ms=2500), **program)
+    assert got.text == ANSWER
+    program["elevenlabs_extra_body"] = {"buffer_words_after_ms": 400}
+    got, _, _ = await way.turn(answer(ANSWER, at_ms=2500), **program)
+    assert got.speech[0][0] == 400
+
+
 async def test_a_deployment_may_have_none(way: Way) -> None:
     """It has none unless an agent wants them."""
     off = {"buffer_words_after_ms": 0}

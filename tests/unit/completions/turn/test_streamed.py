@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
+from completions.errors import KeyUnavailable
 from completions.speech.phrases import PHRASES
+from completions.sse import ServerSentEvent
 from tests.support.in_process import PlayedUpstream
+from tests.support.logs import Logged
 from tests.support.script import (
     At,
     Done,
@@ -17,13 +24,16 @@ from tests.support.script import (
     Role,
     Say,
     Script,
+    Seen,
     Step,
     answer,
     call,
     calls,
+    refused,
 )
 from tests.support.tools import LOOKUP, TRANSFER
-from tests.support.ways import CHAT, Way
+from tests.support.turns import Caller
+from tests.support.ways import CHAT, RESPONSES, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -31,6 +41,84 @@ ENGLISH = PHRASES["en"]
 SENTENCE = "It is sunny today. "
 ANSWER = "Sunny and warm."
 SLOW = answer(ANSWER, at_ms=2500)
+
+
+# -- an early start
+
+
+async def test_a_spoken_turn_starts_while_the_model_is_at_work(way: Way) -> None:
+    """Status and headers have left when its first word comes, and are sent once."""
+    got, _, heard = await way.turn(answer(ANSWER, at_ms=800))
+    assert (heard.status, heard.started_ms) == (200, 0)
+    assert (got.text, got.speech[0][0]) == (ANSWER, 800)
+
+
+class _Slow(PlayedUpstream):
+    """A model whose connection takes 300 ms to be made, or has no key."""
+
+    key = True
+
+    async def events(self, *asked: Any) -> AsyncGenerator[list[ServerSentEvent]]:
+        await asyncio.sleep(0.3)
+        if not self.key:
+            raise KeyUnavailable("No key can be read.")
+        async for batch in super().events(*asked):
+            yield batch
+
+
+async def test_nothing_starts_before_the_model_was_asked(way: Way) -> None:
+    """Until the request is on its way the turn may still turn out to be refused here."""
+    upstream = _Slow(answer(ANSWER, at_ms=800))
+    heard = await way.post(way.caller(upstream))
+    assert (heard.started_ms, way.read(heard).text) == (300, ANSWER)
+    upstream.key = False
+    heard = await way.post(way.caller(upstream))
+    assert (heard.status, heard.started_ms) == (503, 300)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"post": {"on_failure": "error"}},
+        {"json_format": True},
+        {"stream": False},
+        {"elevenlabs_extra_body": {"buffer_words_after_ms": 0}, "post": {"on_failure": "error"}},
+    ],
+    ids=str,
+)
+async def test_who_may_get_a_status_waits_for_it(way: Way, asked: dict[str, Any]) -> None:
+    """A program's turn starts with what the model says, or with its refusal."""
+    _, _, heard = await way.turn(answer('{"a": 1}', at_ms=800), **asked)
+    assert heard.started_ms == 800
+    _, _, heard = await way.turn(refused(413, param="model", at_ms=700), **asked)
+    assert (heard.status, heard.started_ms) == (413, 700)
+
+
+async def test_a_chained_turn_does_not_start_early() -> None:
+    """Who is told that nobody knows the chain sends the whole history."""
+    unknown = refused(400, code="previous_response_not_found", at_ms=700)
+    _, _, heard = await RESPONSES.turn(unknown, previous_response_id="resp_unknown")
+    assert (heard.status, heard.started_ms) == (400, 700)
+    assert json.loads(heard.body)["error"]["code"] == "previous_response_not_found"
+
+
+async def test_what_fails_behind_an_early_start_is_words(way: Way) -> None:
+    """A second model without a key has no status left to be told by."""
+
+    def without_a_key(_: Seen) -> list[Step]:
+        raise KeyUnavailable("No key can be read.")
+
+    got, _, heard = await way.turn(refused(400, at_ms=700), fallback=without_a_key)
+    assert (heard.status, got.text, got.finish) == (200, ENGLISH.failure, "stop")
+
+
+async def test_a_hang_up_behind_an_early_start_is_one(logs: Logged) -> None:
+    """Headers without a word are no answer, and the model is let go."""
+    upstream = PlayedUpstream([Hold()])
+    heard = await Caller(upstream).post(hang_up_ms=400)
+    assert (heard.status, heard.pieces, heard.ended) == (200, [], False)
+    assert logs.event("turn.finished")["outcome"] == "hung_up"
+    assert upstream.requests[0].hung_up_at == 0.4
 
 
 # -- buffer words

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import httpx2
@@ -21,6 +22,7 @@ from completions.settings import Candidate
 from completions.sse import DONE
 from completions.upstream import connections, refusals
 from completions.upstream.client import Upstream
+from completions.upstream.exchange import Exchange
 from tests.support.chat_events import chat_event, chat_whole
 from tests.support.deployment import (
     ANSWER_LIMIT_S,
@@ -89,6 +91,15 @@ asyncio.run(main())
 """
 
 
+class _Keys(Keys):
+    """One key, at once."""
+
+    def __init__(self) -> None: ...
+
+    async def upstream_key(self, _: str) -> str:
+        return "key"
+
+
 # -- what the upstream is sent
 
 
@@ -104,6 +115,39 @@ async def test_a_turn_is_one_request_with_our_key(
     assert request.header("x-api-key") == ""
     assert (request.json["model"], request.json["messages"]) == ("m", HELLO)
     assert request.json["stream"] is True
+
+
+async def test_it_is_told_when_the_request_is_on_its_way(upstream: ScriptedUpstream) -> None:
+    """That is after it was written and before the model has said anything."""
+    told: list[bool] = []
+    exchange = Exchange(Candidate("upstream", upstream.base_url))
+    may_answer = asyncio.Event()
+    exchange.on_written = lambda: told.append(exchange.headers_at is not None)
+    upstream.plays([Until(may_answer), *answer("Yes.")])
+    client = Upstream(_Keys())
+    body = {"messages": HELLO, "stream": True}
+    async with aclosing(
+        client.events(exchange.candidate, "/chat/completions", body, exchange)
+    ) as events:
+        coming = asyncio.ensure_future(anext(events))
+        await upstream.request()
+        assert told == [False]
+        may_answer.set()
+        assert await coming
+    await client.close()
+    assert told == [False]
+
+
+async def test_who_cannot_be_reached_was_not_asked() -> None:
+    """Then no request is on its way."""
+    told: list[bool] = []
+    exchange = Exchange(Candidate("upstream", "http://127.0.0.1:1/v1"))
+    exchange.on_written = lambda: told.append(True)
+    client = Upstream(_Keys())
+    with pytest.raises(UpstreamUnavailable):
+        await anext(client.events(exchange.candidate, "/chat/completions", {}, exchange))
+    await client.close()
+    assert told == []
 
 
 async def test_compression_is_not_wanted(

@@ -1,0 +1,61 @@
+"""What a caller chooses by headers: how failures are told, and when buffer words come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import Request
+
+from completions.dialects import chat
+from completions.dialects.request import ParsedRequest
+from completions.errors import InvalidRequest
+from completions.settings import Settings
+from completions.web.request_options import (
+    BUFFER_WORDS_HEADER,
+    ON_FAILURE_HEADER,
+    on_failure,
+    with_buffer_words,
+)
+
+BODY = {"messages": [{"role": "user", "content": "Hello?"}]}
+
+
+def _request(**headers: str) -> Request:
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "headers": named})
+
+
+def _with(value: str, **extra: Any) -> ParsedRequest:
+    parsed = chat.parse({**BODY, "elevenlabs_extra_body": extra})
+    return with_buffer_words(parsed, _request(**{BUFFER_WORDS_HEADER: value}))
+
+
+def test_the_request_chooses_how_failures_are_told() -> None:
+    """It wins over the deployment, in any case of letters."""
+    settings = Settings(on_failure="speak")
+    assert on_failure(_request(), settings) == "speak"
+    assert on_failure(_request(**{ON_FAILURE_HEADER: " Error "}), settings) == "error"
+    with pytest.raises(InvalidRequest, match="speak, error"):
+        on_failure(_request(**{ON_FAILURE_HEADER: "shout"}), settings)
+
+
+@pytest.mark.parametrize(("value", "after_ms"), [("0", 0), (" 700 ", 700), ("60000", 60_000)])
+def test_a_header_sets_the_wait(value: str, after_ms: int) -> None:
+    """Not every client can send an extra body."""
+    assert _with(value).extra.buffer_words_after_ms == after_ms
+
+
+def test_the_extra_body_wins_over_the_header() -> None:
+    """It belongs to one agent or call, a header to all that a client sends."""
+    assert _with("700", buffer_words_after_ms=0).extra.buffer_words_after_ms == 0
+    assert _with("", buffer_words_after_ms=9).extra.buffer_words_after_ms == 9
+    assert _with("").extra.buffer_words_after_ms is None
+
+
+@pytest.mark.parametrize("value", ["-1", "60001", "1.5", "soon", "\u0663", "9" * 40])
+def test_a_wait_that_is_none_is_refused(value: str) -> None:
+    """The error names the header."""
+    with pytest.raises(InvalidRequest) as caught:
+        _with(value.encode().decode("latin-1"))
+    assert caught.value.param == BUFFER_WORDS_HEADER
