@@ -12,7 +12,7 @@ import asyncio
 import importlib
 import inspect
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,7 +37,7 @@ from completions.race.question import Question
 from completions.race.race import EmptyAnswer, Race, Timeouts
 from completions.race.waits import Waits
 from completions.settings import Candidate
-from completions.speech.think_tags import ThinkSplitter
+from completions.speech.scanner import CallText, Part, Scanner
 from completions.tools.held_calls import HeldCalls
 from completions.tools.loose_json import read_object
 
@@ -246,13 +246,13 @@ class ResponderQuestion:
         """Yield what the responder yields, each piece at once; raise what it raises."""
         self.attempts.append(source)
         calls = 0
-        thoughts = ThinkSplitter()
+        scanner = Scanner()
         async with aclosing(self.responder(self.conversation)) as events:
             async for event in events:
                 deltas: Sequence[Delta]
                 match event:
                     case Say(str(text)):
-                        deltas = thoughts.feed(text)
+                        deltas = _spoken(scanner.feed(text))
                     case Think(str(text)):
                         deltas = [Reasoning(text)]
                     case Call(str(name), Mapping()):
@@ -268,7 +268,11 @@ class ResponderQuestion:
                         )
                 yield [_chunk(source, *deltas)]
         finish = Finish("tool_calls" if calls else "stop")
-        yield [_chunk(source, *thoughts.flush(), finish, Done())]
+        yield [_chunk(source, *_spoken(scanner.flush()), finish, Done())]
+
+
+def _spoken(parts: Iterable[Part]) -> list[Delta]:
+    return [part for part in parts if not isinstance(part, CallText)]
 
 
 def _written(call: Call) -> str:

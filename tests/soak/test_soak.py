@@ -6,11 +6,10 @@ from collections import Counter
 
 import pytest
 
-from completions.dialects.deltas import Reasoning, Text
 from completions.race import winner
 from completions.race.quirks import Quirks
 from completions.settings import Candidate
-from completions.speech.think_tags import ThinkSplitter
+from completions.speech.scanner import Part, Scanner
 from completions.turn import plan
 from completions.turn.pauses import PauseCover
 from tests.soak.kinds.table import KINDS
@@ -61,16 +60,15 @@ def test_a_lesson_that_lasts_for_ever_is_noticed(monkeypatch: pytest.MonkeyPatch
         if began_inside:
             learnt.add((id(quirks), model))
 
-    def thinks(quirks: Quirks, model: Candidate) -> bool:
-        return (id(quirks), model) in learnt
+    def guess_chars(quirks: Quirks, model: Candidate) -> int:
+        return 1_000_000 if (id(quirks), model) in learnt else 0
 
-    def flush(splitter: ThinkSplitter, *, whole: bool = True) -> list[Text | Reasoning]:
-        held, splitter._held = splitter._held, ""
-        return [splitter._delta(held)] if held else []
+    def nothing(scanner: Scanner) -> list[Part]:
+        return []
 
     monkeypatch.setattr(Quirks, "learn_thinks_first", learn)
-    monkeypatch.setattr(Quirks, "thinks_first", thinks)
-    monkeypatch.setattr(ThinkSplitter, "flush", flush)
+    monkeypatch.setattr(Quirks, "guess_chars", guess_chars)
+    monkeypatch.setattr(Scanner, "_spoken_after_all", nothing)
     summary = run(Plan(120, SEED, "</think", sockets=False, known=False))
     found = names(summary)
     assert found["an empty turn"] or found["the answer was not heard"]

@@ -51,11 +51,20 @@ class CallPart:
     extra_content: Mapping[str, Any] | None = field(default=None, hash=False)
     """What the model's API wants back with the call, such as Gemini's `thought_signature`
     (ai.google.dev, "Thought signatures"): kept as it came."""
+    alone: bool = False
+    """A whole call in one part, which continues none and is continued by none."""
+    problem: str = ""
+    """Why this call must not be carried out, to be told to the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Other:
     """An answer that is neither speech nor a function call, such as audio: relayed as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Text that is held back, or taken out: it proves only that the model works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,9 @@ class Rewrite:
     """The event's own bytes would mislead a strict client: what else it says is written anew."""
 
 
-Delta = Text | Reasoning | Refusal | CallPart | Other | Finish | Usage | Failure | Done | Rewrite
+Delta = (
+    Text | Reasoning | Refusal | CallPart | Other | Held | Finish | Usage | Failure | Done | Rewrite
+)
 
 
 @dataclass(slots=True)

@@ -40,4 +40,8 @@ def read_parts(content: Any, kind: TextType) -> Iterator[Text | Refusal | Reason
     elif isinstance(content, dict):
         part_type = content.get("type")
         of_part, name = _KINDS.get(part_type if isinstance(part_type, str) else None, (kind, ""))
-        yield from read_parts(content.get(name), of_part or kind)
+        if content.get("thought") is True:
+            of_part = Reasoning  # As Gemini's own API marks its parts.
+        # The Assistants API has its text in an object's `value`.
+        text = content.get(name) or (content.get("value") if part_type is None else None)
+        yield from read_parts(text, of_part or kind)

@@ -62,6 +62,8 @@ class ParsedRequest:
     """How many answers the caller wants at once (`n`), at least 1."""
     speakable: bool = False
     """We may add words of our own: one streamed answer, in text, in no JSON format."""
+    plain: bool = True
+    """The answer is wanted as text, in no JSON format."""
     wants_usage: bool = False
     """The caller wants usage in a stream; buffered answers always have it."""
     chained: bool = False
@@ -86,6 +88,14 @@ class ParsedRequest:
     extra: Extra = field(default_factory=Extra)
     session: str = ""
     """The id that the caller wants back in each chunk of chat completions (Hume's EVI)."""
+
+    @property
+    def offered(self) -> Mapping[str, Tool]:
+        """The functions that the model may call: none if `tool_choice` says so."""
+        choice = self.body.get("tool_choice")
+        if isinstance(choice, Mapping):
+            choice = choice.get("mode") or choice.get("type")
+        return {} if choice == "none" else self.tools
 
     @property
     def single(self) -> bool:

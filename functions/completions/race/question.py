@@ -17,10 +17,9 @@ from completions.dialects import chat
 from completions.dialects.deltas import (
     CallPart,
     Chunk,
-    Delta,
-    Done,
     Failure,
     Finish,
+    Held,
     Other,
     Reasoning,
     Refusal,
@@ -35,7 +34,7 @@ from completions.race.quirks import Quirks
 from completions.race.requests import Requests
 from completions.race.stored import names_stored
 from completions.settings import Candidate
-from completions.speech.think_tags import ThinkSplitter
+from completions.speech.spoken_answer import SpokenAnswer
 from completions.sse import ServerSentEvent
 from completions.upstream.exchange import Exchange
 
@@ -219,10 +218,10 @@ class Question:
         native, single, named = wire is self.dialect, self.request.single, False
         finish: str | None = None
         model = self._model(candidate)
-        thoughts = ThinkSplitter(opened=single and self.quirks.thinks_first(model))
+        spoken = SpokenAnswer(self.request, guess_chars=self.quirks.guess_chars(model))
         learnt = False
         async with AsyncExitStack() as opened:
-            opened.callback(self._doubt_thoughts, model, thoughts)
+            opened.callback(self._doubt_thoughts, model, spoken)
             arriving = await opened.enter_async_context(aclosing(events))
             async for batch in arriving:
                 heard = []
@@ -237,25 +236,25 @@ class Question:
                         elif type(delta) is Finish:
                             finish = finish or delta.reason
                     if single:
-                        deltas, unchanged = _spoken(deltas, thoughts, self.request.speakable)
+                        deltas, unchanged = spoken.hear(deltas)
                     shown = sse if native else None
                     heard.append(Chunk(shown, deltas, unchanged, source))
                 if finish is not None and single and not learnt:
                     learnt = True
-                    self._learn_of_thoughts(model, thoughts, finish)
+                    self._learn_of_thoughts(model, spoken, finish)
                 yield heard
         # NOTE: no flush: of an answer that was cut, the beginning of a tag is not spoken.
 
-    def _doubt_thoughts(self, model: Candidate, thoughts: ThinkSplitter) -> None:
+    def _doubt_thoughts(self, model: Candidate, spoken: SpokenAnswer) -> None:
         """Trust a guess less if its answer was given up before a tag confirmed it."""
-        if thoughts.guessing:
+        if spoken.guessing:
             self.quirks.doubt_thinks_first(model)
 
-    def _learn_of_thoughts(self, model: Candidate, thoughts: ThinkSplitter, finish: str) -> None:
+    def _learn_of_thoughts(self, model: Candidate, spoken: SpokenAnswer, finish: str) -> None:
         """Note whether an answer that has finished began inside a thought."""
         # What ends by its limit, or with a call, may have been a thought to its end.
-        if thoughts.began_inside or finish == "stop":
-            self.quirks.learn_thinks_first(model, began_inside=thoughts.began_inside)
+        if spoken.began_inside or finish == "stop":
+            self.quirks.learn_thinks_first(model, began_inside=spoken.began_inside)
 
 
 def _beginning(batch: list[Chunk]) -> tuple[bool, UpstreamRefused | None]:
@@ -267,7 +266,7 @@ def _beginning(batch: list[Chunk]) -> tuple[bool, UpstreamRefused | None]:
         for delta in chunk.deltas:
             if isinstance(delta, Failure) and isinstance(delta.error, UpstreamRefused):
                 return False, delta.error
-            if isinstance(delta, Text | Reasoning | Refusal | CallPart | Other):
+            if isinstance(delta, Text | Reasoning | Refusal | CallPart | Held | Other):
                 return True, None
     return False, None
 
@@ -280,24 +279,3 @@ def _model_in(sse: ServerSentEvent) -> str:
     except (ValueError, LookupError, TypeError, AttributeError):
         return ""
     return name if isinstance(name, str) else ""
-
-
-def _spoken(
-    deltas: tuple[Delta, ...], thoughts: ThinkSplitter, speakable: bool
-) -> tuple[tuple[Delta, ...], bool]:
-    """Return the deltas without thoughts, refusals spoken, and True if that changed nothing."""
-    if len(deltas) == 1 and type(word := deltas[0]) is Text and thoughts.passes(word.text):
-        return deltas, True  # The common chunk: nothing is built anew.
-    heard: list[Delta] = []
-    for delta in deltas:
-        if isinstance(delta, Text):
-            heard += thoughts.feed(delta.text)
-        elif isinstance(delta, Refusal) and speakable:
-            heard += [Text(delta.text)]
-        elif isinstance(delta, Finish | Done):
-            # What ends by its limit, or with a call, may have been a thought to its end.
-            whole = not isinstance(delta, Finish) or delta.reason == "stop"
-            heard += [*thoughts.flush(whole=whole), delta]
-        else:
-            heard.append(delta)
-    return (deltas, True) if heard == list(deltas) else (tuple(heard), False)

@@ -24,8 +24,9 @@ MODELS_LIMIT = 64
 """Callers may name as many models as they like: the one used longest ago is forgotten."""
 LESSONS_LIMIT = 128
 """So much is learnt of one model: a server that refuses ever more is not learnt by heart."""
-THOUGHTS_NEEDED = 2
-"""So many answers in a row must begin inside a thought before the next one is taken to do so."""
+GUESS_CHARS = (2 * 1024, 16 * 1024)
+"""How much of an answer's beginning is taken for a thought after one answer that began inside one,
+and after several in a row: that much is heard late if the guess is wrong."""
 GUESS_TTL_S = 600.0
 """How long such a guess holds without a new sign of it."""
 ENDPOINT_RETRY_S = (30.0, 120.0, 600.0)
@@ -140,9 +141,15 @@ class Quirks:
         """Forget earlier refusals: `/responses` has answered."""
         self._known(upstream).responses_refused = 0
 
-    def thinks_first(self, model: Candidate) -> bool:
-        """Return True if the model's answers begin inside a `<think>` that its template opened."""
-        return self._known(model).thoughts_first.holds(self._clock(), THOUGHTS_NEEDED)
+    def guess_chars(self, model: Candidate) -> int:
+        """Return how much of the model's next answer is taken for a thought that nothing opens.
+
+        The templates of some models open a `<think>` in the prompt.
+        """
+        guess = self._known(model).thoughts_first
+        if not guess.holds(self._clock(), 1):
+            return 0
+        return GUESS_CHARS[min(guess.signs, len(GUESS_CHARS)) - 1]
 
     def learn_thinks_first(self, model: Candidate, *, began_inside: bool) -> None:
         """Note of a whole answer whether its first tag closed a thought."""
@@ -153,9 +160,8 @@ class Quirks:
             guess.signs = 0
 
     def doubt_thinks_first(self, model: Candidate) -> None:
-        """Ask for one more sign: an answer was given up while it was taken for a thought."""
-        guess = self._known(model).thoughts_first
-        guess.signs = min(guess.signs, THOUGHTS_NEEDED) - 1
+        """Ask for a new sign: an answer was given up while it was taken for a thought."""
+        self._known(model).thoughts_first.signs = 0
 
 
 def _lacks_path(error: UpstreamRefused) -> bool:

@@ -21,6 +21,7 @@ from completions.dialects.deltas import (
     Done,
     Failure,
     Finish,
+    Held,
     Other,
     Reasoning,
     Refusal,
@@ -193,6 +194,8 @@ class Race:
                         return True
                 elif isinstance(delta, Reasoning):
                     attempt.reasoning |= has_words(delta.text)
+                elif isinstance(delta, Held):
+                    attempt.reasoning = True
                 elif isinstance(delta, Finish):
                     attempt.finish = delta.reason
                     attempt.finished_at = attempt.finished_at or self._loop.time()

@@ -19,6 +19,7 @@ from completions.dialects.deltas import (
     Done,
     Failure,
     Finish,
+    Held,
     Other,
     Reasoning,
     Refusal,
@@ -120,7 +121,7 @@ class Life(IntEnum):
     NONE = 0
     """Nothing: keep-alives, empty deltas, blanks."""
     UNSPOKEN = 1
-    """It works: reasoning, pieces of calls."""
+    """It works: reasoning, pieces of calls, text that is held back."""
     SPOKEN = 2
     """It speaks, or ends."""
 
@@ -153,6 +154,8 @@ def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, Life, bool, Comple
 def _is_work(delta: Delta) -> bool:
     if isinstance(delta, Reasoning):
         return has_words(delta.text)
+    if isinstance(delta, Held):
+        return True
     return isinstance(delta, CallPart) and bool(delta.name or delta.arguments.strip())
 
 

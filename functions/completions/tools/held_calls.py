@@ -49,6 +49,7 @@ class _HeldCall:
     pieces: list[str] = field(default_factory=list)
     nonstandard: bool = False
     extra_content: Mapping[str, Any] | None = None
+    problem: str = ""
 
     @property
     def arguments(self) -> str:
@@ -65,7 +66,7 @@ class _HeldCall:
     @property
     def says_something(self) -> bool:
         """False for an id alone: there is nothing to carry out, and nothing to ask for again."""
-        return bool(self.name or self.pieces)
+        return bool(self.name or self.pieces or self.problem)
 
 
 class HeldCalls:
@@ -104,7 +105,8 @@ class HeldCalls:
 
     def _add(self, part: CallPart) -> None:
         call = self._by_index.get(part.index)
-        if call is None or part.id or part.name:  # Most parts only add to their arguments.
+        # Most parts only add to their arguments.
+        if call is None or part.id or part.name or part.alone:
             call = self._continued_by(part)
             if call is None:
                 call = _HeldCall()
@@ -129,9 +131,12 @@ class HeldCalls:
         if part.arguments:
             call.pieces.append(part.arguments)
         call.nonstandard |= part.nonstandard
+        call.problem = call.problem or part.problem
 
     def _continued_by(self, part: CallPart) -> _HeldCall | None:
         """Return the call that a part belongs to; None if it begins one."""
+        if part.alone:
+            return None
         call = self._by_index.get(part.index) if part.index >= 0 else None
         if call is None and self._calls and (part.index < 0 or not (part.id or part.name)):
             # Without a number it is the call of this id, else the latest.
@@ -180,6 +185,7 @@ class HeldCalls:
         """Check every call. `spoken` is what the caller has heard in this turn."""
         judgement, offered = Judgement(), self._offered
         written = self._written()
+        judgement.problems += [held.problem for held in self._calls if held.problem]
         distinct = merge_calls((), written)
         judgement.changed = (
             distinct != written
@@ -209,7 +215,7 @@ class HeldCalls:
         return [
             Call(held.id or "", held.name, held.arguments, held.extra_content)
             for held in self._calls
-            if held.says_something
+            if held.says_something and not held.problem
         ]
 
 

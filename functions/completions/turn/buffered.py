@@ -25,7 +25,7 @@ from completions.dialects.deltas import (
 from completions.dialects.dialect import Dialect
 from completions.dialects.finish import honest_finish
 from completions.dialects.request import ParsedRequest
-from completions.errors import CompletionsError, UpstreamTimeout
+from completions.errors import CompletionsError, InvalidToolCall, UpstreamTimeout
 from completions.observability import identifier, log, loggable_message
 from completions.race.race import EmptyAnswer, Race, Timeouts
 from completions.tools.held_calls import HeldCalls, Judgement, merge_calls
@@ -112,6 +112,8 @@ class Buffered:
             spoken = _text(answer, Text)
             judgement = held.judge(spoken)
             may_continue = self._request.single and recovery.can_give_feedback(question, math.inf)
+            if judgement.problems and not (may_continue or held.unchecked() or spoken.strip()):
+                raise InvalidToolCall("The model wrote its call as text, twice.")
             if not judgement.problems or not may_continue:
                 return self._written(answer, held, judgement)
             question = recovery.give_feedback(question, judgement, spoken)

@@ -207,7 +207,8 @@ def _read_delta(delta: Mapping[str, Any], deltas: list[Delta], *, in_stream: boo
     if text := delta.get("reasoning_content") or delta.get("reasoning"):
         odd |= _read_text(text, Reasoning, deltas)
     if text := delta.get("content"):
-        odd |= _read_text(text, Text, deltas)
+        kind = Reasoning if _is_thought(delta) else Text
+        odd |= _read_text(text, kind, deltas) or kind is Reasoning
     if delta.get("audio"):
         deltas.append(Other())
     if text := delta.get("refusal"):
@@ -219,6 +220,13 @@ def _read_delta(delta: Mapping[str, Any], deltas: list[Delta], *, in_stream: boo
         read_calls([{"function": function, "index": None}], deltas, in_stream=True)
         odd = True
     return odd
+
+
+def _is_thought(delta: Mapping[str, Any]) -> bool:
+    """Return whether Gemini says so of its content (ai.google.dev/gemini-api/docs/openai)."""
+    extra = delta.get("extra_content")
+    vendors = extra.values() if isinstance(extra, dict) else ()
+    return any(isinstance(one, dict) and one.get("thought") is True for one in vendors)
 
 
 def _read_text(text: Any, kind: TextType, deltas: list[Delta]) -> bool:

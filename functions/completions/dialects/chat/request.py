@@ -110,6 +110,7 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         model=body.get("model") or "",
         answers=answers,
         speakable=stream and answers == 1 and text_only and format_type == "text",
+        plain=text_only and format_type == "text",
         wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
         roles=tuple(message["role"] for message in messages),
         user_text=_text_of(messages[last_user]) if last_user >= 0 else "",

@@ -122,6 +122,7 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         stream=stream,
         model=body.get("model") or "",
         speakable=stream and format_type == "text",
+        plain=format_type == "text",
         wants_usage=True,
         chained=chained,
         by_id=chained or thoughts_by_id(body, items),

@@ -18,6 +18,7 @@ from completions.dialects.parts import read_parts
         ({"type": "text", "text": "Hi"}, ["Hi"]),
         ([{"type": "reference", "text": "1"}, {"type": ["?"]}, 7, None, {}, ""], []),
         ([{"type": "text", "text": None}, {"type": "text"}], []),
+        ([{"type": "text", "text": {"value": "Hi", "annotations": []}}], ["Hi"]),
     ],
 )
 def test_text_is_read_whatever_holds_it(content: Any, texts: list[str]) -> None:
@@ -29,6 +30,12 @@ def test_text_is_read_whatever_holds_it(content: Any, texts: list[str]) -> None:
 def test_thinking_is_never_text(thinking: Any) -> None:
     """What it holds is reasoning to the last part."""
     assert list(read_parts([{"type": "thinking", "thinking": thinking}], Text)) == [Reasoning("Hm")]
+
+
+def test_a_part_may_say_that_it_is_a_thought() -> None:
+    """As Gemini's own API says it, whatever the type."""
+    content = [{"text": "Hm", "thought": True}, {"text": "Hi", "thought": False}]
+    assert list(read_parts(content, Text)) == [Reasoning("Hm"), Text("Hi")]
 
 
 def test_parts_are_what_the_whole_is_unless_they_say_otherwise() -> None:

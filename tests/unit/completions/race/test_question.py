@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from completions.dialects import responses
-from completions.race.quirks import ENDPOINT_RETRY_S
+from completions.race.quirks import ENDPOINT_RETRY_S, GUESS_CHARS
 from tests.support import history
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
     At,
     Done,
     Finish,
+    Pause,
     Raw,
     Reply,
     Role,
@@ -445,14 +446,12 @@ async def test_over_chat_the_fields_have_chats_names() -> None:
 
 
 async def test_a_model_that_begins_inside_its_thoughts_is_remembered(way: Way) -> None:
-    """Two lone `</think>` in a row show it; then the text before one is reasoning."""
+    """A lone `</think>` shows it; in later answers the text before one is reasoning."""
     script: list[Any] = [Role(), Say("Hm, "), Say("well</th"), Say("ink>Sunny."), *answer("")[2:]]
     upstream = PlayedUpstream(script)
     caller: Caller = way.caller(upstream)
-    for _ in range(2):
-        got = way.read(await way.post(caller))
-        assert got.text == "Hm, wellSunny."
-    for _ in range(2):
+    assert way.read(await way.post(caller)).text == "Hm, wellSunny."
+    for _ in range(3):
         got = way.read(await way.post(caller))
         assert (got.text, got.reasoning) == ("Sunny.", "Hm, well")
 
@@ -475,6 +474,27 @@ async def test_a_guess_that_its_answer_outlives_is_given_up(way: Way) -> None:
     caller: Caller = way.caller(upstream, first_token_timeout_ms=0, reasoning_timeout_ms=0)
     heard = [way.read(await way.post(caller)) for _ in range(4)]
     assert heard[3].speech[0] == (0, "on ")
+
+
+async def test_a_tag_that_the_caller_said_is_no_sign(way: Way) -> None:
+    """The answer after it is heard as it comes."""
+    upstream = PlayedUpstream(answer("It is </think> then."), answer("Yes, I do.", pace_ms=100))
+    caller: Caller = way.caller(upstream)
+    await way.post(caller, way.body("Say </think> please."))
+    got = way.read(await way.post(caller))
+    assert [at_ms for at_ms, _ in got.speech] == [0, 100, 200]
+
+
+async def test_a_wrong_guess_is_heard_once_it_is_too_long_for_a_thought(way: Way) -> None:
+    """No answer is held back for longer than the signs allow for."""
+    said = answer("A tag like </think> closes it.")
+    long = [Role(), *(step for _ in range(60) for step in (Say("x" * 99 + " "), Pause(50)))]
+    upstream = PlayedUpstream(said, [*long, Finish(), Done()])
+    caller: Caller = way.caller(upstream)
+    await way.post(caller)
+    got = way.read(await way.post(caller))
+    assert len(got.text) == 6000
+    assert got.speech[0][0] == GUESS_CHARS[0] // 100 * 50
 
 
 async def test_no_answer_that_a_caller_provokes_silences_later_ones(way: Way) -> None:

@@ -11,10 +11,10 @@ from completions.errors import UpstreamRefused
 from completions.race.lessons import Keep, Lesson
 from completions.race.quirks import (
     ENDPOINT_RETRY_S,
+    GUESS_CHARS,
     GUESS_TTL_S,
     LESSONS_LIMIT,
     MODELS_LIMIT,
-    THOUGHTS_NEEDED,
     Quirks,
 )
 from completions.settings import Candidate
@@ -41,13 +41,12 @@ def test_models_that_callers_name_do_not_pile_up(quirks: Quirks, logs: Logged) -
     """The model used longest ago is forgotten, and what is in use stays known."""
     lesson = Lesson(frozenset({"temperature"}))
     models = [replace(B, model=f"m{number}") for number in range(3 * MODELS_LIMIT)]
-    for _ in range(THOUGHTS_NEEDED):
-        quirks.learn_thinks_first(models[1], began_inside=True)
+    quirks.learn_thinks_first(models[1], began_inside=True)
     for model in models:
         quirks.remember(model, lesson)
         assert quirks.lesson(models[0]) == quirks.lesson(model) == lesson
-        assert quirks.thinks_first(models[1])
-    assert not quirks.thinks_first(models[0])
+        assert quirks.guess_chars(models[1])
+    assert not quirks.guess_chars(models[0])
     assert sum(quirks.lesson(model) == lesson for model in models) <= MODELS_LIMIT
     assert quirks.lesson(Candidate("fallback", "", "unheard of")) == Lesson()
 
@@ -101,28 +100,29 @@ def test_an_answer_takes_back_what_was_guessed_of_its_request(quirks: Quirks, lo
     assert quirks.lesson(A) == Lesson()
 
 
-def test_one_odd_answer_is_no_habit(quirks: Quirks) -> None:
-    """Several in a row must begin inside a thought, and any other answer starts the count anew."""
-    for began_inside in (True, False, True):
-        quirks.learn_thinks_first(A, began_inside=began_inside)
-        assert not quirks.thinks_first(A)
-    quirks.learn_thinks_first(A, began_inside=True)
-    assert quirks.thinks_first(A)
+def test_more_signs_allow_for_longer_thoughts(quirks: Quirks) -> None:
+    """Any other answer, and one that was given up, starts the count anew."""
+    assert quirks.guess_chars(A) == 0
+    for chars in (*GUESS_CHARS, GUESS_CHARS[-1]):
+        quirks.learn_thinks_first(A, began_inside=True)
+        assert quirks.guess_chars(A) == chars
     quirks.learn_thinks_first(A, began_inside=False)
-    assert not quirks.thinks_first(A)
+    assert quirks.guess_chars(A) == 0
+    quirks.learn_thinks_first(A, began_inside=True)
+    quirks.doubt_thinks_first(A)
+    assert quirks.guess_chars(A) == 0
 
 
 def test_a_guess_that_nothing_renews_expires(quirks: Quirks, clock: FakeClock) -> None:
     """A model that was changed behind its name is listened to as a new one."""
-    for _ in range(THOUGHTS_NEEDED):
-        quirks.learn_thinks_first(A, began_inside=True)
-    clock.now += GUESS_TTL_S - 1
-    assert quirks.thinks_first(A)
     quirks.learn_thinks_first(A, began_inside=True)
     clock.now += GUESS_TTL_S - 1
-    assert quirks.thinks_first(A)
+    assert quirks.guess_chars(A)
+    quirks.learn_thinks_first(A, began_inside=True)
+    clock.now += GUESS_TTL_S - 1
+    assert quirks.guess_chars(A)
     clock.now += 1
-    assert not quirks.thinks_first(A)
+    assert not quirks.guess_chars(A)
 
 
 NO_PATH = UpstreamRefused("Not found.", status=404)

@@ -215,6 +215,19 @@ def test_different_calls_under_one_id_get_different_ids(index: int) -> None:
     assert calls.judge("").changed
 
 
+def test_a_call_that_only_looks_like_one_is_never_handed_on() -> None:
+    """What is wrong with it is told to the model, and the calls beside it stand."""
+    calls = held(
+        named(-1, None, SAME),
+        CallPart(-1, None, "", "", alone=True, problem="It cannot be read."),
+        CallPart(-1, None, "move", '{"n":2}', alone=True, problem="It is only text."),
+    )
+    judgement = calls.judge("")
+    assert judgement.problems == ["It cannot be read.", "It is only text."]
+    for made in (judgement.calls, calls.unchecked()):
+        assert [(call.name, call.arguments) for call in made] == [("move", SAME)]
+
+
 def test_merged_calls_repeat_neither_call_nor_id() -> None:
     """A kept call that the model repeats counts once; an id that is taken becomes a new one."""
     kept = [Call("a", "move", '{"n":1}')]

@@ -51,6 +51,13 @@ def deltas_of(delta: dict[str, Any] | None, finish: str | None = None, **more: A
         ({"reasoning": "Hm"}, (Reasoning("Hm"),)),
         ({"reasoning": "Hm", "content": "Hi"}, (Reasoning("Hm"), Text("Hi"))),
         ({"refusal": "No."}, (Refusal("No."),)),
+        (
+            {"content": "Hm", "extra_content": {"google": {"thought": True}}},
+            (Reasoning("Hm"), Rewrite()),
+        ),
+        ({"content": "Hi", "extra_content": {"google": {"thought": False}}}, (Text("Hi"),)),
+        ({"content": "Hi", "extra_content": {"google": None}}, (Text("Hi"),)),
+        ({"content": "Hi", "extra_content": ["thought"]}, (Text("Hi"),)),
     ],
 )
 def test_a_delta_is_read(delta: Any, deltas: tuple[Delta, ...]) -> None:

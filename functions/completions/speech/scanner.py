@@ -1,0 +1,303 @@
+"""Parts a model's text, as it comes, into speech, thoughts and calls written as text.
+
+Knows what the marks do to the text between them; nothing of events, tools or time. However a text
+is cut into pieces, the same parts of it are speech.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from completions.dialects.deltas import Reasoning, Text
+from completions.speech.marks import (
+    MARK,
+    Mark,
+    Sense,
+    may_hold_mark,
+    meaning,
+    spelling,
+    unfinished_at,
+)
+
+CALL_LIMIT_CHARS = 16 * 1024
+"""Of a call written as text: what is longer holds back words, if they are some, for too long."""
+HEADER_LIMIT_CHARS = 160
+"""Of a role and a channel: `assistant to=functions.name`. What is longer is no header."""
+_RECIPIENT = re.compile(r"\bto=([^\s<]+)")
+_OTHERS = re.compile(
+    r"\s*(?:user|system|developer|tool|human|observation|ipython|(?:assistant\s+)?analysis)\b"
+)
+"""Whose words are not spoken, and the channel that is not."""
+_OURS = re.compile(
+    r"\s*(?:(?:assistant|model|ai|bot)\b)?\s*(?:(?:final|commentary)\b)?\s*(?:json\b)?\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CallText:
+    """What stood between the marks of a call."""
+
+    text: str
+    whole: bool = True
+    """False if its end did not come."""
+
+
+Part = Text | Reasoning | CallText
+
+
+def without_marks(text: str) -> str:
+    """Return what is speech in a whole text; calls are none."""
+    scanner = Scanner()
+    parts = (*scanner.feed(text), *scanner.flush())
+    return "".join(part.text for part in parts if isinstance(part, Text))
+
+
+class _In(Enum):
+    """What the text is at the moment."""
+
+    SPEECH = auto()
+    THOUGHT = auto()
+    CALL = auto()
+    HEADER = auto()
+
+
+class Scanner:
+    """Parts one answer's text; `feed` it in pieces, then `flush` once.
+
+    A thought that is never closed is one to the end. Marks are never spoken.
+
+    NOTE: the chat templates of some models open the thought in the prompt, so their answers start
+    inside it and hold only the mark that closes it. By then the text before it has passed as
+    speech: only the mark is removed, and `began_inside` is set. A caller who remembers that of a
+    model passes `guess_chars`: so much of the next answer's beginning is taken for a thought. If no
+    mark closes it by then, or at all, it was none, and is spoken.
+    """
+
+    def __init__(self, *, calls: bool = False, guess_chars: int = 0) -> None:
+        """Prepare to part one answer; without `calls` there are none, only marks to take out."""
+        self.began_inside = False
+        """True if the first mark of a thought closes one."""
+        self._calls = calls
+        self._state = _In.SPEECH
+        self._held = ""
+        self._guess_left = guess_chars
+        self._guess: list[str] | None = [] if guess_chars else None
+        """What was taken for a thought although no mark says so yet, as it came."""
+        self._saw_thought = False
+        self._channel = False
+        """The thought is a channel or somebody else's turn: the next message ends it."""
+        self._mark = Mark(Sense.NOTHING)
+        self._opening = ""
+        self._gathered: list[str] = []
+        """The call or the header so far."""
+        self._chars_left = 0
+
+    @property
+    def passes(self) -> bool:
+        """True if a piece without the first sign of a mark is speech and need not be fed."""
+        return self._state is _In.SPEECH and not self._held and self._guess is None
+
+    @property
+    def guessing(self) -> bool:
+        """True while the text is taken for a thought, and no mark has said so."""
+        return self._guess is not None
+
+    def saw_reasoning(self) -> None:
+        """Note that thoughts came apart from the text: a mark that closes them is no sign."""
+        self._saw_thought = True
+
+    def feed(self, text: str) -> list[Part]:
+        """Part the next piece of the text; hold back what may become a mark or a call."""
+        if self.passes and not may_hold_mark(text):
+            return [Text(text)] if text else []
+        return self._joined(self._scan(text, last=False))
+
+    def flush(self, *, whole: bool = True) -> list[Part]:
+        """Return what is held at the end of the text: no mark after all, a call, or no thought.
+
+        Of a text that is not `whole`, a thought may have lacked its end: it is not spoken.
+        """
+        parts = self._scan("", last=True)
+        if self._guess is not None and whole:
+            parts += self._spoken_after_all()
+        self._guess = None
+        if self._state is _In.CALL:
+            parts += self._end_call(closed=False)
+        elif self._state is _In.HEADER:
+            parts += self._end_header("")
+        return self._joined(parts)
+
+    def _scan(self, text: str, *, last: bool) -> list[Part]:
+        text, self._held = self._held + text, ""
+        if not may_hold_mark(text):
+            return self._take(text)
+        parts: list[Part] = []
+        position = 0
+        for found in MARK.finditer(text):
+            if found.end() == len(text) and text[-1] == "`" and not last:
+                break  # The name of its language may follow.
+            parts += self._take(text[position : found.start()])
+            parts += self._meet(found[0])
+            position = found.end()
+        rest = text[position:]
+        end = len(rest) if last else unfinished_at(rest)
+        parts += self._take(rest[:end])
+        self._held = rest[end:]
+        return parts
+
+    @staticmethod
+    def _joined(parts: list[Part]) -> list[Part]:
+        """Return the parts, neighbours of one type as one."""
+        joined: list[Part] = []
+        for part in parts:
+            before = joined[-1] if joined else None
+            if isinstance(part, Text) and isinstance(before, Text):
+                joined[-1] = Text(before.text + part.text)
+            elif isinstance(part, Reasoning) and isinstance(before, Reasoning):
+                joined[-1] = Reasoning(before.text + part.text)
+            else:
+                joined.append(part)
+        return joined
+
+    def _take(self, text: str) -> list[Part]:
+        """Take text without marks."""
+        if not text:
+            return []
+        if self._guess is not None:
+            return self._suspect(text)
+        if self._state is _In.SPEECH:
+            return [Text(text)]
+        if self._state is _In.THOUGHT:
+            return [Reasoning(text)]
+        return self._gather(text)
+
+    def _meet(self, found: str) -> list[Part]:
+        """Do what a mark says."""
+        mark = meaning(found)
+        if self._guess is not None:
+            if mark.sense is Sense.THOUGHT_END:
+                self.began_inside = self._saw_thought = True
+                self._guess = None
+                return []
+            parts = self._suspect(found)
+            if mark.sense is Sense.THOUGHT and self._guess is not None:
+                parts += self._spoken_after_all()
+            return parts
+        if self._state is _In.CALL:
+            return self._meet_in_call(found, mark)
+        if self._state is _In.HEADER:
+            if mark.sense in {Sense.HEADER, Sense.HEADER_MORE}:
+                self._gathered.append(" ")
+                return []
+            parts = self._end_header("")
+            ends = mark.sense is Sense.NOTHING and found.startswith("<")
+            return parts if ends else parts + self._meet(found)
+        if self._state is _In.THOUGHT:
+            return self._meet_in_thought(found, mark)
+        match mark.sense:
+            case Sense.THOUGHT:
+                self._think()
+            case Sense.THOUGHT_END:
+                self.began_inside |= not self._saw_thought
+                self._saw_thought = True
+            case Sense.CALL if self._calls or mark.closing == "```":
+                self._begin(_In.CALL, CALL_LIMIT_CHARS, mark, found)
+            case Sense.HEADER:
+                self._begin(_In.HEADER, HEADER_LIMIT_CHARS, mark, found)
+            case Sense.OTHERS:
+                self._think(channel=True)
+            case Sense.FENCE:
+                return [Text(found)]
+        return []
+
+    def _meet_in_thought(self, found: str, mark: Mark) -> list[Part]:
+        if mark.sense is Sense.THOUGHT_END:
+            self._state = _In.SPEECH
+        elif self._channel and mark.sense in {Sense.HEADER, Sense.END, Sense.ANSWER}:
+            self._state = _In.SPEECH
+            return self._meet(found)
+        elif mark.sense in {Sense.CALL, Sense.CALL_END, Sense.FENCE}:
+            return [Reasoning(found)]
+        return []
+
+    def _meet_in_call(self, found: str, mark: Mark) -> list[Part]:
+        closing = self._mark.closing
+        if closing and spelling(found) == closing:
+            if self._mark.kept:
+                self._gathered.append(found)
+            return self._end_call()
+        if not closing and mark.sense in {Sense.END, Sense.HEADER}:
+            return self._end_call() + self._meet(found)
+        if mark == self._mark and found == self._opening and "".join(self._gathered).strip():
+            # Some models do not close one call before the next.
+            return self._end_call() + self._meet(found)
+        return self._gather(found)
+
+    # Thoughts.
+
+    def _think(self, *, channel: bool = False) -> None:
+        self._state = _In.THOUGHT
+        self._channel = channel
+        self._saw_thought = True
+
+    def _suspect(self, text: str) -> list[Part]:
+        """Take text for a thought for now."""
+        assert self._guess is not None  # noqa: S101 - asked before
+        self._guess.append(text)
+        self._guess_left -= len(text)
+        if self._guess_left < 0:
+            return self._spoken_after_all()
+        return [Reasoning(text)]
+
+    def _spoken_after_all(self) -> list[Part]:
+        """Part anew what was taken for a thought."""
+        text, self._guess = "".join(self._guess or ()), None
+        # No mark is cut here: a piece ends before what may become one.
+        return self._scan(text, last=True)
+
+    # Calls and headers.
+
+    def _begin(self, state: _In, limit_chars: int, mark: Mark, found: str) -> None:
+        self._state, self._mark, self._opening = state, mark, found
+        self._gathered = [found] if mark.kept else []
+        self._chars_left = limit_chars
+
+    def _gather(self, text: str) -> list[Part]:
+        if self._state is _In.HEADER and "\n" in text:
+            header, _, rest = text.partition("\n")
+            self._gathered.append(header)
+            return self._end_header("\n") + self._take(rest)
+        if self._state is _In.CALL and not self._calls:
+            return [Text(text)]
+        self._gathered.append(text)
+        self._chars_left -= len(text)
+        if self._chars_left >= 0:
+            return []
+        if self._state is _In.HEADER:
+            self._state = _In.SPEECH
+            return [Text("".join(self._gathered))]
+        parts = self._end_call(closed=False)
+        self._think(channel=True)
+        return parts
+
+    def _end_call(self, *, closed: bool = True) -> list[Part]:
+        self._state = _In.SPEECH
+        text = "".join(self._gathered)
+        return [CallText(text, closed)] if text.strip() else []
+
+    def _end_header(self, line_end: str) -> list[Part]:
+        """Go on as the header says."""
+        header, self._state = "".join(self._gathered), _In.SPEECH
+        if (recipient := _RECIPIENT.search(header)) and self._calls:
+            self._begin(_In.CALL, CALL_LIMIT_CHARS, Mark(Sense.CALL), "")
+            self._gathered = [recipient[1], "\n"]
+        elif recipient or _OTHERS.match(header):
+            self._think(channel=True)
+        else:
+            role = _OURS.match(header)
+            rest = header[role.end() :] if role and role[0].strip() else header
+            if rest.strip():
+                return [Text(rest + line_end)]
+        return []

@@ -1,0 +1,185 @@
+"""One answer as it is heard: its speech apart from its thoughts, marks, calls and repeats.
+
+Takes deltas and gives deltas: what a model wrote into its text in place of a field of the protocol
+becomes what the field would have said. Knows the request as far as it says what may be called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from completions.dialects.deltas import (
+    CallPart,
+    Delta,
+    Done,
+    Finish,
+    Held,
+    Reasoning,
+    Refusal,
+    Text,
+)
+from completions.dialects.request import ParsedRequest
+from completions.speech.marks import MARK, may_hold_mark
+from completions.speech.scanner import CallText, Part, Scanner, without_marks
+from completions.tools.bare_calls import LIMIT_CHARS, bare_call, may_be_bare
+from completions.tools.dictation import Dictation
+from completions.tools.written_calls import WrittenCall, looks_like_call, read_calls
+
+REPEAT_CHARS = 40
+"""So long must a text be that repeats the whole answer: shorter ones may be meant."""
+_BEGINNING_CHARS = 256
+"""Of an answer: enough to see whether it can be a call without marks."""
+_BLANKS = 16
+"""By so much may the first time be longer: line ends around it count for nothing."""
+
+
+class SpokenAnswer:
+    """The deltas of one answer: `hear` all of them, in order."""
+
+    def __init__(self, request: ParsedRequest, *, guess_chars: int = 0) -> None:
+        """Prepare to hear one answer; for `guess_chars` see `Scanner`."""
+        self._request = request
+        self._offered = request.offered
+        self._scanner = Scanner(calls=bool(self._offered), guess_chars=guess_chars)
+        self._dictation = Dictation(request.user_text)
+        self._said: list[str] = []
+        self._keep = self._said.append
+        self._counted = self._said_chars = 0
+        """How many pieces of what was said are counted, and their length."""
+        self._repeat: list[str] = []
+        """What repeats all that was said, and the blanks behind it: dropped if the answer ends."""
+        self._bare: list[str] = []
+        """The beginning of what may be a call without marks."""
+        self._may_be_bare = bool(self._offered) and request.plain
+        self._called = False
+        self._passes = False
+        """True while a piece of text is speech if it holds no first sign of a mark."""
+
+    @property
+    def guessing(self) -> bool:
+        """See `Scanner.guessing`."""
+        return self._scanner.guessing
+
+    @property
+    def began_inside(self) -> bool:
+        """True if the answer began inside a thought, by a mark that the caller did not say."""
+        return self._scanner.began_inside and not MARK.search(self._request.user_text)
+
+    def hear(self, deltas: tuple[Delta, ...]) -> tuple[tuple[Delta, ...], bool]:
+        """Return what is heard of these deltas, and True if that is just what they say."""
+        if self._passes and len(deltas) == 1 and type(word := deltas[0]) is Text:
+            text = word.text
+            # The common chunk: nothing is built anew, and `may_hold_mark` is not called.
+            if (
+                "<" not in text
+                and "[" not in text
+                and "`" not in text
+                and "◁" not in text
+                and len(text) < REPEAT_CHARS
+            ):
+                self._keep(text)
+                return deltas, True
+        heard: list[Delta] = []
+        for delta in deltas:
+            if isinstance(delta, Text):
+                heard += self._words(delta.text)
+            elif isinstance(delta, Finish | Done):
+                # What ends by its limit, or with a call, may have been a thought to its end.
+                whole = not isinstance(delta, Finish) or delta.reason == "stop"
+                heard += [*self._rest(whole=whole), delta]
+            elif isinstance(delta, Refusal) and self._request.speakable:
+                heard.append(Text(delta.text))
+            else:
+                if isinstance(delta, Reasoning):
+                    self._scanner.saw_reasoning()
+                self._called |= isinstance(delta, CallPart)
+                heard.append(delta)
+        self._passes = self._scanner.passes and not (self._may_be_bare or self._repeat)
+        if heard == list(deltas):
+            return deltas, True
+        return tuple(heard) or (Held(),), False
+
+    def _words(self, text: str) -> Iterator[Delta]:
+        if self._repeat:
+            if not text.strip():
+                self._repeat.append(text)
+                return
+            yield from self._speech("".join(self._repeat))
+            self._repeat.clear()
+        if len(text) >= REPEAT_CHARS and self._is_repeat(text):
+            self._repeat.append(text)
+            return
+        yield from self._parts(self._scanner.feed(text))
+
+    def _rest(self, *, whole: bool) -> Iterator[Delta]:
+        """Yield what was held back, now that the answer has ended."""
+        self._repeat.clear()
+        yield from self._parts(self._scanner.flush(whole=whole))
+        text = "".join(self._bare)
+        self._bare.clear()
+        self._may_be_bare = False
+        if not text:
+            return
+        call = bare_call(text, self._offered)
+        if call is None or self._dictation.holds(call, text):
+            yield from self._speech(text)
+        elif not self._called:
+            problem = f"You wrote a call of '{call.name}' as text, which nobody can carry out."
+            yield _part(call, problem)
+
+    def _parts(self, parts: Iterable[Part]) -> Iterator[Delta]:
+        for part in parts:
+            if isinstance(part, Text):
+                yield from self._speech(part.text)
+            elif isinstance(part, CallText):
+                yield from self._written(part)
+            else:
+                yield part
+
+    def _speech(self, text: str) -> Iterator[Delta]:
+        """Yield words to speak, unless they may still be a call without marks."""
+        if not text:
+            return
+        if self._may_be_bare and (self._bare or text.strip()):
+            so_far = "".join((*self._bare, text))
+            beginning = so_far.lstrip()[:_BEGINNING_CHARS]
+            if len(so_far) <= LIMIT_CHARS and may_be_bare(beginning, self._offered):
+                if not self._bare and (blanks := text[: -len(text.lstrip())]):
+                    yield Text(blanks)
+                self._bare.append(text if self._bare else text.lstrip())
+                return
+            text = so_far
+            self._bare.clear()
+            self._may_be_bare = False
+        self._said.append(text)
+        yield Text(text)
+
+    def _written(self, written: CallText) -> Iterator[Delta]:
+        """Yield the calls that stood between marks, or the words."""
+        text, calls = written.text, read_calls(written.text)
+        dictated = any(self._dictation.holds(call, text) for call in calls or [_UNREADABLE])
+        if dictated or not (calls or looks_like_call(text)):
+            yield from self._speech(without_marks(text))
+        elif calls:
+            self._called = True
+            yield from map(_part, calls)
+        else:
+            yield _part(_UNREADABLE, "You wrote a tool call as text that cannot be read.")
+
+    def _is_repeat(self, text: str) -> bool:
+        """Return whether a text is all that was said so far, to the letter."""
+        self._said_chars += sum(map(len, self._said[self._counted :]))
+        self._counted = len(self._said)
+        if not REPEAT_CHARS <= self._said_chars <= len(text) + _BLANKS or not self._scanner.passes:
+            return False
+        said = "".join(self._said).strip()
+        if text.strip() != said and may_hold_mark(text):
+            text = without_marks(text)  # They were taken out the first time, too.
+        return len(said) >= REPEAT_CHARS and text.strip() == said
+
+
+_UNREADABLE = WrittenCall("", "")
+
+
+def _part(call: WrittenCall, problem: str = "") -> CallPart:
+    return CallPart(-1, None, call.name, call.arguments, alone=True, problem=problem)
