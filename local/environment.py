@@ -49,6 +49,7 @@ class Environment:
         self._launch = launch
         self._freeze = freeze
         self._invocation: Invocation | None = None
+        self._life: asyncio.Task[None] | None = None
         self._reserved = True  # for who started it
         self.asleep = False  # in its snapshot
         self.dead = False
@@ -57,6 +58,11 @@ class Environment:
     def idle(self) -> bool:
         """Whether an invocation given now would start at once."""
         return not (self.dead or self._reserved) and self._api.idle.is_set()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is left: it is dead, and its Runtime API is closed."""
+        return self.dead and (self._life is None or self._life.done())
 
     @property
     def finishing(self) -> bool:
@@ -115,6 +121,7 @@ class Environment:
             raise InitError(failure)
 
     async def _failure(self, states: Iterable[asyncio.Event]) -> Failure | None:
+        assert self._life is not None  # noqa: S101 - it was started
         limit_s = max(INIT_LIMIT_S, self._launch.timeout_s)
         reached = [asyncio.create_task(state.wait()) for state in states]
         ends: set[asyncio.Future[Any]] = {*reached, self._api.init_failed, self._life}
@@ -178,6 +185,7 @@ class Environment:
 
     async def rest(self) -> None:
         """Wait until the process is idle or dead."""
+        assert self._life is not None  # noqa: S101 - it was started
         idle = asyncio.ensure_future(self._api.idle.wait())
         try:
             await asyncio.wait({idle, self._life}, return_when=asyncio.FIRST_COMPLETED)
@@ -189,8 +197,10 @@ class Environment:
         self._reserved = False
 
     async def kill(self) -> None:
-        """End the process and all it has started."""
+        """End the process and all it has started; return when nothing of it is left."""
         self.dead = True
+        if self._life is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._life
@@ -211,7 +221,8 @@ class Function:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await asyncio.gather(*(each.kill() for each in self._living()))
+        # Those that are dying just now, too: a timeout, or their own end.
+        await asyncio.gather(*(each.kill() for each in self.environments))
 
     async def warm(self) -> None:
         """Have one environment ready before the first event. Raises `InitError`."""
@@ -255,8 +266,8 @@ class Function:
         return next((each for each in reversed(self._living()) if each.idle), None)
 
     def _living(self) -> list[Environment]:
-        self.environments = [each for each in self.environments if not each.dead]
-        return self.environments
+        self.environments = [each for each in self.environments if not each.over]
+        return [each for each in self.environments if not each.dead]
 
     async def _launched(self) -> Environment:
         """A new process: ready, or in its snapshot."""

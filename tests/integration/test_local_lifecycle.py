@@ -370,3 +370,16 @@ async def test_closing_leaves_nothing_behind(deploy: Deploy, tmp_path: Path) -> 
     assert pids
     assert not any(running(pid) for pid in pids)
     assert not folder.exists()
+
+
+async def test_closing_waits_for_what_is_dying(deploy: Deploy) -> None:
+    """A process that is being killed while its deployment closes is waited for as well."""
+    async with deploy() as deployment:
+        assert deployment.function is not None
+        (dying,) = deployment.function.environments
+        killing = asyncio.create_task(dying.kill())
+        await asyncio.sleep(0)
+        assert dying.dead
+        assert not dying.over
+    assert dying.over
+    await killing
