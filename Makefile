@@ -149,8 +149,9 @@ check: $(VENV)/.test $(SAM_VENV)/.sam ## lint, types, import rules, the template
 	@PYTHONPATH=functions:layers/streaming:. $(BIN)/lint-imports --no-logo
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 
-# A worker for each core, and each file's tests in one worker. `.venv/bin/pytest path::test` has none.
-PYTEST = $(BIN)/pytest -n auto --dist loadfile
+# A worker for each core; one that is done takes half of what another has left, within files, too.
+# `.venv/bin/pytest path::test` has no workers.
+PYTEST = $(BIN)/pytest -n auto --dist worksteal
 # What takes long by nature: the other processor's packages, deployments, the model, benchmarks.
 SLOW := slow or model
 
