@@ -107,7 +107,7 @@ class Deployment:
         return await response_of(await invocation.answer, self._template.function.invoke_mode)
 
     def log_text(self) -> str:
-        """What has been logged so far, unless a `log` was given."""
+        """Return what has been logged so far, unless a `log` was given."""
         return self._log_path.read_text("utf-8", "replace")
 
     async def __aenter__(self) -> Self:
@@ -185,7 +185,7 @@ class Deployment:
 
 
 def _run_folder() -> Path:
-    """A new folder under `.local`, named after this process; those of dead ones are removed."""
+    """Make a folder under `.local`, named after this process; remove those of dead ones."""
     RUNS.mkdir(exist_ok=True)
     for folder in RUNS.glob("run-*-*"):
         try:
@@ -198,5 +198,5 @@ def _run_folder() -> Path:
 
 
 def passed_on(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The user's variables that a command line deployment gives to the function."""
+    """Return the user's variables that a command line deployment gives to the function."""
     return {name: value for name, value in environ.items() if name.startswith(PASSED_ON)}

@@ -253,7 +253,7 @@ class Function:
         return self._idle() or await self._start()
 
     async def _start(self) -> Environment:
-        """An environment that is ready, out of its snapshot if there is one."""
+        """Return an environment that is ready, out of its snapshot if there is one."""
         asleep = [each for each in self._living() if each.asleep]
         environment = asleep[0] if asleep else await self._launched()
         if environment.asleep:
@@ -270,7 +270,7 @@ class Function:
         return [each for each in self.environments if not each.dead]
 
     async def _launched(self) -> Environment:
-        """A new process: ready, or in its snapshot."""
+        """Return a new process: ready, or in its snapshot."""
         if len(self._living()) >= self._limit:
             raise Throttled
         environment = Environment(self._launch, freeze=self._freeze)

@@ -32,7 +32,7 @@ class TemplateError(Exception):
 
 
 def text(value: Any) -> str:
-    """A scalar as CloudFormation hands it on: always a string."""
+    """Return a scalar as CloudFormation hands it on: always a string."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -64,7 +64,7 @@ class Resolver:
             raise TemplateError(f"{file_name} has no parameter {unknown}; it has {has}")
 
     def resolve(self, node: Any, where: str) -> Any:
-        """The value of a node; `where` is its place, for messages. Raises `TemplateError`."""
+        """Return a node's value; `where` is its place, for messages. Raises `TemplateError`."""
         if isinstance(node, list):
             items = [self.resolve(item, f"{where}[{i}]") for i, item in enumerate(node)]
             return [item for item in items if item is not NO_VALUE]
@@ -86,12 +86,12 @@ class Resolver:
         return bool(self.resolve(self._conditions[name], f"Conditions.{name}"))
 
     def kind(self, logical_id: Any) -> str:
-        """The type of a resource; empty when the template has no such resource."""
+        """Return the type of a resource; empty when the template has no such resource."""
         kind: str = self.resources.get(logical_id, {}).get("Type", "")
         return kind
 
     def name(self, logical_id: str) -> str:
-        """A resource's name, its logical id where the template leaves the name to AWS."""
+        """Return a resource's name, its logical id where the template leaves the name to AWS."""
         properties = self.resources[logical_id].get("Properties", {})
         for key in ("Name", "FunctionName", "LogGroupName"):
             if key in properties:

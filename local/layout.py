@@ -43,7 +43,7 @@ class Launch:
     log: IO[str]
 
     def with_variables(self, variables: Mapping[str, str]) -> "Launch":
-        """The same with variables that win over those there are."""
+        """Return the same with variables that win over those there are."""
         return replace(self, environment={**self.environment, **variables})
 
 
@@ -94,14 +94,14 @@ def prepare(
 
 
 def source_root(function: FunctionSpec) -> Path:
-    """The folder to import the handler from: CodeUri, or, where that is the package, its parent."""
+    """Return the folder to import the handler from: CodeUri, or the parent of a package."""
     package = function.handler.split(".")[0]
     is_package = function.folder.name == package and (function.folder / "__init__.py").exists()
     return function.folder.parent if is_package else function.folder
 
 
 def local_credentials() -> dict[str, str]:
-    """What keeps boto3 on this machine: no profile and no metadata service is asked."""
+    """Return what keeps boto3 on this machine: no profile and no metadata service is asked."""
     return {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -115,7 +115,7 @@ def local_credentials() -> dict[str, str]:
 
 
 def _lambda_variables(function: FunctionSpec, task_root: Path, runtime: Path) -> dict[str, str]:
-    """What Lambda itself sets (Developer Guide, "Defined runtime environment variables")."""
+    """Return what Lambda itself sets (Developer Guide, "Defined runtime environment variables")."""
     return {
         **local_credentials(),
         "_HANDLER": function.handler,
@@ -174,7 +174,7 @@ def _built(root: Path, logical_id: str) -> Path:
 
 
 def interpreter(runtime: str) -> str:
-    """The runtime's CPython: the one that PYTHON313 names, for `python3.13`, or else that command.
+    """Return the runtime's CPython: for `python3.13` what PYTHON313 names, or else that command.
 
     It is tried, as a command of that name may be a shim for nothing. Raises `CodeError`.
     """

@@ -65,7 +65,7 @@ def _run(name: str) -> None:
 
 
 def _pass_through_snapshot() -> None:
-    """The hooks before it, the snapshot, the hooks after it; errors and exit codes as AWS's."""
+    """Run the hooks before it, the snapshot, the hooks after it; errors and exit codes as AWS's."""
     try:
         _run_hooks("get_before_snapshot", backwards=True)
         _request("GET", "/restore/next")

@@ -36,7 +36,7 @@ class Response:
 def event_of(
     method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, source_ip: str
 ) -> dict[str, Any]:
-    """The event of a request whose header names are lower-case.
+    """Return the event of a request whose header names are lower-case.
 
     NOTE: `rawPath` and `requestContext.http.path` are both the path as it was sent, not decoded.
     """
@@ -92,13 +92,13 @@ def event_of(
 
 
 def clock(now: float) -> dict[str, Any]:
-    """The two spellings of a request's arrival, `now` in seconds since the epoch."""
+    """Return the two spellings of a request's arrival, `now` in seconds since the epoch."""
     written = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
     return {"time": written, "timeEpoch": int(now * 1000)}
 
 
 def _text_of(body: bytes, content_type: str) -> str | None:
-    """The body as text where its type says that it is text, and it is; else None."""
+    """Return the body as text where its type says that it is text, and it is; else None."""
     kind = content_type.partition(";")[0].strip().lower()
     if not kind.startswith("text/") and not any(
         word in kind for word in ("json", "xml", "javascript")
@@ -111,7 +111,7 @@ def _text_of(body: bytes, content_type: str) -> str | None:
 
 
 async def response_of(answer: Answer | Failure, invoke_mode: str) -> Response:
-    """What the Function URL makes of an answer in its invoke mode.
+    """Return what the Function URL makes of an answer in its invoke mode.
 
     `RESPONSE_STREAM` understands the streaming format only: a `{"statusCode": …}` dict reaches
     the caller as JSON text with status 200. `BUFFERED` understands the dict only.
@@ -129,7 +129,7 @@ async def response_of(answer: Answer | Failure, invoke_mode: str) -> Response:
 
 
 def bad_gateway(failure: Failure) -> Response:
-    """What a caller gets when the function failed before it answered.
+    """Return what a caller gets when the function failed before it answered.
 
     Status and text as recorded by others for BUFFERED (LocalStack's snapshot tests against AWS);
     that RESPONSE_STREAM says the same is a guess.
@@ -160,7 +160,7 @@ async def _streamed(answer: Answer) -> Response:
 
 
 def _interpreted(payload: bytes) -> Response:
-    """A whole answer: an HTTP response if it has a `statusCode`, else itself the body."""
+    """Return a whole answer: an HTTP response if it has a `statusCode`, else itself the body."""
     try:
         fields = json.loads(payload)
     except ValueError:

@@ -71,7 +71,7 @@ class Body:
             self._changed.notify_all()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The pieces as they arrive. Raises `Cut` after the last one of a broken answer."""
+        """Yield the pieces as they arrive. Raises `Cut` after the last one of a broken answer."""
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._chunks or self._closed)
@@ -227,7 +227,7 @@ class RuntimeApi:
         await _accept(exchange)
 
     async def _admit(self, exchange: Exchange, request_id: str) -> Invocation | None:
-        """The running invocation if that is what the request is about; else it is refused."""
+        """Return the running invocation if the request is about it; else refuse the request."""
         current = self._current
         if current is None or current.request_id != request_id or current.answer.done():
             refusal = 400, "InvalidRequestID"

@@ -105,7 +105,7 @@ class Template:
         return tuple(found)
 
     def _all(self, kind: str) -> list[str]:
-        """The logical ids of all resources of a kind whose condition holds."""
+        """Return the logical ids of all resources of a kind whose condition holds."""
         found = []
         for logical_id, resource in self._resolver.resources.items():
             condition = resource.get("Condition")

@@ -68,11 +68,11 @@ class Exchange:
         return str(self._connection.writer.get_extra_info("peername")[0])
 
     def header(self, name: str, default: str = "") -> str:
-        """The first header of this lower-case name."""
+        """Return the first header of this lower-case name."""
         return next((value for key, value in self.headers if key == name), default)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body, each piece as it arrives; after the last one, `trailers` is filled.
+        """Yield the body, each piece as it arrives; after the last one, `trailers` is filled.
 
         Raises `Gone`.
         """
@@ -87,7 +87,7 @@ class Exchange:
                     raise Gone
 
     async def body(self, limit_bytes: int) -> bytes | None:
-        """The whole body, or None when it is longer than the limit. Raises `Gone`.
+        """Return the whole body, or None when it is longer than the limit. Raises `Gone`.
 
         It is read to its end in either case: a socket closed on unread data is reset, and the
         peer would lose the answer that tells it why.
@@ -147,7 +147,7 @@ class _Connection:
         self._nonsense = ""
 
     async def next_event(self) -> h11.Event | None:
-        """The next thing the peer says, or None when it has gone or talks nonsense."""
+        """Return the next thing the peer says, or None when it has gone or talks nonsense."""
         while True:
             try:
                 event = self.protocol.next_event()

@@ -155,7 +155,7 @@ def _deployment(options: argparse.Namespace) -> Deployment:
 
 
 def _key(variable: str, what: str) -> str:
-    """A key from the environment, else asked for without echo. Raises Problem."""
+    """Return a key from the environment, else asked for without echo. Raises Problem."""
     key = os.environ.get(variable, "").strip()
     if not key:
         if not sys.stdin.isatty():
@@ -195,7 +195,7 @@ def _agreed() -> bool:
 
 
 def _store(workspace: Workspace, secret: Secret) -> str:
-    """The id of the secret, once it holds the caller key."""
+    """Return the id of the secret, once it holds the caller key."""
     if secret.id is None:
         return workspace.create_secret(secret.name)
     if secret.store is Store.UPDATE:
@@ -204,7 +204,7 @@ def _store(workspace: Workspace, secret: Secret) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text, whatever it was made of, on one line that cannot steer a terminal."""
+    """Return the text, whatever it was made of, on one line that cannot steer a terminal."""
     return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
 
 

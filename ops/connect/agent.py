@@ -43,19 +43,19 @@ class Change:
 
 
 def at(tree: Any, path: tuple[str, ...]) -> dict[str, Any]:
-    """The object at a path of the agent's JSON, empty if there is none."""
+    """Return the object at a path of the agent's JSON, empty if there is none."""
     for name in path:
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree if isinstance(tree, dict) else {}
 
 
 def model_of(agent: dict[str, Any]) -> str:
-    """The model name that the agent already sends to a server of one's own, else nothing."""
+    """Return the model name that the agent already sends to a server of one's own, else nothing."""
     return at(agent, (*PROMPT, "custom_llm")).get("model_id") or ""
 
 
 def patch(agent: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
-    """The body to send for the agent as it is.
+    """Return the body to send for the agent as it is.
 
     Of the prompt only our fields: the platform keeps what a patch does not name, and refuses a
     prompt sent back whole, because it answers with `tools` and `tool_ids` but takes only one. The
@@ -90,7 +90,7 @@ def patch(agent: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
 
 
 def changes(agent: dict[str, Any], wanted: Wanted) -> list[Change]:
-    """What the patch would change, field by field; nothing if the agent is as wanted."""
+    """Return what the patch would change, field by field; nothing if the agent is as wanted."""
     body = patch(agent, wanted)
     old, new = at(agent, PROMPT), at(body, PROMPT)
     had, gets = at(old, ("custom_llm",)), at(new, ("custom_llm",))
@@ -120,7 +120,7 @@ def changes(agent: dict[str, Any], wanted: Wanted) -> list[Change]:
 
 
 def own_llms(agent: dict[str, Any]) -> list[str]:
-    """The nodes of the agent's workflow that ask another model, which is left to them."""
+    """Return the nodes of the agent's workflow that ask another model, which is left to them."""
     return sorted(
         str(node.get("label") or name)
         for name, node in at(agent, ("workflow", "nodes")).items()
@@ -129,7 +129,7 @@ def own_llms(agent: dict[str, Any]) -> list[str]:
 
 
 def elsewhere(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """The paths of settings that are not ours and changed all the same."""
+    """Return the paths of settings that are not ours and changed all the same."""
     parts = ("name", "conversation_config", "platform_settings", "workflow", "tags")
     changed = _changed({p: before.get(p) for p in parts}, {p: after.get(p) for p in parts}, ())
     ours: list[tuple[str, ...]] = [(*PROMPT, name) for name in ("llm", "custom_llm", "max_tokens")]
@@ -151,7 +151,7 @@ def _changed(before: Any, after: Any, path: tuple[str, ...]) -> list[tuple[str, 
 
 
 def _headers(had: dict[str, Any]) -> dict[str, Any]:
-    """The agent's headers with ours, as it was spelled there, and without another server's key."""
+    """Return the agent's headers with ours, spelled as it was, without another server's key."""
     kept = {name: value for name, value in had.items() if name.lower() not in KEY_HEADERS}
     spelled = [name for name in kept if name.lower() == CONVERSATION_HEADER]
     return kept | dict.fromkeys(spelled or [CONVERSATION_HEADER], CONVERSATION_VARIABLE)

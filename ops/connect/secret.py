@@ -36,7 +36,7 @@ class Secret:
 
 
 def chosen(url: str, key: str, stored: Iterable[dict[str, Any]]) -> Secret:
-    """The secret for the server at `url`, among those that the workspace has."""
+    """Return the secret for the server at `url`, among those that the workspace has."""
     prefix = f"voice-completions-{_slug(url)}-"
     name = prefix + _fingerprint(key, salt=prefix)
     ours = [one for one in stored if re.fullmatch(re.escape(prefix) + "[0-9a-f]{12}", one["name"])]
@@ -55,7 +55,7 @@ def chosen(url: str, key: str, stored: Iterable[dict[str, Any]]) -> Secret:
 
 
 def _slug(url: str) -> str:
-    """The server's name and port, in characters that any secret's name may have."""
+    """Return the server's name and port, in characters that any secret's name may have."""
     return re.sub(r"[^a-z0-9]+", "-", urlsplit(url).netloc.lower()).strip("-")
 
 

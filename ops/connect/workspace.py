@@ -39,7 +39,7 @@ MISSING_RIGHT = (
 
 
 def guarded(call: Callable[..., Result]) -> Callable[..., Result]:
-    """The method, with every failure of the SDK as a Problem."""
+    """Return the method, with every failure of the SDK as a Problem."""
 
     @functools.wraps(call)
     def checked(self: Workspace, *arguments: Any) -> Result:
@@ -91,7 +91,7 @@ class Workspace:
 
     @guarded
     def agent(self) -> dict[str, Any]:
-        """The agent, every setting of it. Raises Problem."""
+        """Return the agent, every setting of it. Raises Problem."""
         return dict(_decoded(self._agents.get(self._agent_id, request_options=_retried(1))))
 
     @guarded
@@ -111,19 +111,19 @@ class Workspace:
 
     @guarded
     def create_secret(self, name: str) -> str:
-        """The id of a new secret with the caller key. Raises Problem."""
+        """Return the id of a new secret with the caller key. Raises Problem."""
         # Never repeated by itself: the platform might have made one that we did not hear of.
         made = self._secrets.create(name=name, value=self._keys[1], request_options=_retried(0))
         return str(made.secret_id)
 
     @guarded
     def update_secret(self, secret_id: str, name: str) -> None:
-        """Puts the caller key, and its new name, into a secret that is there. Raises Problem."""
+        """Put the caller key, and its new name, into a secret that is there. Raises Problem."""
         self._secrets.update(secret_id, name=name, value=self._keys[1], request_options=_retried(1))
 
     @guarded
     def update_agent(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The agent after the patch, whose parts the SDK's types have checked. Raises Problem."""
+        """Return the patched agent; the SDK's types have checked the patch. Raises Problem."""
         from elevenlabs.types import AgentPlatformSettingsRequestModel, ConversationalConfig
 
         settings = AgentPlatformSettingsRequestModel.model_validate(body["platform_settings"])
@@ -136,7 +136,7 @@ class Workspace:
         return dict(_decoded(after))
 
     def problem(self, error: Any) -> Problem:
-        """What an ApiError means to the operator, without any key that it quotes."""
+        """Return what an ApiError means to the operator, without any key that it quotes."""
         status, said = error.status_code or 0, _said(error.body)
         if "missing_permissions" in json.dumps(error.body, default=str):
             text = MISSING_RIGHT
@@ -156,7 +156,7 @@ class Workspace:
 
 
 def _said(body: Any) -> str:
-    """The platform's own words in an error's body, without the input that FastAPI repeats."""
+    """Return the platform's words in an error's body, without the input that FastAPI repeats."""
     detail = body.get("detail", body) if isinstance(body, dict) else body
     if isinstance(detail, list):
         lines = [
@@ -172,12 +172,12 @@ def _said(body: Any) -> str:
 
 
 def _decoded(answer: Any) -> Any:
-    """A model of the SDK as the JSON that it was made of."""
+    """Return a model of the SDK as the JSON that it was made of."""
     from elevenlabs.core.jsonable_encoder import jsonable_encoder
 
     return jsonable_encoder(answer)
 
 
 def _retried(times: int) -> Any:
-    """The SDK repeats 408, 409, 429 and 5xx that often, after a second or what they ask for."""
+    """Return the SDK's options for so many repeats after a 408, 409, 429 or 5xx, and their time-out."""
     return {"max_retries": times, "timeout_in_seconds": TIMEOUT_S}

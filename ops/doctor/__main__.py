@@ -89,7 +89,7 @@ def _seconds(text: str) -> float:
 
 
 def _key() -> str:
-    """The caller key. Raises ValueError when there is none, or none that a header can carry."""
+    """Return the caller key. Raises ValueError if there is none that a header can carry."""
     key = os.environ.get("DOCTOR_KEY", "")
     if not key:
         if not sys.stdin.isatty():

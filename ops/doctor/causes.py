@@ -323,7 +323,7 @@ _LAMBDA_FAILED = b"internal server error"
 
 
 def of_exchange(came: Exchange) -> Trouble | None:
-    """What is wrong with an answer that should be a turn's stream; None if its body is to be read.
+    """Return what is wrong with an answer to a turn; None if it is a stream to be read.
 
     A stream that was cut is read all the same: the caller has heard what came.
     """
@@ -341,7 +341,7 @@ def of_exchange(came: Exchange) -> Trouble | None:
 
 
 def of_text(came: Exchange) -> Trouble | None:
-    """What was meant for Lambda, and has reached the caller: URL and layer do not fit together."""
+    """Return what was meant for Lambda and reached the caller: URL and layer do not fit."""
     body = came.body
     if body.startswith(b"{") and b"\0" * 8 in body:
         return Trouble("prelude_as_text", _shown(body))
@@ -351,7 +351,7 @@ def of_text(came: Exchange) -> Trouble | None:
 
 
 def refined(trouble: Trouble) -> Trouble:
-    """An error frame's own cause, where its code tells one."""
+    """Return an error frame's own cause, where its code tells one."""
     if trouble.cause == "error_frame":
         return Trouble(
             _BY_CODE.get(trouble.detail.partition(":")[0], "error_frame"), trouble.detail
@@ -360,12 +360,12 @@ def refined(trouble: Trouble) -> Trouble:
 
 
 def is_error_object(came: Exchange) -> bool:
-    """True if the body is OpenAI's error object, so that it is no proxy's."""
+    """Return True if the body is OpenAI's error object, so that it is no proxy's."""
     return isinstance(_object(came.body).get("error"), Mapping)
 
 
 def of_status(came: Exchange) -> Trouble:
-    """The cause of an answer by status, read from the error that it carries."""
+    """Return the cause of an answer by status, read from the error that it carries."""
     status = came.status
     error = _object(came.body).get("error")
     code, message = "", ""

@@ -83,13 +83,13 @@ class Heard:
         return len(self.model_words) < sum(1 for _, text in self.words if text)
 
     def breaks(self, cause: str, detail: str = "") -> None:
-        """Notes a broken rule; each is noted once."""
+        """Note a broken rule; each is noted once."""
         if all(trouble.cause != cause for trouble in self.troubles):
             self.troubles.append(Trouble(cause, detail))
 
 
 def hear(stream: Stream, *, responses: bool) -> Heard:
-    """Reads one answer to its end, whatever it is."""
+    """Read one answer to its end, whatever it is."""
     heard = Heard(frames=len(stream.frames))
     if not stream.frames:
         heard.breaks("empty_stream", f"{len(stream.rest)} bytes, no event")

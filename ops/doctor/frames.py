@@ -37,7 +37,7 @@ class Stream:
 
 
 def read(pieces: Sequence[Piece]) -> Stream:
-    """The body's events in their order."""
+    """Return the body's events in their order."""
     body = b"".join(piece.data for piece in pieces)
     ends = list(accumulate(len(piece.data) for piece in pieces))
     frames: list[Frame] = []

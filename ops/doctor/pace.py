@@ -41,7 +41,7 @@ class Pace:
 
 
 def judge(answer: LongAnswer, short_waits_ms: Sequence[float]) -> Pace:
-    """Compares one long answer with the waits for the first words of short ones.
+    """Compare one long answer with the waits for the first words of short ones.
 
     A quick model's answer may come at once, too. What tells the two apart: held back, a long
     answer's first word is late by the time that the whole answer takes to make; streamed, it comes
@@ -84,7 +84,7 @@ class ColdStart:
 
 
 def cold_start(first_ms: float | None, later_ms: Sequence[float]) -> ColdStart:
-    """Compares the first request with the same one later. Nothing in an answer tells it."""
+    """Compare the first request with the same one later. Nothing in an answer tells it."""
     if first_ms is None or not later_ms:
         return ColdStart(None, "it needs the same request twice")
     usual_ms = median(later_ms)

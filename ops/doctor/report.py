@@ -34,7 +34,7 @@ def _ms(value: float | None) -> str:
 
 
 def usable(findings: Sequence[Finding]) -> bool:
-    """True if a voice agent can use the URL: nothing failed, and nothing was left untried."""
+    """Return True if a voice agent can use the URL: nothing failed or was left untried."""
     return bool(findings) and all(each.result in {"ok", "warning"} for each in findings)
 
 
@@ -63,7 +63,7 @@ def _printable(text: str) -> str:
 
 
 def verdict(visit: Visit, findings: Sequence[Finding], *, whole: bool) -> str:
-    """The last line."""
+    """Return the last line."""
     url = visit.address.base_url
     if not whole:
         return f"Stopped. This much was seen of {url}."

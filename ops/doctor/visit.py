@@ -74,7 +74,7 @@ class Visit:
     """True once a turn went well: from then on no failure stops the visit."""
 
     def rows(self) -> Iterator[Finding]:
-        """Makes the visit, yielding each row as soon as it is known."""
+        """Make the visit, yielding each row as soon as it is known."""
         self._ends_at = time.monotonic() + VISIT_S
         knock, first_ms = self._knock()
         yield knock
@@ -145,7 +145,7 @@ class Visit:
         )
 
     def _knock(self) -> tuple[Finding, float | None]:
-        """The cheapest request there is, first: it meets a cold start if anything does."""
+        """Make the cheapest request there is, first: it meets a cold start if anything does."""
         came = self._health()
         troubles = []
         if came.trouble:
@@ -201,7 +201,7 @@ class Visit:
         return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
 
     def _again(self, turn: Turn, late: Heard) -> tuple[Exchange, Heard, list[Trouble]]:
-        """Does what the platform does when its patience ends: asks the same once more."""
+        """Do what the platform does when its patience ends: ask the same once more."""
         came = self._ask(turn)
         heard, troubles = _heard(came, turn)
         seen = f"{late.first_words_ms:.0f} ms"
@@ -279,7 +279,7 @@ class Visit:
 
 
 def _heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
-    """What a strict client makes of it, and everything wrong with it."""
+    """Return what a strict client makes of it, and everything wrong with it."""
     if found := causes.of_exchange(came):
         return Heard(), [found]
     heard = dialects.hear(frames.read(came.pieces), responses=turn.responses)
@@ -291,7 +291,7 @@ def _heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
 
 
 def _of_door_only(came: Exchange, troubles: Sequence[Trouble]) -> list[Trouble]:
-    """A model may refuse so long a prompt; the door may not."""
+    """Return what a refused long prompt means: the model may refuse it, the server may not."""
     if not troubles:
         return []
     refused = came.status >= 400 and causes.is_error_object(came) and came.status != 413

@@ -81,7 +81,7 @@ class _Timed(io.RawIOBase):
         return count
 
     def makefile(self, _: str) -> io.BufferedReader:
-        """What `http.client` asks of a socket."""
+        """Return what `http.client` asks of a socket."""
         return io.BufferedReader(self, READ_BYTES)
 
 

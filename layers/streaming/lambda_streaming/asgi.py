@@ -103,7 +103,7 @@ async def converse(
 
 
 def refusal(status: int, message: str, request_id: str) -> Application:
-    """An application that answers every request with one error of the layer's own."""
+    """Return an application that answers every request with one error of the layer's own."""
 
     async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
         body = json.dumps({"message": message, "requestId": request_id}).encode()
@@ -144,7 +144,7 @@ class _Conversation:
         response.when_lost(self._over.set)
 
     async def receive(self) -> Message:
-        """The request, once; then, when the answer is complete or nobody reads it, its end."""
+        """Return the request once; then its end, when the answer is complete or nobody reads it."""
         if self._request is not None:
             request, self._request = self._request, None
             return request

@@ -43,7 +43,7 @@ class PlatformError(Exception):
 
 
 def of_handler(error: BaseException, request_id: str = "") -> Failure:
-    """What AWS's own runtime reports: message and stack, for the eyes of whoever may invoke."""
+    """Return what AWS's own runtime reports, message and stack: whoever may invoke sees it."""
     if isinstance(error, PlatformError):
         name = kind = error.type
     else:
@@ -60,7 +60,7 @@ def of_handler(error: BaseException, request_id: str = "") -> Failure:
 
 
 def of_stream(error: BaseException, request_id: str) -> Failure:
-    """What follows a half-sent answer: the class of the error and where to read on, no more."""
+    """Return what follows a half-sent answer: the error's class and where to read on, no more."""
     name = type(error).__name__
     body = {
         "errorType": name,
@@ -82,7 +82,7 @@ def _xray_cause(name: str, message: str, frames: traceback.StackSummary) -> dict
 
 
 def _foreign_frames(error: BaseException) -> traceback.StackSummary:
-    """The frames below our own: the function's."""
+    """Return the frames below our own: the function's."""
     frames = traceback.StackSummary()
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith(_OWN_CODE):

@@ -57,7 +57,7 @@ class BadEventError(Exception):
 
 
 def find(name: str) -> Handler:
-    """The object that `name` (`package.module.attribute`) stands for.
+    """Return the object that `name` (`package.module.attribute`) stands for.
 
     Raises:
         PlatformError: there is none, or none that can be called.
@@ -142,7 +142,7 @@ def takes_a_stream(event: Any) -> bool:
 
 
 def read_request(mangum: Mangum, event: Any, context: LambdaContext) -> Request | None:
-    """What Mangum makes of an HTTP event; None for an event of another kind.
+    """Return what Mangum makes of an HTTP event; None for an event of another kind.
 
     Raises:
         BadEventError: the event looks like HTTP, but Mangum cannot read it: a host with two
@@ -172,7 +172,7 @@ class OrdinaryCalls:
         self._loops: list[asyncio.AbstractEventLoop] = []
 
     async def call(self, handler: Handler, event: Any, context: LambdaContext) -> Any:
-        """What `handler` returns.
+        """Return what `handler` returns.
 
         Raises:
             PlatformError: the handler raised something, such as SystemExit, that would end more
@@ -202,7 +202,7 @@ class OrdinaryCalls:
 
 
 def encode(result: Any) -> tuple[bytes, str]:
-    """A handler's result as AWS's own runtime posts it, with its content type.
+    """Return a handler's result as AWS's own runtime posts it, with its content type.
 
     Raises:
         PlatformError: it cannot be JSON.

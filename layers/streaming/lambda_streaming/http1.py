@@ -59,7 +59,7 @@ class Connection:
 def request_head(
     method: str, path: str, host: str, headers: Iterable[tuple[str, str]] = ()
 ) -> bytes:
-    """The request line and headers, up to and including the empty line."""
+    """Return the request line and headers, up to and including the empty line."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
@@ -71,7 +71,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def last_chunk(trailers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """The end of a chunked body, with its trailer fields (section 7.1.2)."""
+    """Return the end of a chunked body, with its trailer fields (section 7.1.2)."""
     lines = [f"{name}: {value}\r\n" for name, value in trailers]
     return f"0\r\n{''.join(lines)}\r\n".encode("latin-1", "replace")
 
@@ -109,7 +109,7 @@ def _parse_head(head: bytes) -> tuple[int, str, dict[str, str]]:
 async def _read_body(
     reader: asyncio.StreamReader, status: int, headers: dict[str, str]
 ) -> tuple[bytes, bool]:
-    """The body, and whether only the connection's end told where it ends (section 6.3)."""
+    """Return the body, and whether only the connection's end told where it ends (section 6.3)."""
     if status in (204, 304):
         return b"", False
     if "chunked" in headers.get("transfer-encoding", "").lower():

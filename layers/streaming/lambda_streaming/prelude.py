@@ -26,7 +26,7 @@ _HOP_BY_HOP = frozenset(
 def prelude(
     status: int, headers: Iterable[tuple[bytes, bytes]], *, bodiless: bool
 ) -> dict[str, Any]:
-    """The metadata that goes before a streamed body.
+    """Return the metadata that goes before a streamed body.
 
     Names are lower-case, repeated headers are joined (RFC 9110, section 5.3), cookies stand apart.
     A bodiless answer gets a `content-length`; a HEAD or 304 answer keeps the one that the
