@@ -1,4 +1,4 @@
-"""The deployment: template, secrets, model, function and door, started and stopped together.
+"""The deployment: template, secrets, model, function and URL, started and stopped together.
 
 One line starts it in a test:
 
@@ -95,7 +95,7 @@ class Deployment:
         return f"{self.url}/v1"
 
     async def invoke(self, event: dict[str, Any]) -> Response:
-        """Give an event to the function, past the door, its arrival set to now.
+        """Give an event to the function, past the Function URL, its arrival set to now.
 
         Raises `Throttled` and `InitError`. Only with the transport "lambda".
         """
@@ -160,8 +160,8 @@ class Deployment:
             await self.function.warm()
         elif spec.snap_start:
             await self.function.publish()
-        door = FunctionUrl(self.function, spec.invoke_mode)
-        server = await stack.enter_async_context(Server(door.handle, self._port))
+        function_url = FunctionUrl(self.function, spec.invoke_mode)
+        server = await stack.enter_async_context(Server(function_url.handle, self._port))
         self.url = f"http://127.0.0.1:{server.port}"
 
     async def _start_secrets(self, stack: contextlib.AsyncExitStack, log: IO[str]) -> str:

@@ -1,4 +1,4 @@
-"""The Function URL: the public door in front of the function's processes.
+"""The Function URL: the public address of the function's processes.
 
 Turns requests into invocations and passes answers on, each piece as it comes. A caller who hangs
 up is not noticed by the function, which runs to its end: so it is on Lambda.

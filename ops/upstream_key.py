@@ -11,9 +11,9 @@ import argparse
 import getpass
 import json
 import os
-import subprocess
 import sys
 
+from ops.aws_cli import aws
 from ops.problem import Problem
 
 SECRET = "UpstreamKeySecret"  # noqa: S105 - its logical id in template.yaml
@@ -46,20 +46,22 @@ def renew(stack: str, region: str) -> None:
     """
     cloudformation = ["cloudformation", "describe-stack-resource", "--stack-name", stack]
     query = ["--query", "StackResourceDetail.PhysicalResourceId"]
-    secret = _aws(region, *cloudformation, "--logical-resource-id", SECRET, *query).strip()
+    arguments = [*cloudformation, "--logical-resource-id", SECRET, *query]
+    secret = aws(region, *arguments, output="text").strip()
     before = _stored(region, secret)
     keys = {**before, **{name: key for name in OWNERS if (key := _asked(name, name in before))}}
     if keys == before:
         raise Problem("No key given, nothing stored.")
     put = ["secretsmanager", "put-secret-value", "--secret-id", secret, "--query", "VersionId"]
-    _aws(region, *put, "--secret-string", "file:///dev/stdin", stdin=json.dumps(keys))
+    value = json.dumps(keys)
+    aws(region, *put, "--secret-string", "file:///dev/stdin", output="text", stdin=value)
 
 
 def _stored(region: str, secret: str) -> dict[str, str]:
     """Return the stored keys: none before the first, none if the value is broken."""
     get = ["secretsmanager", "get-secret-value", "--secret-id", secret, "--query", "SecretString"]
     try:
-        text = _aws(region, *get).strip()
+        text = aws(region, *get, output="text").strip()
     except Problem as problem:
         if "ResourceNotFoundException" in str(problem):
             return {}
@@ -86,20 +88,6 @@ def _asked(name: str, there: bool) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise Problem("That is no key: it has spaces or special characters in it. Nothing stored.")
     return key
-
-
-def _aws(region: str, *arguments: str, stdin: str = "") -> str:
-    """Return what the AWS CLI prints; its complaint is raised as a Problem."""
-    # make finds the command: a Python that a shim started may have another PATH.
-    cli = os.environ.get("AWS_CLI") or "aws"
-    command = [cli, *(["--region", region] if region else []), *arguments, "--output", "text"]
-    try:
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise Problem("The AWS CLI is needed: there is no command `aws`.") from error
-    if done.returncode:
-        raise Problem(done.stderr.strip() or f"aws {arguments[0]} failed.")
-    return done.stdout
 
 
 if __name__ == "__main__":

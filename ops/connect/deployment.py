@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
+from ops.aws_cli import aws
 from ops.pasted_url import Address
 from ops.problem import Problem, usage
 
@@ -90,7 +90,7 @@ def deployed(stack: str, region: str) -> Deployment:
     Raises:
         Problem: The stack cannot be read, or is none of this repository.
     """
-    described = _aws(region, "cloudformation", "describe-stacks", "--stack-name", stack)
+    described = _read(region, "cloudformation", "describe-stacks", "--stack-name", stack)
     try:
         facts = json.loads(described)["Stacks"][0]
         outputs = {one["OutputKey"]: one["OutputValue"] for one in facts.get("Outputs", [])}
@@ -106,7 +106,7 @@ def deployed(stack: str, region: str) -> Deployment:
             f"The stack {stack} has no output ServerUrl or CallerKeySecretArn: it is not one of "
             "this repository, or its deployment did not end. STACK=... names another."
         ) from error
-    held = _aws(region, "secretsmanager", "get-secret-value", "--secret-id", secret)
+    held = _read(region, "secretsmanager", "get-secret-value", "--secret-id", secret)
     return Deployment(
         url,
         _caller_key(held, secret),
@@ -130,20 +130,13 @@ def _caller_key(answer: str, secret: str) -> str:
     return key
 
 
-def _aws(region: str, *arguments: str) -> str:
-    """Return the JSON that the AWS CLI prints; its complaint is raised as a Problem."""
-    command = ["aws", *arguments, "--output", "json", *(["--region", region] if region else [])]
+def _read(region: str, *arguments: str) -> str:
+    """Return what the AWS CLI tells of the stack; a Problem says how to name another server."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
+        return aws(region, *arguments)
+    except Problem as problem:
         raise Problem(
-            "The AWS CLI is not at hand, which finds the deployment: install it, or name the "
-            "server yourself with URL=https://.../v1."
-        ) from error
-    if done.returncode:
-        raise Problem(
-            f"{done.stderr.strip() or 'The AWS CLI failed.'}\n"
+            f"{problem}\n"
             "This looked for the deployed stack. STACK=... and REGION=... name another one; "
             "URL=https://.../v1 names the server without AWS."
-        )
-    return done.stdout
+        ) from problem

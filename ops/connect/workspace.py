@@ -1,4 +1,4 @@
-"""The only door to the platform: agents and secrets of a workspace, through its official SDK.
+"""The only way to the platform: agents and secrets of a workspace, through its official SDK.
 
 Speaks JSON to the rest of the package: the SDK's own models read and write it, and keep what they
 do not know. Every failure leaves here as a Problem that names no key.
@@ -179,5 +179,5 @@ def _decoded(answer: Any) -> Any:
 
 
 def _retried(times: int) -> Any:
-    """Return the SDK's options for so many repeats after a 408, 409, 429 or 5xx, and their time-out."""
+    """Return the SDK's options: a time-out, and how often a 408, 409, 429 or 5xx is repeated."""
     return {"max_retries": times, "timeout_in_seconds": TIMEOUT_S}

@@ -9,6 +9,6 @@ of the function, so that a mistake made there is not made here again. Imports po
     visit                        one check after the other, what one tells about the next
     turns · pace                 what is asked · how the bytes arrived
     dialects · causes            what a strict client makes of an answer · why, and the remedy
-    wire · frames                one request with its times · server-sent events
+    wire · events                one request with its times · server-sent events
     ops.pasted_url               the address in what the user pasted
 """

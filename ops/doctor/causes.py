@@ -81,7 +81,7 @@ CAUSES: Mapping[str, Cause] = {
         f"Look at {_LOG} for `Task timed out` or a trace.",
     ),
     "endless": Cause("The answer does not end.", "Something else than our function answers there."),
-    # -- at the door
+    # -- before the model is asked
     "caller_key": Cause(
         "This is not the caller key of this deployment: mistyped, cut short, of another stage, or "
         "rotated twice.",
@@ -198,7 +198,7 @@ CAUSES: Mapping[str, Cause] = {
         "Look at the provider's limits and billing; `FallbackBaseUrl` names a second one.",
     ),
     "small_window": Cause(
-        "The door took the prompt, but the model did not answer it: that many tokens do not fit, "
+        "The server took the prompt, but the model did not answer it: that many tokens do not fit, "
         "or took too long.",
         "A model with a larger window, if the agent's prompts are that long.",
         warning=True,
@@ -233,7 +233,7 @@ CAUSES: Mapping[str, Cause] = {
     ),
     "bad_json": Cause("An event holds no JSON: something writes into the stream.", _DIALECT),
     "glued_json": Cause(
-        "Two JSON values stand in one event: a proxy or a server glues frames together.", _DIALECT
+        "Two JSON values stand in one event: a proxy or a server glues events together.", _DIALECT
     ),
     "not_the_dialect": Cause("Events of another shape than this API's.", _DIALECT),
     "changing_identity": Cause(
@@ -351,7 +351,7 @@ def of_text(came: Exchange) -> Trouble | None:
 
 
 def refined(trouble: Trouble) -> Trouble:
-    """Return an error frame's own cause, where its code tells one."""
+    """Return an error event's own cause, where its code tells one."""
     if trouble.cause == "error_frame":
         return Trouble(
             _BY_CODE.get(trouble.detail.partition(":")[0], "error_frame"), trouble.detail

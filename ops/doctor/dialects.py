@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.doctor.frames import Frame, Stream
+from ops.doctor.events import Event, Stream
 
 FINISHES = {"stop", "length", "tool_calls", "content_filter"}
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
@@ -53,7 +53,7 @@ class Heard:
     calls: list[Call] = field(default_factory=list)
     called_at_ms: float | None = None
     troubles: list[Trouble] = field(default_factory=list)
-    frames: int = 0
+    events: int = 0
 
     @property
     def text(self) -> str:
@@ -90,25 +90,25 @@ class Heard:
 
 def hear(stream: Stream, *, responses: bool) -> Heard:
     """Read one answer to its end, whatever it is."""
-    heard = Heard(frames=len(stream.frames))
-    if not stream.frames:
+    heard = Heard(events=len(stream.events))
+    if not stream.events:
         heard.breaks("empty_stream", f"{len(stream.rest)} bytes, no event")
         return heard
     if stream.odd:
         heard.breaks("not_sse", _shown(stream.odd))
-    terminators = [i for i, frame in enumerate(stream.frames) if frame.data == b"[DONE]"]
+    terminators = [i for i, event in enumerate(stream.events) if event.data == b"[DONE]"]
     if stream.rest:
         heard.breaks("unfinished_event", _shown(stream.rest))
     elif not terminators:
         heard.breaks(
-            "no_terminator", f"the last event ends in {_shown(stream.frames[-1].data[-40:])}"
+            "no_terminator", f"the last event ends in {_shown(stream.events[-1].data[-40:])}"
         )
-    elif terminators != [len(stream.frames) - 1]:
-        heard.breaks("after_terminator", f"{len(stream.frames) - 1 - terminators[0]} events more")
+    elif terminators != [len(stream.events) - 1]:
+        heard.breaks("after_terminator", f"{len(stream.events) - 1 - terminators[0]} events more")
     chunks = [
-        (frame, chunk)
-        for frame in stream.frames
-        if frame.data != b"[DONE]" and (chunk := _decoded(frame, heard)) is not None
+        (event, chunk)
+        for event in stream.events
+        if event.data != b"[DONE]" and (chunk := _decoded(event, heard)) is not None
     ]
     (_responses if responses else _chat)(chunks, heard)
     if "<think>" in heard.text:
@@ -123,7 +123,7 @@ def hear(stream: Stream, *, responses: bool) -> Heard:
     spoken = any(map(str.isalnum, "".join(text for _, text in heard.model_words)))
     if not spoken and not heard.calls and not heard.troubles:
         only = "buffer words" if heard.had_buffer_words else "no words"
-        heard.breaks("silent", f"{heard.frames} events, {only}, no tool call")
+        heard.breaks("silent", f"{heard.events} events, {only}, no tool call")
     return heard
 
 
@@ -131,18 +131,18 @@ def _shown(data: bytes) -> str:
     return repr(data[:60].decode("utf-8", "replace"))
 
 
-def _decoded(frame: Frame, heard: Heard) -> dict[str, Any] | None:
+def _decoded(event: Event, heard: Heard) -> dict[str, Any] | None:
     try:
-        text = frame.data.decode("utf-8")
+        text = event.data.decode("utf-8")
         value, end = json.JSONDecoder().raw_decode(text)
     except ValueError:
-        heard.breaks("bad_json", _shown(frame.data))
+        heard.breaks("bad_json", _shown(event.data))
         return None
     if rest := text[end:].strip():
         heard.breaks("glued_json", f"behind the first value: {_shown(rest.encode())}")
         return None
     if not isinstance(value, dict):
-        heard.breaks("bad_json", f"no object: {_shown(frame.data)}")
+        heard.breaks("bad_json", f"no object: {_shown(event.data)}")
         return None
     error = value.get("error")
     if error:
@@ -153,7 +153,7 @@ def _decoded(frame: Frame, heard: Heard) -> dict[str, Any] | None:
     return value
 
 
-def _chat(chunks: Sequence[tuple[Frame, dict[str, Any]]], heard: Heard) -> None:
+def _chat(chunks: Sequence[tuple[Event, dict[str, Any]]], heard: Heard) -> None:
     # NOTE: `created` should be one as well, but no client minds, and llama.cpp's changes.
     for name in ("id", "model"):
         if len({str(chunk.get(name)) for _, chunk in chunks}) > 1:
@@ -161,27 +161,27 @@ def _chat(chunks: Sequence[tuple[Frame, dict[str, Any]]], heard: Heard) -> None:
     roles = 0
     finish = ""
     parts: list[dict[str, str]] = []
-    for position, (frame, chunk) in enumerate(chunks):
+    for position, (event, chunk) in enumerate(chunks):
         choices = chunk.get("choices")
         if not isinstance(choices, list):
-            heard.breaks("not_the_dialect", f"an event without `choices`: {_shown(frame.data)}")
+            heard.breaks("not_the_dialect", f"an event without `choices`: {_shown(event.data)}")
             return
         for choice in choices:
             delta = choice.get("delta") if isinstance(choice, dict) else None
             if not isinstance(delta, dict):
-                heard.breaks("not_the_dialect", f"a choice without `delta`: {_shown(frame.data)}")
+                heard.breaks("not_the_dialect", f"a choice without `delta`: {_shown(event.data)}")
                 return
             if finish:
-                heard.breaks("after_finish", _shown(frame.data))
+                heard.breaks("after_finish", _shown(event.data))
             if delta.get("role"):
                 roles += 1
                 if position or delta["role"] != "assistant":
                     heard.breaks("odd_role", f"{delta['role']!r} in event {position + 1}")
             text = delta.get("content")
             if isinstance(text, str) and text:
-                heard.words.append((frame.at_ms, text))
+                heard.words.append((event.at_ms, text))
             for part in delta.get("tool_calls") or ():
-                _add(part, parts, frame, heard)
+                _add(part, parts, event, heard)
             finish = choice.get("finish_reason") or finish
     if not roles and chunks:
         heard.breaks("no_role", "no event says `role: assistant`")
@@ -190,11 +190,11 @@ def _chat(chunks: Sequence[tuple[Frame, dict[str, Any]]], heard: Heard) -> None:
     heard.calls = [Call(p["id"], p["name"], p["arguments"]) for p in parts]
 
 
-def _add(part: Any, parts: list[dict[str, str]], frame: Frame, heard: Heard) -> None:
+def _add(part: Any, parts: list[dict[str, str]], event: Event, heard: Heard) -> None:
     function = part.get("function") if isinstance(part, dict) else None
     index = part.get("index") if isinstance(part, dict) else None
     if not isinstance(function, dict) or not isinstance(index, int) or index > len(parts):
-        heard.breaks("bad_call", _shown(frame.data))
+        heard.breaks("bad_call", _shown(event.data))
         return
     if index == len(parts):
         parts.append({"id": "", "name": "", "arguments": ""})
@@ -202,7 +202,7 @@ def _add(part: Any, parts: list[dict[str, str]], frame: Frame, heard: Heard) -> 
     call["id"] += part.get("id") or ""
     call["name"] += function.get("name") or ""
     call["arguments"] += function.get("arguments") or ""
-    heard.called_at_ms = frame.at_ms
+    heard.called_at_ms = event.at_ms
 
 
 def _judge(call: Call, heard: Heard) -> None:
@@ -214,30 +214,30 @@ def _judge(call: Call, heard: Heard) -> None:
         heard.breaks("bad_call", f"{call.name or 'no name'}({call.arguments[:60]})")
 
 
-def _responses(chunks: Sequence[tuple[Frame, dict[str, Any]]], heard: Heard) -> None:
+def _responses(chunks: Sequence[tuple[Event, dict[str, Any]]], heard: Heard) -> None:
     kinds = []
     ids = set()
-    for position, (frame, event) in enumerate(chunks):
-        kind = event.get("type")
+    for position, (event, chunk) in enumerate(chunks):
+        kind = chunk.get("type")
         if not isinstance(kind, str):
-            heard.breaks("not_the_dialect", f"an event without `type`: {_shown(frame.data)}")
+            heard.breaks("not_the_dialect", f"an event without `type`: {_shown(event.data)}")
             return
-        if frame.event != kind:
-            heard.breaks("not_the_dialect", f"event: {frame.event or '(none)'}, type: {kind}")
+        if event.name != kind:
+            heard.breaks("not_the_dialect", f"event: {event.name or '(none)'}, type: {kind}")
         kinds.append(kind)
-        if event.get("sequence_number") != position:
+        if chunk.get("sequence_number") != position:
             heard.breaks("changing_identity", f"sequence_number of event {position} is another")
-        response = event.get("response")
+        response = chunk.get("response")
         if isinstance(response, dict):
             ids.add(response.get("id"))
         if kind in {"response.output_text.delta", "response.refusal.delta"}:
-            heard.words.append((frame.at_ms, str(event.get("delta") or "")))
-        item = event.get("item")
+            heard.words.append((event.at_ms, str(chunk.get("delta") or "")))
+        item = chunk.get("item")
         done = item if kind == "response.output_item.done" and isinstance(item, dict) else {}
         if done.get("type") == "function_call":
             names = ("call_id", "name", "arguments")
             heard.calls.append(Call(*(str(done.get(name) or "") for name in names)))
-            heard.called_at_ms = frame.at_ms
+            heard.called_at_ms = event.at_ms
     if len(ids) > 1:
         heard.breaks("changing_identity", "the response's id changes in mid-stream")
     if not kinds:

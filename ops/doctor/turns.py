@@ -42,8 +42,8 @@ class Turn:
     """From the calls that the model made in the turn before."""
     path: str = "{base}/chat/completions"
     kind: str = ""
-    """`short` and `long` answers are compared, `call` wants a call, `large` judges the door only,
-    `leave` is interrupted."""
+    """`short` and `long` answers are compared, `call` wants a call, `large` judges
+    the server and not the model, `leave` is interrupted."""
 
     @property
     def responses(self) -> bool:

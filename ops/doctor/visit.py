@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from ops.doctor import causes, dialects, frames, pace
+from ops.doctor import causes, dialects, events, pace
 from ops.doctor.causes import CAUSES
 from ops.doctor.dialects import Call, Heard, Trouble
 from ops.doctor.turns import ERRORS_AS_STATUS, TURNS, Turn
@@ -24,7 +24,7 @@ SLOW_WORDS_MS = 2000.0
 UPLOAD_S = 40.0
 """More for the 2 MB: a telephone's line takes so long."""
 VISIT_S = 300.0
-DOORS = {"no key": {}, "a wrong key": {"authorization": "Bearer not-a-key-of-anybody"}}
+REFUSED_KEYS = {"no key": {}, "a wrong key": {"authorization": "Bearer not-a-key-of-anybody"}}
 _ENDS_EARLY = {"no_terminator", "unfinished_event", "no_finish", "silent"}
 """What a stream that was cut lacks besides: no causes of their own."""
 _MODEL_FAILED = {"error_frame", "failure_sentence", "silent", "model_down", "model_slow"}
@@ -84,8 +84,8 @@ class Visit:
                 continue
             yield self._guarded(turn.name, partial(self._turn, turn))
             if turn.kind == "long":
-                for name, headers in DOORS.items():
-                    yield self._guarded(name, partial(self._door, name, headers))
+                for name, headers in REFUSED_KEYS.items():
+                    yield self._guarded(name, partial(self._refusal, name, headers))
         if not self._blocked:
             yield self._arrival()
         yield self._start(first_ms)
@@ -137,7 +137,7 @@ class Visit:
             enough=enough,
         )
 
-    # -- the door
+    # -- who is let in
 
     def _health(self) -> Exchange:
         return exchange(
@@ -160,7 +160,7 @@ class Visit:
         text = f"{came.status or came.trouble}; {connected}" if connected else came.detail
         return Finding("GET /health", text, tuple(troubles), came.first_byte_ms), came.first_byte_ms
 
-    def _door(self, name: str, headers: Mapping[str, str]) -> Finding:
+    def _refusal(self, name: str, headers: Mapping[str, str]) -> Finding:
         body = {"model": self.model, **TURNS[0].body(())}
         path = f"{self.address.path}/chat/completions"
         came = self._post(path, headers, body, self.timeout_s)
@@ -182,7 +182,7 @@ class Visit:
         came = self._ask(turn, ERRORS_AS_STATUS if turn.kind == "large" else None)
         heard, troubles = _heard(came, turn)
         if turn.kind == "large":
-            troubles = _of_door_only(came, troubles)
+            troubles = _without_the_models(came, troubles)
         elif not troubles and (heard.first_words_ms or 0) > self.patience_ms:
             came, heard, troubles = self._again(turn, heard)
         if any(trouble.cause == "failure_sentence" for trouble in troubles):
@@ -236,7 +236,7 @@ class Visit:
         """Leaves after the first words, as a platform does when the caller speaks."""
 
         def enough(pieces: Sequence[Piece]) -> bool:
-            stream = frames.read(pieces)
+            stream = events.read(pieces)
             return dialects.hear(stream, responses=turn.responses).first_words_ms is not None
 
         came = self._ask(turn, enough=enough)
@@ -282,7 +282,7 @@ def _heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
     """Return what a strict client makes of it, and everything wrong with it."""
     if found := causes.of_exchange(came):
         return Heard(), [found]
-    heard = dialects.hear(frames.read(came.pieces), responses=turn.responses)
+    heard = dialects.hear(events.read(came.pieces), responses=turn.responses)
     troubles = [causes.refined(trouble) for trouble in heard.troubles]
     if came.trouble:
         troubles = [each for each in troubles if each.cause not in _ENDS_EARLY]
@@ -290,7 +290,7 @@ def _heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
     return heard, troubles
 
 
-def _of_door_only(came: Exchange, troubles: Sequence[Trouble]) -> list[Trouble]:
+def _without_the_models(came: Exchange, troubles: Sequence[Trouble]) -> list[Trouble]:
     """Return what a refused long prompt means: the model may refuse it, the server may not."""
     if not troubles:
         return []

@@ -325,7 +325,7 @@ def test_a_wrong_key_is_the_callers(
 def test_a_model_with_a_small_window_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A prompt that the door takes and the model refuses is no reason to say no."""
+    """A prompt that the server takes and the model refuses is no reason to say no."""
     full = refusal(400, "context_length_exceeded", "Too many tokens.")
     small = turns_only(lambda request, answer: full if len(request.raw) > 1e6 else answer)
     status, seen = told(small, capsys, monkeypatch)

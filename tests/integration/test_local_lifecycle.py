@@ -346,7 +346,7 @@ async def test_without_awss_client_a_loop_of_ours_serves(tmp_path: Path) -> None
             await function.invoke(b"{}")
 
 
-async def test_an_event_can_be_given_past_the_door(deploy: Deploy) -> None:
+async def test_an_event_can_be_given_past_the_function_url(deploy: Deploy) -> None:
     """`invoke` runs one event through the same machinery and sets its arrival to now."""
     event = json.loads((toy.ROOT / "tests/reference/url-event.json").read_text("utf-8"))
     event["rawPath"] = event["requestContext"]["http"]["path"] = "/event"

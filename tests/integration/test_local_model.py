@@ -1,4 +1,4 @@
-"""The embedded model: a real one, asked over its own door and through the whole deployment."""
+"""The embedded model: a real one, asked at its own port and through the whole deployment."""
 
 import asyncio
 import json

@@ -36,7 +36,7 @@ def _secrets(deployment: Deployment) -> Any:
 
 @pytest.mark.parametrize(("transport", "callers"), [("lambda", 4), ("uvicorn", 16)])
 async def test_a_rotation_under_load_fails_no_turn(transport: str, callers: int) -> None:
-    """Both doors' keys are rotated, then Secrets Manager goes down: everybody is answered."""
+    """Both keys are rotated, then Secrets Manager goes down: everybody is answered."""
     names = {secret.logical_id: secret.name for secret in Template(ROOT / "template.yaml").secrets}
     provider = Provider("model-1")
     async with (

@@ -23,10 +23,10 @@ def body(event: dict[str, Any]) -> bytes | None:
     return base64.b64decode(text, validate=True) if event["isBase64Encoded"] else text.encode()
 
 
-def test_every_door_and_twist_has_an_event() -> None:
+def test_every_path_and_twist_has_an_event() -> None:
     """There is an event for each kind of request that the README tells of."""
-    doors = "chat-stream chat chat-tools chat-extra-body chat-base64 chat-no-key not-found models"
-    assert {f"url-{door}" for door in [*doors.split(), "health"]} <= set(NAMES)
+    names = "chat-stream chat chat-tools chat-extra-body chat-base64 chat-no-key not-found models"
+    assert {f"url-{name}" for name in [*names.split(), "health"]} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

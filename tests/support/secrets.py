@@ -56,7 +56,7 @@ class FakeSecrets:
         else:
             self.previous_reads += 1
         if not self.open.wait(timeout=20):
-            raise AssertionError("nobody opened the door for this read")
+            raise AssertionError("nobody let this read through")
         if self.failure is not None:
             raise self.failure
         if (name, stage) not in self.versions:

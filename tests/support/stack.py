@@ -155,6 +155,6 @@ async def running(packages: Packages, stack: Stack, folder: Path) -> AsyncIterat
         here = launch.with_variables({"AWS_ENDPOINT_URL": packages.account.endpoint})
         async with (
             Function(here, 1) as function,
-            Server(FunctionUrl(function, stack.invoke_mode).handle) as door,
+            Server(FunctionUrl(function, stack.invoke_mode).handle) as server,
         ):
-            yield f"http://127.0.0.1:{door.port}/v1"
+            yield f"http://127.0.0.1:{server.port}/v1"

@@ -103,7 +103,7 @@ def stack(*outputs: str) -> str:
     ("script", "said"),
     [
         ("echo 'Stack with id x does not exist' >&2; exit 254", "x does not exist"),
-        ("exit 1", "The AWS CLI failed."),
+        ("exit 1", "aws cloudformation failed."),
         ("echo '{}'", "not one of this repository"),
         ("echo nonsense", "not one of this repository"),
         (f"echo '{stack('ServerUrl')}'", "CallerKeySecretArn"),

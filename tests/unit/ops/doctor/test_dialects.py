@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from completions.speech.phrases import PHRASES
-from ops.doctor import dialects, frames
+from ops.doctor import dialects, events
 from ops.doctor.wire import Piece
 from tests.support.patients import called, chunk, response, speech
 
@@ -30,7 +30,7 @@ GOOD = {
 def test_a_good_answer_is_good_however_it_is_cut(name: str, size: int) -> None:
     """Where the pieces end changes nothing that is heard."""
     data, is_response, text = GOOD[name]
-    heard = dialects.hear(frames.read(pieces(data, size)), responses=is_response)
+    heard = dialects.hear(events.read(pieces(data, size)), responses=is_response)
     assert heard.troubles == []
     assert heard.text == text
     assert heard.first_words_ms is not None
@@ -41,15 +41,15 @@ def test_a_good_answer_is_good_however_it_is_cut(name: str, size: int) -> None:
 def test_each_line_end_of_the_standard_is_known(end: bytes) -> None:
     """Comments, ids and all three line ends are understood."""
     data = b": hello\n\n" + b"id: 1\ndata: [DONE]\n\n"
-    stream = frames.read(pieces(data.replace(b"\n", end), 3))
-    assert [frame.data for frame in stream.frames] == [b"[DONE]"]
+    stream = events.read(pieces(data.replace(b"\n", end), 3))
+    assert [event.data for event in stream.events] == [b"[DONE]"]
     assert (stream.odd, stream.rest) == (b"", b"")
 
 
 def test_an_event_has_the_time_of_its_last_byte() -> None:
     """An event that came in two pieces was there with the second."""
-    stream = frames.read([Piece(1, b"data: a\n\nda"), Piece(5, b"ta: b\n"), Piece(9, b"\n")])
-    assert [(frame.at_ms, frame.data) for frame in stream.frames] == [(1, b"a"), (9, b"b")]
+    stream = events.read([Piece(1, b"data: a\n\nda"), Piece(5, b"ta: b\n"), Piece(9, b"\n")])
+    assert [(event.at_ms, event.data) for event in stream.events] == [(1, b"a"), (9, b"b")]
 
 
 def heard(*texts: str) -> dialects.Heard:
@@ -87,7 +87,7 @@ def test_our_own_sentences_are_known() -> None:
 
 
 def test_a_call_in_pieces_is_put_together() -> None:
-    """Arguments of several frames are one JSON text."""
+    """Arguments of several events are one JSON text."""
     function = {"name": "f", "arguments": '{"a"'}
     rest = {"index": 0, "function": {"arguments": ": 1}"}}
     first = {"index": 0, "id": "c", "type": "function", "function": function}
@@ -99,7 +99,7 @@ def test_a_call_in_pieces_is_put_together() -> None:
             b"data: [DONE]\n\n",
         ]
     )
-    answer = dialects.hear(frames.read(pieces(data, 50)), responses=False)
+    answer = dialects.hear(events.read(pieces(data, 50)), responses=False)
     assert answer.calls == [dialects.Call("c", "f", '{"a": 1}')]
     assert answer.troubles == []
 
@@ -118,5 +118,5 @@ def test_a_broken_response_is_known(change: tuple[bytes, bytes], cause: str) -> 
     """The Responses API has rules of its own."""
     times = 1 if change[0] == b"resp_1" else -1
     data = joined(response()).replace(*change, times)
-    answer = dialects.hear(frames.read(pieces(data, 1000)), responses=True)
+    answer = dialects.hear(events.read(pieces(data, 1000)), responses=True)
     assert [trouble.cause for trouble in answer.troubles] == [cause]

@@ -103,7 +103,7 @@ def raw(play: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def test_an_answer_that_comes_before_the_request_is_whole_is_heard() -> None:
-    """A door that refuses by the head alone, and reads no more, is understood."""
+    """A server that refuses by the head alone, and reads no more, is understood."""
 
     def refuse(connection: socket.socket) -> None:
         connection.recv(1000)

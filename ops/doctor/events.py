@@ -1,6 +1,6 @@
 """Server-sent events with their time of arrival, cut as a strict client cuts them.
 
-Knows the event stream format (WHATWG HTML, section 9.2.6) and nothing of what a frame says.
+Knows the event stream format (WHATWG HTML, section 9.2.6) and nothing of what an event says.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Event:
     """One event that has data, and when its last byte had arrived."""
 
     at_ms: float
     data: bytes
-    event: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """All events of a body. Comments are none."""
 
-    frames: tuple[Frame, ...]
+    events: tuple[Event, ...]
     odd: bytes = b""
     """The first line that is no line of an event stream."""
     rest: bytes = b""
@@ -40,23 +40,23 @@ def read(pieces: Sequence[Piece]) -> Stream:
     """Return the body's events in their order."""
     body = b"".join(piece.data for piece in pieces)
     ends = list(accumulate(len(piece.data) for piece in pieces))
-    frames: list[Frame] = []
+    events: list[Event] = []
     odd = b""
     start = 0
     for match in _BLANK_LINE.finditer(body):
         data: list[bytes] = []
-        event = b""
+        name = b""
         for line in body[start : match.start()].splitlines():
-            name, colon, value = line.partition(b":")
+            field, colon, value = line.partition(b":")
             value = value.removeprefix(b" ")
-            if name == b"data" and colon:
+            if field == b"data" and colon:
                 data.append(value)
-            elif name == b"event" and colon:
-                event = value
-            elif name not in {b"", b"id", b"retry"} or not colon:
+            elif field == b"event" and colon:
+                name = value
+            elif field not in {b"", b"id", b"retry"} or not colon:
                 odd = odd or line
         if data:
             at_ms = pieces[bisect_left(ends, match.end())].at_ms
-            frames.append(Frame(at_ms, b"\n".join(data), event.decode("latin-1")))
+            events.append(Event(at_ms, b"\n".join(data), name.decode("latin-1")))
         start = match.end()
-    return Stream(tuple(frames), odd, body[start:].strip())
+    return Stream(tuple(events), odd, body[start:].strip())
