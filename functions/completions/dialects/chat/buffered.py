@@ -25,13 +25,16 @@ def buffered(
     usage: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return one completion: the upstream's with its text and calls replaced, or one made up."""
-    own = ChatWriter(request).identity | {"object": "chat.completion"}
-    answer = dict(read_json(sse.data)) if sse else own
+    answer = dict(read_json(sse.data)) if sse else {}
+    own = ChatWriter(request).identity
+    kept = {name: answer[name] for name in own if type(answer.get(name)) is type(own[name])}
+    answer = {**answer, **own, **kept, "object": "chat.completion"}
     choices = answer.get("choices") or [{}]
     choice = next((one for one in choices if one.get("index") == 0), choices[0])
     message = dict(choice.get("message") or {}, role="assistant", content=text or None)
     message.pop("reasoning", None)
     received = message.pop("tool_calls", None) or ()
+    message.pop("function_call", None)
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:

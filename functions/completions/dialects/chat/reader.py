@@ -127,11 +127,16 @@ class ChatReader:
         odd = False
         for choice in choices:
             odd |= self._read_choice(choice, self._number(choice, choices), deltas, streamed)
-        if isinstance(usage := body.get("usage"), dict) and usage:
+        # Moonshot puts it into the choice that finishes.
+        usage = body.get("usage") or (choices[-1].get("usage") if choices else None)
+        if isinstance(usage, dict) and usage:
             deltas.append(Usage(usage))
+            odd |= not body.get("usage")
         if not streamed:
             if not choices:
                 raise TypeError("no choices")
+            odd |= body.get("object") != "chat.completion"
+            odd |= not (isinstance(body.get("id"), str) and isinstance(body.get("created"), int))
             if failures := [delta for delta in deltas if isinstance(delta, Failure)]:
                 return [failures[0]]  # Nothing of it was heard, so nothing of it need be.
             deltas.append(Done())

@@ -22,6 +22,7 @@ from tests.support.script import (
     Head,
     Hold,
     Raw,
+    Reply,
     Role,
     Say,
     Speech,
@@ -37,6 +38,7 @@ from tests.support.wires_responses import ResponsesStream
 pytestmark = pytest.mark.looptime
 
 WORDS: Sequence[Speech] = [Role(), Say("ha "), Say("ha "), Say("yes."), Finish(), Usage(), Done()]
+ONE = '{"agent_number": 1}'
 CALLED: Sequence[Speech] = [
     Role(),
     CallPiece(0, "", name=TRANSFER["name"], id="call_1"),
@@ -174,6 +176,38 @@ async def test_an_odd_object_is_not_handed_on(kind: bytes, before: bool) -> None
     assert (got.text, len(upstream.requests)) == ("ha ha yes.", 1)
     ids = {event["id"] for _, event in heard.events if isinstance(event, dict)}
     assert ids == {json.loads(events(CHAT)[0].removeprefix(b"data: "))["id"]}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "head",
+    [{}, {"id": 7, "created": "today"}, {"id": "c", "created": 1, "object": "text_completion"}],
+    ids=str,
+)
+async def test_a_body_of_an_odd_kind_becomes_a_completion(
+    head: dict[str, Any], stream: bool
+) -> None:
+    """What a strict client needs is made up where the upstream left it out, and kept elsewhere."""
+    message = {"role": "assistant", "content": "Until six."}
+    body = {**head, "choices": [{"message": message, "finish_reason": "stop"}], "x": 1}
+    got, upstream, heard = await CHAT.turn([Reply(json.dumps(body).encode())], stream=stream)
+    assert (got.text, got.finish, len(upstream.requests)) == ("Until six.", "stop", 1)
+    if not stream:
+        told = json.loads(heard.body)
+        assert (type(told["id"]), type(told["created"]), told["model"]) == (str, int, "m")
+        assert told["x"] == 1
+        assert head.get("id") in {None, 7, told["id"]}
+
+
+@pytest.mark.parametrize("pieces", [["{}", ONE], ["{}" + ONE], [ONE[:5], ONE[5:], ONE]])
+async def test_arguments_may_begin_with_nothing_or_come_twice(pieces: list[str], way: Way) -> None:
+    """In every API they are one call's."""
+    opening = CallPiece(0, "", name=TRANSFER["name"], id="call_1")
+    called: list[Step] = [opening, *(CallPiece(0, piece) for piece in pieces)]
+    script = [Role(), *called, Finish("tool_calls"), Usage(), Done()]
+    got, upstream, _ = await way.turn(script, tools=[TRANSFER])
+    assert got.calls == [("transfer_to_agent", {"agent_number": 1})]
+    assert len(upstream.requests) == 1
 
 
 # -- what comes twice

@@ -109,13 +109,27 @@ def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
     message = {"role": "assistant", "content": "Hi"}
     usage = {"total_tokens": 3}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    answer = {"choices": [choice], "usage": usage}
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+    answer = {**head, "choices": [choice], "usage": usage}
     assert chat.reader()(ServerSentEvent(b"", json.dumps(answer).encode())) == (
         Text("Hi"),
         Finish("stop"),
         Usage(usage),
         Done(),
     )
+
+
+@pytest.mark.parametrize("usage", [7, [7], "7"])
+def test_usage_of_an_odd_shape_costs_no_words(usage: Any) -> None:
+    """It is not told, and the rest of its event is."""
+    assert deltas_of({"content": "Hi"}, usage=usage) == (Text("Hi"),)
+
+
+def test_usage_may_stand_in_the_choice_that_finishes() -> None:
+    """Moonshot puts it there; clients look for it beside the choices."""
+    choice = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": {"total_tokens": 3}}
+    deltas = chat.reader()(sse({"choices": [choice]}))
+    assert deltas == (Finish("stop"), Usage({"total_tokens": 3}), Rewrite())
 
 
 @pytest.mark.parametrize("error", [{"message": "Busy.", "code": 503}, "It broke.", ["?"]])
