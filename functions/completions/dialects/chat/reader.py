@@ -129,9 +129,9 @@ class ChatReader:
             odd |= self._read_choice(choice, self._number(choice, choices), deltas, streamed)
         # Moonshot puts it into the choice that finishes.
         usage = body.get("usage") or (choices[-1].get("usage") if choices else None)
-        if isinstance(usage, dict) and usage:
-            deltas.append(Usage(usage))
-            odd |= not body.get("usage")
+        if usage:
+            odd |= not (isinstance(usage, dict) and body.get("usage"))
+            deltas += [Usage(usage)] if isinstance(usage, dict) else []
         if not streamed:
             if not choices:
                 raise TypeError("no choices")
@@ -169,6 +169,10 @@ class ChatReader:
         odd: bool = choice.get("index") != (0 if self._single else number)
         if delta := choice.get("delta"):
             odd |= _read_delta(delta, deltas, in_stream=True)
+        elif text := choice.get("text"):
+            # The API before chat completions had it so.
+            _read_text(text, Text, deltas)
+            odd = True
         if len(deltas) == before and (message := choice.get("message")):
             # An answer that was not streamed has it in place of the `delta`.
             found: list[Delta] = []

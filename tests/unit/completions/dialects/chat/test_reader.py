@@ -122,7 +122,16 @@ def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
 @pytest.mark.parametrize("usage", [7, [7], "7"])
 def test_usage_of_an_odd_shape_costs_no_words(usage: Any) -> None:
     """It is not told, and the rest of its event is."""
-    assert deltas_of({"content": "Hi"}, usage=usage) == (Text("Hi"),)
+    choice = {"index": 0, "delta": {"content": "Hi"}}
+    for event in ({"choices": [choice], "usage": usage}, {"choices": [{**choice, "usage": usage}]}):
+        assert chat.reader()(sse(event)) == (Text("Hi"), Rewrite())
+
+
+def test_text_may_stand_where_the_older_api_had_it() -> None:
+    """Each event adds to it, as a delta does."""
+    read = chat.reader()
+    for text in ("Hi ", "there"):
+        assert read(sse({"choices": [{"index": 0, "text": text}]})) == (Text(text), Rewrite())
 
 
 def test_usage_may_stand_in_the_choice_that_finishes() -> None:
