@@ -39,6 +39,7 @@ METRICS = {
     "ColdStarts": "Count",
     "AuthFailures": "Count",
     "KeyFailures": "Count",
+    "SetupFailures": "Count",
 }
 """Every metric and its unit; docs/operations.md says what each one is."""
 BY_OUTCOME = "Turns"

@@ -163,7 +163,8 @@ def test_cloudwatch_takes_every_alarm(alarms: dict[str, Any], template: dict[str
 def test_what_must_wake_somebody_does(alarms: dict[str, Any]) -> None:
     """There is an alarm for waiting, failing, refused and turned-away callers, and for our keys."""
     assert {metric["MetricName"] for alarm in alarms.values() for metric in watched(alarm)} >= {
-        "FirstTokenMs", "FailedTurns", "Throttles", "AuthFailures", "KeyFailures", "Errors"
+        "FirstTokenMs", "FailedTurns", "Throttles", "AuthFailures", "KeyFailures",
+        "SetupFailures", "Errors"
     }  # fmt: skip
     first = alarms["FirstTokenAlarm"]
     assert (first["ExtendedStatistic"], first["EvaluateLowSampleCountPercentile"]) == (

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from completions.causes import Cause
 from completions.errors import CompletionsError
 from completions.settings import Candidate
 
@@ -54,8 +55,9 @@ class Health:
 
         A refusal of one request, which another request would not get, does not count.
         """
-        if error is not None and not error.transient and error.status < 500:
-            return
+        refused = error is not None and not error.transient and error.status < 500
+        if refused and error and error.cause is not Cause.CREDIT:
+            return  # An empty account, though, refuses whoever asks.
         failures = self._failures[candidate]
         failures.in_a_row += 1
         wait_s = error.retry_after_s if error else None

@@ -31,6 +31,7 @@ from completions.errors import CompletionsError, NotAsked, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
 from completions.race.health import Health
+from completions.race.setup_faults import tell_owner
 from completions.race.waits import Waits
 from completions.race.winner import LINGER_S, TICK_S, Silences, read_on
 from completions.settings import Candidate
@@ -146,6 +147,7 @@ class Race:
         except CompletionsError as error:
             if self.winner is not None:
                 self._health.failed(self.winner, error)
+                tell_owner(self.winner, error)
                 self._waits.failed(self.winner, error)
             raise
         finally:
@@ -246,6 +248,7 @@ class Race:
                 # It said that it failed, but keeps the connection open.
                 attempt.task.cancel()
             self._errors.append(error)
+            tell_owner(attempt.candidate, error)
             if not attempt.late or error.retry_after_s is not None:
                 # An attempt counts as one failure.
                 self._health.failed(attempt.candidate, error)

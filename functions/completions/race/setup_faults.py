@@ -1,0 +1,40 @@
+"""A model API that refuses because of how this deployment is set up: told to its owner.
+
+Callers hear words whatever is refused, so nobody but the owner would ever find out. Knows causes
+and what helps against them, in the words of the template and of make; nothing of requests.
+"""
+
+from __future__ import annotations
+
+from completions.causes import Cause
+from completions.errors import CompletionsError
+from completions.observability import count, identifier, log
+from completions.settings import Candidate
+
+_HINTS = {
+    Cause.KEY: "The API refuses the key: store one that may use this model with "
+    "`make upstream-key`; for `make run` it is {key_variable}=...",
+    Cause.CREDIT: "The key is good, its account is empty or not active: see the billing page of "
+    "the provider, or store another account's key with `make upstream-key`.",
+    Cause.MODEL: "The API has no such model, or not for this key: set {name}Model to one that it "
+    "lists; without that parameter the model is the one that the voice platform names.",
+    Cause.ADDRESS: "The API has no such path: {name}BaseUrl ends where /chat/completions begins, "
+    "for most in /v1; for `make run` it is UPSTREAM=...",
+}
+
+
+def tell_owner(candidate: Candidate, error: CompletionsError) -> None:
+    """Log and count a refusal that is no fault of the request; nothing for any other error."""
+    hint = _HINTS.get(error.cause) if error.cause else None
+    if hint is None or not candidate.base_url:
+        return  # What an agent was refused was told when its question failed.
+    count("SetupFailures")
+    log.error(
+        "upstream.misconfigured",
+        candidate=candidate.key,
+        cause=error.cause,
+        code=identifier(error.code),
+        hint=hint.format(
+            name=candidate.key.capitalize(), key_variable=f"{candidate.key.upper()}_KEY"
+        ),
+    )

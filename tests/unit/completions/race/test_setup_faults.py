@@ -1,0 +1,70 @@
+"""A wrong set-up is told to its owner, since callers hear words whatever is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.in_process import PlayedUpstream
+from tests.support.logs import Logged
+from tests.support.script import Script, answer, refused
+from tests.support.ways import CHAT, Way
+
+pytestmark = pytest.mark.looptime
+
+FAULTS: dict[str, tuple[Script, str]] = {
+    "key": (refused(401), "make upstream-key"),
+    "credit": (refused(402), "billing"),
+    "model": (refused(404, code="model_not_found"), "UpstreamModel"),
+    "address": (refused(404), "UpstreamBaseUrl"),
+}
+
+
+@pytest.mark.parametrize("cause", FAULTS)
+async def test_the_owner_is_told_what_helps(
+    way: Way, cause: str, logs: Logged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log names the cause and a remedy as an error, and a metric counts it."""
+    script, remedy = FAULTS[cause]
+    await way.turn(script)
+    event = logs.event("upstream.misconfigured")
+    assert (event["level"], event["cause"], event["candidate"]) == ("ERROR", cause, "upstream")
+    assert remedy in event["hint"]
+    assert capsys.readouterr().out.count('"SetupFailures":[1.0]') == 1
+
+
+async def test_a_fault_behind_a_fallback_is_told_as_well(way: Way, logs: Logged) -> None:
+    """Nobody hears it, and each turn pays for it; of a fallback it is the fallback's."""
+    got, _, _ = await way.turn(refused(403), fallback=answer("From F."))
+    assert got.text == "From F."
+    await way.turn(refused(500), fallback=refused(401))
+    first, second = logs.events("upstream.misconfigured")
+    assert (first["candidate"], second["candidate"]) == ("upstream", "fallback")
+    assert "FALLBACK_KEY" in second["hint"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        refused(400, code="content_filter"),
+        refused(400, param="messages", code="context_length_exceeded"),
+        refused(413, param="messages"),
+        refused(429),
+        refused(500),
+        answer("Yes."),
+    ],
+    ids=str,
+)
+async def test_what_the_owner_cannot_mend_is_not_shouted(script: Script, logs: Logged) -> None:
+    """A refusal of one request, and a fault that passes, are told in the turn's own lines."""
+    await CHAT.turn(script)
+    assert logs.events("upstream.misconfigured") == []
+
+
+async def test_an_empty_account_is_asked_last_for_a_while() -> None:
+    """It refuses whoever asks, so that after two turns the fallback is asked first."""
+    upstream = PlayedUpstream(refused(402), fallback=answer("From F."))
+    caller = CHAT.caller(upstream)
+    for _ in range(3):
+        await CHAT.post(caller)
+    asked = [seen.candidate for seen in upstream.requests]
+    assert asked == ["upstream", "fallback", "upstream", "fallback", "fallback"]
