@@ -38,11 +38,12 @@ _SCHEMA_KEPT = frozenset({"type", "properties", "items", "required", "enum", "de
 
 # Patterns are compiled on first use: most environments never see a refusal.
 _REFUSES = (
-    r"(?i)unsupported|unknown|unrecogni[sz]ed|unexpected|extra(?:neous)?\b|additional|cannot find"
+    r"(?i)unsupported|unknown|unrecogni[sz]ed|unexpected|extra(?:neous)?\b|additional\b|cannot find"
     r"|not (?:\w+ )?(?:supported|permitted|allowed|accepted|available|recogni[sz]ed|implemented)"
     r"|(?:doesn'?t|don'?t|not) (?:support|allow|accept|recogni[sz]e|take)"
     r"|cannot (?:both )?be (?:used|set|specified|combined)|only the default|only .{1,40} is allowed"
-    r"|deprecated|disallowed|forbidden|invalid (?:parameter|argument|field|property|key)"
+    r"|deprecated|disallowed|forbidden|unavailable"
+    r"|invalid (?:parameter|argument|field|property|key)"
 )
 _BLAMES_VALUE = (
     r"(?i)must be (?!satisfied)|should be|expected|out of range|(?:greater|less|more|fewer) than"
@@ -85,6 +86,7 @@ def _named(words: str, body: Mapping[str, Any]) -> Iterator[str]:
             continue
         advice = re.search(_ADVICE, clause[refuses.end() :])
         refusing = clause[: refuses.end() + advice.start()] if advice else clause
+        refusing = re.sub(r"(?i)\broles?\W{1,3}\w+", "", refusing)  # `user` is a field, too.
         marked = [*re.findall(_MARKED, refusing), *re.findall(_SNAKE, refusing)]
         told = re.findall(
             r"\w+", " ".join(one for told in _TOLD for one in re.findall(told, refusing))

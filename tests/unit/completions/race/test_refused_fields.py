@@ -132,6 +132,10 @@ def test_a_name_is_read_from_words(words: str, paths: list[str]) -> None:
         "the tools are gone",
         "Rate limit reached for requests with max_tokens 5",
         "Unknown parameter: 'not_there'",
+        "Unexpected role 'user' after role 'tool'",
+        "Invalid schema: 'additionalProperties' is required to be supplied and to be false.",
+        "This model's maximum context length is 8192. Please reduce max_tokens or the messages.",
+        "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
     ],
 )
 def test_other_words_name_nothing(words: str) -> None:
