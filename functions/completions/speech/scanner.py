@@ -6,11 +6,11 @@ is cut into pieces, the same parts of it are speech.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from completions.dialects.deltas import Reasoning, Text
+from completions.speech.headers import read_header
 from completions.speech.marks import (
     MARK,
     Mark,
@@ -25,14 +25,6 @@ CALL_LIMIT_CHARS = 16 * 1024
 """Of a call written as text: what is longer holds back words, if they are some, for too long."""
 HEADER_LIMIT_CHARS = 160
 """Of a role and a channel: `assistant to=functions.name`. What is longer is no header."""
-_RECIPIENT = re.compile(r"\bto=([^\s<]+)")
-_OTHERS = re.compile(
-    r"\s*(?:user|system|developer|tool|human|observation|ipython|(?:assistant\s+)?analysis)\b"
-)
-"""Whose words are not spoken, and the channel that is not."""
-_OURS = re.compile(
-    r"\s*(?:(?:assistant|model|ai|bot)\b)?\s*(?:(?:final|commentary)\b)?\s*(?:json\b)?\s*"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,15 +281,12 @@ class Scanner:
 
     def _end_header(self, line_end: str) -> list[Part]:
         """Go on as the header says."""
-        header, self._state = "".join(self._gathered), _In.SPEECH
-        if (recipient := _RECIPIENT.search(header)) and self._calls:
+        header, self._state = read_header("".join(self._gathered)), _In.SPEECH
+        if header.recipient and self._calls:
             self._begin(_In.CALL, CALL_LIMIT_CHARS, Mark(Sense.CALL), "")
-            self._gathered = [recipient[1], "\n"]
-        elif recipient or _OTHERS.match(header):
+            self._gathered = [header.recipient, "\n"]
+        elif header.silent:
             self._think(channel=True)
-        else:
-            role = _OURS.match(header)
-            rest = header[role.end() :] if role and role[0].strip() else header
-            if rest.strip():
-                return [Text(rest + line_end)]
+        elif header.words.strip():
+            return [Text(header.words + line_end)]
         return []
