@@ -10,12 +10,17 @@ Version 3.2 (spec.openapis.org/oas/v3.2.0) is the first that can describe one ev
 
 from __future__ import annotations
 
-from typing import Any
-
-from completions.dialects.request import AFTER_LIMIT_MS, PHRASE_LIMIT_CHARS, PHRASES_LIMIT
+from completions.dialects.request import AFTER_LIMIT_MS
 from completions.settings import ON_FAILURE
-
-Schema = dict[str, Any]
+from completions.web.openapi_bodies import (
+    Schema,
+    chat_request,
+    extra_body,
+    nullable,
+    object_with,
+    responses_request,
+    schema_ref,
+)
 
 
 def document() -> Schema:
@@ -60,12 +65,12 @@ def document() -> Schema:
         },
         "components": {
             "schemas": {
-                "ChatRequest": _chat_request(),
-                "ResponsesRequest": _responses_request(),
-                "ElevenLabsExtraBody": _extra_body(),
-                "ChatCompletion": _object({"choices": {"type": "array"}}, "choices"),
-                "Response": _object({"output": {"type": "array"}}, "output"),
-                "Event": _object(
+                "ChatRequest": chat_request(),
+                "ResponsesRequest": responses_request(),
+                "ElevenLabsExtraBody": extra_body(),
+                "ChatCompletion": object_with({"choices": {"type": "array"}}, "choices"),
+                "Response": object_with({"output": {"type": "array"}}, "output"),
+                "Event": object_with(
                     {
                         "data": {
                             "type": "string",
@@ -76,9 +81,9 @@ def document() -> Schema:
                     },
                     "data",
                 ),
-                "Models": _object({"data": {"type": "array"}}, "data"),
-                "Model": _object({"id": {"type": "string"}}, "id"),
-                "Health": _object({"status": {"const": "ok"}}, "status"),
+                "Models": object_with({"data": {"type": "array"}}, "data"),
+                "Model": object_with({"id": {"type": "string"}}, "id"),
+                "Health": object_with({"status": {"const": "ok"}}, "status"),
                 "Anything": {"type": "object"},
                 "Error": _error_object(),
             },
@@ -130,14 +135,14 @@ def _turn_operation(operation: str, request: str, answer: str) -> Schema:
         ],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _schema_ref(request)}},
+            "content": {"application/json": {"schema": schema_ref(request)}},
         },
         "responses": {
             "200": {
                 "description": "The answer: JSON, or with stream an event stream.",
                 "content": {
-                    "application/json": {"schema": _schema_ref(answer)},
-                    "text/event-stream": {"itemSchema": _schema_ref("Event")},
+                    "application/json": {"schema": schema_ref(answer)},
+                    "text/event-stream": {"itemSchema": schema_ref("Event")},
                 },
             },
             **_error_responses(
@@ -166,7 +171,7 @@ def _read_operation(operation: str, summary: str, answer: str, *, keyed: bool) -
         "responses": {
             "200": {
                 "description": summary,
-                "content": {"application/json": {"schema": _schema_ref(answer)}},
+                "content": {"application/json": {"schema": schema_ref(answer)}},
             },
         },
     }
@@ -186,147 +191,11 @@ def _error_responses(by_status: dict[str, str]) -> Schema:
 def _error_response(description: str) -> Schema:
     return {
         "description": description,
-        "content": {"application/json": {"schema": _schema_ref("Error")}},
+        "content": {"application/json": {"schema": schema_ref("Error")}},
     }
 
 
 def _error_object() -> Schema:
-    text, text_or_null = {"type": "string"}, _nullable("string")
+    text, text_or_null = {"type": "string"}, nullable("string")
     fields = {"message": text, "type": text, "param": text_or_null, "code": text_or_null}
-    return _object({"error": _object(fields, *fields)}, "error")
-
-
-def _chat_request() -> Schema:
-    message = _object(
-        {
-            "role": {"type": "string"},
-            "content": {"type": ["string", "array", "null"]},
-            "tool_calls": {"type": ["array", "null"]},
-        },
-        "role",
-    )
-    tool = _object({"function": {"type": ["object", "null"]}})
-    return _object(
-        {
-            "messages": {"type": "array", "minItems": 1, "items": message},
-            "model": _nullable("string"),
-            "stream": _nullable("boolean"),
-            "stream_options": _nullable("object"),
-            "tools": {**_nullable("array"), "items": tool},
-            "n": _nullable("integer"),
-            "max_tokens": _nullable("number"),
-            "max_completion_tokens": _nullable("number"),
-            "temperature": _nullable("number"),
-            "response_format": _nullable("object"),
-            "modalities": _nullable("array"),
-            "user_id": _nullable("string", "integer"),
-            "elevenlabs_extra_body": _schema_ref("ElevenLabsExtraBody"),
-        },
-        "messages",
-    )
-
-
-def _responses_request() -> Schema:
-    some_text = {"type": "string", "minLength": 1}
-    items = {"anyOf": _input_items()}
-    some_items = {"type": "array", "minItems": 1, "items": items}
-    either: list[Schema] = [
-        {"input": {"anyOf": [some_text, some_items]}},
-        {"instructions": some_text},
-    ]
-    return {
-        **_object(
-            {
-                "input": {"anyOf": [_nullable("string"), {"type": "array", "items": items}]},
-                "instructions": _nullable("string"),
-                "model": _nullable("string"),
-                "stream": _nullable("boolean"),
-                "stream_options": _nullable("object"),
-                "store": _nullable("boolean"),
-                "tool_choice": _nullable("string", "object"),
-                "text": {**_nullable("object"), "properties": {"format": _nullable("object")}},
-                "reasoning": _nullable("object"),
-                "metadata": _nullable("object"),
-                "max_output_tokens": _nullable("number"),
-                "max_tokens": _nullable("number"),
-                "max_tool_calls": _nullable("number"),
-                "temperature": _nullable("number"),
-                "top_p": _nullable("number"),
-                "parallel_tool_calls": _nullable("boolean"),
-                "previous_response_id": _nullable("string"),
-                "user_id": _nullable("string", "integer"),
-                "tools": {**_nullable("array"), "items": _responses_tool()},
-                "elevenlabs_extra_body": _schema_ref("ElevenLabsExtraBody"),
-            }
-        ),
-        "anyOf": [_object(fields, *fields) for fields in either],
-    }
-
-
-def _input_items() -> list[Schema]:
-    """Return schemas for the items of a Responses request's `input`.
-
-    Messages, function calls, their outputs, and items of types that only the upstream knows.
-    """
-    some_text = {"type": "string", "minLength": 1}
-    part = _object({"text": _nullable("string")})
-    content = {**_nullable("string", "array"), "items": part}
-    known = ["message", "function_call", "function_call_output"]
-    return [
-        _object(
-            {"type": {"enum": ["message", None]}, "role": some_text, "content": content}, "role"
-        ),
-        _object(
-            {"type": {"const": "function_call"}, "name": some_text, "call_id": some_text},
-            *("type", "name", "call_id"),
-        ),
-        _object(
-            # `items` constrains lists only: an output of another type is allowed.
-            {
-                "type": {"const": "function_call_output"},
-                "call_id": some_text,
-                "output": {"items": part},
-            },
-            *("type", "call_id"),
-        ),
-        _object({"type": {"type": "string", "not": {"enum": known}}}, "type"),
-    ]
-
-
-def _responses_tool() -> Schema:
-    """Describe a function, flat or nested as in chat completions, or an upstream's own tool."""
-    function = {"enum": ["function", None]}
-    name = {"name": {"type": "string", "minLength": 1}}
-    return {
-        "anyOf": [
-            _object({"type": function, **name, "function": {"type": "null"}}, "name"),
-            _object({"type": function, "function": _object(name, "name")}, "function"),
-            _object({"type": {"not": function}, "function": _nullable("object")}, "type"),
-        ]
-    }
-
-
-def _extra_body() -> Schema:
-    phrase = {"type": "string", "pattern": r"\S", "maxLength": PHRASE_LIMIT_CHARS}
-    return {
-        **_nullable("object"),
-        "description": "What an agent may set for itself.",
-        "properties": {
-            "buffer_words": {**_nullable("array"), "items": phrase, "maxItems": PHRASES_LIMIT},
-            "buffer_words_after_ms": {**_nullable("integer"), "minimum": 0, "maximum": 60_000},
-            "language": _nullable("string"),
-        },
-    }
-
-
-def _object(properties: Schema, *required: str) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(required)}
-
-
-def _nullable(*kinds: str) -> Schema:
-    """Describe a field that may be null, which counts as absent."""
-    return {"type": [*kinds, "null"]}
-
-
-def _schema_ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
+    return object_with({"error": object_with(fields, *fields)}, "error")
