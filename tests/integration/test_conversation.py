@@ -1,4 +1,4 @@
-"""One conversation, with the official client, over every way to the function.
+"""One conversation, with the official client, over every route to the function.
 
 uvicorn (the app alone) · Mangum buffered (a dict) · the streaming layer in front of a Function URL
 · the same deployment without the layer. All of them talk to the same scripted model.
@@ -59,8 +59,8 @@ LOOKUP: ChatCompletionToolParam = {
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to the function, and the model at its other end."""
+class Route:
+    """A route to the function, and the model at its other end."""
 
     upstream: ScriptedUpstream
     client: AsyncOpenAI
@@ -90,25 +90,25 @@ def _client(base_url: str, key: str, http: httpx2.AsyncClient | None = None) -> 
 
 
 @asynccontextmanager
-async def _uvicorn(upstream: ScriptedUpstream) -> AsyncIterator[Way]:
+async def _uvicorn(upstream: ScriptedUpstream) -> AsyncIterator[Route]:
     async with (
         served(deploy(upstream.base_url, **CALM)) as url,
         _client(f"{url}/v1", CALLER_KEY) as client,
     ):
-        yield Way(upstream, client)
+        yield Route(upstream, client)
 
 
 @asynccontextmanager
-async def _mangum(upstream: ScriptedUpstream) -> AsyncIterator[Way]:
+async def _mangum(upstream: ScriptedUpstream) -> AsyncIterator[Route]:
     async with (
         MangumTransport(deploy(upstream.base_url, **CALM)) as transport,
         _client("http://x/v1", CALLER_KEY, httpx2.AsyncClient(transport=transport)) as client,
     ):
-        yield Way(upstream, client)
+        yield Route(upstream, client)
 
 
 @asynccontextmanager
-async def _lambda(upstream: ScriptedUpstream, mode: str) -> AsyncIterator[Way]:
+async def _lambda(upstream: ScriptedUpstream, mode: str) -> AsyncIterator[Route]:
     async with (
         Deployment(
             upstream=upstream.base_url,
@@ -119,29 +119,29 @@ async def _lambda(upstream: ScriptedUpstream, mode: str) -> AsyncIterator[Way]:
         ) as deployment,
         _client(deployment.base_url, CALLER_KEY) as client,
     ):
-        yield Way(upstream, client)
+        yield Route(upstream, client)
 
 
-WAYS: dict[str, Callable[[ScriptedUpstream], AbstractAsyncContextManager[Way]]] = {
+ROUTES: dict[str, Callable[[ScriptedUpstream], AbstractAsyncContextManager[Route]]] = {
     "uvicorn": _uvicorn,
     "mangum": _mangum,
     "layer": lambda upstream: _lambda(upstream, "RESPONSE_STREAM"),
     "no layer": lambda upstream: _lambda(upstream, "BUFFERED"),
 }
-STREAMING_WAYS = ["uvicorn", "layer"]
+STREAMING_ROUTES = ["uvicorn", "layer"]
 """Where words arrive as they are made; the others answer when all has been said."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=WAYS)
-async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Way]:
-    """Each way in turn, opened once."""
-    async with ScriptedUpstream() as upstream, WAYS[request.param](upstream) as way:
-        yield way
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=ROUTES)
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Route]:
+    """Each route in turn, opened once."""
+    async with ScriptedUpstream() as upstream, ROUTES[request.param](upstream) as route:
+        yield route
 
 
 @pytest.fixture
-def way(opened: Way) -> Way:
-    """A way with a model that has been asked nothing."""
+def route(opened: Route) -> Route:
+    """A route with a model that has been asked nothing."""
     opened.upstream.requests.clear()
     opened.upstream.plays(answer("Hello there."))
     return opened
@@ -150,29 +150,29 @@ def way(opened: Way) -> Way:
 # -- answers
 
 
-async def test_a_streamed_answer(way: Way) -> None:
+async def test_a_streamed_answer(route: Route) -> None:
     """The client hears the words of the model, and that it stopped by itself."""
-    assert await way.hear() == ("Hello there.", "stop")
-    (request,) = way.upstream.requests
+    assert await route.hear() == ("Hello there.", "stop")
+    (request,) = route.upstream.requests
     assert request.json["stream"] is True
     assert request.header("authorization") == f"Bearer {UPSTREAM_KEY}"
 
 
-async def test_a_whole_answer(way: Way) -> None:
+async def test_a_whole_answer(route: Route) -> None:
     """Without `stream` the client gets one completion with its usage."""
-    completion = await way.client.chat.completions.create(model="m", messages=HELLO)
+    completion = await route.client.chat.completions.create(model="m", messages=HELLO)
     (choice,) = completion.choices
     assert (choice.message.content, choice.finish_reason) == ("Hello there.", "stop")
     assert completion.usage is not None
     assert completion.usage.total_tokens == 12
-    assert way.upstream.requests[0].json["stream"] is False
+    assert route.upstream.requests[0].json["stream"] is False
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-async def test_usage_comes_if_asked_for(way: Way, wanted: bool) -> None:
+async def test_usage_comes_if_asked_for(route: Route, wanted: bool) -> None:
     """The tokens used are told in a stream's last chunk, to those who asked."""
     options = {"stream_options": {"include_usage": True}} if wanted else {}
-    stream: Any = await way.client.chat.completions.create(
+    stream: Any = await route.client.chat.completions.create(
         model="m",
         messages=HELLO,
         stream=True,
@@ -184,33 +184,33 @@ async def test_usage_comes_if_asked_for(way: Way, wanted: bool) -> None:
     assert bool(chunks[-1].choices) is not wanted
 
 
-async def test_every_letter_arrives(way: Way) -> None:
+async def test_every_letter_arrives(route: Route) -> None:
     """Letters of any script, quotes, line ends and long words come out as they went in."""
     text = 'Grüße, 東京! 👩‍👩‍👧 "quoted" \\ back\nnew line \u2028 end ' + "x" * 50_000
-    way.upstream.plays(answer(text))
-    assert await way.hear() == (text, "stop")
-    completion = await way.client.chat.completions.create(model="m", messages=HELLO)
+    route.upstream.plays(answer(text))
+    assert await route.hear() == (text, "stop")
+    completion = await route.client.chat.completions.create(model="m", messages=HELLO)
     assert completion.choices[0].message.content == text
 
 
-async def test_a_long_history(way: Way) -> None:
+async def test_a_long_history(route: Route) -> None:
     """A system prompt of a megabyte and a half reaches the model whole."""
     prompt: ChatCompletionMessageParam = {"role": "system", "content": "Be brief. é" * 125_000}
-    assert await way.hear(messages=[prompt, *HELLO]) == ("Hello there.", "stop")
-    assert way.upstream.requests[0].json["messages"] == [prompt, *HELLO]
+    assert await route.hear(messages=[prompt, *HELLO]) == ("Hello there.", "stop")
+    assert route.upstream.requests[0].json["messages"] == [prompt, *HELLO]
 
 
-async def test_many_chunks(way: Way) -> None:
+async def test_many_chunks(route: Route) -> None:
     """A long answer in thousands of chunks arrives whole and in order."""
     text = " ".join(str(number) for number in range(3_000))
-    way.upstream.plays(answer(text))
-    assert await way.hear() == (text, "stop")
+    route.upstream.plays(answer(text))
+    assert await route.hear() == (text, "stop")
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_tool_call_and_its_result(way: Way, stream: bool) -> None:
+async def test_a_tool_call_and_its_result(route: Route, stream: bool) -> None:
     """The model calls a tool, the client sends the result, and the conversation goes on."""
-    way.upstream.plays(
+    route.upstream.plays(
         [
             Role(),
             Say("Let me see. "),
@@ -222,12 +222,12 @@ async def test_a_tool_call_and_its_result(way: Way, stream: bool) -> None:
     )
     history = list(HELLO)
     if stream:
-        async with way.client.chat.completions.stream(
+        async with route.client.chat.completions.stream(
             model="m", messages=history, tools=[LOOKUP]
         ) as events:
             message: Any = (await events.get_final_completion()).choices[0].message
     else:
-        whole = await way.client.chat.completions.create(
+        whole = await route.client.chat.completions.create(
             model="m", messages=history, tools=[LOOKUP]
         )
         message = whole.choices[0].message
@@ -237,17 +237,17 @@ async def test_a_tool_call_and_its_result(way: Way, stream: bool) -> None:
     assert (made.function.name, made.function.arguments) == ("lookup", '{"city": "Wien"}')
     sent: Any = message.to_dict()
     history += [sent, {"role": "tool", "tool_call_id": made.id, "content": "sunny"}]
-    assert await way.hear(messages=history, tools=[LOOKUP]) == ("It is sunny.", "stop")
-    first, second = way.upstream.requests
+    assert await route.hear(messages=history, tools=[LOOKUP]) == ("It is sunny.", "stop")
+    first, second = route.upstream.requests
     assert first.json["tools"] == [LOOKUP]
     assert second.json["messages"][-1]["content"] == "sunny"
 
 
-async def test_parallel_calls(way: Way) -> None:
+async def test_parallel_calls(route: Route) -> None:
     """Several calls of one answer are told apart."""
     script = [*call("lookup", {"city": "Wien"}), *call("lookup", {"city": "Graz"}, index=1)]
-    way.upstream.plays([Role(), *script, Finish("tool_calls"), Done()])
-    async with way.client.chat.completions.stream(
+    route.upstream.plays([Role(), *script, Finish("tool_calls"), Done()])
+    async with route.client.chat.completions.stream(
         model="m", messages=HELLO, tools=[LOOKUP]
     ) as events:
         completion = await events.get_final_completion()
@@ -255,50 +255,50 @@ async def test_parallel_calls(way: Way) -> None:
     assert made == ['{"city": "Wien"}', '{"city": "Graz"}']
 
 
-async def test_a_call_without_words(way: Way) -> None:
+async def test_a_call_without_words(route: Route) -> None:
     """An answer that is nothing but a call is an answer."""
-    way.upstream.plays(calls("lookup", {"city": "Linz"}))
-    assert await way.hear(tools=[LOOKUP]) == ("", "tool_calls")
+    route.upstream.plays(calls("lookup", {"city": "Linz"}))
+    assert await route.hear(tools=[LOOKUP]) == ("", "tool_calls")
 
 
-async def test_models(way: Way) -> None:
+async def test_models(route: Route) -> None:
     """The client can list the models."""
-    assert [model.id async for model in way.client.models.list()] == ["scripted"]
+    assert [model.id async for model in route.client.models.list()] == ["scripted"]
 
 
-async def test_connections_to_the_model_stay(way: Way) -> None:
+async def test_connections_to_the_model_stay(route: Route) -> None:
     """However the turns come in, one connection to the model serves them one after the other."""
     for _ in range(2):
-        await way.client.chat.completions.create(model="m", messages=HELLO)
-        await way.hear()
-    connections = {request.connection for request in way.upstream.requests}
+        await route.client.chat.completions.create(model="m", messages=HELLO)
+        await route.hear()
+    connections = {request.connection for request in route.upstream.requests}
     assert len(connections) == 1
 
 
-async def test_turns_at_the_same_time(way: Way) -> None:
+async def test_turns_at_the_same_time(route: Route) -> None:
     """Turns that overlap do not mix: each client hears its own answer."""
-    way.upstream.plays(
+    route.upstream.plays(
         lambda request: answer(f"You said {request.json['messages'][0]['content']}.")
     )
 
     async def ask(number: int) -> str:
-        words, _ = await way.hear(messages=[{"role": "user", "content": f"number {number}"}])
+        words, _ = await route.hear(messages=[{"role": "user", "content": f"number {number}"}])
         return words
 
     heard = await asyncio.gather(*(ask(number) for number in range(4)))
     assert heard == [f"You said number {number}." for number in range(4)]
 
 
-@pytest.mark.parametrize("opened", STREAMING_WAYS, indirect=True, scope="module")
-async def test_words_arrive_as_they_are_made(way: Way) -> None:
+@pytest.mark.parametrize("opened", STREAMING_ROUTES, indirect=True, scope="module")
+async def test_words_arrive_as_they_are_made(route: Route) -> None:
     """The model says its next word only after the client has heard the one before."""
     heard = [asyncio.Event() for _ in range(3)]
     words = ["One, ", "two, ", "three."]
     steps = [
         step for word, event in zip(words, heard, strict=True) for step in (Say(word), Until(event))
     ]
-    way.upstream.plays([Role(), *steps, Finish(), Usage(), Done()])
-    stream = await way.client.chat.completions.create(model="m", messages=HELLO, stream=True)
+    route.upstream.plays([Role(), *steps, Finish(), Usage(), Done()])
+    stream = await route.client.chat.completions.create(model="m", messages=HELLO, stream=True)
     said = ""
     async for chunk in stream:
         said += chunk.choices[0].delta.content or ""
@@ -311,29 +311,29 @@ async def test_words_arrive_as_they_are_made(way: Way) -> None:
 # -- errors, as the client raises them
 
 
-async def test_a_wrong_key(way: Way) -> None:
+async def test_a_wrong_key(route: Route) -> None:
     """Another key is an AuthenticationError, and the model is not asked."""
-    stranger = way.client.with_options(api_key="another")
+    stranger = route.client.with_options(api_key="another")
     with pytest.raises(openai.AuthenticationError) as caught:
         await stranger.chat.completions.create(model="m", messages=HELLO, stream=True)
     assert caught.value.code == "invalid_api_key"
-    assert way.upstream.requests == []
+    assert route.upstream.requests == []
 
 
-async def test_a_wrong_path(way: Way) -> None:
+async def test_a_wrong_path(route: Route) -> None:
     """A path that is none is a NotFoundError that says which one is right."""
     with pytest.raises(openai.NotFoundError, match="/v1/chat/completions"):
-        await way.client.completions.create(model="m", prompt="Hello?")
+        await route.client.completions.create(model="m", prompt="Hello?")
 
 
-async def test_a_wrong_field(way: Way) -> None:
+async def test_a_wrong_field(route: Route) -> None:
     """A field of the wrong type is a BadRequestError that names it."""
     with pytest.raises(openai.BadRequestError) as caught:
-        await way.client.chat.completions.create(
+        await route.client.chat.completions.create(
             model="m", messages=HELLO, extra_body={"max_tokens": "many"}
         )
     assert caught.value.param == "max_tokens"
-    assert way.upstream.requests == []
+    assert route.upstream.requests == []
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -349,12 +349,12 @@ async def test_a_wrong_field(way: Way) -> None:
     ids=lambda value: getattr(value, "__name__", "") or None,
 )
 async def test_the_models_refusals(
-    way: Way, script: Any, raised: type[openai.APIStatusError], stream: bool
+    route: Route, script: Any, raised: type[openai.APIStatusError], stream: bool
 ) -> None:
     """What the model's server refuses is raised by the client as its own class."""
-    way.upstream.plays(script)
+    route.upstream.plays(script)
     with pytest.raises(raised) as caught:
-        await way.client.chat.completions.create(model="m", messages=HELLO, stream=stream)
+        await route.client.chat.completions.create(model="m", messages=HELLO, stream=stream)
     if raised is openai.RateLimitError:
         assert caught.value.response.headers["retry-after"] == "7"
     if raised is openai.BadRequestError:
@@ -362,14 +362,14 @@ async def test_the_models_refusals(
 
 
 @pytest.mark.parametrize("end", [Cut(), Fail()], ids=["cut", "error frame"])
-async def test_a_break_in_mid_answer(way: Way, end: Any) -> None:
+async def test_a_break_in_mid_answer(route: Route, end: Any) -> None:
     """An answer that breaks off is raised as an error, after the words that were heard."""
-    way.upstream.plays([Role(), Say("I think, therefore I am. "), end])
+    route.upstream.plays([Role(), Say("I think, therefore I am. "), end])
     words = ""
-    stream = await way.client.chat.completions.create(model="m", messages=HELLO, stream=True)
+    stream = await route.client.chat.completions.create(model="m", messages=HELLO, stream=True)
     with pytest.raises(openai.APIError):  # noqa: PT012 - the words before it count, too
         async for chunk in stream:
             words += chunk.choices[0].delta.content or ""
     assert words == "I think, therefore I am. "
-    way.upstream.plays(answer("Again."))
-    assert await way.hear() == ("Again.", "stop")
+    route.upstream.plays(answer("Again."))
+    assert await route.hear() == ("Again.", "stop")

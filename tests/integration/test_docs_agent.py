@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -41,9 +40,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> responder.Responde
 
 
 def calling(agent: responder.Responder, script: Script, fallback: Script | None = None) -> Caller:
-    caller = Caller(PlayedUpstream(script, fallback=fallback))
-    caller.state = dataclasses.replace(caller.state, responder=agent)
-    return caller
+    return Caller(PlayedUpstream(script, fallback=fallback), agent=agent)
 
 
 async def test_buffer_words_and_then_the_answer_are_heard(agent: responder.Responder) -> None:

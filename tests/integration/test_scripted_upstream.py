@@ -202,10 +202,11 @@ async def test_connections_are_counted(upstream: ScriptedUpstream, client: Async
 async def test_time_is_the_tests(upstream: ScriptedUpstream, client: AsyncOpenAI) -> None:
     """`Until` holds the answer back, `At` counts from the request's arrival."""
     gate = asyncio.Event()
-    upstream.plays([Role(), Until(gate), At(0), Say("Free."), Finish(), Done()])
+    held: Script = [Role(), Until(gate), At(0), Say("Free."), Finish(), Done()]
+    upstream.plays(held, answer("At once."))
     hearing = asyncio.create_task(_hear(client))
     await upstream.request(0)
-    await asyncio.sleep(0.05)
+    assert await _hear(client) == "At once."
     assert not hearing.done()
     gate.set()
     assert await hearing == "Free."

@@ -118,7 +118,13 @@ class Caller:
     heard = await caller.post(body("Do you have helmets?"))
     """
 
-    def __init__(self, upstream: PlayedUpstream, **settings: Any) -> None:
+    def __init__(
+        self,
+        upstream: PlayedUpstream,
+        *,
+        agent: responder.Responder | None = None,
+        **settings: Any,
+    ) -> None:
         self.upstream = upstream
         if "fallback" in upstream.names:
             settings = {**FALLBACK, **settings}
@@ -129,7 +135,7 @@ class Caller:
             upstream,
             Health(lambda: asyncio.get_running_loop().time()),
             Quirks(lambda: asyncio.get_running_loop().time()),
-            responder.load(name) if name else None,
+            responder.load(name) if name else agent,
         )
 
     async def post(

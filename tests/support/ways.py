@@ -69,11 +69,6 @@ class Way:
     def __str__(self) -> str:
         return self.name
 
-    @property
-    def upstream_path(self) -> str:
-        """Return the path at which the upstream is asked."""
-        return chat.path if self.over_chat else self.dialect.path
-
     def body(
         self,
         text: str = "What is the weather?",

@@ -126,11 +126,11 @@ class Call:
     """See `CallPart`."""
 
 
-def arguments_text(arguments: Any) -> str:
-    """Return a call's arguments as JSON text; some servers send the object itself."""
+def arguments_text(arguments: Any, none: str = "") -> str:
+    """Return a call's arguments, or its result, as JSON text; some send the object itself."""
     if isinstance(arguments, str):
         return arguments
-    return "" if arguments is None else to_json(arguments).decode()
+    return none if arguments is None else to_json(arguments).decode()
 
 
 def error_in(event: Mapping[str, Any], name: bytes) -> Any:

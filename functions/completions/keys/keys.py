@@ -58,7 +58,7 @@ class Keys:
         """Return which version of the caller key this is: `current`, `previous`, or empty.
 
         Both versions are accepted, so a rotation has no gap. An unknown key may be newer than the
-        cached secret: it is called wrong by a read that began after it came, and waits for one.
+        cached secret: it is wrong only if a read that began after its arrival does not have it.
         Every comparison takes the same time.
 
         Raises:

@@ -93,7 +93,7 @@ class SecretCache:
 
     def prefetch(self) -> None:
         """Start the first read, if there was none."""
-        # Strangers come this far: a secret that cannot be read is not asked for by each of them.
+        # Callers without a key get here, too: they must not each retry a secret that failed.
         if self.cached is None and self.may_retry():
             self._start()
 
@@ -136,9 +136,9 @@ class SecretCache:
     ) -> CachedSecret | None:
         """Return the secret once it is `wanted`, or as a later read than number `since` found it.
 
-        None if that read failed, or did not come in `LOOK_WAIT_LIMIT_S`. All who wait share one
-        look every `LOOK_EVERY_S`, so however many unknown keys there are, they neither wear out
-        Secrets Manager nor hide a rotation from each other.
+        Return None if that read failed or took longer than `LOOK_WAIT_LIMIT_S`. All waiting
+        requests share one read every `LOOK_EVERY_S`: many unknown keys neither exhaust Secrets
+        Manager nor keep each other from seeing a rotation.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_WAIT_LIMIT_S):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -18,7 +17,6 @@ from completions.responder import (
     Call,
     Conversation,
     Event,
-    Responder,
     ResponderError,
     Say,
     load,
@@ -26,12 +24,12 @@ from completions.responder import (
 from completions.settings import Settings
 from completions.speech.phrases import PHRASES
 from tests.support import history
-from tests.support.in_process import PlayedUpstream
+from tests.support.agents import relays, turn, with_agent
 from tests.support.logs import Logged
-from tests.support.script import Hold, Scene, answer, calls, refused
+from tests.support.script import Hold, answer, calls, refused
 from tests.support.tools import TRANSFER
-from tests.support.turns import Caller, body
-from tests.support.ways import CHAT, Answer, Way
+from tests.support.turns import body
+from tests.support.ways import CHAT, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -70,31 +68,6 @@ class Agent:
 bound = Agent().answer
 number = 5
 """
-
-
-def with_agent(
-    way: Way, agent: Responder, *scenes: Scene, fallback: Scene | None = None, **settings: Any
-) -> Caller:
-    """Return an environment with this agent; the scenes answer what it asks a model."""
-    caller = way.caller(PlayedUpstream(*scenes, fallback=fallback), **settings)
-    caller.state = dataclasses.replace(caller.state, responder=agent)
-    return caller
-
-
-async def turn(
-    way: Way, agent: Responder, *scenes: Scene, fallback: Scene | None = None, **more: Any
-) -> tuple[Answer, Caller]:
-    """Play one turn."""
-    post = more.pop("post", {})
-    caller = with_agent(way, agent, *scenes, fallback=fallback)
-    heard = await way.post(caller, way.body(**more), **post)
-    return way.read(heard), caller
-
-
-async def relays(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Answer what a model answers."""
-    async for event in conversation.ask():
-        yield event
 
 
 # -- what it is given and yields

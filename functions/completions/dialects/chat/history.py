@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from completions.dialects.deltas import arguments_text
 from completions.dialects.history import INTERRUPTED, RETOLD, SOME_TOOL, History, paired
 
 _TOLD = frozenset({"role", "content", "name"})
@@ -128,10 +129,7 @@ def _clean_call(call: dict[str, Any]) -> dict[str, Any]:
         function = {}
         if isinstance(call.get("custom"), dict):
             return call
-    name, arguments = function.get("name"), function.get("arguments")
-    if not isinstance(arguments, str):
-        # Some clients send the object.
-        arguments = "{}" if arguments is None else to_json(arguments).decode()
+    name, arguments = function.get("name"), arguments_text(function.get("arguments"))
     kept = {
         "id": call["id"] if isinstance(call.get("id"), str) else "",
         "type": "function",

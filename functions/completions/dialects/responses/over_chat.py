@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic_core import to_json
-
+from completions.dialects.deltas import arguments_text
 from completions.dialects.responses.input import flat_tool, input_items, message_text
 
 _SAME_IN_BOTH = (
@@ -69,7 +68,7 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
                 output = item.get("output")
                 if isinstance(output, list):
                     output = "\n".join(part["text"] for part in output if part.get("text"))
-                content = output if isinstance(output, str) else _as_json_string(output)
+                content = arguments_text(output)
                 messages.append(
                     {"role": "tool", "tool_call_id": item["call_id"], "content": content}
                 )
@@ -81,7 +80,6 @@ def _add_call(messages: list[dict[str, Any]], item: Mapping[str, Any]) -> None:
     """Add a call to the assistant's last message, so that text and calls in a row are one."""
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
-    arguments = item.get("arguments")
     signed = {"extra_content": item["extra_content"]} if item.get("extra_content") else {}
     messages[-1].setdefault("tool_calls", []).append(
         {
@@ -90,11 +88,8 @@ def _add_call(messages: list[dict[str, Any]], item: Mapping[str, Any]) -> None:
             "type": "function",
             "function": {
                 "name": item["name"],
-                "arguments": arguments
-                if isinstance(arguments, str)
-                else _as_json_string(arguments),
+                "arguments": arguments_text(item.get("arguments")),
             },
-            **({"extra_content": item["extra_content"]} if item.get("extra_content") else {}),
         }
     )
 
@@ -146,7 +141,3 @@ def _response_format(text_format: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": kind}
     schema = {name: value for name, value in text_format.items() if name != "type"}
     return {"type": kind, "json_schema": schema}
-
-
-def _as_json_string(value: Any) -> str:
-    return "" if value is None else to_json(value).decode()

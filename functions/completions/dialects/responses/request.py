@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pydantic_core import to_json
-
+from completions.dialects.deltas import arguments_text
 from completions.dialects.dialect import (
     TOKEN_LIMIT,
     Prepared,
@@ -137,7 +136,9 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         assistant_texts=tuple(text for role, text in texts if role == "assistant" and text),
         calls=tuple(
             PastCall(
-                item["name"], _as_json_string(item.get("arguments")), recent=position > last_user
+                item["name"],
+                arguments_text(item.get("arguments"), "{}"),
+                recent=position > last_user,
             )
             for position, item in enumerate(items)
             if item.get("type") == "function_call"
@@ -262,9 +263,9 @@ def _clean_items(
         if kind == "reasoning" and not kept.get("id") and not kept.get("encrypted_content"):
             continue
         if kind == "function_call":
-            kept["arguments"] = _as_json_string(kept.get("arguments"))
+            kept["arguments"] = arguments_text(kept.get("arguments"), "{}")
         elif kind == "function_call_output" and not isinstance(kept.get("output"), list):
-            kept["output"] = _as_json_string(kept.get("output", ""))
+            kept["output"] = arguments_text(kept.get("output", ""), "{}")
         elif kind == "message":
             kept["content"] = _clean_content(kept, clean)
             if not kept["content"] and kept["role"] == "assistant":
@@ -298,13 +299,6 @@ def _clean_content(message: Mapping[str, Any], clean: Callable[[str], str]) -> A
 
 def _message(role: str, text: str) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": text}
-
-
-def _as_json_string(value: Any) -> str:
-    """Return the JSON string for what some clients send as an object."""
-    if isinstance(value, str):
-        return value
-    return "{}" if value is None else to_json(value).decode()
 
 
 def with_feedback(body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,8 +224,7 @@ async def test_an_agents_requests_are_the_turns(logs: Logged, stream: bool) -> N
         async for event in conversation.ask():
             yield event
 
-    caller = Caller(PlayedUpstream([*answer("Yes.")[:-1], Usage(5, 7), Done()]))
-    caller.state = replace(caller.state, responder=agent)
+    caller = Caller(PlayedUpstream([*answer("Yes.")[:-1], Usage(5, 7), Done()]), agent=agent)
     await caller.post(body(stream=stream))
     event = logs.event("turn.finished")
     assert (event["candidate"], event["upstream_requests"]) == ("responder", 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -18,42 +17,16 @@ from completions.responder import (
     Think,
 )
 from completions.speech.phrases import PHRASES
-from tests.support.in_process import PlayedUpstream
+from tests.support.agents import relays, turn, with_agent
 from tests.support.logs import Logged
-from tests.support.script import At, Cut, Hold, Role, Scene, Script, answer, refused
+from tests.support.script import At, Cut, Hold, Role, Script, answer, refused
 from tests.support.script import Say as Says
 from tests.support.tools import SKIP_TURN, TRANSFER
-from tests.support.turns import Caller
-from tests.support.ways import CHAT, Answer, Way
+from tests.support.ways import CHAT, Way
 
 pytestmark = pytest.mark.looptime
 
 ENGLISH = PHRASES["en"]
-
-
-def with_agent(
-    way: Way, agent: Responder, *scenes: Scene, fallback: Scene | None = None, **settings: Any
-) -> Caller:
-    """Return an environment with this agent; the scenes answer what it asks a model."""
-    caller = way.caller(PlayedUpstream(*scenes, fallback=fallback), **settings)
-    caller.state = dataclasses.replace(caller.state, responder=agent)
-    return caller
-
-
-async def turn(
-    way: Way, agent: Responder, *scenes: Scene, fallback: Scene | None = None, **more: Any
-) -> tuple[Answer, Caller]:
-    """Play one turn."""
-    post = more.pop("post", {})
-    caller = with_agent(way, agent, *scenes, fallback=fallback)
-    heard = await way.post(caller, way.body(**more), **post)
-    return way.read(heard), caller
-
-
-async def relays(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Answer what a model answers."""
-    async for event in conversation.ask():
-        yield event
 
 
 # -- what is heard

@@ -63,8 +63,8 @@ def over_chat(scene: Script) -> Scene:
 
 
 @pytest.fixture(params=["native", "over chat"])
-def way(request: pytest.FixtureRequest) -> Any:
-    """Both ways to an upstream; every test below holds for both."""
+def endpoint(request: pytest.FixtureRequest) -> Any:
+    """Both endpoints of an upstream; every test below holds for both."""
     return over_chat if request.param == "over chat" else lambda scene: scene
 
 
@@ -74,9 +74,9 @@ async def turn(scene: Scene, fallback: Scene | None = None, **more: Any) -> Hear
     return await caller.post(body(**more), dialect=responses)
 
 
-async def test_an_answer_is_relayed_in_time(way: Any) -> None:
+async def test_an_answer_is_relayed_in_time(endpoint: Any) -> None:
     """Text, usage and model; no word of ours."""
-    heard = await turn(way(answer("Sunny, I think.", at_ms=400)))
+    heard = await turn(endpoint(answer("Sunny, I think.", at_ms=400)))
     final = await sdk_final(heard.body)
     assert final.output_text == "Sunny, I think."
     assert final.usage is not None
@@ -84,9 +84,9 @@ async def test_an_answer_is_relayed_in_time(way: Any) -> None:
     assert [item["type"] for item in check(heard.body)] == ["message"]
 
 
-async def test_buffer_words_precede_a_slow_answer(way: Any) -> None:
+async def test_buffer_words_precede_a_slow_answer(endpoint: Any) -> None:
     """They are heard at 1,500 ms, and stand in the final output."""
-    heard = await turn(way(answer("Sunny.", at_ms=2500)))
+    heard = await turn(endpoint(answer("Sunny.", at_ms=2500)))
     ours, words = (spoken_in([item]) for item in check(heard.body))
     assert ours.endswith("... ")
     assert words == "Sunny."
@@ -94,10 +94,10 @@ async def test_buffer_words_precede_a_slow_answer(way: Any) -> None:
     assert (await sdk_final(heard.body)).output_text == f"{ours}{words}"
 
 
-async def test_reasoning_and_think_blocks_are_not_spoken(way: Any) -> None:
+async def test_reasoning_and_think_blocks_are_not_spoken(endpoint: Any) -> None:
     """Both stand in reasoning items."""
     script = [Role(), Think("Hm."), Say("<th"), Say("ink>Oh.</think>Sun"), Say("ny."), Finish()]
-    heard = await turn(way([*script, Done()]))
+    heard = await turn(endpoint([*script, Done()]))
     output = check(heard.body)
     assert spoken_in(output) == "Sunny."
     assert b"think>" not in heard.body
@@ -106,11 +106,11 @@ async def test_reasoning_and_think_blocks_are_not_spoken(way: Any) -> None:
 
 
 @pytest.mark.parametrize("arguments", ['{"agent_number": 1}', '{"agent_number": "1"}', "{broken"])
-async def test_calls_arrive_whole_and_valid_or_not_at_all(way: Any, arguments: str) -> None:
+async def test_calls_arrive_whole_and_valid_or_not_at_all(endpoint: Any, arguments: str) -> None:
     """With the words before them; a hopeless one becomes the failure sentence."""
     script = [Role(), Say("I'll transfer you. "), *call("transfer_to_agent", arguments)]
     script += [*call("transfer_to_agent", '{"agent_number": 2}', index=1)]
-    heard = await turn(way([*script, Finish("tool_calls"), Usage(), Done()]))
+    heard = await turn(endpoint([*script, Finish("tool_calls"), Usage(), Done()]))
     check(heard.body)
     final = await sdk_final(heard.body)
     assert final.output_text.startswith("I'll transfer you. ")
@@ -120,15 +120,15 @@ async def test_calls_arrive_whole_and_valid_or_not_at_all(way: Any, arguments: s
     assert all("broken" not in one for one in got)
 
 
-async def test_a_call_alone_is_an_answer(way: Any) -> None:
+async def test_a_call_alone_is_an_answer(endpoint: Any) -> None:
     """Nothing is spoken beside it."""
-    heard = await turn(way(calls("transfer_to_agent", {"agent_number": 0})))
+    heard = await turn(endpoint(calls("transfer_to_agent", {"agent_number": 0})))
     assert [item["type"] for item in check(heard.body)] == ["function_call"]
 
 
-async def test_a_refusal_is_heard(way: Any) -> None:
+async def test_a_refusal_is_heard(endpoint: Any) -> None:
     """In the model's own words."""
-    heard = await turn(way([Role(), Decline("I can"), Decline("not."), Finish(), Done()]))
+    heard = await turn(endpoint([Role(), Decline("I can"), Decline("not."), Finish(), Done()]))
     assert (await sdk_final(heard.body)).output_text == "I cannot."
     check(heard.body)
 
@@ -143,17 +143,17 @@ async def test_a_refusal_is_heard(way: Any) -> None:
         [Role(), *call("transfer_to_agent", "{broken"), Finish("tool_calls"), Done()],
     ],
 )
-async def test_no_turn_is_empty(way: Any, script: Any) -> None:
+async def test_no_turn_is_empty(endpoint: Any, script: Any) -> None:
     """Whatever the model leaves unsaid, something is heard, and the stream ends well."""
-    heard = await turn(way(script))
+    heard = await turn(endpoint(script))
     assert spoken_in(check(heard.body))
     assert (await sdk_final(heard.body)).output_text
 
 
-async def test_a_cut_answer_is_completed_by_a_closing_sentence(way: Any) -> None:
+async def test_a_cut_answer_is_completed_by_a_closing_sentence(endpoint: Any) -> None:
     """In the same message; the end says that it is incomplete."""
     sentences = "It is sunny today. Later there will be rain. And "
-    heard = await turn(way([At(300), Role(), Say(sentences), At(3000), Cut()]))
+    heard = await turn(endpoint([At(300), Role(), Say(sentences), At(3000), Cut()]))
     (item,) = check(heard.body)
     words = spoken_in([item])
     assert words.startswith(sentences)
@@ -163,10 +163,11 @@ async def test_a_cut_answer_is_completed_by_a_closing_sentence(way: Any) -> None
     assert last.response.output_text == words
 
 
-async def test_a_cut_in_the_first_words_is_bridged_to_another_answer(way: Any) -> None:
+async def test_a_cut_in_the_first_words_is_bridged_to_another_answer(endpoint: Any) -> None:
     """The second model's whole answer is heard in the first one's stream."""
     cut = [At(400), Role(), Say("It is "), At(900), Cut()]
-    caller = Caller(PlayedUpstream(way(cut), fallback=way(answer("It is sunny.", at_ms=1000))))
+    other = answer("It is sunny.", at_ms=1000)
+    caller = Caller(PlayedUpstream(endpoint(cut), fallback=endpoint(other)))
     # What an endpoint's absence costs is paid once, from the same three requests.
     await caller.post(body(), dialect=responses)
     heard = await caller.post(body(), dialect=responses)
@@ -176,11 +177,11 @@ async def test_a_cut_in_the_first_words_is_bridged_to_another_answer(way: Any) -
     assert (await sdk_final(heard.body)).status == "completed"
 
 
-async def test_a_failure_is_spoken_or_raised(way: Any) -> None:
+async def test_a_failure_is_spoken_or_raised(endpoint: Any) -> None:
     """By default the caller hears a sentence; with `error` the SDK raises after first words."""
-    heard = await turn(way(refused(500)))
+    heard = await turn(endpoint(refused(500)))
     assert (heard.status, bool(spoken_in(check(heard.body)))) == (200, True)
-    caller = Caller(PlayedUpstream(way([At(300), Role(), Say("It is "), At(900), Cut()])))
+    caller = Caller(PlayedUpstream(endpoint([At(300), Role(), Say("It is "), At(900), Cut()])))
     raised = await caller.post(body(), dialect=responses, on_failure="error")
     check(raised.body)
     with pytest.raises(APIError):
@@ -188,9 +189,9 @@ async def test_a_failure_is_spoken_or_raised(way: Any) -> None:
     assert events_in(raised.body)[-2]["response"]["status"] == "failed"
 
 
-async def test_a_buffered_answer_is_one_response(way: Any) -> None:
+async def test_a_buffered_answer_is_one_response(endpoint: Any) -> None:
     """In this API's shape, whoever made it."""
-    heard = await turn(way(answer("Sunny.", at_ms=100)), stream=False)
+    heard = await turn(endpoint(answer("Sunny.", at_ms=100)), stream=False)
     response = json.loads(heard.body)
     assert response["object"] == "response"
     assert spoken_in(response["output"]) == "Sunny."

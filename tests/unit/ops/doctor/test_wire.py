@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -29,13 +28,11 @@ def test_each_piece_has_its_own_time() -> None:
 
 def test_the_time_of_one_answer_is_bounded_however_it_drips() -> None:
     """A server that sends a byte now and then for ever is left in time."""
-    drip = (b"x", 0.05) * 200
+    drip = (b"x", 0.05) * 2000
     with serve(lambda _: Answer(pieces=drip)) as url:
-        began = time.monotonic()
-        came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=0.4)
+        came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=1)
     assert came.trouble == "timeout"
     assert came.body
-    assert time.monotonic() - began < 9
 
 
 def test_a_hang_up_of_ours_is_no_trouble() -> None:
