@@ -146,15 +146,18 @@ class Attempts:
 
     async def close(self) -> None:
         """Stop everything; an answer that has come to its terminator is read to its end first."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                for attempt in self.all:
-                    if is_done(attempt.held):
-                        await _drained(attempt)
-        await self.cancel(self.all)
-        for attempt in self.all:
-            if attempt.rest is not None:
-                await attempt.rest.aclose()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    for attempt in self.all:
+                        if is_done(attempt.held):
+                            await _drained(attempt)
+        finally:
+            # Also where the caller hangs up meanwhile.
+            await self.cancel(self.all)
+            for attempt in self.all:
+                if attempt.rest is not None:
+                    await attempt.rest.aclose()
 
     async def _run(self, attempt: Attempt) -> None:
         error: CompletionsError | None = None

@@ -218,3 +218,17 @@ def test_a_batch_with_the_terminator_is_done() -> None:
     assert is_done([Chunk(None, (Text("Hello"), Done()))])
     assert not is_done([HELLO])
     assert not is_done([])
+
+
+async def test_a_hang_up_while_an_answer_is_read_to_its_end_closes_it() -> None:
+    """What comes behind the terminator keeps no request open once nobody is there."""
+    question = FakeQuestion(upstream=[DONE, 10.0])
+    attempts = Attempts(question, 0)
+    attempts.start(A)
+    await next_batch(attempts)
+    attempts.all[0].held = [DONE]
+    closing = asyncio.create_task(attempts.close())
+    await asyncio.sleep(DRAIN_S / 2)
+    closing.cancel()
+    await asyncio.wait({closing})
+    assert question.closed == ["upstream"]
