@@ -17,7 +17,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from local import model
+from local import first_turn, model
 from local.deployment import CALLER_KEY, Deployment, passed_on
 from local.environment import InitError
 from local.intrinsics import TemplateError
@@ -123,6 +123,9 @@ async def _run(options: argparse.Namespace) -> int:
                 f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
                 flush=True,
             )
+            if options.upstream != "model" and sys.stderr.isatty():
+                # Where nobody watches, a turn unasked is a surprise in somebody's count.
+                first_turn.begin(deployment.base_url, deployment.caller_key, name)
             await asyncio.Event().wait()
     except asyncio.CancelledError:
         print("stopped", file=sys.stderr)

@@ -1,5 +1,7 @@
 """`make upstream-key`: asks for the keys of the model APIs and stores them in the deployed secret.
 
+Then it plays one real turn, since callers would only hear an apology for a key that is refused.
+
 Keys are typed without echo, and go to the AWS CLI through a pipe: they are never an argument, a
 parameter or a line of a shell's history. Standard library and the AWS CLI only, so that whatever
 credentials work there work here.
@@ -13,7 +15,9 @@ import json
 import os
 import sys
 
+from ops import real_turn
 from ops.aws_cli import aws
+from ops.connect.deployment import deployed
 from ops.problem import Problem
 
 SECRET = "UpstreamKeySecret"  # noqa: S105 - its logical id in template.yaml
@@ -35,6 +39,12 @@ def main() -> int:
         print("\nNothing stored.", file=sys.stderr)
         return 130
     print("Stored. Running environments take it up within KeyTtlS seconds.")
+    try:
+        server = deployed(options.stack, options.region)
+    except Problem:
+        print("No turn was tried: the stack's URL and caller key cannot be read from here.")
+    else:
+        real_turn.tell(server.url, server.key, server.model)
     return 0
 
 

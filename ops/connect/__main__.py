@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ops import real_turn
 from ops.connect.agent import (
     API_TYPES,
     Change,
@@ -86,6 +87,7 @@ def connect(options: argparse.Namespace) -> int:
     name = _printable(f'Agent "{agent.get("name", "")}" ({options.agent})')
     if not pending and secret.store is Store.NOTHING:
         print(f"{name}: nothing to change.")
+        real_turn.tell(server.url, server.key, wanted.model or "")
         return 0
 
     print(f"{name}:")
@@ -102,6 +104,7 @@ def connect(options: argparse.Namespace) -> int:
     secret_id = _store(workspace, secret)
     if not pending:
         print("Done: the caller key is stored.")
+        real_turn.tell(server.url, server.key, wanted.model or "")
         return 0
     wanted = replace(wanted, secret_id=secret_id)
     after = workspace.update_agent(patch(agent, wanted))
@@ -112,6 +115,7 @@ def connect(options: argparse.Namespace) -> int:
     for path in elsewhere(agent, after):
         print(_printable(f"  NOTE: the platform changed {path} as well."))
     print(f"Done. `make doctor URL={server.url}` plays a call against the same server.")
+    real_turn.tell(server.url, server.key, wanted.model or "")
     return 0
 
 

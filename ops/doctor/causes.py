@@ -183,6 +183,11 @@ CAUSES: Mapping[str, Cause] = {
         "Set `UpstreamModel`, or ask for one that is served: `make doctor MODEL=…`.",
         dead_end=True,
     ),
+    "model_path": Cause(
+        "The model API has no such path.",
+        "`UpstreamBaseUrl` ends where /chat/completions begins, for most in /v1.",
+        dead_end=True,
+    ),
     "model_down": Cause(
         "The model API cannot be reached, or fails.",
         "Check `UpstreamBaseUrl` and the provider's status page; `FallbackBaseUrl` names a second "
@@ -314,6 +319,9 @@ _BY_CODE = {
     "request_too_large": "too_large",
     "invalid_request": "bad_request",
     "model_not_found": "model_unknown",
+    "upstream_402": "model_limited",
+    "insufficient_quota": "model_limited",
+    "upstream_404": "model_path",
 }
 """`errors.py` of the function, and OpenAI's for a model that does not exist."""
 

@@ -91,6 +91,7 @@ def environment(api: ElevenLabs, **variables: str) -> dict[str, str]:
         "CALLER_KEY": KEY,
         "MODEL": "gpt-4.1-mini",
         "YES": "1",
+        "REAL_TURN": "0",
     }
     return kept | {name: value for name, value in (given | variables).items() if value}
 
@@ -423,6 +424,15 @@ def test_a_name_cannot_steer_the_terminal(api: ElevenLabs, connect: Connect) -> 
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert r"a\x1b[2Jb\x0ac" in done.stdout
+
+
+def test_a_real_turn_ends_it(api: ElevenLabs, connect: Connect) -> None:
+    """Whether something was changed or not, it says what the server's callers would not hear."""
+    for _ in range(2):
+        done = connect(URL="https://localhost:1/v1", REAL_TURN="")
+        assert done.returncode == 0
+        assert "A turn is tried ... it failed.\n  localhost:1: connection refused" in done.stdout
+    assert "A turn is tried" not in connect(DRY_RUN="1", REAL_TURN="", MODEL="other").stdout
 
 
 def test_a_stack_is_found_with_the_aws_cli(

@@ -90,7 +90,7 @@ def test_the_upstream_key_is_no_argument(run: Run) -> None:
     assert done.returncode == 0, done.stderr
     arguments = run.log.with_suffix(".arguments").read_text()
     assert "--stack-name my-stack" in arguments
-    assert arguments.count("--region eu-central-1") == 3
+    assert arguments.count("--region eu-central-1") == 4
     assert arguments.count("--secret-id arn:of:the:secret") == 2
     assert "sk-" not in arguments + done.stdout + done.stderr
     assert run.stored == {"upstream": 'sk-"1', "fallback": "sk-2"}

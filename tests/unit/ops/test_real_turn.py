@@ -1,0 +1,99 @@
+"""The real turn that ends a set-up: answered, or the cause and what helps."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from local import first_turn
+from ops import real_turn
+
+ANSWER = {"choices": [{"message": {"role": "assistant", "content": "Yes."}}]}
+
+
+class Server(BaseHTTPRequestHandler):
+    """A deployment that gives one answer, and notes what it was asked."""
+
+    answer: tuple[int, Any] = (200, ANSWER)
+    asked: list[tuple[str, dict[str, str], Any]] = []  # noqa: RUF012 - shared on purpose
+
+    def do_POST(self) -> None:
+        """Note the turn and answer it."""
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        named = {name.lower(): value for name, value in self.headers.items()}
+        self.asked.append((self.path, named, body))
+        status, value = self.answer
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """The server's base URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    Server.answer = (200, ANSWER)
+    Server.asked.clear()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _refusal(status: int, code: str) -> tuple[int, Any]:
+    return status, {"error": {"message": "No.", "type": "t", "param": None, "code": code}}
+
+
+REFUSALS: dict[str, tuple[tuple[int, Any], str, str]] = {
+    "key": (_refusal(502, "upstream_auth"), "make upstream-key", "UPSTREAM_KEY"),
+    "account": (_refusal(402, "upstream_402"), "billing", "account"),
+    "quota": (_refusal(429, "insufficient_quota"), "billing", "account"),
+    "model": (_refusal(404, "model_not_found"), "UpstreamModel", "UpstreamModel"),
+    "path": (_refusal(404, "upstream_404"), "UpstreamBaseUrl", "UPSTREAM="),
+    "nobody there": (_refusal(502, "upstream_unavailable"), "UpstreamBaseUrl", "UPSTREAM="),
+}
+
+
+def test_an_answer_is_said_to_be_one(url: str) -> None:
+    """The turn has the caller's key, asks for errors as a status and costs a few tokens."""
+    assert real_turn.outcome(url, "key", "m") == "answered."
+    assert "answered" in first_turn.outcome(url, "key", "m")
+    for path, headers, body in Server.asked:
+        assert path == "/v1/chat/completions"
+        assert headers["authorization"] == "Bearer key"
+        assert headers["x-completions-on-failure"] == "error"
+        assert (body["model"], body["max_tokens"]) == ("m", 16)
+
+
+@pytest.mark.parametrize(("answer", "deployed", "local"), REFUSALS.values(), ids=list(REFUSALS))
+def test_a_refusal_is_told_with_what_helps(
+    url: str, answer: tuple[int, Any], deployed: str, local: str
+) -> None:
+    """Each set-up is told in its own words: parameters and make, or the variables of `make run`."""
+    Server.answer = answer
+    told = real_turn.outcome(url, "key")
+    assert told.startswith("it failed.")
+    assert "No." in told
+    assert deployed in told
+    told = first_turn.outcome(url, "key", "m")
+    assert told.startswith(f"a first turn failed: {answer[0]}")
+    assert local in told
+
+
+def test_what_does_not_answer_is_told() -> None:
+    """A server that is not there, or no HTTP at all."""
+    assert "connection refused" in real_turn.outcome("http://127.0.0.1:1/v1", "key")
+    assert "ConnectionRefusedError" in first_turn.outcome("http://127.0.0.1:1/v1", "key", "m")
