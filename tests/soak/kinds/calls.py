@@ -106,14 +106,18 @@ _parts("a call without an index", lambda a: [[part(a.arguments(), index="gone")]
 _parts("a call without an id", lambda a: [[part(a.arguments(), id_="gone")]], good=True)
 _parts("a call whose id is empty", lambda a: [[part(a.arguments(), id_="")]], good=True)
 _parts("a call whose id is null", lambda a: [[part(a.arguments(), id_=None)]], good=True)
-_parts("a call whose id is a number", lambda a: [[part(a.arguments(), id_=7)]])
+_parts("a call whose id is a number", lambda a: [[part(a.arguments(), id_=7)]], good=True)
 _parts("a call whose index is text", lambda a: [[part(a.arguments(), index="0")]])
 _parts("a call whose index is 7", lambda a: [[part(a.arguments(), index=7)]], good=True)
 _parts("a call whose index is null", lambda a: [[part(a.arguments(), index=None)]], good=True)
 _parts("a call in two, id and name again", _in_two({}, {}), good=True)
 _parts("a call in two, id and name empty", _in_two({}, {"id_": "", "name": ""}), good=True)
 _parts("a call in two, id and name null", _in_two({}, {"id_": None, "name": None}), good=True)
-_parts("a call in two without an index", _in_two({"index": "gone"}, {**_rest, "index": "gone"}))
+_parts(
+    "a call in two without an index",
+    _in_two({"index": "gone"}, {**_rest, "index": "gone"}),
+    good=True,
+)
 _parts("a call whose name comes amid it", _in_two({"name": "gone"}, {"id_": "gone"}), good=True)
 _parts(
     "a call whose name comes second",
@@ -155,14 +159,22 @@ def _same(**second: object) -> Callable[[Answer], list[list[dict[str, object]]]]
 _parts("a call twice under one id", _same(index=1), good=True)
 _parts("a call twice under two ids", _same(index=1, id_="call_2"), good=True)
 _parts("a call twice in one slot", _same(), good=True)
-_parts("the whole arguments again", _same(**_rest))
+_parts("the whole arguments again", _same(**_rest), good=True)
 
 
 def _empty_first(answer: Answer) -> list[list[dict[str, object]]]:
     return [[part("{}")], [part(answer.arguments(), **_rest)]]
 
 
-_parts("an empty object before the arguments", _empty_first)
+_parts("an empty object before the arguments", _empty_first, good=True)
+
+
+def _name_in_two(answer: Answer) -> list[list[dict[str, object]]]:
+    first, rest = part("", name=NAME[:4]), part(answer.arguments(), id_="gone", name=NAME[4:])
+    return [[first], [rest]]
+
+
+_parts("a call whose name comes in two", _name_in_two, good=True)
 
 ARGUMENTS: dict[str, Callable[[str], str]] = {
     "of a wrong type": lambda ref: f'{{"ref": "{ref}", "seats": "many"}}',
@@ -219,10 +231,10 @@ def _unoffered(answer: Answer) -> Acts:
     answer.whole = False
 
 
-@kind("a call of the older API", tools=True, apis=CHAT, streams=True)
+@kind("a call of the older API", tools=True, apis=CHAT, streams=True, good=True)
 def _older(answer: Answer) -> Acts:
     yield answer.open()
-    call = {"name": NAME, "arguments": answer.arguments(answer.odd_ref())}
+    call = {"name": NAME, "arguments": answer.arguments()}
     yield answer.chunk({"function_call": call})
     yield answer.render(Finish("function_call"))
     yield b"data: [DONE]\n\n"

@@ -36,7 +36,7 @@ _without("anything but its end", r"added|done$|created|progress|delta$")
 _without("an end", r"completed", good=False)
 
 
-@kind("a response each of whose events comes twice", streams=True, apis=RESPONSES)
+@kind("a response each of whose events comes twice", streams=True, apis=RESPONSES, good=True)
 def _doubled(answer: Answer) -> Acts:
     for event, data in _events(answer):
         yield data if event.endswith("delta") else data + data
