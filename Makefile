@@ -111,6 +111,9 @@ deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: 
 	&& versions=$$($(AWS) secretsmanager describe-secret --secret-id "$$secret" --output text \
 		--query VersionIdsToStages 2>/dev/null) \
 	&& test "$$versions" = None \
+	&& bedrock=$$($(AWS) cloudformation describe-stacks --stack-name $(STACK) --output text --query \
+		"Stacks[0].Parameters[?ParameterKey=='BedrockModelArns'].ParameterValue | [0]" 2>/dev/null) \
+	&& case "$$bedrock" in ""|None) true ;; *) false ;; esac \
 	&& echo "Next: make $(call again,upstream-key)" \
 		"(until the model API's key is stored, every turn is answered with 503)" || true
 

@@ -130,6 +130,8 @@ class Resolver:
         allowed = [text(item) for item in declared.get("AllowedValues", [])]
         if allowed and text(value) not in allowed:
             raise TemplateError(f"{where} is {text(value)}, not one of {', '.join(allowed)}")
+        if declared.get("Type") == "CommaDelimitedList":
+            return [item.strip() for item in text(value).split(",")]
         return value
 
     def _get_att(self, argument: Any, where: str) -> str:

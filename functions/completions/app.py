@@ -30,7 +30,6 @@ from completions.errors import (
     KeyUnavailable,
     Unauthorized,
 )
-from completions.keys import secrets_manager
 from completions.keys.keys import Keys
 from completions.observability import allow_content, bind
 from completions.race.health import Health
@@ -64,7 +63,10 @@ def create_app(
         ResponderError: the responder that the deployment names cannot be used.
     """
     keys = keys or Keys(
-        settings.caller_key_secret, settings.upstream_key_secret, ttl_s=settings.key_ttl_s
+        settings.caller_key_secret,
+        settings.upstream_key_secret,
+        base_urls={candidate.key: candidate.base_url for candidate in settings.candidates},
+        ttl_s=settings.key_ttl_s,
     )
     upstream = upstream or Upstream(keys)
     state = AppState(
@@ -89,7 +91,7 @@ def create_app(
         _allow_browsers(app, settings.allowed_origins)
 
     def warm() -> None:
-        secrets_manager.warm()
+        keys.warm()
         schemas.warm()
         upstream.warm(settings.candidates)
 

@@ -165,10 +165,16 @@ CAUSES: Mapping[str, Cause] = {
         dead_end=True,
     ),
     # -- keys and models behind it
+    "no_snapshot": Cause(
+        "The version's snapshot is not ready: after 14 days without a call Lambda makes it "
+        "inactive, and the first call starts its way back.",
+        "Wait some minutes and ask again. `KeepSnapshot=On` keeps it ready.",
+        dead_end=True,
+    ),
     "upstream_auth": Cause(
         "The model API refuses the deployment's own key: not yet set, mistyped, revoked, or "
-        "without rights to this model.",
-        "`make upstream-key`, then wait KeyTtlS seconds.",
+        "without rights to this model. On Bedrock: the role may not ask it.",
+        "`make upstream-key`, then wait KeyTtlS seconds. On Bedrock: `BedrockModelArns`.",
         dead_end=True,
     ),
     "key_unavailable": Cause(
@@ -381,6 +387,8 @@ def of_status(came: Exchange) -> Trouble:
         code, message = str(error.get("code") or ""), str(error.get("message") or "")
     detail = f"{status} {code}: {message}"[:200] if error else f"{status} {_shown(came.body)}"
     aws = came.headers.get("x-amzn-errortype", "")
+    if aws.startswith("SnapStart") or b"SnapStart" in came.body[:200]:
+        return Trouble("no_snapshot", detail)
     if cause := _BY_CODE.get(code):
         return Trouble(cause, detail)
     if 300 <= status < 400:

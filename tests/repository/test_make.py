@@ -13,6 +13,7 @@ FAKE_AWS = """#!/bin/sh
 echo "$@" >> "$LOG.arguments"
 case "$*" in
 *"cloudformation describe-stack-resource"*) echo arn:of:the:secret ;;
+*"cloudformation describe-stacks"*) echo "$BEDROCK" ;;
 *"secretsmanager describe-secret"*) echo "$VERSIONS" ;;
 *"secretsmanager get-secret-value"*)
     [ -z "$REFUSED" ] || { echo "An error occurred ($REFUSED)" >&2; exit 254; }
@@ -48,7 +49,7 @@ class Run:
         aws.chmod(0o755)
         self.environ = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "LOG": str(self.log)}
         self.secret_holds(None)
-        self.environ["VERSIONS"] = "None"
+        self.environ |= {"VERSIONS": "None", "BEDROCK": "None"}
         for name in ("MAKEFLAGS", "MAKELEVEL"):
             self.environ.pop(name, None)
 
@@ -161,7 +162,7 @@ def test_deploy_goes_where_it_is_told(run: Run) -> None:
     done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}", *where)
     assert "deploy --config-env default --stack-name mine --region eu-central-1" in done.stdout
     asked = run.log.with_suffix(".arguments").read_text().splitlines()
-    assert len(asked) == 2
+    assert len(asked) == 3
     assert all(line.startswith("--region eu-central-1") for line in asked)
     assert "Next: make upstream-key STACK=mine REGION=eu-central-1 (" in done.stdout
 
@@ -173,6 +174,14 @@ def test_deploy_repeats_no_advice(run: Run) -> None:
     assert done.returncode == 0, done.stderr
     assert "Next" not in done.stdout
     assert "get-secret-value" not in run.log.with_suffix(".arguments").read_text()
+
+
+def test_deploy_asks_for_no_key_where_the_role_makes_it(run: Run) -> None:
+    """On Bedrock a stack answers without a key in its secret."""
+    run.environ["BEDROCK"] = "arn:aws:bedrock:us-east-1::foundation-model/m"
+    done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}")
+    assert done.returncode == 0, done.stderr
+    assert "Next" not in done.stdout
 
 
 @pytest.mark.parametrize(("failing", "tried"), [("build", 1), ("deploy", 2)])

@@ -17,6 +17,8 @@ SHAPES_THE_DEPLOYMENT_ONLY = {
     "MemorySize",
     "TimeoutS",
     "SnapStart",
+    "KeepSnapshot",
+    "BedrockModelArns",
     "ReservedConcurrency",
     "AlarmTopicArn",
     "FirstTokenAlarmMs",

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from completions.app import handler
+from lambda_streaming.handler import takes_a_stream
 from local.intrinsics import Resolver
 from tests.support import sam
 
@@ -97,10 +99,31 @@ def test_concurrency_is_reserved_on_demand(
     assert resolver.resolve({name: function[name]}, name).get(name) == reserved
 
 
+def test_a_schedule_keeps_the_snapshot_where_it_is_asked_for(resources: dict[str, Any]) -> None:
+    """It asks the alias for /health, and may; by default there is neither."""
+    (rule_id,) = of_kind(resources, "AWS::Events::Rule")
+    (alias_id,) = of_kind(resources, "AWS::Lambda::Alias")
+    (permission,) = (
+        item
+        for item in of_kind(resources, "AWS::Lambda::Permission").values()
+        if "Condition" in item
+    )
+    rule = resources[rule_id]
+    assert rule["Condition"] == permission["Condition"] == "KeepsSnapshot"
+    (target,) = rule["Properties"]["Targets"]
+    assert target["Arn"] == permission["Properties"]["FunctionName"] == {"Ref": alias_id}
+    event = json.loads(target["Input"])
+    assert takes_a_stream(event) is False
+    scope = handler.infer(event, None).scope  # type: ignore[arg-type] # it is only passed on
+    assert (scope["method"], scope["path"]) == ("GET", "/health")
+
+
 def test_anyone_may_reach_the_url(resources: dict[str, Any]) -> None:
     """A public URL's two permissions are there, for the alias and for nothing but the URL."""
     permissions = [
-        item["Properties"] for item in of_kind(resources, "AWS::Lambda::Permission").values()
+        item["Properties"]
+        for item in of_kind(resources, "AWS::Lambda::Permission").values()
+        if "Condition" not in item
     ]
     (alias_id,) = of_kind(resources, "AWS::Lambda::Alias")
     assert sorted(permissions, key=lambda one: str(one["Action"])) == [
@@ -120,11 +143,11 @@ def test_anyone_may_reach_the_url(resources: dict[str, Any]) -> None:
 
 
 def test_the_function_may_read_two_secrets_and_write_one_log(resources: dict[str, Any]) -> None:
-    """The only role grants these three actions on these three resources, and nothing else."""
+    """The only role grants these actions on these resources; Bedrock's only where asked for."""
     function = the(resources, "AWS::Lambda::Function")
     (role_id,) = of_kind(resources, "AWS::IAM::Role")
     assert function["Role"] == {"Fn::GetAtt": [role_id, "Arn"]}
-    assert not of_kind(resources, "AWS::IAM::Policy")
+    (bedrock,) = of_kind(resources, "AWS::IAM::Policy").values()
     assert not of_kind(resources, "AWS::IAM::ManagedPolicy")
     role = the(resources, "AWS::IAM::Role")
     assert role.keys() == {"Description", "AssumeRolePolicyDocument", "Policies"}
@@ -146,6 +169,13 @@ def test_the_function_may_read_two_secrets_and_write_one_log(resources: dict[str
             ["logs:CreateLogStream", "logs:PutLogEvents"],
             {"Fn::GetAtt": ["CompletionsLogGroup", "Arn"]},
         ),
+    ]
+    assert bedrock["Condition"] == "AsksBedrock"
+    assert bedrock["Properties"]["Roles"] == [{"Ref": role_id}]
+    models, keys = bedrock["Properties"]["PolicyDocument"]["Statement"]
+    assert models["Resource"] == {"Ref": "BedrockModelArns"}
+    assert keys["Action"] == [
+        f"{name}:CallWithBearerToken" for name in ("bedrock", "bedrock-mantle")
     ]
 
 

@@ -160,7 +160,11 @@ class Account:
         return {**form, "TemplateBody": json.dumps(self._reduced(self.translated))}
 
     def _reduced(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The template without what is made elsewhere, whose names stand in place of references."""
+        """The template without what is made elsewhere, whose names stand in place of references.
+
+        Nor with what a condition leaves out, of which moto makes resources without an id.
+        """
+        resolver = Resolver(document, "translated", self._parameters)
         elsewhere: dict[str, str] = {}
         for logical_id, resource in document["Resources"].items():
             if resource["Type"] == SECRET:
@@ -173,6 +177,9 @@ class Account:
             logical_id: resource
             for logical_id, resource in document["Resources"].items()
             if resource["Type"] not in MADE_ELSEWHERE
+            and (
+                "Condition" not in resource or resolver.condition(resource["Condition"], logical_id)
+            )
         }
         reduced: dict[str, Any] = _replaced({**document, "Resources": kept}, elsewhere)
         return reduced

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from completions.errors import KeyUnavailable
+from completions.keys import bedrock, secrets_manager
+from completions.keys.bedrock import RoleKeys
 from completions.keys.secret_cache import CachedSecret, SecretCache
 from completions.keys.secrets_manager import SecretsClient, SecretsManager, secrets_client
 
@@ -22,7 +24,11 @@ READS_WAIT_LIMIT_S = 0.25
 
 
 class Keys:
-    """Both secrets of this environment. Safe to share between concurrent turns of one loop."""
+    """Both secrets of this environment. Safe to share between concurrent turns of one loop.
+
+    `base_urls` are those of the upstreams, by the name of their key. For one on Amazon Bedrock the
+    role makes the key where none is stored; where all are there, the secret may be empty.
+    """
 
     def __init__(
         self,
@@ -30,9 +36,14 @@ class Keys:
         upstream_secret: str,
         *,
         ttl_s: float,
+        base_urls: Mapping[str, str] | None = None,
         connect: Callable[[], SecretsClient] = secrets_client,
+        role_keys: RoleKeys | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        regions = {name: bedrock.region_of(url) for name, url in (base_urls or {}).items()}
+        self._bedrock_regions = {name: region for name, region in regions.items() if region}
+        self._role_keys = role_keys or RoleKeys(clock=clock)
         # NOTE: wall clock, because a frozen or restored environment must see that time went by.
         self._manager = SecretsManager(connect)
         self._caller = SecretCache(
@@ -49,6 +60,7 @@ class Keys:
             field="upstream",
             remedy="run `make upstream-key`",
             with_previous=False,
+            optional=bool(regions) and len(self._bedrock_regions) == len(regions),
             ttl_s=ttl_s,
             manager=self._manager,
             clock=clock,
@@ -92,6 +104,8 @@ class Keys:
         Raises:
             KeyUnavailable: the secret cannot be read, or does not hold that key.
         """
+        if region := self._bedrock_regions.get(name):
+            return await self._stored(name) or await self._role_keys.key(region)
         secret: CachedSecret | None = await self._upstream.get()
         if secret and not secret.current.get(name):
             # The two versions may have been read around a rotation, or a mistake corrected since.
@@ -103,8 +117,23 @@ class Keys:
             raise self._upstream.missing(name)
         return secret.current[name]
 
+    async def _stored(self, name: str) -> str | None:
+        """Return the key for `name` if the secret can be read and has one."""
+        with suppress(KeyUnavailable):
+            return (await self._upstream.get()).current.get(name) or None
+        return None
+
+    def may_be_stale(self, name: str, status: int) -> bool:
+        """Return whether a model API that answers `status` may take a newer key.
+
+        Bedrock's runtime says 403 to an expired key, where others say 401.
+        """
+        return status == 401 or (status == 403 and name in self._bedrock_regions)
+
     async def newer_upstream_key(self, name: str, refused: str) -> str | None:
         """Return the key for `name` if it is another one by now than `refused`, else None."""
+        if (region := self._bedrock_regions.get(name)) and await self._stored(name) != refused:
+            return await self._role_keys.newer_key(region, refused)
 
         def another(secret: CachedSecret) -> bool:
             return secret.current.get(name, refused) != refused
@@ -127,11 +156,18 @@ class Keys:
                 while reads := [secret.reading for secret in secrets if secret.reading]:
                     await asyncio.wait(reads)
 
+    def warm(self) -> None:
+        """Load what reads secrets and makes keys; nothing is asked yet."""
+        secrets_manager.warm()
+        if self._bedrock_regions:
+            bedrock.warm()
+
     def forget(self) -> None:
         """Drop the secrets and the client: after a restore from a snapshot all of it is old."""
         self._caller.forget()
         self._upstream.forget()
         self._manager.forget()
+        self._role_keys.forget()
 
 
 def _matching_version(presented: str, secret: CachedSecret) -> str:

@@ -44,7 +44,8 @@ class CachedSecret:
 class SecretCache:
     """One secret of this environment. Safe to share between concurrent turns of one loop.
 
-    `field` is the field that the secret must hold, `remedy` what the log advises if it does not.
+    `field` is the field that the secret must hold, `remedy` what the log advises if it does not. An
+    `optional` secret may have no value, which is then no failure.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class SecretCache:
         field: str,
         remedy: str,
         with_previous: bool,
+        optional: bool = False,
         ttl_s: float,
         manager: SecretsManager,
         clock: Callable[[], float],
@@ -62,6 +64,7 @@ class SecretCache:
         self._field = field
         self._remedy = remedy
         self._with_previous = with_previous
+        self._optional = optional
         self._ttl_s = ttl_s
         self._manager = manager
         self._clock = clock
@@ -224,6 +227,8 @@ class SecretCache:
                 unless=known.current if looking else None,
             )
         except Exception as error:  # Whatever boto3 raises, the cached value serves.
+            if self._optional and error_code(error) == NOT_FOUND:
+                return CachedSecret({}, {}, asked_at, number)
             self._log_failure(error)
             raise KeyUnavailable(
                 "A key of this deployment cannot be read from Secrets Manager. "
@@ -232,7 +237,7 @@ class SecretCache:
         current, previous = read.current, read.previous
         if previous is None:
             previous = known.previous if current == known.current else known.current
-        if not current.get(self._field):
+        if not current.get(self._field) and not self._optional:
             count("KeyFailures")
             # Somebody stored a mistake: the version before it is better than none.
             for older in (known.current, previous):

@@ -144,7 +144,7 @@ class Upstream:
             try:
                 return await self._request_with_reconnect(candidate, path, body, key, exchange)
             except _Refused as refused:
-                if refused.status != 401:
+                if not self._keys.may_be_stale(candidate.key, refused.status):
                     raise
                 # The key may have been rotated since it was read: ask again with a newer one.
                 newer = await self._keys.newer_upstream_key(candidate.key, refused=key)

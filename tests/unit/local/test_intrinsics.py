@@ -95,6 +95,12 @@ def test_a_given_parameter_replaces_the_default(tmp_path: Path) -> None:
     assert given.resolve(node_of(tmp_path, "!If [IsProd, !Ref Stage, other]"), "here") == "prod"
 
 
+def test_a_list_with_commas_is_a_list(tmp_path: Path) -> None:
+    """As CloudFormation reads a parameter of that type."""
+    document = {"Parameters": {"Arns": {"Type": "CommaDelimitedList", "Default": "a, b"}}}
+    assert Resolver(document, "t", {}).resolve({"Ref": "Arns"}, "here") == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [

@@ -85,6 +85,20 @@ def test_each_error_of_the_function_is_known(
     assert found.cause == cause
 
 
+@pytest.mark.parametrize(
+    "came",
+    [
+        Exchange(status=409, headers={"x-amzn-errortype": "SnapStartNotReadyException"}),
+        Exchange(status=502, pieces=[Piece(0, b'{"Message":"SnapStartNotReadyException"}')]),
+    ],
+)
+def test_a_version_without_its_snapshot_is_told(came: Exchange) -> None:
+    """After two weeks without a call; which status AWS gives it nobody has written down."""
+    found = of_exchange(came)
+    assert found
+    assert found.cause == "no_snapshot"
+
+
 def test_nothing_that_came_can_move_the_cursor() -> None:
     """Control characters of an answer are not printed, and long ones are cut."""
     row = report.row(Finding("x", "\x1b[2J\r\n" + "a" * 500))

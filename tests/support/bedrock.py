@@ -1,0 +1,90 @@
+"""Amazon Bedrock, as far as keys go: credentials of a role, and a judge of the keys made of them.
+
+The judge takes a key apart and signs the request in it anew, by hand, as the service would.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from botocore.credentials import ReadOnlyCredentials
+
+BASE_URL = "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1"
+PREFIX = "bedrock-api-key-"
+
+
+class Role:
+    """A role's credentials; `rotate` makes new ones and voids the old. It is its own session."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.connects = 0
+        self.none = False
+
+    def rotate(self) -> None:
+        """As the container's endpoint does, hours before the old ones end; and a restore."""
+        self.generation += 1
+
+    @property
+    def frozen(self) -> ReadOnlyCredentials:
+        return ReadOnlyCredentials(
+            f"ASIA{self.generation:016}", f"secret-{self.generation}", f"token/{self.generation}+="
+        )
+
+    def connect(self) -> Role:
+        self.connects += 1
+        return self
+
+    def get_credentials(self) -> Any:
+        return None if self.none else self
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        return self.frozen
+
+
+def verdict(key: str, frozen: ReadOnlyCredentials, region: str, now: float) -> str:
+    """Why the service would refuse this key; empty if it is good. Source: AWS's SigV4 pages."""
+    if not key.startswith(PREFIX):
+        return "no Bedrock key"
+    text = base64.b64decode(key.removeprefix(PREFIX), validate=True).decode()
+    host, _, query = text.partition("/?")
+    fields = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
+    if host != "bedrock.amazonaws.com" or fields.get("Action") != "CallWithBearerToken":
+        return "another request"
+    if fields.pop("Version") != "1":
+        return "another version"
+    signature = fields.pop("X-Amz-Signature")
+    access_key, date, scope_region, service, _ = fields["X-Amz-Credential"].split("/")
+    if (scope_region, service) != (region, "bedrock"):
+        return "another Region"
+    if (access_key, fields.get("X-Amz-Security-Token")) != (
+        frozen.access_key,
+        frozen.token,
+    ):
+        return "other credentials"
+    made = datetime.strptime(fields["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    if not made.timestamp() <= now + 1 <= made.timestamp() + int(fields["X-Amz-Expires"]) + 1:
+        return "expired"
+    pairs = sorted((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in fields.items())
+    canonical = "\n".join(
+        (
+            *("POST", "/", "&".join(f"{k}={v}" for k, v in pairs), f"host:{host}", "", "host"),
+            hashlib.sha256(b"").hexdigest(),
+        )
+    )
+    to_sign = "\n".join(
+        (
+            *("AWS4-HMAC-SHA256", fields["X-Amz-Date"], f"{date}/{region}/bedrock/aws4_request"),
+            hashlib.sha256(canonical.encode()).hexdigest(),
+        )
+    )
+    signing = f"AWS4{frozen.secret_key}".encode()
+    for part in (date, region, "bedrock", "aws4_request"):
+        signing = hmac.digest(signing, part.encode(), "sha256")
+    good = hmac.digest(signing, to_sign.encode(), "sha256").hex()
+    return "" if hmac.compare_digest(good, signature) else "another signature"
