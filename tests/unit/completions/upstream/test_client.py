@@ -75,6 +75,9 @@ class Keys:
     async def upstream_key(self, field):
         return "key"
 
+    def may_be_stale(self, field, status):
+        return False
+
 async def main():
     upstream = Upstream(Keys())
     candidate = Candidate("upstream", sys.argv[1])
