@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from completions.dialects import chat
 from completions.dialects.deltas import CallPart, Delta, Done, Finish, Held, Reasoning, Text
 from completions.speech.spoken_answer import REPEAT_CHARS, SpokenAnswer
+from tests.support.in_process import PlayedUpstream
 from tests.support.pieces import in_pieces
-from tests.support.script import Cut, Pause, Role, Say, Script, Think, calls
+from tests.support.script import Cut, Pause, Role, Say, Script, Think, answer, calls
 from tests.support.script import Done as Terminator
 from tests.support.script import Finish as End
 from tests.support.ways import CHAT, Answer, Way
@@ -223,11 +224,17 @@ async def test_words_are_late_only_behind_a_mark() -> None:
     assert [at_ms for at_ms, _ in answer.speech] == [0, 100, 300, 400, 500, 600, 700]
 
 
-async def test_a_call_that_takes_long_to_write_is_waited_for(way: Way) -> None:
+@pytest.mark.parametrize("words", [[], [Say("One moment. ")]])
+async def test_a_call_that_takes_long_to_write_is_waited_for(way: Way, words: list[Say]) -> None:
     """While it is written nothing is heard, but the model is at work."""
-    pieces = [step for piece in MARKED["Hermes"] for step in (Say(piece), Pause(150))]
-    script: Script = [Role(), Say("One moment. "), *pieces, End(), Terminator()]
-    answer, requests = await heard(way, script, settings={"reasoning_timeout_ms": 20_000})
+    pieces = [step for piece in MARKED["Hermes"] for step in (Say(piece), Pause(100))]
+    script: Script = [Role(), *words, *pieces, End(), Terminator()]
+    patience = {
+        "first_token_timeout_ms": 3000,
+        "stall_timeout_ms": 3000,
+        "reasoning_timeout_ms": 20_000,
+    }
+    answer, requests = await heard(way, script, settings=patience)
     assert (answer.calls, requests) == (MADE, 1)
 
 
@@ -265,9 +272,13 @@ async def test_no_mark_and_no_thought_is_heard(way: Way, text: str, stream: bool
 @pytest.mark.parametrize("text", ["</think>Yes.", "Yes.</think>"])
 async def test_a_tag_behind_thoughts_in_their_own_field_is_no_sign(way: Way, text: str) -> None:
     """The next answer is heard as it comes."""
-    script = [Role(), Think("Hm. "), *said(text)[1:]]
-    answer, upstream, _ = await way.turn(script)
-    assert (answer.text, len(upstream.requests)) == ("Yes.", 1)
+    upstream = PlayedUpstream(
+        [Role(), Think("Hm. "), *said(text)[1:]], answer("I do.", pace_ms=100)
+    )
+    caller = way.caller(upstream)
+    assert way.read(await way.post(caller)).text == "Yes."
+    got = way.read(await way.post(caller))
+    assert [at_ms for at_ms, _ in got.speech] == [0, 100]
 
 
 # -- repeats
