@@ -8,11 +8,14 @@ from typing import Any
 
 import boto3
 import pytest
+import pytest_asyncio
 from botocore.exceptions import ClientError
 
 from local import secrets
 from local.intrinsics import REGION
 from local.template import Secret
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DECLARED = (
     Secret("CallerKeySecret", "caller", generate={"GenerateStringKey": "key"}),
@@ -23,7 +26,7 @@ DECLARED = (
 )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def endpoint() -> AsyncIterator[str]:
     """An endpoint with the declared secrets, the caller's key given."""
     service = await secrets.start(sys.stderr)

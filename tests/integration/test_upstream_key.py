@@ -10,12 +10,14 @@ import select
 import subprocess
 import sys
 import termios
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import pytest_asyncio
 
 from local import secrets
 from local.deployment import ROOT
@@ -31,19 +33,21 @@ arguments = sys.argv[1:]
 with open({log!r}, "a") as log:
     print(arguments, file=log)
 if "describe-stack-resource" in arguments:
-    print("upstream")
+    print({secret!r})
     sys.exit()
 client = boto3.client("secretsmanager", endpoint_url={endpoint!r})
 try:
     if "get-secret-value" in arguments:
-        print(client.get_secret_value(SecretId="upstream")["SecretString"])
+        print(client.get_secret_value(SecretId={secret!r})["SecretString"])
     elif "put-secret-value" in arguments:
         source = arguments[arguments.index("--secret-string") + 1].removeprefix("file://")
-        client.put_secret_value(SecretId="upstream", SecretString=open(source).read())
+        client.put_secret_value(SecretId={secret!r}, SecretString=open(source).read())
         print("version")
 except client.exceptions.ClientError as error:
     sys.exit(str(error))
 """
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MAKE = ("make", "-C", str(ROOT), "--no-print-directory")
 LIMIT_S = 60
@@ -52,11 +56,14 @@ LIMIT_S = 60
 class Terminal:
     """An operator at a terminal: types answers to prompts, and sees what is shown."""
 
-    def __init__(self, folder: Path, endpoint: str) -> None:
+    def __init__(self, folder: Path, endpoint: str, secret: str) -> None:
+        self._secret = secret
+        self._client = boto3.client("secretsmanager", endpoint_url=endpoint, region_name=REGION)
         self.log = folder / "arguments"
-        self.endpoint = endpoint
         command = folder / "aws"
-        command.write_text(AWS.format(python=sys.executable, log=str(self.log), endpoint=endpoint))
+        command.write_text(
+            AWS.format(python=sys.executable, log=str(self.log), endpoint=endpoint, secret=secret)
+        )
         command.chmod(0o755)
         inherited = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL"}}
         path = f"{folder}:{os.environ['PATH']}"
@@ -95,17 +102,27 @@ class Terminal:
     @property
     def stored(self) -> Any:
         """What the secret holds."""
-        client = boto3.client("secretsmanager", endpoint_url=self.endpoint, region_name=REGION)
-        return json.loads(client.get_secret_value(SecretId="upstream")["SecretString"])
+        return json.loads(self._client.get_secret_value(SecretId=self._secret)["SecretString"])
+
+    def store(self, value: str) -> None:
+        """Let somebody store this by hand."""
+        self._client.put_secret_value(SecretId=self._secret, SecretString=value)
 
 
-@pytest.fixture
-async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
-    """A terminal beside a deployed stack whose secret has no value yet."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def endpoint() -> AsyncIterator[str]:
+    """Secrets Manager, for all tests of this file."""
     service = await secrets.start(sys.stderr)
-    await secrets.create(service.address, [Secret("UpstreamKeySecret", "upstream")], {})
-    yield Terminal(tmp_path, service.address)
+    yield service.address
     await service.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def terminal(tmp_path: Path, endpoint: str) -> Terminal:
+    """A terminal beside a deployed stack whose secret, of its own, has no value yet."""
+    name = f"upstream-{uuid.uuid4()}"
+    await secrets.create(endpoint, [Secret("UpstreamKeySecret", name)], {})
+    return Terminal(tmp_path, endpoint, name)
 
 
 async def test_a_key_is_typed_unseen_and_stored(terminal: Terminal) -> None:
@@ -124,7 +141,7 @@ async def test_a_key_is_typed_unseen_and_stored(terminal: Terminal) -> None:
 )
 async def test_a_slip_stores_nothing(terminal: Terminal, answers: tuple[str, ...]) -> None:
     """Nothing typed, two keys at once, another script, Ctrl-C: the secret stays as it is."""
-    assert terminal.types("sk-kept\n", "\n")[0] == 0
+    terminal.store('{"upstream": "sk-kept"}')
     status, screen = terminal.types(*answers)
     assert status != 0
     assert "othing stored" in screen
@@ -133,7 +150,6 @@ async def test_a_slip_stores_nothing(terminal: Terminal, answers: tuple[str, ...
 
 async def test_a_broken_value_is_put_right(terminal: Terminal) -> None:
     """A mistake that somebody stored by hand is replaced by the key that is typed."""
-    client = boto3.client("secretsmanager", endpoint_url=terminal.endpoint, region_name=REGION)
-    client.put_secret_value(SecretId="upstream", SecretString='{"upstream": "sk-trunc')
+    terminal.store('{"upstream": "sk-trunc')
     assert terminal.types("sk-whole\n", "\n")[0] == 0
     assert terminal.stored == {"upstream": "sk-whole"}

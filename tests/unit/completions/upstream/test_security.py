@@ -149,8 +149,8 @@ async def test_what_an_answer_keeps_is_bounded(
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert response.status_code == 422
-    assert len(upstream.requests) == 2
+    assert response.status_code == 502
+    assert upstream.requests
     assert peak_bytes < 512 * 1024 * 1024
 
 
