@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from local import environment
+from tests.support.layer import UnpackedLayer
+from tests.support.runtime_api import FakeRuntimeApi
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,3 +19,18 @@ def unhurried() -> Iterator[None]:
         patch.setattr(environment, "INIT_LIMIT_S", 120)
         patch.setattr(environment, "FINISHING_GRACE_S", 60)
         yield
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[FakeRuntimeApi]:
+    """The Runtime API, played."""
+    async with FakeRuntimeApi() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def layer(tmp_path: Path) -> AsyncIterator[UnpackedLayer]:
+    """The layer, unpacked as Lambda does."""
+    unpacked = UnpackedLayer(tmp_path)
+    yield unpacked
+    await unpacked.end()

@@ -7,6 +7,7 @@ of ours and no working directory of the repository: only what is passed.
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests.support.runtime_api import FakeRuntimeApi
 REPOSITORY = Path(__file__).parents[2]
 # Copied, not imported: a Mangum wants an event loop when it is made.
 STREAMING_APP = Path(__file__).with_name("streaming_app.py")
+URL_EVENT = json.loads(
+    (Path(__file__).parents[1] / "reference" / "url-event.json").read_text("utf-8")
+)
+PLAIN = "def handler(event, context): return event\n"
 # The ordinary runtime, which tells that it was started and how.
 _ORDINARY = """import json, os, sys
 print(json.dumps({"argv": sys.argv, "python": sys.executable, "env": dict(os.environ)}))
@@ -85,3 +90,9 @@ class UnpackedLayer:
             if process.returncode is None:
                 process.kill()
             await process.communicate()
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
+    """The exit code and all that the process wrote."""
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()

@@ -1,0 +1,149 @@
+"""The doctor as a command: `make doctor` and `python3 -m ops.doctor`, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.doctor.causes import CAUSES
+from tests.support.patients import (
+    ILL,
+    KEY,
+    PRELUDE,
+    Answer,
+    Request,
+    healthy,
+    serve,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHON": sys.executable, **variables}
+
+
+def test_make_doctor_prints_table_and_verdict() -> None:
+    """`make doctor URL=… KEY=…` needs no environment but a Python, and says yes."""
+    with serve(healthy) as url:
+        done = subprocess.run(
+            ["make", "--no-print-directory", "doctor", f"URL={url}", f"KEY={KEY}"],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{url}/v1"
+    assert lines[-1] == f"A voice agent can use {url}/v1"
+    assert sum(line.startswith("ok ") for line in lines) == 19
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_make_doctor_fails_with_cause_and_remedy() -> None:
+    """A server that cannot be used fails make, and the table ends with what to do about it."""
+    with serve(ILL["prelude as text"][0]) as url:
+        done = subprocess.run(
+            ["make", "--no-print-directory", "doctor", f"URL={url}"],
+            cwd=ROOT,
+            env=environment(DOCTOR_KEY=KEY),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert PRELUDE[:20].decode() in done.stdout
+    assert CAUSES["prelude_as_text"].remedy in done.stdout
+    assert f"A voice agent cannot use {url}/v1" in done.stdout
+
+
+def test_a_variable_that_happens_to_be_called_key_is_sent_to_nobody() -> None:
+    """KEY counts only where make was given it: another program's must not leave this machine."""
+    seen: list[str] = []
+
+    def server(request: Request) -> Answer:
+        seen.append(request.headers.get("authorization", ""))
+        return healthy(request)
+
+    with serve(server) as url:
+        done = subprocess.run(
+            ["make", "--no-print-directory", "doctor", f"URL={url}"],
+            cwd=ROOT,
+            env=environment(KEY="somebody-elses"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "no caller key" in done.stderr
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["ftp://host"], KEY),
+        (["http://host", "--timeout-s", "0"], KEY),
+        ([], KEY),
+        (["http://user:pass@host"], KEY),
+        (["http://host"], "a\nb"),
+        (["http://host"], "clé"),
+    ],
+)
+def test_what_cannot_be_understood_is_2(arguments: list[str], key: str) -> None:
+    """A bad URL, option or key ends with the exit status 2, before anything is sent."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.doctor", *arguments],
+        cwd=ROOT,
+        env=environment(DOCTOR_KEY=key, PYTHONUTF8="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "error" in done.stderr
+
+
+def test_without_a_url_make_says_how_to_give_one() -> None:
+    """Who types `make doctor` alone reads what to type."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "doctor"],
+        cwd=ROOT,
+        env=environment(DOCTOR_KEY=KEY),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "make doctor URL=" in done.stderr
+
+
+def test_ctrl_c_prints_what_there_is() -> None:
+    """Stopped by hand, the command shows the rows so far, makes no verdict, and exits with 130."""
+    with serve(lambda request: Answer(0) if request.long else healthy(request)) as url:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops.doctor", url],
+            cwd=ROOT,
+            env=environment(DOCTOR_KEY=KEY),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout
+        shown = ""
+        while "a turn" not in shown:
+            shown += process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate()
+    assert process.returncode == 130
+    assert f"Stopped. This much was seen of {url}/v1." in rest
+    assert errors == ""
