@@ -11,6 +11,7 @@ import pytest
 
 from completions import errors
 from completions.errors import (
+    ChainNotFound,
     CompletionsError,
     InvalidRequest,
     Unauthorized,
@@ -26,7 +27,9 @@ CLASSES = [
 
 
 def _make(kind: type[CompletionsError]) -> CompletionsError:
-    return UpstreamRefused("No.", status=418) if kind is UpstreamRefused else kind("No.")
+    if kind is UpstreamRefused:
+        return UpstreamRefused("No.", status=418)
+    return ChainNotFound() if kind is ChainNotFound else kind("No.")
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -57,7 +60,7 @@ async def test_the_sdk_raises_the_class_for_the_status(kind: type[CompletionsErr
             await client.models.list()
     raised = caught.value
     assert (raised.status_code, raised.code, raised.type) == (error.status, error.code, error.type)
-    assert "No." in raised.message
+    assert error.message in raised.message
 
 
 def test_the_field_is_named() -> None:
