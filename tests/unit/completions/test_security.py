@@ -170,8 +170,6 @@ BOMBS = {
     "tools": _with("tools", _nested('[{"a":', "}]")),
     "extra body": _with("elevenlabs_extra_body", _nested('{"a":', "}")),
     "digits": _with("max_tokens", b"1" * 1_000_000),
-    "half a pair": _with("model", b'"\\ud800"'),
-    "no UTF-8": _with("model", b'"\xff"'),
     "no value": b"NaN",
     "nothing": b"",
 }
@@ -182,7 +180,7 @@ BOMBS = {
 async def test_a_bomb_is_a_400(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes, path: str
 ) -> None:
-    """What no parser should take (depth, digits, half characters) is refused before it is used."""
+    """What no parser should take (depth, digits, what is no number) is refused before it is used."""
     response = await _post(client, body, path)
     assert response.status_code == 400
     assert len(response.content) < 1000

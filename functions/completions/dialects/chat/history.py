@@ -197,5 +197,5 @@ def _parts_of(contents: Iterable[Any]) -> Iterator[Any]:
     for content in contents:
         if not isinstance(content, str):
             yield from content
-        elif content:
+        elif content.strip():
             yield {"type": "text", "text": content}
