@@ -180,7 +180,7 @@ BOMBS = {
 async def test_a_bomb_is_a_400(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes, path: str
 ) -> None:
-    """What no parser should take (depth, digits, what is no number) is refused before it is used."""
+    """What no parser should take (depth, digits, no numbers) is refused before it is used."""
     response = await _post(client, body, path)
     assert response.status_code == 400
     assert len(response.content) < 1000
