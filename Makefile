@@ -25,10 +25,10 @@ BUILT := .aws-sam/$(ARCHITECTURE)
 PACKAGE_SOURCES := template.yaml samconfig.toml $(shell find functions layers -type f ! -name '*.pyc')
 # Unless given, stack and region are what samconfig.toml says of the stage.
 STAGE ?= default
-said = $(shell awk -F '"' '/^\[/ { here = ($$0 == "[$(STAGE).global.parameters]") } \
+configured = $(shell awk -F '"' '/^\[/ { here = ($$0 == "[$(STAGE).global.parameters]") } \
 	here && $$1 ~ /^$(1) *=/ { print $$2 }' samconfig.toml)
-STACK ?= $(call said,stack_name)
-REGION ?= $(call said,region)
+STACK ?= $(call configured,stack_name)
+REGION ?= $(call configured,region)
 AWS = aws $(if $(REGION),--region $(REGION))
 # $(call a-stage,what tells where): without it, a stage that is mistyped is not another one.
 a-stage = test -n "$(1)" || { echo "samconfig.toml has no [$(STAGE).global.parameters] with a" \
@@ -101,7 +101,7 @@ endif
 build: $(BUILT)/template.yaml ## make the packages as they are deployed, for this machine's processor
 
 deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: STAGE=prod
-	@$(call a-stage,$(call said,stack_name))
+	@$(call a-stage,$(call configured,stack_name))
 	@$(SAM) build --config-env $(STAGE) >/dev/null
 	@$(SAM) deploy --config-env $(STAGE) --stack-name $(STACK) \
 		$(if $(REGION),--region $(REGION)) $(SAM_ARGS)

@@ -267,14 +267,14 @@ class Visit:
                 )
         if self.streaming.verdict == "lump":
             return Finding(name, "one lump", (Trouble("lump", self.streaming.why),))
-        said = "a stream" if self.streaming.verdict == "stream" else "cannot tell"
-        return Finding(name, f"{said}: {self.streaming.why}")
+        verdict = "a stream" if self.streaming.verdict == "stream" else "cannot tell"
+        return Finding(name, f"{verdict}: {self.streaming.why}")
 
     def _start(self, first_ms: float | None) -> Finding:
         later = [] if self._blocked else [self._health().first_byte_ms for _ in range(3)]
         self.cold_start = pace.cold_start(first_ms, [each for each in later if each is not None])
-        said = {True: "met", False: "none met", None: "cannot tell"}[self.cold_start.met]
-        text = f"{said}: {self.cold_start.why}"
+        verdict = {True: "met", False: "none met", None: "cannot tell"}[self.cold_start.met]
+        text = f"{verdict}: {self.cold_start.why}"
         return Finding("cold start", text, skipped=bool(self._blocked))
 
 

@@ -135,10 +135,10 @@ def test_every_module_of_the_function_imports() -> None:
 
 async def test_an_agent_may_use_the_sdk() -> None:
     """Both APIs of the bundled OpenAI client work, whole and streamed."""
-    said = "Oil the chain."
-    async with ScriptedUpstream(*[answer(said)] * 5, responses=True, models=("m",)) as upstream:
+    sentence = "Oil the chain."
+    async with ScriptedUpstream(*[answer(sentence)] * 5, responses=True, models=("m",)) as upstream:
         told = await asyncio.to_thread(run_python, "-c", USE_THE_SDK, FUNCTION, upstream.base_url)
-    assert told.stdout.splitlines() == [said] * 5 + ["m"]
+    assert told.stdout.splitlines() == [sentence] * 5 + ["m"]
 
 
 def test_no_module_is_compiled_when_the_app_starts() -> None:

@@ -309,7 +309,7 @@ def test_keys_are_asked_for_without_echo(api: ElevenLabs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         ({"AGENT": ""}, "AGENT="),
         ({"ELEVENLABS_API_KEY": ""}, "ELEVENLABS_API_KEY is not set"),
@@ -324,17 +324,17 @@ def test_keys_are_asked_for_without_echo(api: ElevenLabs) -> None:
     ],
 )
 def test_what_is_called_wrongly_says_how_to_call_it(
-    api: ElevenLabs, connect: Connect, variables: dict[str, str], said: str
+    api: ElevenLabs, connect: Connect, variables: dict[str, str], message: str
 ) -> None:
     """A missing or impossible option ends with status 2, and before anything was written."""
     done = connect(**variables)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert api.written == []
 
 
 @pytest.mark.parametrize(
-    ("request_", "answer", "said"),
+    ("request_", "answer", "message"),
     [
         ("GET agents", error(401, "invalid_api_key", "Invalid API key"), "unrevoked"),
         (
@@ -359,13 +359,13 @@ def test_what_is_called_wrongly_says_how_to_call_it(
     ],
 )
 def test_an_error_says_what_to_do(
-    api: ElevenLabs, connect: Connect, request_: str, answer: tuple[int, Any], said: str
+    api: ElevenLabs, connect: Connect, request_: str, answer: tuple[int, Any], message: str
 ) -> None:
     """Whatever the platform refuses, the operator reads why and what to do, and no trace."""
     api.fail(request_, *answer)
     done = connect()
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_a_busy_platform_is_asked_again(api: ElevenLabs, connect: Connect) -> None:

@@ -299,13 +299,13 @@ async def test_words_arrive_as_they_are_made(route: Route) -> None:
     ]
     route.upstream.plays([Role(), *steps, Finish(), Usage(), Done()])
     stream = await route.client.chat.completions.create(model="m", messages=HELLO, stream=True)
-    said = ""
+    spoken = ""
     async for chunk in stream:
-        said += chunk.choices[0].delta.content or ""
+        spoken += chunk.choices[0].delta.content or ""
         for number in range(len(words)):
-            if said.startswith("".join(words[: number + 1])):
+            if spoken.startswith("".join(words[: number + 1])):
                 heard[number].set()
-    assert said == "One, two, three."
+    assert spoken == "One, two, three."
 
 
 # -- errors, as the client raises them

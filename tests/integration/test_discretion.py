@@ -441,10 +441,10 @@ async def test_with_log_content_the_last_words_are_told(
         await client.post(path, json=body)
     event = heard.logs.event("turn.finished")
     (message,) = event["gen_ai.input.messages"]
-    said = (body.get("messages") or body["input"])[-1]["content"][0]["text"]
-    assert message == {"role": "user", "parts": [{"type": "text", "content": said}]}
+    last_words = (body.get("messages") or body["input"])[-1]["content"][0]["text"]
+    assert message == {"role": "user", "parts": [{"type": "text", "content": last_words}]}
     assert event["gen_ai.output.messages"][0]["parts"][0]["content"] == "canaryspoken sang."
-    assert set(CANARY.findall(heard.text())) == {said.split()[0], "canaryspoken"}
+    assert set(CANARY.findall(heard.text())) == {last_words.split()[0], "canaryspoken"}
     assert CALLER_KEY not in heard.logs.text
 
 

@@ -69,18 +69,18 @@ async def test_a_call_reaches_the_platform(
 ) -> None:
     """A good one at once; a spoilt one mended; a wrong one after a second question."""
     good = GOOD[name]
-    (spoken, asked) = await invoked(stage, name, calls(name, good))
+    (spoken, count) = await invoked(stage, name, calls(name, good))
     assert [(one, json.loads(text)) for one, text in spoken.calls] == [(name, good)]
-    assert (spoken.text, spoken.finish, asked) == ("", "tool_calls", 1)
+    assert (spoken.text, spoken.finish, count) == ("", "tool_calls", 1)
 
     spoilt = f"```json\n{json.dumps(good)[:-1]},}}\n```"
-    (spoken, asked) = await invoked(stage, name, calls(name, spoilt))
+    (spoken, count) = await invoked(stage, name, calls(name, spoilt))
     assert [(one, json.loads(text)) for one, text in spoken.calls] == [(name, good)]
-    assert (spoken.finish, asked) == ("tool_calls", 1)
+    assert (spoken.finish, count) == ("tool_calls", 1)
 
-    (spoken, asked) = await invoked(stage, name, calls(name, '{"reason": '), calls(name, good))
+    (spoken, count) = await invoked(stage, name, calls(name, '{"reason": '), calls(name, good))
     assert [(one, json.loads(text)) for one, text in spoken.calls] == [(name, good)]
-    assert (spoken.finish, asked) == ("tool_calls", 2)
+    assert (spoken.finish, count) == ("tool_calls", 2)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,15 +89,15 @@ async def test_words_before_a_call_that_never_comes_right(
 ) -> None:
     """Are followed by other words, never by silence."""
     bad = [Role(), Say("One moment. "), *call(name, '{"reason": '), Finish("tool_calls"), Done()]
-    (spoken, asked) = await invoked(stage, name, bad)
+    (spoken, count) = await invoked(stage, name, bad)
     assert len(spoken.text) > len("One moment. One moment. ")
-    assert (spoken.calls, spoken.finish, asked) == ([], "stop", 2)
+    assert (spoken.calls, spoken.finish, count) == ([], "stop", 2)
 
 
 async def test_results_are_answered(stage: tuple[Deployment, ScriptedUpstream]) -> None:
     """The conversation goes on where the platform carried the calls out."""
-    (spoken, asked) = await invoked(stage, "result", answer("Abrimos a las nueve."))
-    assert (spoken.text, asked) == ("Abrimos a las nueve.", 1)
+    (spoken, count) = await invoked(stage, "result", answer("Abrimos a las nueve."))
+    assert (spoken.text, count) == ("Abrimos a las nueve.", 1)
 
 
 PAGE = (ROOT / "docs/tools.md").read_text()
@@ -118,8 +118,8 @@ async def test_the_commands_of_the_page_show_what_it_says(
 ) -> None:
     """Each pair of docs/tools.md: a call as a model writes it, and as the platform gets it."""
     assert event == f"events/url-chat-tool-{name.replace('_', '-')}.json"
-    (spoken, asked) = await invoked(stage, name, calls(name, shlex.split(arguments)[0]))
-    assert (spoken.calls, asked) == ([(name, arrives)], 1)
+    (spoken, count) = await invoked(stage, name, calls(name, shlex.split(arguments)[0]))
+    assert (spoken.calls, count) == ([(name, arrives)], 1)
 
 
 async def test_the_page_has_every_tool() -> None:

@@ -29,7 +29,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def sent(self) -> dict[str, Any]:
@@ -62,9 +62,9 @@ def buffered(got: Answer) -> None:
 
 def with_tools(got: Answer) -> None:
     streamed(got)
-    (asked,) = got.asked
-    assert asked["tools"] == got.sent["tools"]
-    assert [message["role"] for message in asked["messages"]][-2:] == ["assistant", "tool"]
+    (body,) = got.bodies
+    assert body["tools"] == got.sent["tools"]
+    assert [message["role"] for message in body["messages"]][-2:] == ["assistant", "tool"]
 
 
 def offering(name: str) -> Callable[[Answer], None]:
@@ -72,48 +72,48 @@ def offering(name: str) -> Callable[[Answer], None]:
 
     def check(got: Answer) -> None:
         streamed(got)
-        (asked,) = got.asked
-        assert asked["tools"] == got.sent["tools"]
-        assert name in {tool["function"]["name"] for tool in asked["tools"]}
+        (body,) = got.bodies
+        assert body["tools"] == got.sent["tools"]
+        assert name in {tool["function"]["name"] for tool in body["tools"]}
 
     return check
 
 
 def continued(got: Answer) -> None:
     streamed(got)
-    (asked,) = got.asked
-    roles = [message["role"] for message in asked["messages"]]
+    (body,) = got.bodies
+    roles = [message["role"] for message in body["messages"]]
     assert roles[-3:] == ["assistant", "tool", "tool"]
     calls, *results = got.sent["messages"][-3:]
-    assert asked["messages"][-2:] == results
-    assert asked["messages"][-3]["tool_calls"] == calls["tool_calls"]
+    assert body["messages"][-2:] == results
+    assert body["messages"][-3]["tool_calls"] == calls["tool_calls"]
     assert [call["id"] for call in calls["tool_calls"]] == [one["tool_call_id"] for one in results]
 
 
 def without_platform_fields(got: Answer) -> None:
     streamed(got)
     assert got.sent.keys() >= PLATFORM_ONLY
-    (asked,) = got.asked
-    assert not PLATFORM_ONLY & asked.keys()
+    (body,) = got.bodies
+    assert not PLATFORM_ONLY & body.keys()
 
 
 def decoded(got: Answer) -> None:
     streamed(got)
-    (asked,) = got.asked
-    assert asked["messages"][-1] == got.sent["messages"][-1]
+    (body,) = got.bodies
+    assert body["messages"][-1] == got.sent["messages"][-1]
 
 
 def refused(got: Answer) -> None:
     assert got.status == 401
     assert "Authorization" in got.json["error"]["message"]
-    assert got.asked == []
+    assert got.bodies == []
 
 
 def told_the_right_path(got: Answer) -> None:
     assert got.status == 404
     host = got.event["headers"]["host"]
     assert f"https://{host}/v1/chat/completions" in got.json["error"]["message"]
-    assert got.asked == []
+    assert got.bodies == []
 
 
 def models(got: Answer) -> None:
@@ -168,5 +168,5 @@ async def test_an_event_gets_what_its_name_promises(
     event = json.loads(EVENTS[name].read_text())
     response = await deployment.invoke(event)
     body = b"".join([chunk async for chunk in response.body])
-    asked = [seen.json for seen in upstream.requests[before:] if seen.raw]
-    PROMISED[name](Answer(event, response.status, dict(response.headers), body, asked))
+    bodies = [seen.json for seen in upstream.requests[before:] if seen.raw]
+    PROMISED[name](Answer(event, response.status, dict(response.headers), body, bodies))

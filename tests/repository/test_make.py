@@ -161,9 +161,9 @@ def test_deploy_goes_where_it_is_told(run: Run) -> None:
     where = ["STACK=mine", "REGION=eu-central-1"]
     done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}", *where)
     assert "deploy --config-env default --stack-name mine --region eu-central-1" in done.stdout
-    asked = run.log.with_suffix(".arguments").read_text().splitlines()
-    assert len(asked) == 3
-    assert all(line.startswith("--region eu-central-1") for line in asked)
+    calls = run.log.with_suffix(".arguments").read_text().splitlines()
+    assert len(calls) == 3
+    assert all(line.startswith("--region eu-central-1") for line in calls)
     assert "Next: make upstream-key STACK=mine REGION=eu-central-1 (" in done.stdout
 
 
@@ -243,15 +243,15 @@ def test_an_interpreter_that_only_pretends_is_not_taken(run: Run, tmp_path: Path
 def test_connect_hands_on_what_it_was_told(run: Run) -> None:
     """`make connect` takes its options as variables, and asks nobody who is not there."""
     run.environ |= {"ELEVENLABS_API_KEY": "sk-hush", "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
-    unasked = run("connect", "AGENT=agent_1")
-    assert unasked.returncode != 0
-    assert "YES=1" in unasked.stderr
-    asked = run("connect", "AGENT=agent_1", "YES=1", "STACK=my-stack", "REGION=eu-central-1")
-    assert asked.returncode != 0
+    refused = run("connect", "AGENT=agent_1")
+    assert refused.returncode != 0
+    assert "YES=1" in refused.stderr
+    done = run("connect", "AGENT=agent_1", "YES=1", "STACK=my-stack", "REGION=eu-central-1")
+    assert done.returncode != 0
     log = run.log.with_suffix(".arguments").read_text()
     assert "--stack-name my-stack" in log
     assert "--region eu-central-1" in log
-    assert "sk-hush" not in log + asked.stdout + asked.stderr
+    assert "sk-hush" not in log + done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

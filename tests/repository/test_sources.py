@@ -55,8 +55,8 @@ def test_any_python_builds_the_same_package(builder: str, root: Path) -> None:
         environment = {"python_version": python, "python_full_version": f"{python}.1"}
         environment["sys_platform"] = platform
         found = requirements(root / "functions/completions/requirements.txt")
-        asked = [Requirement(f"{item['pin']}{item['marker'] or ''}".strip()) for item in found]
-        return [one.name for one in asked if not one.marker or one.marker.evaluate(environment)]
+        wanted = [Requirement(f"{item['pin']}{item['marker'] or ''}".strip()) for item in found]
+        return [one.name for one in wanted if not one.marker or one.marker.evaluate(environment)]
 
     for platform in ("linux", "darwin"):
         assert chosen(builder, platform) == chosen("3.13", "linux")

@@ -578,10 +578,10 @@ async def test_a_held_prelude_that_cannot_leave_is_told_to_the_application() -> 
     assert raised
 
 
-@pytest.mark.parametrize("said", [b"12", b"1234"])
-async def test_a_body_that_is_not_as_long_as_promised_is_a_failure(said: bytes) -> None:
+@pytest.mark.parametrize("sent", [b"12", b"1234"])
+async def test_a_body_that_is_not_as_long_as_promised_is_a_failure(sent: bytes) -> None:
     """The caller would wait for the rest, or read too much; no byte beyond the promise leaves."""
-    stream = await answer(saying(start(200, (b"content-length", b"3"), TYPED), body(said)))
+    stream = await answer(saying(start(200, (b"content-length", b"3"), TYPED), body(sent)))
     assert stream.failure
     assert len(stream.body) < 3
 

@@ -13,10 +13,10 @@ from lambda_streaming.http_result import application_of
 
 async def played(result: Any) -> list[Message]:
     """What the application of `result` says."""
-    said: list[Message] = []
+    messages: list[Message] = []
 
     async def send(message: Message) -> None:
-        said.append(message)
+        messages.append(message)
 
     async def receive() -> Message:
         raise AssertionError("nothing is to be received")
@@ -24,7 +24,7 @@ async def played(result: Any) -> list[Message]:
     application = application_of(result)
     assert application
     await application({}, receive, send)
-    return said
+    return messages
 
 
 async def test_status_headers_cookies_and_body_are_said() -> None:

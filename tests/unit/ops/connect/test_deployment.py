@@ -100,7 +100,7 @@ def stack(*outputs: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         ("echo 'Stack with id x does not exist' >&2; exit 254", "x does not exist"),
         ("exit 1", "aws cloudformation failed."),
@@ -110,13 +110,13 @@ def stack(*outputs: str) -> str:
     ],
 )
 def test_a_stack_that_cannot_be_read_says_what_else_to_name(
-    script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The AWS CLI's own words come through, and how to name another server."""
     aws(tmp_path, monkeypatch, script)
     with pytest.raises(Problem) as problem:
         deployed("x", "")
-    assert said in str(problem.value)
+    assert message in str(problem.value)
     assert "STACK=" in str(problem.value)
 
 
