@@ -274,3 +274,20 @@ def finished_response(
             if part.get("type") == "output_text"
         )
     return finished
+
+
+def announcement(received: Mapping[str, Any], call_id: str | None) -> dict[str, Any]:
+    """Return an upstream's item as it may be announced: whole, and without content.
+
+    `call_id` is the one that was read, where the item is a tool call.
+    """
+    match received["type"]:
+        case "message":
+            return {**new_message(), **received, "content": []}
+        case "reasoning":
+            return {"summary": [], **received}
+        case "function_call":
+            name = str(received.get("name") or "")
+            own = {"call_id": call_id or new_id("call"), "arguments": "", "name": name}
+            return {**received, **own}
+    return dict(received)

@@ -23,20 +23,8 @@ from completions.dialects.deltas import (
 )
 from completions.dialects.padding import NAME, without_padding
 from completions.dialects.request import ParsedRequest
-from completions.dialects.responses.events import (
-    ARGUMENTS_DELTA,
-    ARGUMENTS_DONE,
-    BEGIN_EVENTS,
-    END_EVENTS,
-    FAILURE_EVENTS,
-    KINDS_BY_TYPE,
-    PART_ADDED,
-    PART_DONE,
-    TEXT_DELTAS,
-    TEXT_DONE,
-    can_hold,
-    reasoning_kind,
-)
+from completions.dialects.responses import events
+from completions.dialects.responses.events import ARGUMENTS_DELTA, TEXT_DELTAS, can_hold
 from completions.dialects.responses.ids import new_buffer_words_id, new_id
 from completions.dialects.responses.output import (
     OUTPUT_TEXT,
@@ -44,6 +32,7 @@ from completions.dialects.responses.output import (
     REFUSAL,
     ItemLookup,
     OutputItem,
+    announcement,
     finished_response,
     new_call,
     new_message,
@@ -176,13 +165,13 @@ class ResponsesWriter:
             return self._relay_delta(item, sse, event, kind)
         if chunk.deltas == (Rewrite(),):
             return b""  # It comes again, or says nothing.
-        if kind in BEGIN_EVENTS:
+        if kind in events.BEGIN_EVENTS:
             return self._relay_begin(chunk, sse, event)
-        if kind in END_EVENTS:
+        if kind in events.END_EVENTS:
             # Servers that stream little put words into it that no other event had.
             self._end_event = sse, event
             return self._write_deltas(chunk.deltas)
-        if kind in FAILURE_EVENTS:
+        if kind in events.FAILURE_EVENTS:
             return b""
         if kind == "response.output_item.added":
             return self._relay_item_added(chunk, sse, event)
@@ -221,16 +210,8 @@ class ResponsesWriter:
         received = event.get("item")
         if not isinstance(received, dict) or not isinstance(received.get("type"), str):
             return b""
-        announced = dict(received)
-        if received["type"] == "message":
-            announced = {**new_message(), **received, "content": []}
-        elif received["type"] == "reasoning":
-            announced = {"summary": [], **received}
-        elif received["type"] == "function_call":
-            parts = [part for part in chunk.deltas if isinstance(part, CallPart)]
-            call_id = (parts[0].id if parts else None) or new_id("call")
-            announced["call_id"], announced["arguments"] = call_id, ""
-            announced["name"] = str(received.get("name") or "")
+        parts = [part for part in chunk.deltas if isinstance(part, CallPart)]
+        announced = announcement(received, parts[0].id if parts else None)
         item = OutputItem(announced, chunk.source)
         self._lookups.setdefault(chunk.source, ItemLookup()).add(item, event, received)
         self._stream.keep_announcement(item, sse, event)
@@ -257,21 +238,23 @@ class ResponsesWriter:
     ) -> bytes:
         if kind == "response.output_item.done":
             return self._stream.close_item(item, "completed", sse, event)
-        if kind in PART_ADDED:
+        if kind in events.PART_ADDED:
             self._stream.keep_announcement(item, sse, event)
             return b""
-        if kind in PART_DONE or kind in TEXT_DONE:
+        if kind in events.PART_DONE or kind in events.TEXT_DONE:
             received = event.get("part")
             part_type = received.get("type") if isinstance(received, dict) else None
-            text_kind = TEXT_DONE.get(kind) or KINDS_BY_TYPE.get(str(part_type))
+            text_kind = events.TEXT_DONE.get(kind) or events.KINDS_BY_TYPE.get(str(part_type))
             part = item.find_open_part(text_kind) if text_kind else None
             if part is None:
                 return b""
-            write = self._stream.finish_text if kind in TEXT_DONE else self._stream.close_part
+            write = (
+                self._stream.finish_text if kind in events.TEXT_DONE else self._stream.close_part
+            )
             return write(item, part, sse, event)
         if item.index < 0:
             return b""
-        if kind == ARGUMENTS_DONE and item.type == "function_call":
+        if kind == events.ARGUMENTS_DONE and item.type == "function_call":
             return self._stream.finish_arguments(item, sse, event)
         # An event that only this upstream and the client know.
         fields = {name: value for name, value in location(item).items() if name in event}
@@ -297,7 +280,7 @@ class ResponsesWriter:
                     )
                     out += self._stream.add_text(target, text_kind, text)
                 case Reasoning(text) if text and item is not None and item.type == "reasoning":
-                    out += self._stream.add_text(item, reasoning_kind(event or {}), text)
+                    out += self._stream.add_text(item, events.reasoning_kind(event or {}), text)
                 case Reasoning(text):
                     out += self.reasoning(text)
                 case CallPart():
