@@ -89,12 +89,17 @@ class Environment:
         """A healthy turn went wrong here: what follows would only repeat it."""
 
 
+_OWNERS = "upstream.misconfigured"
+"""An error of the deployment's owner, not of ours."""
+
+
 class _Log:
     """Keeps what says that the product has a bug, for the turn in whose task it was logged."""
 
     def write(self, line: str) -> None:
         lines = _lines.get()
-        if lines is not None and ("crashed" in line or '"level":"ERROR"' in line):
+        bug = '"level":"ERROR"' in line and _OWNERS not in line
+        if lines is not None and ("crashed" in line or bug):
             event = json.loads(line)
             lines.append(f"{event['message']}: {str(event.get('exception', ''))[-250:]}")
 
