@@ -63,6 +63,9 @@ class _OneKey:
     async def upstream_key(self, name: str) -> str:
         return "sk-soak"
 
+    def may_be_stale(self, name: str, status: int) -> bool:
+        return status == 401
+
     async def newer_upstream_key(self, name: str, *, refused: str) -> str | None:
         return None
 
