@@ -128,13 +128,13 @@ class ChainNotFound(CompletionsError):
     type = "invalid_request_error"
     code = "previous_response_not_found"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This request continues a stored response, conversation or item, which nobody here "
-            "has. Send the whole history in `input`; a client that names items by their ids does "
-            "so with `store` false.",
-            param="previous_response_id",
-        )
+    def __init__(
+        self,
+        message: str = "This request continues a stored response, conversation or item, which "
+        "nobody here has. Send the whole history in `input`; a client that names items by their "
+        "ids does so with `store` false.",
+    ) -> None:
+        super().__init__(message, param="previous_response_id")
 
 
 class KeyUnavailable(CompletionsError):

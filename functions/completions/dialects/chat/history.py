@@ -23,7 +23,8 @@ _KEYS = {
     "tool": _TOLD | {"tool_call_id"},
 }
 """What platforms put beside these (times, scores, ids of turns) is refused by strict servers."""
-_ALL_KEYS = frozenset[str]().union(*_KEYS.values())
+_OTHER_KEYS = frozenset[str]().union(*_KEYS.values()) - {"tool_calls"}
+"""For a role that nobody knows: calls are the assistant's."""
 _CALL_KEYS = frozenset({"id", "type", "function", "extra_content"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
 _TEXT_PARTS = (None, "text", "input_text", "output_text")
@@ -38,13 +39,13 @@ def clean_messages(messages: Iterable[dict[str, Any]], clean: Callable[[str], st
 def _clean_message(message: dict[str, Any], clean: Callable[[str], str]) -> dict[str, Any] | None:
     """Return the message; None where the caller interrupted before a word was said."""
     role = message["role"]
-    keys = _KEYS.get(role, _ALL_KEYS)
+    keys = _KEYS.get(role, _OTHER_KEYS)
     kept = message
     if None in message.values() or not message.keys() <= keys or role == "function":
         if role == "function" or isinstance(message.get("function_call"), dict):
             message = _of_today(message)
             role = message["role"]
-            keys = _KEYS.get(role, _ALL_KEYS)
+            keys = _KEYS.get(role, _OTHER_KEYS)
         kept = {k: value for k, value in message.items() if k in keys and value is not None}
     if "name" in kept and not (isinstance(kept["name"], str) and kept["name"]):
         kept = {k: value for k, value in kept.items() if k != "name"}

@@ -32,6 +32,13 @@ def sent(*messages: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     return chat.prepare(request, model="", extra_body={}, clean=str).body
 
 
+@pytest.mark.parametrize("calls", [[0], [None], ["x"], [{}], [{"id": 0}]], ids=str)
+def test_calls_are_the_assistants(calls: list[Any]) -> None:
+    """What another role has under their name is left out, whatever it is."""
+    got = sent({"role": "critic", "content": "No.", "tool_calls": calls})
+    assert got["messages"] == [{"role": "critic", "content": "No."}]
+
+
 @pytest.mark.parametrize(
     ("n", "answers"), [(None, 1), (-1, 1), (0, 1), (1, 1), (1.0, 1), (2, 2), (3.0, 3)]
 )
