@@ -34,6 +34,9 @@ from completions.turn.record import Outcome
 from completions.turn.recovery import Recovery, after_cut, after_feedback
 from completions.turn.response import ResponseSender
 
+START_AFTER_S = 0.002
+"""After the request was written: a model that answers sooner does not wait for our start."""
+
 
 class Streamed:
     """One streamed turn. `run` it once; the plan's record tells afterwards what happened."""
@@ -185,6 +188,9 @@ class Streamed:
             raise EmptyAnswer(race.winner, answer.finish, [])
 
     def _note_asked(self) -> None:
+        self._loop.call_later(START_AFTER_S, self._may_start)
+
+    def _may_start(self) -> None:
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(None)
 

@@ -49,8 +49,14 @@ SLOW = answer(ANSWER, at_ms=2500)
 async def test_a_spoken_turn_starts_while_the_model_is_at_work(way: Way) -> None:
     """Status and headers have left when its first word comes, and are sent once."""
     got, _, heard = await way.turn(answer(ANSWER, at_ms=800))
-    assert (heard.status, heard.started_ms) == (200, 0)
+    assert (heard.status, heard.started_ms) == (200, 2)
     assert (got.text, got.speech[0][0]) == (ANSWER, 800)
+
+
+async def test_a_model_that_answers_at_once_does_not_wait_for_the_start(way: Way) -> None:
+    """Its first words take status and headers along."""
+    got, _, heard = await way.turn(answer(ANSWER, at_ms=1))
+    assert (heard.started_ms, got.speech[0][0]) == (1, 1)
 
 
 class _Slow(PlayedUpstream):
@@ -70,7 +76,7 @@ async def test_nothing_starts_before_the_model_was_asked(way: Way) -> None:
     """Until the request is on its way the turn may still turn out to be refused here."""
     upstream = _Slow(answer(ANSWER, at_ms=800))
     heard = await way.post(way.caller(upstream))
-    assert (heard.started_ms, way.read(heard).text) == (300, ANSWER)
+    assert (heard.started_ms, way.read(heard).text) == (302, ANSWER)
     upstream.key = False
     heard = await way.post(way.caller(upstream))
     assert (heard.status, heard.started_ms) == (503, 300)
