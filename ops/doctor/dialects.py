@@ -73,7 +73,7 @@ class Heard:
         """The same without the buffer words at its beginning."""
         words = [(at_ms, text) for at_ms, text in self.words if text]
         buffer_words = 0
-        while buffer_words < len(words) and _BUFFER_WORDS.fullmatch(words[buffer_words][1]):
+        while buffer_words < len(words) and is_buffer_words(words[buffer_words][1]):
             buffer_words += 1
         return words[buffer_words:]
 
@@ -86,6 +86,11 @@ class Heard:
         """Note a broken rule; each is noted once."""
         if all(trouble.cause != cause for trouble in self.troubles):
             self.troubles.append(Trouble(cause, detail))
+
+
+def is_buffer_words(piece: str) -> bool:
+    """Return True if a piece of an answer is the deployment's own way of taking time."""
+    return _BUFFER_WORDS.fullmatch(piece) is not None
 
 
 def hear(stream: Stream, *, responses: bool) -> Heard:

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from ops.doctor.wire import Piece
 
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def read(pieces: Sequence[Piece]) -> Stream:
     events: list[Event] = []
     odd = b""
     start = 0
-    for match in _BLANK_LINE.finditer(body):
+    for match in BLANK_LINE.finditer(body):
         data: list[bytes] = []
         name = b""
         for line in body[start : match.start()].splitlines():

@@ -10,6 +10,7 @@ import http.client
 import io
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -57,6 +58,41 @@ class Exchange:
         return b"".join(piece.data for piece in self.pieces)
 
 
+class Line:
+    """A running exchange in other threads' hands: since when it asks, and how to hang up.
+
+    For one exchange. Times are `time.monotonic`'s, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.began_at: float | None = None
+        """When the request's first byte was sent; None before that."""
+        self.on_opened: Callable[[], None] = lambda: None
+        """Called when `began_at` is known."""
+        self.left = False
+        self._connection: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def opened(self, connection: socket.socket, began_at: float) -> None:
+        """Take the connection that can be hung up from now on."""
+        with self._lock:
+            self._connection, self.began_at = connection, began_at
+            left = self.left
+        self.on_opened()
+        if left:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the exchange now, whatever it waits for; once ended, nothing happens."""
+        with self._lock:
+            self.left = True
+            connection = self._connection
+        if connection is not None:
+            # NOTE: past TLS, whose own shutdown would take the session from under a read.
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
 class _Broken(Exception):
     def __init__(self, trouble: str, detail: str) -> None:
         super().__init__(trouble)
@@ -94,10 +130,12 @@ def exchange(
     body: bytes = b"",
     timeout_s: float,
     enough: Callable[[Sequence[Piece]], bool] | None = None,
+    line: Line | None = None,
 ) -> Exchange:
     """One request, from connecting to the end, within `timeout_s`. Never raises for what it meets.
 
     `enough` is asked after each piece; when it says so, the connection is closed in mid-answer.
+    `line` lets another thread hang up at any time.
     """
     result = Exchange()
     deadline = time.monotonic() + timeout_s
@@ -106,6 +144,8 @@ def exchange(
         with _connect(address, deadline) as connection:
             result.connect_ms = (time.monotonic() - began) * 1000
             began = time.monotonic()
+            if line is not None:
+                line.opened(connection, began)
             try:
                 _send(connection, _request(address, method, path, headers, body), deadline)
                 _receive(connection, result, began, deadline, enough)
@@ -113,6 +153,8 @@ def exchange(
                 result.ended_ms = (time.monotonic() - began) * 1000
     except _Broken as broken:
         result.trouble, result.detail = broken.trouble, broken.detail
+    if line is not None and line.left:
+        result.trouble, result.detail, result.left = "", "", True
     return result
 
 

@@ -15,7 +15,6 @@ import socket
 import ssl
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -193,7 +192,7 @@ def _attend(
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
         for piece in answer.pieces:
             if isinstance(piece, float):
-                time.sleep(piece)
+                stopped.wait(piece)
             elif piece:
                 connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
         if answer.whole and chunked:

@@ -1,0 +1,12 @@
+"""The player: the voice platform's half of a call, played against any URL.
+
+Keeps a call as ElevenLabs Agents does (documentation of custom LLMs and system tools, 2026-11),
+and reads answers with the doctor's strict reader. It imports nothing of the function. Imports
+point down::
+
+    call                         one call: say, interrupt, results, what was heard, how it ends
+    post                         one answer as it arrives, and the platform's patience for it
+    history                      what the platform keeps of a call, and the request it makes of it
+    system_tools                 the platform's own tools: what is offered, what a call of one does
+    agent · speech               who is called · which word sounds when
+"""

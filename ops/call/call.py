@@ -1,0 +1,311 @@
+"""One call, kept as the platform keeps it: the caller speaks, words are heard, tools act.
+
+    call = Call(Line(Address.parse(url), key), Agent(prompt="Be brief."), on_event=print)
+    turn = call.say("Are you open?")        # blocks until the answer has been heard
+    call.interrupt()                        # from another thread: the caller speaks up
+    while turn.asks_again:                  # a tool's result is there, and the model has the word
+        turn = call.go_on()
+
+What is kept of an answer is what was heard of it, in whole words. Once `ended` says how the call
+ended, nothing can be said any more.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ops.call import system_tools
+from ops.call.agent import Agent, Line, Tool
+from ops.call.history import SILENCE, History, request
+from ops.call.post import Post, Turnover
+from ops.call.speech import Speech, Word, letters, text_of
+from ops.call.system_tools import Outcome
+from ops.doctor import dialects
+from ops.doctor.dialects import Trouble
+
+Kind = Literal["asked", "buffer_words", "words", "call", "interrupted", "result", "end"]
+Ended = Literal["", "hung_up", "transferred", "voicemail", "failed"]
+Results = Callable[[str, Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, in ms from its turn's beginning. Words sound until `until_ms`."""
+
+    kind: Kind
+    at_ms: float
+    text: str = ""
+    until_ms: float | None = None
+    name: str = ""
+    """Of a call's or a result's tool."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of the agent's: what was asked, said, heard and done. Times as in `Event`."""
+
+    number: int
+    caller: str | None
+    """What the caller said; None for a turn that a tool's result began."""
+    body: Mapping[str, Any]
+    """The request, as it was posted."""
+    speech: Speech
+    posts: list[Post] = field(default_factory=list)
+    interrupted_at_ms: float | None = None
+    done: list[tuple[dialects.Call, Outcome | None]] = field(default_factory=list)
+    """Each call, and what the platform did about it; None for a tool of the agent's own."""
+    platform_says: str = ""
+    """Spoken by the platform itself: a farewell, words before a transfer."""
+    troubles: list[Trouble] = field(default_factory=list)
+    asks_again: bool = False
+    """True if the platform asks at once what to say to a tool's result: `Call.go_on`."""
+    ended: Ended = ""
+
+    @property
+    def heard(self) -> Sequence[Word]:
+        """The words that the caller has heard to their end."""
+        at_ms = self.interrupted_at_ms
+        return self.speech.words if at_ms is None else self.speech.heard_by(at_ms)
+
+    @property
+    def heard_text(self) -> str:
+        """What the history keeps."""
+        return text_of(self.heard)
+
+    @property
+    def unheard_text(self) -> str:
+        """What came and was not heard."""
+        return self.speech.text[len(self.heard_text) :]
+
+    @property
+    def calls(self) -> list[dialects.Call]:
+        """The calls of the answer."""
+        return [call for call, _ in self.done]
+
+    @property
+    def called_at_ms(self) -> float | None:
+        """When the last call was whole."""
+        post = self.posts[-1]
+        at_ms = post.heard.called_at_ms
+        return None if at_ms is None else post.sent_at_ms + at_ms
+
+    @property
+    def first_sound_ms(self) -> float | None:
+        """When the caller hears a word, anybody's; or, without words, when a call was there."""
+        sounds = (word.from_ms for word in self.speech.words if word.sounds)
+        return next(sounds, self.called_at_ms)
+
+    @property
+    def answer_ms(self) -> float | None:
+        """The same for the model's own words."""
+        sounds = (w.from_ms for w in self.speech.words if w.sounds and not w.is_buffer)
+        return next(sounds, self.called_at_ms)
+
+    @property
+    def buffer_words(self) -> int:
+        """How many times the deployment took time with words of its own."""
+        return sum(1 for word in self.speech.words if word.is_buffer and "..." in word.text)
+
+
+class Call:
+    """A call that goes on. `say` and `go_on` block; `interrupt` is for another thread.
+
+    `speed` is that of speech: 20 speaks twenty times as fast. `results` answers for the agent's own
+    tools, by name and arguments; what it returns None for comes later, by `result`. With
+    `hear_out=False` a turn ends with its answer, though nobody could have heard all of it yet.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        agent: Agent,
+        *,
+        speed: float = 1.0,
+        results: Results = lambda _name, _arguments: None,
+        on_event: Callable[[Event], None] = lambda _: None,
+        hear_out: bool = True,
+    ) -> None:
+        self.agent = agent
+        self.history = History(agent.first_message)
+        self.turns: list[Turn] = []
+        self.ended: Ended = ""
+        self.language = agent.language
+        self.state: dict[str, Any] = {}
+        self.waiting: dict[str, str] = {}
+        """Calls whose results have not come: id and tool."""
+        self._line = line
+        self._speed = speed
+        self._results = results
+        self._on_event = on_event
+        self._hear_out = hear_out
+        self._running: Turnover | None = None
+        self._gone = threading.Event()
+
+    def say(self, text: str, *, until_heard: str = "") -> Turn:
+        """Say something, and hear the answer: all of it, or until these words of it were heard."""
+        self.history.caller(text)
+        return self._turn(text, until_heard)
+
+    def silence(self) -> Turn:
+        """Say nothing, until the platform tells the agent so."""
+        return self.say(SILENCE)
+
+    def go_on(self, *, until_heard: str = "") -> Turn:
+        """Let the agent speak about what the tools have answered."""
+        return self._turn(None, until_heard)
+
+    def interrupt(self) -> bool:
+        """Speak up: the request is closed, and what was not heard was not said.
+
+        Return False if nothing was being said.
+        """
+        running = self._running
+        if running is None:
+            return False
+        running.leave()
+        self._gone.set()
+        return True
+
+    def result(self, tool_or_id: str, value: Any) -> bool:
+        """Bring a tool's result that was waited for; return False if none is."""
+        for call_id, tool in self.waiting.items():
+            if tool_or_id in {call_id, tool}:
+                del self.waiting[call_id]
+                self._keep_result(call_id, tool, value, at_ms=0.0)
+                return True
+        return False
+
+    def _turn(self, caller: str | None, until_heard: str) -> Turn:
+        if self.ended:
+            raise RuntimeError(f"the call has ended: {self.ended}")
+        agent = self.agent
+        body = request(agent, agent.tools, self.history)
+        turn = Turn(len(self.turns) + 1, caller, body, Speech(self._speed))
+        self.turns.append(turn)
+        endpoint = "/responses" if agent.api_type == "responses" else "/chat/completions"
+        path = self._line.address.path + endpoint
+        running = Turnover(self._line, path, body, agent.headers, agent.patience)
+        turn.posts = running.posts
+        self._gone.clear()
+        self._running = running
+        try:
+            self._listen(turn, running, until_heard)
+        finally:
+            self._running = None
+        self._close(turn)
+        return turn
+
+    def _listen(self, turn: Turn, running: Turnover, until_heard: str) -> None:
+        """Ask, speak what comes, and stop where the caller speaks up."""
+        stop: threading.Timer | None = None
+
+        def speak(words: Sequence[Word]) -> None:
+            nonlocal stop
+            for word in words:
+                kind: Kind = "buffer_words" if word.is_buffer else "words"
+                self._tell(Event(kind, word.from_ms, word.text, word.until_ms))
+            over_ms = turn.speech.over_at_ms(until_heard) if until_heard and not stop else None
+            if over_ms is not None:
+                stop = threading.Timer(
+                    max(0.0, over_ms - running.now_ms()) / 1000, self._leave, (running, over_ms)
+                )
+                stop.daemon = True
+                stop.start()
+
+        def asked(post: Post) -> None:
+            self._tell(Event("asked", post.sent_at_ms, f"post {post.number}"))
+
+        last = running.ask(lambda text, at_ms: speak(turn.speech.says(text, at_ms)), asked)
+        if not last.came.left:
+            speak(turn.speech.ends(last.ended_at_ms))
+        if (self._hear_out or stop) and running.left_at_ms is None:
+            self._gone.wait(max(0.0, turn.speech.until_ms - running.now_ms()) / 1000)
+            if stop:
+                stop.join()
+        turn.interrupted_at_ms = running.left_at_ms
+        if running.left_at_ms is not None:
+            self._tell(Event("interrupted", running.left_at_ms))
+
+    def _leave(self, running: Turnover, at_ms: float) -> None:
+        running.leave(at_ms)
+        self._gone.set()
+
+    def _close(self, turn: Turn) -> None:
+        """Keep what was heard, and carry the calls out."""
+        last = turn.posts[-1]
+        turn.troubles = list(last.heard.troubles)
+        calls = [] if last.came.left else last.heard.calls
+        self.history.agent(turn.heard_text, calls)
+        for call in calls:
+            self._carry_out(turn, call)
+        if turn.platform_says:
+            self.history.agent(turn.platform_says)
+        ran_out = last.came.trouble == "timeout"
+        if turn.interrupted_at_ms is None and (not last.speaks or ran_out):
+            turn.ended = "failed"
+        self.ended = turn.ended
+        turn.asks_again &= not (self.ended or self.waiting or turn.interrupted_at_ms is not None)
+        if self.ended:
+            self._tell(Event("end", last.ended_at_ms, self.ended))
+
+    def _carry_out(self, turn: Turn, call: dialects.Call) -> None:
+        at_ms = turn.called_at_ms or 0.0
+        self._tell(Event("call", at_ms, call.arguments, name=call.name))
+        tool = self._tool(call.name)
+        if tool is None:
+            turn.done.append((call, None))
+            turn.troubles.append(Trouble("unknown_tool", f"{call.name} was not offered"))
+            self._keep_result(call.id, call.name, {"error": "there is no such tool"}, at_ms)
+            turn.asks_again = True
+            return
+        outcome = system_tools.carry_out(
+            tool,
+            call.arguments,
+            already_said=turn.speech.text,
+            voicemail_message=self.agent.voicemail_message,
+        )
+        turn.done.append((call, outcome))
+        if outcome is None:
+            self._use(turn, tool, call, at_ms)
+            return
+        if outcome.unusable:
+            turn.troubles.append(Trouble("unusable_call", outcome.unusable))
+        if outcome.says:
+            if letters(outcome.says) in letters(turn.speech.text):
+                turn.troubles.append(Trouble("said_twice", outcome.says))
+            turn.platform_says = outcome.says
+            self._tell(Event("words", at_ms, outcome.says, name=call.name))
+        self.language = outcome.language or self.language
+        self.state |= outcome.state
+        turn.ended = outcome.ends or turn.ended
+        turn.asks_again |= outcome.asks_again
+        self._keep_result(call.id, call.name, outcome.result, at_ms)
+
+    def _use(self, turn: Turn, tool: Tool, call: dialects.Call, at_ms: float) -> None:
+        """Call a tool of the agent's own."""
+        if why := system_tools.misfit(tool, call.arguments):
+            turn.troubles.append(Trouble("unusable_call", why))
+            self._keep_result(call.id, call.name, {"error": why}, at_ms)
+            turn.asks_again = True
+            return
+        value = self._results(call.name, json.loads(call.arguments))
+        if value is None:
+            self.waiting[call.id] = call.name
+            return
+        self._keep_result(call.id, call.name, value, at_ms)
+        turn.asks_again = True
+
+    def _keep_result(self, call_id: str, tool: str, value: Any, at_ms: float) -> None:
+        content = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        self.history.result(call_id, content)
+        self._tell(Event("result", at_ms, content, name=tool))
+
+    def _tool(self, name: str) -> Tool | None:
+        return next((tool for tool in self.agent.tools if tool.name == name), None)
+
+    def _tell(self, event: Event) -> None:
+        self._on_event(event)
