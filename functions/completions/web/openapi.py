@@ -10,7 +10,6 @@ Version 3.2 (spec.openapis.org/oas/v3.2.0) is the first that can describe one ev
 
 from __future__ import annotations
 
-from completions.dialects.request import AFTER_LIMIT_MS
 from completions.settings import ON_FAILURE
 from completions.web.openapi_bodies import (
     Schema,
@@ -130,7 +129,8 @@ def _turn_operation(operation: str, request: str, answer: str) -> Schema:
                 "name": "x-completions-buffer-words-after-ms",
                 "in": "header",
                 "description": "As `buffer_words_after_ms` in the extra body, which wins over it.",
-                "schema": {"type": "integer", "minimum": 0, "maximum": AFTER_LIMIT_MS},
+                # 0 to AFTER_LIMIT_MS; an empty header, of an unset variable, is none.
+                "schema": {"pattern": r"^([1-5]?[0-9]{1,4}|60000)?$"},
             },
         ],
         "requestBody": {

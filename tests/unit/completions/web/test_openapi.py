@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from starlette.routing import Route
 
+from completions.dialects.request import AFTER_LIMIT_MS
 from completions.web import openapi
+from completions.web.request_options import BUFFER_WORDS_HEADER
 from tests.support.deployment import calling, deploy
 
 
@@ -42,3 +45,16 @@ def test_each_document_is_new() -> None:
     """Whoever changes a document changes no other caller's."""
     openapi.document()["paths"].clear()
     assert openapi.document()["paths"]
+
+
+@pytest.mark.parametrize("name", ["ChatRequest", "ResponsesRequest"])
+def test_the_wait_by_header_is_bounded_as_the_wait_by_body(name: str) -> None:
+    """One limit, in digits for the header."""
+    paths = openapi.document()["paths"].values()
+    wanted = f"#/components/schemas/{name}"
+    (turn,) = (one["post"] for one in paths if wanted in str(one.get("post")))
+    (header,) = (one for one in turn["parameters"] if one["name"] == BUFFER_WORDS_HEADER)
+    pattern = re.compile(header["schema"]["pattern"])
+    taken = [ms for ms in range(100_000) if pattern.search(str(ms))]
+    assert taken == [*range(AFTER_LIMIT_MS + 1)]
+    assert pattern.search("")
