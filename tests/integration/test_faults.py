@@ -8,6 +8,7 @@ makes of a fault is in `test_conversation`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ from tests.support.script import (
     Script,
     Seen,
     Step,
+    Until,
     answer,
     bytewise,
     page,
@@ -172,6 +174,20 @@ PLAYED = [
 ]
 
 
+async def _learn(place: Place) -> None:
+    """Let the processes of two turns at once find out that there are no responses."""
+    both = asyncio.Event()
+    place.upstream.plays([Role(), Until(both), *answer("Yes.")[1:]])
+    turns = [asyncio.create_task(place.post(OVER_CHAT, "error")) for _ in range(2)]
+    under_way = 0
+    for number in itertools.count():
+        under_way += (await place.upstream.request(number)).path.endswith("/chat/completions")
+        if under_way == len(turns):
+            break
+    both.set()
+    await asyncio.gather(*turns)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=PLACES)
 async def opened(request: pytest.FixtureRequest) -> AsyncIterator[dict[Way, Place]]:
     """The function, twice: its models have the Responses API, or they have not."""
@@ -182,7 +198,7 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[dict[Way, Plac
         PLACES[request.param](lacking) as there,
     ):
         place = Place(there, lacking)
-        await place.post(OVER_CHAT, "error")  # Learns what is lacking.
+        await _learn(place)
         yield {CHAT: Place(here, having), RESPONSES: Place(here, having), OVER_CHAT: place}
 
 

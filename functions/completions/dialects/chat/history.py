@@ -148,7 +148,8 @@ class _ChatForm:
     """Messages: calls stand in the assistant's, each result is a message."""
 
     def calls(self, entry: dict[str, Any]) -> Sequence[str]:
-        calls = entry.get("tool_calls")
+        # Those of other roles are nobody's calls, and have not been looked at.
+        calls = entry.get("tool_calls") if entry["role"] == "assistant" else None
         return [call.get("id") or "" for call in calls] if calls else ()
 
     def result(self, entry: dict[str, Any]) -> str | None:
