@@ -307,19 +307,13 @@ async def test_a_body_over_6_mb_is_refused(deploy: Deploy) -> None:
         assert (await ask(deployment, "/pid", b"\xff" * 4_000_000)).status == 200
 
 
-@pytest.mark.parametrize(
-    ("mode", "status", "body"),
-    [("BUFFERED", 418, b"tea"), ("RESPONSE_STREAM", 200, b'{"statusCode": 418, "body": "tea"}')],
-)
-async def test_a_plain_handler_shows_the_platforms_trap(
-    deploy: Deploy, mode: str, status: int, body: bytes
-) -> None:
-    """A handler's dict is a response on a buffered URL, and mere JSON on a streaming one."""
+@pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
+async def test_a_plain_handlers_dict_is_a_response(deploy: Deploy, mode: str) -> None:
+    """A buffered URL makes a response of it, and for a streaming one the layer does."""
     parameters = {"InvokeMode": mode, "Handler": "toy.plain.handler"}
     async with deploy(parameters=parameters) as deployment:
         answer = await ask(deployment, "/")
-    assert answer.status == status
-    assert json.loads(answer.body) == json.loads(body) if status == 200 else answer.body == body
+    assert (answer.status, answer.body) == (418, b"tea")
 
 
 async def test_without_awss_client_a_loop_of_ours_serves(tmp_path: Path) -> None:
