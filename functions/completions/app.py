@@ -124,6 +124,7 @@ def create_app(
             _check_can_be_served(parsed, settings)
             parsed = request_options.with_buffer_words(parsed, request)
             on_failure = request_options.on_failure(request, settings)
+            comments = request_options.wants_comments(request)
         except (Unauthorized, ClientDisconnect):
             cold = cold or arrival.cold  # This was no turn, so the next one is still the first.
             raise
@@ -135,7 +136,7 @@ def create_app(
         except Exception as error:
             report.not_started(dialect, error, arrival)
             raise
-        return Turn(state, dialect, parsed, arrival, on_failure=on_failure)
+        return Turn(state, dialect, parsed, arrival, on_failure=on_failure, comments=comments)
 
     async def chat_completions(request: Request) -> Response:
         return await turn(request, chat)

@@ -11,6 +11,7 @@ import pytest
 from completions.observability import METRICS
 from completions.settings import PREFIX, Settings
 from completions.speech.phrases import PHRASES
+from completions.turn.candidates import CandidateLife
 from completions.turn.record import Outcome
 from completions.turn.report import Fields
 from completions.web.request_log import BOUND_FIELDS
@@ -183,6 +184,12 @@ def test_the_fields_of_a_turn_are_explained() -> None:
     """Operations explains every field of `turn.finished`, in the order of the code."""
     told = list(table("docs/operations.md", "field"))
     assert told == [*BOUND_FIELDS, *Fields.__annotations__]
+
+
+def test_a_turns_time_line_is_explained() -> None:
+    """Operations explains all that is told of one request to a model, in the order of the code."""
+    told = list(table("docs/operations.md", "in an entry"))
+    assert told == list(CandidateLife.__annotations__)
 
 
 def test_the_outcomes_are_explained() -> None:

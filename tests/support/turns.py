@@ -144,6 +144,7 @@ class Caller:
         *,
         dialect: Dialect = chat,
         on_failure: str = "",
+        comments: bool = False,
         age_ms: float = 0,
         remaining_s: float | None = None,
         late_ms: float = 0,
@@ -194,6 +195,7 @@ class Caller:
                 loop.time() - late_ms / 1000,
             ),
             on_failure=on_failure or self.settings.on_failure,
+            comments=comments,
         )
         # The request's age is told by the wall clock; here that is the virtual clock, too.
         with (

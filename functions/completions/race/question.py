@@ -11,24 +11,13 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from pydantic_core import from_json
-
 from completions.dialects import chat
-from completions.dialects.deltas import (
-    CallPart,
-    Chunk,
-    Failure,
-    Finish,
-    Held,
-    Other,
-    Reasoning,
-    Refusal,
-    Text,
-    Usage,
-)
+from completions.dialects.deltas import Chunk, Finish, Usage
 from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
-from completions.errors import ChainNotFound, NotAsked, UpstreamRefused
+from completions.errors import ChainNotFound, CompletionsError, NotAsked, UpstreamRefused
+from completions.race import batches
+from completions.race.attempts import is_done
 from completions.race.lessons import Keep, Lesson, bare, lesson_of
 from completions.race.quirks import Quirks
 from completions.race.requests import Requests
@@ -109,14 +98,14 @@ class Question:
             if exchange is None:
                 raise NotAsked("This turn's three upstream requests are used up.")
             hedge = False  # What follows a refusal is a retry.
-            answered = heard = False
+            answered = heard = spoken = False
             learnt: Lesson | None = None
             try:
                 events = self.upstream.events(candidate, wire.path, prepared.body, exchange)
-                async with aclosing(self._listen(wire, exchange, events)) as batches:
-                    async for batch in batches:
-                        if not heard:
-                            heard, refusal = _beginning(batch)
+                async with aclosing(self._listen(wire, exchange, events)) as arriving:
+                    async for batch in arriving:
+                        if not spoken:
+                            heard, refusal = (True, None) if heard else batches.beginning(batch)
                             if refusal:
                                 learnt = self._lesson(wire, candidate, refusal, prepared, lesson)
                                 if learnt is not None:
@@ -124,6 +113,10 @@ class Question:
                             elif not answered:
                                 self._confirm(candidate, wire, prepared, guess)
                                 answered = True
+                            if spoken := heard and batches.speaks(
+                                batch, words_only=self.request.speakable
+                            ):
+                                exchange.speaks()
                         yield batch
             except UpstreamRefused as error:
                 if by_id and not heard and names_stored(error, prepared.body):
@@ -220,7 +213,17 @@ class Question:
         model = self._model(candidate)
         spoken = SpokenAnswer(self.request, guess_chars=self.quirks.guess_chars(model))
         learnt = False
+        heard: list[Chunk] = []
+
+        def end(_: object, error: BaseException | None, __: object) -> None:
+            exchange.ends(
+                error if isinstance(error, CompletionsError) else batches.failure(heard),
+                whole=is_done(heard),
+                by_itself=error is None,
+            )
+
         async with AsyncExitStack() as opened:
+            opened.push(end)
             opened.callback(self._doubt_thoughts, model, spoken)
             arriving = await opened.enter_async_context(aclosing(events))
             async for batch in arriving:
@@ -229,12 +232,13 @@ class Question:
                     deltas, unchanged = read(sse), True
                     if not named and sse.data:
                         named = True
-                        exchange.model = _model_in(sse) or model.model
+                        exchange.model = batches.model_in(sse) or model.model
                     for delta in deltas:
                         if type(delta) is Usage:
                             exchange.usage = delta.usage
                         elif type(delta) is Finish:
                             finish = finish or delta.reason
+                            exchange.finishes()
                     if single:
                         deltas, unchanged = spoken.hear(deltas)
                     shown = sse if native else None
@@ -255,27 +259,3 @@ class Question:
         # What ends by its limit, or with a call, may have been a thought to its end.
         if spoken.began_inside or finish == "stop":
             self.quirks.learn_thinks_first(model, began_inside=spoken.began_inside)
-
-
-def _beginning(batch: list[Chunk]) -> tuple[bool, UpstreamRefused | None]:
-    """Return True if the batch says something of the answer, and a refusal that comes before it.
-
-    Some servers send their refusal as an event.
-    """
-    for chunk in batch:
-        for delta in chunk.deltas:
-            if isinstance(delta, Failure) and isinstance(delta.error, UpstreamRefused):
-                return False, delta.error
-            if isinstance(delta, Text | Reasoning | Refusal | CallPart | Held | Other):
-                return True, None
-    return False, None
-
-
-def _model_in(sse: ServerSentEvent) -> str:
-    """Return the model that an answer's first event names, in either dialect."""
-    try:
-        value = from_json(sse.data)
-        name = value.get("model") or value["response"]["model"]
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return ""
-    return name if isinstance(name, str) else ""

@@ -17,6 +17,7 @@ from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.observability import identifier, loggable_content, printable, turn_finished
+from completions.turn.candidates import CandidateLife, candidates
 from completions.turn.plan import Arrival, Plan
 from completions.turn.record import Outcome
 from completions.turn.response import ResponseSender
@@ -51,6 +52,7 @@ Fields = TypedDict(
         "hedges": int,
         "retries": int,
         "fallback": bool,
+        "candidates": list[CandidateLife],
         "frames": int,
         "buffer_words": int,
         "overhead_ms": float | None,
@@ -111,6 +113,7 @@ def finished(
         "hedges": requests.hedges,
         "retries": requests.retries,
         "fallback": fallback,
+        "candidates": candidates(plan),
         "frames": record.chunks,
         "buffer_words": record.buffer_words,
         "overhead_ms": overhead_ms,

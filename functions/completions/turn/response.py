@@ -6,7 +6,7 @@ Knows ASGI's two messages and the headers of an event stream; nothing of what is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pydantic_core import to_json
 from starlette.types import Message, Send
@@ -42,6 +42,8 @@ class ResponseSender:
         self._aside: asyncio.Task[None] | None = None
         """What is sent while the turn waits for something else."""
         self._check: asyncio.TimerHandle | None = None
+        self.last_comment: Callable[[], bytes] | None = None
+        """Made before the last piece of an event stream, for who asked for it."""
         self.status = 0
         """0 until the response has started."""
         self.closed = False
@@ -88,6 +90,8 @@ class ResponseSender:
     async def close(self, data: bytes = b"") -> None:
         """Send a last piece and end the response."""
         await self._start(200, STREAM_HEADERS)
+        if self.last_comment is not None:
+            data = self.last_comment() + data
         await self._end(data)
 
     async def json(

@@ -19,6 +19,7 @@ from completions.dialects.request import ParsedRequest
 from completions.observability import log
 from completions.turn import report
 from completions.turn.buffered import Buffered
+from completions.turn.candidates import comment
 from completions.turn.plan import AppState, Arrival, Plan
 from completions.turn.record import Outcome
 from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
@@ -36,6 +37,7 @@ class Turn(Response):
         arrival: Arrival,
         *,
         on_failure: str,
+        comments: bool = False,
     ) -> None:
         super().__init__()
         self._state = state
@@ -44,6 +46,7 @@ class Turn(Response):
         self._request = replace(request, answers=1) if state.responder else request
         self._arrival = arrival
         self._on_failure = on_failure
+        self._comments = comments
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Run the turn; a hang-up cancels it, and with it every request to a model.
@@ -60,6 +63,8 @@ class Turn(Response):
                 self._arrival,
                 on_failure=self._on_failure,
             )
+            if self._comments:
+                response.last_comment = lambda: comment(plan)
             conduct = kind(self._dialect, self._request, plan, response)
         except Exception as bug:
             report.not_started(self._dialect, bug, self._arrival)

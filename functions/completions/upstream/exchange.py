@@ -1,4 +1,4 @@
-"""One request to a model: when it was sent and answered, and what the answer said of itself.
+"""One request to a model: when it was sent and answered, how it ended, and what it says of itself.
 
 Moments are the event loop's time, in seconds. Knows no bytes and no HTTP; whoever sends the request
 and reads the answer fills it in.
@@ -6,10 +6,12 @@ and reads the answer fills it in.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.settings import Candidate
 
 
@@ -27,6 +29,38 @@ class Exchange:
     on_written: Callable[[], None] | None = None
     """Called when the request has been written to its connection, once or more often."""
     headers_at: float | None = None
+    first_word_at: float | None = None
+    """When the first word came, or the first part of a call."""
+    finished: bool = False
+    """True once the answer has said why it ended."""
+    ended_at: float | None = None
+    """When it had finished, had failed, or was given up."""
+    error_code: str = ""
+    """Of the failure that ended it."""
     model: str = ""
     """As the answer names it."""
     usage: dict[str, Any] | None = None
+
+    def speaks(self) -> None:
+        """Note that the first word has come."""
+        self.first_word_at = asyncio.get_running_loop().time()
+
+    def finishes(self) -> None:
+        """Note that an answer is whole; where several come in one stream, the last one counts."""
+        self.finished = True
+        self.ended_at = asyncio.get_running_loop().time()
+
+    def ends(self, error: CompletionsError | None, *, whole: bool, by_itself: bool) -> None:
+        """Note that nothing more is read; what follows a finish is no failure.
+
+        `whole` says that the terminator has come, `by_itself` that the API ended the stream.
+        """
+        if self.finished:
+            return
+        self.ended_at = asyncio.get_running_loop().time()
+        if error is not None:
+            self.error_code = error.code
+        elif whole:
+            self.finished = True
+        elif by_itself:
+            self.error_code = UpstreamUnavailable.code

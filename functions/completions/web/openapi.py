@@ -132,6 +132,12 @@ def _turn_operation(operation: str, request: str, answer: str) -> Schema:
                 # 0 to AFTER_LIMIT_MS; an empty header, of an unset variable, is none.
                 "schema": {"pattern": r"^([1-5]?[0-9]{1,4}|60000)?$"},
             },
+            {
+                "name": "x-completions-comments",
+                "in": "header",
+                "description": "A comment before a stream's end: what each request to a model did.",
+                "schema": {"enum": ["candidates"]},
+            },
         ],
         "requestBody": {
             "required": True,

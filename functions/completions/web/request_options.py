@@ -15,6 +15,9 @@ from completions.settings import ON_FAILURE, Settings
 
 ON_FAILURE_HEADER = "x-completions-on-failure"
 BUFFER_WORDS_HEADER = "x-completions-buffer-words-after-ms"
+COMMENTS_HEADER = "x-completions-comments"
+COMMENTS = "candidates"
+"""What may be asked for: what each request to a model did, as a comment in the event stream."""
 
 
 def on_failure(request: Request, settings: Settings) -> str:
@@ -47,3 +50,17 @@ def with_buffer_words(parsed: ParsedRequest, request: Request) -> ParsedRequest:
             param=BUFFER_WORDS_HEADER,
         )
     return replace(parsed, extra=replace(parsed.extra, buffer_words_after_ms=int(choice)))
+
+
+def wants_comments(request: Request) -> bool:
+    """Return True if the request asks for comments in its event stream.
+
+    Raises:
+        InvalidRequest: it asks for others than there are.
+    """
+    choice = request.headers.get(COMMENTS_HEADER, "").strip().lower()
+    if choice not in ("", COMMENTS):
+        raise InvalidRequest(
+            f"The header {COMMENTS_HEADER} must be {COMMENTS}.", param=COMMENTS_HEADER
+        )
+    return bool(choice)

@@ -171,3 +171,15 @@ async def test_a_slow_caller_is_none_who_takes_nothing() -> None:
     await response.close()
     await asyncio.sleep(3 * UNTAKEN_LIMIT_S)
     assert not response.untaken.done()
+
+
+async def test_a_last_comment_leads_the_last_piece() -> None:
+    """It is made when the stream ends, and not for JSON."""
+    sent, whole = Sent(), Sent()
+    stream, answer = ResponseSender(sent), ResponseSender(whole)
+    stream.last_comment = answer.last_comment = lambda: b": c\n"
+    await stream.write(b"a")
+    await stream.close(b"b")
+    await answer.json(b"{}")
+    assert [piece for piece, _ in sent.pieces] == [b"a", b": c\nb"]
+    assert [piece for piece, _ in whole.pieces] == [b"{}"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.settings import Candidate
 from completions.upstream.exchange import Exchange
 
@@ -11,3 +14,32 @@ def test_two_requests_to_one_model_are_two() -> None:
     first, second = (Exchange(Candidate("upstream", "http://a/v1")) for _ in range(2))
     assert first != second
     assert [first, second].index(second) == 1
+
+
+async def test_nothing_after_a_finish_is_a_failure() -> None:
+    """The model had ended, whatever happened to the connection."""
+    exchange = Exchange(Candidate("upstream", "http://a/v1"))
+    exchange.finishes()
+    ended_at = exchange.ended_at
+    exchange.ends(UpstreamUnavailable("Gone."), whole=False, by_itself=False)
+    assert (exchange.finished, exchange.error_code, exchange.ended_at) == (True, "", ended_at)
+
+
+@pytest.mark.parametrize(
+    ("error", "whole", "by_itself", "code"),
+    [
+        (UpstreamTimeout("Late."), False, False, "upstream_timeout"),
+        (None, True, True, ""),
+        (None, False, True, "upstream_unavailable"),
+        (None, False, False, ""),
+    ],
+    ids=["failed", "terminated", "closed by the API", "closed by us"],
+)
+async def test_an_end_without_a_finish(
+    error: CompletionsError | None, whole: bool, by_itself: bool, code: str
+) -> None:
+    """It is a failure unless the terminator came or nobody wanted more."""
+    exchange = Exchange(Candidate("upstream", "http://a/v1"))
+    exchange.ends(error, whole=whole, by_itself=by_itself)
+    assert (exchange.error_code, exchange.finished) == (code, whole)
+    assert exchange.ended_at is not None

@@ -1,4 +1,4 @@
-"""What a caller chooses by headers: how failures are told, and when buffer words come."""
+"""What a caller chooses by headers: how failures are told, when buffer words come, comments."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from completions.errors import InvalidRequest
 from completions.settings import Settings
 from completions.web.request_options import (
     BUFFER_WORDS_HEADER,
+    COMMENTS_HEADER,
     ON_FAILURE_HEADER,
     on_failure,
+    wants_comments,
     with_buffer_words,
 )
 
@@ -59,3 +61,13 @@ def test_a_wait_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         _with(value.encode().decode("latin-1"))
     assert caught.value.param == BUFFER_WORDS_HEADER
+
+
+def test_comments_come_only_to_who_asks_for_them() -> None:
+    """A request for any others is refused, so that a typing mistake is no silence."""
+    assert not wants_comments(_request())
+    assert not wants_comments(_request(**{COMMENTS_HEADER: " "}))
+    assert wants_comments(_request(**{COMMENTS_HEADER: " Candidates "}))
+    with pytest.raises(InvalidRequest, match="must be candidates") as caught:
+        wants_comments(_request(**{COMMENTS_HEADER: "all"}))
+    assert caught.value.param == COMMENTS_HEADER

@@ -1,0 +1,77 @@
+"""What each request of a turn did, for its time line: in the log, and in the stream if asked for.
+
+Milliseconds count from the arrival of the caller's request. Everything is a name, a time or a code.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from pydantic_core import to_json
+
+from completions.observability import identifier
+from completions.turn.plan import Plan
+from completions.turn.record import Outcome
+from completions.upstream.exchange import Exchange
+
+
+class CandidateLife(TypedDict, total=False):
+    """One request to a model; what did not happen is left out."""
+
+    candidate: str
+    asked: Literal["first", "hedge", "retry"]
+    """`hedge`: beside one that was slow; `retry`: after one that was of no use."""
+    sent_ms: float
+    headers_ms: float
+    first_word_ms: float
+    ended_ms: float
+    why: str
+    """Why it ended: `answered`, `empty`, `lost` (another one was faster), `hung_up`, `given_up`
+    (its time was over), or the code of its error."""
+
+
+def candidates(plan: Plan) -> list[CandidateLife]:
+    """Return the requests in the order in which they were made; at most three."""
+    exchanges = plan.requests.exchanges
+    return [_life(plan, one, first=one is exchanges[0]) for one in exchanges]
+
+
+def comment(plan: Plan) -> bytes:
+    """Return them as a comment of an event stream (WHATWG HTML, section 9.2.6).
+
+    It is a line of the event that follows it: some clients take a comment that stands alone for an
+    event without data.
+    """
+    return b": candidates " + to_json(candidates(plan)) + b"\n"
+
+
+def _life(plan: Plan, exchange: Exchange, *, first: bool) -> CandidateLife:
+    life: CandidateLife = {
+        "candidate": exchange.candidate.key,
+        "asked": "hedge" if exchange.hedge else "first" if first else "retry",
+    }
+    if exchange.sent_at is not None:
+        life["sent_ms"] = _ms(plan, exchange.sent_at)
+    if exchange.headers_at is not None:
+        life["headers_ms"] = _ms(plan, exchange.headers_at)
+    if exchange.first_word_at is not None:
+        life["first_word_ms"] = _ms(plan, exchange.first_word_at)
+    if exchange.ended_at is not None:
+        life["ended_ms"] = _ms(plan, exchange.ended_at)
+        life["why"] = _why(plan, exchange)
+    return life
+
+
+def _why(plan: Plan, exchange: Exchange) -> str:
+    if exchange.error_code:
+        return identifier(exchange.error_code) or "other"
+    if exchange.finished:
+        return "empty" if exchange.first_word_at is None else "answered"
+    answered = plan.requests.answered(plan.record.winner, plan.record.source)
+    if plan.record.winner and exchange is not answered:
+        return "lost"
+    return "hung_up" if plan.record.outcome is Outcome.HUNG_UP else "given_up"
+
+
+def _ms(plan: Plan, moment: float) -> float:
+    return round(max(0.0, moment - plan.arrived) * 1000, 1)

@@ -1,0 +1,63 @@
+"""What a batch of an answer tells: begun, refused, spoken or failed."""
+
+from __future__ import annotations
+
+import pytest
+
+from completions.dialects.deltas import CallPart, Chunk, Delta, Failure, Reasoning, Refusal, Text
+from completions.errors import UpstreamRefused, UpstreamUnavailable
+from completions.race import batches
+from completions.sse import ServerSentEvent
+
+REFUSED = UpstreamRefused("No.", status=400)
+
+
+def _batch(*deltas: Delta) -> list[Chunk]:
+    return [Chunk(None, (delta,), True, 0) for delta in deltas]
+
+
+def test_a_refusal_counts_before_the_answer_only() -> None:
+    """What comes after a word is a cut."""
+    assert batches.beginning(_batch()) == (False, None)
+    assert batches.beginning(_batch(Failure(REFUSED), Text("a"))) == (False, REFUSED)
+    assert batches.beginning(_batch(Reasoning("a"), Failure(REFUSED))) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("delta", "spoken", "text"),
+    [
+        (Text("a"), True, True),
+        (Text("{}"), False, True),
+        (Text(" "), False, False),
+        (Refusal("No."), True, True),
+        (Reasoning("Hm."), False, False),
+        (CallPart(0, "c", "f", ""), True, True),
+    ],
+    ids=str,
+)
+def test_what_speaks(delta: Delta, spoken: bool, text: bool) -> None:
+    """A word or a call; where words are not all there is, any text."""
+    assert batches.speaks(_batch(delta), words_only=True) is spoken
+    assert batches.speaks(_batch(delta), words_only=False) is text
+
+
+def test_a_failure_is_found_wherever_it_stands() -> None:
+    """Without one there is none."""
+    gone = UpstreamUnavailable("Gone.")
+    assert batches.failure(_batch(Text("a"), Failure(gone), Text("b"))) is gone
+    assert batches.failure(_batch(Text("a"))) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "model"),
+    [
+        (b'{"model": "m"}', "m"),
+        (b'{"response": {"model": "m"}}', "m"),
+        (b'{"model": 7}', ""),
+        (b"[]", ""),
+        (b"no", ""),
+    ],
+)
+def test_the_model_that_an_answer_names(data: bytes, model: str) -> None:
+    """It is none unless it is a text."""
+    assert batches.model_in(ServerSentEvent(b"", data)) == model
