@@ -43,7 +43,9 @@ class Exchange:
 
     def speaks(self) -> None:
         """Note that the first word has come."""
-        self.first_word_at = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        # Of an answer that came in one piece, the finish was read first.
+        self.first_word_at = now if self.ended_at is None else min(now, self.ended_at)
 
     def finishes(self) -> None:
         """Note that an answer is whole; where several come in one stream, the last one counts."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
@@ -23,6 +25,15 @@ async def test_nothing_after_a_finish_is_a_failure() -> None:
     ended_at = exchange.ended_at
     exchange.ends(UpstreamUnavailable("Gone."), whole=False, by_itself=False)
     assert (exchange.finished, exchange.error_code, exchange.ended_at) == (True, "", ended_at)
+
+
+async def test_a_first_word_is_not_later_than_the_end() -> None:
+    """Both may come in one piece, of which the finish is read first."""
+    exchange = Exchange(Candidate("upstream", "http://a/v1"))
+    exchange.finishes()
+    await asyncio.sleep(0)
+    exchange.speaks()
+    assert exchange.first_word_at == exchange.ended_at
 
 
 @pytest.mark.parametrize(
