@@ -47,7 +47,7 @@ MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect doctor check test-unit test test-slow test-built soak bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor talk check test-unit test test-slow test-built soak bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -144,6 +144,16 @@ doctor: export DOCTOR_URL := $(value URL)
 doctor: export DOCTOR_MODEL := $(value MODEL)
 doctor: ## play a voice platform against a URL: URL=https://... KEY=...
 	@$(MODERN_PYTHON) && $(PYTHON) -m ops.doctor $(DOCTOR_ARGS)
+
+# Without a URL the deployment starts beside the page, with UPSTREAM, UPSTREAM_KEY and the other
+# variables of `make run`; its model has bad days at the push of a button. TALK_PORT chooses a port.
+ifeq ($(origin KEY),command line)
+talk: export TALK_KEY := $(value KEY)
+endif
+talk: export TALK_URL := $(value URL)
+talk: export TALK_MODEL := $(value MODEL)
+talk: $(if $(URL),,$(VENV)/.local $(if $(UPSTREAM),,$(VENV)/.model)) ## a page to talk with it, and see each turn: URL=https://... KEY=...
+	@$(MODERN_PYTHON) && $(if $(URL),$(PYTHON),$(BIN)/python) -m ops.talk
 
 check: $(VENV)/.test $(SAM_VENV)/.sam ## lint, types, import rules, the template
 	@$(BIN)/ruff check .

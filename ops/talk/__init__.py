@@ -1,0 +1,11 @@
+"""The page to talk with a deployment: type or speak, hear, and see what each turn did.
+
+A local process calls as the voice platform calls (`ops.call`) and shows the call to one page in the
+browser. The key stays in the process. Imports point down::
+
+    __main__                     the command: options, what is started, the page's address
+    server                       HTTP on loopback: the page's files, what it asks, what it is told
+    conversation                 one call that the page steers, and what each of its turns shows
+    picture · saved              a turn as the page draws it · the call as a file to be played again
+    gate · stand_in · beside     who may ask · the model's bad days · the deployment beside the page
+"""

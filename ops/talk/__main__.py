@@ -1,0 +1,110 @@
+"""`python -m ops.talk [URL]`: serve the page, and print its address.
+
+Without a URL the deployment is started beside it. The key is read from TALK_KEY or asked for; it
+stays in this process. Exit status: 0 after Ctrl-C; 1, something did not start; 2, the command was
+not understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import getpass
+import os
+import signal
+import sys
+
+from ops.call.agent import Line
+from ops.pasted_url import Address
+from ops.problem import Problem, usage
+from ops.talk.beside import Beside
+from ops.talk.conversation import Conversation
+from ops.talk.server import PageServer
+
+OPENAI, OPENAI_BASE_URL = "openai", "https://api.openai.com/v1"
+
+
+def main() -> int:
+    """Serve until Ctrl-C."""
+    options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with contextlib.ExitStack() as stack:
+            _serve(options, stack)
+    except Problem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return problem.status
+    except (KeyboardInterrupt, EOFError):
+        return 0
+    return 0
+
+
+def _serve(options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
+    beside: Beside | None = None
+    if options.url:
+        try:
+            address, key = Address.parse(options.url), _key()
+        except ValueError as error:
+            raise usage(str(error)) from error
+    else:
+        beside = stack.enter_context(Beside(*_upstream()))
+        address, key = Address.parse(beside.url), beside.key
+    stand_in = beside.stand_in if beside else None
+    conversation = Conversation(
+        Line(address, key),
+        model=options.model,
+        speed=options.speed,
+        day=(lambda: stand_in.day) if stand_in else None,
+        log_line=beside.log_line if beside else lambda _: "",
+    )
+    try:
+        server = PageServer(conversation, stand_in=stand_in, port=options.port)
+    except OSError as error:
+        raise Problem(f"port {options.port} is taken: choose another one with TALK_PORT") from error
+    with server:
+        print(f"talk {server.address}", flush=True)
+        server.serve_forever()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.talk",
+        description="A page to talk with a deployment, and to see what each turn did.",
+        epilog="The caller key: the variable TALK_KEY, else it is asked for.",
+    )
+    env = os.environ.get
+    parser.add_argument("url", nargs="?", default=env("TALK_URL"), help="or TALK_URL")
+    parser.add_argument("--model", default=env("TALK_MODEL") or "gpt-4.1-mini")
+    parser.add_argument("--port", type=int, default=int(env("TALK_PORT") or 0))
+    speed = float(env("TALK_SPEED") or 1)
+    parser.add_argument("--speed", type=float, default=speed, help="of the agent's speech (1)")
+    return parser.parse_args()
+
+
+def _upstream() -> tuple[str, str]:
+    """Return base URL and key of the real model; neither for the embedded one."""
+    upstream, key = (os.environ.get(name, "") for name in ("UPSTREAM", "UPSTREAM_KEY"))
+    if upstream in {"", "model"}:
+        return "", ""
+    if upstream != OPENAI:
+        return upstream, key
+    key = key or os.environ.get("OPENAI_API_KEY", "")
+    if not key:
+        raise usage("UPSTREAM=openai needs the key in the variable OPENAI_API_KEY")
+    return OPENAI_BASE_URL, key
+
+
+def _key() -> str:
+    key = os.environ.get("TALK_KEY", "")
+    if not key:
+        if not sys.stdin.isatty():
+            raise ValueError("no caller key: set TALK_KEY (make talk URL=… KEY=…)")
+        key = getpass.getpass("Caller key (not shown): ")
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("a caller key is printable ASCII, without spaces")
+    return key
+
+
+if __name__ == "__main__":
+    sys.exit(main())

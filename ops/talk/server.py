@@ -1,0 +1,145 @@
+"""HTTP on loopback: the page's files, what the page asks, and what it is told as it happens.
+
+Knows routes; who may ask is `gate`'s business, what is asked `conversation`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+from ops.talk.conversation import Conversation
+from ops.talk.gate import HEADERS, Gate
+from ops.talk.stand_in import DAYS, StandIn
+
+PAGE = Path(__file__).with_name("page")
+FILES = {
+    "": ("index.html", "text/html; charset=utf-8"),
+    "talk.css": ("talk.css", "text/css; charset=utf-8"),
+    "talk.js": ("talk.js", "text/javascript; charset=utf-8"),
+}
+BODY_LIMIT_BYTES = 256 * 1024
+QUIET_S = 10.0
+"""Without news, the page is told so after this time, which also finds a page that has gone."""
+
+
+class PageServer(ThreadingHTTPServer):
+    """One page's server; `port` 0 takes any free one."""
+
+    daemon_threads = True
+
+    def __init__(
+        self, conversation: Conversation, *, stand_in: StandIn | None = None, port: int = 0
+    ) -> None:
+        self.gate = Gate()
+        self.conversation = conversation
+        self.stand_in = stand_in
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    @property
+    def address(self) -> str:
+        """The page's address, token and all."""
+        return self.gate.address(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent about a browser that has gone."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_version = "talk"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer with a file, the events or the saved call."""
+        path = self._admitted("GET")
+        if path is None:
+            return
+        if path in FILES:
+            name, kind = FILES[path]
+            self._answer(200, (PAGE / name).read_bytes(), kind)
+        elif path == "events":
+            self._events()
+        elif path == "saved":
+            text = self._conversation.saved()
+            self._answer(200, text.encode(), "application/yaml; charset=utf-8")
+        else:
+            self._answer(404, b"there is no such page")
+
+    def do_POST(self) -> None:
+        """Do what the page asks for."""
+        path = self._admitted("POST")
+        if path is None:
+            return
+        length = int(self.headers.get("content-length") or 0)
+        if not 0 <= length <= BODY_LIMIT_BYTES:
+            self._answer(413, b"too long")
+            return
+        try:
+            asked = json.loads(self.rfile.read(length))
+            known = self._do(path, asked)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._answer(400, str(error).encode())
+            return
+        self._answer(204 if known else 404, b"")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Stay silent: the path holds the token."""
+
+    @property
+    def _conversation(self) -> Conversation:
+        return cast(PageServer, self.server).conversation
+
+    def _do(self, path: str, asked: Mapping[str, Any]) -> bool:
+        match path:
+            case "say":
+                if text := str(asked["text"]).strip():
+                    self._conversation.say(text)
+            case "interrupt":
+                self._conversation.interrupt()
+            case "result":
+                self._conversation.result(str(asked["id"]), asked["value"])
+            case "begin":
+                self._conversation.begin(asked)
+            case "day":
+                stand_in = cast(PageServer, self.server).stand_in
+                if stand_in is None or asked["day"] not in DAYS:
+                    raise ValueError("no such day")
+                stand_in.day = asked["day"]
+                self._conversation.show_day()
+            case _:
+                return False
+        return True
+
+    def _admitted(self, method: str) -> str | None:
+        server = cast(PageServer, self.server)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        path = self.path.partition("?")[0]
+        inner, why = server.gate.admits(method, path, headers, server.server_address[1])
+        if inner is None:
+            self._answer(403, why.encode())
+        return inner
+
+    def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+        self._begin(status, kind)
+        if status != 204:
+            self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _begin(self, status: int, kind: str) -> None:
+        self.send_response(status)
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("content-type", kind)
+
+    def _events(self) -> None:
+        self._begin(200, "text/event-stream; charset=utf-8")
+        self.end_headers()
+        version = 0
+        while True:
+            version, news = self._conversation.changes(version, QUIET_S)
+            text = "".join(f"data: {each}\n\n" for each in news) or ": nothing new\n\n"
+            self.wfile.write(text.encode())
