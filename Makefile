@@ -47,7 +47,7 @@ MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect doctor talk check test-unit test test-slow test-built soak bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk check test-unit test test-slow test-built soak bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -144,6 +144,16 @@ doctor: export DOCTOR_URL := $(value URL)
 doctor: export DOCTOR_MODEL := $(value MODEL)
 doctor: ## play a voice platform against a URL: URL=https://... KEY=...
 	@$(MODERN_PYTHON) && $(PYTHON) -m ops.doctor $(DOCTOR_ARGS)
+
+# Without URL the deployment is started here, and its models play the files' scripts (docs/calls.md).
+# The key goes by the environment, as the doctor's.
+CALLS ?= calls/*.yaml
+ifeq ($(origin KEY),command line)
+call: export CALL_KEY := $(value KEY)
+endif
+call: export CALL_URL := $(value URL)
+call: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## play calls as tests: CALLS=calls/*.yaml, or URL=https://... KEY=...
+	@$(BIN)/python -m ops.call $(CALLS) $(if $(CODE),--code $(CODE)) $(CALL_ARGS)
 
 # Without a URL the deployment starts beside the page, with UPSTREAM, UPSTREAM_KEY and the other
 # variables of `make run`; its model has bad days at the push of a button. TALK_PORT chooses a port.

@@ -1,7 +1,7 @@
 """A scripted model that another program steers, on the model's own port.
 
-`POST /scenes` with `[scene, …]` sets what is played from now on, one scene a request and the last
-one for all further ones; `GET /requests` tells the bodies of the requests since then.
+`POST /scenes` with `{"scenes": [scene, …]}` sets what is played from now on, one scene a request
+and the last one for all further ones; `GET /requests` tells the bodies of the requests since then.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class SteeredUpstream(ScriptedUpstream):
 
     def _steer(self, request: Seen) -> Script:
         try:
-            scenes = [script(scene) for scene in json.loads(request.raw)]
-        except (ValueError, TypeError, AttributeError) as error:
+            scenes = [script(scene) for scene in request.json["scenes"]]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             return refused(400, message=str(error))
         if not scenes:
             return refused(400, message="a list of scenes, and none is in it")

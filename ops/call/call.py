@@ -145,9 +145,16 @@ class Call:
         self._running: Turnover | None = None
         self._gone = threading.Event()
 
-    def say(self, text: str, *, until_heard: str = "") -> Turn:
-        """Say something, and hear the answer: all of it, or until these words of it were heard."""
+    def say(
+        self, text: str, *, until_heard: str = "", late: Mapping[str, Any] | None = None
+    ) -> Turn:
+        """Say something, and hear the answer: all of it, or until these words of it were heard.
+
+        `late` are results, by tool, that come just behind the caller's words.
+        """
         self.history.caller(text)
+        for tool, value in (late or {}).items():
+            self.result(tool, value)
         return self._turn(text, until_heard)
 
     def silence(self) -> Turn:

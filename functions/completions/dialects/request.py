@@ -90,6 +90,11 @@ class ParsedRequest:
     """The id that the caller wants back in each chunk of chat completions (Hume's EVI)."""
 
     @property
+    def user_was_silent(self) -> bool:
+        """Whether the last user message is the `"..."` of silence; not if there is none."""
+        return self.user_text.strip() == SILENCE
+
+    @property
     def offered(self) -> Mapping[str, Tool]:
         """The functions that the model may call: none if `tool_choice` says so."""
         choice = self.body.get("tool_choice")

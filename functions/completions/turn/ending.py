@@ -106,8 +106,8 @@ class Ending:
         ):
             record.called.append(call.name)
             await self._close(answer, "tool_calls", self._writer.call(call))
-        elif self._request.user_spoke:
-            # Nobody hears a pause: whoever has spoken is owed words.
+        elif not self._request.user_was_silent:
+            # Nobody hears a pause: but after silence, words are owed.
             await self.failed(answer, UpstreamUnavailable("The model's answer was empty."))
         else:
             await self._close(answer, "stop", self._writer.text("... "))

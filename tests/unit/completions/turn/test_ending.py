@@ -34,7 +34,7 @@ from tests.support.script import (
     together,
 )
 from tests.support.tools import SKIP_TURN, TRANSFER
-from tests.support.ways import CHAT, Way
+from tests.support.ways import CHAT, RESPONSES, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -378,6 +378,27 @@ async def test_a_second_empty_answer_becomes_the_failure_sentence(
     got = way.read(await way.post(way.caller(upstream)))
     assert (got.text, got.finish, got.calls) == (ENGLISH.failure, "stop", [])
     assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("history", [[], [("assistant", "Hello.")]])
+async def test_a_turn_that_nobody_began_is_no_silence(
+    way: Way, empty: Sequence[Step], history: Sequence[tuple[str, str]]
+) -> None:
+    """Who opens a call, or goes on in it, is owed words as well: only silence is answered so."""
+    body = way.body(history=history)
+    got = way.read(await way.post(way.caller(PlayedUpstream(empty)), body))
+    assert got.text == ENGLISH.failure
+
+
+@pytest.mark.parametrize(("said", "text"), [("Hello?", ENGLISH.failure), ("...", "... ")])
+async def test_an_empty_answer_is_the_same_where_the_history_is_stored(
+    said: str, text: str, empty: Sequence[Step]
+) -> None:
+    """A chained turn sends its last words only, and they tell whether the caller was silent."""
+    body = RESPONSES.body(said, previous_response_id="resp_1")
+    caller = RESPONSES.caller(PlayedUpstream(empty))
+    got = RESPONSES.read(await RESPONSES.post(caller, body))
+    assert got.text == text
 
 
 async def test_where_nobody_spoke_an_empty_answer_becomes_a_pause(

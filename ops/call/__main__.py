@@ -1,0 +1,120 @@
+"""`python -m ops.call calls/*.yaml`: plays call files, and says which of them went well.
+
+Without a URL a deployment is started here, and its models play the files' scripts. Exit status: 0,
+all went well; 1, a call failed; 2, one could not be played; 130, stopped by Ctrl-C. The caller key
+is the variable CALL_KEY, never an argument: those show in the process list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ops.call import page, report
+from ops.call.agent import Line
+from ops.call.call_file import CallFile, load
+from ops.call.places import Misspelt
+from ops.call.play import Played, play
+from ops.call.stage import Stages
+from ops.pasted_url import Address
+from ops.problem import Problem
+
+WELL, FAILED, UNPLAYABLE, STOPPED = 0, 1, 2, 130
+SKIPPED = "its model plays a script: only without a URL"
+
+
+def main() -> int:
+    """Play, print, and return the exit status."""
+    options = _options()
+    try:
+        files = [load(file) for file in options.files]
+        line = _line(options)
+    except (Misspelt, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNPLAYABLE
+    all_played: list[Played] = []
+    stages = Stages(("--code", options.code, "--transport", options.transport))
+    status = WELL
+    print(report.HEADING, flush=True)
+    try:
+        for played in _plays(files, line, stages, options):
+            all_played.append(played)
+            print(report.row(played), flush=True)
+            if options.verbose or played.result in {"failed", "unplayable"}:
+                print("\n".join(["", *report.transcript(played), ""]), flush=True)
+    except KeyboardInterrupt:
+        status = STOPPED
+    finally:
+        stages.stop()
+    print("\n".join(["", *report.summary(all_played)]))
+    if options.junit:
+        options.junit.write_bytes(report.junit(all_played))
+    if options.html:
+        options.html.write_text(page.page(all_played), "utf-8")
+    results = {played.result for played in all_played}
+    if status == WELL and "unplayable" in results:
+        status = UNPLAYABLE
+    return FAILED if status == WELL and "failed" in results else status
+
+
+def _plays(
+    files: list[CallFile], line: Line | None, stages: Stages, options: argparse.Namespace
+) -> Iterator[Played]:
+    for _ in range(options.repeat):
+        for file in files:
+            if line is not None and file.scripted:
+                yield Played(file, skipped=SKIPPED)
+                continue
+            if line is None and not file.scripted:
+                yield Played(file, skipped="it wants a real model: URL=…")
+                continue
+            try:
+                yield _one(file, line, stages, options)
+            except Problem as problem:
+                yield Played(file, unplayable=str(problem))
+
+
+def _one(file: CallFile, line: Line | None, stages: Stages, options: argparse.Namespace) -> Played:
+    if line is not None:
+        return play(file, line, speed=options.speed)
+    stage = stages.stage(file.parameters, fallback=file.has_fallback)
+    return play(file, stage.line, stage, speed=options.speed)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ops.call", description="Play call files.")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--url", default=os.environ.get("CALL_URL", ""), help="or CALL_URL")
+    parser.add_argument("--repeat", type=_count, default=1, help="play each so many times")
+    parser.add_argument("--verbose", action="store_true", help="all transcripts, not the failed")
+    parser.add_argument("--junit", type=Path, metavar="FILE")
+    parser.add_argument("--html", type=Path, metavar="FILE")
+    parser.add_argument("--speed", type=float, default=1.0, help="of speech (1)")
+    parser.add_argument("--code", choices=("source", "built"), default="source")
+    parser.add_argument("--transport", choices=("lambda", "uvicorn"), default="lambda")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 1000:
+        raise ValueError(text)
+    return count
+
+
+def _line(options: argparse.Namespace) -> Line | None:
+    if not options.url:
+        return None
+    key = os.environ.get("CALL_KEY", "").strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("no caller key that a header can carry: make call URL=… KEY=…")
+    return Line(Address.parse(options.url), key)
+
+
+if __name__ == "__main__":
+    # What a model says may not fit the terminal's encoding.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.exit(main())

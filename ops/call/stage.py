@@ -1,0 +1,112 @@
+"""The local deployment whose models play scripts, as another program: started, steered, stopped.
+
+The contract is `python -m local.staged`'s: a line of JSON when it serves, its end when stdin is
+closed, and scenes and requests by HTTP. Nothing of it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from ops.call.agent import Line
+from ops.doctor.wire import exchange
+from ops.pasted_url import Address
+from ops.problem import Problem
+
+STEER_S = 10.0
+
+
+class Stage:
+    """One deployment with its models. `line` is where its agent is called."""
+
+    def __init__(
+        self, parameters: Mapping[str, str], *, fallback: bool, options: Sequence[str] = ()
+    ) -> None:
+        """Start it, and wait until it serves. Raises `Problem` if it does not."""
+        self._log: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "local.staged", "--parameters", json.dumps(parameters)),
+                *(["--fallback"] if fallback else []),
+                *options,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            start_new_session=True,
+        )
+        ready = self._process.stdout.readline() if self._process.stdout else ""
+        if not ready:
+            said = self.log().strip().splitlines()
+            self.stop()
+            raise Problem(f"the local deployment did not start: {said[-1] if said else '?'}")
+        told: dict[str, str] = json.loads(ready)
+        self.line = Line(Address.parse(told["url"]), told["key"])
+        self._models = {"model": told["model"], "fallback": told["fallback"]}
+
+    def play(self, model: str, scenes: Sequence[Mapping[str, Any]]) -> None:
+        """Set what a model, `model` or `fallback`, plays from now on."""
+        self._steer(model, "POST", "/scenes", {"scenes": list(scenes)})
+
+    def saw(self, model: str = "model") -> list[dict[str, Any]]:
+        """Return the bodies of the requests that a model had since it was told what to play."""
+        bodies: list[dict[str, Any]] = self._steer(model, "GET", "/requests", None)
+        return bodies
+
+    def log(self) -> str:
+        """Return what the deployment has written."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+        self._log.close()
+
+    def _steer(self, model: str, method: str, path: str, body: Any) -> Any:
+        address = Address.parse(self._models[model])
+        came = exchange(
+            address,
+            method,
+            path,
+            headers={"content-type": "application/json"},
+            body=json.dumps(body).encode() if body is not None else b"",
+            timeout_s=STEER_S,
+        )
+        if came.status != 200:
+            raise Problem(f"the scripted model was not steered: {came.body.decode()[:200]}")
+        return json.loads(came.body)
+
+
+class Stages:
+    """The deployments that a run of calls needs: one for each set of parameters."""
+
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        self._options = options
+        self._started: dict[tuple[str, bool], Stage] = {}
+
+    def stage(self, parameters: Mapping[str, str], *, fallback: bool) -> Stage:
+        """Return the deployment with these parameters, started if it is the first call's."""
+        key = json.dumps(parameters, sort_keys=True), fallback
+        if key not in self._started:
+            self._started[key] = Stage(parameters, fallback=fallback, options=self._options)
+        return self._started[key]
+
+    def stop(self) -> None:
+        """End all of them."""
+        for stage in self._started.values():
+            stage.stop()

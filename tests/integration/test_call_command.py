@@ -1,0 +1,98 @@
+"""Calls as a command: against the deployment on this machine, and against any URL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.call.stage import Stage
+from tests.support.patients import KEY, Answer, Request, serve, speech, told
+
+ROOT = Path(__file__).resolve().parents[2]
+CALLS = sorted(str(file) for file in (ROOT / "calls").glob("*.yaml"))
+REAL = "call: hours\nturns:\n  - caller: Are you open?\n    expect: {says: until six}\n"
+
+
+def _run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ops.call", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("code", ["source", pytest.param("built", marks=pytest.mark.built)])
+def test_the_shipped_calls_go_well(code: str, tmp_path: Path) -> None:
+    """Each of the ten passes against the deployment as it is, and machines can read that."""
+    report = tmp_path / "calls.xml"
+    done = _run(*CALLS, "--code", code, "--junit", str(report))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "10 ok" in done.stdout
+    assert 'tests="10" failures="0"' in report.read_text()
+
+
+def _server(request: Request) -> Answer:
+    if request.headers["authorization"] != f"Bearer {KEY}":
+        return told(401, "invalid_api_key")
+    return Answer(pieces=speech(["Yes, ", "until ", "six."]))
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """A file that wants a real model."""
+    file = tmp_path / "real.yaml"
+    file.write_text(REAL, "utf-8")
+    return file
+
+
+def test_a_url_plays_the_files_without_scripts(real: Path, tmp_path: Path) -> None:
+    """Files whose model plays a script are skipped, and said to be; the others are judged."""
+    page = tmp_path / "calls.html"
+    with serve(_server) as url:
+        done = _run(str(real), CALLS[0], "--html", str(page), CALL_URL=url, CALL_KEY=KEY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 ok, 1 skipped" in done.stdout
+    assert "its model plays a script" in done.stdout
+    assert "until six." in page.read_text()
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_a_failed_call_ends_with_one(real: Path) -> None:
+    """The transcript shows what was heard and what was wrong with it, and the rate how often."""
+    real.write_text(REAL.replace("until six", "until five"), "utf-8")
+    with serve(_server) as url:
+        done = _run(str(real), "--repeat", "2", CALL_URL=url, CALL_KEY=KEY)
+    assert done.returncode == 1
+    assert "WRONG says: 'until five' is not in 'Yes, until six.'" in done.stdout
+    assert "passed 0 of 2 times" in done.stdout
+
+
+@pytest.mark.parametrize("why", ["key", "schema", "no key"])
+def test_a_call_that_could_not_be_played_ends_with_two(real: Path, why: str) -> None:
+    """A refused key, a misspelt file and a missing key are told in one line each."""
+    if why == "schema":
+        real.write_text(REAL.replace("says", "sayz"), "utf-8")
+    with serve(_server) as url:
+        done = _run(str(real), CALL_URL=url, CALL_KEY={"no key": ""}.get(why, "another"))
+    assert done.returncode == 2
+    told_as = {"key": "caller_key: 401", "schema": f"{real}:4: turns[1].expect.sayz: unknown"}
+    assert told_as.get(why, "error: no caller key") in done.stdout + done.stderr
+
+
+def test_a_stage_is_steered_from_outside() -> None:
+    """What a model plays is set, what it was sent is told, and a scene in error is refused."""
+    stage = Stage({}, fallback=False)
+    try:
+        stage.play("model", [{"say": "Yes."}])
+        assert stage.saw() == []
+        with pytest.raises(Exception, match="the scene's sayy is unknown"):
+            stage.play("model", [{"sayy": "Yes."}])
+    finally:
+        stage.stop()

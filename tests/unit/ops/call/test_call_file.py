@@ -1,0 +1,127 @@
+"""A call file's schema: what is there is read, and what is wrong is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from local.scripted import scenes
+from ops.call import call_file
+from ops.call.call_file import load, pattern
+from ops.call.places import Misspelt
+
+ROOT = Path(__file__).parents[4]
+FILES = sorted((ROOT / "calls").glob("*.yaml"))
+TURN = "call: x\nturns:\n  - caller: Hello?\n"
+
+
+def _file(folder: Path, text: str) -> Path:
+    file = folder / "a.yaml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "calls").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_the_shipped_calls_can_be_read(file: Path) -> None:
+    """Each has a title, turns, and something that is expected of each turn."""
+    call = load(file)
+    assert call.title
+    assert call.scripted
+    assert all(step.expect for step in call.steps)
+
+
+def test_each_feature_of_the_platforms_guide_is_in_a_call() -> None:
+    """Ten calls ship, and together they offer each of the platform's own tools."""
+    calls = [load(file) for file in FILES]
+    tools = {tool.name for call in calls for tool in call.agent.tools}
+    assert len(FILES) == 10
+    assert {
+        "end_call",
+        "language_detection",
+        "transfer_to_agent",
+        "transfer_to_number",
+        "skip_turn",
+        "play_keypad_touch_tone",
+        "voicemail_detection",
+        "update_state",
+    } <= tools
+    assert any(call.agent.extra_body for call in calls)
+    assert any(call.has_fallback for call in calls)
+    assert any(step.over for call in calls for step in call.steps)
+    assert any(scene.get("empty") for call in calls for step in call.steps for scene in step.model)
+    assert any(step.caller == "..." for call in calls for step in call.steps)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        ("call: x\nturns: [\n", 3, "no YAML"),
+        ("turns:\n  - caller: a\n", 1, "call is missing"),
+        ("call: x\n", 1, "turns is missing"),
+        ("- a\n", 1, "a mapping was expected"),
+        (
+            TURN + "    expect:\n      say: yes\n",
+            5,
+            "turns[1].expect.say: unknown; did you mean says?",
+        ),
+        (TURN + "    expekt: {}\n", 4, "turns[1].expekt: unknown; did you mean expect?"),
+        (TURN + "    caller: b\n", 4, "turns[1].caller: it is there twice"),
+        (TURN + "    expect: {buffer_words: one}\n", 4, "a whole number was expected, not 'one'"),
+        (TURN + "    expect: {silent: 1}\n", 4, "true or false was expected"),
+        (TURN + "    expect: {posts: true}\n", 4, "a whole number was expected"),
+        (TURN + "    expect: {ends: happily}\n", 4, "one of hung_up, transferred"),
+        (TURN + "    expect: {says: '/(/'}\n", 4, "turns[1].expect.says: /(/"),
+        (TURN + "    expect: {calls: [{a: {}, b: {}}]}\n", 4, "expect.calls[1]: a name"),
+        (TURN + "    expect: {model_saw: {user: a}}\n", 4, "a real model does not tell"),
+        (TURN + "    model: {sayy: a}\n", 4, "turns[1].model.sayy: unknown; did you mean say?"),
+        (TURN + "    model: {say: a}\n  - caller: b\n", 5, "turns[2]: model is missing"),
+        (TURN + "    over: a\n", 4, "nothing was heard before it"),
+        (TURN + "  - over: a\n", 4, "only a caller interrupts"),
+        (TURN + "agent: {api_type: soap}\n", 4, "chat_completions or responses"),
+        (
+            TURN + "agent:\n  tools:\n    - end_call: {numbers: {}}\n",
+            6,
+            "tools[1].end_call.numbers",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(
+    tmp_path: Path, text: str, line: int, why: str
+) -> None:
+    """An error begins with file and line, names the field, and says what was expected."""
+    file = _file(tmp_path, text)
+    with pytest.raises(Misspelt) as wrong:
+        load(file)
+    assert str(wrong.value).startswith(f"{file}:{line}: ")
+    assert why in str(wrong.value)
+
+
+def test_an_agents_settings_are_read(tmp_path: Path) -> None:
+    """Tools of the platform's and of one's own, patience and parameters arrive as they are said."""
+    text = TURN + (
+        "agent:\n  tools: [skip_turn, {book: {description: Books.}}]\n  cascade_timeout_s: 2\n"
+        "deployment: {BufferWordsAfterMs: 500, SnapStart: true}\n"
+    )
+    call = load(_file(tmp_path, text))
+    assert [(tool.name, tool.description) for tool in call.agent.tools][1] == ("book", "Books.")
+    assert call.agent.patience.cascade_timeout_s == 2
+    assert call.parameters == {"BufferWordsAfterMs": "500", "SnapStart": "true"}
+    assert not call.scripted
+
+
+def test_both_sides_know_the_same_scenes() -> None:
+    """What a file may say of a scripted model is what the scripted model understands."""
+    assert set(call_file.SCENE) == set(scenes.FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("until  SIX", "Yes, until six."), ("/s.x\\b/", "Six."), ("a.b", "see a.b")],
+)
+def test_words_are_found_in_any_case_and_patterns_as_such(text: str, said: str) -> None:
+    """A text between slashes is a regular expression, any other one stands for itself."""
+    assert pattern(text).search(said)
+    assert not pattern(text).search("axb")
