@@ -47,7 +47,7 @@ MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk check test-unit test test-slow test-built soak bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk check test-unit test test-slow test-built soak matrix bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -196,11 +196,16 @@ test-slow: setup $(VENV)-apps/.apps $(if $(TESTABLE),build) ## run the slow test
 test-built: setup build ## run the tests of the built packages only
 	@$(PYTEST) -m built $(PYTEST_ARGS)
 
-# TURNS and SEED choose how much of what: a seed is a run that can be had again.
+# TURNS, HISTORIES and SEED choose how much of what: a seed is a run that can be had again.
 TURNS ?= 20000
+HISTORIES ?= 10000
 SEED ?= 1
-soak: $(VENV)/.test ## play random faults of all kinds against many turns: TURNS=20000 SEED=1
+soak: $(VENV)/.test ## play random faults and histories against many turns: TURNS=20000 SEED=1
 	@PYTHONPATH=functions:. $(BIN)/python -m tests.soak --turns $(TURNS) --seed $(SEED) $(SOAK_ARGS)
+	@PYTHONPATH=functions:. $(BIN)/python -m tests.matrix --histories $(HISTORIES) --seed $(SEED)
+
+matrix: $(VENV)/.test ## play every platform against every model API's stand-in; write docs/matrix.md
+	@PYTHONPATH=functions:. $(BIN)/python -m tests.matrix
 
 # Peers of the benchmarks: one that cannot be installed is left out of the comparison.
 BENCH := $(VENV)-bench

@@ -188,6 +188,7 @@ def _without_leading_systems(messages: Messages) -> Messages:
 SERVERS: dict[str, Sequence[Rule]] = {
     "Claude": [empty_content, assistant_last, no_user, repeated_ids],
     "Bedrock": [empty_content, user_not_first, assistant_last],
+    "DashScope": [unknown_developer],
     "DeepSeek": [unknown_developer, parts],
     "Gemini": [no_user, nameless_results],
     "Gemma": [any_system, unequal_turns],

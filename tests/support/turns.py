@@ -24,6 +24,7 @@ from completions.settings import Settings
 from completions.turn import plan
 from completions.turn.plan import AppState, Arrival
 from completions.turn.turn import Turn
+from completions.web.body import parse
 from tests.support.in_process import PlayedUpstream
 
 FALLBACK = {"fallback_base_url": "http://fallback.invalid/v1"}
@@ -128,7 +129,8 @@ class Caller:
         self.upstream = upstream
         if "fallback" in upstream.names:
             settings = {**FALLBACK, **settings}
-        self.settings = Settings(upstream_base_url="http://primary.invalid/v1", **settings)
+        settings = {"upstream_base_url": "http://primary.invalid/v1", **settings}
+        self.settings = Settings(**settings)
         name = self.settings.responder
         self.state = AppState(
             self.settings,
@@ -150,12 +152,14 @@ class Caller:
         late_ms: float = 0,
         hang_up_ms: float | None = None,
         takes_bytes: float = math.inf,
+        session: str = "",
     ) -> Heard:
         """Play one turn. Times in the answer are milliseconds from the request's arrival.
 
         Before this moment, `late_ms` have passed since the function saw the request, when Lambda
         left it `remaining_s`, or `age_ms` since the Function URL received it. The caller hangs up
-        after `hang_up_ms`, or takes no more than `takes_bytes` and stays.
+        after `hang_up_ms`, or takes no more than `takes_bytes` and stays. `session` is the id that
+        it wants back in each chunk.
         """
         loop = asyncio.get_running_loop()
         arrived = loop.time() - (age_ms or late_ms) / 1000
@@ -188,7 +192,7 @@ class Caller:
         turn = Turn(
             self.state,
             dialect,
-            dialect.parse(dict(request or body())),
+            parse(dialect, dict(request or body()), session),
             Arrival(
                 loop.time() - age_ms / 1000 if age_ms else None,
                 remaining_s,

@@ -54,7 +54,7 @@ def filled(history: History) -> History:
     Calls without a word are told without content, which `null_as_text` is the opposite of.
     """
     told = [entry for entry in map(_filled, history) if entry is not None]
-    return told or [{**history[0], "role": "user", "content": SILENCE}]
+    return told or [{**one, "role": "user", "content": SILENCE} for one in history[:1]]
 
 
 def _filled(entry: dict[str, Any]) -> dict[str, Any] | None:

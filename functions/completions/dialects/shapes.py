@@ -47,6 +47,12 @@ SHAPES = (
 )
 """In the order in which they are mended, whatever order they were learnt in."""
 
+HARMLESS = frozenset({"enum", *(shape.name for shape in HISTORIES)}) - {
+    *("answered", "calls", "calls-in-turns", "system"),  # Other words, which teach less.
+    "names",  # Groq refuses them.
+}
+"""Shapes that any API takes as well when they are mended, with nothing lost."""
+
 
 def refused_shapes(words: str, body: dict[str, Any]) -> frozenset[str]:
     """Return the names of the shapes in `body` that these words of an API refuse."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from completions.dialects.dialect import Prepared
-from completions.dialects.shapes import mended, refused_shapes
+from completions.dialects.shapes import HARMLESS, mended, refused_shapes
 from completions.errors import BADLY_WRITTEN, UpstreamRefused
 from completions.race.field_paths import fields_without, value_at
 from completions.race.refused_fields import NEEDED, blames_value, refused_fields
@@ -43,6 +43,8 @@ BOOKKEEPING = frozenset(
 
 NOTE: without `store`: where it is left out, OpenAI's Responses API keeps the conversation.
 """
+KIN_OF_SHAPES = {"enum": "names"}
+"""Gemini refuses both, one after another."""
 VALUE_LIMIT_CHARS = 32
 """A longer value is a caller's own, not one of a model's list."""
 _NOTHING_HELPS = (
@@ -118,6 +120,7 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
     if error.code.endswith("_not_found"):
         return None
     shapes = refused_shapes(error.message, sent.body)
+    shapes |= {KIN_OF_SHAPES[name] for name in shapes & KIN_OF_SHAPES.keys()}
     if error.status == FAILED:
         # Only what is said in so many words: a server that fails may name anything.
         found = _refused_by_name(refused_fields((), error.message, sent.body), sent, known)
@@ -187,7 +190,8 @@ def _kin(dropped: Collection[str], renamed: Mapping[str, str]) -> frozenset[str]
 def bare(sent: Prepared, but: Collection[str]) -> Lesson:
     """Return what leaves nothing in a request that it can do without, `but` for these fields.
 
-    For the last request of a turn, after others were refused for their fields.
+    For the last request of a turn, after others were refused: shapes that some API refuses are
+    mended in it unasked.
     """
     core = {*NEEDED, *WEIGHTY, *RENAMED, "max_output_tokens", "store", *but}
-    return Lesson(frozenset(sent.body.keys() - core), keep=Keep.ONCE)
+    return Lesson(frozenset(sent.body.keys() - core), shapes=HARMLESS, keep=Keep.ONCE)

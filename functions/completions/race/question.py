@@ -132,8 +132,8 @@ class Question:
                 return
             if learnt.keep is Keep.IF_ANSWERED:
                 guess += learnt
-            if self.requests.left == 1 and (learnt.dropped or learnt.renamed):
-                # Whoever refuses one field after another might go on: this caller is answered.
+            if self.requests.left == 1 and learnt:
+                # Whoever refuses one thing after another might go on: this caller is answered.
                 lesson += bare(prepared, candidate.extra_body)
             lesson += learnt
 

@@ -9,6 +9,7 @@ import pytest
 from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
 from completions.race.lessons import BOOKKEEPING, SAMPLING, Keep, Lesson, bare, lesson_of
+from tests.support.history import called, result
 
 NOTHING = Lesson()
 
@@ -192,3 +193,22 @@ def test_the_last_request_has_nothing_that_it_can_do_without() -> None:
     sent = Prepared(body)
     kept = bare(sent, {"x": 1}).applied(sent).body
     assert body.keys() - kept.keys() == {"temperature", "seed"}
+
+
+def test_who_refuses_enums_of_numbers_refuses_nameless_results() -> None:
+    """Both are Gemini's, which names one of them at a time."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "enum": [1]}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    words = "Invalid value at 'tools[0].x.properties[0].value.enum[0]' (TYPE_STRING), 1"
+    learnt = lesson_of(refusal(message=words), Prepared({"tools": [tool]}), NOTHING)
+    assert learnt == Lesson(shapes=frozenset({"enum", "names"}))
+
+
+def test_the_last_request_has_no_shape_that_some_api_refuses() -> None:
+    """They are mended where that costs nothing: a tool's call stays one, instructions stay ours."""
+    system, call = {"role": "system", "content": "Be brief."}, called("f", "{}", "a-1")
+    body = {"messages": [system, call, result("1", "a-1"), {**system, "role": "developer"}]}
+    kept = bare(Prepared(body), ()).applied(Prepared(body)).body["messages"]
+    assert [one["role"] for one in kept] == ["system", "user", "assistant", "tool", "user"]
+    assert len(kept[2]["tool_calls"][0]["id"]) == 9
+    assert kept[3].keys() == {"role", "tool_call_id", "content"}

@@ -1,0 +1,135 @@
+"""The platforms of the matrix: their requests, and the calls that follow from them.
+
+Each story is a call: its requests in order, each with what the model is to say. It begins with the
+platform's own body (`events/`), and goes on with what platforms make of histories.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from completions.web.conversation import CUSTOM_SESSION
+from tests.matrix.streams import Said
+
+EVENTS = {
+    path.stem.removeprefix("url-platform-"): json.loads(path.read_text())
+    for path in sorted((Path(__file__).parents[2] / "events").glob("url-platform-*.json"))
+}
+WORDS = Said("Oil it once a month, and wipe off whatever runs down from it afterwards.")
+TOOL = {
+    "name": "opening_hours",
+    "description": "Tell when the shop is open.",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "day": {"type": "string"},
+            "week": {"type": "integer", "enum": [1, 2]},
+        },
+        "required": ["day"],
+    },
+}
+CALL = Said(call="opening_hours", arguments='{"day": "monday", "week": 1}')
+
+Messages = list[dict[str, Any]]
+Turn = tuple[dict[str, Any], Said]
+Story = Callable[[dict[str, Any]], Iterator[Turn]]
+
+
+def body(platform: str) -> dict[str, Any]:
+    """Return the platform's request."""
+    sent: dict[str, Any] = json.loads(EVENTS[platform]["body"])
+    return sent
+
+
+def session(platform: str) -> str:
+    """Return the id that the platform wants back in each chunk, if it does."""
+    query = parse_qs(EVENTS[platform]["rawQueryString"])
+    return str(query.get(CUSTOM_SESSION, [""])[0])
+
+
+def user(text: str) -> dict[str, Any]:
+    """Return what the caller says."""
+    return {"role": "user", "content": text}
+
+
+def said(said: Said) -> dict[str, Any]:
+    """Return what the platform keeps of an answer: a call without extra fields."""
+    if not said.call:
+        return {"role": "assistant", "content": said.text}
+    made = {"id": said.id, "type": "function", "function": said.function}
+    return {"role": "assistant", "content": None, "tool_calls": [made]}
+
+
+def result(call: Said) -> dict[str, Any]:
+    """Return what the tool said."""
+    return {"role": "tool", "tool_call_id": call.id, "content": "From nine to five."}
+
+
+def words(sent: dict[str, Any]) -> Iterator[Turn]:
+    """Three turns of a call."""
+    history: Messages = list(sent["messages"])
+    yield sent, WORDS
+    history += [said(WORDS), user("And the tyres?")]
+    yield sent | {"messages": history}, WORDS
+    history = [*history, said(WORDS), user("And the brakes?")]
+    yield sent | {"messages": history}, WORDS
+
+
+def tools(sent: dict[str, Any]) -> Iterator[Turn]:
+    """A call, its result, the turn after; a barge-in while the tool runs; all of it again."""
+    sent = sent | {"tools": [{"type": "function", "function": TOOL}]}
+    history: Messages = list(sent["messages"])
+    for number in (1, 2):
+        call = Said(call=CALL.call, arguments=CALL.arguments, id=f"call_{number}")
+        history = [*history, user("Are you open on Monday?")]
+        yield sent | {"messages": history}, call
+        history = [*history, said(call), result(call)]
+        yield sent | {"messages": history}, WORDS
+        history = [*history, said(WORDS), user("And on Tuesday?")]
+        yield sent | {"messages": history}, call
+        # The caller speaks before the tool has answered: the call stays without a result.
+        history = [*history, said(Said(call=CALL.call, arguments="{}", id=f"late_{number}"))]
+        history = [*history, user("Never mind. The chain, then?")]
+        yield sent | {"messages": history}, WORDS
+
+
+def silences(sent: dict[str, Any]) -> Iterator[Turn]:
+    """Nobody has spoken, or the assistant has last; contents are lists, null or empty."""
+    system = {"role": "system", "content": "Be brief."}
+    parts = [{"type": "text", "text": "Hello?"}, {"type": "text", "text": "The chain?"}]
+    odd: Messages = [system, {"role": "assistant", "content": None}, user("")]
+    odd += [{"role": "assistant", "content": ""}, {"role": "user", "content": parts}]
+    for history in ([system], [system, said(WORDS)], odd, [*odd, said(WORDS)]):
+        yield sent | {"messages": history}, WORDS
+    for _ in range(2):
+        yield sent | {"messages": [*odd, said(WORDS), system, user("And the brakes?")]}, WORDS
+
+
+def settings(sent: dict[str, Any]) -> Iterator[Turn]:
+    """All that an owner may have set on a platform."""
+    strict = {"type": "function", "function": {**TOOL, "strict": True}}
+    more: dict[str, Any] = {"temperature": 0.4, "top_p": 0.9, "max_tokens": 200, "user": "u-1"}
+    more |= {"frequency_penalty": 0.1, "presence_penalty": 0.1, "stop": ["###"], "seed": 7}
+    more |= {"metadata": {"turns": 3}, "tools": [], "tool_choice": "auto"}
+    yield sent | more, WORDS
+    yield sent | more | {"tools": [strict], "parallel_tool_calls": False}, WORDS
+    yield sent | more | {"tools": [strict]}, WORDS
+
+
+def buffered(sent: dict[str, Any]) -> Iterator[Turn]:
+    """One answer in one piece, a call, and its result."""
+    sent = sent | {"stream": False, "tools": [{"type": "function", "function": TOOL}]}
+    sent.pop("stream_options", None)
+    yield sent, WORDS
+    yield sent, CALL
+    yield sent | {"messages": [*sent["messages"], said(CALL), result(CALL)]}, WORDS
+    yield sent, CALL
+
+
+STORIES: Mapping[str, Story] = {
+    story.__name__: story for story in (words, tools, silences, settings, buffered)
+}

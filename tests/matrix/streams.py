@@ -1,0 +1,302 @@
+"""How model APIs speak: one answer in each provider's style of stream, and whole.
+
+After their documentation and public reports; none of it was recorded from a provider. A style gets
+what is to be said and returns the data of each event; text is a comment or a field of another kind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.script import Raw, Reply, Script
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Words, or a call."""
+
+    text: str = ""
+    call: str = ""
+    """The tool's name."""
+    arguments: str = ""
+    id: str = "call_1"
+
+    @property
+    def function(self) -> dict[str, str]:
+        """The call as OpenAI writes it."""
+        return {"name": self.call, "arguments": self.arguments}
+
+    @property
+    def finish(self) -> str:
+        """OpenAI's reason."""
+        return "tool_calls" if self.call else "stop"
+
+    @property
+    def halves(self) -> tuple[str, str]:
+        """The text in two."""
+        half = len(self.text) // 2
+        return self.text[:half], self.text[half:]
+
+
+Event = dict[str, Any] | str
+Style = Callable[[Said], Iterator[Event]]
+Message = Callable[[Said], dict[str, Any]]
+USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+
+
+def streamed(style: Style, said: Said) -> Script:
+    """Return the bytes of the answer's stream."""
+    blocks = (one if isinstance(one, str) else f"data: {json.dumps(one)}" for one in style(said))
+    return [Raw("".join(f"{block}\n\n" for block in [*blocks, "data: [DONE]"]).encode())]
+
+
+def whole(message: Message, said: Said, finish: str = "") -> Script:
+    """Return the answer in one piece."""
+    choice = {"index": 0, "message": message(said), "finish_reason": finish or said.finish}
+    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
+    return [Reply(json.dumps({**body, "choices": [choice], "usage": USAGE}).encode())]
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
+    """Return one event of a stream."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return {**head, "choices": [choice], **more}
+
+
+def call(said: Said, **more: Any) -> dict[str, Any]:
+    """Return a delta with the whole call."""
+    return {"tool_calls": [{"index": 0, "id": said.id, "type": "function"} | more]}
+
+
+def plain(said: Said) -> Iterator[Event]:
+    """OpenAI's, with its padding and its fingerprint."""
+    more = {"system_fingerprint": "fp_1", "obfuscation": "a8Xk2"}
+    yield chunk(
+        {"role": "assistant", "content": None if said.call else "", "refusal": None}, **more
+    )
+    if said.call:
+        yield chunk(call(said, function={"name": said.call, "arguments": ""}), **more)
+        for piece in (said.arguments[:4], said.arguments[4:]):
+            yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}, **more)
+    else:
+        for piece in said.halves:
+            yield chunk({"content": piece}, **more)
+    yield chunk({}, said.finish, **more)
+
+
+def azure(said: Said) -> Iterator[Event]:
+    """A frame without choices first, and a choice without a delta."""
+    filters = [{"prompt_index": 0, "content_filter_results": {}}]
+    yield {"id": "", "object": "", "created": 0, "model": "", "choices": []} | {
+        "prompt_filter_results": filters
+    }
+    yield from plain(said)
+    yield {
+        **chunk({}),
+        "choices": [{"index": 0, "finish_reason": None, "content_filter_offsets": {}}],
+    }
+
+
+def gemini(said: Said) -> Iterator[Event]:
+    """Thoughts as content; calls whole, without index, signed; the finish is `stop`."""
+    thought = {"role": "assistant", "content": "<thought>They ask.</thought>"}
+    yield chunk({**thought, "extra_content": {"google": {"thought": True}}})
+    if said.call:
+        signed = {"google": {"thought_signature": "QWIrLw=="}}
+        made = {"id": said.id, "type": "function", "function": said.function}
+        yield chunk(
+            {"role": "assistant", "tool_calls": [{**made, "extra_content": signed}]}, "stop"
+        )
+        return
+    first, second = said.halves
+    yield chunk({"role": "assistant", "content": first})
+    yield chunk({"role": "assistant", "content": second}, "stop", usage=USAGE)
+
+
+def vertex(said: Said) -> Iterator[Event]:
+    """Slot 0, an empty id, the signature in a frame of its own, under another name."""
+    if not said.call:
+        yield from gemini(said)
+        return
+    made = {"index": 0, "id": "", "type": "function", "function": said.function}
+    yield chunk({"role": "assistant", "tool_calls": [made]})
+    signed = {"vertex": {"thought_signature": "QWIrLw=="}}
+    yield chunk({"tool_calls": [{"index": 0, "extra_content": signed}]})
+    yield chunk({}, "stop")
+
+
+def anthropic(said: Said) -> Iterator[Event]:
+    """An empty object stands before the real arguments."""
+    if not said.call:
+        yield from plain(said)
+        return
+    yield chunk({"role": "assistant", "content": None})
+    yield chunk(call(said, function={"name": said.call, "arguments": "{}"}))
+    yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": said.arguments}}]})
+    yield chunk({}, "tool_calls")
+
+
+def mistral(said: Said) -> Iterator[Event]:
+    """Content in lists; the call whole in the frame of its finish, without a type."""
+    yield chunk({"role": "assistant", "content": ""})
+    thinking = [{"type": "text", "text": "They ask."}]
+    yield chunk({"content": [{"type": "thinking", "thinking": thinking}]})
+    if said.call:
+        made = {"index": 0, "id": "a1b2c3d4e", "function": said.function}
+        yield chunk({"content": "", "tool_calls": [made]}, "tool_calls", usage=USAGE)
+        return
+    first, second = said.halves
+    yield chunk({"content": [{"type": "text", "text": first}]})
+    yield chunk({"content": [{"type": "reference", "reference_ids": [1]}]})
+    yield chunk({"content": second}, "stop", usage=USAGE)
+
+
+def mistral_whole(said: Said) -> dict[str, Any]:
+    """The same in one piece."""
+    if said.call:
+        return openai_whole(Said(call=said.call, arguments=said.arguments, id="a1b2c3d4e"))
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "They ask."}]}
+    return {"role": "assistant", "content": [thinking, {"type": "text", "text": said.text}]}
+
+
+def deepseek(said: Said) -> Iterator[Event]:
+    """Comments while it is busy; reasoning beside null content."""
+    yield ": keep-alive"
+    yield chunk({"role": "assistant", "content": None, "reasoning_content": "They"})
+    yield chunk({"content": None, "reasoning_content": " ask."})
+    yield from list(plain(said))[1:-1]
+    yield chunk({"content": "", "reasoning_content": None}, said.finish, usage=USAGE)
+
+
+def reasoned_whole(said: Said) -> dict[str, Any]:
+    """Reasoning beside the words."""
+    return {**openai_whole(said), "reasoning_content": "They ask."}
+
+
+def openrouter(said: Said) -> Iterator[Event]:
+    """Comments, also wrapped as data; reasoning in two spellings; a finish of the provider's."""
+    yield ": OPENROUTER PROCESSING"
+    yield "data: : OPENROUTER PROCESSING"
+    details = [{"type": "reasoning.text", "text": "They ask.", "index": 0}]
+    thought = {"role": "assistant", "content": "", "reasoning": "They ask."}
+    yield chunk({**thought, "reasoning_details": details}, provider="Anthropic")
+    yield from list(plain(said))[1:]
+    yield chunk({"role": "assistant", "content": ""}, usage=USAGE)
+
+
+def vllm(said: Said) -> Iterator[Event]:
+    """Id and name in two frames, the arguments twice; a tag that only closes, and a token."""
+    yield chunk({"role": "assistant", "content": ""})
+    if said.call:
+        yield chunk(call(said, function={"arguments": ""}))
+        for function in ({"name": said.call}, {"arguments": said.arguments}, said.function):
+            yield chunk({"tool_calls": [{"index": 0, "function": function}]})
+        yield chunk({}, "tool_calls")
+        return
+    yield chunk({"content": "</think>\n\n"})
+    yield chunk({"content": said.text + "<|im_"})
+    yield chunk({"content": "end|>"}, "stop", stop_reason=None)
+
+
+def hermes(said: Said) -> Iterator[Event]:
+    """A call that nobody has parsed."""
+    yield chunk({"role": "assistant", "content": ""})
+    text = _written(said) if said.call else f"<think>They ask.</think>{said.text}"
+    for start in range(0, len(text), 9):
+        yield chunk({"content": text[start : start + 9]})
+    yield chunk({}, "stop")
+
+
+def _written(said: Said) -> str:
+    return f'<tool_call>\n{{"name": "{said.call}", "arguments": {said.arguments}}}\n</tool_call>'
+
+
+def hermes_whole(said: Said) -> dict[str, Any]:
+    """The same in one piece."""
+    return {"role": "assistant", "content": _written(said) if said.call else said.text}
+
+
+def harmony(said: Said) -> Iterator[Event]:
+    """Channels of gpt-oss in the words."""
+    yield chunk({"role": "assistant", "content": ""})
+    text = _channels(said)
+    for start in range(0, len(text), 11):
+        yield chunk({"content": text[start : start + 11]})
+    yield chunk({}, "stop")
+
+
+def _channels(said: Said) -> str:
+    thought = "<|channel|>analysis<|message|>They ask.<|end|><|start|>assistant"
+    if said.call:
+        to = f"<|channel|>commentary to=functions.{said.call} <|constrain|>json<|message|>"
+        return f"{thought}{to}{said.arguments}<|call|>"
+    return f"{thought}<|channel|>final<|message|>{said.text}<|return|>"
+
+
+def harmony_whole(said: Said) -> dict[str, Any]:
+    """The same in one piece."""
+    return {"role": "assistant", "content": _channels(said)}
+
+
+def ollama(said: Said) -> Iterator[Event]:
+    """An empty finish in each frame, a role in each delta; a call is whole, and ends in `stop`."""
+    if said.call:
+        yield chunk({"role": "assistant", "content": ""} | call(said, function=said.function), "")
+        yield chunk({"role": "assistant", "content": ""}, "stop")
+        return
+    for piece in said.halves:
+        yield chunk({"role": "assistant", "content": piece}, "")
+    yield chunk({"role": "assistant", "content": ""}, "stop")
+
+
+def dashscope(said: Said) -> Iterator[Event]:
+    """Empty ids and names in later frames; the usage in a frame without choices."""
+    yield chunk({"role": "assistant", "content": None, "reasoning_content": "They ask."})
+    if said.call:
+        yield chunk(call(said, function={"name": said.call, "arguments": ""}))
+        for piece in (said.arguments[:5], said.arguments[5:]):
+            made = {"index": 0, "id": "", "type": "function"}
+            yield chunk({"tool_calls": [made | {"function": {"name": "", "arguments": piece}}]})
+    else:
+        for piece in said.halves:
+            yield chunk({"content": piece, "reasoning_content": None})
+    yield chunk({"content": ""}, said.finish)
+
+
+def minimax(said: Said) -> Iterator[Event]:
+    """Empty roles, and the whole answer once more in the last frame."""
+    for event in plain(said):
+        assert isinstance(event, dict)
+        event["choices"][0]["delta"]["role"] = ""
+        yield event
+    choice = {"index": 0, "message": openai_whole(said), "finish_reason": said.finish}
+    yield {**chunk({}), "object": "chat.completion", "choices": [choice], "usage": USAGE}
+
+
+def repeats(said: Said) -> Iterator[Event]:
+    """The last delta repeats all of it."""
+    *events, end = plain(said)
+    yield from events
+    if said.text:
+        yield chunk({"content": said.text})
+    yield end
+
+
+def pings(said: Said) -> Iterator[Event]:
+    """Pings with text, a start and a sentence behind the end."""
+    yield "data: [START]"
+    yield "event: ping\ndata: 10:00"
+    yield from plain(said)
+    yield "data: stream closed"
+
+
+def openai_whole(said: Said) -> dict[str, Any]:
+    """A message as OpenAI writes it."""
+    if said.call:
+        made = {"id": said.id, "type": "function", "function": said.function}
+        return {"role": "assistant", "content": None, "tool_calls": [made]}
+    return {"role": "assistant", "content": said.text, "refusal": None}

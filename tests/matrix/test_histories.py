@@ -1,0 +1,40 @@
+"""Any history of any caller, with any model API's stand-in: none is the end of a call."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.matrix import platforms
+from tests.matrix.play import Played, call, faults, is_late
+from tests.matrix.stand_ins import STAND_INS, StandIn
+from tests.support import histories
+from tests.support.ways import CHAT, RESPONSES
+
+EXAMPLES = 1000
+
+
+@given(st.sampled_from(STAND_INS), st.booleans(), st.data())
+def answered(stand_in: StandIn, items: bool, data: st.DataObject) -> None:
+    """Play one history three times, with a known provider where it is one."""
+    request: dict[str, Any] = {"model": "m", "stream": True}
+    if items:
+        request["input"] = data.draw(histories.items())
+    else:
+        request["messages"] = data.draw(histories.messages())
+    way = RESPONSES if items else CHAT
+    turns = [(request, platforms.WORDS)] * 3
+    played = call(stand_in, way, turns, known=bool(stand_in.url))
+    if not stand_in.url and is_late(stand_in, way, played):
+        played[0] = Played(played[0].requests)
+    assert list(faults(played)) == []
+
+
+def test_no_history_is_the_end_of_a_call() -> None:
+    """Any order of roles, cuts, orphans and empties is answered, and in the third turn at once."""
+    with redirect_stdout(io.StringIO()):  # The metrics of each turn.
+        settings(max_examples=EXAMPLES, deadline=None)(answered)()

@@ -1,0 +1,26 @@
+"""Every platform with every model API's stand-in: words or a call, in each turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.matrix import page, platforms
+from tests.matrix.play import play
+from tests.matrix.stand_ins import STAND_INS, StandIn
+
+
+@pytest.mark.parametrize("stand_in", STAND_INS, ids=lambda one: one.name)
+def test_every_platforms_calls_are_answered_whatever_a_model_api_refuses(stand_in: StandIn) -> None:
+    """By words or a call, within three requests, and the page shows it as it is."""
+    cells = {name: play(name, stand_in) for name in platforms.EVENTS}
+    assert {name: cell.wrong for name, cell in cells.items() if cell.wrong} == {}
+    assert [cell.shown for cell in cells.values()] == page.row_on_page(stand_in)
+
+
+def test_the_page_has_the_platforms_and_model_apis_that_are_played() -> None:
+    """`make matrix` writes it anew."""
+    text = page.PAGE.read_text()
+    assert text.startswith(page.head(late=" / 3* |" in text))
+    assert f"| model API | {' | '.join(platforms.EVENTS)} |" in text
+    for one in STAND_INS:
+        assert f"| {one.name} | {one.refuses} | {one.speaks} |" in text
