@@ -7,6 +7,7 @@ of the function, so that a mistake made there is not made here again. Imports po
     __main__                     options, the key, the exit status
     report                       the table, the JSON, the verdict
     visit                        one check after the other, what one tells about the next
+    reading                      what one answer tells
     turns · pace                 what is asked · how the bytes arrived
     dialects · causes            what a strict client makes of an answer · why, and the remedy
     wire · events                one request with its times · server-sent events

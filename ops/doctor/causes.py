@@ -130,6 +130,13 @@ CAUSES: Mapping[str, Cause] = {
         "The answer's `param` names the field; if the refusal is the model API's: "
         "`UpstreamExtraBody`, `UpstreamModel`.",
     ),
+    "shape_refused": Cause(
+        "The model refuses a history of this shape. Platforms send the history again, so each "
+        "later turn of the call fails as well. Our function mends it; another server does not, or "
+        "the model says it in words that ours does not know.",
+        "Point the agent at the function and the function at this server (`UpstreamBaseUrl`); if "
+        "this is the function, report the words of the refusal.",
+    ),
     "redirected": Cause(
         "The URL leads elsewhere, and voice platforms do not follow.",
         "Paste the address at the end of it; often it is https:// in place of http://.",
@@ -268,6 +275,10 @@ CAUSES: Mapping[str, Cause] = {
     "failure_sentence": Cause(
         "No model answered, and the caller hears an apology of ours.",
         "The log event `turn.failed` has code and reason; so has the cause told beside this one.",
+    ),
+    "declined": Cause(
+        "The model's content filter withheld its answer, and the caller hears a sentence of ours.",
+        "Look at the provider's filter settings: these requests are harmless.",
     ),
     "cut_answer": Cause(
         "The model's answer broke off, and ours went on.",

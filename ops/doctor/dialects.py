@@ -18,6 +18,9 @@ from ops.doctor.events import Event, Stream
 FINISHES = {"stop", "length", "tool_calls", "content_filter"}
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
 FAILURE_SENTENCE = "Sorry, something went wrong on my side, could you say that again, please?"
+DECLINED_SENTENCE = (
+    "I'm sorry, I can't help with that here, is there anything else I can do for you?"
+)
 CUT_SENTENCES = (
     "Sorry, let me start over.",
     "Sorry, I lost the rest of that, please ask me again.",
@@ -120,6 +123,8 @@ def hear(stream: Stream, *, responses: bool) -> Heard:
         heard.breaks("thinks_aloud", "<think> is read out")
     if FAILURE_SENTENCE in heard.text:
         heard.breaks("failure_sentence", heard.text[-90:])
+    if DECLINED_SENTENCE in heard.text:
+        heard.breaks("declined", heard.text[-90:])
     for sentence in CUT_SENTENCES:
         if sentence in heard.text:
             heard.breaks("cut_answer", sentence)

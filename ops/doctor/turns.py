@@ -42,8 +42,8 @@ class Turn:
     """From the calls that the model made in the turn before."""
     path: str = "{base}/chat/completions"
     kind: str = ""
-    """`short` and `long` answers are compared, `call` wants a call, `large` judges
-    the server and not the model, `leave` is interrupted."""
+    """`short` and `long` answers are compared, `call` wants a call, `shape` has a history that
+    some model APIs refuse, `large` judges the server and not the model, `leave` is interrupted."""
 
     @property
     def responses(self) -> bool:
@@ -88,6 +88,46 @@ def _response(_: Sequence[Call]) -> dict[str, Any]:
     }
 
 
+def _made(call_id: str) -> dict[str, Any]:
+    function = {"name": LOOK_UP["name"], "arguments": '{"number": 42}'}
+    call = {"id": call_id, "type": "function", "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def _result_of(call_id: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": "It arrives tomorrow."}
+
+
+_HELLO = {"role": "assistant", "content": "Hello, how can I help?"}
+_TOOLS = {"tools": [{"type": "function", "function": LOOK_UP}]}
+_PARTS = [{"type": "text", "text": "Be kind."}, {"type": "text", "text": "Be quick."}]
+
+
+def _shape(name: str, *messages: dict[str, Any], **more: Any) -> Turn:
+    return Turn(name, _chat(*messages, **more), kind="shape")
+
+
+SHAPES = (
+    _shape("the assistant first", _HELLO, ASK),
+    _shape("the assistant last", ASK, _HELLO),
+    _shape("a developer message", {"role": "developer", "content": "Be kind."}, ASK),
+    _shape("system message later", ASK, _HELLO, {"role": "system", "content": "Be kind."}, ASK),
+    _shape("two users in a row", {"role": "user", "content": "Hello?"}, ASK),
+    _shape("empty contents", {"role": "user", "content": ""}, {**_HELLO, "content": ""}, ASK),
+    _shape(
+        "content in parts",
+        {"role": "system", "content": _PARTS},
+        {"role": "assistant", "content": _PARTS},
+        ASK,
+    ),
+    _shape("a call without a result", _ORDER, _made("call_1"), ASK, **_TOOLS),
+    _shape("a result without a call", _HELLO, _result_of("call_1"), ASK, **_TOOLS),
+    _shape("a result without a name", _ORDER, _made("call_1"), _result_of("call_1"), **_TOOLS),
+    _shape("metadata", ASK, metadata={"turns": 3}, user="caller-1"),
+    _shape("an empty list of tools", ASK, tools=[]),
+)
+"""What some model APIs refuse, a row each (the function's `dialects/shapes` mends them)."""
+
 _STORY = {
     "role": "user",
     "content": "Tell me a story about a sailor and a storm, ten sentences long.",
@@ -116,6 +156,7 @@ TURNS = (
         ),
     ),
     Turn("no user message", _chat(), kind="short"),
+    *SHAPES,
     Turn("path pasted twice", _chat(ASK), "{base}/chat/completions/chat/completions/", "short"),
     Turn("path without /v1", _chat(ASK), "{bare}/chat/completions", "short"),
     Turn(

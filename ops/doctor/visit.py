@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from ops.doctor import causes, dialects, events, pace
+from ops.doctor import causes, dialects, events, pace, reading
 from ops.doctor.causes import CAUSES
 from ops.doctor.dialects import Call, Heard, Trouble
 from ops.doctor.turns import ERRORS_AS_STATUS, TURNS, Turn
@@ -25,9 +25,6 @@ UPLOAD_S = 40.0
 """More for the 2 MB: a telephone's line takes so long."""
 VISIT_S = 300.0
 REFUSED_KEYS = {"no key": {}, "a wrong key": {"authorization": "Bearer not-a-key-of-anybody"}}
-_ENDS_EARLY = {"no_terminator", "unfinished_event", "no_finish", "silent"}
-"""What a stream that was cut lacks besides: no causes of their own."""
-_MODEL_FAILED = {"error_frame", "failure_sentence", "silent", "model_down", "model_slow"}
 
 Result = Literal["ok", "warning", "failed", "skipped"]
 
@@ -180,16 +177,14 @@ class Visit:
         if turn.kind == "leave":
             return self._interruption(turn)
         came = self._ask(turn, ERRORS_AS_STATUS if turn.kind == "large" else None)
-        heard, troubles = _heard(came, turn)
-        if turn.kind == "large":
-            troubles = _without_the_models(came, troubles)
+        heard, troubles = reading.heard(came, turn)
+        if turn.kind == "large" and self._alive:
+            troubles = reading.without_the_models(came, troubles)
         elif not troubles and (heard.first_words_ms or 0) > self.patience_ms:
             came, heard, troubles = self._again(turn, heard)
-        if any(trouble.cause == "failure_sentence" for trouble in troubles):
-            # The caller hears an apology; a client that asks for errors hears the reason.
-            _, reasons = _heard(self._ask(turn, ERRORS_AS_STATUS), turn)
-            reasons = [each for each in reasons if not CAUSES[each.cause].warning]
-            troubles = [*troubles, *reasons]
+        troubles = [*troubles, *self._reasons(turn, troubles)]
+        if turn.kind == "shape" and self._alive:
+            troubles = reading.of_shape(troubles)
         words_ms = heard.first_words_ms
         if not troubles and turn.kind != "large":
             troubles = list(self._impressions(turn, heard))
@@ -197,13 +192,24 @@ class Visit:
         if not failed:
             self._alive = True
             self._remember(turn, came, heard)
-        text = (troubles[-1].detail or troubles[-1].cause) if failed else _described(came, heard)
+        text = (
+            (troubles[-1].detail or troubles[-1].cause)
+            if failed
+            else reading.described(came, heard)
+        )
         return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
+
+    def _reasons(self, turn: Turn, troubles: Sequence[Trouble]) -> list[Trouble]:
+        """Return why the caller hears an apology: a client that asks for errors hears it."""
+        if not any(trouble.cause in reading.APOLOGIES for trouble in troubles):
+            return []
+        _, reasons = reading.heard(self._ask(turn, ERRORS_AS_STATUS), turn)
+        return [each for each in reasons if not CAUSES[each.cause].warning]
 
     def _again(self, turn: Turn, late: Heard) -> tuple[Exchange, Heard, list[Trouble]]:
         """Do what the platform does when its patience ends: ask the same once more."""
         came = self._ask(turn)
-        heard, troubles = _heard(came, turn)
+        heard, troubles = reading.heard(came, turn)
         seen = f"{late.first_words_ms:.0f} ms"
         if not troubles:
             too_late = (heard.first_words_ms or 0) > self.patience_ms
@@ -230,7 +236,7 @@ class Visit:
         if turn.kind == "short" and words:
             self._short_ms.append(words[0][0])
         if turn.kind == "long":
-            self._long = turn, _long_answer(came, heard)
+            self._long = turn, reading.long_answer(came, heard)
 
     def _interruption(self, turn: Turn) -> Finding:
         """Leaves after the first words, as a platform does when the caller speaks."""
@@ -240,9 +246,13 @@ class Visit:
             return dialects.hear(stream, responses=turn.responses).first_words_ms is not None
 
         came = self._ask(turn, enough=enough)
-        heard, troubles = _heard(came, turn)
+        heard, troubles = reading.heard(came, turn)
         words_ms = heard.first_words_ms
-        if not came.left:
+        if came.left:
+            # What we did not stay for is no fault; an apology is one, however soon we left.
+            troubles = [each for each in troubles if each.cause in reading.APOLOGIES]
+        troubles = [*troubles, *self._reasons(turn, troubles)]
+        if troubles or not came.left:
             text = troubles[-1].detail if troubles else "the answer ended before we could leave"
             return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
         return Finding(turn.name, "left after the first words", (), came.first_byte_ms, words_ms)
@@ -259,8 +269,8 @@ class Visit:
         if self.streaming.verdict == "lump" and not self.streaming.certain:
             # Once may be chance: a model that was slow to begin, and then quick.
             came = self._ask(turn)
-            heard, _ = _heard(came, turn)
-            second = pace.judge(_long_answer(came, heard), self._short_ms)
+            heard, _ = reading.heard(came, turn)
+            second = pace.judge(reading.long_answer(came, heard), self._short_ms)
             if second.verdict != "lump":
                 self.streaming = pace.Pace(
                     "unknown", f"{self.streaming.why}; asked again, {second.why}"
@@ -276,39 +286,3 @@ class Visit:
         verdict = {True: "met", False: "none met", None: "cannot tell"}[self.cold_start.met]
         text = f"{verdict}: {self.cold_start.why}"
         return Finding("cold start", text, skipped=bool(self._blocked))
-
-
-def _heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
-    """Return what a strict client makes of it, and everything wrong with it."""
-    if found := causes.of_exchange(came):
-        return Heard(), [found]
-    heard = dialects.hear(events.read(came.pieces), responses=turn.responses)
-    troubles = [causes.refined(trouble) for trouble in heard.troubles]
-    if came.trouble:
-        troubles = [each for each in troubles if each.cause not in _ENDS_EARLY]
-        troubles.insert(0, Trouble(came.trouble, came.detail))
-    return heard, troubles
-
-
-def _without_the_models(came: Exchange, troubles: Sequence[Trouble]) -> list[Trouble]:
-    """Return what a refused long prompt means: the model may refuse it, the server may not."""
-    if not troubles:
-        return []
-    refused = came.status >= 400 and causes.is_error_object(came) and came.status != 413
-    if refused or all(trouble.cause in _MODEL_FAILED for trouble in troubles):
-        return [Trouble("small_window", troubles[0].detail)]
-    return list(troubles)
-
-
-def _long_answer(came: Exchange, heard: Heard) -> pace.LongAnswer:
-    arrivals = [at_ms for at_ms, _ in heard.model_words]
-    return pace.LongAnswer(arrivals, length_known="content-length" in came.headers)
-
-
-def _described(came: Exchange, heard: Heard) -> str:
-    if heard.calls:
-        call = heard.calls[0]
-        return f"{came.status} {call.name}({call.arguments})"
-    text = " ".join(heard.text.split())
-    count = len(heard.words)
-    return f"{came.status} {count} piece{'' if count == 1 else 's'}: {text}"

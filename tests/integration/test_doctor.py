@@ -22,9 +22,10 @@ from local.deployment import Deployment
 from ops.doctor import __main__ as command
 from ops.doctor import dialects, report
 from ops.doctor.causes import CAUSES
+from ops.doctor.turns import SHAPES, TURNS
 from ops.doctor.visit import Finding, Visit
 from ops.pasted_url import Address
-from tests.support import patients
+from tests.support import histories, patients, strict_servers
 from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served, unused_port
 from tests.support.patients import (
     ILL,
@@ -89,7 +90,7 @@ async def test_the_app_is_well_under_uvicorn() -> None:
     ):
         visit, findings = await visited(url, CALLER_KEY)
     assert results(findings) == {}
-    assert len(findings) == 19
+    assert len(findings) == 19 + len(SHAPES)
     assert report.usable(findings)
     assert visit.streaming
     assert visit.streaming.verdict == "stream"
@@ -108,7 +109,7 @@ async def test_what_the_model_is_asked_is_what_a_platform_asks() -> None:
     (result,) = [
         body["messages"]
         for body in bodies
-        if any(message["role"] == "tool" for message in body.get("messages", ()))
+        if any(one.get("tool_call_id") == "call_0" for one in body.get("messages", ()))
     ]
     assert result[-2]["content"] is None
     assert result[-2]["tool_calls"][0]["id"] == result[-1]["tool_call_id"] == "call_0"
@@ -217,6 +218,68 @@ def test_an_apology_is_asked_for_its_reason(
     """Beside the spoken apology stands what a client that asks for errors hears."""
     _, seen = told(ILL["apologises"][0], capsys, monkeypatch)
     assert causes(seen)[:2] == ["failure_sentence", "upstream_auth"]
+
+
+async def test_a_dead_model_makes_no_row_of_a_turn_good() -> None:
+    """Words of ours are an apology, however soon the doctor leaves, and no model's small window."""
+    async with (
+        ScriptedUpstream(refused(500)) as upstream,
+        served(deploy(upstream.base_url, **CALM)) as url,
+    ):
+        _, findings = await visited(url, CALLER_KEY)
+    told = {each.name: each.result for each in findings}
+    assert {told[turn.name] for turn in TURNS if turn.name in told} == {"failed"}
+    heard = results(findings)
+    assert heard["an interruption"] == ("failure_sentence", "model_down")
+    assert heard["a 2 MB prompt"] == ("model_down",)
+
+
+STRICT: list[strict_servers.Rule] = [
+    *(rule for rules in strict_servers.SERVERS.values() for rule in rules),
+    lambda messages: next(iter(histories.faults(messages)), None),
+]
+
+
+def strict(request: Request, answer: Answer) -> Answer:
+    """Refuses all that any model API refuses, but takes a prompt of two messages."""
+    body = request.json
+    history = body.get("messages", ())
+    plain = [message["role"] for message in history] == ["system", "user"]
+    if {"metadata", "call"} & body.keys() == {"metadata"} or body.get("tools") == []:
+        return refusal(400, "invalid_value", "metadata is only allowed when store is enabled.")
+    words = None if plain or not history else next(filter(None, (r(history) for r in STRICT)), None)
+    return refusal(400, "invalid_request_error", words) if words else answer
+
+
+def test_each_shape_that_a_model_refuses_has_a_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is strict about histories is told what would end its calls, by its words."""
+    status, seen = told(turns_only(strict), capsys, monkeypatch)
+    found = {row["tried"]: [one["cause"] for one in row["troubles"]] for row in seen["checks"]}
+    assert {shape.name: found[shape.name] for shape in SHAPES} == {
+        shape.name: ["shape_refused"] for shape in SHAPES
+    }
+    assert found["a turn"] == found["a long answer"] == []
+    (row,) = [row for row in seen["checks"] if row["tried"] == "a developer message"]
+    assert "developer is not one of" in row["came_back"]
+    assert status == 1
+
+
+async def test_what_a_model_refuses_is_mended_by_the_function() -> None:
+    """In front of the same server every row is good."""
+
+    def answered(request: Seen) -> Script:
+        messages = request.json.get("messages", [])
+        words = strict_servers.first_refusal("Mistral", messages) if messages else None
+        return refused(400, message=words) if words else model(request)
+
+    async with (
+        ScriptedUpstream(answered, responses=True) as upstream,
+        served(deploy(upstream.base_url, **CALM)) as url,
+    ):
+        _, findings = await visited(url, CALLER_KEY)
+    assert results(findings) == {}
 
 
 def test_one_lump_is_told_from_a_stream(

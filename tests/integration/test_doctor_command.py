@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ops.doctor.causes import CAUSES
+from ops.doctor.turns import SHAPES
 from tests.support.patients import (
     ILL,
     KEY,
@@ -43,7 +44,7 @@ def test_make_doctor_prints_table_and_verdict() -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == f"{url}/v1"
     assert lines[-1] == f"A voice agent can use {url}/v1"
-    assert sum(line.startswith("ok ") for line in lines) == 19
+    assert sum(line.startswith("ok ") for line in lines) == 19 + len(SHAPES)
     assert KEY not in done.stdout + done.stderr
 
 

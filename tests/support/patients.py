@@ -274,6 +274,14 @@ def sorry(request: Request, _: Answer) -> Answer:
     return Answer(pieces=speech([words]))
 
 
+def withheld(request: Request, _: Answer) -> Answer:
+    """The same for what a model's filter withholds."""
+    if request.headers.get("x-completions-on-failure") == "error":
+        return told(400, "content_filter", "The response was filtered.")
+    words = "I'm sorry, I can't help with that here, is there anything else I can do for you?"
+    return Answer(pieces=speech([words]))
+
+
 def hung_after_words(_: Request, __: Answer) -> Answer:
     return Answer(pieces=(OPENING, chunk({"content": "Well, "}), 1.5), whole=False)
 
@@ -378,6 +386,7 @@ ILL: Mapping[str, tuple[Server, str]] = {
     ),
     "dies": (always(Answer(-1)), "closed"),
     "apologises": (turns_only(sorry), "failure_sentence"),
+    "declines": (turns_only(withheld), "declined"),
 }
 """Each illness, and the cause that the doctor must name."""
 

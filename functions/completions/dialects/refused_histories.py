@@ -27,6 +27,7 @@ HISTORIES = (
             r"\bunknown variant\W+developer\b",
             r"\bdeveloper\b.*\brole\b",
             r"\brole\b.*\bdeveloper\b",
+            r"\binvalid chat setting\b",  # MiniMax names nothing.
         ),
         messages=developer_as_system,
         items=developer_as_system,

@@ -65,18 +65,21 @@ def in_turns(history: History) -> History:
     Whoever refuses one of these refuses others, and none of them does harm: one lesson for all.
     """
     turns: History = []
+    last = -1  # The place of the last turn: items such as thoughts are nobody's, and stand between.
     for one in system_first(history):
-        role = _role(one)
-        if not turns or _role(turns[-1]) in _SYSTEM:
-            if role not in _SYSTEM | {"user", ""}:
-                turns.append(_turn("user", one))
-        elif (
-            role == _role(turns[-1]) and role in {"user", "assistant"} and _joinable(turns[-1], one)
-        ):
-            turns[-1] = {**turns[-1], **one, "content": _joined(turns[-1], one)}
+        role, before = _role(one), _role(turns[last]) if last >= 0 else ""
+        if not role:
+            turns.append(one)
             continue
+        if not before or before in _SYSTEM:
+            if role not in _SYSTEM | {"user"}:
+                turns.insert(last + 1, _turn("user", one))
+        elif role == before and role in {"user", "assistant"} and _joinable(turns[last], one):
+            turns[last] = {**turns[last], **one, "content": _joined(turns[last], one)}
+            continue
+        last = len(turns)
         turns.append(one)
-    if turns and _role(turns[-1]) not in {"user", "tool", ""}:
+    if turns and (last < 0 or _role(turns[last]) not in {"user", "tool"}):
         turns.append(_turn("user", turns[-1]))
     return turns
 
@@ -95,7 +98,8 @@ def answered(history: History) -> History:
 
 
 def _as_user(entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "role": "user"}
+    """Return instructions as the user's; a name would be another user's, whom Mistral refuses."""
+    return {**{name: value for name, value in entry.items() if name != "name"}, "role": "user"}
 
 
 def _turn(role: str, beside: dict[str, Any]) -> dict[str, Any]:

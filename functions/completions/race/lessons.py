@@ -102,10 +102,11 @@ class Lesson:
             # A limit that was sent under both names is sent once.
             if names.get(name, name) == name or names[name] not in prepared.body
         }
-        body = fields_without(body, self.dropped.difference(but))
+        # Paths may name roles, which mending changes.
+        body = fields_without(mended(body, self.shapes), self.dropped.difference(but))
         if "tools" not in body and "tools" in prepared.body:
             body = {name: value for name, value in body.items() if name not in WITH_TOOLS}
-        return Prepared(mended(body, self.shapes), prepared.added & body.keys())
+        return Prepared(body, prepared.added & body.keys())
 
 
 def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson | None:

@@ -120,7 +120,6 @@ REFUSED = [
     ("system", "Developer instruction is not enabled for models/gemma-3-27b-it"),
     ("turns", "Jinja Exception: System message must be at the beginning."),
     ("turns", "Only one system message is allowed."),
-    ("turns", "invalid params, invalid chat setting (2013)"),
     ("turns", 'messages: first message must use the "user" role'),
     ("turns", "A conversation must start with a user message. Try again with one."),
     ("turns", "* GenerateContentRequest.contents: contents is not specified\n"),
@@ -165,6 +164,36 @@ def test_a_shape_is_told_from_an_apis_words(name: str, words: str) -> None:
     found = refused_shapes(words, {"messages": HISTORY[name][0]})
     assert name in found
     assert found <= {name, "turns"}
+
+
+def test_words_that_name_nothing_are_about_all_that_their_api_refuses() -> None:
+    """MiniMax says the same of a second system message and of a developer's."""
+    words = "invalid params, invalid chat setting (2013)"
+    assert refused_shapes(words, {"messages": HISTORY["turns"][0]}) == {"developer", "turns"}
+    assert refused_shapes(words, {"messages": HISTORY["developer"][0]}) == {"developer"}
+
+
+def test_thoughts_are_nobodys_turn() -> None:
+    """Items that are nobody's turn hide no missing one, and part no two of one role."""
+    thought = {"type": "reasoning", "summary": []}
+    silent = {"type": "message", "role": "user", "content": "..."}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c", "output": ""}
+    items = [{"type": "message", **USER}, thought, {"type": "message", **USER}]
+    joined = {"type": "message", "role": "user", "content": "Hi.\nHi."}
+    assert mended({"input": items}, ["turns"])["input"] == [joined, thought]
+    kept = mended({"input": [thought, call, output]}, ["turns"])["input"]
+    assert kept == [silent, thought, call, output]
+    said = [{"type": "message", **USER}, {"type": "message", **SAID}]
+    for items in ([thought], [*said, thought]):
+        assert mended({"input": items}, ["turns"])["input"] == [*items, silent]
+
+
+def test_instructions_that_become_the_users_are_nobodys() -> None:
+    """A name would be another user's, which some APIs refuse."""
+    named = {**SYSTEM, "name": "desk"}
+    kept = mended({"messages": [SYSTEM, USER, SAID, named]}, ["turns"])["messages"]
+    assert kept[-1] == {"role": "user", "content": "Be short."}
 
 
 @pytest.mark.parametrize(("_", "words"), REFUSED)

@@ -195,6 +195,14 @@ def test_the_last_request_has_nothing_that_it_can_do_without() -> None:
     assert body.keys() - kept.keys() == {"temperature", "seed"}
 
 
+def test_fields_are_dropped_of_the_roles_that_go_up() -> None:
+    """A path may name a role that a mended shape has changed."""
+    lesson = Lesson(frozenset({"messages[system].name"}), shapes=frozenset({"developer"}))
+    named = {"role": "developer", "name": "desk", "content": "Be brief."}
+    kept = lesson.applied(Prepared({"messages": [named]})).body["messages"]
+    assert kept == [{"role": "system", "content": "Be brief."}]
+
+
 def test_who_refuses_enums_of_numbers_refuses_nameless_results() -> None:
     """Both are Gemini's, which names one of them at a time."""
     schema = {"type": "object", "properties": {"n": {"type": "integer", "enum": [1]}}}

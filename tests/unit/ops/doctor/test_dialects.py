@@ -81,6 +81,7 @@ def test_our_own_sentences_are_known() -> None:
     """The doctor knows the deployment's sentences as the deployment says them."""
     english = PHRASES["en"]
     assert english.failure == dialects.FAILURE_SENTENCE
+    assert english.declined == dialects.DECLINED_SENTENCE
     assert (english.bridge, english.closing) == dialects.CUT_SENTENCES
     for words in english.buffer:
         assert heard(words).model_words == []

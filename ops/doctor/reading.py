@@ -1,0 +1,67 @@
+"""What one answer to a turn tells, whoever asks: its words, its faults, and what these mean there.
+
+Knows exchanges and turns; nothing of what was asked before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ops.doctor import causes, dialects, events, pace
+from ops.doctor.dialects import Heard, Trouble
+from ops.doctor.turns import Turn
+from ops.doctor.wire import Exchange
+
+APOLOGIES = {"failure_sentence", "declined"}
+"""Words of ours where a model's were due."""
+_ENDS_EARLY = {"no_terminator", "unfinished_event", "no_finish", "silent"}
+"""What a stream that was cut lacks besides: no causes of their own."""
+_MODEL_FAILED = {*APOLOGIES, "error_frame", "silent", "model_down", "model_slow"}
+_REFUSED = {"bad_request", "model_down", "proxy_error", "error_frame"}
+"""What a refusal of a history looks like: a template that cannot take it is a server's failure."""
+
+
+def heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
+    """Return what a strict client makes of it, and everything wrong with it."""
+    if found := causes.of_exchange(came):
+        return Heard(), [found]
+    answer = dialects.hear(events.read(came.pieces), responses=turn.responses)
+    troubles = [causes.refined(trouble) for trouble in answer.troubles]
+    if came.trouble:
+        troubles = [each for each in troubles if each.cause not in _ENDS_EARLY]
+        troubles.insert(0, Trouble(came.trouble, came.detail))
+    return answer, troubles
+
+
+def without_the_models(came: Exchange, troubles: Sequence[Trouble]) -> list[Trouble]:
+    """Return what a refused long prompt means: the model may refuse it, the server may not."""
+    if not troubles:
+        return []
+    refused = came.status >= 400 and causes.is_error_object(came) and came.status != 413
+    if refused or all(trouble.cause in _MODEL_FAILED for trouble in troubles):
+        return [Trouble("small_window", troubles[0].detail)]
+    return list(troubles)
+
+
+def of_shape(troubles: Sequence[Trouble]) -> list[Trouble]:
+    """Return what failures of a turn mean whose history is all that is odd about it."""
+    return [
+        Trouble("shape_refused", each.detail) if each.cause in _REFUSED else each
+        for each in troubles
+    ]
+
+
+def long_answer(came: Exchange, heard: Heard) -> pace.LongAnswer:
+    """Return how the pieces of the model's own words arrived."""
+    arrivals = [at_ms for at_ms, _ in heard.model_words]
+    return pace.LongAnswer(arrivals, length_known="content-length" in came.headers)
+
+
+def described(came: Exchange, heard: Heard) -> str:
+    """Return the row's text for an answer that is well."""
+    if heard.calls:
+        call = heard.calls[0]
+        return f"{came.status} {call.name}({call.arguments})"
+    text = " ".join(heard.text.split())
+    count = len(heard.words)
+    return f"{came.status} {count} piece{'' if count == 1 else 's'}: {text}"
