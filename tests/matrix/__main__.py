@@ -11,13 +11,10 @@ from contextlib import redirect_stdout
 # Before `completions` is imported: Powertools reads its names at import.
 os.environ |= {"POWERTOOLS_SERVICE_NAME": "completions", "POWERTOOLS_METRICS_NAMESPACE": "Voice"}
 
-from hypothesis import seed, settings
-
 from completions.observability import log
-from tests.matrix import page, platforms
+from tests.matrix import page, platforms, test_histories
 from tests.matrix.play import Cell, play
 from tests.matrix.stand_ins import STAND_INS
-from tests.matrix.test_histories import answered
 
 
 def main() -> int:
@@ -28,9 +25,8 @@ def main() -> int:
     options = parser.parse_args()
     log.setLevel("CRITICAL")
     if options.histories:
-        many = settings(max_examples=options.histories, deadline=None, print_blob=True)
         with redirect_stdout(io.StringIO()):  # The metrics of each turn.
-            seed(options.seed)(many(answered))()
+            test_histories.play(options.histories, options.seed)
         print(f"{options.histories} histories, none dead")
         return 0
     cells: dict[tuple[str, str], Cell] = {}

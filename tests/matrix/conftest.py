@@ -1,0 +1,21 @@
+"""Thousands of turns: none of them is logged, nor are its metrics."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+
+import pytest
+
+from completions.observability import log
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Log nothing."""
+    level = log.log_level
+    log.setLevel("CRITICAL")
+    with redirect_stdout(io.StringIO()):
+        yield
+    log.setLevel(level)
