@@ -179,12 +179,12 @@ def test_thoughts_are_nobodys_turn() -> None:
     silent = {"type": "message", "role": "user", "content": "..."}
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     output = {"type": "function_call_output", "call_id": "c", "output": ""}
-    items = [{"type": "message", **USER}, thought, {"type": "message", **USER}]
+    parted = [{"type": "message", **USER}, thought, {"type": "message", **USER}]
     joined = {"type": "message", "role": "user", "content": "Hi.\nHi."}
-    assert mended({"input": items}, ["turns"])["input"] == [joined, thought]
+    assert mended({"input": parted}, ["turns"])["input"] == [joined, thought]
     kept = mended({"input": [thought, call, output]}, ["turns"])["input"]
     assert kept == [silent, thought, call, output]
-    said = [{"type": "message", **USER}, {"type": "message", **SAID}]
+    said: list[Any] = [{"type": "message", **USER}, {"type": "message", **SAID}]
     for items in ([thought], [*said, thought]):
         assert mended({"input": items}, ["turns"])["input"] == [*items, silent]
 
