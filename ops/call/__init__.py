@@ -4,6 +4,11 @@ Keeps a call as ElevenLabs Agents does (documentation of custom LLMs and system 
 and reads answers with the doctor's strict reader. It imports nothing of the function. Imports
 point down::
 
+    __main__                     options, the key, the exit status
+    report · page                table, transcript, JUnit · the calls that failed, drawn
+    play                         one call file, step by step
+    judge · stage                what is wrong with a turn · the local deployment, steered
+    call_file · places           the schema · which line a value stands in
     call                         one call: say, interrupt, results, what was heard, how it ends
     post                         one answer as it arrives, and the platform's patience for it
     history                      what the platform keeps of a call, and the request it makes of it

@@ -101,7 +101,7 @@ class Turnover:
         }
         self._patience = patience
         self._began_at: float | None = None
-        self._running: wire.Line | None = None
+        self._running: wire.Running | None = None
         self._lock = threading.Lock()
 
     def now_ms(self) -> float:
@@ -139,7 +139,7 @@ class Turnover:
         words: Callable[[str, float], None],
         asked: Callable[[Post], None],
     ) -> Post:
-        running = wire.Line()
+        running = wire.Running()
         post = Post(number, self.now_ms())
         self.posts.append(post)
         with self._lock:
@@ -184,7 +184,7 @@ class Turnover:
                 body=self._body,
                 timeout_s=max(0.1, ends_at - time.monotonic()),
                 enough=enough,
-                line=running,
+                running=running,
             )
         finally:
             timer.cancel()

@@ -58,7 +58,7 @@ class Exchange:
         return b"".join(piece.data for piece in self.pieces)
 
 
-class Line:
+class Running:
     """A running exchange in other threads' hands: since when it asks, and how to hang up.
 
     For one exchange. Times are `time.monotonic`'s, in seconds.
@@ -130,12 +130,12 @@ def exchange(
     body: bytes = b"",
     timeout_s: float,
     enough: Callable[[Sequence[Piece]], bool] | None = None,
-    line: Line | None = None,
+    running: Running | None = None,
 ) -> Exchange:
     """One request, from connecting to the end, within `timeout_s`. Never raises for what it meets.
 
     `enough` is asked after each piece; when it says so, the connection is closed in mid-answer.
-    `line` lets another thread hang up at any time.
+    `running` lets another thread hang up at any time.
     """
     result = Exchange()
     deadline = time.monotonic() + timeout_s
@@ -144,8 +144,8 @@ def exchange(
         with _connect(address, deadline) as connection:
             result.connect_ms = (time.monotonic() - began) * 1000
             began = time.monotonic()
-            if line is not None:
-                line.opened(connection, began)
+            if running is not None:
+                running.opened(connection, began)
             try:
                 _send(connection, _request(address, method, path, headers, body), deadline)
                 _receive(connection, result, began, deadline, enough)
@@ -153,7 +153,7 @@ def exchange(
                 result.ended_ms = (time.monotonic() - began) * 1000
     except _Broken as broken:
         result.trouble, result.detail = broken.trouble, broken.detail
-    if line is not None and line.left:
+    if running is not None and running.left:
         result.trouble, result.detail, result.left = "", "", True
     return result
 

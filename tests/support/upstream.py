@@ -1,8 +1,3 @@
-"""The scripted model on a port: `local.scripted.upstream`, also as a command from here."""
-
-import runpy
+"""The scripted model on a port: it is the product's own, `local.scripted.upstream`."""
 
 from local.scripted.upstream import *  # noqa: F403
-
-if __name__ == "__main__":
-    runpy.run_module("local.scripted.upstream", run_name="__main__")

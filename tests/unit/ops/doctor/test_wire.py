@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ops.doctor.wire import exchange
+from ops.doctor.wire import Running, exchange
 from ops.pasted_url import Address
 from tests.support.patients import Answer, Request, serve
 
@@ -44,6 +44,27 @@ def test_a_hang_up_of_ours_is_no_trouble() -> None:
     assert came.left
     assert [piece.data for piece in came.pieces] == [b"one"]
     assert came.trouble == ""
+
+
+@pytest.mark.parametrize("pieces", [(5.0, b"one"), (b"one", 5.0, b"two")])
+def test_another_thread_can_hang_up_at_any_time(pieces: tuple[bytes | float, ...]) -> None:
+    """It waits for no byte, before the answer or in it, and is no trouble."""
+    running = Running()
+    running.on_opened = threading.Timer(0.1, running.hang_up).start
+    with serve(lambda _: Answer(pieces=pieces)) as url:
+        came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10, running=running)
+    assert (came.left, came.trouble) == (True, "")
+    assert 100 <= came.ended_ms < 4000
+
+
+def test_who_hangs_up_before_there_is_a_connection_asks_nothing_long() -> None:
+    """A connection that opens too late is closed at once."""
+    running = Running()
+    running.hang_up()
+    with serve(lambda _: Answer(pieces=(5.0, b"one"))) as url:
+        came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10, running=running)
+    assert came.left
+    assert came.ended_ms < 4000
 
 
 @pytest.mark.parametrize(
