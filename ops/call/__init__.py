@@ -10,6 +10,7 @@ point down::
     judge · stage                what is wrong with a turn · the local deployment, steered
     call_file · places           the schema · which line a value stands in
     call                         one call: say, interrupt, results, what was heard, how it ends
+    turn                         what was asked, said, heard and done in one turn
     post                         one answer as it arrives, and the platform's patience for it
     history                      what the platform keeps of a call, and the request it makes of it
     system_tools                 the platform's own tools: what is offered, what a call of one does

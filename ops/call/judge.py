@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ops.call.call import Call, Turn
+from ops.call.call import Call
 from ops.call.call_file import Step, pattern, texts
 from ops.call.speech import letters
+from ops.call.turn import Turn
 from ops.doctor.causes import CAUSES
 
 BUFFER_WORDS_MOST = 2

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from ops.call.call import Turn
 from ops.call.play import Played
 from ops.call.speech import Word, text_of
+from ops.call.turn import Turn
 
 AXIS_MS = 6000.0
 """Each line has the same scale, so that waits can be compared by eye."""

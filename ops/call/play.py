@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.call.agent import Line
-from ops.call.call import Call, Turn
+from ops.call.call import Call
 from ops.call.call_file import CallFile, Step
 from ops.call.judge import Failure, judge, unplayable
 from ops.call.stage import Stage
+from ops.call.turn import Turn
 
 
 @dataclass(slots=True)

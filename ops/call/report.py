@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
-from ops.call.call import Turn
 from ops.call.judge import Failure
 from ops.call.play import Played
+from ops.call.turn import Turn
 
 HEADING = f"{'call':<18} {'result':<10} {'turns':>5} {'first sound':>12} {'took':>7}  what is wrong"
 
@@ -71,6 +71,8 @@ def summary(all_played: Sequence[Played]) -> Iterator[str]:
         for kind in ("ok", "failed", "unplayable", "skipped")
     }
     yield ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no calls"
+    if all_played and counts["skipped"] == len(all_played):
+        yield "nothing was played: with a URL, files without `model:` are (docs/calls.md)"
     by_file: dict[str, list[Played]] = {}
     for played in all_played:
         by_file.setdefault(str(played.file.file), []).append(played)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ops.call.agent import Agent, Line, Patience, Tool
-from ops.call.call import Call, Event
+from ops.call.call import Call
 from ops.call.system_tools import offered
+from ops.call.turn import Event
 from ops.pasted_url import Address
 from tests.support.patients import (
     DONE,

@@ -50,6 +50,12 @@ def test_the_summary_has_a_pass_rate_and_percentiles(tmp_path: Path) -> None:
     assert lines[2].startswith("first sound: p50 ")
 
 
+def test_a_run_that_skipped_all_says_so(tmp_path: Path) -> None:
+    """Nobody takes ten calls that were not played for ten that went well."""
+    skipped = Played(_played(tmp_path).file, skipped="its model plays a script")
+    assert list(report.summary([skipped]))[1].startswith("nothing was played")
+
+
 def test_percentiles_are_values_that_were_seen() -> None:
     """The smallest value that so many percent do not exceed."""
     assert report.percentile([3, 1, 2, 4], 50) == 2

@@ -1,0 +1,38 @@
+"""An answer as it arrives: each text once, whatever the network does to its bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.call.post import Ear
+from ops.doctor.wire import Piece
+from tests.support.patients import called, response, speech
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("responses", [False, True])
+def test_each_text_is_heard_once_however_its_bytes_are_cut(size: int, responses: bool) -> None:
+    """A text is told with the time of its last byte, and never again."""
+    frames = response() if responses else speech(["Yes, ", "hello."])
+    body = b"".join(frame for frame in frames if isinstance(frame, bytes))
+    heard: list[tuple[str, float]] = []
+    ear = Ear(lambda text, at_ms: heard.append((text, at_ms)), lambda: None)
+    ear.responses = responses
+    pieces: list[Piece] = []
+    for at in range(0, len(body), size):
+        pieces.append(Piece(float(at), body[at : at + size]))
+        ear.takes(pieces)
+    assert "".join(text for text, _ in heard) == ("Yes." if responses else "Yes, hello.")
+    times = [at_ms for _, at_ms in heard]
+    assert times == sorted(times)
+
+
+def test_a_call_counts_as_soon_as_it_begins() -> None:
+    """The platform's patience ends with words or with the first piece of a call."""
+    began: list[bool] = []
+    ear = Ear(lambda _text, _at_ms: None, lambda: began.append(True))
+    opening, call, *_ = (frame for frame in called() if isinstance(frame, bytes))
+    ear.takes([Piece(1, opening)])
+    assert not began
+    ear.takes([Piece(1, opening), Piece(2, call)])
+    assert began
