@@ -137,11 +137,9 @@ def _history(expect: Mapping[str, Any], saw: Sequence[Mapping[str, Any]]) -> Ite
     wanted = expect.get("model_saw")
     if not wanted:
         return
-    messages = [message for body in saw[-1:] for message in body.get("messages", ())]
+    seen = [each for body in saw[-1:] for each in _seen(body)]
     for role, value in wanted.items():
-        said = "\n".join(
-            _content(each) for each in messages if role == "never" or each.get("role") == role
-        )
+        said = "\n".join(text for speaker, text in seen if role in {"never", speaker})
         for text in texts(value):
             if (pattern(text).search(said) is None) != (role == "never"):
                 is_there = "was seen" if role == "never" else f"is not among {role}'s words"
@@ -189,8 +187,19 @@ def _decoded(arguments: str) -> Any:
         return arguments
 
 
-def _content(message: Mapping[str, Any]) -> str:
-    content = message.get("content")
+def _seen(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield role and text of all that a request tells a model, in either API."""
+    if instructions := body.get("instructions"):
+        yield "system", str(instructions)
+    told = body.get("input", body.get("messages", ()))
+    for each in [{"role": "user", "content": told}] if isinstance(told, str) else told:
+        if each.get("type") == "function_call_output":
+            yield "tool", _text(each.get("output"))
+        else:
+            yield str(each.get("role")), _text(each.get("content"))
+
+
+def _text(content: Any) -> str:
     if isinstance(content, list):
         return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return str(content or "")

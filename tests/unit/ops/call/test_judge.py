@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ops.call.agent import Line
 from ops.call.call_file import load
+from ops.call.judge import _history
 from ops.call.play import Played, play
 from ops.doctor.dialects import FAILURE_SENTENCE
 from ops.pasted_url import Address
@@ -131,3 +133,31 @@ def test_a_call_that_ends_early_is_told(tmp_path: Path) -> None:
     assert [(failure.name, failure.seen) for failure in played.failures] == [
         ("ends", "hung_up, with 1 turns to come")
     ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": [{"type": "text", "text": "Hours?"}]},
+                {"role": "assistant", "content": None},
+                {"role": "tool", "content": "at nine"},
+            ]
+        },
+        {
+            "instructions": "Be brief.",
+            "input": [
+                {"role": "user", "content": [{"type": "input_text", "text": "Hours?"}]},
+                {"type": "function_call_output", "output": "at nine"},
+            ],
+        },
+    ],
+)
+def test_what_the_model_saw_is_read_in_both_apis(body: dict[str, Any]) -> None:
+    """Each role's words are found as its own, and words of nobody are missed."""
+    right = {"system": "brief", "user": "hours", "tool": "nine", "never": "ten"}
+    assert list(_history({"model_saw": right}, [body])) == []
+    wrong = {"system": "hours", "assistant": "nine", "never": "at nine"}
+    assert len(list(_history({"model_saw": wrong}, [body]))) == 3
