@@ -92,7 +92,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--verbose", action="store_true", help="all transcripts, not the failed")
     parser.add_argument("--junit", type=Path, metavar="FILE")
     parser.add_argument("--html", type=Path, metavar="FILE")
-    parser.add_argument("--speed", type=float, default=1.0, help="of speech (1)")
+    parser.add_argument("--speed", type=_speed, default=1.0, help="of speech (1)")
     parser.add_argument("--code", choices=("source", "built"), default="source")
     parser.add_argument("--transport", choices=("lambda", "uvicorn"), default="lambda")
     return parser.parse_args()
@@ -103,6 +103,13 @@ def _count(text: str) -> int:
     if not 1 <= count <= 1000:
         raise ValueError(text)
     return count
+
+
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not 0.1 <= speed <= 1000:
+        raise ValueError(text)
+    return speed
 
 
 def _line(options: argparse.Namespace) -> Line | None:

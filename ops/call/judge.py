@@ -85,7 +85,7 @@ def _never(turn: Turn, expect: Mapping[str, Any]) -> Iterator[Failure]:
         yield Failure("buffer_words", f"{turn.buffer_words}, at most {most}: {text[:80]}")
     posts, most = len(turn.posts), expect.get("posts", 1)
     if posts > most:
-        yield Failure("posts", f"asked {posts} times, at most {most}: nothing came in time")
+        yield Failure("posts", f"asked {posts} times, at most {most}")
 
 
 def _times(turn: Turn, expect: Mapping[str, Any]) -> Iterator[Failure]:

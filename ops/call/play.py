@@ -70,12 +70,12 @@ def play(
         else:
             turn = call.say(step.caller, until_heard=until, late=step.late_results)
         saw = stage.saw() if stage is not None and "model_saw" in step.expect else []
-        failures = judge(turn, step, call, saw)
-        if until and turn.interrupted_at_ms is None:
+        played.unplayable = unplayable(turn)
+        failures = [] if played.unplayable else judge(turn, step, call, saw)
+        if until and turn.interrupted_at_ms is None and not played.unplayable:
             failures.append(Failure("over", f"{until!r} was never heard"))
         played.turns.append((step, turn, failures))
         on_turn(turn, failures)
-        played.unplayable = unplayable(turn)
         if call.ended:
             left = len(file.steps) - at - 1
             if left and not played.unplayable:
