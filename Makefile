@@ -47,7 +47,7 @@ MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk check test-unit test test-slow test-built soak matrix bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk check test-unit test test-slow test-browser screenshot test-built soak matrix bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -193,6 +193,19 @@ $(VENV)-apps/.apps: requirements/apps.txt
 test-slow: setup $(VENV)-apps/.apps $(if $(TESTABLE),build) ## run the slow tests
 	@$(PYTEST) -m "$(SLOW)" $(PYTEST_ARGS)
 
+$(VENV)-browser/.browser: requirements/browser.txt
+	@echo "installing into $(VENV)-browser what steers a browser (165 MB)"
+	@$(call environment,$(VENV)-browser)
+	@$(VENV)-browser/bin/python $(PIP_INSTALL) -r requirements/browser.txt
+	@touch $@
+
+# Debian: apt-get install chromium-headless-shell. CHROMIUM names another browser of its kind.
+test-browser: $(VENV)/.local $(VENV)-browser/.browser ## try the page of `make talk` in a real browser
+	@$(VENV)-browser/bin/pytest --confcutdir=tests/browser tests/browser $(PYTEST_ARGS)
+
+screenshot: $(VENV)/.local $(VENV)-browser/.browser ## take the picture of the page anew
+	@$(VENV)-browser/bin/python -m tests.browser.screenshot docs/talk.png
+
 test-built: setup build ## run the tests of the built packages only
 	@$(PYTEST) -m built $(PYTEST_ARGS)
 
@@ -254,3 +267,4 @@ lock: ## pin every dependency anew, with hashes
 	$(LOCK) --group pyproject.toml:bench-plot -o requirements/bench-plot.txt
 	$(LOCK) --group pyproject.toml:apps -o requirements/apps.txt
 	$(LOCK) --group pyproject.toml:connect -o requirements/connect.txt
+	$(LOCK) --group pyproject.toml:browser -o requirements/browser.txt

@@ -16,6 +16,8 @@ settings.register_profile(
 )
 settings.load_profile("any-machine")
 
+collect_ignore = ["browser"]  # `make test-browser`, in an environment of its own
+
 for _name in list(os.environ):
     if _name.startswith(("COMPLETIONS_", "AWS_", "LAMBDA_", "OPENAI_", "POWERTOOLS_")):
         del os.environ[_name]

@@ -55,7 +55,7 @@ def _serve(options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
         model=options.model,
         speed=options.speed,
         day=(lambda: stand_in.day) if stand_in else None,
-        log_line=beside.log_line if beside else lambda _: "",
+        logs=beside.log_lines if beside else lambda _: [],
     )
     try:
         server = PageServer(conversation, stand_in=stand_in, port=options.port)

@@ -35,12 +35,9 @@ class Beside:
         self.url = ""
         self.key = ""
 
-    def log_line(self, request_id: str) -> str:
-        """Return the line that tells of a finished turn; empty if there is none."""
-        if not request_id:
-            return ""
-        found = (x for x in reversed(list(self._log)) if request_id in x and "turn.finished" in x)
-        return next(found, "")
+    def log_lines(self, call_id: str) -> list[str]:
+        """Return the lines that tell of this call's finished turns, oldest first."""
+        return [line for line in list(self._log) if call_id in line and "turn.finished" in line]
 
     def __enter__(self) -> Self:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -44,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Conversation:
-    """The call on the page. `day` names the model's day; `log_line` finds a request's line."""
+    """The call on the page. `day` names the model's day; `logs` finds a call's lines by its id."""
 
     call: Call
 
@@ -55,13 +56,13 @@ class Conversation:
         model: str,
         speed: float = 1.0,
         day: Callable[[], str] | None = None,
-        log_line: Callable[[str], str] = lambda _: "",
+        logs: Callable[[str], list[str]] = lambda _: [],
     ) -> None:
         self._line = line
         self._model = model
         self._speed = speed
         self._day = day
-        self._log_line = log_line
+        self._logs = logs
         self._changed = threading.Condition()
         self._version = 0
         self._shown: dict[str, tuple[int, str]] = {}
@@ -71,7 +72,8 @@ class Conversation:
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Begin a new call with these settings of the agent; raise ValueError for unusable ones."""
         settings = {**DEFAULTS, **settings}
-        agent, results = _agent(settings, self._model)
+        call_id = f"talk-{secrets.token_hex(6)}"
+        agent, results = _agent(settings, self._model, call_id)
         if self._number:
             self._said.put(None)
             self.call.interrupt()
@@ -79,6 +81,7 @@ class Conversation:
             self._number += 1
             self._shown.clear()
         self.settings = settings
+        self._call_id = call_id
         self._results = results
         self._busy = False
         self._days: dict[int, str] = {}
@@ -123,6 +126,13 @@ class Conversation:
             # Turns are drawn by what is known of the call.
             news.sort(key=lambda each: (each[0] != "call", each[1]))
             return self._version, [text for _, _, text in news]
+
+    def logs(self) -> list[str]:
+        """Return the deployment's line of each request so far, in their order, where it is known.
+
+        One of a request that the caller left comes a moment later.
+        """
+        return self._logs(self._call_id)
 
     def saved(self) -> str:
         """Return the call as a file that `make call` plays."""
@@ -176,8 +186,6 @@ class Conversation:
         drawn = picture(turn, now_ms=now_ms)
         drawn["results"] = _results_before(turn.body)
         drawn["waits_for"] = [c["id"] for c in drawn["calls"] if c["id"] in call.waiting]
-        for post in drawn["posts"]:
-            post["log"] = "" if live else self._log_line(post["request_id"])
         drawn["day"] = self._days.get(turn.number, "well")
         self._show(f"turn {turn.number}", {"turn": drawn})
 
@@ -208,7 +216,7 @@ class Conversation:
             self._changed.notify_all()
 
 
-def _agent(settings: Mapping[str, Any], model: str) -> tuple[Agent, dict[str, Any]]:
+def _agent(settings: Mapping[str, Any], model: str, call_id: str) -> tuple[Agent, dict[str, Any]]:
     """Return the agent that the page describes, and what its own tools answer."""
     if settings["api_type"] not in {"chat_completions", "responses"}:
         raise ValueError(f"no API type: {settings['api_type']!r}")
@@ -233,7 +241,7 @@ def _agent(settings: Mapping[str, Any], model: str) -> tuple[Agent, dict[str, An
         api_type=settings["api_type"],
         model=model,
         extra_body={"language": language} if language else None,
-        headers=COMMENTS,
+        headers={**COMMENTS, "x-conversation-id": call_id},
     )
     return agent, results
 

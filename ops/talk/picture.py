@@ -69,7 +69,6 @@ def _post(post: Post) -> dict[str, Any]:
         "ended_ms": round(post.ended_at_ms, 1) if came.status or came.trouble else None,
         "status": came.status,
         "gave_up": post.gave_up,
-        "request_id": came.headers.get("x-request-id", ""),
         "candidates": [_life(each, post.sent_at_ms) for each in _candidates(came.body)],
         "frames": [
             [round(post.sent_at_ms + piece.at_ms, 1), piece.data.decode("utf-8", "replace")]

@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Answer with a file, the events or the saved call."""
+        """Answer with a file, the events, the log or the saved call."""
         path = self._admitted("GET")
         if path is None:
             return
@@ -62,6 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, (PAGE / name).read_bytes(), kind)
         elif path == "events":
             self._events()
+        elif path == "logs":
+            self._answer(200, json.dumps(self._conversation.logs()).encode(), "application/json")
         elif path == "saved":
             text = self._conversation.saved()
             self._answer(200, text.encode(), "application/yaml; charset=utf-8")

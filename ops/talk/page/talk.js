@@ -158,6 +158,27 @@ function spoken(turn) {
   return `Time line: silence until ${seconds(turn.first_sound_ms)}, then ${turn.heard}`;
 }
 
+// The deployment's log lines are asked for when somebody looks, or where a turn was left before the
+// deployment could tell of its candidates.
+async function askForLog(number) {
+  const lines = await (await fetch("logs")).json();
+  let before = 0;
+  for (let each = 1; each < number; each += 1) before += turns.get(each)?.turn.posts.length ?? 0;
+  const { turn } = turns.get(number);
+  const missing = !turn.candidates.length;
+  turn.posts.forEach((each, at) => {
+    each.log = lines[before + at];
+    if (!each.log || !missing) return;
+    const told = JSON.parse(each.log).candidates ?? [];
+    for (const life of told) {
+      const moved = Object.entries(life).map(([name, value]) =>
+        [name, name.endsWith("_ms") ? value + each.sent_ms : value]);
+      turn.candidates.push(Object.fromEntries(moved));
+    }
+  });
+  draw(number);
+}
+
 // ---- a turn in words
 
 function saidLine(turn, nowMs, live) {
@@ -175,6 +196,7 @@ function saidLine(turn, nowMs, live) {
       line.append(span);
     }
   }
+  if (line.childNodes.length) line.append(" ");
   if (turn.platform_says) line.append(make("span", "platform", `${turn.platform_says} `));
   for (const each of turn.calls) {
     line.append(make("code", "", `${each.name} ${each.arguments}`), " ");
@@ -209,7 +231,7 @@ function factsLine(turn, live) {
 function inside(turn) {
   const box = make("div", "inside");
   for (const each of turn.posts) {
-    box.append(make("h3", "", `post ${each.number}: status ${each.status} ${each.request_id}`));
+    box.append(make("h3", "", `post ${each.number}: status ${each.status || "none"}`));
     for (const [ms, text] of each.frames) {
       box.append(make("div", "", `${ms.toFixed(0).padStart(6)} ms  ${text.trim()}`));
     }
@@ -271,7 +293,10 @@ function draw(number) {
     const box = inside(turn);
     box.hidden = !open;
     details.open = open;
-    details.addEventListener("toggle", () => { box.hidden = !details.open; });
+    details.addEventListener("toggle", () => {
+      box.hidden = !details.open;
+      if (details.open && turn.posts.some((each) => !each.log)) askForLog(number);
+    });
     facts.append(details);
     article.append(box);
     for (const id of turn.waits_for) {
@@ -352,6 +377,8 @@ function told(event) {
     voice.takes(news.turn);
     if (atEnd) scrollTo(0, document.body.scrollHeight);
     requestAnimationFrame(tick);
+    const { number, now_ms: nowMs, candidates } = news.turn;
+    if (nowMs == null && !candidates.length) setTimeout(() => askForLog(number), 500);
   } else if (news.text) $("problem").textContent = news.text;
 }
 
