@@ -161,7 +161,9 @@ function spoken(turn) {
 // The deployment's log lines are asked for when somebody looks, or where a turn was left before the
 // deployment could tell of its candidates.
 async function askForLog(number) {
+  const asked = of;
   const lines = await (await fetch("logs")).json();
+  if (asked !== of) return; // Another call has begun.
   let before = 0;
   for (let each = 1; each < number; each += 1) before += turns.get(each)?.turn.posts.length ?? 0;
   const { turn } = turns.get(number);
@@ -378,7 +380,9 @@ function told(event) {
     if (atEnd) scrollTo(0, document.body.scrollHeight);
     requestAnimationFrame(tick);
     const { number, now_ms: nowMs, candidates } = news.turn;
-    if (nowMs == null && !candidates.length) setTimeout(() => askForLog(number), 500);
+    if (nowMs == null && !candidates.length) {
+      setTimeout((asked) => { if (asked === of) askForLog(number); }, 500, of);
+    }
   } else if (news.text) $("problem").textContent = news.text;
 }
 
