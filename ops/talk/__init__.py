@@ -7,5 +7,6 @@ browser. The key stays in the process. Imports point down::
     server                       HTTP on loopback: the page's files, what it asks, what it is told
     conversation                 one call that the page steers, and what each of its turns shows
     picture · saved              a turn as the page draws it · the call as a file to be played again
-    gate · stand_in · beside     who may ask · the model's bad days · the deployment beside the page
+    gate · beside                who may ask · the deployment beside the page
+    stand_in                     the model's bad days
 """

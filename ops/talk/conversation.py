@@ -17,8 +17,9 @@ from datetime import datetime
 from typing import Any
 
 from ops.call.agent import Agent, Line, Tool
-from ops.call.call import Call, Event
+from ops.call.call import Call
 from ops.call.system_tools import offered
+from ops.call.turn import Event
 from ops.talk import saved
 from ops.talk.picture import picture
 

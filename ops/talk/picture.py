@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ops.call.call import Turn
 from ops.call.post import Post
+from ops.call.turn import Turn
 
 _COMMENT = b": candidates "
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.call.call import Call, Turn
+from ops.call.call import Call
 from ops.call.speech import text_of
+from ops.call.turn import Turn
 from ops.doctor.dialects import Call as Called
 
 
