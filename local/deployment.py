@@ -23,6 +23,7 @@ from typing import IO, Any, Self
 from local import layout, model, secrets, uvicorn_server
 from local.environment import Function
 from local.function_url import FunctionUrl
+from local.options import CALLER_KEY
 from local.payload import Response, clock, response_of
 from local.service import Service
 from local.template import Template
@@ -30,7 +31,6 @@ from local.wire import Server
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / ".local"
-CALLER_KEY = "local-caller-key"
 CALLER_SECRET, UPSTREAM_SECRET = "CallerKeySecret", "UpstreamKeySecret"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 # Variables of the user's that reach the function, over the template's.
@@ -84,6 +84,7 @@ class Deployment:
         self._log = log
         self._progress = progress
         self._stack = contextlib.AsyncExitStack()
+        self._services: list[Service] = []
         self.url = ""
         self.function: Function | None = None
         self.secrets: Service | None = None
@@ -105,6 +106,16 @@ class Deployment:
         payload = json.dumps({**event, "requestContext": context}).encode()
         invocation = await self.function.invoke(payload)
         return await response_of(await invocation.answer, self._template.function.invoke_mode)
+
+    async def ended(self) -> str:
+        """Wait until one of the children ends without being asked to; return which, and how."""
+        children = [asyncio.ensure_future(each.ended()) for each in self._services]
+        try:
+            done, _ = await asyncio.wait(children, return_when=asyncio.FIRST_COMPLETED)
+            return done.pop().result()
+        finally:
+            for child in children:
+                child.cancel()
 
     def log_text(self) -> str:
         """Return what has been logged so far, unless a `log` was given."""
@@ -149,7 +160,7 @@ class Deployment:
         self._progress("starting the function")
         if self._transport == "uvicorn":
             service = await uvicorn_server.start(spec, variables, self._port, log)
-            stack.push_async_callback(service.stop)
+            self._keep(stack, service)
             self.url = service.address
             return
         launch = launch.with_variables(variables)
@@ -167,7 +178,7 @@ class Deployment:
     async def _start_secrets(self, stack: contextlib.AsyncExitStack, log: IO[str]) -> str:
         self._progress("starting Secrets Manager")
         self.secrets = service = await secrets.start(log)
-        stack.push_async_callback(service.stop)
+        self._keep(stack, service)
         values = {
             CALLER_SECRET: {"key": self.caller_key},
             UPSTREAM_SECRET: self._model_keys,
@@ -180,8 +191,13 @@ class Deployment:
             return self._upstream
         self._progress("loading the model")
         service = await model.start(log)
-        stack.push_async_callback(service.stop)
+        self._keep(stack, service)
         return f"{service.address}/v1"
+
+    def _keep(self, stack: contextlib.AsyncExitStack, service: Service) -> None:
+        """Stop a child with the rest."""
+        stack.push_async_callback(service.stop)
+        self._services.append(service)
 
 
 def _run_folder() -> Path:

@@ -12,6 +12,7 @@ invocation, an idle process lives until the end, and it is frozen only if that i
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -38,8 +39,17 @@ class InitError(Exception):
     """A process did not get as far as asking for an event."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"{failure.error_type}: {failure.message}")
+        super().__init__(_reason(failure))
         self.failure = failure
+
+
+def _reason(failure: Failure) -> str:
+    """Return why in one line; a runtime tells it as JSON, with a trace that stays in the log."""
+    try:
+        told = json.loads(failure.message)
+        return f"{told['errorType']}: {told['errorMessage']}"
+    except (ValueError, LookupError, TypeError):
+        return f"{failure.error_type}: {failure.message}"
 
 
 class Environment:

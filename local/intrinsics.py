@@ -5,6 +5,7 @@ name and place: a value that is guessed here would run here and fail on AWS. Wha
 mean is not known here, only what `Ref` and `Fn::GetAtt` say of a few kinds of them.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,6 +131,8 @@ class Resolver:
         allowed = [text(item) for item in declared.get("AllowedValues", [])]
         if allowed and text(value) not in allowed:
             raise TemplateError(f"{where} is {text(value)}, not one of {', '.join(allowed)}")
+        if name in self._given:
+            _check(text(value), declared, where)
         if declared.get("Type") == "CommaDelimitedList":
             return [item.strip() for item in text(value).split(",")]
         return value
@@ -181,6 +184,23 @@ class Resolver:
 
     def _or(self, argument: Any, where: str) -> bool:
         return any(self.resolve(item, where) for item in argument)
+
+
+def _check(value: str, declared: Mapping[str, Any], where: str) -> None:
+    """Refuse what CloudFormation would refuse. Raises `TemplateError`."""
+    pattern = declared.get("AllowedPattern")
+    expected = declared.get("ConstraintDescription") or f"what fits {pattern}"
+    if pattern and not re.search(pattern, value):
+        raise TemplateError(f"{where} is {value!r}, not {expected}")
+    if declared.get("Type") != "Number":
+        return
+    low, high = declared.get("MinValue", -math.inf), declared.get("MaxValue", math.inf)
+    try:
+        fits = low <= float(value) <= high
+    except ValueError:
+        fits = False
+    if not fits:
+        raise TemplateError(f"{where} is {value!r}, not a number from {low} to {high}")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class Service:
             raise ServiceError(f"{name} did not start (exit status {process.returncode})")
         return service
 
+    async def ended(self) -> str:
+        """Wait until the child ends by itself; return a line that says so."""
+        status = await self._process.wait()
+        return f"{self.name} has ended, exit status {status}"
+
     async def stop(self) -> None:
         """End the child, now."""
         if self._process.returncode is None:

@@ -69,6 +69,13 @@ def local(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def _one_line(errors: str) -> str:
+    """The one line that says what is wrong, behind those that say what is being done."""
+    *doing, line = errors.strip().splitlines()
+    assert not any(each.startswith("error") for each in doing)
+    return line
+
+
 @contextlib.contextmanager
 def started(**variables: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """`python -m local` and the two lines that it prints when it is ready."""
@@ -201,6 +208,13 @@ def test_variables_of_the_user_reach_the_function() -> None:
             "UPSTREAM=openai needs the key in the variable OPENAI_API_KEY",
         ),
         ((), {"CODE": "other"}, "choose from 'source', 'built'"),
+        ((), {"PORT": "99999"}, "PORT: 99999 is no port"),
+        ((), {"UPSTREAM": "foo"}, "UPSTREAM=foo is neither model, openai nor a base URL"),
+        (
+            (),
+            {"UPSTREAM": "http://127.0.0.1:9/v1", "PARAMETERS": "TurnLimitMs=soon"},
+            "Parameters.TurnLimitMs is 'soon', not a number from",
+        ),
         ((), {"TRANSPORT": "uvicorn", "CODE": "built"}, "TRANSPORT=uvicorn serves the source tree"),
         ((), {"PARAMETERS": "Nothing=1"}, "template.yaml has no parameter Nothing"),
         (("invoke",), {}, "no event file: make invoke EVENT="),
@@ -214,8 +228,84 @@ def test_what_cannot_work_is_said_at_once(
     """A wrong option ends with one clear line, no traceback, and a status that is not 0."""
     shown = local(*arguments, **variables)
     assert shown.returncode not in (0, 130)
-    assert message in shown.stderr
-    assert "Traceback" not in shown.stderr
+    assert message in _one_line(shown.stderr)
+
+
+@pytest.mark.parametrize("transport", ["lambda", "uvicorn"])
+def test_why_the_function_cannot_start_is_one_line(transport: str) -> None:
+    """The trace stays in the log file."""
+    shown = local(
+        TRANSPORT=transport,
+        PORT="0",
+        UPSTREAM="http://127.0.0.1:9/v1",
+        COMPLETIONS_TURN_BUDGET_MS="soon",
+    )
+    assert shown.returncode == 1
+    assert "COMPLETIONS_TURN_BUDGET_MS must be a whole number" in _one_line(shown.stderr)
+
+
+def test_a_turn_is_a_line_and_the_log_a_file(upstream: str) -> None:
+    """What was said, what was heard and when; the JSON lies in the file that is named."""
+    with started(UPSTREAM=upstream) as (process, ready, command):
+        assert process.stderr
+        log = _line_with(process, "the log is ").removeprefix("the log is ").strip()
+        subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=True)
+        line = _line_with(process, " said ")
+    assert ready.startswith("ready ")
+    assert 'said "Tell me one thing about the sea." | heard "Hello there." | first word at ' in line
+    assert "{" not in line
+    events = [json.loads(each) for each in (ROOT / log).read_text().splitlines() if each[:1] == "{"]
+    assert "turn.finished" in [event.get("message") for event in events]
+
+
+@pytest.mark.parametrize(
+    ("upstream_url", "told"),
+    [
+        (None, "the model answers"),
+        ("http://127.0.0.1:9/v1", "UPSTREAM=http://127.0.0.1:9/v1 cannot be reached"),
+    ],
+    ids=["there", "dead"],
+)
+def test_the_model_is_tried_before_ready(
+    upstream: str, upstream_url: str | None, told: str
+) -> None:
+    """Whoever watches learns in the words of the command line what callers would not be told."""
+    asked = len(Upstream.keys)
+    with started(UPSTREAM=upstream_url or upstream, REAL_TURN="1") as (process, ready, _):
+        assert ready.startswith("ready ")
+        assert told in _line_with(process, told)
+    assert len(Upstream.keys) == asked + (upstream_url is None)
+
+
+def test_nobody_is_asked_where_nobody_watches(upstream: str) -> None:
+    """A turn unasked would be a surprise in somebody's count."""
+    asked = len(Upstream.keys)
+    with started(UPSTREAM=upstream) as (_, ready, _):
+        assert ready.startswith("ready ")
+    assert len(Upstream.keys) == asked
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    ("module", "name"), [("local.uvicorn_server", "uvicorn"), ("local.secrets", "Secrets Manager")]
+)
+def test_a_child_that_dies_is_noticed(upstream: str, module: str, name: str) -> None:
+    """What is left is stopped, with a line that names the dead one."""
+    with started(UPSTREAM=upstream, TRANSPORT="uvicorn") as (process, ready, _):
+        assert ready.startswith("ready ")
+        children = descendants(process.pid)
+        (child,) = [pid for pid in children if module in Path(f"/proc/{pid}/cmdline").read_text()]
+        os.kill(child, signal.SIGKILL)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert _one_line(errors) == f"error: {name} has ended, exit status -9, so everything is stopped"
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+
+
+def _line_with(process: subprocess.Popen[str], text: str) -> str:
+    """The first line on stderr that holds the text."""
+    assert process.stderr
+    return next(line for line in process.stderr if text in line)
 
 
 def test_a_port_that_is_taken_is_said(upstream: str) -> None:

@@ -289,3 +289,42 @@ def test_an_old_python_is_refused(run: Run, tmp_path: Path, target: str) -> None
     assert done.returncode != 0
     assert "Python 3.11 or newer is needed" in done.stderr
     assert not list(tmp_path.glob("environment*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["UPSTREAM=openai"], "OPENAI_API_KEY"),
+        (["UPSTREAM=foo"], "UPSTREAM=foo is neither"),
+        (["PORT=99999"], "PORT: 99999 is no port"),
+        (["CODE=built", "TRANSPORT=uvicorn"], "serves the source tree"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_installed(
+    run: Run, tmp_path: Path, given: list[str], message: str
+) -> None:
+    """Nobody waits for an install to learn that a key is missing."""
+    run.environ.pop("OPENAI_API_KEY", None)
+    done = run("run", f"VENV={tmp_path / 'venv'}", *given)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("upstream", "needed"), [("", True), ("model", True), ("openai", False), ("http://a", False)]
+)
+def test_the_embedded_model_is_installed_where_it_answers(
+    run: Run, tmp_path: Path, upstream: str, needed: bool
+) -> None:
+    """Who brings a model does not wait for 130 MB."""
+    for target in ("run", "invoke"):
+        done = run("-n", target, f"VENV={tmp_path / 'venv'}", f"UPSTREAM={upstream}")
+        assert ("the embedded model" in done.stdout) is needed
+        assert "what the function and the local deployment need" in done.stdout
+
+
+def test_a_lock_takes_the_systems_certificates(run: Run) -> None:
+    """uv has a list of its own, which no authority of a company is on."""
+    assert "UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1" in run("-n", "lock").stdout

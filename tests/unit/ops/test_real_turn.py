@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from local import first_turn
+from local.remedies import Upstream
 from ops import real_turn
 
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "Yes."}}]}
@@ -70,7 +71,7 @@ REFUSALS: dict[str, tuple[tuple[int, Any], str, str]] = {
 def test_an_answer_is_said_to_be_one(url: str) -> None:
     """The turn has the caller's key, asks for errors as a status and costs a few tokens."""
     assert real_turn.outcome(url, "key", "m") == "answered."
-    assert "answered" in first_turn.outcome(url, "key", "m")
+    assert first_turn.trouble(url, "key", Upstream("http://a/v1", "m")) == ""
     for path, headers, body in Server.asked:
         assert path == "/v1/chat/completions"
         assert headers["authorization"] == "Bearer key"
@@ -88,12 +89,11 @@ def test_a_refusal_is_told_with_what_helps(
     assert told.startswith("it failed.")
     assert "No." in told
     assert deployed in told
-    told = first_turn.outcome(url, "key", "m")
-    assert told.startswith(f"a first turn failed: {answer[0]}")
-    assert local in told
+    assert local in first_turn.trouble(url, "key", Upstream("http://a/v1", "m"))
 
 
 def test_what_does_not_answer_is_told() -> None:
     """A server that is not there, or no HTTP at all."""
     assert "connection refused" in real_turn.outcome("http://127.0.0.1:1/v1", "key")
-    assert "ConnectionRefusedError" in first_turn.outcome("http://127.0.0.1:1/v1", "key", "m")
+    nobody = first_turn.trouble("http://127.0.0.1:1/v1", "key", Upstream("http://a/v1", "m"))
+    assert "ConnectionRefusedError" in nobody

@@ -1,0 +1,147 @@
+"""Lines of the log in plain words: a line for each turn, and what its owner has to put right.
+
+Knows the function's log events and this command line's words for what helps; reads and writes
+nothing. What a turn's own line tells already is not told again.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.remedies import Upstream
+
+TEXT_LIMIT_CHARS = 300
+_MODEL_MISSING = "a request names no model: PARAMETERS='UpstreamModel=...' names one"
+_TOLD_BY_THE_TURN = frozenset(
+    {"turn.failed", "turn.moved_on", "turn.bridged", "candidate.late", "answer.silent"}
+    | {"call.reasked", "call.invalid", "upstream.refused", "upstream.learnt", "key.missing"}
+    | {"upstream.reconnected", "upstream.lacks_responses", "candidate.stubborn", "turn.untaken"}
+)
+_HEARD_INSTEAD = {
+    "apology": "an apology of ours, since no model answered",
+    "empty": "nothing, since the model had no words",
+    "hung_up": "nothing, since the caller left first",
+    "crashed": "what there was until a bug",
+}
+_AFTERWARDS = {
+    "cut": ", then it broke off",
+    "bridged": ", after it had broken off once",
+    "hung_up": ", then the caller left",
+}
+
+
+@dataclass
+class LogLines:
+    """Tells the lines of one run, in the order in which they come."""
+
+    upstream: Upstream
+    caller_key: str
+    _told: set[str] = field(default_factory=set)
+    """Since the last turn: three requests of one turn are refused for one reason."""
+    _model_missing: bool = False
+    wrong: str = ""
+    """What the owner has to put right, as it was told last."""
+
+    def told(self, line: str) -> str | None:
+        """Return what a line of the log says to a person; None for what is for machines."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            return _printable(line) or None  # Somebody's print, or a line of the platform's own.
+        if event.get("message") == "turn.finished":
+            self._told.clear()
+            return f"{time.strftime('%H:%M:%S')} {turn(event)}"
+        text = self._event(event)
+        if text is None or text in self._told:
+            return None
+        self._told.add(text)
+        return f"{time.strftime('%H:%M:%S')} {text}"
+
+    def _event(self, event: Mapping[str, Any]) -> str | None:
+        name = event.get("message")
+        if name == "upstream.misconfigured":
+            self.wrong = self.upstream.wrong(str(event.get("candidate")), str(event.get("cause")))
+            return self.wrong
+        if name == "auth.refused":
+            return f"a caller is refused: {event.get('reason')}; callers send {self.caller_key}"
+        if name == "path.unknown":
+            return f"a caller asks for {event.get('path')}, which is not there"
+        if name == "model.missing":
+            # Once is enough: most answer all the same.
+            said, self._model_missing = self._model_missing, True
+            return None if said else _MODEL_MISSING
+        if str(event.get("level")) not in ("WARNING", "ERROR", "CRITICAL"):
+            return None
+        if name in _TOLD_BY_THE_TURN:
+            return None
+        reason = event.get("reason") or event.get("errorMessage") or _last_line(event)
+        return _printable(f"{name}: {reason}" if reason else str(name))
+
+
+def turn(event: Mapping[str, Any]) -> str:
+    """Return a turn in one line: what was said, what was heard, and when."""
+    parts = []
+    if said := _text(event, "gen_ai.input.messages"):
+        parts.append(f'said "{said}"')
+    parts.append(f"heard {_heard(event)}")
+    if called := event.get("tools_called"):
+        parts.append(f"called {', '.join(map(str, called))}")
+    if moments := _moments(event):
+        parts.append(moments)
+    if len(lives := event.get("candidates") or []) > 1:
+        parts.append(f"asked {', '.join(map(_life, lives))}")
+    if event.get("error.type"):
+        parts.append(f"why: {event['error.type']}")
+    return " | ".join(parts)
+
+
+def _heard(event: Mapping[str, Any]) -> str:
+    outcome = str(event.get("outcome"))
+    if text := _text(event, "gen_ai.output.messages"):
+        return f'"{text}"{_AFTERWARDS.get(outcome, "")}'
+    if outcome in _HEARD_INSTEAD:
+        return _HEARD_INSTEAD[outcome]
+    if outcome in ("error", "refused"):
+        return f"an error, status {event.get('http.response.status_code')}"
+    return "no words" if event.get("tools_called") else "an answer"
+
+
+def _moments(event: Mapping[str, Any]) -> str:
+    spoken, model = event.get("first_spoken_ms"), event.get("first_token_ms")
+    told = []
+    if event.get("buffer_words") and spoken is not None:
+        told.append(f"buffer words at {_s(spoken)}")
+    if model is not None:
+        told.append(f"first word at {_s(model)}")
+    if event.get("duration_ms") is not None:
+        told.append(f"end at {_s(event['duration_ms'])}")
+    return ", ".join(told)
+
+
+def _life(life: Mapping[str, Any]) -> str:
+    return f"{life.get('candidate')} ({life.get('why')})"
+
+
+def _s(milliseconds: float) -> str:
+    return f"{milliseconds / 1000:.1f} s" if milliseconds >= 100 else f"{milliseconds:.0f} ms"
+
+
+def _text(event: Mapping[str, Any], name: str) -> str:
+    messages: Sequence[Any] = event.get(name) or ()
+    parts = [part for message in messages for part in message["parts"]]
+    text = _printable(" ".join(part["content"] for part in parts))
+    return text if len(text) <= TEXT_LIMIT_CHARS else text[:TEXT_LIMIT_CHARS] + "…"
+
+
+def _last_line(event: Mapping[str, Any]) -> str:
+    lines = str(event.get("exception") or "").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _printable(text: str) -> str:
+    kept = "".join(one if one.isprintable() else " " for one in text)
+    return " ".join(kept.split())

@@ -1,0 +1,63 @@
+"""What is wrong with the model behind `make run`, in the words of its command line.
+
+Knows UPSTREAM, its keys and the parameters by which one helps oneself here; asks nobody.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_BY_CODE = {
+    "upstream_auth": "key",
+    "upstream_402": "credit",
+    "insufficient_quota": "credit",
+    "model_not_found": "model",
+    "upstream_404": "address",
+    "upstream_405": "address",
+}
+"""What an error's code is about, where no log line says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The model API that UPSTREAM names."""
+
+    name: str
+    """As it was given: `model`, `openai` or a base URL."""
+    model: str = ""
+    """What was asked for, where that is known."""
+
+    def wrong(self, candidate: str, cause: str) -> str:
+        """Return what an API refuses for a cause of the log's, and what helps."""
+        if candidate == "fallback":
+            return f"the fallback refuses ({cause}): FALLBACK_KEY, FallbackBaseUrl, FallbackModel"
+        where = f"UPSTREAM={self.name}"
+        key = "OPENAI_API_KEY" if self.name == "openai" else "UPSTREAM_KEY"
+        told = {
+            "key": f"{where} refuses the key: {key}=... is the one it wants",
+            "credit": f"{where} takes the key, but the account behind it is empty or not active",
+            "model": f"{where} has no model of that name, or not for this key: "
+            "PARAMETERS='UpstreamModel=...' names one that it has",
+            "address": self._wrong_address(),
+        }
+        return told.get(cause, f"{where} refuses for {cause}")
+
+    def failed(self, status: int, code: str, message: str) -> str:
+        """Return why a first turn failed."""
+        if code in _BY_CODE:
+            return self.wrong("upstream", _BY_CODE[code])
+        if code == "upstream_unavailable":
+            host = urlsplit(self.name).netloc or self.name
+            return f"UPSTREAM={self.name} cannot be reached: does a model API listen at {host}?"
+        if code == "upstream_timeout":
+            return f"UPSTREAM={self.name} did not answer in time: is the model still loading?"
+        return f"UPSTREAM={self.name} failed with status {status}, {code}: {message}".rstrip(": ")
+
+    def _wrong_address(self) -> str:
+        parts = urlsplit(self.name)
+        if parts.path.strip("/"):
+            return (
+                f"UPSTREAM={self.name} has no {parts.path.rstrip('/')}/chat/completions: UPSTREAM "
+                "ends where /chat/completions begins, for most APIs in /v1"
+            )
+        base = f"{parts.scheme}://{parts.netloc}"
+        return f"UPSTREAM={self.name} lacks its path, for most APIs /v1: UPSTREAM={base}/v1"

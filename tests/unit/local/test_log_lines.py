@@ -1,0 +1,125 @@
+"""Lines of the log in plain words: what a person is told, and what is left to the file."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from local.log_lines import LogLines, turn
+from local.remedies import Upstream
+
+
+def _messages(text: str) -> list[Any]:
+    return [{"role": "r", "parts": [{"type": "text", "content": text}]}]
+
+
+def _turn(
+    outcome: str = "ok", heard: str = "", fields: Mapping[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    said = {"gen_ai.output.messages": _messages(heard)} if heard else {}
+    event = {"message": "turn.finished", "level": "INFO", "outcome": outcome}
+    return {**event, **said, **more, **(fields or {})}
+
+
+def _lines() -> LogLines:
+    return LogLines(Upstream("http://a"), "my-key")
+
+
+def test_a_turn_says_what_was_said_heard_and_when() -> None:
+    """It is one line, however many the texts have."""
+    event = _turn(
+        heard="Yes,\n we are.",
+        buffer_words=1,
+        first_spoken_ms=1500.4,
+        first_token_ms=4012.0,
+        duration_ms=4950.0,
+        fields={"gen_ai.input.messages": _messages("Are you open?")},
+    )
+    assert turn(event) == (
+        'said "Are you open?" | heard "Yes, we are." | '
+        "buffer words at 1.5 s, first word at 4.0 s, end at 5.0 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (_turn("apology"), "heard an apology of ours"),
+        (_turn("empty"), "heard nothing, since the model had no words"),
+        (_turn("hung_up"), "heard nothing, since the caller left first"),
+        (_turn("hung_up", "Yes"), 'heard "Yes", then the caller left'),
+        (_turn("cut", "Yes"), 'heard "Yes", then it broke off'),
+        (_turn("error", fields={"http.response.status_code": 502}), "heard an error, status 502"),
+        (_turn(tools_called=["end_call"]), "heard no words | called end_call"),
+        (_turn("apology", fields={"error.type": "upstream_auth"}), "why: upstream_auth"),
+        (_turn(duration_ms=7.0), "end at 7 ms"),
+    ],
+)
+def test_each_end_is_told(event: dict[str, Any], told: str) -> None:
+    """In words, not by the name of its outcome."""
+    assert told in turn(event)
+
+
+def test_several_requests_are_told_with_what_came_of_them() -> None:
+    """One alone is the answer's."""
+    lives = [
+        {"candidate": "upstream", "why": "lost"},
+        {"candidate": "fallback", "why": "answered"},
+    ]
+    assert "asked" not in turn(_turn(candidates=lives[1:]))
+    assert "asked upstream (lost), fallback (answered)" in turn(_turn(candidates=lives))
+
+
+def test_long_texts_are_cut() -> None:
+    """The file has the whole."""
+    assert len(turn(_turn(heard="word " * 500))) < 400
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (
+            {"message": "upstream.misconfigured", "candidate": "upstream", "cause": "address"},
+            "UPSTREAM=http://a/v1",
+        ),
+        ({"message": "auth.refused", "reason": "wrong key"}, "wrong key; callers send my-key"),
+        ({"message": "path.unknown", "path": "/v2"}, "/v2"),
+        ({"message": "odd", "level": "ERROR", "exception": "a\nb\nX: why"}, "odd: X: why"),
+    ],
+)
+def test_what_the_owner_can_mend_is_told(event: dict[str, Any], told: str) -> None:
+    """In the words of this command line, and once a turn."""
+    lines, line = _lines(), json.dumps(event)
+    assert told in str(lines.told(line))
+    assert lines.told(line) is None
+    lines.told(json.dumps(_turn()))
+    assert told in str(lines.told(line))
+
+
+def test_a_request_without_a_model_is_told_once() -> None:
+    """Most are answered all the same."""
+    lines, line = _lines(), json.dumps({"message": "model.missing"})
+    assert "UpstreamModel" in str(lines.told(line))
+    lines.told(json.dumps(_turn()))
+    assert lines.told(line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps({"_aws": {}, "Turns": [1.0]}),
+        json.dumps({"message": "turn.failed", "level": "WARNING", "reason": "x"}),
+        json.dumps({"message": "key.read", "level": "INFO"}),
+        "   ",
+    ],
+    ids=["metrics", "told by the turn", "of no use", "blank"],
+)
+def test_the_rest_is_for_the_file(line: str) -> None:
+    """Nothing of it is shown."""
+    assert _lines().told(line) is None
+
+
+def test_a_print_is_shown() -> None:
+    """What is no JSON is what somebody wants to see."""
+    assert _lines().told("here\x1b[31m I am\n") == "here [31m I am"

@@ -1,0 +1,79 @@
+"""What can be chosen on the command line: read, or refused in one line that helps."""
+
+import pytest
+
+from local import options
+
+LIST = '["Hm", "Eh, one sec", "a B=c"]'
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters"),
+    [
+        ("", {}),
+        ("InvokeMode=BUFFERED KeyTtlS=5", {"InvokeMode": "BUFFERED", "KeyTtlS": "5"}),
+        ("  UpstreamModel=  KeyTtlS=5 ", {"UpstreamModel": "", "KeyTtlS": "5"}),
+        (f"BufferWords={LIST} KeyTtlS=5", {"BufferWords": LIST, "KeyTtlS": "5"}),
+        (f"BufferWords='{LIST}'", {"BufferWords": LIST}),
+        ('UpstreamExtraBody={"a": {"b": 1}}', {"UpstreamExtraBody": '{"a": {"b": 1}}'}),
+        ("FallbackBaseUrl=http://a/v1?b=c", {"FallbackBaseUrl": "http://a/v1?b=c"}),
+        ("AllowedModels=a, b KeyTtlS=5", {"AllowedModels": "a, b", "KeyTtlS": "5"}),
+    ],
+)
+def test_parameters_may_hold_lists(text: str, parameters: dict[str, str]) -> None:
+    """A value ends where the next name begins, and JSON where JSON ends."""
+    given = {"PARAMETERS": text} if text else {}
+    assert options.read([], given).parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"PORT": "99999"}, "PORT: 99999 is no port, which is 1 to 65535, or 0 for any"),
+        ({"PORT": "-1"}, "PORT: -1 is no port, which is 1 to 65535, or 0 for any"),
+        ({"PORT": "http"}, "PORT: http is no port, which is 1 to 65535, or 0 for any"),
+        ({"LIMIT": "0"}, "LIMIT: 0 is no number of processes, which is 1 to 1000"),
+        ({"PARAMETERS": "one"}, "PARAMETERS: Name=value was expected where it says one"),
+        ({"PARAMETERS": "BufferWords=[Hm"}, "PARAMETERS: BufferWords is no JSON; "),
+        ({"UPSTREAM": "openai"}, "UPSTREAM=openai needs the key in the variable OPENAI_API_KEY"),
+        ({"UPSTREAM": "foo"}, "UPSTREAM=foo is neither model, openai nor a base URL such as "),
+        ({"UPSTREAM": "ftp://a/v1"}, "UPSTREAM=ftp://a/v1 is neither"),
+        ({"UPSTREAM": "http://a:b/v1"}, "UPSTREAM=http://a:b/v1 is neither"),
+        ({"UPSTREAM": "http:///v1"}, "UPSTREAM=http:///v1 is neither"),
+        (
+            {"UPSTREAM": "https://a/v1/chat/completions"},
+            "UPSTREAM is pasted too long: /chat/completions is added to it, so UPSTREAM=https://a/v1",
+        ),
+        (
+            {"UPSTREAM": "http://a:1/v1/responses/"},
+            "UPSTREAM is pasted too long: /responses is added to it, so UPSTREAM=http://a:1/v1",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(given: dict[str, str], message: str) -> None:
+    """It names what was chosen, in the words in which it was."""
+    with pytest.raises(SystemExit) as caught:
+        options.read([], given)
+    told = str(caught.value.code)
+    assert told.startswith(f"error: {message}")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "upstream", ["model", "http://127.0.0.1:11434/v1", "https://a.invalid", "http://[::1]:1/v1"]
+)
+def test_an_upstream_that_may_be_one(upstream: str) -> None:
+    """Whether anybody answers there is found out by asking."""
+    assert options.read([], {"UPSTREAM": upstream}).upstream == upstream
+
+
+def test_a_flag_wins_over_a_variable() -> None:
+    """Both are checked alike."""
+    assert options.read(["--port=0"], {"PORT": "8081"}).port == 0
+
+
+def test_openais_key_is_openais_variable() -> None:
+    """UPSTREAM_KEY wins over it, since it was set for this."""
+    given = {"UPSTREAM": "openai", "OPENAI_API_KEY": "sk-1"}
+    assert options.read([], given).upstream_key == "sk-1"
+    assert options.read([], given | {"UPSTREAM_KEY": "sk-2"}).upstream_key == "sk-2"

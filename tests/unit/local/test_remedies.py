@@ -1,0 +1,50 @@
+"""What is wrong with the model, in the words of `make run`."""
+
+import pytest
+
+from local.remedies import Upstream
+
+URL = "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "cause", "told"),
+    [
+        (URL, "key", f"UPSTREAM={URL} refuses the key: UPSTREAM_KEY="),
+        ("openai", "key", "UPSTREAM=openai refuses the key: OPENAI_API_KEY="),
+        (URL, "credit", "the account behind it is empty"),
+        (URL, "model", "PARAMETERS='UpstreamModel=...'"),
+        (URL, "address", f"UPSTREAM={URL} has no /v1/chat/completions"),
+        ("http://a:1", "address", "lacks its path, for most APIs /v1: UPSTREAM=http://a:1/v1"),
+        ("http://a:1/", "address", "lacks its path, for most APIs /v1: UPSTREAM=http://a:1/v1"),
+        (URL, "filter", "refuses for filter"),
+    ],
+)
+def test_each_cause_has_what_helps_here(upstream: str, cause: str, told: str) -> None:
+    """No parameter of a stack, and no command that needs AWS."""
+    said = Upstream(upstream).wrong("upstream", cause)
+    assert told in said
+    assert "make upstream-key" not in said
+
+
+def test_the_fallback_has_variables_of_its_own() -> None:
+    """UPSTREAM is not what is wrong."""
+    said = Upstream(URL).wrong("fallback", "key")
+    assert "FALLBACK_KEY" in said
+    assert "UPSTREAM" not in said
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("upstream_auth", "UPSTREAM_KEY"),
+        ("insufficient_quota", "account"),
+        ("upstream_404", "/chat/completions"),
+        ("upstream_unavailable", "does a model API listen at 127.0.0.1:9?"),
+        ("upstream_timeout", "still loading?"),
+        ("odd", "status 500, odd: No."),
+    ],
+)
+def test_a_first_turn_that_failed(code: str, told: str) -> None:
+    """An error's code leads to what helps; an unknown one is shown as it is."""
+    assert told in Upstream(URL).failed(500, code, "No.")

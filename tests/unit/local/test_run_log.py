@@ -1,0 +1,35 @@
+"""The log of one run: kept in a file, and told line by line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from local.run_log import KEPT, RunLog
+
+
+def test_what_processes_say_is_kept_and_told(tmp_path: Path) -> None:
+    """Whoever writes, each line comes whole, and the last one is known at the end."""
+    told: list[str] = []
+    with RunLog(tmp_path / "runs", told.append) as log:
+        print("ours", file=log.stream)
+        subprocess.run(
+            [sys.executable, "-c", "print('theirs'); print(); raise LookupError('why')"],
+            stdout=log.stream,
+            stderr=log.stream,
+            check=False,
+        )
+    assert told[0] == "ours"
+    assert {"theirs", "LookupError: why"} <= {*told}
+    assert [line for line in log.path.read_text().splitlines() if line] == told
+    assert log.last_line == told[-1]
+
+
+def test_old_logs_go(tmp_path: Path) -> None:
+    """So many stay that one finds the run of yesterday."""
+    for number in range(KEPT + 5):
+        (tmp_path / f"log-20260101-0000{number:02}-1.jsonl").touch()
+    with RunLog(tmp_path, lambda _: None):
+        pass
+    left = sorted(path.name for path in tmp_path.glob("log-*"))
+    assert len(left) == KEPT
+    assert left[0] == "log-20260101-000006-1.jsonl"
