@@ -84,9 +84,9 @@ options:
 # Another model than the embedded one needs none of its 130 MB.
 EMBEDDED = $(if $(filter-out model,$(UPSTREAM)),,$(VENV)/.model)
 
-# PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, FALLBACK_KEY, TRANSPORT, CODE, LIMIT and PARAMETERS
-# (docs/local.md) reach local/ as the environment variables that make turns them into: no key
-# shows in a process list.
+# PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, FALLBACK_KEY, TRANSPORT, CODE, LIMIT, LOG_LINES,
+# REAL_TURN and PARAMETERS (docs/local.md) reach local/ as the environment variables that make turns
+# them into: no key shows in a process list.
 run: options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
 	@$(BIN)/python -m local run
 

@@ -78,17 +78,19 @@ async def _until_signalled(command: Coroutine[Any, Any, int]) -> int:
 
 
 class _Terminal:
-    """What a person sees of the log: nothing before the first turn is over."""
+    """What a person sees of the log: nothing before the first turn is over; programs see all."""
 
-    def __init__(self, lines: LogLines) -> None:
+    def __init__(self, lines: LogLines, *, plain: bool) -> None:
         self._lines = lines
-        self._quiet = True
+        self._plain = plain
+        self._quiet = plain
         self.turn_is_over = threading.Event()
 
     def line(self, line: str) -> None:
         told = self._lines.told(line)
-        if told and not self._quiet:
-            _say(told)
+        shown = told if self._plain else line
+        if shown and not self._quiet:
+            _say(shown)
         if '"turn.finished"' in line:
             self.turn_is_over.set()
 
@@ -101,7 +103,7 @@ async def _run(chosen: argparse.Namespace) -> int:
     name = model.NAME if chosen.upstream == options.MODEL else USUAL_MODEL
     upstream = Upstream(chosen.upstream, name)
     lines = LogLines(upstream, chosen.caller_key)
-    terminal = _Terminal(lines)
+    terminal = _Terminal(lines, plain=chosen.log_lines == "plain")
     log = RunLog(RUNS, terminal.line)
     try:
         with log:

@@ -56,6 +56,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
     option("transport", "lambda", "or uvicorn: without Lambda", choices=("lambda", "uvicorn"))
     option("code", "source", "or built: what make build made", choices=("source", "built"))
     option("limit", 10, "function processes at once", type=_limit)
+    option("log-lines", "plain", "or json: as they are", choices=("plain", "json"))
     option("parameters", {}, "template parameters, as in 'KeyTtlS=5'", type=_parameters)
     options = parser.parse_args([*given, *arguments])
     if options.command == "invoke" and options.event is None:

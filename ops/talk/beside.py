@@ -64,6 +64,7 @@ class Beside:
     def _start_function(self) -> None:
         print("starting the deployment", file=sys.stderr, flush=True)
         env = {"PORT": "0", "UPSTREAM": self.stand_in.base_url, "UPSTREAM_KEY": self._key}
+        env["LOG_LINES"] = "json"
         child = self._start("local", "run", **env)
         for line in self._out(child):
             if ready := _READY.search(line):

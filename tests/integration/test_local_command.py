@@ -258,6 +258,14 @@ def test_a_turn_is_a_line_and_the_log_a_file(upstream: str) -> None:
     assert "turn.finished" in [event.get("message") for event in events]
 
 
+def test_programs_get_the_log_as_it_is(upstream: str) -> None:
+    """The page to talk with reads what a turn did."""
+    with started(UPSTREAM=upstream, LOG_LINES="json") as (process, _, command):
+        subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=True)
+        event = json.loads(_line_with(process, '"turn.finished"'))
+    assert event["candidates"][0]["why"] in ("answered", "upstream_unavailable")
+
+
 @pytest.mark.parametrize(
     ("upstream_url", "told"),
     [

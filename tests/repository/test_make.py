@@ -326,5 +326,5 @@ def test_the_embedded_model_is_installed_where_it_answers(
 
 
 def test_a_lock_takes_the_systems_certificates(run: Run) -> None:
-    """uv has a list of its own, which no authority of a company is on."""
+    """The list that uv brings has no authority of a company on it."""
     assert "UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1" in run("-n", "lock").stdout
