@@ -152,12 +152,15 @@ def run(plan: Plan) -> Summary:
     summary = Summary(plan.seed)
     chance = random.getstate()
     random.seed(plan.seed)  # The product's own jitter.
+    # What was there before is none of ours, and need not be looked at by each collection.
+    gc.freeze()
     with quiet(_Log()):
         with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0)) as runner:
             runner.run(_Soak(plan, summary).over_memory())
         if plan.sockets and plan.turns >= SOCKET_SHARE:
             with asyncio.Runner() as runner:
                 runner.run(_Soak(plan, summary).over_sockets())
+    gc.unfreeze()
     random.setstate(chance)
     return summary
 
