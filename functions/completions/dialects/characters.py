@@ -20,6 +20,8 @@ from completions.dialects.deltas import CallPart, Delta, Done, Finish, Reasoning
 
 REPLACEMENT = "\ufffd"
 _CUT = re.compile(rb"\\u[dD][89a-fA-F]")
+# Some servers do not escape these: a tab stands in a string as it is.
+_CONTROL = re.compile(rb"[\x00-\x1f]")
 _PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 # Bytes that are no UTF-8, as Python's "surrogateescape" spells them.
 _BYTES = re.compile(r"[\udc80-\udcff]+")
@@ -71,7 +73,7 @@ def read_json(data: bytes) -> Any:
 
 
 def read_json_with_halves(data: bytes) -> Any:
-    """Return JSON that `from_json` refuses only for halves of characters; texts may keep them.
+    """Return JSON that `from_json` refuses only for its characters; texts may keep halves.
 
     Raises:
         ValueError: it is no JSON.
@@ -80,10 +82,11 @@ def read_json_with_halves(data: bytes) -> Any:
 
 
 def _read_mended(data: bytes, keeping: frozenset[str] = frozenset()) -> Any:
-    if not _CUT.search(data) and _is_utf8(data):
+    if not (_CUT.search(data) or _CONTROL.search(data)) and _is_utf8(data):
         raise ValueError("no JSON")
     try:
-        return _mended(json.loads(data.decode(errors="surrogateescape")), keeping)
+        value = json.loads(data.decode(errors="surrogateescape"), strict=False)
+        return _mended(value, keeping)
     except (ValueError, RecursionError) as error:
         raise ValueError("no JSON") from error
 

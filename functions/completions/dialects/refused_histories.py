@@ -28,6 +28,8 @@ HISTORIES = (
             r"\bdeveloper\b.*\brole\b",
             r"\brole\b.*\bdeveloper\b",
             r"\binvalid chat setting\b",  # MiniMax names nothing.
+            # pydantic lists the roles it knows, beside the place only.
+            r"\brole\W{1,4}input should be\b",
         ),
         messages=developer_as_system,
         items=developer_as_system,
@@ -78,6 +80,14 @@ HISTORIES = (
         ),
         messages=system_as_user,
         items=system_as_user,
+    ),
+    Shape(
+        "system-in-turns",
+        # Templates of Mistral's first models and of Gemma count the system as a turn.
+        in_words(r"\balternat(?:e|es|ing|ion)\b"),
+        messages=system_as_user,
+        items=system_as_user,
+        after="turns",
     ),
     Shape(
         "turns",

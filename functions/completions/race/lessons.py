@@ -120,7 +120,8 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
         return None
     if error.code.endswith("_not_found"):
         return None
-    shapes = refused_shapes(error.message, sent.body)
+    # A place may be told apart from the words: `input[0].role`, "Invalid value: 'developer'."
+    shapes = refused_shapes("\n".join((*error.fields, error.message)), sent.body)
     shapes |= {KIN_OF_SHAPES[name] for name in shapes & KIN_OF_SHAPES.keys()}
     if error.status == FAILED:
         # Only what is said in so many words: a server that fails may name anything.

@@ -58,7 +58,7 @@ _ADVICE = (
 _CLAUSE = r"[\n;]+|(?<=[.!?])\s+"
 _MARKED = r"""['"`“‘\[]([A-Za-z_$][\w.$-]*(?:\[\d*\][\w.]*)*)\\?['"`”’\]]"""
 _SNAKE = r"[A-Za-z$][\w$]*(?:(?:\.|\[)[\w\]]+|_\w+)+"
-_WORD = r"([A-Za-z]\w*(?:\s*,\s*[A-Za-z]\w*)*)\b(?![.\[])"
+_WORD = r"([A-Za-z]\w*(?:\s*,\s*[A-Za-z]\w*)*)\b(?!\.\w|\[)"
 _KIND = r"(?:parameter|argument|field|propert(?:y|ie)|option|key|input)s?"
 _TOLD = (
     rf"(?i)\b(?:{_KIND}(?: supplied)?|support|model|invalid|un\w+ed|unknown)\b(?=\W{{1,4}}{_WORD})",

@@ -17,9 +17,12 @@ _INDEX = re.compile(r"[0-9]{1,3}")
 
 
 def read_calls(parts: Any, deltas: list[Delta], *, in_stream: bool) -> bool:
-    """Add the parts of calls that say something; return True if one says nothing."""
-    odd = False
-    for position, part in enumerate([parts] if isinstance(parts, dict) else parts):
+    """Add the parts of calls that say something.
+
+    Returns True if one says nothing, or if they are no list: strict clients want one.
+    """
+    odd = isinstance(parts, dict)
+    for position, part in enumerate([parts] if odd else parts):
         # In a message a call is numbered by its place; in a stream the place means nothing.
         read = _call_part(part, -1 if in_stream else position)
         if read.id or read.name or read.arguments or read.extra_content:

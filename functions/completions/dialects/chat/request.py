@@ -69,6 +69,8 @@ KNOWN_FIELDS = frozenset(
 
 NOTE: without `functions`, which `tools` replaced in 2023: nothing here reads their calls.
 """
+_TOOL_KEYS = frozenset({"type", "function", "cache_control"})
+"""Of a tool that is a function; the last one is Anthropic's, through gateways."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "model": (str,),
@@ -206,6 +208,8 @@ def prepare(
         # Strict upstreams refuse an empty list of tools, and these fields without tools.
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             body.pop(name, None)
+    else:
+        body["tools"] = [_known_tool(tool) for tool in body["tools"]]
     # OpenAI refuses it where nothing is stored. What platforms put there is none of a model's
     # business, and may hold a telephone number.
     metadata = as_metadata(body.pop("metadata", None))
@@ -228,6 +232,13 @@ def prepare(
     added = {name: value for name, value in added.items() if name not in body}
     added |= extra_body
     return Prepared({**body, **added}, frozenset(added))
+
+
+def _known_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool without what a platform keeps beside its function: servers, messages."""
+    if "function" not in tool or tool.keys() <= _TOOL_KEYS:
+        return tool
+    return {name: value for name, value in tool.items() if name in _TOOL_KEYS}
 
 
 def with_feedback(body: dict[str, Any], answer: str, feedback: str) -> dict[str, Any]:

@@ -91,6 +91,11 @@ def test_only_texts_keep_halves() -> None:
     assert value["delta"]["content"] == "\ud83d"
 
 
+def test_control_characters_may_stand_as_they_are() -> None:
+    """Some servers do not escape them, and a word must not be lost for it."""
+    assert read_json(b'{"content": "Yes,\tuntil\x0b six."}') == {"content": "Yes,\tuntil\x0b six."}
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [

@@ -43,6 +43,10 @@ HISTORY: dict[str, tuple[list[Any], list[Any]]] = {
             {"role": "user", "content": "Hi.\nBe short."},
         ],
     ),
+    "system-in-turns": (
+        [SYSTEM, USER],
+        [{"role": "user", "content": "Be short.\nHi."}],
+    ),
     "turns": (
         [
             SYSTEM,
@@ -113,11 +117,14 @@ REFUSED = [
         "messages[0].role: unknown variant `developer`, expected one of `system`, `user`",
     ),
     ("developer", "Invalid role: developer"),
+    ("developer", "input[0].role\nInvalid value: 'developer'. Supported values are: 'system'"),
+    ("developer", "body.messages.0.role: Input should be 'system', 'user' or 'assistant'"),
     ("developer", "Unsupported value: 'messages[0].role' does not support 'developer'."),
     ("system", "System role not supported"),
     ("system", "Only user, assistant and tool roles are supported, got system."),
     ("system", "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
     ("system", "Developer instruction is not enabled for models/gemma-3-27b-it"),
+    ("system-in-turns", "Conversation roles must alternate user/assistant/user/assistant/..."),
     ("turns", "Jinja Exception: System message must be at the beginning."),
     ("turns", "Only one system message is allowed."),
     ("turns", 'messages: first message must use the "user" role'),
@@ -247,7 +254,7 @@ def test_items_are_mended_as_messages_are() -> None:
     output = {"type": "function_call_output", "call_id": "c-1", "output": ""}
     told = [{"type": "message", **one} for one in (SYSTEM, SAID, USER, USER)]
     body = {"input": [*told, call, output]}
-    others = {"system", "calls", "calls-in-turns"}
+    others = {"system", "system-in-turns", "calls", "calls-in-turns"}
     kept = mended(body, [shape.name for shape in HISTORIES if shape.name not in others])
     system, first, said, user, call, output = kept["input"][:6]
     assert [system["role"], first, said] == ["system", {**told[2], "content": "..."}, told[1]]

@@ -58,6 +58,13 @@ def test_only_a_bad_request_teaches(status: int) -> None:
     assert lesson_of(error, Prepared({"temperature": 1}, frozenset({"x"})), NOTHING) is None
 
 
+def test_a_shape_is_told_by_its_place_and_by_words_apart() -> None:
+    """OpenAI names a role's place in `param` only."""
+    sent = Prepared({"messages": [{"role": "developer", "content": "Be short."}]})
+    error = refusal("messages[0].role", "invalid_value", message="Invalid value: 'developer'.")
+    assert lesson_of(error, sent, NOTHING) == Lesson(shapes=frozenset({"developer"}))
+
+
 def test_a_field_that_is_needed_is_not_dropped() -> None:
     """Without it there is no request, or another one."""
     sent = Prepared(

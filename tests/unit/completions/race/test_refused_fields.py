@@ -83,6 +83,7 @@ def test_a_place_is_believed_if_it_is_there(told: str, paths: list[str]) -> None
             ["store", "user"],
         ),
         (GROQ, ["messages[].models"]),
+        ("Model m does not support parameter frequencyPenalty.", ["frequency_penalty"]),
         ("Argument not supported on this model: frequencyPenalty", ["frequency_penalty"]),
         ('Unknown name "store": Cannot find field.', ["store"]),
         (

@@ -74,8 +74,8 @@ def test_the_calls_of_a_message_are_numbered_by_their_places() -> None:
 
 
 def test_a_call_may_stand_without_its_list() -> None:
-    """It is read as the only one in it."""
-    assert read({"index": 0, "id": "c"}) == ([CallPart(0, "c", None, "")], False)
+    """It is read as the only one in it, and written anew: clients iterate over a list."""
+    assert read({"index": 0, "id": "c"}) == ([CallPart(0, "c", None, "")], True)
 
 
 VALUES: st.SearchStrategy[Any] = (

@@ -145,6 +145,14 @@ def test_nulls_in_messages_are_left_out() -> None:
     ]
 
 
+def test_what_a_platform_keeps_beside_a_function_stays_here() -> None:
+    """Strict servers refuse it, and its address is none of a model's business."""
+    tool = {"type": "function", "function": {"name": "f"}, "cache_control": {"type": "ephemeral"}}
+    custom = {"type": "custom", "custom": {"name": "g"}}
+    got = sent(tools=[{**tool, "server": {"url": "https://example.com"}, "messages": []}, custom])
+    assert got["tools"] == [tool, custom]
+
+
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": True}])
 def test_usage_is_always_asked_for(options: Any) -> None:
     """The log wants it of every stream, the caller only if it said so."""
