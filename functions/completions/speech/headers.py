@@ -10,9 +10,8 @@ import re
 from dataclasses import dataclass
 
 _RECIPIENT = re.compile(r"\bto=([^\s<]+)")
-_SILENT = re.compile(
-    r"\s*(?:user|system|developer|tool|human|observation|ipython|(?:assistant\s+)?analysis)\b"
-)
+_OTHERS = re.compile(r"\s*(?:user|system|developer|tool|human|observation|ipython)\b")
+_THOUGHTS = re.compile(r"\s*(?:assistant\s+)?analysis\b")
 _OURS = re.compile(
     r"\s*(?:(?:assistant|model|ai|bot)\b)?\s*(?:(?:final|commentary)\b)?\s*(?:json\b)?\s*"
 )
@@ -26,6 +25,8 @@ class Header:
     """The tool that it calls."""
     silent: bool = False
     """Somebody else's words, thoughts, or a message to a tool."""
+    others: bool = False
+    """Somebody else's words."""
     words: str = ""
     """What follows the role, or all of what is no header: words of the answer."""
 
@@ -34,7 +35,7 @@ def read_header(text: str) -> Header:
     """Return what stands between the mark of a header and its end."""
     if recipient := _RECIPIENT.search(text):
         return Header(recipient[1], silent=True)
-    if _SILENT.match(text):
-        return Header(silent=True)
+    if others := _OTHERS.match(text) or _THOUGHTS.match(text):
+        return Header(silent=True, others=others.re is _OTHERS)
     role = _OURS.match(text)
     return Header(words=text[role.end() :] if role and role[0].strip() else text)

@@ -50,6 +50,8 @@ class _In(Enum):
     """What the text is at the moment."""
 
     SPEECH = auto()
+    OVER = auto()
+    """The model has spoken, and then made somebody else speak: no word of it is the answer's."""
     THOUGHT = auto()
     CALL = auto()
     HEADER = auto()
@@ -71,6 +73,8 @@ class Scanner:
         """Prepare to part one answer; without `calls` there are none, only marks to take out."""
         self.began_inside = False
         """True if the first mark of a thought closes one."""
+        self.spoke = False
+        """True behind the first word; not told of pieces that need not be fed, see `passes`."""
         self._calls = calls
         self._state = _In.SPEECH
         self._held = ""
@@ -103,7 +107,7 @@ class Scanner:
     def feed(self, text: str) -> list[Part]:
         """Part the next piece of the text; hold back what may become a mark or a call."""
         if self.passes and not may_hold_mark(text):
-            return [Text(text)] if text else []
+            return self._take(text)
         return self._joined(self._scan(text, last=False))
 
     def flush(self, *, whole: bool = True) -> list[Part]:
@@ -160,8 +164,9 @@ class Scanner:
         if self._guess is not None:
             return self._suspect(text)
         if self._state is _In.SPEECH:
+            self.spoke = self.spoke or not text.isspace()
             return [Text(text)]
-        if self._state is _In.THOUGHT:
+        if self._state in {_In.THOUGHT, _In.OVER}:
             return [Reasoning(text)]
         return self._gather(text)
 
@@ -188,6 +193,8 @@ class Scanner:
             return parts if ends else parts + self._meet(found)
         if self._state is _In.THOUGHT:
             return self._meet_in_thought(found, mark)
+        if self._state is _In.OVER:
+            return []
         match mark.sense:
             case Sense.THOUGHT:
                 self._think()
@@ -199,7 +206,7 @@ class Scanner:
             case Sense.HEADER:
                 self._begin(_In.HEADER, HEADER_LIMIT_CHARS, mark, found)
             case Sense.OTHERS:
-                self._think(channel=True)
+                self._hand_over()
             case Sense.FENCE:
                 return [Text(found)]
         return []
@@ -233,6 +240,12 @@ class Scanner:
         self._state = _In.THOUGHT
         self._channel = channel
         self._saw_thought = True
+
+    def _hand_over(self) -> None:
+        """Let somebody else speak: a turn that the model plays, or one before its own."""
+        self._think(channel=True)
+        if self.spoke:
+            self._state = _In.OVER
 
     def _suspect(self, text: str) -> list[Part]:
         """Take text for a thought for now."""
@@ -285,6 +298,8 @@ class Scanner:
         if header.recipient and self._calls:
             self._begin(_In.CALL, CALL_LIMIT_CHARS, Mark(Sense.CALL), "")
             self._gathered = [header.recipient, "\n"]
+        elif header.others:
+            self._hand_over()
         elif header.silent:
             self._think(channel=True)
         elif header.words.strip():

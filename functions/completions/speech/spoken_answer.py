@@ -21,8 +21,9 @@ from completions.dialects.deltas import (
 from completions.dialects.request import ParsedRequest
 from completions.speech.marks import MARK, may_hold_mark
 from completions.speech.scanner import CallText, Part, Scanner, without_marks
-from completions.tools.bare_calls import LIMIT_CHARS, bare_call, may_be_bare
+from completions.tools.bare_calls import BARE_START, LIMIT_CHARS, bare_call, may_be_bare
 from completions.tools.dictation import Dictation
+from completions.tools.loose_json import read_strictly
 from completions.tools.written_calls import WrittenCall, looks_like_call, read_calls
 
 REPEAT_CHARS = 40
@@ -40,7 +41,9 @@ class SpokenAnswer:
         """Prepare to hear one answer; for `guess_chars` see `Scanner`."""
         self._request = request
         self._offered = request.offered
-        self._scanner = Scanner(calls=bool(self._offered), guess_chars=guess_chars)
+        # Where nothing may be called, a call is held back all the same: nobody wants to hear it.
+        calls = bool(self._offered) or request.speakable
+        self._scanner = Scanner(calls=calls, guess_chars=guess_chars)
         self._dictation = Dictation(request.user_text)
         self._said: list[str] = []
         self._keep = self._said.append
@@ -49,8 +52,8 @@ class SpokenAnswer:
         self._repeat: list[str] = []
         """What repeats all that was said, and the blanks behind it: dropped if the answer ends."""
         self._bare: list[str] = []
-        """The beginning of what may be a call without marks."""
-        self._may_be_bare = bool(self._offered) and request.plain
+        """What may be a call without marks, so far."""
+        self._seeks_bare = self._may_be_bare = bool(self._offered) and request.plain
         self._called = False
         self._passes = False
         """True while a piece of text is speech if it holds no first sign of a mark."""
@@ -75,6 +78,7 @@ class SpokenAnswer:
                 and "[" not in text
                 and "`" not in text
                 and "◁" not in text
+                and "{" not in text
                 and len(text) < REPEAT_CHARS
             ):
                 self._keep(text)
@@ -94,7 +98,8 @@ class SpokenAnswer:
                     self._scanner.saw_reasoning()
                 self._called |= isinstance(delta, CallPart)
                 heard.append(delta)
-        self._passes = self._scanner.passes and not (self._may_be_bare or self._repeat)
+        held = self._may_be_bare or self._bare or self._repeat
+        self._passes = self._scanner.spoke and self._scanner.passes and not held
         if heard == list(deltas):
             return deltas, True
         return tuple(heard) or (Held(),), False
@@ -117,7 +122,7 @@ class SpokenAnswer:
         yield from self._parts(self._scanner.flush(whole=whole))
         text = "".join(self._bare)
         self._bare.clear()
-        self._may_be_bare = False
+        self._seeks_bare = self._may_be_bare = False
         if not text:
             return
         call = bare_call(text, self._offered)
@@ -140,7 +145,7 @@ class SpokenAnswer:
         """Yield words to speak, unless they may still be a call without marks."""
         if not text:
             return
-        if self._may_be_bare and (self._bare or text.strip()):
+        if (self._may_be_bare and text.strip()) or self._bare:
             so_far = "".join((*self._bare, text))
             beginning = so_far.lstrip()[:_BEGINNING_CHARS]
             if len(so_far) <= LIMIT_CHARS and may_be_bare(beginning, self._offered):
@@ -151,14 +156,32 @@ class SpokenAnswer:
             text = so_far
             self._bare.clear()
             self._may_be_bare = False
-        self._said.append(text)
-        yield Text(text)
+            self._seeks_bare = self._seeks_bare and len(text) <= LIMIT_CHARS
+        if self._seeks_bare and (start := self._bare_start(text)) < len(text):
+            self._bare.append(text[start:])
+            text = text[:start]
+        if text:
+            self._said.append(text)
+            yield Text(text)
+
+    def _bare_start(self, text: str) -> int:
+        """Return where a line may begin a call without marks, or the text's length."""
+        for found in BARE_START.finditer(text):
+            start = found.start()
+            before = text[:start] if start else "".join(self._said[-1:])
+            new_line = before.rstrip(" \t")[-1:] in {"", "\n"}
+            if new_line and may_be_bare(text[start : start + _BEGINNING_CHARS], self._offered):
+                return start
+        return len(text)
 
     def _written(self, written: CallText) -> Iterator[Delta]:
         """Yield the calls that stood between marks, or the words."""
         text, calls = written.text, read_calls(written.text)
         dictated = any(self._dictation.holds(call, text) for call in calls or [_UNREADABLE])
-        if dictated or not (calls or looks_like_call(text)):
+        if not self._offered:
+            if dictated or not any(read_strictly(call.arguments) is not None for call in calls):
+                yield from self._speech(without_marks(text))
+        elif dictated or not (calls or looks_like_call(text)):
             yield from self._speech(without_marks(text))
         elif calls:
             self._called = True

@@ -1,7 +1,8 @@
 """A tool call that a model wrote as text without a mark: as JSON, or as `name(…)`.
 
-Nothing tells it from words but what it says, so it counts only if it is the whole answer, and is
-never carried out: the model is asked again. Knows text and the names of tools.
+Nothing tells it from words but what it says, so it counts only if it is the whole answer, or all
+of its last lines, and is never carried out: the model is asked again. Knows text and the names of
+tools.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from completions.tools.written_calls import (
 
 LIMIT_CHARS = 4 * 1024
 """A longer answer is not held back to its end."""
+BARE_START = re.compile(r"```|[{\[]")
+"""What such a call begins with, behind lines of words; a name alone may be a word."""
 _KEYS = tuple(f'"{key}":' for key in (*NAME_KEYS, *ARGUMENT_KEYS, *LIST_KEYS, "type", "id"))
 _NAMESPACE = re.compile(r"^.*[.:/]")
 _DECODER = json.JSONDecoder(strict=False)
@@ -38,6 +41,8 @@ def may_be_bare(text: str, offered: Collection[str]) -> bool:
         inner = squeezed.removeprefix("[").removeprefix("{")
         if len(inner) == len(squeezed) - 1 and squeezed[:1] == "[":
             return not inner or _begins_name(inner, offered)
+        if (named := _FIRST_NAME.match(inner)) and _NAMESPACE.sub("", named[1]) not in offered:
+            return False
         return any(key.startswith(inner[: len(key)]) for key in _KEYS)
     return _begins_name(squeezed, offered)
 
@@ -50,6 +55,7 @@ def _begins_name(text: str, offered: Collection[str]) -> bool:
     return any(f"{name}(".startswith(text[: len(name) + 1]) for name in offered)
 
 
+_FIRST_NAME = re.compile(r'"(?:name|tool_name|function_name|tool)":"([^"]*)"')
 _BARE_NAME = re.compile(r'"(?:name|tool|tool_name|function|function_name)"\s*:\s*"([^"]+)"')
 
 

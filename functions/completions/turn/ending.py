@@ -20,7 +20,7 @@ from completions.errors import (
 )
 from completions.observability import identifier, log, loggable_message
 from completions.race.race import EmptyAnswer
-from completions.speech.sentences import spoken_after
+from completions.speech.sentences import ends_sentence, spoken_after
 from completions.sse import DONE
 from completions.tools import validation
 from completions.tools.held_calls import Judgement, merge_calls
@@ -80,7 +80,12 @@ class Ending:
             record.called += [call.name for call in calls]
             record.tool_repairs += judgement.coerced
             answer.note_output()
-        await self._close(answer, honest_finish(answer.finish, calls=bool(calls)), out)
+        finish = honest_finish(answer.finish, calls=bool(calls))
+        if finish == "content_filter" and self._plan.speaks and not ends_sentence(record.text):
+            # The filter has cut the answer: nobody is left with half a sentence.
+            declined = spoken_after(record.text, self._plan.phrases.declined)
+            out += self._writer.text(declined)
+        await self._close(answer, finish, out)
 
     async def empty(self, answer: Answer, empty: EmptyAnswer) -> None:
         """End a turn that would have neither speech nor a call."""

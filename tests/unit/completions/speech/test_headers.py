@@ -17,7 +17,7 @@ from completions.speech.headers import Header, read_header
         ("commentary", Header()),
         ("analysis", Header(silent=True)),
         ("assistant analysis", Header(silent=True)),
-        ("user", Header(silent=True)),
+        ("user", Header(silent=True, others=True)),
         ("commentary to=functions.f  json", Header("functions.f", silent=True)),
         ("assistant to=functions.f commentary", Header("functions.f", silent=True)),
         ("assistant Hello", Header(words="Hello")),

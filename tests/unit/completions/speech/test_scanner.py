@@ -226,14 +226,15 @@ def test_an_answer_that_was_no_thought_keeps_its_marks_meaning() -> None:
         ("<|start_header_id|>assistant<|end_header_id|>b<|eot_id|>", "b"),
         ("<start_of_turn>model\nb<end_of_turn>", "b"),
         ("b<|im_end|>\n<|im_start|>user\na<|im_end|>", "b\n"),
-        ("b<|im_end|><|im_start|>user\na<|im_end|><|im_start|>assistant\nc", "bc"),
-        ("b<|user|>a<|assistant|>c", "bc"),
+        ("b<|im_end|><|im_start|>user\na<|im_end|><|im_start|>assistant\nc", "b"),
+        ("b<|user|>a<|assistant|>c<tool_call>d</tool_call>", "b"),
+        ("\n<|im_start|>user\na<|im_end|><|im_start|>assistant\nc", "\nc"),
         ("b<|start|>assistant", "b"),
         ("The sign <|start|> begins it.", "The sign  begins it."),
     ],
 )
 def test_only_what_is_meant_for_the_caller_is_heard(text: str, speech: str) -> None:
-    """Of channels the final one is, and of turns the model's own."""
+    """Of channels the final one is, and of turns the model's own: up to another's, or behind it."""
     assert heard(Scanner(), [text])[0] == speech
     assert heard(Scanner(), list(text))[0] == speech
 

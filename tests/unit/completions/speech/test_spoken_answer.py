@@ -143,6 +143,20 @@ async def test_a_call_without_marks_is_asked_for_again(way: Way, text: str, stre
     assert (answer.text, answer.calls, requests) == ("", MADE, 2)
 
 
+@pytest.mark.parametrize(
+    "text", [OBJECT, f"```json\n{OBJECT}\n```", "[book(people=4, when='19:00')]", OBJECT[:-1]]
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_without_marks_may_stand_behind_words(
+    way: Way, text: str, stream: bool
+) -> None:
+    """The call is asked for again, and what was streamed of the first answer are its words."""
+    script = said(f"One moment.\n\n{text}")
+    answer, requests = await heard(way, script, calls("book", ARGUMENTS), stream=stream)
+    words = "One moment." if stream else ""
+    assert (answer.text.strip(), answer.calls, requests) == (words, MADE, 2)
+
+
 async def test_a_model_that_knows_no_other_calls_is_not_read_out(way: Way) -> None:
     """A call without marks for the second time ends in an honest sentence."""
     answer, requests = await heard(way, said(f"book({JSON})"))
@@ -187,6 +201,18 @@ async def test_where_nothing_may_be_called_nothing_is(way: Way, fields: dict[str
     assert requests == 1
 
 
+@pytest.mark.parametrize("fields", [{"tools": []}, {"tool_choice": "none"}], ids=str)
+async def test_where_nothing_may_be_called_no_call_is_read_out(
+    way: Way, fields: dict[str, Any]
+) -> None:
+    """In a call nobody wants to hear it; a program may have asked for it in its own way."""
+    text = f"Fine. {MARKED['Hermes']}"
+    answer, _ = await heard(way, said(text), **fields)
+    assert (answer.text, answer.calls) == ("Fine. ", [])
+    answer, _ = await heard(way, said(text), stream=False, **fields)
+    assert OBJECT in answer.text
+
+
 async def test_words_between_marks_are_heard(way: Way) -> None:
     """What is no call is spoken without its marks."""
     answer, _ = await heard(way, said("So: <tool_call>ring twice</tool_call>."))
@@ -207,6 +233,9 @@ async def test_json_that_was_asked_for_is_no_call(way: Way) -> None:
         "[laughs] Yes.",
         "books are here (now).",
         '{"open": "until six"}',
+        'Say {"name": "Bo"}, [book] it, {"name": "book"} and `{"x": 1}`.',
+        f"It looks like this: {OBJECT}",
+        "See:\n```json\n[1]\n```",
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])
@@ -218,10 +247,10 @@ async def test_ordinary_signs_are_heard(way: Way, words: str, stream: bool) -> N
 
 async def test_words_are_late_only_behind_a_mark() -> None:
     """Each piece is heard when it comes, unless it may become a mark or a call."""
-    pieces = ["I ", "am ", "[", "1] ", "a < ", "b", "<d", "> and"]
+    pieces = ["I ", "am ", "[", "1] ", "a < ", "b", "<d", "> and ", "{", "x\n", "{", "y}"]
     steps = [step for piece in pieces for step in (Say(piece), Pause(100))]
     answer, _ = await heard(CHAT, [Role(), *steps, End(), Terminator()])
-    assert [at_ms for at_ms, _ in answer.speech] == [0, 100, 300, 400, 500, 600, 700]
+    assert [at_ms for at_ms, _ in answer.speech] == [0, 100, 300, 400, 500, 600, 700, 800, 900, 1100]
 
 
 @pytest.mark.parametrize("words", [[], [Say("One moment. ")]])

@@ -32,6 +32,7 @@ WORDS = [
     "[laughs] Yes.",
     '{"open": "until six"}',
     '{"names": ["Bo"]}',
+    '{"name": "Bo", "people": 4',
     "```python\nx = 1\n```",
     "book a table (for four)",
     "books are here",

@@ -330,6 +330,18 @@ async def test_a_program_is_told_of_the_filter(script: list[Step]) -> None:
     assert json.loads(heard.body)["error"]["code"] == "content_filter"
 
 
+async def test_what_a_filter_cuts_is_ended() -> None:
+    """Half a sentence gets an end that says why; a whole one needs none."""
+    cut: list[Step] = [Role(), Say("We are open. The kitch"), Finish("content_filter"), Done()]
+    got, _, _ = await CHAT.turn(cut)
+    assert got.text == f"We are open. The kitch... {ENGLISH.declined}"
+    assert got.finish == "content_filter"
+    got, _, _ = await CHAT.turn(cut, post={"on_failure": "error"})
+    assert got.text == "We are open. The kitch"
+    got, _, _ = await CHAT.turn([Role(), Say("Yes."), Finish("content_filter"), Done()])
+    assert got.text == "Yes."
+
+
 async def test_to_a_silence_nothing_is_declined() -> None:
     """Nobody has asked for anything, so the turn of silence goes by as if it were empty."""
     got, _, _ = await CHAT.turn(WITHHELD["finished"], text="...")
