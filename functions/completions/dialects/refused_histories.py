@@ -147,6 +147,9 @@ HISTORIES = (
             r"\b(?:content|text)\b.{0,60}\b(?:blank|whitespace|too short|at least 1 char)",
             r"\b(?:blank|whitespace)\b.{0,60}\b(?:content|text)\b",
             r"\boneof field 'data' must have one initialized\b",
+            # xAI: `at least one content element`; Groq: `minimum string length is 1`.
+            r"\bat least one content\b",
+            r"\bcontent\b.{0,40}\bminimum string length\b",
         ),
         messages=filled,
         items=filled,

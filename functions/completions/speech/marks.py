@@ -50,7 +50,8 @@ class Mark:
 
 
 _THOUGHT_TAGS = (
-    "think thinking thought thoughts reasoning reflection scratchpad analysis seed:think"
+    "think thinking thought thoughts reasoning reflection scratchpad analysis seed:think "
+    "mm:think longcat_think"
 )
 _THOUGHTS = (
     ("[think]", "[/think]"),  # Magistral
@@ -62,17 +63,19 @@ _THOUGHTS = (
 )
 _CALL_TAGS = (
     "tool_call tool_calls function_call function_calls functioncall toolcall tool_use tool_code "
-    "minimax:tool_call"
+    "minimax:tool_call seed:tool_call longcat_tool_call"
 )
 _CALLS = (
     ("<|tool_call_begin|>", "<|tool_call_end|>"),  # Kimi, DeepSeek
     ("<|tool_call|>", "<|/tool_call|>"),  # Phi-4, Granite
     ("<|tool_call>", "<tool_call|>"),  # Gemma 4
+    ("<start_function_call>", "<end_function_call>"),  # FunctionGemma
     ("<|start_action|>", "<|end_action|>"),  # Command R
     ("<|action_start|>", "<|action_end|>"),  # InternLM
     ("<|python_tag|>", ""),  # Llama 3
     ("[tool_calls]", ""),  # Mistral
     ("[tool_call]", "[/tool_call]"),
+    ("[tool_request]", "[end_tool_request]"),  # LM Studio, for models without a notation
     *((f"```{name}", "```") for name in ("tool_code", "tool_call", "tool_calls", "function_call")),
 )
 _NAMED_CALLS = (

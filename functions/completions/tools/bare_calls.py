@@ -25,6 +25,8 @@ LIMIT_CHARS = 4 * 1024
 """A longer answer is not held back to its end."""
 BARE_START = re.compile(r"```|[{\[]")
 """What such a call begins with, behind lines of words; a name alone may be a word."""
+_PHI = "functools"
+"""What Phi-4-mini writes before its list."""
 _KEYS = tuple(f'"{key}":' for key in (*NAME_KEYS, *ARGUMENT_KEYS, *LIST_KEYS, "type", "id"))
 _NAMESPACE = re.compile(r"^.*[.:/]")
 _DECODER = json.JSONDecoder(strict=False)
@@ -33,10 +35,10 @@ _DECODER = json.JSONDecoder(strict=False)
 def may_be_bare(text: str, offered: Collection[str]) -> bool:
     """Return whether an answer that begins like this may be nothing but a call without marks."""
     squeezed = "".join(text.split())
-    for fence in ("```json", "```"):
-        if len(squeezed) < len(fence) and fence.startswith(squeezed):
+    for before in ("```json", "```", _PHI):
+        if len(squeezed) < len(before) and before.startswith(squeezed):
             return True
-        squeezed = squeezed.removeprefix(fence)
+        squeezed = squeezed.removeprefix(before)
     if squeezed[:1] in {"", "{", "["}:
         inner = squeezed.removeprefix("[").removeprefix("{")
         if len(inner) == len(squeezed) - 1 and squeezed[:1] == "[":
@@ -64,7 +66,7 @@ def bare_call(text: str, offered: Collection[str]) -> WrittenCall | None:
 
     One that is not whole is one, too: nobody carries it out, it is asked for again.
     """
-    text = without_fence(text)
+    text = without_fence(text).removeprefix(_PHI)
     calls = read_calls(text) if text[:1] in {"{", "["} else list(in_python(text))
     for call in calls:
         if _NAMESPACE.sub("", call.name) in offered:

@@ -20,7 +20,7 @@ _SPECIAL = r"(?:<[|｜][^<>]{1,40}[|｜]>|</s>)"
 _LAST_SPECIAL = re.compile(_SPECIAL + r"\Z")
 _KIND = re.compile(rf"(?:call:|function\s?{_SPECIAL})\s?")
 """What Gemma and DeepSeek write before a name."""
-_QUOTE = re.compile(r'<\|"\|>')  # Gemma 4's quotation mark.
+_QUOTE = re.compile(r'<\|"\|>|<escape>')  # Gemma 4's quotation mark, and FunctionGemma's.
 _NAME = r"[A-Za-z_][\w.\-/]*"
 _ELEMENT = re.compile(
     r"<(?:[|｜]DSML[|｜])?(?:function|invoke)(?:\s+name)?\s*=\s*[\"']?"

@@ -6,6 +6,7 @@ strict clients would not understand is read all the same, and marked with `Rewri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -99,6 +100,8 @@ class ChatReader:
         if sse.data.strip().upper() == b"[DONE]":
             nothing = self._skipped and not (self._open or self._finished)
             return (_not_a_completion(),) if nothing else tuple(self._halves.join([Done()]))
+        if twice := _TWICE_FRAMED.match(sse.data):
+            return (*self.read(sse._replace(data=sse.data[twice.end() :])), Rewrite())
         try:
             body = read_json_with_halves(sse.data)
             return tuple(self._read_body(body, sse, halved=True))
@@ -190,6 +193,10 @@ class ChatReader:
                 deltas.append(finish)
             odd |= finish != Finish(reason)
         return odd
+
+
+_TWICE_FRAMED = re.compile(rb"(?:\s*data:\s*)+(?=\{|\[DONE\])")
+"""What gateways write that frame lines which are events already."""
 
 
 def _not_a_completion() -> Failure:

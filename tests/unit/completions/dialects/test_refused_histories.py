@@ -143,6 +143,8 @@ REFUSED = [
     ("parts", "Failed to deserialize: messages[1]: invalid type: sequence, expected a string"),
     ("parts", "body.messages.0.system.content.str: Input should be a valid string"),
     ("empty", "messages.1: all messages must have non-empty content"),
+    ("empty", "Each message must have at least one content element."),
+    ("empty", "('messages.1.content' : minimum string length is 1, but found 0)"),
     ("empty", "messages: text content blocks must be non-empty"),
     ("empty", "Unable to submit request because it has an empty text parameter."),
     ("null", "invalid message content type: <nil>"),

@@ -10,6 +10,8 @@ MARKS = {
     "<think>": Sense.THOUGHT,
     "</Thinking>": Sense.THOUGHT_END,
     "<seed:think>": Sense.THOUGHT,
+    "</mm:think>": Sense.THOUGHT_END,
+    "<longcat_think>": Sense.THOUGHT,
     "[/THINK]": Sense.THOUGHT_END,
     "◁think▷": Sense.THOUGHT,
     "<|channel>": Sense.THOUGHT,

@@ -53,6 +53,11 @@ MARKED = {
     "Gemma": '<|tool_call>call:book{people:4,when:<|"|>19:00<|"|>}<tool_call|>',
     "Anthropic": '<function_calls>\n<invoke name="book">\n<parameter name="people">4</parameter>\n'
     '<parameter name="when">19:00</parameter>\n</invoke>\n</function_calls>',
+    "FunctionGemma": "<start_function_call>call:book{people:4,when:<escape>19:00<escape>}"
+    "<end_function_call>",
+    "LM Studio": f"[TOOL_REQUEST]{OBJECT}[END_TOOL_REQUEST]",
+    "Seed": "<seed:tool_call><function=book><parameter=people>4</parameter>"
+    "<parameter=when>19:00</parameter></function></seed:tool_call>",
     "without an end": f"<tool_call>{OBJECT}",
     "respelt": '<tool_call>{"name": "functions.book", "arguments": {"people": "4", '
     '"when": "19:00"}}</tool_call>',
@@ -250,7 +255,8 @@ async def test_words_are_late_only_behind_a_mark() -> None:
     pieces = ["I ", "am ", "[", "1] ", "a < ", "b", "<d", "> and ", "{", "x\n", "{", "y}"]
     steps = [step for piece in pieces for step in (Say(piece), Pause(100))]
     answer, _ = await heard(CHAT, [Role(), *steps, End(), Terminator()])
-    assert [at_ms for at_ms, _ in answer.speech] == [0, 100, 300, 400, 500, 600, 700, 800, 900, 1100]
+    heard_at = [0, 100, 300, 400, 500, 600, 700, 800, 900, 1100]
+    assert [at_ms for at_ms, _ in answer.speech] == heard_at
 
 
 @pytest.mark.parametrize("words", [[], [Say("One moment. ")]])

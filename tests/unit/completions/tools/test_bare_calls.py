@@ -20,6 +20,7 @@ BARE = [
     '```\n{"name": "book_table", "arguments": {}}\n```',
     '{"name": "functions.book_table", "arguments": {}}',
     '{"name": "book_table", "parameters": {"people": 4}',
+    'functools[{"name": "book_table", "arguments": {}}]',
     'book_table({"people": 4})',
     "book_table(people=4)",
     "[book_table(people=4), end_call()]",
@@ -36,6 +37,7 @@ WORDS = [
     "```python\nx = 1\n```",
     "book a table (for four)",
     "books are here",
+    "functools is a module.",
     "print it (twice)",
     "Yes.",
 ]

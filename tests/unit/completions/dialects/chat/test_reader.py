@@ -305,6 +305,14 @@ def test_the_terminator_may_be_misspelt(spelling: bytes) -> None:
     assert chat.reader()(sse(spelling)) == (Done(),)
 
 
+def test_an_event_may_be_framed_twice() -> None:
+    """A framework that frames what it is given makes `data: data: {…}` of an event."""
+    reader = ChatReader(single=True)
+    event = json.dumps({"choices": [{"index": 0, "delta": {"content": "Yes."}}]})
+    assert reader.read(sse(f"data: {event}\n\n".encode())) == (Text("Yes."), Rewrite())
+    assert reader.read(sse(b"data: data: [DONE]")) == (Done(), Rewrite())
+
+
 def test_a_character_in_two_events_is_joined() -> None:
     """Both events are written anew, and the ones behind them are read as before."""
     read = chat.reader()
