@@ -34,10 +34,11 @@ def read_calls(parts: Any, deltas: list[Delta], *, in_stream: bool) -> bool:
 
 def _call_part(part: Mapping[str, Any], unnumbered: int) -> CallPart:
     function, index, call_id = part.get("function"), part.get("index"), part.get("id")
-    nonstandard = False
+    nonstandard = "type" in part and not part["type"]
     if not function:
-        # Name and arguments beside the id, as the Responses API has them; mostly neither.
-        function, nonstandard = part, "name" in part or "arguments" in part
+        # Name and arguments beside the id, as the Responses API has them, or neither. OpenAI's
+        # SDK stops at a part without a function, and at a type of null.
+        function, nonstandard = part, True
     name, arguments = function.get("name"), function.get("arguments")
     if type(arguments) is not str:
         nonstandard |= arguments is not None

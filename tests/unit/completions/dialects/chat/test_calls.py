@@ -38,8 +38,8 @@ def read(parts: Any, *, in_stream: bool = True) -> tuple[list[Delta], bool]:
             CallPart(0, None, "f", "", nonstandard=True),
         ),
         ({"index": "1", "id": "c"}, CallPart(1, "c", None, "", nonstandard=True)),
-        ({"index": -3, "id": "c"}, CallPart(-1, "c", None, "")),
-        ({"index": None, "id": "c"}, CallPart(-1, "c", None, "")),
+        ({"index": -3, "id": "c", "function": {"name": "f"}}, CallPart(-1, "c", "f", "")),
+        ({"index": None, "id": "c", "function": {"name": "f"}}, CallPart(-1, "c", "f", "")),
         (
             {"index": 0, "function": {"arguments": {"a": 1}}},
             CallPart(0, None, None, '{"a":1}', nonstandard=True),
@@ -48,8 +48,15 @@ def read(parts: Any, *, in_stream: bool = True) -> tuple[list[Delta], bool]:
             {"index": 0, "id": "c", "name": "f", "arguments": "{}"},
             CallPart(0, "c", "f", "{}", nonstandard=True),
         ),
-        ({"index": 0, "extra_content": SIGNED}, CallPart(0, None, None, "", False, SIGNED)),
-        ({"index": 0, "id": "c", "extra_content": {}}, CallPart(0, "c", None, "")),
+        ({"index": 0, "extra_content": SIGNED}, CallPart(0, None, None, "", True, SIGNED)),
+        (
+            {"index": 0, "function": {"arguments": "{}"}, "extra_content": {}},
+            CallPart(0, None, None, "{}"),
+        ),
+        (
+            {"index": 0, "type": None, "function": {"arguments": "{}"}},
+            CallPart(0, None, None, "{}", nonstandard=True),
+        ),
     ],
 )
 def test_a_part_is_read(part: Any, expected: CallPart) -> None:
@@ -68,14 +75,14 @@ def test_an_empty_part_is_none(part: Any) -> None:
 def test_the_calls_of_a_message_are_numbered_by_their_places() -> None:
     """In a stream a place means nothing."""
     parts = [{"id": "a"}, {"id": "b"}]
-    expected = [CallPart(0, "a", None, ""), CallPart(1, "b", None, "")]
+    expected = [CallPart(0, "a", None, "", True), CallPart(1, "b", None, "", True)]
     assert read(parts, in_stream=False) == (expected, False)
     assert [delta.index for delta in read(parts)[0] if isinstance(delta, CallPart)] == [-1, -1]
 
 
 def test_a_call_may_stand_without_its_list() -> None:
     """It is read as the only one in it, and written anew: clients iterate over a list."""
-    assert read({"index": 0, "id": "c"}) == ([CallPart(0, "c", None, "")], True)
+    assert read({"index": 0, "id": "c"}) == ([CallPart(0, "c", None, "", True)], True)
 
 
 VALUES: st.SearchStrategy[Any] = (
