@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
+from local.scripted.wires import ChatStream
 from tests.support.script import Done, Finish, Pause, Raw, Role, Say, Script, Seen, Step
 from tests.support.upstream import ScriptedUpstream
-from tests.support.wires import ChatStream
 
 WORD = Raw(ChatStream("m", include_usage=False).render(Say("word ")))
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
+from local.scripted.wires import wire_for
 from tests.soak.checker import FAILURE, TurnRequest, judge
 from tests.soak.heard import hear
 from tests.soak.kinds.kind import HEALTHY, Kind
 from tests.soak.script import TOOL, Answer
 from tests.soak.upstream import Scene
 from tests.support.script import CallPiece, Done, Finish, Role, Say, Seen, Usage
-from tests.support.wires import wire_for
 
 STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 Change = Callable[[bytes], bytes]

@@ -20,10 +20,10 @@ from unittest.mock import patch
 
 import aiohttp
 
+from local.scripted.wires import wire_for
 from tests.soak.kinds.kind import HEALTHY, Kind
 from tests.soak.script import Acts, Answer, Break, Head, Naked, Reply, Wait
 from tests.support.script import Seen
-from tests.support.wires import wire_for
 
 _TURN = re.compile(rb"Turn (\d+)\.")
 

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from completions.dialects import chat
+from local.scripted.wires import ChatStream
+from local.scripted.wires_responses import ResponsesStream
 from tests.support.chat_events import chat_event
 from tests.support.script import (
     CallPiece,
@@ -32,8 +34,6 @@ from tests.support.script import (
 )
 from tests.support.tools import TRANSFER
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
-from tests.support.wires import ChatStream
-from tests.support.wires_responses import ResponsesStream
 
 pytestmark = pytest.mark.looptime
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from completions.speech.phrases import PHRASES
+from local.scripted.wires import wire_for
 from tests.support.in_process import PlayedUpstream
 from tests.support.script import (
     CallPiece,
@@ -41,7 +42,6 @@ from tests.support.script import (
 )
 from tests.support.turns import Heard
 from tests.support.ways import WAYS, Answer, Way, in_virtual_time
-from tests.support.wires import wire_for
 
 ENGLISH = PHRASES["en"]
 LETTERS = ("αβγ", "бгд", "אבג", "กขค")

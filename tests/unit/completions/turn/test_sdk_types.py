@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from completions.dialects import chat
-from tests.support import sdk_types, wires_responses
+from local.scripted import wires_responses
+from tests.support import sdk_types
 from tests.support.script import (
     At,
     Cut,

@@ -200,7 +200,7 @@ def feedback(upstream: PlayedUpstream) -> str:
 
 def raw_chunks(script: Sequence[Step]) -> list[bytes]:
     """Return the chunks of a scripted chat completion's calls, as they left the model."""
-    from tests.support.wires import ChatStream
+    from local.scripted.wires import ChatStream
 
     wire = ChatStream("m", include_usage=True)
     return [wire.render(step) for step in script if isinstance(step, CallPiece)]

@@ -24,8 +24,8 @@ from completions.dialects.deltas import (
     Usage,
 )
 from completions.sse import DONE, Decoder, ServerSentEvent
+from local.scripted.wires_responses import ResponsesStream, ResponsesWhole
 from tests.support import script
-from tests.support.wires_responses import ResponsesStream, ResponsesWhole
 
 
 def sse(event: dict[str, Any]) -> ServerSentEvent:
