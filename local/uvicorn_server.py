@@ -4,6 +4,7 @@ Finds the app beside the handler (`completions.app.handler` → `completions.app
 the variables that the function would have, without Lambda's own.
 """
 
+import errno
 import os
 import socket
 import sys
@@ -87,7 +88,9 @@ def main(app: str, root: str, port: str) -> None:
     try:
         listener.bind(("127.0.0.1", int(port)))
     except OSError as error:
-        sys.exit(f"port {port}: {error.strerror}")
+        taken = error.errno == errno.EADDRINUSE
+        why = "is taken: choose another one with PORT" if taken else error.strerror
+        sys.exit(f"port {port} {why}")
     listener.listen(config.backlog)  # so that whoever reads the address can connect
     announce(f"http://127.0.0.1:{listener.getsockname()[1]}")
     uvicorn.Server(config).run(sockets=[listener])

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -316,10 +317,12 @@ def _line_with(process: subprocess.Popen[str], text: str) -> str:
     return next(line for line in process.stderr if text in line)
 
 
-def test_a_port_that_is_taken_is_said(upstream: str) -> None:
+@pytest.mark.parametrize("transport", ["lambda", "uvicorn"])
+def test_a_port_that_is_taken_is_said(transport: str) -> None:
     """Two deployments on one port: the second says what to do."""
-    with started(UPSTREAM=upstream) as (_, ready, _):
-        port = ready.split("/v1")[0].rpartition(":")[2]
-        shown = local(UPSTREAM=upstream, PORT=port)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        shown = local(UPSTREAM="http://127.0.0.1:9/v1", PORT=port, TRANSPORT=transport)
     assert shown.returncode == 1
-    assert f"port {port} is taken" in shown.stderr
+    told = f"port {port} is taken: choose another one with PORT"
+    assert told in _one_line(shown.stderr)

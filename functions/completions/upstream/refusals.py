@@ -61,7 +61,7 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
     if refusal.cause is Cause.KEY or (status in {401, 403} and refusal.cause is not Cause.FILTER):
         return UpstreamAuth(
             f"The upstream refuses this deployment's key ({status}). "
-            "The operator sets a valid one with `make upstream-key`."
+            "The operator sets a valid one: `make upstream-key`, for `make run` UPSTREAM_KEY."
         )
     if not 400 <= status < 600:
         moved = 300 <= status < 400 and status != 304

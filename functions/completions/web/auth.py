@@ -38,11 +38,12 @@ async def authorise(request: Request, keys: Keys) -> str:
         _log_refusal(
             "wrong key",
             key_length=len(presented),
-            expected="the value in the secret of the output CallerKeySecretArn",
+            expected="the value in the secret of the output CallerKeySecretArn; "
+            "for `make run` that of CALLER_KEY",
         )
         raise Unauthorized(
             "Incorrect API key. Send the value in the deployment's caller key secret "
-            "(output CallerKeySecretArn)."
+            "(output CallerKeySecretArn; for `make run` that of CALLER_KEY)."
         )
     return version
 
