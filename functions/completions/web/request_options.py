@@ -58,9 +58,11 @@ def wants_comments(request: Request) -> bool:
     Raises:
         InvalidRequest: it asks for others than there are.
     """
-    choice = request.headers.get(COMMENTS_HEADER, "").strip().lower()
-    if choice not in ("", COMMENTS):
+    choice = request.headers.get(COMMENTS_HEADER)
+    if choice is None:
+        return False
+    if choice.strip().lower() != COMMENTS:
         raise InvalidRequest(
             f"The header {COMMENTS_HEADER} must be {COMMENTS}.", param=COMMENTS_HEADER
         )
-    return bool(choice)
+    return True
