@@ -230,6 +230,10 @@ class ResponderQuestion:
         """False: an agent's time-outs and task groups belong to the task that runs it."""
         return False
 
+    def after_silence(self) -> ResponderQuestion:
+        """Return the same: what an agent does with its silence is its own."""
+        return self
+
     def with_feedback(self, answer: str, feedback: str) -> ResponderQuestion:
         """Return the conversation continued by the answer and what was wrong with it."""
         body = chat.with_feedback({"messages": list(self.conversation.messages)}, answer, feedback)

@@ -52,6 +52,10 @@ class Askable(Protocol):
         """Return the question continued: the model said `answer`, and is told what was wrong."""
         ...
 
+    def after_silence(self) -> Askable:
+        """Return the question to ask again after an answer without a word."""
+        ...
+
 
 @dataclass(slots=True, eq=False)
 class Attempt:

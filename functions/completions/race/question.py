@@ -15,6 +15,7 @@ from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Finish, Usage
 from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
+from completions.dialects.shapes import mended
 from completions.errors import ChainNotFound, CompletionsError, NotAsked, UpstreamRefused
 from completions.race import batches
 from completions.race.attempts import is_done
@@ -58,10 +59,19 @@ class Question:
     stateful: Candidate
     answer: str = ""
     feedback: str = ""
+    silent_before: bool = False
 
     def with_feedback(self, answer: str, feedback: str) -> Question:
         """Return the question continued: the model said `answer`, and is told what was wrong."""
         return replace(self, answer=answer, feedback=feedback)
+
+    def after_silence(self) -> Question:
+        """Return the question with a user's turn at its end, where the assistant's is the last.
+
+        llama.cpp and vLLM go on with such a turn of the assistant's instead of answering it, and
+        often find that it was whole.
+        """
+        return replace(self, silent_before=True)
 
     @property
     def can_ask(self) -> bool:
@@ -173,6 +183,8 @@ class Question:
         body = prepared.body
         if self.feedback:
             body = wire.with_feedback(body, self.answer, self.feedback)
+        if self.silent_before:
+            body = mended(body, {"turns"})
         prepared = Prepared(body, prepared.added)
         return wire, self.quirks.applied(self._model(candidate), prepared)
 

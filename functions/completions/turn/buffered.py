@@ -102,6 +102,7 @@ class Buffered:
                         answer += batch
             except EmptyAnswer as empty:
                 if candidates := recovery.after_empty(empty, question, candidates):
+                    question = question.after_silence()
                     continue
                 self._record.outcome = Outcome.EMPTY
                 return self._written(empty.held, HeldCalls({}), Judgement())

@@ -134,6 +134,7 @@ class Streamed:
                 if not candidates:
                     await self._ending.empty(self._answer, empty)
                     return
+                question = question.after_silence()
             except CompletionsError as error:
                 if not race.winner or not question.can_ask or not await self._moves_on(error):
                     await self._ending.failed(self._answer, error)

@@ -33,6 +33,9 @@ class FakeQuestion:
         self.made: list[tuple[str, int, bool]] = []
         self.closed: list[str] = []
 
+    def after_silence(self) -> FakeQuestion:
+        return self
+
     def with_feedback(self, answer: str, feedback: str) -> FakeQuestion:
         """Fail: attempts never do this."""
         raise AssertionError

@@ -247,6 +247,27 @@ async def test_a_request_with_feedback_keeps_what_was_learnt(way: Way) -> None:
     assert len(upstream.requests) == 3
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_goes_on_with_an_assistants_turn_is_given_one_to_answer(
+    way: Way, stream: bool
+) -> None:
+    """llama.cpp finds that such a turn was whole, and says nothing; others stay as they are."""
+
+    def scene(seen: Seen) -> Script:
+        sent: list[dict[str, Any]] = seen.json.get("messages") or seen.json["input"]
+        return answer("" if sent[-1]["role"] == "assistant" else "Sunny.")
+
+    for turns, requests in (
+        ([("user", "Hi."), ("assistant", "Hello.")], 2),
+        ([("user", "Hi.")], 1),
+    ):
+        upstream = PlayedUpstream(scene)
+        request = way.body(history=turns, stream=stream)
+        got = way.read(await way.post(way.caller(upstream), request))
+        assert got.text == "Sunny."
+        assert len(upstream.requests) == requests
+
+
 def says(value: Any, status: int = 400) -> Script:
     """Return a refusal with this body."""
     return [Reply(json.dumps(value).encode(), status)]

@@ -419,6 +419,9 @@ class _OneRequest:
 
     can_ask, can_change_task, requests_left = True, True, 1
 
+    def after_silence(self) -> _OneRequest:
+        return self
+
     def with_feedback(self, answer: str, feedback: str) -> _OneRequest:
         """Return the same question."""
         return self

@@ -48,6 +48,9 @@ class Spoken:
     ended_at: float | None = None
     whole: bool = False
 
+    def after_silence(self) -> Spoken:
+        return self
+
     def with_feedback(self, answer: str, feedback: str) -> Spoken:
         """Return the same question."""
         return self

@@ -69,6 +69,9 @@ class FakeQuestion:
         self.can_change_task = True
         self.feedback: tuple[str, str] | None = None
 
+    def after_silence(self) -> FakeQuestion:
+        return self
+
     def with_feedback(self, answer: str, feedback: str) -> FakeQuestion:
         """Record it."""
         self.feedback = (answer, feedback)
