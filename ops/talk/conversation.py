@@ -65,6 +65,7 @@ class Conversation:
         self._day = day
         self._logs = logs
         self._changed = threading.Condition()
+        self._speaking = threading.Lock()
         self._version = 0
         self._shown: dict[str, tuple[int, str]] = {}
         self._number = 0
@@ -147,15 +148,18 @@ class Conversation:
         self._show_call()
 
     def _do(self, what: Callable[[Call], Any]) -> None:
-        self._said.put(what)
-        if self._busy:
-            self.call.interrupt()
+        # Under the lock, so that nobody interrupts what was said just now.
+        with self._speaking:
+            if self._busy:
+                self.call.interrupt()
+            self._said.put(what)
 
     def _play(self, call: Call, said: queue.SimpleQueue[Callable[[Call], Any] | None]) -> None:
         while (what := said.get()) is not None:
             if call.ended:
                 continue
-            self._busy = True
+            with self._speaking:
+                self._busy = True
             try:
                 turn = what(call)
                 self._finished(call)
@@ -165,7 +169,8 @@ class Conversation:
             except Exception as error:  # the page must learn of whatever went wrong
                 self._show("problem", {"text": f"{type(error).__name__}: {error}"})
             finally:
-                self._busy = False
+                with self._speaking:
+                    self._busy = False
             self._show_call()
 
     def _happened(self, number: int, event: Event) -> None:

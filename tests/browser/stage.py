@@ -94,11 +94,20 @@ async def _talk(upstream: str, speed: float) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def begin(page: Page, *, system: Sequence[str] = ("end_call",), result: Any = None) -> None:
+async def begin(
+    page: Page,
+    *,
+    system: Sequence[str] = ("end_call",),
+    result: Any = None,
+    language: str = "",
+    api_type: str = "chat_completions",
+) -> None:
     """Fill in the agent's form, and begin a call."""
     await page.locator("#agent > summary").click()
     for box in await page.locator("#system_tools input").all():
         await box.set_checked(await box.input_value() in system)
+    await page.locator("#language").select_option(language)
+    await page.locator("#api_type").select_option(api_type)
     tool = BOOK_TABLE | ({} if result is None else {"result": result})
     await page.locator("#tools").fill(json.dumps([tool]))
     await page.get_by_role("button", name="Begin a new call").click()

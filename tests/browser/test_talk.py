@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,16 @@ async def test_an_interruption_cuts_the_history(page: Page, staged: Stage, way: 
     assert HOURS.startswith(" ".join(f"{heard} {unheard}".split()))
     kept = [each["content"] for each in staged.messages() if each["role"] == "assistant"]
     assert kept == [heard.strip()]
+
+
+async def test_language_and_api_type_are_chosen(page: Page, staged: Stage) -> None:
+    """An agent of the other API and of another language hears its own buffer words."""
+    await begin(page, language="de", api_type="responses")
+    await say(page, "Are you open today?")
+    await over(page, 1)
+    await expect(page.locator("#where")).to_contain_text("responses · de")
+    await expect(page.locator("#turn-1 .ours")).to_contain_text(re.compile("einen|mal|ich|das"))
+    await expect(page.locator("#turn-1 .said")).to_contain_text(OPEN)
 
 
 async def test_a_late_result_is_brought_by_hand(page: Page, staged: Stage) -> None:
