@@ -170,8 +170,8 @@ talk: export TALK_KEY := $(value KEY)
 endif
 talk: export TALK_URL := $(value URL)
 talk: export TALK_MODEL := $(value MODEL)
-talk: $(if $(URL),,$(VENV)/.local $(if $(UPSTREAM),,$(VENV)/.model)) ## a page to talk with it, and see each turn: URL=https://... KEY=...
-	@$(MODERN_PYTHON) && $(if $(URL),$(PYTHON),$(BIN)/python) -m ops.talk
+talk: $(if $(URL),,$(VENV)/.local $(EMBEDDED)) ## a page to talk with it, and see each turn: URL=https://... KEY=...
+	@$(MODERN_PYTHON) && exec $(if $(URL),$(PYTHON),$(BIN)/python) -m ops.talk
 
 check: $(VENV)/.test $(SAM_VENV)/.sam ## lint, types, import rules, the template
 	@$(BIN)/ruff check .
