@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from completions.dialects import responses
-from completions.dialects.deltas import Chunk, Done, Finish, Reasoning, Text, Usage
+from completions.dialects.deltas import Chunk, Done, Finish, Reasoning, Rewrite, Text, Usage
+from completions.dialects.shapes import mended, refused_shapes
 from completions.sse import ServerSentEvent
 from local import model
 from tests.support.responses_rules import check, sdk_final, spoken_in, sse_events_of
@@ -44,10 +45,14 @@ async def base_url() -> AsyncIterator[str]:
 
 
 async def answered(base_url: str, body: dict[str, Any]) -> httpx2.Response:
-    """The server's answer to what we would send it."""
-    prepared = responses.prepare(responses.parse(body), model="", extra_body={}, clean=str)
+    """The server's answer to what we would send it, once it has refused what it does not take."""
+    sent = responses.prepare(responses.parse(body), model="", extra_body={}, clean=str).body
     async with httpx2.AsyncClient(timeout=60) as client:
-        answer = await client.post(f"{base_url}{responses.path}", json=prepared.body)
+        refusal = await client.post(f"{base_url}{responses.path}", json=sent)
+        assert refusal.status_code == 400
+        assert refused_shapes(refusal.text, sent) == frozenset({"empty-thoughts"})
+        sent = mended(sent, {"empty-thoughts"})
+        answer = await client.post(f"{base_url}{responses.path}", json=sent)
     assert answer.status_code == 200, answer.text
     return answer
 
@@ -77,7 +82,8 @@ async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_
 async def test_its_whole_answer_is_understood(base_url: str) -> None:
     """The words, the tokens and the end of a JSON answer."""
     data = (await answered(base_url, REQUEST)).content
-    text, usage, finish, done = responses.reader()(ServerSentEvent(b"", data))
+    # What it leaves out of a response has to be put in.
+    text, usage, finish, done, rewrite = responses.reader()(ServerSentEvent(b"", data))
     assert isinstance(text, Text)
     assert isinstance(usage, Usage)
-    assert (finish, done) == (Finish("stop"), Done())
+    assert (finish, done, rewrite) == (Finish("stop"), Done(), Rewrite())

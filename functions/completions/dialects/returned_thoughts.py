@@ -2,12 +2,15 @@
 
 Gemini signs its calls (`extra_content` of a call: ai.google.dev/gemini-api/docs/thought-signatures)
 and refuses those of the current turn without a signature; DeepSeek wants `reasoning_content` in
-assistant turns (api-docs.deepseek.com/guides/thinking_mode). Knows chat messages only.
+assistant turns (api-docs.deepseek.com/guides/thinking_mode). Knows chat messages, and
+of the Responses API's items only empty reasoning.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from completions.dialects.history import History
 
 PLACEHOLDER = "skip_thought_signature_validator"
 """What Google documents for calls that Gemini did not make (thought signatures, FAQ)."""
@@ -66,3 +69,13 @@ def not_thinking_unless_streamed(body: dict[str, Any]) -> dict[str, Any]:
     if body.get("stream") or body.get("enable_thinking") is False:
         return body
     return {**body, "enable_thinking": False}
+
+
+def without_empty_thoughts(items: History) -> History:
+    """Leave out reasoning that is an id and nothing else, of use only where it was kept."""
+    return [
+        one
+        for one in items
+        if one.get("type") != "reasoning"
+        or any(one.get(name) for name in ("content", "summary", "encrypted_content"))
+    ]

@@ -17,6 +17,7 @@ from completions.dialects.returned_thoughts import (
     not_thinking_unless_streamed,
     signed,
     with_reasoning,
+    without_empty_thoughts,
 )
 from completions.dialects.shape import Shape, in_words
 from completions.dialects.tool_schemas import with_enums_of_text
@@ -31,6 +32,15 @@ SHAPES = (
     *HISTORIES,
     Shape("signature", in_words(r"thought.?signature"), messages=signed),
     Shape("reasoning", _WANTS_REASONING, messages=with_reasoning),
+    Shape(
+        "empty-thoughts",
+        # llama.cpp: `item['content'] is not an array`.
+        in_words(
+            r"\bitem\W{1,4}content\W{1,4}is not an array\b",
+            r"\b(?:unknown|unsupported|unexpected|invalid)\b.{0,30}\breasoning\b.{0,10}\bitem",
+        ),
+        items=without_empty_thoughts,
+    ),
     Shape("thinking", _WANTS_REASONING, body=not_thinking, after="reasoning"),
     Shape(
         "thinking-buffered",
@@ -47,7 +57,7 @@ SHAPES = (
 )
 """In the order in which they are mended, whatever order they were learnt in."""
 
-HARMLESS = frozenset({"enum", *(shape.name for shape in HISTORIES)}) - {
+HARMLESS = frozenset({"enum", "empty-thoughts", *(shape.name for shape in HISTORIES)}) - {
     # Other words, which teach less.
     *("answered", "calls", "calls-in-turns", "system", "system-in-turns"),
     "names",  # Groq refuses them.

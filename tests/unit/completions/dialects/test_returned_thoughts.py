@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from completions.dialects.returned_thoughts import PLACEHOLDER, signed, with_reasoning
+from completions.dialects.returned_thoughts import (
+    PLACEHOLDER,
+    signed,
+    with_reasoning,
+    without_empty_thoughts,
+)
 
 Message = dict[str, Any]
 
@@ -57,3 +62,15 @@ def test_reasoning_that_was_kept_stays() -> None:
     history = [ASKED, kept, called("a"), null, RESULT]
     told = [one.get("reasoning_content") for one in with_reasoning(history)]
     assert told == [None, "Hm.", "", "", None]
+
+
+def test_only_reasoning_that_holds_nothing_is_left_out() -> None:
+    """A summary, a text or what is encrypted is of use to whoever gets it."""
+    empty: Message = {"type": "reasoning", "id": "rs_1", "summary": []}
+    kept: list[Message] = [
+        {**empty, "summary": [{"type": "summary_text", "text": "Hm."}]},
+        {**empty, "content": [{"type": "reasoning_text", "text": "Hm."}]},
+        {**empty, "encrypted_content": "x"},
+        {"type": "message", "role": "user", "content": ""},
+    ]
+    assert without_empty_thoughts([empty, *kept, empty]) == kept
