@@ -8,11 +8,11 @@ those show in the process list.
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import sys
 
+from ops.caller_key import caller_key
 from ops.doctor import report
 from ops.doctor.visit import Finding, Visit
 from ops.pasted_url import Address
@@ -25,7 +25,7 @@ def main() -> int:
     options = _options()
     try:
         address = Address.parse(options.url)
-        key = _key()
+        key = caller_key("DOCTOR_KEY", "make doctor URL=… KEY=…")
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE
@@ -86,19 +86,6 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= 600:
         raise ValueError(text)
     return seconds
-
-
-def _key() -> str:
-    """Return the caller key. Raises ValueError if there is none that a header can carry."""
-    key = os.environ.get("DOCTOR_KEY", "")
-    if not key:
-        if not sys.stdin.isatty():
-            raise ValueError("no caller key: set DOCTOR_KEY (make doctor URL=… KEY=…)")
-        key = getpass.getpass("Caller key (not shown): ")
-    key = key.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError("a caller key is printable ASCII, without spaces")
-    return key
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import getpass
 import os
 import signal
 import sys
 
 from ops.call.agent import Line
+from ops.caller_key import caller_key
 from ops.pasted_url import Address
 from ops.problem import Problem, usage
 from ops.talk.beside import Beside
@@ -43,7 +43,10 @@ def _serve(options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
     beside: Beside | None = None
     if options.url:
         try:
-            address, key = Address.parse(options.url), _key()
+            address, key = (
+                Address.parse(options.url),
+                caller_key("TALK_KEY", "make talk URL=… KEY=…"),
+            )
         except ValueError as error:
             raise usage(str(error)) from error
     else:
@@ -92,18 +95,6 @@ def _upstream() -> tuple[str, str]:
     if not key:
         raise usage("UPSTREAM=openai needs the key in the variable OPENAI_API_KEY")
     return OPENAI_BASE_URL, key
-
-
-def _key() -> str:
-    key = os.environ.get("TALK_KEY", "")
-    if not key:
-        if not sys.stdin.isatty():
-            raise ValueError("no caller key: set TALK_KEY (make talk URL=… KEY=…)")
-        key = getpass.getpass("Caller key (not shown): ")
-    key = key.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError("a caller key is printable ASCII, without spaces")
-    return key
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import random
 import re
 import traceback
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,18 +57,18 @@ class Scene:
         return (self.kind if answer.faulty else HEALTHY).play(answer)
 
 
-class Link:
+class Link(ABC):
     """The server's end of a connection."""
 
     closed = False
 
+    @abstractmethod
     def send(self, data: bytes) -> None:
         """Send bytes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, how: Break) -> None:
         """End the connection."""
-        raise NotImplementedError
 
 
 class Pipe(Link, asyncio.Transport):

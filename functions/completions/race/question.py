@@ -6,7 +6,7 @@ Knows both dialects where the caller's is not the upstream's; nothing of time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -57,6 +57,8 @@ class Question:
     requests: Requests
     clean: Callable[[str], str]
     stateful: Candidate
+    candidates: Sequence[Candidate] = ()
+    """All whom the turn may ask."""
     answer: str = ""
     feedback: str = ""
     silent_before: bool = False
@@ -211,7 +213,18 @@ class Question:
             if learnt and learnt.keep is Keep.KNOWN:
                 # It says so of itself: whatever becomes of this turn, the next one knows.
                 self.quirks.remember(model, learnt)
+            if learnt and learnt.keep is Keep.IF_ANSWERED and self._is_owed(candidate):
+                return None
         return learnt if self.can_ask else None
+
+    def _is_owed(self, candidate: Candidate) -> bool:
+        """Return True if the last request is another's, who was not asked yet.
+
+        What a model names can be mended; a guess is worth less than another model.
+        """
+        asked = {one.candidate for one in self.requests.exchanges}
+        others = (one for one in self.candidates if one != candidate and one not in asked)
+        return self.requests.left == 1 and not self.request.chained and any(others)
 
     async def _listen(
         self,

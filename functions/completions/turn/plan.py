@@ -114,6 +114,7 @@ class Plan:
             self.requests,
             clean=self._clean,
             stateful=settings.candidates[0],
+            candidates=settings.candidates,
         )
         self.question: Askable = question
         self._models: tuple[Candidate, ...] = settings.candidates

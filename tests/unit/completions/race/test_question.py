@@ -204,6 +204,25 @@ async def test_each_model_refuses_other_things(way: Way) -> None:
     assert sent == [("small", True), ("small", False), ("large", True), ("small", False)]
 
 
+@pytest.mark.parametrize(("named", "asked"), [("", "fallback"), ("safety_identifier", "upstream")])
+async def test_the_last_request_is_not_spent_on_a_guess_while_a_fallback_waits(
+    named: str, asked: str
+) -> None:
+    """A refusal that names nothing leaves it to the other model; what it names is left out."""
+
+    def scene(seen: Seen) -> Script:
+        if seen.path.endswith("/responses"):
+            return refused(404)
+        return refused(400, param=named) if "safety_identifier" in seen.json else answer("Sunny.")
+
+    upstream = PlayedUpstream(scene, fallback=answer("Cloudy."))
+    request = RESPONSES.body(user_id="u-1")
+    got = RESPONSES.read(await RESPONSES.post(RESPONSES.caller(upstream), request))
+    assert upstream.requests[-1].candidate == asked
+    assert len(upstream.requests) == 3
+    assert got.text == ("Cloudy." if asked == "fallback" else "Sunny.")
+
+
 async def test_a_fallback_has_quirks_of_its_own(way: Way) -> None:
     """Of three requests in all the first fails, and the fallback is asked twice."""
     upstream = PlayedUpstream(

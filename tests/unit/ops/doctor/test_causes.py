@@ -45,13 +45,13 @@ def test_every_cause_has_a_reason_and_a_remedy() -> None:
 
 def test_the_doctor_needs_the_standard_library_only() -> None:
     """A fresh checkout is enough: nothing is imported that Python does not bring."""
-    for path in [*SOURCES, ROOT / "ops/pasted_url.py"]:
+    beside = ("pasted_url", "caller_key")
+    for path in [*SOURCES, *(ROOT / f"ops/{name}.py" for name in beside)]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 module = getattr(node, "module", None) or node.names[0].name
-                known = (
-                    module.startswith(("ops.doctor", "ops.pasted_url")) or module == "__future__"
-                )
+                ours = ("ops.doctor", *(f"ops.{name}" for name in beside))
+                known = module.startswith(ours) or module == "__future__"
                 assert known or module.partition(".")[0] in sys.stdlib_module_names, path
 
 
