@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
+from local.scripted.script import Done, Finish, Pause, Raw, Role, Say, Script, Step
+from local.scripted.stage import Seen
+from local.scripted.upstream import ScriptedUpstream
 from local.scripted.wires import ChatStream
-from tests.support.script import Done, Finish, Pause, Raw, Role, Say, Script, Seen, Step
-from tests.support.upstream import ScriptedUpstream
 
 WORD = Raw(ChatStream("m", include_usage=False).render(Say("word ")))
 

@@ -13,6 +13,8 @@ import openai
 import pytest
 
 from local.deployment import Deployment
+from local.scripted.script import answer, refused
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.built import (
     ARCHITECTURE,
     FUNCTION,
@@ -22,8 +24,6 @@ from tests.support.built import (
     ROOT,
     python313,
 )
-from tests.support.script import answer, refused
-from tests.support.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.built
 

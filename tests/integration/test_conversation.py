@@ -20,9 +20,7 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 from local.deployment import Deployment
-from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served
-from tests.support.mangum_client import MangumTransport
-from tests.support.script import (
+from local.scripted.script import (
     Cut,
     Done,
     Fail,
@@ -36,8 +34,10 @@ from tests.support.script import (
     calls,
     refused,
 )
+from local.scripted.upstream import ScriptedUpstream
+from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served
+from tests.support.mangum_client import MangumTransport
 from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY
-from tests.support.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,12 +13,12 @@ import pytest
 
 from completions.app import create_app
 from completions.settings import Settings
+from local.scripted.script import answer
+from local.scripted.upstream import ScriptedUpstream
 from tests.support import aws
 from tests.support.bedrock import verdict
 from tests.support.deployment import unused_port
-from tests.support.script import answer
 from tests.support.stack import deploy
-from tests.support.upstream import ScriptedUpstream
 
 pytestmark = [pytest.mark.built, pytest.mark.slow]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import openai
 import pytest
 
+from local.scripted.script import answer
+from local.scripted.upstream import ScriptedUpstream
 from tests.support import aws, sam
 from tests.support.deployment import unused_port
-from tests.support.script import answer
 from tests.support.stack import Packages, Stack, deploy, running
-from tests.support.upstream import ScriptedUpstream
 
 pytestmark = [pytest.mark.built, pytest.mark.slow]
 

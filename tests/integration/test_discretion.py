@@ -18,9 +18,7 @@ import pytest
 
 from completions.responder import Conversation, Event
 from completions.settings import Settings
-from tests.support.deployment import AUTHORIZED, CALM, calling, deploy, served
-from tests.support.logs import Logged
-from tests.support.script import (
+from local.scripted.script import (
     CallPiece,
     Cut,
     Done,
@@ -37,8 +35,10 @@ from tests.support.script import (
     page,
     refused,
 )
+from local.scripted.upstream import ScriptedUpstream
+from tests.support.deployment import AUTHORIZED, CALM, calling, deploy, served
+from tests.support.logs import Logged
 from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY, FakeSecrets, aws_error
-from tests.support.upstream import ScriptedUpstream
 
 CANARY = re.compile(r"canary\w*")
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"

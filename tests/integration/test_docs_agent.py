@@ -13,8 +13,8 @@ from completions import agents, responder
 from completions.dialects import chat, responses
 from completions.dialects.dialect import Dialect
 from completions.speech.phrases import PHRASES
+from local.scripted.script import At, Hold, Say, Script, answer
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import At, Hold, Say, Script, answer
 from tests.support.turns import Caller, body
 
 pytestmark = pytest.mark.looptime

@@ -19,6 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.deployment import Deployment
+from local.scripted.script import Script, answer, calls, refused
+from local.scripted.stage import Seen
+from local.scripted.upstream import ScriptedUpstream
 from ops.doctor import __main__ as command
 from ops.doctor import dialects, report
 from ops.doctor.causes import CAUSES
@@ -40,9 +43,7 @@ from tests.support.patients import (
     turns_only,
 )
 from tests.support.patients import told as refusal
-from tests.support.script import Script, Seen, answer, calls, refused
 from tests.support.secrets import CALLER_KEY, UPSTREAM_SECRET, FakeSecrets
-from tests.support.upstream import ScriptedUpstream
 
 ROOT = Path(__file__).resolve().parents[2]
 

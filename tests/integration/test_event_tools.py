@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 
 from local.deployment import ROOT, Deployment
+from local.scripted.script import Done, Finish, Role, Say, Script, answer, call, calls
+from local.scripted.upstream import ScriptedUpstream
 from tests.support import rules
 from tests.support.deployment import CALM_ENVIRONMENT
-from tests.support.script import Done, Finish, Role, Say, Script, answer, call, calls
-from tests.support.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from local.deployment import ROOT, Deployment
+from local.scripted.script import answer
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import CALM_ENVIRONMENT
-from tests.support.script import answer
-from tests.support.upstream import ScriptedUpstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

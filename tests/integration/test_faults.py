@@ -21,8 +21,7 @@ import pytest_asyncio
 
 from completions.speech.phrases import PHRASES
 from local.deployment import Deployment
-from tests.support.deployment import AUTHORIZED, CALM, deploy, served
-from tests.support.script import (
+from local.scripted.script import (
     Comment,
     Cut,
     Done,
@@ -34,7 +33,6 @@ from tests.support.script import (
     Role,
     Say,
     Script,
-    Seen,
     Step,
     Until,
     answer,
@@ -42,9 +40,11 @@ from tests.support.script import (
     page,
     refused,
 )
+from local.scripted.stage import Seen
+from local.scripted.upstream import ScriptedUpstream
+from tests.support.deployment import AUTHORIZED, CALM, deploy, served
 from tests.support.secrets import CALLER_KEY
 from tests.support.turns import Heard
-from tests.support.upstream import ScriptedUpstream
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

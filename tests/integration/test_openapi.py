@@ -20,8 +20,8 @@ from schemathesis.core.result import Ok
 
 from completions.keys import secret_cache
 from completions.web import openapi
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import AUTHORIZED, CALM, deploy, served
-from tests.support.upstream import ScriptedUpstream
 
 EXAMPLES = 40
 SHOWN = {"Authorization": AUTHORIZED["authorization"]}

@@ -11,10 +11,10 @@ import pytest
 
 from local.deployment import CALLER_SECRET, ROOT, UPSTREAM_SECRET, Deployment
 from local.layout import local_credentials
+from local.scripted.upstream import ScriptedUpstream
 from local.template import Template
 from tests.support.deployment import CALM_ENVIRONMENT
 from tests.support.rotation import Callers, Provider
-from tests.support.upstream import ScriptedUpstream
 
 TTL_S = 1
 SHIFT = 40

@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Broken,
     Comment,
@@ -35,7 +35,7 @@ from tests.support.script import (
     refused,
     together,
 )
-from tests.support.upstream import ScriptedUpstream
+from local.scripted.upstream import ScriptedUpstream
 
 LIMIT_S = 20
 TWO_CALLS: Script = [

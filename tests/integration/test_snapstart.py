@@ -20,11 +20,11 @@ from completions.settings import Settings
 from local.deployment import CALLER_SECRET, ROOT, UPSTREAM_SECRET, Deployment
 from local.environment import Environment, InitError
 from local.layout import local_credentials
+from local.scripted.upstream import ScriptedUpstream
 from local.template import Template
 from tests.support import toy
 from tests.support.deployment import CALM_ENVIRONMENT, chat, spoken
 from tests.support.rotation import WORDS, Provider
-from tests.support.upstream import ScriptedUpstream
 
 MODES = pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
 ESTABLISHED = "01"

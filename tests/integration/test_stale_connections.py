@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from local.scripted.script import answer
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import CALM, calling, chat, deploy, spoken
 from tests.support.logs import Logged
-from tests.support.script import answer
-from tests.support.upstream import ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
 PATIENT: dict[str, Any] = {**CALM, "first_token_timeout_ms": 8000}

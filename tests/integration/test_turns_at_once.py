@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
+from local.scripted.script import Done as End
+from local.scripted.script import Finish, Pause, Role, Say, Script, Usage, refused
+from local.scripted.stage import Seen
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.layer import REPOSITORY, UnpackedLayer
 from tests.support.runtime_api import FakeRuntimeApi
-from tests.support.script import Done as End
-from tests.support.script import Finish, Pause, Role, Say, Script, Seen, Usage, refused
 from tests.support.secrets import CALLER_KEY
-from tests.support.upstream import ScriptedUpstream
 
 URL_EVENT = json.loads((Path(__file__).parents[1] / "reference" / "url-event.json").read_text())
 AT_ONCE, TURNS = 16, 48

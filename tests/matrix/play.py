@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from local.scripted.script import Script
+from local.scripted.stage import Seen
 from tests.matrix import platforms
 from tests.matrix.platforms import STORIES, Turn
 from tests.matrix.stand_ins import GATEWAY, StandIn
 from tests.matrix.streams import Said
 from tests.support import history
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import Script, Seen
 from tests.support.turns import Caller
 from tests.support.ways import CHAT, RESPONSES, Answer, Way, in_virtual_time
 

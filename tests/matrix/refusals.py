@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.script import Reply
+from local.scripted.script import Reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from local.scripted.script import Reply, Script, answer, calls
+from local.scripted.stage import Seen
 from tests.matrix import refusals, rules, streams
 from tests.matrix.refusals import Shape
 from tests.matrix.rules import Rule
 from tests.matrix.streams import Message, Style
-from tests.support.script import Reply, Script, Seen, answer, calls
 
 GATEWAY = "http://gateway.invalid/v1"
 """A host that nobody knows anything of."""

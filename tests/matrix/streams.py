@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.script import Raw, Reply, Script
+from local.scripted.script import Raw, Reply, Script
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from local.scripted.script import CallPiece, Done, Finish, Role, Say, Step, Think, Usage
+from local.scripted.stage import Wire
 from local.scripted.wires import CREATED
-from tests.support.script import CallPiece, Done, Finish, Role, Say, Step, Think, Usage, Wire
 
 EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 JSON = {"content-type": "application/json"}

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pytest
 
+from local.scripted.script import CallPiece, Done, Finish, Role, Say, Usage
+from local.scripted.stage import Seen
 from local.scripted.wires import wire_for
 from tests.soak.checker import FAILURE, TurnRequest, judge
 from tests.soak.heard import hear
 from tests.soak.kinds.kind import HEALTHY, Kind
 from tests.soak.script import TOOL, Answer
 from tests.soak.upstream import Scene
-from tests.support.script import CallPiece, Done, Finish, Role, Say, Seen, Usage
 
 STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 Change = Callable[[bytes], bytes]

@@ -21,10 +21,10 @@ from unittest.mock import patch
 
 import aiohttp
 
+from local.scripted.stage import Seen
 from local.scripted.wires import wire_for
 from tests.soak.kinds.kind import HEALTHY, Kind
 from tests.soak.script import Acts, Answer, Break, Head, Naked, Reply, Wait
-from tests.support.script import Seen
 
 _TURN = re.compile(rb"Turn (\d+)\.")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.script import Raw, Reply
+from local.scripted.script import Raw, Reply
 
 _IDENTITY = {"id": "c", "created": 1, "model": "m"}
 

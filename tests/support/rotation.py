@@ -9,8 +9,9 @@ from typing import Self
 
 import httpx2
 
+from local.scripted.script import Script, answer, refused
+from local.scripted.stage import Seen
 from tests.support.deployment import chat, spoken
-from tests.support.script import Script, Seen, answer, refused
 
 WORDS = "Good morning."
 LIMIT_S = 120

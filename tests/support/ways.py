@@ -18,9 +18,9 @@ import looptime
 from completions.dialects import chat, responses
 from completions.dialects.dialect import Dialect
 from completions.errors import UpstreamRefused
+from local.scripted.stage import Scene
 from tests.support import responses_rules, rules
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import Scene
 from tests.support.turns import Caller, Heard
 
 T = TypeVar("T")

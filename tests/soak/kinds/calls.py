@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from local.scripted.script import CallPiece, Finish
 from tests.soak.kinds.kind import BOTH, CHAT, add, kind
 from tests.soak.script import TOOL, Acts, Answer, Break, Wait
-from tests.support.script import CallPiece, Finish
 
 NAME = TOOL["name"]
 

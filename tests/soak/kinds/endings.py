@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from local.scripted.script import Done, Fail, Finish, Usage
 from tests.soak.kinds.kind import CHAT, RESPONSES, add, kind
 from tests.soak.script import Acts, Answer, Break, Wait
-from tests.support.script import Done, Fail, Finish, Usage
 
 ODD = ("eos", "STOP", "end_turn", "stop_sequence", "eos_token", "COMPLETE", "unknown", "…")
 FAILURES = ("error", "abort", "network_error", "insufficient_system_resource")

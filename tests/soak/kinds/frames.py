@@ -310,7 +310,7 @@ def _older(answer: Answer) -> Acts:
 
 @kind("a refusal in words", streams=True)
 def _declines(answer: Answer) -> Acts:
-    from tests.support.script import Decline
+    from local.scripted.script import Decline
 
     yield answer.open()
     yield answer.render(Decline(answer.words(3)))

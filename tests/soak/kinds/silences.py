@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from local.scripted.script import CallPiece
 from tests.soak.kinds.kind import BOTH, CHAT, RESPONSES, Script, add, kind
 from tests.soak.script import Acts, Answer, Break, Head, Wait
-from tests.support.script import CallPiece
 
 DRIPS = 30
 """How many frames without a word come, one a second: longer than any silence may be."""

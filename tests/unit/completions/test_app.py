@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from completions.settings import BODY_LIMIT_BYTES
 from completions.turn import turn
+from local.scripted.script import Raw, answer
+from local.scripted.upstream import ScriptedUpstream
 from tests.support import rules
 from tests.support.deployment import CALM, HELLO, calling, chat, deploy, spoken
 from tests.support.logs import Logged
 from tests.support.mangum_client import MangumTransport
-from tests.support.script import Raw, answer
 from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY
-from tests.support.upstream import ScriptedUpstream
 
 # One client serves all examples, and a busy machine may make them slowly.
 UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -23,10 +23,10 @@ from completions.responder import (
 )
 from completions.settings import Settings
 from completions.speech.phrases import PHRASES
+from local.scripted.script import Hold, answer, calls, refused
 from tests.support import history
 from tests.support.agents import relays, turn, with_agent
 from tests.support.logs import Logged
-from tests.support.script import Hold, answer, calls, refused
 from tests.support.tools import TRANSFER
 from tests.support.turns import body
 from tests.support.ways import CHAT, Way

@@ -29,11 +29,11 @@ from completions.tools import validation
 from completions.tools.held_calls import HeldCalls
 from completions.tools.loose_json import read_object
 from completions.tools.system_tools import with_enum_hints
+from local.scripted.script import calls
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import CALM, HELLO, calling, chat, deploy
 from tests.support.logs import Logged
-from tests.support.script import calls
 from tests.support.secrets import CALLER_KEY
-from tests.support.upstream import ScriptedUpstream
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 CPU_LIMIT_S = 60.0

@@ -20,10 +20,11 @@ from completions.dialects.history import INTERRUPTED
 from completions.keys.keys import Keys
 from completions.settings import Settings
 from completions.speech.phrases import PHRASES
+from local.scripted.script import Script, answer, refused
+from local.scripted.stage import Scene, Seen
 from tests.support import history
 from tests.support.deployment import CALM, calling
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import Scene, Script, Seen, answer, refused
 from tests.support.secrets import CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 

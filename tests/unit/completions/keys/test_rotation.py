@@ -9,6 +9,7 @@ import pytest
 
 from completions.keys.keys import Keys
 from completions.keys.secret_cache import LOOK_EVERY_S
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.clock import FakeClock
 from tests.support.deployment import CALM, calling, deploy
 from tests.support.logs import Logged
@@ -21,7 +22,6 @@ from tests.support.secrets import (
     FakeSecrets,
     aws_error,
 )
-from tests.support.upstream import ScriptedUpstream
 from tests.unit.completions.keys.conftest import READ_S
 
 CALLERS = 12

@@ -11,9 +11,7 @@ import pytest
 
 from completions.dialects import responses
 from completions.race.quirks import ENDPOINT_RETRY_S, GUESS_CHARS
-from tests.support import history
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Done,
     Finish,
@@ -22,13 +20,14 @@ from tests.support.script import (
     Reply,
     Role,
     Say,
-    Scene,
     Script,
-    Seen,
     answer,
     calls,
     refused,
 )
+from local.scripted.stage import Scene, Seen
+from tests.support import history
+from tests.support.in_process import PlayedUpstream
 from tests.support.strict_servers import first_refusal
 from tests.support.turns import Caller
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way

@@ -15,8 +15,7 @@ from completions.race import race, waits
 from completions.race.health import Health
 from completions.settings import Candidate
 from completions.speech.phrases import PHRASES
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Comment,
     Cut,
@@ -39,6 +38,7 @@ from tests.support.script import (
     page,
     refused,
 )
+from tests.support.in_process import PlayedUpstream
 from tests.support.tools import LOOKUP
 from tests.support.turns import Caller, Heard
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way

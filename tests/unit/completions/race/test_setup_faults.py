@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from local.scripted.script import Script, answer, refused
 from tests.support.in_process import PlayedUpstream
 from tests.support.logs import Logged
-from tests.support.script import Script, answer, refused
 from tests.support.ways import CHAT, Way
 
 pytestmark = pytest.mark.looptime

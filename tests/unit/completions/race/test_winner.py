@@ -17,10 +17,10 @@ from completions.race.attempts import DRAIN_S
 from completions.race.health import Health
 from completions.race.race import Race, Timeouts
 from completions.settings import Candidate
+from local.scripted.script import Comment, Finish, Pause, Role, Say
+from local.scripted.script import Done as Terminator
+from local.scripted.script import Step as ScriptStep
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import Comment, Finish, Pause, Role, Say
-from tests.support.script import Done as Terminator
-from tests.support.script import Step as ScriptStep
 from tests.support.ways import CHAT, Way
 
 pytestmark = pytest.mark.looptime

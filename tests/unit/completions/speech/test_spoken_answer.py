@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from completions.dialects import chat
 from completions.dialects.deltas import CallPart, Delta, Done, Finish, Held, Reasoning, Text
 from completions.speech.spoken_answer import REPEAT_CHARS, SpokenAnswer
+from local.scripted.script import Cut, Pause, Role, Say, Script, Think, answer, calls
+from local.scripted.script import Done as Terminator
+from local.scripted.script import Finish as End
 from tests.support.in_process import PlayedUpstream
 from tests.support.pieces import in_pieces
-from tests.support.script import Cut, Pause, Role, Say, Script, Think, answer, calls
-from tests.support.script import Done as Terminator
-from tests.support.script import Finish as End
 from tests.support.ways import CHAT, Answer, Way
 
 pytestmark = pytest.mark.looptime

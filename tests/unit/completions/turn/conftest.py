@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.support.script import (
+from local.scripted.script import (
     Cut,
     Done,
     Fail,

@@ -15,10 +15,7 @@ from completions.dialects.deltas import CallPart, Chunk, Text
 from completions.dialects.deltas import Finish as FinishDelta
 from completions.turn.answer import Answer as ModelAnswer
 from completions.turn.record import TurnRecord
-from tests.support import rules
-from tests.support.chat_events import chat_event, chat_whole
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Cut,
     Decline,
@@ -31,7 +28,6 @@ from tests.support.script import (
     Reply,
     Role,
     Say,
-    Scene,
     Script,
     Step,
     Think,
@@ -41,6 +37,10 @@ from tests.support.script import (
     call,
     refused,
 )
+from local.scripted.stage import Scene
+from tests.support import rules
+from tests.support.chat_events import chat_event, chat_whole
+from tests.support.in_process import PlayedUpstream
 from tests.support.tools import TRANSFER
 from tests.support.turns import Heard, body
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way, in_virtual_time

@@ -6,8 +6,7 @@ import json
 
 import pytest
 
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     Done,
     Finish,
     Head,
@@ -21,6 +20,7 @@ from tests.support.script import (
     answer,
     refused,
 )
+from tests.support.in_process import PlayedUpstream
 from tests.support.tools import TRANSFER
 from tests.support.ways import CHAT, Way
 

@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 
 from completions.responder import Conversation, Event
-from tests.support.in_process import PlayedUpstream
-from tests.support.logs import Logged
-from tests.support.rules import sdk_chunks
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Cut,
     Done,
@@ -30,6 +27,9 @@ from tests.support.script import (
     calls,
     refused,
 )
+from tests.support.in_process import PlayedUpstream
+from tests.support.logs import Logged
+from tests.support.rules import sdk_chunks
 from tests.support.tools import LOOKUP
 from tests.support.turns import Caller, body
 from tests.support.ways import Way

@@ -11,9 +11,7 @@ from openai import APIError
 
 from completions.errors import KeyUnavailable
 from completions.speech.phrases import PHRASES
-from tests.support import responses_rules, rules
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     At,
     CallPiece,
     Comment,
@@ -25,7 +23,6 @@ from tests.support.script import (
     Reply,
     Role,
     Say,
-    Seen,
     Step,
     Usage,
     answer,
@@ -33,6 +30,9 @@ from tests.support.script import (
     refused,
     together,
 )
+from local.scripted.stage import Seen
+from tests.support import responses_rules, rules
+from tests.support.in_process import PlayedUpstream
 from tests.support.tools import SKIP_TURN, TRANSFER
 from tests.support.ways import CHAT, RESPONSES, Way
 

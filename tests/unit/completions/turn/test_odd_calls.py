@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from local.scripted.script import At, Raw, Step, answer
 from tests.support import rules
 from tests.support.chat_events import chat_event, chat_whole
-from tests.support.script import At, Raw, Step, answer
 from tests.support.tools import SKIP_TURN, TRANSFER
 from tests.support.turns import Heard
 from tests.support.ways import CHAT, OVER_CHAT, Way

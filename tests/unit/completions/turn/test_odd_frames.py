@@ -14,10 +14,7 @@ from typing import Any
 import pytest
 
 from completions.dialects import chat
-from local.scripted.wires import ChatStream
-from local.scripted.wires_responses import ResponsesStream
-from tests.support.chat_events import chat_event
-from tests.support.script import (
+from local.scripted.script import (
     CallPiece,
     Done,
     Finish,
@@ -32,6 +29,9 @@ from tests.support.script import (
     Usage,
     answer,
 )
+from local.scripted.wires import ChatStream
+from local.scripted.wires_responses import ResponsesStream
+from tests.support.chat_events import chat_event
 from tests.support.tools import TRANSFER
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 

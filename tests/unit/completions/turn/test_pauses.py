@@ -16,8 +16,7 @@ from completions.turn.plan import Arrival
 from completions.turn.record import TurnRecord
 from completions.turn.response import ResponseSender
 from completions.turn.turn import Turn
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     At,
     CallPiece,
     Comment,
@@ -34,6 +33,7 @@ from tests.support.script import (
     Usage,
     calls,
 )
+from tests.support.in_process import PlayedUpstream
 from tests.support.tools import LOOKUP
 from tests.support.ways import CHAT, OVER_CHAT, Way
 

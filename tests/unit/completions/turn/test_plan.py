@@ -17,13 +17,9 @@ from completions.settings import Settings
 from completions.speech.phrases import PHRASES
 from completions.turn import plan as plan_module
 from completions.turn.plan import AGE_LIMIT_S, DEADLINE_MARGIN_S, AppState, Arrival, Plan
+from local.scripted.script import Hold, Script, answer
 from tests.support import history
 from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
-    Hold,
-    Script,
-    answer,
-)
 from tests.support.turns import body
 from tests.support.ways import CHAT, Answer, Way
 

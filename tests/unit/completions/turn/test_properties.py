@@ -17,9 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from completions.speech.phrases import PHRASES
-from local.scripted.wires import wire_for
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     CallPiece,
     Comment,
     Cut,
@@ -32,14 +30,15 @@ from tests.support.script import (
     Reply,
     Role,
     Say,
-    Scene,
     Script,
-    Seen,
     Step,
     Think,
     Usage,
     refused,
 )
+from local.scripted.stage import Scene, Seen
+from local.scripted.wires import wire_for
+from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Heard
 from tests.support.ways import WAYS, Answer, Way, in_virtual_time
 

@@ -16,8 +16,7 @@ from completions.tools.held_calls import Judgement
 from completions.turn.plan import ANSWER_NEEDS_S
 from completions.turn.record import TurnRecord
 from completions.turn.recovery import Recovery, after_cut, after_feedback
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Cut,
     Done,
@@ -34,6 +33,7 @@ from tests.support.script import (
     call,
     refused,
 )
+from tests.support.in_process import PlayedUpstream
 from tests.support.tools import TRANSFER
 from tests.support.turns import Caller
 from tests.support.ways import CHAT, Way

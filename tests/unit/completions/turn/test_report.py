@@ -14,9 +14,7 @@ from completions.observability import METRICS
 from completions.responder import Conversation, Event
 from completions.turn import report
 from completions.turn.record import Outcome
-from tests.support.in_process import PlayedUpstream
-from tests.support.logs import Logged
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Cut,
     Done,
@@ -32,6 +30,8 @@ from tests.support.script import (
     calls,
     refused,
 )
+from tests.support.in_process import PlayedUpstream
+from tests.support.logs import Logged
 from tests.support.tools import LOOKUP
 from tests.support.turns import Caller, body
 from tests.support.ways import Way

@@ -17,10 +17,10 @@ from completions.responder import (
     Think,
 )
 from completions.speech.phrases import PHRASES
+from local.scripted.script import At, Cut, Hold, Role, Script, answer, refused
+from local.scripted.script import Say as Says
 from tests.support.agents import relays, turn, with_agent
 from tests.support.logs import Logged
-from tests.support.script import At, Cut, Hold, Role, Script, answer, refused
-from tests.support.script import Say as Says
 from tests.support.tools import SKIP_TURN, TRANSFER
 from tests.support.ways import CHAT, Way
 

@@ -9,9 +9,7 @@ import pytest
 from openai import APIError
 
 from completions.dialects import responses
-from tests.support.in_process import PlayedUpstream
-from tests.support.responses_rules import check, events_in, sdk_final, sdk_stream, spoken_in
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Cut,
     Decline,
@@ -19,9 +17,7 @@ from tests.support.script import (
     Finish,
     Role,
     Say,
-    Scene,
     Script,
-    Seen,
     Think,
     Usage,
     answer,
@@ -29,6 +25,9 @@ from tests.support.script import (
     calls,
     refused,
 )
+from local.scripted.stage import Scene, Seen
+from tests.support.in_process import PlayedUpstream
+from tests.support.responses_rules import check, events_in, sdk_final, sdk_stream, spoken_in
 from tests.support.turns import Caller, Heard
 
 pytestmark = pytest.mark.looptime

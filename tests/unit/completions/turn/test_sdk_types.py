@@ -8,8 +8,7 @@ import pytest
 
 from completions.dialects import chat
 from local.scripted import wires_responses
-from tests.support import sdk_types
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Cut,
     Decline,
@@ -17,7 +16,6 @@ from tests.support.script import (
     Finish,
     Role,
     Say,
-    Scene,
     Think,
     Usage,
     answer,
@@ -25,6 +23,8 @@ from tests.support.script import (
     calls,
     refused,
 )
+from local.scripted.stage import Scene
+from tests.support import sdk_types
 from tests.support.turns import Heard
 from tests.support.ways import RESPONSES, Way
 

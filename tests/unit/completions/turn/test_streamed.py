@@ -13,9 +13,7 @@ import pytest
 from completions.errors import KeyUnavailable
 from completions.speech.phrases import PHRASES
 from completions.sse import ServerSentEvent
-from tests.support.in_process import PlayedUpstream
-from tests.support.logs import Logged
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Done,
     Finish,
@@ -24,13 +22,15 @@ from tests.support.script import (
     Role,
     Say,
     Script,
-    Seen,
     Step,
     answer,
     call,
     calls,
     refused,
 )
+from local.scripted.stage import Seen
+from tests.support.in_process import PlayedUpstream
+from tests.support.logs import Logged
 from tests.support.tools import LOOKUP, TRANSFER
 from tests.support.turns import Caller
 from tests.support.ways import CHAT, RESPONSES, Way

@@ -16,9 +16,7 @@ from typing import Any
 import pytest
 
 from completions.speech.phrases import PHRASES
-from tests.support import history
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     At,
     CallPiece,
     Done,
@@ -34,6 +32,8 @@ from tests.support.script import (
     call,
     calls,
 )
+from tests.support import history
+from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Caller, Heard
 from tests.support.ways import CHAT, Answer, Way
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from completions.speech.phrases import PHRASES
-from tests.support.in_process import PlayedUpstream
-from tests.support.script import (
+from local.scripted.script import (
     At,
     CallPiece,
     Comment,
@@ -24,13 +23,14 @@ from tests.support.script import (
     Hold,
     Role,
     Say,
-    Scene,
     Script,
     Think,
     answer,
     call,
     refused,
 )
+from local.scripted.stage import Scene
+from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Heard
 from tests.support.ways import Way
 

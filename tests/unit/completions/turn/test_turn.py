@@ -10,10 +10,7 @@ import pytest
 from completions.turn import report
 from completions.turn.record import Outcome
 from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
-from tests.support import responses_rules, rules
-from tests.support.in_process import PlayedUpstream
-from tests.support.logs import Logged
-from tests.support.script import (
+from local.scripted.script import (
     At,
     Cut,
     Decline,
@@ -32,6 +29,9 @@ from tests.support.script import (
     calls,
     refused,
 )
+from tests.support import responses_rules, rules
+from tests.support.in_process import PlayedUpstream
+from tests.support.logs import Logged
 from tests.support.tools import LOOKUP, TRANSFER
 from tests.support.turns import Caller, body
 from tests.support.ways import CHAT, Way

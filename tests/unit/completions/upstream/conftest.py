@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import CALM, calling, deploy
 from tests.support.secrets import FakeSecrets
-from tests.support.upstream import ScriptedUpstream
 
 
 @pytest.fixture

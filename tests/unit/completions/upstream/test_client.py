@@ -19,22 +19,7 @@ from completions.settings import Candidate
 from completions.sse import DONE
 from completions.upstream.client import Upstream
 from completions.upstream.exchange import Exchange
-from tests.support.chat_events import chat_event, chat_whole
-from tests.support.deployment import (
-    ANSWER_LIMIT_S,
-    AUTHORIZED,
-    CALM,
-    HELLO,
-    ask,
-    calling,
-    chat,
-    data_frames,
-    deploy,
-    served,
-    spoken,
-)
-from tests.support.logs import Logged
-from tests.support.script import (
+from local.scripted.script import (
     EVENT_STREAM,
     JSON,
     Cut,
@@ -50,8 +35,23 @@ from tests.support.script import (
     page,
     refused,
 )
+from local.scripted.upstream import ScriptedUpstream
+from tests.support.chat_events import chat_event, chat_whole
+from tests.support.deployment import (
+    ANSWER_LIMIT_S,
+    AUTHORIZED,
+    CALM,
+    HELLO,
+    ask,
+    calling,
+    chat,
+    data_frames,
+    deploy,
+    served,
+    spoken,
+)
+from tests.support.logs import Logged
 from tests.support.secrets import UPSTREAM_KEY, UPSTREAM_SECRET, FakeSecrets
-from tests.support.upstream import ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
 FUNCTIONS = Path(__file__).parents[4] / "functions"

@@ -15,6 +15,22 @@ from completions.keys.keys import Keys
 from completions.settings import Candidate
 from completions.upstream import connections, refusals
 from completions.upstream.client import Upstream
+from local.scripted.script import (
+    Cut,
+    Done,
+    Finish,
+    Head,
+    Hold,
+    Raw,
+    Reply,
+    Role,
+    Say,
+    Script,
+    Until,
+    page,
+)
+from local.scripted.stage import Scene
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import (
     ANSWER_LIMIT_S,
     AUTHORIZED,
@@ -26,23 +42,7 @@ from tests.support.deployment import (
     unused_port,
 )
 from tests.support.logs import Logged
-from tests.support.script import (
-    Cut,
-    Done,
-    Finish,
-    Head,
-    Hold,
-    Raw,
-    Reply,
-    Role,
-    Say,
-    Scene,
-    Script,
-    Until,
-    page,
-)
 from tests.support.secrets import UPSTREAM_SECRET, FakeSecrets
-from tests.support.upstream import ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
 

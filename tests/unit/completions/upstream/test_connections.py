@@ -16,9 +16,9 @@ import pytest
 
 from completions.upstream import connections
 from completions.upstream.connections import Connections
+from local.scripted.script import answer, refused
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import CALM, ask, calling, deploy
-from tests.support.script import answer, refused
-from tests.support.upstream import ScriptedUpstream
 
 BASE, OTHER = "https://api.example/v1", "https://fallback.example/v1"
 

@@ -7,11 +7,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from local.scripted.script import Cut, Head, Raw, Reply, Script, refused
+from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import CALM, ask, calling, deploy
 from tests.support.logs import Logged
-from tests.support.script import Cut, Head, Raw, Reply, Script, refused
 from tests.support.secrets import UPSTREAM_KEY
-from tests.support.upstream import ScriptedUpstream
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -18,9 +18,7 @@ import pytest
 from completions import sse
 from completions.tools import held_calls
 from completions.upstream import limits, refusals
-from tests.support.deployment import CALM, ask, calling, chat, deploy, spoken
-from tests.support.logs import Logged
-from tests.support.script import (
+from local.scripted.script import (
     At,
     CallPiece,
     Comment,
@@ -37,8 +35,10 @@ from tests.support.script import (
     answer,
     refused,
 )
+from local.scripted.upstream import ScriptedUpstream
+from tests.support.deployment import CALM, ask, calling, chat, deploy, spoken
+from tests.support.logs import Logged
 from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY, FakeSecrets
-from tests.support.upstream import ScriptedUpstream
 
 CHAT = "/v1/chat/completions"
 

@@ -15,12 +15,12 @@ import httpx2
 import pytest
 
 from completions.settings import PREFIX
+from local.scripted.script import answer
+from local.scripted.upstream import ScriptedUpstream
 from tests.support import rules
 from tests.support.deployment import CALM, calling, deploy
 from tests.support.logs import Logged
-from tests.support.script import answer
 from tests.support.secrets import CALLER_KEY
-from tests.support.upstream import ScriptedUpstream
 
 ROOT = Path(__file__).parents[4]
 EVENTS = {

@@ -8,8 +8,8 @@ from typing import Any
 from completions.dialects import chat
 from completions.dialects.deltas import Call
 from completions.sse import ServerSentEvent
+from local.scripted.script import CallPiece, Finish, Say, Speech, Think
 from local.scripted.wires import ChatWhole
-from tests.support.script import CallPiece, Finish, Say, Speech, Think
 
 REQUEST = chat.parse({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
 CALL = Call("call_1", "f", '{"a":1}')

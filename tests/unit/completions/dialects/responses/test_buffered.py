@@ -12,8 +12,8 @@ from openai.types.responses import Response
 from completions.dialects import responses
 from completions.dialects.deltas import Call
 from completions.sse import ServerSentEvent
+from local.scripted.script import CallPiece, Decline, Say, Speech, Think
 from local.scripted.wires_responses import ResponsesWhole
-from tests.support.script import CallPiece, Decline, Say, Speech, Think
 
 REQUEST = responses.parse({"model": "m", "input": "Hi", "max_output_tokens": 50})
 CALL = Call("call_1", "f", '{"a":1}')

@@ -24,8 +24,8 @@ from completions.dialects.deltas import (
     Usage,
 )
 from completions.sse import DONE, Decoder, ServerSentEvent
+from local.scripted import script
 from local.scripted.wires_responses import ResponsesStream, ResponsesWhole
-from tests.support import script
 
 
 def sse(event: dict[str, Any]) -> ServerSentEvent:

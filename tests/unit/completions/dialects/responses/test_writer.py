@@ -17,6 +17,7 @@ from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.writer import ResponsesWriter
 from completions.errors import UpstreamRefused, UpstreamUnavailable
 from completions.sse import DONE, ServerSentEvent, encode
+from local.scripted.script import CallPiece, Decline, Done, Finish, Role, Say, Speech, Think
 from local.scripted.wires_responses import ResponsesStream
 from tests.support.responses_rules import (
     check,
@@ -27,7 +28,6 @@ from tests.support.responses_rules import (
     spoken_in,
     sse_events_of,
 )
-from tests.support.script import CallPiece, Decline, Done, Finish, Role, Say, Speech, Think
 
 WEATHER = CallPiece(0, '{"city":', "get_weather", "call_1")
 TIME = CallPiece(1, "{}", "get_time", "call_2")
