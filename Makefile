@@ -144,7 +144,7 @@ connect: $(VENV)-connect/.connect ## point an ElevenLabs agent at the deployment
 
 # The key goes by the environment, where no process list shows it; KEY counts only where make was
 # given it, since a variable of that name may be anybody's. Without it DOCTOR_KEY counts, else the
-# doctor asks. MODEL and DOCTOR_ARGS are in docs/operations.md.
+# doctor asks. MODEL and DOCTOR_ARGS are in docs/doctor.md.
 ifeq ($(origin KEY),command line)
 doctor: export DOCTOR_KEY := $(value KEY)
 endif

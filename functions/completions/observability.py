@@ -41,7 +41,7 @@ METRICS = {
     "KeyFailures": "Count",
     "SetupFailures": "Count",
 }
-"""Every metric and its unit; docs/operations.md says what each one is."""
+"""Every metric and its unit; docs/logs.md says what each one is."""
 BY_OUTCOME = "Turns"
 """The one metric that is also counted by outcome: CloudWatch bills each name per dimension set."""
 TEXT_LIMIT_CHARS = 4000

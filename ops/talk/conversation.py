@@ -34,7 +34,7 @@ SYSTEM_TOOLS = (
     "update_state",
 )
 COMMENTS = {"x-completions-comments": "candidates"}
-"""Asks the deployment to tell what each candidate did (docs/operations.md)."""
+"""Asks the deployment to tell what each candidate did (docs/logs.md)."""
 DEFAULTS: dict[str, Any] = {
     "prompt": "You answer the phone of a small shop. Be brief and friendly.",
     "first_message": "",

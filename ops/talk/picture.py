@@ -1,7 +1,7 @@
 """One turn as the page draws it: plain JSON, times in ms from the turn's beginning.
 
 Knows what a turn of the player holds, and the deployment's comment about its candidates
-(docs/operations.md, "A turn's time line"); nothing of HTTP and nothing of pixels.
+(docs/logs.md, "A turn's time line"); nothing of HTTP and nothing of pixels.
 """
 
 from __future__ import annotations

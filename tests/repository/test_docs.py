@@ -175,21 +175,21 @@ def table(document: str, first_cell: str) -> dict[str, list[str]]:
 
 
 def test_the_log_lines_are_explained() -> None:
-    """Operations explains every line that the function writes."""
+    """The page of logs explains every line that the function writes."""
     sources = "".join(path.read_text() for path in ROOT.glob("functions/completions/**/*.py"))
     written = set(re.findall(r"\blog\.[a-z]+\(\s*\"([a-z_.]+)\"", sources))
-    assert sorted(table("docs/operations.md", "line")) == sorted(written)
+    assert sorted(table("docs/logs.md", "line")) == sorted(written)
 
 
 def test_the_fields_of_a_turn_are_explained() -> None:
-    """Operations explains every field of `turn.finished`, in the order of the code."""
-    told = list(table("docs/operations.md", "field"))
+    """The page of logs explains every field of `turn.finished`, in the order of the code."""
+    told = list(table("docs/logs.md", "field"))
     assert told == [*BOUND_FIELDS, *Fields.__annotations__]
 
 
 def test_a_turns_time_line_is_explained() -> None:
-    """Operations explains all that is told of one request to a model, in the order of the code."""
-    told = list(table("docs/operations.md", "in an entry"))
+    """The page of logs explains what is told of one request, in the order of the code."""
+    told = list(table("docs/logs.md", "in an entry"))
     assert told == list(CandidateLife.__annotations__)
 
 
@@ -200,6 +200,6 @@ def test_the_outcomes_are_explained() -> None:
 
 
 def test_the_metrics_are_explained() -> None:
-    """Operations explains every metric, with its unit."""
-    told = {name: cells[0] for name, cells in table("docs/operations.md", "metric").items()}
+    """The page of logs explains every metric, with its unit."""
+    told = {name: cells[0] for name, cells in table("docs/logs.md", "metric").items()}
     assert told == METRICS
