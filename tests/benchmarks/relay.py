@@ -81,13 +81,13 @@ def _figure(
     return Figure(name, unit, of["ours"], limit, aim, there, of.get(peer), others)
 
 
-async def _first_content(asked: Mapping[str, Process], requests: int) -> dict[str, Spread]:
+async def _first_content(servers: Mapping[str, Process], requests: int) -> dict[str, Spread]:
     """Milliseconds to the first byte of content, in turns."""
-    taken: dict[str, list[float]] = {name: [] for name in asked}
+    taken: dict[str, list[float]] = {name: [] for name in servers}
     async with AsyncExitStack() as stack:
         callers = {
             name: await stack.enter_async_context(Caller(server.url))
-            for name, server in asked.items()
+            for name, server in servers.items()
         }
         for caller in callers.values():
             for _ in range(10):  # imports on first use, connections, caches

@@ -33,8 +33,8 @@ async def test_it_answers_without_any_upstream_secret(
     """Nobody ran `make upstream-key`: the role makes the key, and Bedrock would take it."""
     resolve = socket.getaddrinfo
 
-    def here(asked: Any, *args: Any, **kwargs: Any) -> Any:
-        return resolve("127.0.0.1" if asked == HOST else asked, *args, **kwargs)
+    def here(host: Any, *args: Any, **kwargs: Any) -> Any:
+        return resolve("127.0.0.1" if host == HOST else host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", here)
     with aws.Account() as account, unused_port() as port:
@@ -58,14 +58,14 @@ async def test_it_answers_without_any_upstream_secret(
                     headers={"authorization": f"Bearer {key}"},
                     json={"messages": [{"role": "user", "content": "It squeaks."}], "stream": True},
                 )
-            asked = await upstream.request()
+            request = await upstream.request()
         finally:
             await upstream.stop()
         granted = account.client("iam").get_role_policy(
             RoleName=stack.ids["CompletionsRole"], PolicyName="bedrock"
         )
     assert "".join(re.findall(r'"content":"([^"]*)"', came.text)) == "Oil the chain."
-    (bearer,) = (value for name, value in asked.headers if name == "authorization")
+    (bearer,) = (value for name, value in request.headers if name == "authorization")
     credentials = botocore.session.Session().get_credentials().get_frozen_credentials()
     assert verdict(bearer.removeprefix("Bearer "), credentials, "us-east-1", time.time()) == ""
     assert ARN in str(granted["PolicyDocument"])

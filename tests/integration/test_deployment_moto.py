@@ -99,11 +99,11 @@ async def test_what_was_deployed_answers_calls(
             heard = await ask(url, json.loads(secret["SecretString"])["key"])
             with pytest.raises(openai.AuthenticationError):
                 await ask(url, "another-key")
-        asked = await upstream.request()
+        request = await upstream.request()
     finally:
         await upstream.stop()
     assert heard == "Oil the chain."
-    assert ("authorization", f"Bearer {UPSTREAM_KEY}") in asked.headers
+    assert ("authorization", f"Bearer {UPSTREAM_KEY}") in request.headers
     assert stack.invoke_mode == mode
     assert ("AWS_LAMBDA_EXEC_WRAPPER" in stack.variables) is (mode == "RESPONSE_STREAM")
     # What dashboard and alarms look for.
@@ -126,15 +126,15 @@ def test_the_stage_is_what_samconfig_says(account: aws.Account, stack: Stack, st
         "stage": stage,
     }
     values = {each["ParameterKey"]: each["ParameterValue"] for each in made["Parameters"]}
-    said = {**sam.stage(stage).parameters, "Architecture": values["Architecture"]}
-    assert values.items() >= said.items()
+    configured = {**sam.stage(stage).parameters, "Architecture": values["Architecture"]}
+    assert values.items() >= configured.items()
     (log,) = account.client("logs").describe_log_groups(
         logGroupNamePrefix=stack.ids["CompletionsLogGroup"]
     )["logGroups"]
     assert log["retentionInDays"] == int(values["LogRetentionDays"])
     assert stack.function["Timeout"] == int(values["TimeoutS"])
     assert stack.function["MemorySize"] == int(values["MemorySize"])
-    assert "CAPABILITY_IAM" in stack.said
+    assert "CAPABILITY_IAM" in stack.output
 
 
 def test_the_role_is_for_these_resources(account: aws.Account, stack: Stack) -> None:

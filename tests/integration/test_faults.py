@@ -209,12 +209,12 @@ async def test_what_comes_in_a_silence_ends_none(opened: dict[Way, Place], name:
 
 async def play(opened: dict[Way, Place], row: Row) -> None:
     """Play the row in every way, as an API client and as a voice caller, and check its answers."""
-    asked: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
 
     def scene(request: Seen) -> Script:
         turn = request.json["model"]
-        asked[turn] += 1
-        return row.fault if asked[turn] == 1 else row.then
+        requests[turn] += 1
+        return row.fault if requests[turn] == 1 else row.then
 
     for place in opened.values():
         place.upstream.requests.clear()

@@ -279,19 +279,19 @@ def test_the_model_is_tried_before_ready(
     upstream: str, upstream_url: str | None, told: str
 ) -> None:
     """Whoever watches learns in the words of the command line what callers would not be told."""
-    asked = len(Upstream.keys)
+    before = len(Upstream.keys)
     with started(UPSTREAM=upstream_url or upstream, REAL_TURN="1") as (process, ready, _):
         assert ready.startswith("ready ")
         assert told in _line_with(process, told)
-    assert len(Upstream.keys) == asked + (upstream_url is None)
+    assert len(Upstream.keys) == before + (upstream_url is None)
 
 
 def test_nobody_is_asked_where_nobody_watches(upstream: str) -> None:
     """A turn unasked would be a surprise in somebody's count."""
-    asked = len(Upstream.keys)
+    before = len(Upstream.keys)
     with started(UPSTREAM=upstream) as (_, ready, _):
         assert ready.startswith("ready ")
-    assert len(Upstream.keys) == asked
+    assert len(Upstream.keys) == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

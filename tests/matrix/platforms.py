@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from completions.web.conversation import CUSTOM_SESSION
-from tests.matrix.streams import Said
+from tests.matrix.streams import Output
 
 EVENTS = {
     path.stem.removeprefix("url-platform-"): json.loads(path.read_text())
     for path in sorted((Path(__file__).parents[2] / "events").glob("url-platform-*.json"))
 }
-WORDS = Said("Oil it once a month, and wipe off whatever runs down from it afterwards.")
+WORDS = Output("Oil it once a month, and wipe off whatever runs down from it afterwards.")
 TOOL = {
     "name": "opening_hours",
     "description": "Tell when the shop is open.",
@@ -32,10 +32,10 @@ TOOL = {
         "required": ["day"],
     },
 }
-CALL = Said(call="opening_hours", arguments='{"day": "monday", "week": 1}')
+CALL = Output(call="opening_hours", arguments='{"day": "monday", "week": 1}')
 
 Messages = list[dict[str, Any]]
-Turn = tuple[dict[str, Any], Said]
+Turn = tuple[dict[str, Any], Output]
 Story = Callable[[dict[str, Any]], Iterator[Turn]]
 
 
@@ -56,15 +56,15 @@ def user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-def said(said: Said) -> dict[str, Any]:
+def assistant(output: Output) -> dict[str, Any]:
     """Return what the platform keeps of an answer: a call without extra fields."""
-    if not said.call:
-        return {"role": "assistant", "content": said.text}
-    made = {"id": said.id, "type": "function", "function": said.function}
+    if not output.call:
+        return {"role": "assistant", "content": output.text}
+    made = {"id": output.id, "type": "function", "function": output.function}
     return {"role": "assistant", "content": None, "tool_calls": [made]}
 
 
-def result(call: Said) -> dict[str, Any]:
+def result(call: Output) -> dict[str, Any]:
     """Return what the tool said."""
     return {"role": "tool", "tool_call_id": call.id, "content": "From nine to five."}
 
@@ -73,9 +73,9 @@ def words(sent: dict[str, Any]) -> Iterator[Turn]:
     """Three turns of a call."""
     history: Messages = list(sent["messages"])
     yield sent, WORDS
-    history += [said(WORDS), user("And the tyres?")]
+    history += [assistant(WORDS), user("And the tyres?")]
     yield sent | {"messages": history}, WORDS
-    history = [*history, said(WORDS), user("And the brakes?")]
+    history = [*history, assistant(WORDS), user("And the brakes?")]
     yield sent | {"messages": history}, WORDS
 
 
@@ -84,15 +84,15 @@ def tools(sent: dict[str, Any]) -> Iterator[Turn]:
     sent = sent | {"tools": [{"type": "function", "function": TOOL}]}
     history: Messages = list(sent["messages"])
     for number in (1, 2):
-        call = Said(call=CALL.call, arguments=CALL.arguments, id=f"call_{number}")
+        call = Output(call=CALL.call, arguments=CALL.arguments, id=f"call_{number}")
         history = [*history, user("Are you open on Monday?")]
         yield sent | {"messages": history}, call
-        history = [*history, said(call), result(call)]
+        history = [*history, assistant(call), result(call)]
         yield sent | {"messages": history}, WORDS
-        history = [*history, said(WORDS), user("And on Tuesday?")]
+        history = [*history, assistant(WORDS), user("And on Tuesday?")]
         yield sent | {"messages": history}, call
         # The caller speaks before the tool has answered: the call stays without a result.
-        history = [*history, said(Said(call=CALL.call, arguments="{}", id=f"late_{number}"))]
+        history = [*history, assistant(Output(call=CALL.call, arguments="{}", id=f"late_{number}"))]
         history = [*history, user("Never mind. The chain, then?")]
         yield sent | {"messages": history}, WORDS
 
@@ -103,10 +103,10 @@ def silences(sent: dict[str, Any]) -> Iterator[Turn]:
     parts = [{"type": "text", "text": "Hello?"}, {"type": "text", "text": "The chain?"}]
     odd: Messages = [system, {"role": "assistant", "content": None}, user("")]
     odd += [{"role": "assistant", "content": ""}, {"role": "user", "content": parts}]
-    for history in ([system], [system, said(WORDS)], odd, [*odd, said(WORDS)]):
+    for history in ([system], [system, assistant(WORDS)], odd, [*odd, assistant(WORDS)]):
         yield sent | {"messages": history}, WORDS
     for _ in range(2):
-        yield sent | {"messages": [*odd, said(WORDS), system, user("And the brakes?")]}, WORDS
+        yield sent | {"messages": [*odd, assistant(WORDS), system, user("And the brakes?")]}, WORDS
 
 
 def settings(sent: dict[str, Any]) -> Iterator[Turn]:
@@ -126,7 +126,7 @@ def buffered(sent: dict[str, Any]) -> Iterator[Turn]:
     sent.pop("stream_options", None)
     yield sent, WORDS
     yield sent, CALL
-    yield sent | {"messages": [*sent["messages"], said(CALL), result(CALL)]}, WORDS
+    yield sent | {"messages": [*sent["messages"], assistant(CALL), result(CALL)]}, WORDS
     yield sent, CALL
 
 

@@ -12,7 +12,7 @@ from local.scripted.stage import Seen
 from tests.matrix import platforms
 from tests.matrix.platforms import STORIES, Turn
 from tests.matrix.stand_ins import GATEWAY, StandIn
-from tests.matrix.streams import Said
+from tests.matrix.streams import Output
 from tests.support import history
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Caller
@@ -94,7 +94,7 @@ def faults(played: Sequence[Played]) -> Iterator[str]:
 async def _call(
     stand_in: StandIn, way: Way, turns: Sequence[Turn], session: str, known: bool
 ) -> list[Played]:
-    due = Said()
+    due = Output()
 
     def scene(request: Seen) -> Script:
         return stand_in.scene(request, due)
@@ -103,8 +103,8 @@ async def _call(
     url, model = (stand_in.url, stand_in.model) if known else (GATEWAY, "m")
     caller = Caller(upstream, upstream_base_url=url, upstream_model=model)
     played = []
-    for sent, said in turns:
-        due = said if stand_in.calls or not said.call else platforms.WORDS
+    for sent, output in turns:
+        due = output if stand_in.calls or not output.call else platforms.WORDS
         before = len(upstream.requests)
         try:
             heard = await way.post(caller, _request(way, sent), session=session)
@@ -133,7 +133,7 @@ def _as_items(content: Any) -> Any:
     return [{**part, "type": "input_text"} for part in content]
 
 
-def _faults(answer: Answer, due: Said) -> Iterator[str]:
+def _faults(answer: Answer, due: Output) -> Iterator[str]:
     if answer.error is not None:
         yield f"an error: {answer.error['message']}"[:300]
         return

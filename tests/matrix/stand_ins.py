@@ -43,7 +43,7 @@ class StandIn:
     refuses: str = ""
     speaks: str = ""
 
-    def scene(self, request: Seen, said: streams.Said) -> Script:
+    def scene(self, request: Seen, output: streams.Output) -> Script:
         """Return what this request is answered."""
         body = request.json
         if request.path.endswith("/responses") and not self.responses:
@@ -52,10 +52,10 @@ class StandIn:
             if (refused := rule(body)) is not None:
                 return [self.shape(refused)]
         if request.path.endswith("/responses"):
-            return calls(said.call, said.arguments) if said.call else answer(said.text)
+            return calls(output.call, output.arguments) if output.call else answer(output.text)
         if body.get("stream"):
-            return streams.streamed(self.style, said)
-        return streams.whole(self.message, said, self.finish)
+            return streams.streamed(self.style, output)
+        return streams.whole(self.message, output, self.finish)
 
 
 STAND_INS = (

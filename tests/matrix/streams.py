@@ -15,7 +15,7 @@ from local.scripted.script import Raw, Reply, Script
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Output:
     """Words, or a call."""
 
     text: str = ""
@@ -42,20 +42,20 @@ class Said:
 
 
 Event = dict[str, Any] | str
-Style = Callable[[Said], Iterator[Event]]
-Message = Callable[[Said], dict[str, Any]]
+Style = Callable[[Output], Iterator[Event]]
+Message = Callable[[Output], dict[str, Any]]
 USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
 
 
-def streamed(style: Style, said: Said) -> Script:
+def streamed(style: Style, output: Output) -> Script:
     """Return the bytes of the answer's stream."""
-    blocks = (one if isinstance(one, str) else f"data: {json.dumps(one)}" for one in style(said))
+    blocks = (one if isinstance(one, str) else f"data: {json.dumps(one)}" for one in style(output))
     return [Raw("".join(f"{block}\n\n" for block in [*blocks, "data: [DONE]"]).encode())]
 
 
-def whole(message: Message, said: Said, finish: str = "") -> Script:
+def whole(message: Message, output: Output, finish: str = "") -> Script:
     """Return the answer in one piece."""
-    choice = {"index": 0, "message": message(said), "finish_reason": finish or said.finish}
+    choice = {"index": 0, "message": message(output), "finish_reason": finish or output.finish}
     body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
     return [Reply(json.dumps({**body, "choices": [choice], "usage": USAGE}).encode())]
 
@@ -67,236 +67,240 @@ def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> dict
     return {**head, "choices": [choice], **more}
 
 
-def call(said: Said, **more: Any) -> dict[str, Any]:
+def call(output: Output, **more: Any) -> dict[str, Any]:
     """Return a delta with the whole call."""
-    return {"tool_calls": [{"index": 0, "id": said.id, "type": "function"} | more]}
+    return {"tool_calls": [{"index": 0, "id": output.id, "type": "function"} | more]}
 
 
-def plain(said: Said) -> Iterator[Event]:
+def plain(output: Output) -> Iterator[Event]:
     """OpenAI's, with its padding and its fingerprint."""
     more = {"system_fingerprint": "fp_1", "obfuscation": "a8Xk2"}
     yield chunk(
-        {"role": "assistant", "content": None if said.call else "", "refusal": None}, **more
+        {"role": "assistant", "content": None if output.call else "", "refusal": None}, **more
     )
-    if said.call:
-        yield chunk(call(said, function={"name": said.call, "arguments": ""}), **more)
-        for piece in (said.arguments[:4], said.arguments[4:]):
+    if output.call:
+        yield chunk(call(output, function={"name": output.call, "arguments": ""}), **more)
+        for piece in (output.arguments[:4], output.arguments[4:]):
             yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}, **more)
     else:
-        for piece in said.halves:
+        for piece in output.halves:
             yield chunk({"content": piece}, **more)
-    yield chunk({}, said.finish, **more)
+    yield chunk({}, output.finish, **more)
 
 
-def azure(said: Said) -> Iterator[Event]:
+def azure(output: Output) -> Iterator[Event]:
     """A frame without choices first, and a choice without a delta."""
     filters = [{"prompt_index": 0, "content_filter_results": {}}]
     yield {"id": "", "object": "", "created": 0, "model": "", "choices": []} | {
         "prompt_filter_results": filters
     }
-    yield from plain(said)
+    yield from plain(output)
     yield {
         **chunk({}),
         "choices": [{"index": 0, "finish_reason": None, "content_filter_offsets": {}}],
     }
 
 
-def gemini(said: Said) -> Iterator[Event]:
+def gemini(output: Output) -> Iterator[Event]:
     """Thoughts as content; calls whole, without index, signed; the finish is `stop`."""
     thought = {"role": "assistant", "content": "<thought>They ask.</thought>"}
     yield chunk({**thought, "extra_content": {"google": {"thought": True}}})
-    if said.call:
+    if output.call:
         signed = {"google": {"thought_signature": "QWIrLw=="}}
-        made = {"id": said.id, "type": "function", "function": said.function}
+        made = {"id": output.id, "type": "function", "function": output.function}
         yield chunk(
             {"role": "assistant", "tool_calls": [{**made, "extra_content": signed}]}, "stop"
         )
         return
-    first, second = said.halves
+    first, second = output.halves
     yield chunk({"role": "assistant", "content": first})
     yield chunk({"role": "assistant", "content": second}, "stop", usage=USAGE)
 
 
-def vertex(said: Said) -> Iterator[Event]:
+def vertex(output: Output) -> Iterator[Event]:
     """Slot 0, an empty id, the signature in a frame of its own, under another name."""
-    if not said.call:
-        yield from gemini(said)
+    if not output.call:
+        yield from gemini(output)
         return
-    made = {"index": 0, "id": "", "type": "function", "function": said.function}
+    made = {"index": 0, "id": "", "type": "function", "function": output.function}
     yield chunk({"role": "assistant", "tool_calls": [made]})
     signed = {"vertex": {"thought_signature": "QWIrLw=="}}
     yield chunk({"tool_calls": [{"index": 0, "extra_content": signed}]})
     yield chunk({}, "stop")
 
 
-def anthropic(said: Said) -> Iterator[Event]:
+def anthropic(output: Output) -> Iterator[Event]:
     """An empty object stands before the real arguments."""
-    if not said.call:
-        yield from plain(said)
+    if not output.call:
+        yield from plain(output)
         return
     yield chunk({"role": "assistant", "content": None})
-    yield chunk(call(said, function={"name": said.call, "arguments": "{}"}))
-    yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": said.arguments}}]})
+    yield chunk(call(output, function={"name": output.call, "arguments": "{}"}))
+    yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": output.arguments}}]})
     yield chunk({}, "tool_calls")
 
 
-def mistral(said: Said) -> Iterator[Event]:
+def mistral(output: Output) -> Iterator[Event]:
     """Content in lists; the call whole in the frame of its finish, without a type."""
     yield chunk({"role": "assistant", "content": ""})
     thinking = [{"type": "text", "text": "They ask."}]
     yield chunk({"content": [{"type": "thinking", "thinking": thinking}]})
-    if said.call:
-        made = {"index": 0, "id": "a1b2c3d4e", "function": said.function}
+    if output.call:
+        made = {"index": 0, "id": "a1b2c3d4e", "function": output.function}
         yield chunk({"content": "", "tool_calls": [made]}, "tool_calls", usage=USAGE)
         return
-    first, second = said.halves
+    first, second = output.halves
     yield chunk({"content": [{"type": "text", "text": first}]})
     yield chunk({"content": [{"type": "reference", "reference_ids": [1]}]})
     yield chunk({"content": second}, "stop", usage=USAGE)
 
 
-def mistral_whole(said: Said) -> dict[str, Any]:
+def mistral_whole(output: Output) -> dict[str, Any]:
     """The same in one piece."""
-    if said.call:
-        return openai_whole(Said(call=said.call, arguments=said.arguments, id="a1b2c3d4e"))
+    if output.call:
+        return openai_whole(Output(call=output.call, arguments=output.arguments, id="a1b2c3d4e"))
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "They ask."}]}
-    return {"role": "assistant", "content": [thinking, {"type": "text", "text": said.text}]}
+    return {"role": "assistant", "content": [thinking, {"type": "text", "text": output.text}]}
 
 
-def deepseek(said: Said) -> Iterator[Event]:
+def deepseek(output: Output) -> Iterator[Event]:
     """Comments while it is busy; reasoning beside null content."""
     yield ": keep-alive"
     yield chunk({"role": "assistant", "content": None, "reasoning_content": "They"})
     yield chunk({"content": None, "reasoning_content": " ask."})
-    yield from list(plain(said))[1:-1]
-    yield chunk({"content": "", "reasoning_content": None}, said.finish, usage=USAGE)
+    yield from list(plain(output))[1:-1]
+    yield chunk({"content": "", "reasoning_content": None}, output.finish, usage=USAGE)
 
 
-def reasoned_whole(said: Said) -> dict[str, Any]:
+def reasoned_whole(output: Output) -> dict[str, Any]:
     """Reasoning beside the words."""
-    return {**openai_whole(said), "reasoning_content": "They ask."}
+    return {**openai_whole(output), "reasoning_content": "They ask."}
 
 
-def openrouter(said: Said) -> Iterator[Event]:
+def openrouter(output: Output) -> Iterator[Event]:
     """Comments, also wrapped as data; reasoning in two spellings; a finish of the provider's."""
     yield ": OPENROUTER PROCESSING"
     yield "data: : OPENROUTER PROCESSING"
     details = [{"type": "reasoning.text", "text": "They ask.", "index": 0}]
     thought = {"role": "assistant", "content": "", "reasoning": "They ask."}
     yield chunk({**thought, "reasoning_details": details}, provider="Anthropic")
-    yield from list(plain(said))[1:]
+    yield from list(plain(output))[1:]
     yield chunk({"role": "assistant", "content": ""}, usage=USAGE)
 
 
-def vllm(said: Said) -> Iterator[Event]:
+def vllm(output: Output) -> Iterator[Event]:
     """Id and name in two frames, the arguments twice; a tag that only closes, and a token."""
     yield chunk({"role": "assistant", "content": ""})
-    if said.call:
-        yield chunk(call(said, function={"arguments": ""}))
-        for function in ({"name": said.call}, {"arguments": said.arguments}, said.function):
+    if output.call:
+        yield chunk(call(output, function={"arguments": ""}))
+        for function in ({"name": output.call}, {"arguments": output.arguments}, output.function):
             yield chunk({"tool_calls": [{"index": 0, "function": function}]})
         yield chunk({}, "tool_calls")
         return
     yield chunk({"content": "</think>\n\n"})
-    yield chunk({"content": said.text + "<|im_"})
+    yield chunk({"content": output.text + "<|im_"})
     yield chunk({"content": "end|>"}, "stop", stop_reason=None)
 
 
-def hermes(said: Said) -> Iterator[Event]:
+def hermes(output: Output) -> Iterator[Event]:
     """A call that nobody has parsed."""
     yield chunk({"role": "assistant", "content": ""})
-    text = _written(said) if said.call else f"<think>They ask.</think>{said.text}"
+    text = _written(output) if output.call else f"<think>They ask.</think>{output.text}"
     for start in range(0, len(text), 9):
         yield chunk({"content": text[start : start + 9]})
     yield chunk({}, "stop")
 
 
-def _written(said: Said) -> str:
-    return f'<tool_call>\n{{"name": "{said.call}", "arguments": {said.arguments}}}\n</tool_call>'
+def _written(output: Output) -> str:
+    return (
+        f'<tool_call>\n{{"name": "{output.call}", "arguments": {output.arguments}}}\n</tool_call>'
+    )
 
 
-def hermes_whole(said: Said) -> dict[str, Any]:
+def hermes_whole(output: Output) -> dict[str, Any]:
     """The same in one piece."""
-    return {"role": "assistant", "content": _written(said) if said.call else said.text}
+    return {"role": "assistant", "content": _written(output) if output.call else output.text}
 
 
-def harmony(said: Said) -> Iterator[Event]:
+def harmony(output: Output) -> Iterator[Event]:
     """Channels of gpt-oss in the words."""
     yield chunk({"role": "assistant", "content": ""})
-    text = _channels(said)
+    text = _channels(output)
     for start in range(0, len(text), 11):
         yield chunk({"content": text[start : start + 11]})
     yield chunk({}, "stop")
 
 
-def _channels(said: Said) -> str:
+def _channels(output: Output) -> str:
     thought = "<|channel|>analysis<|message|>They ask.<|end|><|start|>assistant"
-    if said.call:
-        to = f"<|channel|>commentary to=functions.{said.call} <|constrain|>json<|message|>"
-        return f"{thought}{to}{said.arguments}<|call|>"
-    return f"{thought}<|channel|>final<|message|>{said.text}<|return|>"
+    if output.call:
+        to = f"<|channel|>commentary to=functions.{output.call} <|constrain|>json<|message|>"
+        return f"{thought}{to}{output.arguments}<|call|>"
+    return f"{thought}<|channel|>final<|message|>{output.text}<|return|>"
 
 
-def harmony_whole(said: Said) -> dict[str, Any]:
+def harmony_whole(output: Output) -> dict[str, Any]:
     """The same in one piece."""
-    return {"role": "assistant", "content": _channels(said)}
+    return {"role": "assistant", "content": _channels(output)}
 
 
-def ollama(said: Said) -> Iterator[Event]:
+def ollama(output: Output) -> Iterator[Event]:
     """An empty finish in each frame, a role in each delta; a call is whole, and ends in `stop`."""
-    if said.call:
-        yield chunk({"role": "assistant", "content": ""} | call(said, function=said.function), "")
+    if output.call:
+        yield chunk(
+            {"role": "assistant", "content": ""} | call(output, function=output.function), ""
+        )
         yield chunk({"role": "assistant", "content": ""}, "stop")
         return
-    for piece in said.halves:
+    for piece in output.halves:
         yield chunk({"role": "assistant", "content": piece}, "")
     yield chunk({"role": "assistant", "content": ""}, "stop")
 
 
-def dashscope(said: Said) -> Iterator[Event]:
+def dashscope(output: Output) -> Iterator[Event]:
     """Empty ids and names in later frames; the usage in a frame without choices."""
     yield chunk({"role": "assistant", "content": None, "reasoning_content": "They ask."})
-    if said.call:
-        yield chunk(call(said, function={"name": said.call, "arguments": ""}))
-        for piece in (said.arguments[:5], said.arguments[5:]):
+    if output.call:
+        yield chunk(call(output, function={"name": output.call, "arguments": ""}))
+        for piece in (output.arguments[:5], output.arguments[5:]):
             made = {"index": 0, "id": "", "type": "function"}
             yield chunk({"tool_calls": [made | {"function": {"name": "", "arguments": piece}}]})
     else:
-        for piece in said.halves:
+        for piece in output.halves:
             yield chunk({"content": piece, "reasoning_content": None})
-    yield chunk({"content": ""}, said.finish)
+    yield chunk({"content": ""}, output.finish)
 
 
-def minimax(said: Said) -> Iterator[Event]:
+def minimax(output: Output) -> Iterator[Event]:
     """Empty roles, and the whole answer once more in the last frame."""
-    for event in plain(said):
+    for event in plain(output):
         assert isinstance(event, dict)
         event["choices"][0]["delta"]["role"] = ""
         yield event
-    choice = {"index": 0, "message": openai_whole(said), "finish_reason": said.finish}
+    choice = {"index": 0, "message": openai_whole(output), "finish_reason": output.finish}
     yield {**chunk({}), "object": "chat.completion", "choices": [choice], "usage": USAGE}
 
 
-def repeats(said: Said) -> Iterator[Event]:
+def repeats(output: Output) -> Iterator[Event]:
     """The last delta repeats all of it."""
-    *events, end = plain(said)
+    *events, end = plain(output)
     yield from events
-    if said.text:
-        yield chunk({"content": said.text})
+    if output.text:
+        yield chunk({"content": output.text})
     yield end
 
 
-def pings(said: Said) -> Iterator[Event]:
+def pings(output: Output) -> Iterator[Event]:
     """Pings with text, a start and a sentence behind the end."""
     yield "data: [START]"
     yield "event: ping\ndata: 10:00"
-    yield from plain(said)
+    yield from plain(output)
     yield "data: stream closed"
 
 
-def openai_whole(said: Said) -> dict[str, Any]:
+def openai_whole(output: Output) -> dict[str, Any]:
     """A message as OpenAI writes it."""
-    if said.call:
-        made = {"id": said.id, "type": "function", "function": said.function}
+    if output.call:
+        made = {"id": output.id, "type": "function", "function": output.function}
         return {"role": "assistant", "content": None, "tool_calls": [made]}
-    return {"role": "assistant", "content": said.text, "refusal": None}
+    return {"role": "assistant", "content": output.text, "refusal": None}

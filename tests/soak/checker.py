@@ -95,7 +95,7 @@ class Verdict:
 
 
 def judge(
-    asked: TurnRequest,
+    request: TurnRequest,
     scene: Scene,
     heard: Heard,
     *,
@@ -104,7 +104,7 @@ def judge(
     logged: Iterable[str] = (),
 ) -> Verdict:
     """Return the verdict on a turn that was over after so many milliseconds."""
-    judged = _Judge(asked, scene, heard, status, over_ms)
+    judged = _Judge(request, scene, heard, status, over_ms)
     judged.judge()
     for line in logged:
         judged.note("a bug in the log", line)
@@ -113,9 +113,9 @@ def judge(
 
 class _Judge:
     def __init__(
-        self, asked: TurnRequest, scene: Scene, heard: Heard, status: int, over_ms: int
+        self, request: TurnRequest, scene: Scene, heard: Heard, status: int, over_ms: int
     ) -> None:
-        self._asked, self._scene, self._heard = asked, scene, heard
+        self._request, self._scene, self._heard = request, scene, heard
         self._status, self._over_ms = status, over_ms
         self._kind: Kind = scene.kind
         self.violations: list[tuple[str, str]] = []
@@ -132,7 +132,7 @@ class _Judge:
     def outcome(self) -> str:
         """Return in a word what the caller got."""
         heard = self._heard
-        if self._asked.hang_up_ms is not None:
+        if self._request.hang_up_ms is not None:
             return "hung up"
         if self._wants_history:
             return "the history wanted"
@@ -151,14 +151,14 @@ class _Judge:
         """Note every violation."""
         self._requests()
         self._time()
-        if self._asked.hang_up_ms is not None:
+        if self._request.hang_up_ms is not None:
             return
         for name, particulars in self._heard.breaches:
             self.note(f"protocol: {name}", particulars)
         self._owed()
         self._speech()
         self._calls()
-        if self._asked.streamed and self._status == 200:
+        if self._request.streamed and self._status == 200:
             self._silences()
         self._answered()
 
@@ -189,32 +189,32 @@ class _Judge:
             last[answer.candidate] = answer
 
     def _time(self) -> None:
-        asked, over_ms = self._asked, self._over_ms
+        request, over_ms = self._request, self._over_ms
         if over_ms > LONGEST_MS + SLACK_MS:
             self.note("a turn without end", over_ms)
-        if asked.hang_up_ms is not None and over_ms > asked.hang_up_ms + HANG_UP_MS:
-            self.note("goes on behind a hang-up", over_ms - asked.hang_up_ms)
-        if asked.remaining_ms is not None:
-            late_ms = over_ms - (asked.remaining_ms - AFTER_DEADLINE_MS)
+        if request.hang_up_ms is not None and over_ms > request.hang_up_ms + HANG_UP_MS:
+            self.note("goes on behind a hang-up", over_ms - request.hang_up_ms)
+        if request.remaining_ms is not None:
+            late_ms = over_ms - (request.remaining_ms - AFTER_DEADLINE_MS)
             if late_ms > 0:
                 self.note("too late for Lambda's deadline", late_ms)
 
     # What the caller heard.
 
     def _owed(self) -> None:
-        asked, heard = self._asked, self._heard
+        request, heard = self._request, self._heard
         if self._wants_history:
             return
-        if asked.chained and self._status == 200 and (self._words or heard.calls):
+        if request.chained and self._status == 200 and (self._words or heard.calls):
             heard_answers = {answer for _, answer, _, _ in self._words}
             for answer in self._scene.answers:
                 if answer.number in heard_answers and not answer.body.get("previous_response_id"):
                     self.note("an answer without its history", answer.number)
-        if not (asked.speak and asked.streamed):
+        if not (request.speak and request.streamed):
             answers = self._scene.answers
             # A program may be told honestly that the model had nothing to say.
-            said = asked.streamed or (answers and (answers[-1].text or answers[-1].refs))
-            if self._status == 200 and heard.error is None and said and not self._audible():
+            must_speak = request.streamed or (answers and (answers[-1].text or answers[-1].refs))
+            if self._status == 200 and heard.error is None and must_speak and not self._audible():
                 self.note("an empty turn", heard.text)
             return
         if self._status != 200:
@@ -241,7 +241,7 @@ class _Judge:
         by_answer: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
         order: list[int] = []
         for turn, number, owed, place in self._words:
-            if turn != self._asked.number:
+            if turn != self._request.number:
                 self.note("another turn's words", f"t{turn}a{number}{owed}{place}")
                 continue
             if owed == "x":
@@ -265,7 +265,7 @@ class _Judge:
 
     def _cut_by_us(self, answer: Answer) -> bool:
         """True if this turn's own end, not the answer's, was the last that was heard of it."""
-        return self._asked.hurried and not answer.whole
+        return self._request.hurried and not answer.whole
 
     def _exact(self, answer: Answer) -> None:
         spoken = _PHRASE.sub("", self._heard.text)
@@ -280,14 +280,14 @@ class _Judge:
             self.note("the finish tool_calls without a call")
         for id_, name, arguments in heard.calls:
             ids.append(id_)
-            problem = _problem(name, arguments, offered=self._asked.tools)
+            problem = _problem(name, arguments, offered=self._request.tools)
             # Who asks for a whole answer is a program, which checks calls itself.
-            if problem and self._asked.streamed:
+            if problem and self._request.streamed:
                 self.note("an invalid call", f"{problem}: {name} {arguments[:150]}")
             match = _REF.search(arguments)
             if match is None:
                 continue
-            if int(match[1]) != self._asked.number:
+            if int(match[1]) != self._request.number:
                 self.note("another turn's call", match[0])
             seen_refs.append(match[0])
         if len(set(ids)) != len(ids):
@@ -295,9 +295,9 @@ class _Judge:
         if len(set(seen_refs)) != len(seen_refs):
             self.note("a call twice", seen_refs)
         whole = [answer for answer in self._scene.answers if answer.whole and answer.refs]
-        if whole and whole[-1] is self._scene.answers[-1] and self._asked.tools:
+        if whole and whole[-1] is self._scene.answers[-1] and self._request.tools:
             lost = [ref for ref in whole[-1].refs if ref not in seen_refs]
-            if lost and self._kind.good and not self._asked.hurried:
+            if lost and self._kind.good and not self._request.hurried:
                 self.note("a call lost", lost)
 
     # Silence.
@@ -314,7 +314,7 @@ class _Judge:
             gap_ms = at_ms - last_ms
             if not spoke:
                 limit_ms = SECOND_SOUND_MS if sounds else FIRST_SOUND_MS
-                if not self._asked.speak or heard.calls:
+                if not self._request.speak or heard.calls:
                     limit_ms = AGAIN_MS
             else:
                 limit_ms = UNSPOKEN_MS if self._kind.unspoken or heard.calls else SILENCE_MS
@@ -322,7 +322,7 @@ class _Judge:
             if spoke and (again or (match and int(match[2]) != number)):
                 # Another answer behind words: the wait for it is covered, too.
                 covered_ms = SECOND_SOUND_MS if buffers else PAUSE_MS + chars * CHAR_MS
-                covered = self._asked.speak and buffers < len(BUFFER_WORDS)
+                covered = self._request.speak and buffers < len(BUFFER_WORDS)
                 limit_ms = max(limit_ms, covered_ms) + CLOSE_MS if covered else AGAIN_MS
             if gap_ms > limit_ms + SLACK_MS:
                 self.note("silence", f"{gap_ms} ms before {text[:40]!r} at {at_ms}")
@@ -348,17 +348,17 @@ class _Judge:
     def _wants_history(self) -> bool:
         """True if the caller is asked for the whole history: nobody knows what came before."""
         code = (self._heard.error or {}).get("code")
-        return self._asked.chained and code == "previous_response_not_found"
+        return self._request.chained and code == "previous_response_not_found"
 
     def _answered(self) -> None:
-        kind, asked, answers = self._kind, self._asked, self._scene.answers
-        if asked.hurried or self._wants_history or (kind.slow and not asked.streamed):
+        kind, request, answers = self._kind, self._request, self._scene.answers
+        if request.hurried or self._wants_history or (kind.slow and not request.streamed):
             return
         fell = [answer for answer in answers if answer.faulty]
         if kind.good:
             self._as_good(one_request=True)
         elif (
-            (kind.heals or (kind.refuses and asked.shape.startswith("fallback")))
+            (kind.heals or (kind.refuses and request.shape.startswith("fallback")))
             and fell
             and (self._scene.befalls != "each" or kind.window_s)
         ):
@@ -380,7 +380,7 @@ class _Judge:
             self.note("the answer was not heard", heard.text[:100])
         if self._kind.name == "healthy":
             first_ms = heard.speech[0][0] if heard.speech else heard.ended_ms
-            if first_ms > HEALTHY_MS and self._asked.streamed:
+            if first_ms > HEALTHY_MS and self._request.streamed:
                 self.note("a healthy answer came late", first_ms)
 
 

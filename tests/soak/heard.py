@@ -344,7 +344,7 @@ class _ResponsesStream:
             if heard.require(all(isinstance(each, str) for each in call), "an odd call", item):
                 heard.calls.append((str(call[0]), str(call[1]), str(call[2])))
         elif item.get("type") == "message":
-            said = "".join(
+            content = "".join(
                 str(part.get("text", part.get("refusal"))) for part in item.get("content") or ()
             )
             written = "".join(
@@ -352,7 +352,7 @@ class _ResponsesStream:
                 for place in sorted(self._texts, key=lambda place: place[2])
                 if place[0] == index and place[1] in {"output_text", "refusal"}
             )
-            heard.require(said == written, "other words in a closed item", (said, written))
+            heard.require(content == written, "other words in a closed item", (content, written))
             heard.require(item.get("role") == "assistant", "an odd role", item)
 
 
@@ -399,9 +399,9 @@ def _read_completion(heard: Heard, value: dict[str, Any]) -> None:
     heard.require(message.get("role") == "assistant", "an odd role", message)
     content = message.get("content")
     heard.require(content is None or isinstance(content, str), "odd content", content)
-    said = content if isinstance(content, str) else ""
-    if said or message.get("refusal"):
-        heard.speech.append((heard.ended_ms, said or str(message.get("refusal"))))
+    text = content if isinstance(content, str) else ""
+    if text or message.get("refusal"):
+        heard.speech.append((heard.ended_ms, text or str(message.get("refusal"))))
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
         named = (call.get("id"), function.get("name"), function.get("arguments"))

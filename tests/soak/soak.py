@@ -241,7 +241,7 @@ class _Soak:
         self._number += 1
         number = self._number
         rng = random.Random(f"{self._plan.seed}/{number}")
-        asked = _ask(number, kind, environment.shape, rng, virtual=self._virtual)
+        request = _ask(number, kind, environment.shape, rng, virtual=self._virtual)
         whom = ("first", "first", "each", "upstream")
         befalls = rng.choice(whom if environment.shape.startswith("fallback") else whom[:3])
         scene = self._upstream.scenes[number] = Scene(number, kind, befalls, rng)
@@ -254,11 +254,13 @@ class _Soak:
         try:
             async with asyncio.timeout(LIMIT_S if self._virtual else REAL_LIMIT_S):
                 got = await environment.caller.post(
-                    _request(asked, rng),
-                    dialect=chat if asked.chat else responses,
-                    on_failure="speak" if asked.speak else "error",
-                    remaining_s=None if asked.remaining_ms is None else asked.remaining_ms / 1000,
-                    hang_up_ms=asked.hang_up_ms,
+                    _body(request, rng),
+                    dialect=chat if request.chat else responses,
+                    on_failure="speak" if request.speak else "error",
+                    remaining_s=None
+                    if request.remaining_ms is None
+                    else request.remaining_ms / 1000,
+                    hang_up_ms=request.hang_up_ms,
                 )
         except Exception as error:
             crash = repr(error)
@@ -266,17 +268,19 @@ class _Soak:
             _lines.reset(token)
         over_ms = round((loop.time() - started) * 1000)
         await asyncio.sleep(0.001)  # For the upstream to see that nobody listens.
-        heard = hear(got.status, got.headers, got.pieces, chat=asked.chat, streamed=asked.streamed)
+        heard = hear(
+            got.status, got.headers, got.pieces, chat=request.chat, streamed=request.streamed
+        )
         verdict = (
             Verdict("crash", [("a crash", crash)])
             if crash
-            else judge(asked, scene, heard, status=got.status, over_ms=over_ms, logged=lines)
+            else judge(request, scene, heard, status=got.status, over_ms=over_ms, logged=lines)
         )
         if not self._virtual:
             verdict.violations = [one for one in verdict.violations if one[0] not in _OF_TIME]
         del self._upstream.scenes[number]
         self._summary.add(
-            asked,
+            request,
             scene,
             verdict,
             blamed,
@@ -326,28 +330,28 @@ def _ask(number: int, kind: Kind, shape: str, rng: random.Random, *, virtual: bo
     )
 
 
-def _request(asked: TurnRequest, rng: random.Random) -> dict[str, Any]:
-    system = "Chat completions only." if asked.shape.endswith("chat only") else "Be brief."
-    turn = f"Turn {asked.number}. What is the weather?"
-    request: dict[str, Any] = {"model": "m", "stream": asked.streamed}
-    if asked.chat:
-        request["messages"] = [
+def _body(request: TurnRequest, rng: random.Random) -> dict[str, Any]:
+    system = "Chat completions only." if request.shape.endswith("chat only") else "Be brief."
+    turn = f"Turn {request.number}. What is the weather?"
+    body: dict[str, Any] = {"model": "m", "stream": request.streamed}
+    if request.chat:
+        body["messages"] = [
             {"role": "system", "content": system},
             {"role": "user", "content": turn},
         ]
-        if asked.streamed and rng.random() < 0.5:
-            request["stream_options"] = {"include_usage": True}
-        if asked.tools:
-            request["tools"] = [{"type": "function", "function": TOOL}]
+        if request.streamed and rng.random() < 0.5:
+            body["stream_options"] = {"include_usage": True}
+        if request.tools:
+            body["tools"] = [{"type": "function", "function": TOOL}]
     else:
-        request |= {"instructions": system, "input": [{"role": "user", "content": turn}]}
-        if asked.tools:
-            request["tools"] = [{"type": "function", **TOOL}]
-        if asked.chained:
-            request["previous_response_id"] = f"resp_of_{asked.number}"
+        body |= {"instructions": system, "input": [{"role": "user", "content": turn}]}
+        if request.tools:
+            body["tools"] = [{"type": "function", **TOOL}]
+        if request.chained:
+            body["previous_response_id"] = f"resp_of_{request.number}"
     if rng.random() < 0.3:
-        request |= {"temperature": 0.3, "max_tokens" if asked.chat else "max_output_tokens": 200}
-    return request
+        body |= {"temperature": 0.3, "max_tokens" if request.chat else "max_output_tokens": 200}
+    return body
 
 
 def _measured(upstream: SoakUpstream) -> Flatness:

@@ -39,17 +39,17 @@ class Violation:
     turn: int
     healthy: bool
     """It befell the healthy turn that followed."""
-    asked: TurnRequest
+    request: TurnRequest
     befalls: str
 
     def __str__(self) -> str:
         after = "the healthy turn after " if self.healthy else ""
-        asked = self.asked
-        how = "chat" if asked.chat else "responses"
-        how += ", streamed" if asked.streamed else ", whole"
-        how += ", speak" if asked.speak else ", error"
+        request = self.request
+        how = "chat" if request.chat else "responses"
+        how += ", streamed" if request.streamed else ", whole"
+        how += ", speak" if request.speak else ", error"
         return (
-            f"{self.name}: turn {self.turn}, {after}{self.kind!r} ({how}, {asked.shape}, "
+            f"{self.name}: turn {self.turn}, {after}{self.kind!r} ({how}, {request.shape}, "
             f"{self.befalls}): {self.particulars}"
         )
 
@@ -74,7 +74,7 @@ class Summary:
 
     def add(
         self,
-        asked: TurnRequest,
+        request: TurnRequest,
         scene: Scene,
         verdict: Verdict,
         kind: str,
@@ -98,7 +98,9 @@ class Summary:
         for name, particulars in verdict.violations:
             if len(self.violations) < EXAMPLES:
                 self.violations.append(
-                    Violation(name, particulars, kind, asked.number, healthy, asked, scene.befalls)
+                    Violation(
+                        name, particulars, kind, request.number, healthy, request, scene.befalls
+                    )
                 )
 
     @property

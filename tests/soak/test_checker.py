@@ -22,7 +22,7 @@ STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 Change = Callable[[bytes], bytes]
 
 
-def asked(*, chat: bool) -> TurnRequest:
+def turn_request(*, chat: bool) -> TurnRequest:
     """A streamed turn that offers a tool."""
     return TurnRequest(1, chat, streamed=True, speak=True, tools=True, shape="single")
 
@@ -46,15 +46,15 @@ def played(*, chat: bool, kind: Kind = HEALTHY) -> tuple[Scene, bytes]:
     )
     answer.text, answer.whole, answer.over_at = "t1a0w0 t1a0w1 ", True, 0.1
     scene.answers.append(answer)
-    said = (Role(), Say("t1a0w0 "), Say("t1a0w1 "), Finish(), Usage(), Done())
-    data = answer.render(*said)
+    steps = (Role(), Say("t1a0w0 "), Say("t1a0w1 "), Finish(), Usage(), Done())
+    data = answer.render(*steps)
     return scene, data if chat else data + b"data: [DONE]\n\n"
 
 
 def found(scene: Scene, data: bytes, *, chat: bool, at_ms: int = 100) -> set[str]:
     """Judge a turn whose bytes came at once; return the names of what is wrong."""
     heard = hear(200, STREAM, [(at_ms, data)], chat=chat, streamed=True)
-    verdict = judge(asked(chat=chat), scene, heard, status=200, over_ms=at_ms)
+    verdict = judge(turn_request(chat=chat), scene, heard, status=200, over_ms=at_ms)
     return {name for name, _ in verdict.violations}
 
 

@@ -59,8 +59,8 @@ def stages() -> list[str]:
 
 def stage(name: str) -> Stage:
     """One stage, its parameters read by SAM itself."""
-    said = _config()[name]["global"]["parameters"]
-    return Stage(name, said["stack_name"], parameters(said["parameter_overrides"]))
+    configured = _config()[name]["global"]["parameters"]
+    return Stage(name, configured["stack_name"], parameters(configured["parameter_overrides"]))
 
 
 def translated(template: str, values: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Stack:
     """What `sam deploy` left behind."""
 
     name: str
-    said: str
+    output: str
     ids: dict[str, str]
     function: dict[str, Any]
     """As Lambda tells it: handler, variables, layers and so on."""

@@ -153,19 +153,19 @@ def upstream_failure(error: Any) -> CompletionsError:
         failure = UpstreamUnavailable(f"The upstream failed in mid-answer: {error}")
         failure.quotes = True
         return failure
-    code, said = error.get("code"), read_error(error)
+    code, parsed = error.get("code"), read_error(error)
     status = _STATUS_OF_CODE.get(str(code), 502)
     if isinstance(code, str) and code.isdecimal() and len(code) == 3:
         code = int(code)
     if isinstance(code, int) and 400 <= code < 600:
         status = code
     return UpstreamRefused(
-        said.message or "The upstream failed in mid-answer.",
+        parsed.message or "The upstream failed in mid-answer.",
         status=status,
-        error_type=said.type,
-        code=said.code or (str(code) if code else None),
-        param=said.param,
-        fields=said.fields,
+        error_type=parsed.type,
+        code=parsed.code or (str(code) if code else None),
+        param=parsed.param,
+        fields=parsed.fields,
     )
 
 

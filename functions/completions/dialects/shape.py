@@ -16,9 +16,9 @@ class Words:
 
     patterns: tuple[str, ...]
 
-    def search(self, said: str) -> bool:
+    def search(self, text: str) -> bool:
         """Return True if one of them is in what was said, in any case and over several lines."""
-        return bool(re.search("|".join(self.patterns), said, re.IGNORECASE | re.DOTALL))
+        return bool(re.search("|".join(self.patterns), text, re.IGNORECASE | re.DOTALL))
 
 
 @dataclass(frozen=True, slots=True)

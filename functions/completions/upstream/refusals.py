@@ -45,17 +45,17 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
     That is the upstream's own error, with its status and without our `key` in any of its words. If
     the upstream refuses our key, the fault is ours; a status that is no answer becomes a 502.
     """
-    said = _said(headers, body)
-    code, param = redacted_name(said.code, key), redacted_name(said.param, key)
+    error = _error_object(headers, body)
+    code, param = redacted_name(error.code, key), redacted_name(error.param, key)
     log.warning("upstream.refused", status=status, code=identifier(code), param=identifier(param))
-    message = redacted_message(said.message, key)
+    message = redacted_message(error.message, key)
     refusal = UpstreamRefused(
         message or f"The upstream answered {status}.",
         status=status,
-        error_type=redacted_name(said.type, key),
+        error_type=redacted_name(error.type, key),
         code=code,
         param=param,
-        fields=[path for path in said.fields if redacted_name(path, key)],
+        fields=[path for path in error.fields if redacted_name(path, key)],
         headers=forwarded_headers(headers, key),
     )
     if refusal.cause is Cause.KEY or (status in {401, 403} and refusal.cause is not Cause.FILTER):
@@ -70,7 +70,7 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
     return refusal
 
 
-def _said(headers: Mapping[str, str], body: bytes) -> ErrorObject:
+def _error_object(headers: Mapping[str, str], body: bytes) -> ErrorObject:
     """Return what a refusal says; nothing if it is a web page."""
     try:
         value = from_json(body)

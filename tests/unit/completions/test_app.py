@@ -204,9 +204,9 @@ async def test_pages_of_an_allowed_origin_may_ask(upstream: ScriptedUpstream) ->
     """A preflight has no key; answers and errors are readable by the page."""
     app = deploy(upstream.base_url, allowed_origins=("https://shop.example",), **CALM)
     async with calling(app) as client:
-        asked = await client.options(CHAT, headers={**PREFLIGHT, "authorization": ""})
-        assert asked.status_code == 200
-        assert "authorization" in asked.headers["access-control-allow-headers"]
+        preflight = await client.options(CHAT, headers={**PREFLIGHT, "authorization": ""})
+        assert preflight.status_code == 200
+        assert "authorization" in preflight.headers["access-control-allow-headers"]
         for body in (chat(stream=True), chat(messages=1)):
             got = await client.post(CHAT, json=body, headers=PAGE)
             assert got.headers["access-control-allow-origin"] == PAGE["origin"]

@@ -139,23 +139,23 @@ async def test_a_failing_model_is_the_agents_to_catch(way: Way) -> None:
 
 async def test_a_turn_has_three_upstream_requests_however_often_an_agent_asks(way: Way) -> None:
     """The fourth `ask` says so, and runs of the agent do not add to the three."""
-    asked: list[str] = []
+    outcomes: list[str] = []
 
     async def curious(conversation: Conversation) -> AsyncGenerator[Event, None]:
         for _ in range(5):
             try:
                 async for event in conversation.ask():
                     if isinstance(event, Say):
-                        asked.append(event.text)
+                        outcomes.append(event.text)
             except CompletionsError as error:
-                asked.append(error.message)
+                outcomes.append(error.message)
         yield Say(" ")
 
     _, caller = await turn(way, curious, answer("Yes"))
     assert len(caller.upstream.requests) == 3
-    assert asked[:3] == ["Yes"] * 3
-    assert len(asked) == 10
-    assert all("three upstream requests" in one for one in asked[3:])
+    assert outcomes[:3] == ["Yes"] * 3
+    assert len(outcomes) == 10
+    assert all("three upstream requests" in one for one in outcomes[3:])
 
 
 async def test_two_asks_at_once_share_the_three_requests(way: Way) -> None:
@@ -195,11 +195,11 @@ async def test_an_agent_may_ask_with_messages_tools_and_parameters_of_its_own(wa
     }
     got, caller = await turn(way, adds, answer("At nine."), **more)
     assert got.text == "At nine."
-    (asked,) = [seen.json for seen in caller.upstream.requests]
-    assert history.told(asked)[-1] == ("system", "We open at nine.")
-    assert asked["temperature"] == 0
-    assert not asked.keys() & {"tools", "elevenlabs_extra_body", "user_id", "n"}
-    assert asked["stream"] is True
+    (request,) = [seen.json for seen in caller.upstream.requests]
+    assert history.told(request)[-1] == ("system", "We open at nine.")
+    assert request["temperature"] == 0
+    assert not request.keys() & {"tools", "elevenlabs_extra_body", "user_id", "n"}
+    assert request["stream"] is True
 
 
 async def test_an_invalid_request_of_an_agent_is_its_own_bug(way: Way, logs: Logged) -> None:

@@ -350,10 +350,10 @@ def test_a_long_history_holds_nobody_up(dialect: Dialect, size: int, unit: str) 
     """5 MB of assistant text, in one piece or in many, is no work that other turns would feel."""
     text = (unit * (size // len(unit) + 1))[:size]
     history = [{"role": "assistant", "content": text}] * (5_000_000 // size)
-    asked: list[dict[str, Any]] = [*history, {"role": "user", "content": "Hello?"}]
+    history_and_question: list[dict[str, Any]] = [*history, {"role": "user", "content": "Hello?"}]
     field = "messages" if dialect is chat_dialect else "input"
     began = time.process_time()
-    request = dialect.parse({"model": "m", "stream": True, field: asked})
+    request = dialect.parse({"model": "m", "stream": True, field: history_and_question})
     parsed = time.process_time()
     choose_phrase(request, language="en", configured=(), count=0, last=None)
     dialect.prepare(request, model="m", extra_body={}, clean=strip_phrases)
@@ -383,8 +383,8 @@ async def test_a_model_that_is_not_allowed_is_a_404(
         assert len(error["message"]) < 300
         assert upstream.requests == []
         assert (await client.post(path, json={"input": "Hi.", **chat(model="gpt-5")})).is_success
-        listed = (await client.get("/v1/models")).json()["data"]
-    assert [one["id"] for one in listed] == ["gpt-4", "gpt-5"]
+        models = (await client.get("/v1/models")).json()["data"]
+    assert [one["id"] for one in models] == ["gpt-4", "gpt-5"]
 
 
 async def test_a_name_that_nobody_uses_is_not_checked(upstream: ScriptedUpstream) -> None:
@@ -400,7 +400,7 @@ async def test_a_name_that_nobody_uses_is_not_checked(upstream: ScriptedUpstream
 
 
 @pytest.mark.parametrize(
-    ("path", "asked", "most", "sent"),
+    ("path", "fields", "most", "sent"),
     [
         (CHAT, {}, 0, {}),
         (CHAT, {}, 300, {"max_tokens": 300}),
@@ -417,11 +417,11 @@ async def test_a_name_that_nobody_uses_is_not_checked(upstream: ScriptedUpstream
     ],
 )
 async def test_no_answer_is_longer_than_the_deployment_allows(
-    upstream: ScriptedUpstream, path: str, asked: dict[str, Any], most: int, sent: dict[str, Any]
+    upstream: ScriptedUpstream, path: str, fields: dict[str, Any], most: int, sent: dict[str, Any]
 ) -> None:
     """`MaxTokens` lowers a caller's limit and stands in where there is none; 0 does neither."""
     async with calling(deploy(upstream.base_url, max_tokens=most, **CALM)) as client:
-        body = {**chat(), "input": "Hi.", **asked}
+        body = {**chat(), "input": "Hi.", **fields}
         assert (await client.post(path, json=body)).is_success
     limits = {"max_tokens", "max_completion_tokens", "max_output_tokens"}
     request = upstream.requests[0].json

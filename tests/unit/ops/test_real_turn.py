@@ -21,13 +21,13 @@ class Server(BaseHTTPRequestHandler):
     """A deployment that gives one answer, and notes what it was asked."""
 
     answer: tuple[int, Any] = (200, ANSWER)
-    asked: list[tuple[str, dict[str, str], Any]] = []  # noqa: RUF012 - shared on purpose
+    requests: list[tuple[str, dict[str, str], Any]] = []  # noqa: RUF012 - shared on purpose
 
     def do_POST(self) -> None:
         """Note the turn and answer it."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         named = {name.lower(): value for name, value in self.headers.items()}
-        self.asked.append((self.path, named, body))
+        self.requests.append((self.path, named, body))
         status, value = self.answer
         data = json.dumps(value).encode()
         self.send_response(status)
@@ -47,7 +47,7 @@ def url() -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     Server.answer = (200, ANSWER)
-    Server.asked.clear()
+    Server.requests.clear()
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
     thread.join()
@@ -72,7 +72,7 @@ def test_an_answer_is_said_to_be_one(url: str) -> None:
     """The turn has the caller's key, asks for errors as a status and costs a few tokens."""
     assert real_turn.outcome(url, "key", "m") == "answered."
     assert first_turn.trouble(url, "key", Upstream("http://a/v1", "m")) == ""
-    for path, headers, body in Server.asked:
+    for path, headers, body in Server.requests:
         assert path == "/v1/chat/completions"
         assert headers["authorization"] == "Bearer key"
         assert headers["x-completions-on-failure"] == "error"

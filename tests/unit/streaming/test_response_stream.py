@@ -42,7 +42,7 @@ def invocation(request_id: str = "r-1", invocation_id: str | None = None) -> Inv
 
 
 @dataclass
-class Said:
+class ParsedPost:
     """What one request says, however it is cut into packets."""
 
     method: bytes
@@ -56,7 +56,7 @@ class Said:
     trailers: set[bytes]
 
 
-def said(raw: bytes) -> Said:
+def parse_post(raw: bytes) -> ParsedPost:
     """Read a whole request with h11, an independent parser."""
     server = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
     server.receive_data(raw)
@@ -74,7 +74,7 @@ def said(raw: bytes) -> Said:
     assert delimiter
     prelude = json.loads(prelude_json)
     prelude["headers"] = {k.lower(): v for k, v in prelude.get("headers", {}).items()}
-    return Said(
+    return ParsedPost(
         method=request.method,
         path=request.target,
         mode=values(b"lambda-runtime-function-response-mode"),
@@ -118,7 +118,7 @@ async def test_our_requests_say_what_the_reference_says(
     stream.end(failure)
     await stream.settle()
     stream.abandon()
-    assert said(bytes((await api.post()).raw)) == said(raw)
+    assert parse_post(bytes((await api.post()).raw)) == parse_post(raw)
 
 
 async def test_a_failure_is_told_in_the_trailers(api: FakeRuntimeApi) -> None:

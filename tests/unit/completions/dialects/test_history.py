@@ -49,7 +49,7 @@ def output(text: str, call_id: str = "c1") -> dict[str, Any]:
     return {"type": "function_call_output", "call_id": call_id, "output": text}
 
 
-def said(text: str) -> dict[str, Any]:
+def message(text: str) -> dict[str, Any]:
     """A user's item."""
     return {"type": "message", "role": "user", "content": text}
 
@@ -110,12 +110,12 @@ def test_each_call_has_its_one_result_behind_it(name: str) -> None:
 
 
 ITEMS_IN_PAIRS: dict[str, tuple[list[Any], list[Any]]] = {
-    "in order": ([item("a"), item("b"), output("2", "b"), output("1", "a"), said("Hi")],) * 2,
+    "in order": ([item("a"), item("b"), output("2", "b"), output("1", "a"), message("Hi")],) * 2,
     "one by one": ([item("a"), output("1", "a"), item("b"), output("2", "b")],) * 2,
-    "interrupted": ([item(), said("Hi")], [item(), output(INTERRUPTED), said("Hi")]),
-    "late": ([item(), said("Hi"), output("1")], [item(), output("1"), said("Hi")]),
+    "interrupted": ([item(), message("Hi")], [item(), output(INTERRUPTED), message("Hi")]),
+    "late": ([item(), message("Hi"), output("1")], [item(), output("1"), message("Hi")]),
     "told in two": ([item(), output("wait"), output("1")], [item(), output("wait\n1")]),
-    "nobody's": ([said("Hi"), output("1")], [said("Hi"), said("[Result of a tool] 1")]),
+    "nobody's": ([message("Hi"), output("1")], [message("Hi"), message("[Result of a tool] 1")]),
     "two of one id": (
         [item(), item(), output("1"), output("2")],
         [item(), {**item(), "call_id": "call_1_0"}, output("1", "call_1_0"), output("2")],

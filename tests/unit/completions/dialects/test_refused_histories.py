@@ -193,8 +193,8 @@ def test_thoughts_are_nobodys_turn() -> None:
     assert mended({"input": parted}, ["turns"])["input"] == [joined, thought]
     kept = mended({"input": [thought, call, output]}, ["turns"])["input"]
     assert kept == [silent, thought, call, output]
-    said: list[Any] = [{"type": "message", **USER}, {"type": "message", **SAID}]
-    for items in ([thought], [*said, thought]):
+    spoken: list[Any] = [{"type": "message", **USER}, {"type": "message", **SAID}]
+    for items in ([thought], [*spoken, thought]):
         assert mended({"input": items}, ["turns"])["input"] == [*items, silent]
 
 
@@ -258,8 +258,8 @@ def test_items_are_mended_as_messages_are() -> None:
     body = {"input": [*told, call, output]}
     others = {"system", "system-in-turns", "calls", "calls-in-turns"}
     kept = mended(body, [shape.name for shape in HISTORIES if shape.name not in others])
-    system, first, said, user, call, output = kept["input"][:6]
-    assert [system["role"], first, said] == ["system", {**told[2], "content": "..."}, told[1]]
+    system, first, spoken, user, call, output = kept["input"][:6]
+    assert [system["role"], first, spoken] == ["system", {**told[2], "content": "..."}, told[1]]
     assert user["content"] == "Hi.\nHi."
     assert len(kept["input"]) == 6
     assert call["call_id"] == output["call_id"] != "c-1"

@@ -186,8 +186,8 @@ async def test_two_shapes_refused_in_turn_cost_one_turn() -> None:
         heard = await CHAT.post(caller, CHAT.body(messages=messages))
         assert CHAT.read(heard).text == "Sunny."
         assert len(upstream.requests) == requests
-    said = ("city one", "word two", "word three", "word four")
-    assert all(word in str(seen.json) for word in said for seen in upstream.requests)
+    phrases = ("city one", "word two", "word three", "word four")
+    assert all(word in str(seen.json) for word in phrases for seen in upstream.requests)
 
 
 async def test_each_model_refuses_other_things(way: Way) -> None:
@@ -203,9 +203,11 @@ async def test_each_model_refuses_other_things(way: Way) -> None:
     assert sent == [("small", True), ("small", False), ("large", True), ("small", False)]
 
 
-@pytest.mark.parametrize(("named", "asked"), [("", "fallback"), ("safety_identifier", "upstream")])
+@pytest.mark.parametrize(
+    ("named", "candidate"), [("", "fallback"), ("safety_identifier", "upstream")]
+)
 async def test_the_last_request_is_not_spent_on_a_guess_while_a_fallback_waits(
-    named: str, asked: str
+    named: str, candidate: str
 ) -> None:
     """A refusal that names nothing leaves it to the other model; what it names is left out."""
 
@@ -217,9 +219,9 @@ async def test_the_last_request_is_not_spent_on_a_guess_while_a_fallback_waits(
     upstream = PlayedUpstream(scene, fallback=answer("Cloudy."))
     request = RESPONSES.body(user_id="u-1")
     got = RESPONSES.read(await RESPONSES.post(RESPONSES.caller(upstream), request))
-    assert upstream.requests[-1].candidate == asked
+    assert upstream.requests[-1].candidate == candidate
     assert len(upstream.requests) == 3
-    assert got.text == ("Cloudy." if asked == "fallback" else "Sunny.")
+    assert got.text == ("Cloudy." if candidate == "fallback" else "Sunny.")
 
 
 async def test_a_fallback_has_quirks_of_its_own(way: Way) -> None:
@@ -306,10 +308,10 @@ SHAPES_OF_A_REFUSAL = [
 ]
 
 
-@pytest.mark.parametrize("said", SHAPES_OF_A_REFUSAL, ids=str)
-async def test_a_field_is_left_out_however_its_refusal_looks(said: Any) -> None:
+@pytest.mark.parametrize("error", SHAPES_OF_A_REFUSAL, ids=str)
+async def test_a_field_is_left_out_however_its_refusal_looks(error: Any) -> None:
     """After one more request the caller hears the answer, and in the next turn at once."""
-    upstream = PlayedUpstream(strict(having("seed"), says(said, 422)))
+    upstream = PlayedUpstream(strict(having("seed"), says(error, 422)))
     caller = CHAT.caller(upstream)
     for _ in range(2):
         got = CHAT.read(await CHAT.post(caller, CHAT.body(seed=1, top_p=1)))
@@ -382,8 +384,8 @@ async def test_a_refusal_may_come_as_an_event() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_call_that_a_model_wrote_badly_is_asked_for_again(stream: bool) -> None:
     """Groq's API refuses what its own model said: nothing is learnt from that."""
-    said = {"message": "Failed to call a function.", "code": "tool_use_failed"}
-    upstream = PlayedUpstream(says({"error": said}), answer("Sunny."))
+    error = {"message": "Failed to call a function.", "code": "tool_use_failed"}
+    upstream = PlayedUpstream(says({"error": error}), answer("Sunny."))
     got = CHAT.read(await CHAT.post(CHAT.caller(upstream), CHAT.body(seed=1, stream=stream)))
     assert got.text == "Sunny."
     first, second = (seen.json for seen in upstream.requests)
@@ -507,9 +509,9 @@ async def test_a_thought_without_an_end_is_not_spoken(way: Way) -> None:
 
 async def test_a_guess_that_its_answer_outlives_is_given_up(way: Way) -> None:
     """An answer that was taken for a thought until the budget ended does so once."""
-    said = answer("A tag like </think> closes it.")
+    reply = answer("A tag like </think> closes it.")
     slow: list[Any] = [Role(), *(s for at in range(0, 14_000, 500) for s in (At(at), Say("on ")))]
-    upstream = PlayedUpstream(said, said, slow, slow)
+    upstream = PlayedUpstream(reply, reply, slow, slow)
     caller: Caller = way.caller(upstream, first_token_timeout_ms=0, reasoning_timeout_ms=0)
     heard = [way.read(await way.post(caller)) for _ in range(4)]
     assert heard[3].speech[0] == (0, "on ")
@@ -526,9 +528,9 @@ async def test_a_tag_that_the_caller_said_is_no_sign(way: Way) -> None:
 
 async def test_a_wrong_guess_is_heard_once_it_is_too_long_for_a_thought(way: Way) -> None:
     """No answer is held back for longer than the signs allow for."""
-    said = answer("A tag like </think> closes it.")
+    reply = answer("A tag like </think> closes it.")
     long = [Role(), *(step for _ in range(60) for step in (Say("x" * 99 + " "), Pause(50)))]
-    upstream = PlayedUpstream(said, [*long, Finish(), Done()])
+    upstream = PlayedUpstream(reply, [*long, Finish(), Done()])
     caller: Caller = way.caller(upstream)
     await way.post(caller)
     got = way.read(await way.post(caller))
@@ -538,8 +540,8 @@ async def test_a_wrong_guess_is_heard_once_it_is_too_long_for_a_thought(way: Way
 
 async def test_no_answer_that_a_caller_provokes_silences_later_ones(way: Way) -> None:
     """However often a model says the tag, the turns after it are heard, to the last word."""
-    said = answer("A tag like </think> closes it.")
-    upstream = PlayedUpstream(answer("Yes."), said, said, said, answer("No."), answer("Maybe."))
+    reply = answer("A tag like </think> closes it.")
+    upstream = PlayedUpstream(answer("Yes."), reply, reply, reply, answer("No."), answer("Maybe."))
     caller: Caller = way.caller(upstream)
     heard = [way.read(await way.post(caller)).text for _ in range(6)]
     assert heard[0] == "Yes."

@@ -66,5 +66,5 @@ async def test_an_empty_account_is_asked_last_for_a_while() -> None:
     caller = CHAT.caller(upstream)
     for _ in range(3):
         await CHAT.post(caller)
-    asked = [seen.candidate for seen in upstream.requests]
-    assert asked == ["upstream", "fallback", "upstream", "fallback", "fallback"]
+    candidates = [seen.candidate for seen in upstream.requests]
+    assert candidates == ["upstream", "fallback", "upstream", "fallback", "fallback"]

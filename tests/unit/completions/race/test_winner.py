@@ -85,8 +85,8 @@ async def _read(spoken: Spoken, *, pause_s: float = 0.0) -> tuple[str, Completio
     try:
         async with aclosing(_race(spoken).answer()) as batches:
             async for batch in batches:
-                for said in batch:
-                    heard += "".join(one.text for one in said.deltas if isinstance(one, Text))
+                for chunk in batch:
+                    heard += "".join(one.text for one in chunk.deltas if isinstance(one, Text))
                 await asyncio.sleep(pause_s)
     except CompletionsError as error:
         return heard, error

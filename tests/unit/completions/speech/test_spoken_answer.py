@@ -64,7 +64,7 @@ MARKED = {
 }
 
 
-def said(text: str, size: int = 7) -> Script:
+def text_script(text: str, size: int = 7) -> Script:
     """An answer that says this text in pieces of this size."""
     pieces = [text[start : start + size] for start in range(0, len(text), size)]
     return [Role(), *(Say(piece) for piece in pieces), End(), Terminator()]
@@ -83,7 +83,7 @@ async def heard(way: Way, *scenes: Script, **fields: Any) -> tuple[Answer, int]:
 @pytest.mark.parametrize("notation", MARKED)
 async def test_a_marked_call_is_called(way: Way, notation: str, stream: bool) -> None:
     """Whichever marks a model uses, none of them is heard."""
-    answer, requests = await heard(way, said(MARKED[notation]), stream=stream)
+    answer, requests = await heard(way, text_script(MARKED[notation]), stream=stream)
     assert (answer.text.strip(), answer.calls, answer.finish) == ("", MADE, "tool_calls")
     assert requests == 1
 
@@ -92,13 +92,13 @@ async def test_a_marked_call_is_called(way: Way, notation: str, stream: bool) ->
 async def test_a_marked_call_may_come_in_any_pieces(way: Way, size: int) -> None:
     """Letter by letter or in one."""
     for text in MARKED.values():
-        answer, _ = await heard(way, said(text, size))
+        answer, _ = await heard(way, text_script(text, size))
         assert (answer.text.strip(), answer.calls) == ("", MADE)
 
 
 async def test_words_before_a_marked_call_are_heard_in_time(way: Way) -> None:
     """They do not wait for the call's end."""
-    script = [Role(), Say("One moment. "), Pause(1000), *said(MARKED["Hermes"])[1:]]
+    script = [Role(), Say("One moment. "), Pause(1000), *text_script(MARKED["Hermes"])[1:]]
     answer, _ = await heard(way, script)
     assert answer.speech == [(0, "One moment. ")]
     assert answer.calls == MADE
@@ -125,7 +125,7 @@ async def test_a_marked_call_beside_the_same_call_is_one(way: Way) -> None:
 )
 async def test_a_marked_call_that_is_not_valid_is_asked_for_again(way: Way, text: str) -> None:
     """Nothing of it is heard, and the model is told what was wrong."""
-    answer, upstream, _ = await way.turn(said(text), calls("book", ARGUMENTS), tools=[BOOK])
+    answer, upstream, _ = await way.turn(text_script(text), calls("book", ARGUMENTS), tools=[BOOK])
     assert (answer.text, answer.calls) == ("", MADE)
     assert "not carried out" in str(upstream.requests[1].json)
 
@@ -144,7 +144,7 @@ async def test_a_marked_call_that_is_not_valid_is_asked_for_again(way: Way, text
 )
 async def test_a_call_without_marks_is_asked_for_again(way: Way, text: str, stream: bool) -> None:
     """It is not carried out, since nothing but its look says that it is one; nor is it heard."""
-    answer, requests = await heard(way, said(text), calls("book", ARGUMENTS), stream=stream)
+    answer, requests = await heard(way, text_script(text), calls("book", ARGUMENTS), stream=stream)
     assert (answer.text, answer.calls, requests) == ("", MADE, 2)
 
 
@@ -156,7 +156,7 @@ async def test_a_call_without_marks_may_stand_behind_words(
     way: Way, text: str, stream: bool
 ) -> None:
     """The call is asked for again, and what was streamed of the first answer are its words."""
-    script = said(f"One moment.\n\n{text}")
+    script = text_script(f"One moment.\n\n{text}")
     answer, requests = await heard(way, script, calls("book", ARGUMENTS), stream=stream)
     words = "One moment." if stream else ""
     assert (answer.text.strip(), answer.calls, requests) == (words, MADE, 2)
@@ -164,7 +164,7 @@ async def test_a_call_without_marks_may_stand_behind_words(
 
 async def test_a_model_that_knows_no_other_calls_is_not_read_out(way: Way) -> None:
     """A call without marks for the second time ends in an honest sentence."""
-    answer, requests = await heard(way, said(f"book({JSON})"))
+    answer, requests = await heard(way, text_script(f"book({JSON})"))
     assert answer.calls == []
     assert "book" not in answer.text
     assert answer.text
@@ -173,7 +173,7 @@ async def test_a_model_that_knows_no_other_calls_is_not_read_out(way: Way) -> No
 
 async def test_a_program_is_told_of_a_call_that_is_only_text(way: Way) -> None:
     """A buffered answer would have neither words nor calls."""
-    answer, _ = await heard(way, said(f"book({JSON})"), stream=False)
+    answer, _ = await heard(way, text_script(f"book({JSON})"), stream=False)
     assert answer.error is not None
     assert answer.error["code"] == "invalid_tool_call"
 
@@ -189,7 +189,7 @@ async def test_a_call_without_marks_beside_the_real_one_is_nothing(way: Way) -> 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_the_caller_said_is_no_call(way: Way, text: str, stream: bool) -> None:
     """A model that repeats it carries out nothing."""
-    answer, requests = await heard(way, said(text), text=f"Read me {text}", stream=stream)
+    answer, requests = await heard(way, text_script(text), text=f"Read me {text}", stream=stream)
     assert (answer.calls, requests) == ([], 1)
     assert "book" in answer.text
     assert "tool_call>" not in answer.text
@@ -200,7 +200,7 @@ async def test_what_the_caller_said_is_no_call(way: Way, text: str, stream: bool
 )
 async def test_where_nothing_may_be_called_nothing_is(way: Way, fields: dict[str, Any]) -> None:
     """What stands between the marks is heard, without them."""
-    script = said("So: <tool_call>ring twice</tool_call>, [TOOL_CALLS]and <function=wait>.")
+    script = text_script("So: <tool_call>ring twice</tool_call>, [TOOL_CALLS]and <function=wait>.")
     answer, requests = await heard(way, script, **fields)
     assert (answer.text, answer.calls) == ("So: ring twice, and wait>.", [])
     assert requests == 1
@@ -212,21 +212,21 @@ async def test_where_nothing_may_be_called_no_call_is_read_out(
 ) -> None:
     """In a call nobody wants to hear it; a program may have asked for it in its own way."""
     text = f"Fine. {MARKED['Hermes']}"
-    answer, _ = await heard(way, said(text), **fields)
+    answer, _ = await heard(way, text_script(text), **fields)
     assert (answer.text, answer.calls) == ("Fine. ", [])
-    answer, _ = await heard(way, said(text), stream=False, **fields)
+    answer, _ = await heard(way, text_script(text), stream=False, **fields)
     assert OBJECT in answer.text
 
 
 async def test_words_between_marks_are_heard(way: Way) -> None:
     """What is no call is spoken without its marks."""
-    answer, _ = await heard(way, said("So: <tool_call>ring twice</tool_call>."))
+    answer, _ = await heard(way, text_script("So: <tool_call>ring twice</tool_call>."))
     assert (answer.text, answer.calls) == ("So: ring twice.", [])
 
 
 async def test_json_that_was_asked_for_is_no_call(way: Way) -> None:
     """A caller who wants JSON gets it, whatever it says."""
-    answer, requests = await heard(way, said(OBJECT), json_format=True)
+    answer, requests = await heard(way, text_script(OBJECT), json_format=True)
     assert (answer.text, answer.calls, requests) == (OBJECT, [], 1)
 
 
@@ -246,7 +246,7 @@ async def test_json_that_was_asked_for_is_no_call(way: Way) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_ordinary_signs_are_heard(way: Way, words: str, stream: bool) -> None:
     """Braces, brackets and comparisons in words are words."""
-    answer, requests = await heard(way, said(words), stream=stream)
+    answer, requests = await heard(way, text_script(words), stream=stream)
     assert (answer.text, answer.calls, requests) == (words, [], 1)
 
 
@@ -300,7 +300,7 @@ async def test_half_a_call_of_an_answer_that_was_cut_is_not_heard(way: Way) -> N
 async def test_no_mark_and_no_thought_is_heard(way: Way, text: str, stream: bool) -> None:
     """Over every API, in one piece or in many."""
     for size in (3, 500):
-        answer, requests = await heard(way, said(text, size), tools=[], stream=stream)
+        answer, requests = await heard(way, text_script(text, size), tools=[], stream=stream)
         assert (answer.text, requests) == ("Yes.", 1)
 
 
@@ -308,7 +308,7 @@ async def test_no_mark_and_no_thought_is_heard(way: Way, text: str, stream: bool
 async def test_a_tag_behind_thoughts_in_their_own_field_is_no_sign(way: Way, text: str) -> None:
     """The next answer is heard as it comes."""
     upstream = PlayedUpstream(
-        [Role(), Think("Hm. "), *said(text)[1:]], answer("I do.", pace_ms=100)
+        [Role(), Think("Hm. "), *text_script(text)[1:]], answer("I do.", pace_ms=100)
     )
     caller = way.caller(upstream)
     assert way.read(await way.post(caller)).text == "Yes."
@@ -328,7 +328,7 @@ async def test_an_answer_that_its_last_delta_repeats_is_said_once(
 ) -> None:
     """With or without its thoughts."""
     for again in (first, LONG):
-        script = [*said(first)[:-2], Say(again), *behind, End(), Terminator()]
+        script = [*text_script(first)[:-2], Say(again), *behind, End(), Terminator()]
         answer, _ = await heard(way, script, tools=[])
         assert answer.text.strip() == LONG
 

@@ -194,8 +194,8 @@ async def test_openais_client_reads_on_over_the_comment() -> None:
     """A comment is no event to it."""
     told = await Caller(PlayedUpstream(answer("Yes."))).post(comments=True)
     assert _comments(told.body)
-    said = [chunk.choices[0].delta.content for chunk in await sdk_chunks(told.body)]
-    assert "".join(text or "" for text in said) == "Yes."
+    contents = [chunk.choices[0].delta.content for chunk in await sdk_chunks(told.body)]
+    assert "".join(text or "" for text in contents) == "Yes."
 
 
 async def test_an_answer_in_one_piece_has_no_comment(way: Way) -> None:

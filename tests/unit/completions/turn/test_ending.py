@@ -402,12 +402,12 @@ async def test_a_turn_that_nobody_began_is_no_silence(
     assert got.text == ENGLISH.failure
 
 
-@pytest.mark.parametrize(("said", "text"), [("Hello?", ENGLISH.failure), ("...", "... ")])
+@pytest.mark.parametrize(("user_text", "text"), [("Hello?", ENGLISH.failure), ("...", "... ")])
 async def test_an_empty_answer_is_the_same_where_the_history_is_stored(
-    said: str, text: str, empty: Sequence[Step]
+    user_text: str, text: str, empty: Sequence[Step]
 ) -> None:
     """A chained turn sends its last words only, and they tell whether the caller was silent."""
-    body = RESPONSES.body(said, previous_response_id="resp_1")
+    body = RESPONSES.body(user_text, previous_response_id="resp_1")
     caller = RESPONSES.caller(PlayedUpstream(empty))
     got = RESPONSES.read(await RESPONSES.post(caller, body))
     assert got.text == text

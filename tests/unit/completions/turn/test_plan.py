@@ -291,7 +291,7 @@ async def test_no_phrase_comes_twice_in_a_row_in_a_conversation(way: Way) -> Non
 async def test_models_do_not_see_buffer_words(way: Way) -> None:
     """Those of the agent, the deployment and every language are taken out of the history."""
     caller = way.caller(PlayedUpstream(answer(ANSWER)), buffer_words=("Zwei Momente",))
-    said = [
+    answers = [
         f"{ENGLISH[0]}It is sunny.",
         "Hang on... It is sunny.",
         "Zwei Momente... It is sunny.",
@@ -299,14 +299,14 @@ async def test_models_do_not_see_buffer_words(way: Way) -> None:
         "It is sunny.",
     ]
     past: list[Any] = [
-        message for text in said for message in (ASKS, {"role": "assistant", "content": text})
+        message for text in answers for message in (ASKS, {"role": "assistant", "content": text})
     ]
     past += [ASKS, {"role": "assistant", "content": ENGLISH[1].strip()}, ASKS]
     extra = {"buffer_words": ["Hang on"]}
     await way.post(caller, way.body(**history.of(way, past), elevenlabs_extra_body=extra))
-    (asked,) = [seen.json for seen in caller.upstream.requests]
-    got = [text for role, text in history.told(asked) if role == "assistant"]
-    assert got == ["It is sunny."] * len(said)
+    (request,) = [seen.json for seen in caller.upstream.requests]
+    got = [text for role, text in history.told(request) if role == "assistant"]
+    assert got == ["It is sunny."] * len(answers)
 
 
 async def test_callers_at_the_same_time_have_buffer_words_of_their_own(way: Way) -> None:

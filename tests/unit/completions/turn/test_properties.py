@@ -265,11 +265,11 @@ def _check_words(case: Case, answer: Answer, text: str) -> None:
             text, cut = text[: -len(ours)], True
     pieces = re.split(re.escape(ENGLISH.bridge) + " ?", text)
     assert len(pieces) <= 2, "at most one bridge"
-    said = [played for played in case.models if played.reply is None]
+    played_streams = [played for played in case.models if played.reply is None]
     for number, piece in enumerate(pieces):
         last = number == len(pieces) - 1
         spoken = piece if last and not cut else _without_join(piece)
-        whole = [played.speech() for played in said]
+        whole = [played.speech() for played in played_streams]
         if spoken.strip() in {"", "..."} or spoken in whole:
             continue
         # Calls that were re-asked for join two answers; all else is the beginning of one.
@@ -318,11 +318,11 @@ def test_a_hang_up_at_any_moment_ends_everything(way: Way, case: Case, at_ms: in
     """After it nothing is asked or written, and no request stays open."""
     heard, upstream = in_virtual_time(play(way, case, hang_up_ms=at_ms))
     assert all(seen.finished or seen.hung_up_at is not None for seen in upstream.requests)
-    asked = upstream.requests[0].at if upstream.requests else 0
+    began = upstream.requests[0].at if upstream.requests else 0
     for seen in upstream.requests:
         left = seen.hung_up_at if seen.hung_up_at is not None else seen.at
         # What has ended may be read on for a moment: its connection can be used again.
-        assert round((left - asked) * 1000) <= at_ms + 100
+        assert round((left - began) * 1000) <= at_ms + 100
     if heard.ended and heard.status:
         check(case, heard, way.read(heard))
     assert all(at <= at_ms for at, _ in heard.pieces)

@@ -103,8 +103,8 @@ def test_feedback_names_the_problems_and_the_calls_that_stand() -> None:
     judgement = Judgement([good], coerced=1, problems=["'n' is missing.", "'m' is no tool."])
     recovery.give_feedback(question, judgement, "One moment.")
     assert question.feedback is not None
-    said, told = question.feedback
-    assert said == "One moment."
+    spoken, told = question.feedback
+    assert spoken == "One moment."
     assert "'n' is missing. 'm' is no tool." in told
     assert 'Your call transfer({"to":1}) stands: do not repeat it.' in told
     assert (recovery.kept, record.tool_repairs) == ([good], 3)
@@ -319,15 +319,15 @@ async def test_a_valid_call_stands_if_the_second_answer_is_in_words() -> None:
     ],
     ids=["empty", "done", "500", "429", "400", "hangs", "cut", "invalid again", "half a call"],
 )
-@pytest.mark.parametrize("said", ["", "I'm transferring you. ", "I'm transf"])
+@pytest.mark.parametrize("opening", ["", "I'm transferring you. ", "I'm transf"])
 async def test_an_invalid_call_is_never_followed_by_silence(
-    way: Way, second: Script, said: str
+    way: Way, second: Script, opening: str
 ) -> None:
     """However the second request ends, a word is heard, no call is made, and it ends in time."""
-    words = [Say(said)] if said else []
+    words = [Say(opening)] if opening else []
     first = [Role(), *words, *call("transfer_to_agent", '{"agent_number": "repairs"}'), *TAIL]
     got, upstream, heard = await way.turn(first, second, tools=[TRANSFER])
-    assert got.text.startswith(said)
+    assert got.text.startswith(opening)
     assert got.text.endswith((ENGLISH.failure, ENGLISH.closing)) or heard.status == 400
     assert got.calls == []
     assert len(upstream.requests) <= 3

@@ -281,8 +281,8 @@ async def test_an_agent_is_told_of_its_invalid_call(way: Way) -> None:
     )
     first, second = seen
     assert second[: len(first)] == first
-    said, (role, feedback) = second[len(first) :]
-    assert said == ("assistant", "I'm transferring you. ")
+    spoken, (role, feedback) = second[len(first) :]
+    assert spoken == ("assistant", "I'm transferring you. ")
     assert role == "user"
     assert "agent_number" in feedback
 

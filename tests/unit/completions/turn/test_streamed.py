@@ -64,11 +64,11 @@ class _Slow(PlayedUpstream):
 
     key = True
 
-    async def events(self, *asked: Any) -> AsyncGenerator[list[ServerSentEvent]]:
+    async def events(self, *args: Any) -> AsyncGenerator[list[ServerSentEvent]]:
         await asyncio.sleep(0.3)
         if not self.key:
             raise KeyUnavailable("No key can be read.")
-        async for batch in super().events(*asked):
+        async for batch in super().events(*args):
             yield batch
 
 
@@ -83,7 +83,7 @@ async def test_nothing_starts_before_the_model_was_asked(way: Way) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "fields",
     [
         {"post": {"on_failure": "error"}},
         {"json_format": True},
@@ -92,11 +92,11 @@ async def test_nothing_starts_before_the_model_was_asked(way: Way) -> None:
     ],
     ids=str,
 )
-async def test_who_may_get_a_status_waits_for_it(way: Way, asked: dict[str, Any]) -> None:
+async def test_who_may_get_a_status_waits_for_it(way: Way, fields: dict[str, Any]) -> None:
     """A program's turn starts with what the model says, or with its refusal."""
-    _, _, heard = await way.turn(answer('{"a": 1}', at_ms=800), **asked)
+    _, _, heard = await way.turn(answer('{"a": 1}', at_ms=800), **fields)
     assert heard.started_ms == 800
-    _, _, heard = await way.turn(refused(413, param="model", at_ms=700), **asked)
+    _, _, heard = await way.turn(refused(413, param="model", at_ms=700), **fields)
     assert (heard.status, heard.started_ms) == (413, 700)
 
 

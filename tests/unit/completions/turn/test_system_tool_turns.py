@@ -234,10 +234,10 @@ async def test_a_good_call_is_relayed_in_its_own_chunks(name: str) -> None:
 @pytest.mark.parametrize("name", GOOD)
 async def test_text_and_a_call_in_one_turn(way: Way, name: str) -> None:
     """The words are heard as they come, and the call when it is complete."""
-    said = CASES[name].says or "Just a second. "
-    script = [At(400), Role(), Say(said), At(900), *call(name, CASES[name].good)]
+    words = CASES[name].says or "Just a second. "
+    script = [At(400), Role(), Say(words), At(900), *call(name, CASES[name].good)]
     got, _, heard = await turn(way, name, [*script, Finish("tool_calls"), Usage(), Done()])
-    assert got.speech == [(400, said)]
+    assert got.speech == [(400, words)]
     assert got.calls == [(name, CASES[name].good)]
     assert got.finish == "tool_calls"
     assert heard.pieces[-1][0] == 900
@@ -284,22 +284,22 @@ async def test_an_unknown_tool_is_asked_for_once_more(way: Way, name: str) -> No
 async def test_the_second_request_holds_what_was_said(way: Way, name: str) -> None:
     """The model is reminded of its own words, so that it does not start over."""
     sent = next(iter(CASES[name].invalid))
-    said = CASES[name].says or "Just a second. "
-    first = [Role(), Say(said), *call(name, sent), Finish("tool_calls"), Done()]
+    words = CASES[name].says or "Just a second. "
+    first = [Role(), Say(words), *call(name, sent), Finish("tool_calls"), Done()]
     got, upstream, _ = await turn(way, name, first, calls(name, CASES[name].good))
-    assert (got.text, got.calls) == (said, [(name, CASES[name].good)])
+    assert (got.text, got.calls) == (words, [(name, CASES[name].good)])
     *_, spoken, _ = history.told(upstream.requests[1].json)
-    assert spoken == ("assistant", said)
+    assert spoken == ("assistant", words)
 
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_call_that_is_invalid_twice_is_no_silence(way: Way, name: str) -> None:
     """The failure sentence follows what was said, with an honest end."""
     sent = next(iter(CASES[name].invalid))
-    said = CASES[name].says or "Just a second. "
+    words = CASES[name].says or "Just a second. "
     bad = [*call(name, sent), Finish("tool_calls"), Done()]
-    got, upstream, _ = await turn(way, name, [Role(), Say(said), *bad], [Role(), *bad])
-    assert got.text.startswith(said)
+    got, upstream, _ = await turn(way, name, [Role(), Say(words), *bad], [Role(), *bad])
+    assert got.text.startswith(words)
     assert got.text.endswith(FAILURE)
     assert (got.calls, got.finish, len(upstream.requests)) == ([], "stop", 2)
     got, _, _ = await turn(way, name, [Role(), *bad])
@@ -421,13 +421,13 @@ async def test_two_calls_of_one_id_get_two(way: Way, streamed: bool) -> None:
     assert b"call_0" in ids
 
 
-@pytest.mark.parametrize("said", ["Goodbye, and take care! ", "All right. Goodbye and take care."])
-async def test_a_farewell_is_heard_once(way: Way, said: str) -> None:
+@pytest.mark.parametrize("words", ["Goodbye, and take care! ", "All right. Goodbye and take care."])
+async def test_a_farewell_is_heard_once(way: Way, words: str) -> None:
     """A farewell spoken in this turn is taken out of `message`, which the platform speaks."""
     arguments = {"reason": "done", "message": "Goodbye, and take care."}
-    script = [Role(), Say(said), *call("end_call", arguments), Finish("tool_calls"), Done()]
+    script = [Role(), Say(words), *call("end_call", arguments), Finish("tool_calls"), Done()]
     got, upstream, _ = await turn(way, "end_call", script)
-    assert (got.text, got.calls) == (said, [("end_call", {"reason": "done"})])
+    assert (got.text, got.calls) == (words, [("end_call", {"reason": "done"})])
     assert len(upstream.requests) == 1
 
 
@@ -448,15 +448,15 @@ async def test_the_result_of_a_call_continues_the_conversation(way: Way, name: s
     heard = await way.post(way.caller(upstream), request_of(way, name, *more))
     got = way.read(heard)
     assert (got.text, got.finish) == ("It is done.", "stop")
-    (asked,) = [seen.json for seen in upstream.requests]
-    if "messages" in asked:
-        calling, told = asked["messages"][-2:]
+    (request,) = [seen.json for seen in upstream.requests]
+    if "messages" in request:
+        calling, told = request["messages"][-2:]
         (past,) = calling["tool_calls"]
         assert past["function"] == {"name": name, "arguments": arguments}
         assert (told["role"], told["tool_call_id"]) == ("tool", past["id"])
         assert told["content"] == '{"status": "success"}'
     else:
-        calling, told = asked["input"][-2:]
+        calling, told = request["input"][-2:]
         assert (calling["type"], told["type"]) == ("function_call", "function_call_output")
         assert calling["call_id"] == told["call_id"]
         assert (calling["name"], calling["arguments"]) == (name, arguments)

@@ -85,7 +85,7 @@ class Line:
     primary: Sequence[Scene]
     spoken: Sequence[tuple[int, str]]
     fallback: Scene | None = None
-    asked: Sequence[tuple[int, str]] = ((0, "upstream"),)
+    requests: Sequence[tuple[int, str]] = ((0, "upstream"),)
     """Every upstream request: its time, and which candidate was asked."""
     calls: Sequence[int] = ()
     finish: str = "stop"
@@ -130,7 +130,7 @@ LINES = [
         "6,000, no fallback",
         [late(6000), late(9000)],
         [(1500, BUFFER_WORDS), *whole(ANSWER, 6000)],
-        asked=[(0, "upstream"), (3000, "upstream")],
+        requests=[(0, "upstream"), (3000, "upstream")],
         cancelled=1,
     ),
     *(
@@ -139,7 +139,7 @@ LINES = [
             [script],
             [(1500, BUFFER_WORDS), *whole(FALLBACK_ANSWER, 4000)],
             fallback=FALLBACK,
-            asked=[(0, "upstream"), (3000, "fallback")],
+            requests=[(0, "upstream"), (3000, "fallback")],
             cancelled=1,
         )
         for name, script in STALLS.items()
@@ -149,7 +149,7 @@ LINES = [
         [refused(500, at_ms=20)],
         whole(FALLBACK_ANSWER, 1020),
         fallback=FALLBACK,
-        asked=[(0, "upstream"), (20, "fallback")],
+        requests=[(0, "upstream"), (20, "fallback")],
     ),
     Line(
         "reasoning until 5,000, then a call",
@@ -203,14 +203,14 @@ LINES = [
         [refused(429, at_ms=200)],
         [(1450, FAILURE)],
         fallback=refused(429, at_ms=200, retry_after_s=7),
-        asked=[(0, "upstream"), (200, "fallback"), (1250, "upstream")],
+        requests=[(0, "upstream"), (200, "fallback"), (1250, "upstream")],
     ),
     Line(
         "stall, fallback stalls too",
         [[Hold()]],
         [(1500, BUFFER_WORDS), (6500, BUFFER_WORDS), (12_000, FAILURE)],
         fallback=[Hold()],
-        asked=[(0, "upstream"), (3000, "fallback")],
+        requests=[(0, "upstream"), (3000, "fallback")],
         cancelled=2,
     ),
     Line(
@@ -218,7 +218,7 @@ LINES = [
         [[At(900), Role(), Say("It "), Say("is "), Say("very"), Cut()]],
         [(900, "It "), (900, "is "), (900, "very"), (900, BRIDGE), *whole(FALLBACK_ANSWER, 1900)],
         fallback=FALLBACK,
-        asked=[(0, "upstream"), (900, "fallback")],
+        requests=[(0, "upstream"), (900, "fallback")],
     ),
     Line(
         "cut after two sentences at 3,000",
@@ -253,20 +253,20 @@ LINES = [
         ],
         [(900, "Well, the thing"), (4900, BRIDGE), *whole(FALLBACK_ANSWER, 5900)],
         fallback=FALLBACK,
-        asked=[(0, "upstream"), (4900, "fallback")],
+        requests=[(0, "upstream"), (4900, "fallback")],
         cancelled=1,
     ),
     Line(
         "[DONE] at 300, the repeat speaks after 700",
         [[At(300), Role(), Done()], answer(ANSWER, at_ms=700)],
         whole(ANSWER, 1000),
-        asked=[(0, "upstream"), (300, "upstream")],
+        requests=[(0, "upstream"), (300, "upstream")],
     ),
     Line(
         "cold start took 1,200, model 800",
         [answer(ANSWER, at_ms=800)],
         [(1500, BUFFER_WORDS), *whole(ANSWER, 2000)],
-        asked=[(1200, "upstream")],
+        requests=[(1200, "upstream")],
         post={"age_ms": 1200},
     ),
     Line(
@@ -281,7 +281,7 @@ LINES = [
         "JSON response format, model 6,000",
         [answer('{"sunny": true}', at_ms=6000), late(9000)],
         whole('{"sunny": true}', 6000),
-        asked=[(0, "upstream"), (3000, "upstream")],
+        requests=[(0, "upstream"), (3000, "upstream")],
         cancelled=1,
         request={"json_format": True},
     ),
@@ -298,9 +298,9 @@ async def test_a_turn_keeps_its_time_line(line: Line, way: Way) -> None:
     assert [(at_ms, phrase_or_text(text)) for at_ms, text in answer.speech] == list(line.spoken)
     assert called_at(heard) == set(line.calls)
     assert len(answer.calls) == len(line.calls)
-    arrived = upstream.requests[0].at - line.asked[0][0] / 1000
-    asked = [(round((each.at - arrived) * 1000), each.candidate) for each in upstream.requests]
-    assert asked == list(line.asked)
+    arrived = upstream.requests[0].at - line.requests[0][0] / 1000
+    requests = [(round((each.at - arrived) * 1000), each.candidate) for each in upstream.requests]
+    assert requests == list(line.requests)
     assert sum(each.hung_up_at is not None for each in upstream.requests) == line.cancelled
     assert answer.finish == line.finish
     assert heard.ends == 1

@@ -104,10 +104,10 @@ def test_who_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variabl
 
 async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that the environment names carries the request, with its own password and our key."""
-    asked: list[bytes] = []
+    requests: list[bytes] = []
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         await writer.drain()
         writer.close()
@@ -124,8 +124,8 @@ async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -
             assert await response.read() == b"{}"
         kept.release(pool)
         await kept.close()
-    assert asked[0].startswith(b"POST http://api.example/v1/x HTTP/1.1\r\n")
-    lines = asked[0].lower().split(b"\r\n")
+    assert requests[0].startswith(b"POST http://api.example/v1/x HTTP/1.1\r\n")
+    lines = requests[0].lower().split(b"\r\n")
     assert b"authorization: bearer ours" in lines
     assert b"proxy-authorization: basic " + b64encode(b"user:p@ss").lower() in lines
     assert connections._proxy(OTHER) is None

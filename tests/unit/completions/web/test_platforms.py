@@ -65,14 +65,14 @@ async def test_nothing_of_a_platform_reaches_the_model(
     """Neither its fields nor what is in them: telephone numbers, names, what was interrupted."""
     response = await _send(client, EVENTS[name])
     assert rules.check(response.content).text == "Oil it."
-    (asked,) = upstream.requests
-    assert asked.json.keys() <= BODY_KEYS
-    for message in asked.json["messages"]:
+    (request,) = upstream.requests
+    assert request.json.keys() <= BODY_KEYS
+    for message in request.json["messages"]:
         assert message.keys() <= MESSAGE_KEYS
     sent = EVENTS[name]["body"]
-    assert asked.json["messages"][-1]["content"] == json.loads(sent)["messages"][-1]["content"]
+    assert request.json["messages"][-1]["content"] == json.loads(sent)["messages"][-1]["content"]
     for text in ("kept-here", "+15550100", "call-4711"):
-        assert text.encode() not in asked.raw
+        assert text.encode() not in request.raw
     assert len(response.content) < 256 * 1024
     assert response.headers["content-type"].startswith("text/event-stream")
     assert "content-encoding" not in response.headers

@@ -35,9 +35,9 @@ QUICK = 200.0
 def _called(name: str, arguments: str, words: str = "") -> Answer:
     part = {"index": 0, "id": "call_1", "type": "function"}
     function = {"name": name, "arguments": arguments}
-    said = [chunk({"content": words})] if words else []
+    spoken = [chunk({"content": words})] if words else []
     calls = chunk({"tool_calls": [{**part, "function": function}]})
-    return Answer(pieces=(OPENING, *said, calls, chunk({}, "tool_calls"), DONE))
+    return Answer(pieces=(OPENING, *spoken, calls, chunk({}, "tool_calls"), DONE))
 
 
 class _Answers:

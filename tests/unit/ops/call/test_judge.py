@@ -38,8 +38,8 @@ YES = speech(["Yes, ", "until ", "six."])
 def _ends(words: str, arguments: str = BYE) -> Answer:
     function = {"name": "end_call", "arguments": arguments}
     part = {"index": 0, "id": "call_1", "type": "function", "function": function}
-    said = [chunk({"content": words})] if words else []
-    pieces = (OPENING, *said, chunk({"tool_calls": [part]}), chunk({}, "tool_calls"), DONE)
+    spoken = [chunk({"content": words})] if words else []
+    pieces = (OPENING, *spoken, chunk({"tool_calls": [part]}), chunk({}, "tool_calls"), DONE)
     return Answer(pieces=pieces)
 
 
