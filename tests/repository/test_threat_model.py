@@ -43,6 +43,6 @@ def test_the_figures_are_those_of_the_code() -> None:
         f"{ANSWER_LIMIT_BYTES >> 20} MB or {EVENTS_LIMIT:,} events",
         f"arguments after {ARGUMENTS_LIMIT_CHARS >> 10} KB",
         f"an error after {refusals.REFUSAL_LIMIT_BYTES >> 10} KB",
-        f"mend {LIMIT_CHARS >> 10} KB",
+        f"repair at most {LIMIT_CHARS >> 10} KB",
     ):
         assert figure in MODEL
