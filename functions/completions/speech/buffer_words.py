@@ -17,10 +17,10 @@ from completions.speech.phrases import PHRASES
 from completions.tools.system_tools import detected_language
 
 BUFFER_WORDS_LIMIT = 2
-"""The most phrases that one turn may hear."""
+"""At most this many phrases in one turn."""
 
 _RECENT_CHARS = 64 * 1024
-"""How far back the phrase that was heard last may be: an hour of speech."""
+"""How far back to look for the phrase heard last: an hour of speech."""
 _ALIASES = {"nb": "no", "nn": "no", "cmn": "zh", "in": "id"}
 _TRAILING = " \t\r\n.…,;:!?。、，！？؟،।"
 _PAUSE = _TRAILING + "–—"
@@ -38,8 +38,8 @@ def with_pause(phrase: str) -> str:
 def language_of(request: ParsedRequest, default: str) -> str:
     """Return the language to speak, as a key of PHRASES.
 
-    The agent's setting comes before the language detected last, that before `default`, and that
-    before English. Languages that are not in PHRASES are passed over.
+    In order: the agent's setting, the language detected last, `default`, English. Languages that
+    are not in PHRASES are skipped.
     """
     detected = (detected_language(call, request.tools) for call in reversed(request.calls))
     latest = next((language for language in detected if language), None)
@@ -62,7 +62,7 @@ def choose_phrase(
     """Return the next buffer words of a turn that has heard `count` phrases, or None.
 
     `configured` are the deployment's phrases, and `last` is the latest phrase of this turn. The
-    agent's phrases (an empty list: none at all) come before the deployment's, and those before
+    agent's phrases come first (an empty list turns buffer words off), then the deployment's, then
     the built-in ones. No phrase comes twice in a turn or twice in a row in a conversation; a
     source with nothing new is skipped. The same request always gets the same phrases.
     """
@@ -85,10 +85,10 @@ def choose_phrase(
 
 
 def _latest_phrase(texts: Sequence[str], phrases: Sequence[str]) -> str | None:
-    """Return the phrase that the conversation heard last, or None; old texts are not searched."""
+    """Return the phrase heard last in the recent conversation, or None."""
     left_chars = _RECENT_CHARS
     for text in reversed(texts):
-        left_chars -= len(text) + 64  # As `clean_if_spoken` counts.
+        left_chars -= len(text) + 64  # Counted as in `clean_if_spoken`.
         if left_chars < 0:
             return None
         ends = []
@@ -105,9 +105,9 @@ def strip_phrases(text: str, configured: Sequence[str] = ()) -> str:
     """Remove our phrases from an assistant text of the history; keep the rest to the letter.
 
     `configured` are the buffer words of the agent and of the deployment; the built-in phrases of
-    every language are removed as well. Models imitate the phrases that they find there. Platforms
-    hand texts back trimmed, and cut where the caller interrupted: without the space or the dots,
-    or with half a phrase at the end.
+    every language are removed as well. Models imitate phrases that they see in the history.
+    Platforms hand texts back trimmed, and cut where the caller interrupted: without the space or
+    the dots, or with half a phrase at the end.
     """
     for half, core, dots in _removable(tuple(configured)):
         if half in text:
@@ -146,9 +146,9 @@ def _removable(configured: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
 
 @lru_cache(maxsize=512)
 def _pattern(core: str, dots: str) -> re.Pattern[str]:
-    """Return what matches a whole phrase."""
-    # No letter may stand before it. That is looked at behind the words: a pattern that begins with
-    # words is searched for several times as fast as one that begins by looking back.
+    """Return a pattern that matches a whole phrase."""
+    # No letter may precede the phrase. The look-behind stands after the words, because a pattern
+    # that begins with words is searched several times as fast.
     words = re.escape(core)
     return re.compile(rf"{words}(?<!\w{words}){dots}\s?")
 
@@ -166,17 +166,17 @@ class RepeatFilter:
     """Removes the buffer words that were just spoken from the start of a model's answer.
 
     Models repeat them. Only letters and digits are compared, without case. Text is held back only
-    while all of it could still be the repeated phrase; the punctuation behind the phrase is
-    removed with it. After that everything passes as it is.
+    while all of it could still be the repeated phrase; the punctuation after the phrase is
+    removed with it. Everything else passes unchanged.
     """
 
     def __init__(self, phrase: str) -> None:
         self._wanted = _letters(phrase)
         self._held = ""
         self._seen = 0
-        """How many characters of `_held` were compared."""
+        """How many characters of `_held` have been compared."""
         self._matched = 0
-        """How many letters of `_wanted` they hold."""
+        """How many letters of `_wanted` have matched."""
         self._deciding = bool(self._wanted)
         self._pausing = False
 
@@ -201,12 +201,12 @@ class RepeatFilter:
         return "" if _letters(held) == self._wanted else held
 
     def _end_of_repeat(self) -> int | None:
-        """Return where the repeated phrase ends; 0 if there is none, None if it is too early."""
+        """Return where the repeated phrase ends; 0 if nowhere, None if it is too early."""
         for position in range(self._seen, len(self._held)):
             character = self._held[position]
             letter = character.casefold() if _is_letter(character) else ""
             if self._matched == len(self._wanted):
-                # A letter right after the phrase makes its last word another word.
+                # A letter right after the phrase makes its last word a different word.
                 return 0 if letter and _is_letter(self._held[position - 1]) else position
             if not self._wanted.startswith(letter, self._matched):
                 return 0

@@ -1,7 +1,7 @@
 """Reads the header of a message in a model's text: who speaks, on which channel, to whom.
 
-As in OpenAI's harmony format (cookbook.openai.com, "OpenAI harmony response format") and, without
-channels, in ChatML, Llama's and Gemma's templates. Knows one header without its marks.
+The formats are OpenAI's harmony (cookbook.openai.com, "OpenAI harmony response format") and,
+without channels, those of ChatML, Llama and Gemma. Knows one header without its marks.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _OURS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the message behind a header is."""
+    """What a header says about the message after it."""
 
     recipient: str = ""
-    """The tool that it calls."""
+    """The tool that the message calls."""
     silent: bool = False
-    """Somebody else's words, thoughts, or a message to a tool."""
+    """True for somebody else's words, thoughts, or a message to a tool."""
     others: bool = False
-    """Somebody else's words."""
+    """True for somebody else's words."""
     words: str = ""
-    """What follows the role, or all of what is no header: words of the answer."""
+    """Words of the answer: the text after the role, or all of it if it is not a header."""
 
 
 def read_header(text: str) -> Header:
-    """Return what stands between the mark of a header and its end."""
+    """Read the text between the mark of a header and the header's end."""
     if recipient := _RECIPIENT.search(text):
         return Header(recipient[1], silent=True)
     if others := _OTHERS.match(text) or _THOUGHTS.match(text):

@@ -1,8 +1,8 @@
 """The marks that models write into their text, and what each means. None of them is speech.
 
 Spellings: the chat templates and documentation of the models named below. Each is written here as
-`spelling` returns it: in lower case, with `|` for DeepSeek's `｜` and `_` for its `▁`. Knows marks;
-nothing of what stands between them.
+`spelling` returns it: in lower case, with `|` for DeepSeek's `｜` and `_` for its `▁`. Knows marks,
+not the text between them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from enum import Enum, auto
 
 
 class Sense(Enum):
-    """What a mark does to the text behind it."""
+    """What a mark does to the text after it."""
 
     NOTHING = auto()
-    """A special token: taken out."""
+    """A special token: removed."""
     END = auto()
-    """The end of a message or an answer: taken out, too."""
+    """The end of a message or an answer: removed, too."""
     THOUGHT = auto()
     """Thoughts follow."""
     THOUGHT_END = auto()
@@ -33,7 +33,7 @@ class Sense(Enum):
     ANSWER = auto()
     """The assistant speaks."""
     OTHERS = auto()
-    """Somebody else is made to speak: the model has gone on past its own end."""
+    """Somebody else speaks: the model has run on past its own end."""
     FENCE = auto()
     """The end of a code block, which may be a call; otherwise text."""
 
@@ -46,7 +46,7 @@ class Mark:
     closing: str = ""
     """The mark that ends the call; empty if only the end of a message does."""
     kept: bool = False
-    """The mark is a part of the call: it holds the name."""
+    """True if the mark belongs to the call: it holds the name."""
 
 
 _THOUGHT_TAGS = (
@@ -84,7 +84,7 @@ _NAMED_CALLS = (
     ("<invoke name=", "</invoke>"),  # Anthropic, MiniMax, DeepSeek
 )
 _OTHER_MARKS = {
-    # The rest of `<|…|>` says nothing and needs no row.
+    # Any other `<|…|>` has no meaning and needs no row.
     Sense.NOTHING: "<s> <bos> <pad> <unk> <sop> <answer> </answer> [inst] [/inst] <|plugin|>",
     Sense.END: "</s> <eos> <end_of_turn> <turn|> <end_of_utterance> <|im_end|> <|end|> <|call|> "
     "<|return|> <|eot_id|> <|eom_id|> <|endoftext|> <|end_of_text|> <|end_of_sentence|> <|eot|> "
@@ -116,7 +116,7 @@ _TABLE = _table()
 _NOTHING = Mark(Sense.NOTHING)
 _SPECIAL = r"<[|｜][^<>|｜\s\[`◁]{1,40}[|｜]>"
 _SPACED_SPECIAL = r"<｜[^<>|｜\n\[`◁]{1,40}｜>"
-"""As gateways respell DeepSeek's: `<｜tool calls begin｜>`."""
+"""DeepSeek's marks as gateways respell them: `<｜tool calls begin｜>`."""
 _DSML = "(?:[|｜]DSML[|｜])?"
 """DeepSeek 3.2 writes `<｜DSML｜invoke name=`."""
 _TAG = re.compile(r"</?([a-z_:]+)>")
@@ -148,7 +148,7 @@ _LONGEST_CHARS = 48
 
 
 def may_hold_mark(text: str) -> bool:
-    """Return whether a mark may begin in the text. Costs as little as can be."""
+    """Return whether a mark may begin in the text, as cheaply as possible."""
     return "<" in text or "[" in text or "`" in text or "◁" in text
 
 
@@ -165,9 +165,9 @@ def meaning(mark: str) -> Mark:
 
 
 def unfinished_at(text: str) -> int:
-    """Return where in the text a mark may have begun that is not whole yet, or its length.
+    """Return where an unfinished mark may begin in the text, or the text's length.
 
-    No mark holds the first sign of another, except for the three of a fence.
+    No mark contains the first character of another, except for a fence's three.
     """
     start = max(text.rfind(sign) for sign in "<[`◁")
     while start > 0 and text[start] == "`" == text[start - 1]:

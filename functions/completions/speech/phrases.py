@@ -18,8 +18,8 @@ class Phrases:
 
     `buffer` holds the buffer words, each ending in exactly `"... "`. `failure` admits that the
     turn went wrong and asks the caller to say it again; `bridge` comes before an answer that
-    starts over; `closing` ends an answer that was cut; `declined` stands for an answer that a
-    content filter withheld, and blames nobody, for filters err.
+    starts over; `closing` ends an answer that was cut; `declined` replaces an answer that a
+    content filter withheld, and blames nobody, because filters err.
     """
 
     buffer: tuple[str, ...]

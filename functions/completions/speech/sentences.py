@@ -1,7 +1,7 @@
 """Finds the end of the first sentence of a text, and puts a pause between two spoken texts.
 
-The text may come in pieces: however it is split, the result is the same. Knows nothing of
-events, models or time.
+The text may come in pieces; the result does not depend on how it is split. Does not know events,
+models or time.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 def has_words(text: str) -> bool:
     """Return whether any of the text can be heard: a letter or a digit of any script.
 
-    Nobody waits for one behind `_SIGNS_LIMIT` signs and blanks, and the event loop must not.
+    Only the first `_SIGNS_LIMIT` characters are searched, so that the event loop never waits.
     """
     return _WORD.search(text, 0, _SIGNS_LIMIT) is not None
 
 
 _WORD = re.compile(r"[^\W_]")
 _SIGNS_LIMIT = 64 * 1024
-"""In characters; 5 MB take 60 ms."""
+"""In characters. Searching 5 MB takes 60 ms."""
 _CLOSERS = "\"')]}»”’"
 # Full stops of East Asian scripts end a sentence without a space after them.
 _END = re.compile(rf"[。！？]|([.!?…।؟۔]+)[{re.escape(_CLOSERS)}]*(?=(\s)|\Z)")
@@ -30,7 +30,7 @@ _ABBREVIATIONS = frozenset(
 _ENDS = ".!?…。！？।؟۔"
 _PAUSES = ",;:、，；：،"
 _LONGEST_SENTENCE = 4096
-"""How much is looked at for where a sentence ends, in characters: nobody says a longer one."""
+"""In characters: where a sentence ends at the latest. Nobody says a longer one."""
 _LONGEST_WORD = 64
 """How much of a text without spaces is kept and searched, in characters."""
 
@@ -38,11 +38,11 @@ _LONGEST_WORD = 64
 class FirstSentence:
     """Tells whether the first sentence of a text has ended.
 
-    It ends with `. ! ?` or an ellipsis before a space or at the end of the text so far, and with
-    `。！？` anywhere; never before the first word. A full stop ends nothing after a single letter,
-    after a common abbreviation (in the languages of `phrases`) or inside a number; after a digit
-    at the very end of the text it may be inside a number, so it ends nothing either. It is over
-    after `_LONGEST_SENTENCE` characters at the latest.
+    It ends at `. ! ?` or an ellipsis before a space or at the end of the text so far, and at
+    `。！？` anywhere, but never before the first word. A full stop does not end it after a single
+    letter, after a common abbreviation (in the languages of `phrases`) or inside a number, nor
+    after a digit at the very end of the text, which may be inside a number. It ends after
+    `_LONGEST_SENTENCE` characters at the latest.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class FirstSentence:
 
     def feed(self, text: str) -> None:
         """Take the next piece of the text."""
-        # In slices, so that what is searched does not grow with the piece.
+        # In slices, so that the searched text does not grow with the piece.
         for start in range(0, min(len(text), self._chars_left), _LONGEST_WORD):
             self._feed(text[start : start + _LONGEST_WORD])
         self._chars_left -= min(len(text), self._chars_left)
@@ -70,7 +70,7 @@ class FirstSentence:
             self._words = self._words or has_words(self._rest[:space])
             self._rest = self._rest[space:]
         elif len(self._rest) > 2 * _LONGEST_WORD:
-            # Some scripts have no spaces; what is searched must not grow with the text.
+            # Some scripts have no spaces; the searched text must not grow with the answer.
             self._words = self._words or has_words(self._rest)
             self._rest = self._rest[-_LONGEST_WORD:]
 
@@ -112,8 +112,8 @@ def _is_abbreviation(word: str) -> bool:
 def spoken_after(before: str, text: str) -> str:
     """Return `text` with the separator that it needs when it is spoken after `before`.
 
-    The separator is nothing, a space, or `"... "` after an unfinished sentence: without it the
-    audio of the two runs together.
+    The separator is empty, a space, or `"... "` after an unfinished sentence; without it the audio
+    of the two texts runs together.
     """
     before = before[-_LONGEST_SENTENCE:]
     spoken = before.rstrip()

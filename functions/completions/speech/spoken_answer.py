@@ -1,7 +1,7 @@
-"""One answer as it is heard: its speech apart from its thoughts, marks, calls and repeats.
+"""One answer as it is heard: speech is separated from thoughts, marks, calls and repeats.
 
-Takes deltas and gives deltas: what a model wrote into its text in place of a field of the protocol
-becomes what the field would have said. Knows the request as far as it says what may be called.
+Takes deltas and returns deltas: what a model wrote into its text instead of a protocol field
+becomes the delta of that field. Of the request it knows only what may be called.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ from completions.tools.loose_json import read_strictly
 from completions.tools.written_calls import WrittenCall, looks_like_call, read_calls
 
 REPEAT_CHARS = 40
-"""So long must a text be that repeats the whole answer: shorter ones may be meant."""
+"""A repeat of the whole answer is dropped from this length on; a shorter one may be meant."""
 _BEGINNING_CHARS = 256
-"""Of an answer: enough to see whether it can be a call without marks."""
+"""Enough of an answer to see whether it can be a call without marks."""
 _BLANKS = 16
-"""By so much may the first time be longer: line ends around it count for nothing."""
+"""How much longer than its repeat a text may be: line ends around it do not count."""
 
 
 class SpokenAnswer:
-    """The deltas of one answer: `hear` all of them, in order."""
+    """Hears one answer: pass all of its deltas to `hear`, in order."""
 
     def __init__(self, request: ParsedRequest, *, guess_chars: int = 0) -> None:
         """Prepare to hear one answer; for `guess_chars` see `Scanner`."""
         self._request = request
         self._offered = request.offered
-        # Where nothing may be called, a call is held back all the same: nobody wants to hear it.
+        # A call is held back even where nothing may be called: nobody wants to hear it.
         calls = bool(self._offered) or request.speakable
         self._scanner = Scanner(calls=calls, guess_chars=guess_chars)
         self._dictation = Dictation(request.user_text)
         self._said: list[str] = []
         self._keep = self._said.append
         self._counted = self._said_chars = 0
-        """How many pieces of what was said are counted, and their length."""
+        """How many pieces of `_said` have been counted, and their length."""
         self._repeat: list[str] = []
-        """What repeats all that was said, and the blanks behind it: dropped if the answer ends."""
+        """A repeat of all that was said, and blanks after it: dropped if the answer ends there."""
         self._bare: list[str] = []
-        """What may be a call without marks, so far."""
+        """Text that may be a call without marks, so far."""
         self._seeks_bare = self._may_be_bare = bool(self._offered) and request.plain
         self._called = False
         self._passes = False
-        """True while a piece of text is speech if it holds no first sign of a mark."""
+        """True while any text is speech unless it holds the first character of a mark."""
 
     @property
     def guessing(self) -> bool:
@@ -69,10 +69,10 @@ class SpokenAnswer:
         return self._scanner.began_inside and not MARK.search(self._request.user_text)
 
     def hear(self, deltas: tuple[Delta, ...]) -> tuple[tuple[Delta, ...], bool]:
-        """Return what is heard of these deltas, and True if that is just what they say."""
+        """Return the deltas to deliver, and True if they are the ones that came."""
         if self._passes and len(deltas) == 1 and type(word := deltas[0]) is Text:
             text = word.text
-            # The common chunk: nothing is built anew, and `may_hold_mark` is not called.
+            # The common chunk: build nothing, and do not call `may_hold_mark`.
             if (
                 "<" not in text
                 and "[" not in text
@@ -88,7 +88,7 @@ class SpokenAnswer:
             if isinstance(delta, Text):
                 heard += self._words(delta.text)
             elif isinstance(delta, Finish | Done):
-                # What ends by its limit, or with a call, may have been a thought to its end.
+                # An answer that ends by its limit, or with a call, may be a thought to its end.
                 whole = not isinstance(delta, Finish) or delta.reason == "stop"
                 heard += [*self._rest(whole=whole), delta]
             elif isinstance(delta, Refusal) and self._request.speakable:
@@ -129,7 +129,7 @@ class SpokenAnswer:
         if call is None or self._dictation.holds(call, text):
             yield from self._speech(text)
         elif not self._called:
-            problem = f"You wrote a call of '{call.name}' as text, which nobody can carry out."
+            problem = f"You wrote a call to '{call.name}' as text, which cannot be carried out."
             yield _part(call, problem)
 
     def _parts(self, parts: Iterable[Part]) -> Iterator[Delta]:
@@ -175,7 +175,7 @@ class SpokenAnswer:
         return len(text)
 
     def _written(self, written: CallText) -> Iterator[Delta]:
-        """Yield the calls that stood between marks, or the words."""
+        """Yield the calls between two marks, or their words."""
         text, calls = written.text, read_calls(written.text)
         dictated = any(self._dictation.holds(call, text) for call in calls or [_UNREADABLE])
         if not self._offered:
@@ -190,14 +190,14 @@ class SpokenAnswer:
             yield _part(_UNREADABLE, "You wrote a tool call as text that cannot be read.")
 
     def _is_repeat(self, text: str) -> bool:
-        """Return whether a text is all that was said so far, to the letter."""
+        """Return whether a text repeats all that was said so far, to the letter."""
         self._said_chars += sum(map(len, self._said[self._counted :]))
         self._counted = len(self._said)
         if not REPEAT_CHARS <= self._said_chars <= len(text) + _BLANKS or not self._scanner.passes:
             return False
         said = "".join(self._said).strip()
         if text.strip() != said and may_hold_mark(text):
-            text = without_marks(text)  # They were taken out the first time, too.
+            text = without_marks(text)  # Marks were removed the first time, too.
         return len(said) >= REPEAT_CHARS and text.strip() == said
 
 
