@@ -1,7 +1,7 @@
 """A tool call that a model wrote as text without a mark: as JSON, or as `name(…)`.
 
-Nothing tells it from words but what it says, so it counts only if it is the whole answer, or all
-of its last lines, and is never carried out: the model is asked again. Knows text and the names of
+Only its content tells it from words, so it counts only if it is the whole answer, or all of its
+last lines, and it is never carried out: the model is asked again. Knows text and the names of
 tools.
 """
 
@@ -24,7 +24,7 @@ from completions.tools.written_calls import (
 LIMIT_CHARS = 4 * 1024
 """A longer answer is not held back to its end."""
 BARE_START = re.compile(r"```|[{\[]")
-"""What such a call begins with, behind lines of words; a name alone may be a word."""
+"""How such a call begins after lines of words; a name alone may be a word."""
 _PHI = "functools"
 """What Phi-4-mini writes before its list."""
 _KEYS = tuple(f'"{key}":' for key in (*NAME_KEYS, *ARGUMENT_KEYS, *LIST_KEYS, "type", "id"))
@@ -62,9 +62,9 @@ _BARE_NAME = re.compile(r'"(?:name|tool|tool_name|function|function_name)"\s*:\s
 
 
 def bare_call(text: str, offered: Collection[str]) -> WrittenCall | None:
-    """Return the call of an offered tool that is all of an answer, though it has no marks.
+    """Return the call of an offered tool if it is the whole text, or None.
 
-    One that is not whole is one, too: nobody carries it out, it is asked for again.
+    An incomplete call counts, too: it is not carried out, only asked for again.
     """
     text = without_fence(text).removeprefix(_PHI)
     calls = read_calls(text) if text[:1] in {"{", "["} else list(in_python(text))

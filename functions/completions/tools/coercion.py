@@ -25,14 +25,14 @@ _ABSENT = _Absent()
 def coerced(value: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
     """Return `value` respelt so that it fits the schema, or None. Its meaning stays the same.
 
-    Takes the respelling that leaves the fewest violations, again and again while that helps.
+    Takes the respelling that leaves the fewest violations, and repeats that while it helps.
     """
     violations = schema.violations(value)
     if not violations:
         return value
     for _ in range(VIOLATIONS_LIMIT):
         if not violations:
-            # A schema's own values may be none of JSON.
+            # A schema's own values need not be JSON.
             return value if is_json(value) else None
         if len(violations) == VIOLATIONS_LIMIT:
             return None
@@ -47,14 +47,14 @@ def coerced(value: dict[str, Any], schema: Schema) -> dict[str, Any] | None:
 
 
 def _distance(violations: list[Violation]) -> tuple[int, int]:
-    # As many violations, but deeper: a string that turned out to be an object came nearer.
+    # As many violations, but deeper: a string that turned out to be an object is progress.
     return len(violations), -sum(len(violation.path) for violation in violations)
 
 
 def _respellings(
     value: dict[str, Any], violations: list[Violation], properties: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield copies of `value`, each with one violation dealt with in one way."""
+    """Yield copies of `value`, each with one violation fixed in one way."""
     # A misspelt name violates twice, as a missing and as an extra property: rename before drop.
     for violation in sorted(violations, key=lambda one: one.keyword != "required"):
         here = _get(value, violation.path)
@@ -67,7 +67,7 @@ def _respellings(
         else:
             spellings = _spellings_of(here, violation)
             if here in (None, "") and violation.path and isinstance(violation.path[-1], str):
-                # A value that is not known is left out.
+                # Leave out a value that the model does not know.
                 spellings = itertools.chain([_ABSENT], spellings)
         for spelling in spellings:
             changed = _put(value, violation.path, spelling)
@@ -96,7 +96,7 @@ def _without_unexpected(
     for other in unexpected:
         name = known.get(normalised(other))
         if name in changed and changed[name] != here[other]:
-            return  # Two spellings of one name, and two values: only the model knows which.
+            return  # Two spellings of one name, and two values: only the model knows which one.
         if name is not None:
             changed[name] = here[other]
     yield changed

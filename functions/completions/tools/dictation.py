@@ -1,6 +1,7 @@
 """Tells which calls written as text only repeat what the caller has said.
 
-A caller who says "read me this", and a call, must get no call. Knows the caller's last turn.
+A caller who says "read me this" and dictates a call must not trigger it. Knows the caller's last
+turn.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _DECODER = json.JSONDecoder(strict=False)
 
 
 class Dictation:
-    """What the caller said last; read only if a call asks for it."""
+    """What the caller said last; parsed only when a call needs it."""
 
     def __init__(self, said: str) -> None:
         self._said = said
@@ -45,7 +46,7 @@ def _squeezed(text: str) -> str:
 
 
 def _objects_in(text: str) -> Iterator[Any]:
-    """Yield the JSON objects in the text, those inside others too."""
+    """Yield the JSON objects in the text, including nested ones."""
     position = -1
     for _ in range(_OBJECTS_LIMIT):
         if (position := text.find("{", position + 1)) < 0:

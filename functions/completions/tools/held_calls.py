@@ -1,8 +1,8 @@
 """Holds the tool calls of one answer until they are complete.
 
 A call is not spoken, so waiting costs nothing, and half a call is worse than none. Knows the
-order of parts and calls and whether their chunks may be relayed; whether a call is valid is
-decided in `validation`.
+order of parts and calls, and whether their chunks may be relayed. `validation` decides whether a
+call is valid.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from completions.tools.loose_json import LIMIT_CHARS, read_strictly
 from completions.tools.system_tools import without_heard_farewell
 
 CALLS_LIMIT = 128
-"""Calls in one answer: as many as the tools that OpenAI's API allows in a request."""
+"""The most calls in one answer: as many as the tools that OpenAI's API allows in a request."""
 ARGUMENTS_LIMIT_CHARS = 256 * 1024
-"""Arguments of all calls of an answer: a model that writes more does not stop."""
+"""The most arguments in one answer, over all calls: a model that writes more does not stop."""
 
 
 @dataclass(slots=True)
 class Judgement:
-    """What the checks of an answer's calls came to."""
+    """The result of checking an answer's calls."""
 
     calls: list[Call] = field(default_factory=list)
     """The calls that may be delivered."""
@@ -39,7 +39,7 @@ class Judgement:
     coerced: int = 0
     """How many of `calls` are valid only because they were coerced."""
     problems: list[str] = field(default_factory=list)
-    """What is wrong with each other call, in sentences for the model."""
+    """What is wrong with the other calls, in sentences for the model."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +57,7 @@ class _HeldCall:
 
     @property
     def whole(self) -> bool:
-        """Whether the arguments are a whole object, so that another one begins another call."""
+        """True if the arguments are a whole object, so that another object begins a new call."""
         if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
             return False
         arguments = self.arguments
@@ -65,14 +65,14 @@ class _HeldCall:
 
     @property
     def says_something(self) -> bool:
-        """False for an id alone: there is nothing to carry out, and nothing to ask for again."""
+        """False for an id alone: there is nothing to carry out or to ask for again."""
         return bool(self.name or self.pieces or self.problem)
 
 
 class HeldCalls:
     """The tool calls of one answer, in the order of their first parts.
 
-    `offered` are the request's tools: by their names calls are told apart that share a slot.
+    `offered` are the request's tools: their names tell apart calls that share a slot.
     """
 
     def __init__(self, offered: Mapping[str, Tool]) -> None:
@@ -83,14 +83,14 @@ class HeldCalls:
         self.chunks: list[Chunk] = []
         """The chunks that brought the calls."""
         self.relayable = True
-        """True while the chunks hold only parts of calls, each named once and numbered in order:
-        then clients read the same calls from their bytes."""
+        """True while the chunks hold only parts of calls, each named once and numbered in order, so
+        that clients read the same calls from their bytes."""
 
     def __bool__(self) -> bool:
         return any(call.says_something for call in self._calls)
 
     def add(self, chunk: Chunk) -> None:
-        """Collect the parts of calls in a chunk; anything else in it makes all unfit to relay.
+        """Collect the parts of calls in a chunk; anything else in it rules out relaying the bytes.
 
         Raises:
             InvalidToolCall: There are too many calls, or their arguments are too long.
@@ -124,7 +124,7 @@ class HeldCalls:
             call.extra_content = _joined(call.extra_content, part.extra_content)
         self._chars_left -= len(part.arguments)
         if self._chars_left < 0 or len(self._calls) > CALLS_LIMIT:
-            # Not kept: the piece may make the call whole, and whole calls survive a cut.
+            # Drop the call: this piece may complete it, and complete calls survive a cut.
             self._calls.remove(call)
             self.relayable = False
             raise InvalidToolCall("The model's tool calls do not end.")
@@ -134,21 +134,21 @@ class HeldCalls:
         call.problem = call.problem or part.problem
 
     def _continued_by(self, part: CallPart) -> _HeldCall | None:
-        """Return the call that a part belongs to; None if it begins one."""
+        """Return the call that a part belongs to, or None if it begins one."""
         if part.alone:
             return None
         call = self._by_index.get(part.index) if part.index >= 0 else None
         if call is None and self._calls and (part.index < 0 or not (part.id or part.name)):
-            # Without a number it is the call of this id, else the latest.
+            # Without an index: the call with this id, else the latest.
             same = (one for one in self._calls if part.id and one.id == part.id)
             call = next(same, self._calls[-1])
         return None if call is None or self._begins_another(call, part) else call
 
     def _begins_another(self, call: _HeldCall, part: CallPart) -> bool:
-        """Return whether a part begins another call than the one in its slot.
+        """Return whether a part begins a new call, not the one in its slot.
 
-        Some upstreams give every call of an answer the same index, or none. Others name a call in
-        each of its parts, or spell its name in two: then the arguments so far are not whole.
+        Some upstreams give every call of an answer the same index, or none. Others repeat a call's
+        name in each part, or split it over two: then the arguments so far are not a whole object.
         """
         other_id = bool(call.id and part.id and part.id != call.id)
         if not part.name:
@@ -162,11 +162,11 @@ class HeldCalls:
             if named not in {None, validation.offered_name(call.name, self._offered)}:
                 return True
         elif call.arguments.strip() == "{}":
-            return False  # Nothing yet: some gateways send it before the arguments.
+            return False  # A placeholder that some gateways send before the arguments.
         return call.whole and part.arguments.lstrip().startswith("{")
 
     def _spells_on(self, call: _HeldCall, part: CallPart) -> bool:
-        """Return whether a part has the rest of its call's name."""
+        """Return whether a part brings the rest of its call's name."""
         if not call.name or not part.name or call.pieces:
             return False
         spelt = call.name + part.name
@@ -202,7 +202,7 @@ class HeldCalls:
             judgement.changed |= verdict.changed or delivered != verdict.call
             judgement.calls.append(delivered)
             coerced += [delivered] if verdict.changed else []
-        # Once more: calls that were written differently may have become the same.
+        # Again: coercion may have made different calls the same.
         judgement.calls = merge_calls((), judgement.calls)
         judgement.coerced = sum(call in coerced for call in judgement.calls)
         return judgement
@@ -220,10 +220,10 @@ class HeldCalls:
 
 
 def merge_calls(kept: Iterable[Call], calls: Iterable[Call]) -> list[Call]:
-    """Return the calls of one answer, or of two: each once, and each with an id of its own.
+    """Return the calls of one answer, or of two, without repeats, each with its own id.
 
-    A call is the same if tool and arguments are, whatever its id: a client that carries out both
-    books twice. An empty id stands for none.
+    Calls with the same tool and arguments are the same, whatever their ids: a client that carries
+    out both books twice. An empty id counts as no id.
     """
     merged = {_identity(call): call for call in kept}
     ids = {call.id for call in kept}
@@ -239,13 +239,13 @@ def merge_calls(kept: Iterable[Call], calls: Iterable[Call]) -> list[Call]:
 
 
 def _identity(call: Call) -> tuple[str, str]:
-    """Return what tells a call from others: its tool, and the meaning of its arguments."""
+    """Return what identifies a call: its tool, and the meaning of its arguments."""
     arguments = read_strictly(call.arguments)
     return call.name, call.arguments if arguments is None else json.dumps(arguments, sort_keys=True)
 
 
 def _joined(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two parts of a call say beside it: each field of either."""
+    """Merge the extra content of two parts of a call, objects one level deep."""
     joined = dict(one or {})
     for name, value in other.items():
         old = joined.get(name)

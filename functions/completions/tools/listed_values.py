@@ -1,7 +1,7 @@
 """Reads the values that a tool's description lists in words.
 
-A list that is misread refuses good calls, and one that is missed refuses nothing: so a list counts
-only where it is one beyond doubt. Knows words, and nothing of tools or schemas.
+A misread list refuses good calls, and a missed one refuses nothing, so only an unmistakable list
+counts. Knows words, not tools or schemas.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|\n")
 _TEXT_LIMIT_CHARS = 16 * 1024
-"""A longer text is no description; it would only hold up every other turn of the process."""
+"""A longer text is not a description; reading it would hold up the process's other turns."""
 _DOUBT = re.compile(
     r"\bnot\b|n['’]t\b|\bnever\b|\bno longer\b|\bavoid|\bexcept|\bbut\b|\bunless\b|\bwithout\b"
     r"|\bothers?\b|\bunavailable\b|\bunsupported\b|\bexamples?\b|\be\.? ?g\b|\binstance\b|\blike\b"
@@ -19,7 +19,7 @@ _DOUBT = re.compile(
     r"|\.\.\.",
     re.IGNORECASE,
 )
-"""What is forbidden, an example, part of a list only, or somebody else's."""
+"""Words of doubt: the values are forbidden, examples, incomplete, or somebody else's."""
 _INTRODUCTION = re.compile(
     r"\b(?:available|supported|allowed|valid|possible|enabled|configured|permitted|accepted|one of"
     r"|languages?(?: codes?)?(?= *:))\b",
@@ -43,7 +43,7 @@ _SEPARATOR = re.compile(r" *[,;/|] *(?:(?:and|or) )?| +(?:and|or) +")
 _ENGLISH_WORDS = frozenset(
     "am an as at be by do go he hi if in is it me my no of oh ok on or so to up us we".split()  # noqa: SIM905 - 28 quoted words are no easier to read
 )
-"""Words that look like language codes; a list of nothing else is not a list of languages."""
+"""Words that look like language codes; a list of only these is not a list of languages."""
 
 _NUMBER = r"(?:\+\d[\d ().-]{5,}\d|\b\d{7,}\b|\bsips?:[^\s,;\"')]+)"
 _NUMBERS = re.compile(_NUMBER)
@@ -55,9 +55,9 @@ _DIALLED = re.compile(
 
 
 def language_codes(text: str) -> list[str]:
-    """Return the language codes of the lists in a text; empty if there is none beyond doubt.
+    """Return the language codes that a text lists; empty if no list is unmistakable.
 
-    A list is a sentence that says so (`Available: en, de`), one of nothing but languages with
+    A list is a sentence that announces it (`Available: en, de`), a sentence of only languages with
     their codes (`English (en), German (de)`), or lines that begin with a code.
     """
     if len(text) > _TEXT_LIMIT_CHARS:
@@ -69,7 +69,7 @@ def language_codes(text: str) -> list[str]:
         listed.update(dict.fromkeys(codes))
         if not codes:
             loose.update(code for found in _LOOSE_CODE.findall(sentence) for code in found if code)
-    # A code that stands elsewhere, not in a list, may be good as well.
+    # A code outside of a list may be valid, too.
     doubtful = loose - listed.keys() - _ENGLISH_WORDS
     return [] if doubtful or _ENGLISH_WORDS.issuperset(listed) else list(listed)
 
@@ -90,7 +90,7 @@ def _codes_in_lines(text: str) -> Iterator[str]:
     before = ""
     for line in (*text.split("\n"), ""):
         if item := _LINE_ITEM.fullmatch(line.strip()):
-            # Who reads the list reads the line above it: "Never:", "For example:".
+            # The line above a list may change what it means: "Never:", "For example:".
             doubtful = doubtful or bool(_DOUBT.search(line) or (not run and _DOUBT.search(before)))
             run.append(item["code"])
             continue
@@ -103,7 +103,7 @@ def _codes_in_lines(text: str) -> Iterator[str]:
 def phone_numbers(text: str) -> list[str]:
     """Return all numbers and SIP addresses in a text if some of them are there to be called.
 
-    All, since a number more refuses nothing.
+    All of them, because one number too many refuses nothing.
     """
     if len(text) > _TEXT_LIMIT_CHARS or not any(map(_offers_number, _sentences(text))):
         return []

@@ -1,9 +1,8 @@
 """Reads the JSON object that a model meant from what it wrote.
 
-Knows the ways in which models misspell JSON, and nothing of schemas. Never completes a text that
-was cut: half an argument is no argument. Nor does it choose or make up a value: an object that
-names something twice with different values, a number beyond all doubles and half a character are
-not understood.
+Knows how models misspell JSON, not schemas. Never completes a text that was cut: half an argument
+is no argument. Never chooses or makes up a value: it gives up on an object that gives one name two
+different values, on a number that no double can hold, and on a lone surrogate.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ LIMIT_CHARS = 8 * 1024
 may be an attack."""
 _FENCE = re.compile(r"```\w*")
 _EMPTY_FIRST = re.compile(r"(?:\{\s*\}\s*)+(?=\{)")
-# A string, or what stands between two strings.
+# A string, or the text between two strings.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|' r"'(?:[^'\\]|\\.)*'" r"|[^\"']+|[\"']", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)")
@@ -30,11 +29,11 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 def read_strictly(text: str) -> dict[str, Any] | None:
-    """Return the object if the text is one in valid JSON that every parser reads alike, or None."""
+    """Return the object if the text is valid JSON that every parser reads alike, or None."""
     try:
-        from_json(text, allow_inf_nan=False)  # Refuses half characters and endless nesting.
+        from_json(text, allow_inf_nan=False)  # Refuses lone surrogates and endless nesting.
         value = _STRICT_DECODER.decode(text)
-    except (ValueError, TypeError):  # pydantic's for a text that cannot be encoded.
+    except (ValueError, TypeError):  # What pydantic raises for a text that cannot be encoded.
         return None
     return value if isinstance(value, dict) else None
 
@@ -73,13 +72,13 @@ def read_object(text: str) -> dict[str, Any] | None:
 
 
 def dumps(value: Any) -> str:
-    """Write compact JSON; what JSON cannot hold (see `is_json`) is written as near as can be."""
+    """Write compact JSON; approximate what JSON cannot hold (see `is_json`)."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace").decode()
 
 
 def is_json(value: Any) -> bool:
-    """Return whether every JSON parser reads the value back: no Infinity, no half a character."""
+    """Return whether every JSON parser reads the value back: no Infinity, no lone surrogate."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
@@ -107,7 +106,7 @@ def read_float(text: str) -> float:
     """Return a number whose size a double can hold.
 
     Raises:
-        ValueError: it would become infinite, or zero, or `text` is no number.
+        ValueError: It would become infinite, or zero, or `text` is not a number.
     """
     number = float(text)
     vanished = number == 0 and re.search("[1-9]", re.split("[eE]", text)[0])
@@ -133,7 +132,7 @@ def _agreeing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Compare two JSON values as JSON: Python takes true and 1 for the same."""
+    """Compare two values as JSON does: in Python, true equals 1."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 

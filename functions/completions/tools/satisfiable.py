@@ -1,8 +1,8 @@
-"""A caller's schema without the mistakes for which no value at all would fit it.
+"""Removes mistakes from a caller's schema that no value at all would fit.
 
 People write tools by hand: a required name that is described nowhere, an enum of texts where a
-number is due, a null for a keyword that is not set. A model cannot mend that, so its call would be
-refused for ever. What fits the schema as it came still fits; knows nothing of the library.
+number is due, a null for a keyword that is not set. A model cannot fix that, so its call would be
+refused for ever. What fits the schema as it came still fits. Does not know the schema library.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 from completions.tools.spellings import is_of, spellings
 
 _BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
-"""Keywords whose members are schemas, each under a name of the caller's."""
+"""Keywords whose members are schemas, under names that the caller chose."""
 _VALUES = frozenset({"const", "default", "enum", "examples"})
 """Keywords that hold values, not schemas."""
 _PARTS = frozenset({"anyOf", "allOf", "$defs", "definitions"})
-"""Keywords below which a schema may be a part of another one, which describes what it requires."""
+"""Keywords below which a schema may be part of another that describes what it requires."""
 _CHOICES = frozenset({"oneOf", "not", "if"})
-"""Keywords below which a schema that fits more values may make the whole fit fewer."""
+"""Keywords below which loosening a schema may tighten the whole."""
 _ELSEWHERE = _PARTS | _CHOICES | {"$ref", "patternProperties", "then", "else", "dependentSchemas"}
 
 
 def satisfiable(schema: Any, *, whole: bool = True, free: bool = True) -> Any:
-    """Return the schema so that something can fit it.
+    """Return the schema, changed where no value could fit it.
 
-    `whole` says that the schema is no part of another one, and `free` that it may fit more values.
+    `whole` says that the schema is not part of another one, and `free` that it may be loosened.
     """
     if isinstance(schema, list):
         return [satisfiable(one, whole=whole, free=free) for one in schema]
@@ -35,7 +35,7 @@ def satisfiable(schema: Any, *, whole: bool = True, free: bool = True) -> Any:
     mended: dict[str, Any] = {}
     for name, item in schema.items():
         if item is None and name not in {"const", "default"}:
-            continue  # Serialisers write unset keywords so, which no draft allows.
+            continue  # Serialisers write unset keywords as null, which no draft allows.
         inside = {
             "whole": whole and name not in _PARTS and name not in _CHOICES,
             "free": free and name not in _CHOICES,
@@ -68,7 +68,7 @@ def _require_what_is_described(schema: dict[str, Any]) -> None:
 
 
 def _offer_what_fits(schema: dict[str, Any]) -> None:
-    """Spell the values of an enum as its type has them; drop the type if that cannot be done."""
+    """Respell the values of an enum to match its type; drop the type if none can match."""
     given = schema.get("type")
     types = [given] if isinstance(given, str) else given
     values = schema.get("enum", [schema["const"]] if "const" in schema else None)
@@ -82,7 +82,7 @@ def _offer_what_fits(schema: dict[str, Any]) -> None:
         if not is_of(value, types):
             respelt = (one for one in spellings(value, types) if is_of(one, types))
             meant = next(respelt, value)
-        # To Python true and 1 are the same.
+        # In Python, true equals 1.
         known = any(type(one) is type(meant) and one == meant for one in offered)
         offered += [] if known else [meant]
     schema.pop("const", None)

@@ -2,7 +2,7 @@
 
 The only module that knows the JSON Schema library. The schema comes from the caller, so it may
 be broken or hostile: then nothing is checked, but nothing raises, reaches the network or hangs.
-Knows nothing of tools and of coercion.
+Does not know tools or coercion.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BACKTRACK_LIMIT = 10_000
 """Stops a `pattern` after about a millisecond. Patterns without look-around never backtrack."""
 
 VIOLATIONS_LIMIT = 32
-"""An object with more violations than this is not misspelt: it is another object."""
+"""An object with more violations than this is not misspelt; it is a different object."""
 
 Path = tuple[str | int, ...]
 
@@ -52,7 +52,7 @@ class Schema:
         self._validator = _validator(schema)
         properties = schema.get("properties")
         self.properties: Mapping[str, Any] = properties if isinstance(properties, Mapping) else {}
-        """The schemas of the properties at the top."""
+        """The schemas of the top-level properties."""
 
     def violations(self, value: Any) -> list[Violation]:
         """Return what is wrong with `value`, at most VIOLATIONS_LIMIT things.

@@ -1,6 +1,6 @@
 """Other spellings of one JSON value, as models and hand-written schemas have them.
 
-`"0"` for a number, `"True"`, an object as a text. None of them is another value.
+For example `"0"` for a number, `"True"`, or an object as a text. The value stays the same.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_of(value: Any, types: Collection[str]) -> bool:
 
 
 def spellings(value: Any, types: Collection[str]) -> Iterator[Any]:
-    """Yield what the value may mean where one of these types is due, likely ones first."""
+    """Yield what the value may mean where one of these types is expected, likely ones first."""
     if isinstance(value, str):
         yield from _spellings_of_text(value, types)
     elif isinstance(value, bool):
@@ -78,5 +78,5 @@ def _spellings_of_text(value: str, types: Collection[str]) -> Iterator[Any]:
 
 
 def normalised(text: str) -> str:
-    """Return letters and digits only, without case: `End-Call` and `end_call` are one name."""
+    """Return the letters and digits, without case: `End-Call` and `end_call` are one name."""
     return "".join(character for character in text.casefold() if character.isalnum())

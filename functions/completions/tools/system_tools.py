@@ -1,6 +1,6 @@
-"""All that is known of the voice platform's own tools ("system tools").
+"""Everything known about the voice platform's own tools ("system tools").
 
-Knows how each is recognised and the rules that it brings:
+Knows how to recognise each one, and its rules:
 
 - `language_detection` and `transfer_to_number` list the values of a parameter in words only;
 - `skip_turn` is called for a model that says nothing;
@@ -8,8 +8,8 @@ Knows how each is recognised and the rules that it brings:
 - `language_detection` in the history tells which language is spoken.
 
 A new system tool gets a row in `_TOOLS`, and a function here if it has a rule of its own. The
-parameters of a tool are always those of the request. Knows nothing of checking a call
-(`validation`), of events or of time.
+parameters of a tool are always those of the request. Does not know how calls are checked
+(`validation`), events or time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _BY_NAME = {normalised(known.name): known for known in _TOOLS}
 
 
 def _offered(name: str, tools: Mapping[str, Tool]) -> Tool | None:
-    """Return the request's tool that is the platform's `name`, be it renamed, or None."""
+    """Return the request's tool that is the platform's `name`, even if renamed, or None."""
     for offered, tool in tools.items():
         if normalised(offered) == normalised(name):
             return tool
@@ -70,8 +70,8 @@ def _offered(name: str, tools: Mapping[str, Tool]) -> Tool | None:
 def with_enum_hints(tool: Tool) -> Tool:
     """Return the tool with an `enum` of the values that its description lists in words.
 
-    The platform writes languages and telephone numbers into descriptions, and a model that makes
-    up another one moves the caller nowhere. Applies to tools under the platform's own name.
+    The platform writes languages and telephone numbers into descriptions, and a value that the
+    model makes up takes the caller nowhere. Applies to tools under the platform's own name.
     """
     known = _BY_NAME.get(normalised(tool.name))
     if known is None or known.listed is None:
@@ -96,9 +96,9 @@ def with_enum_hints(tool: Tool) -> Tool:
 def skip_turn_call(request: ParsedRequest) -> Call | None:
     """Make up a call of the offered tool that skips the turn; None if there is no such tool.
 
-    None also if the tool was called since the last user message: a model that says nothing twice
-    would skip for ever. Required arguments are filled in as far as their types tell, so the call
-    must still be checked.
+    Also None if the tool was called since the last user message: a model that says nothing twice
+    would skip for ever. Required arguments are filled in by their types alone, so the call must
+    still be checked.
     """
     tool = _offered("skip_turn", request.tools)
     if tool is None or any(call.recent and call.name == tool.name for call in request.calls):
@@ -131,8 +131,8 @@ def without_heard_farewell(call: Call, spoken: str, tools: Mapping[str, Tool]) -
     """Drop `message` from a call of `end_call` if `spoken` already holds the same farewell.
 
     The platform speaks `message` before it hangs up, so the caller would hear it twice. Case,
-    punctuation and what was said around it do not matter. Where the schema requires `message`, it
-    becomes empty. Every other call is returned as it is.
+    punctuation and the words around it do not matter. Where the schema requires `message`, it
+    becomes empty. Every other call is returned unchanged.
     """
     tool = _offered("end_call", tools)
     if tool is None or call.name != tool.name:
@@ -153,7 +153,7 @@ def without_heard_farewell(call: Call, spoken: str, tools: Mapping[str, Tool]) -
 
 
 def _spaced_words(text: str) -> str:
-    """Return the words in one case with a space around each: `bye` is not in `goodbye`."""
+    """Return the words in one case, a space around each, so that `bye` is not in `goodbye`."""
     return " ".join(["", *re.findall(r"\w+", text.casefold()), ""])
 
 
@@ -170,7 +170,7 @@ def detected_language(call: PastCall, tools: Mapping[str, Tool]) -> str | None:
         return language
     parameters = tools[call.name].parameters if call.name in tools else {}
     required, properties = parameters.get("required"), parameters.get("properties")
-    # Renamed, it is still the only tool that takes a language and at most a reason besides.
+    # Even renamed, it is the only tool that takes a language and at most a reason besides.
     switches = (
         isinstance(required, list)
         and "language" in required

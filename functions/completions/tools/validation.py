@@ -1,7 +1,7 @@
 """Checks a complete tool call against the tools of its request, and coerces it if that helps.
 
-Explains to the model what is wrong with any other. The rules of the voice platform's own tools
-are in `system_tools`. Knows nothing of events, time or retries.
+Explains to the model what is wrong with any other call. The rules of the voice platform's own
+tools are in `system_tools`. Does not know events, time or retries.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arguments that a model wrapped once more: in an object `arguments`, beside the tool's name.
+"""Unwraps arguments that a model wrapped once more: in an object `arguments`, beside a name.
 
 Small models repeat the whole call, or the schema's own keywords, where only the arguments belong.
 """
@@ -17,19 +17,19 @@ _WRAPPERS = frozenset(
 )
 """Names under which the arguments themselves may stand."""
 _NAMES = frozenset({"name", "tool", "tool_name", "function", "function_name"})
-"""Names beside them, for the tool's own."""
+"""Names beside them that may hold the tool's own name."""
 _LABELS = frozenset({"type", "id"})
-"""Names beside them, for anything."""
+"""Names beside them that may hold anything."""
 _LAYERS = 3
 
 
 def unwrapped(
     arguments: dict[str, Any], tool: str, properties: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments inside, or `arguments` itself if it is not plain that it wraps them.
+    """Return the inner arguments, or `arguments` itself unless it clearly wraps them.
 
-    What the tool describes as a property wraps nothing, nor does an object with anything of its
-    own beside the wrapped one, or with another tool's name.
+    A property that the tool describes wraps nothing. Neither does an object that holds anything
+    else beside the wrapped one, or another tool's name.
     """
     for _ in range(_LAYERS):
         inside = [

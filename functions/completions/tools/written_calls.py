@@ -1,7 +1,7 @@
 """Reads the tool calls that a model wrote as text, in the notations of many chat templates.
 
-Knows what stands between the marks of a call, whichever they were (`speech.marks` has those), and
-which calls only repeat what the caller has said. Whether a call is valid is for `validation`.
+Knows the text between the marks of a call; `speech.marks` knows the marks, `dictation` which calls
+only repeat the caller, and `validation` which are valid.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _PARAMETER = re.compile(
     re.DOTALL,
 )
 _PAIR = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
-"""GLM's arguments, behind the name."""
+"""GLM's arguments, after the name."""
 _BETWEEN = rf"(?:\s|:\d+\b|{_SPECIAL}|\[CALL_ID\][^\[\s]*|\[ARGS\]|```(?:json)?|\bjson\b)*"
-"""What stands between a name and its arguments: Kimi's number, separators, a fence."""
+"""What may come between a name and its arguments: Kimi's number, separators, a fence."""
 _NAMED_OBJECT = re.compile(rf"({_NAME}){_BETWEEN}(\{{.*\}}){_BETWEEN}\Z", re.DOTALL)
 NAME_KEYS = ("name", "tool_name", "function_name", "recipient_name", "tool", "function", "action")
 ARGUMENT_KEYS = (
@@ -55,7 +55,7 @@ _WORDS_OF_JSON = {"true": True, "false": False, "null": None}
 
 @dataclass(frozen=True, slots=True)
 class WrittenCall:
-    """A call as it was written; `arguments` is JSON, or what was to be."""
+    """A call as the model wrote it; `arguments` is JSON, or was meant to be."""
 
     name: str
     arguments: str
@@ -76,12 +76,12 @@ def read_calls(text: str) -> list[WrittenCall]:
 
 
 def looks_like_call(text: str) -> bool:
-    """Return whether the text between two marks, which holds no call, is no words either."""
+    """Return whether the text between two marks looks like a call, though none can be read."""
     return bool(re.match(rf"\s*(?:[\[{{<]|{_NAME}[({{\[<])", text)) or "\n{" in text
 
 
 def without_fence(text: str) -> str:
-    """Return what stands in a code block, or the text if it is none."""
+    """Return the content of a code block, or the text itself if it is not one."""
     text = text.strip()
     if not text.startswith("```"):
         return text
@@ -96,20 +96,20 @@ def _element(found: re.Match[str]) -> WrittenCall:
 
 
 def _named(text: str) -> Iterator[WrittenCall]:
-    """Yield the call of a name with an object behind it."""
+    """Yield the call that a name with an object after it makes."""
     text = _KIND.sub("", _QUOTE.sub('"', text), count=1)
     if len(text) <= LIMIT_CHARS and (found := _NAMED_OBJECT.match(text)):
         yield WrittenCall(found[1], found[2])
 
 
 def _in_json(text: str) -> Iterator[WrittenCall]:
-    """Yield the calls of objects, in a list or one behind the other."""
+    """Yield the calls of objects, in a list or one after the other."""
     for value in _values(text):
         yield from _of_value(value)
 
 
 def _values(text: str) -> list[Any]:
-    """Return the JSON values that the text consists of; none if there is anything else."""
+    """Return the JSON values that make up the text; empty if there is anything else in it."""
     text = without_fence(text)
     if text[:1] not in {"{", "["}:
         return []
@@ -159,7 +159,7 @@ def in_python(text: str) -> Iterator[WrittenCall]:
         return
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # It is nobody's program.
+            warnings.simplefilter("ignore")  # Warnings about the text as a program do not matter.
             body = ast.parse(text).body
         nodes = [node.value for node in body if isinstance(node, ast.Expr)]
         nodes = [one for node in nodes for one in _elements(node)]
