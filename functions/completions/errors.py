@@ -166,6 +166,34 @@ class NotAsked(UpstreamUnavailable):
     """No request was made: the turn had used up its own."""
 
 
+class AgentRequestsExhausted(CompletionsError):
+    """An agent has made all the requests to models that its turn may make."""
+
+    status = 502
+    code = "agent_requests_exhausted"
+    ours = False
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The agent has made the {limit} requests to models that a turn may make in all "
+            "(AgentRequestLimit)."
+        )
+
+
+class NoTurn(CompletionsError):
+    """An agent's client is used where no turn runs."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "no_turn"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This client asks on behalf of a turn, and none is running here: use it inside your "
+            "agent, while the agent runs, in its own tasks or in `asyncio.to_thread`."
+        )
+
+
 class UpstreamTimeout(CompletionsError):
     """The upstream did not answer in time."""
 

@@ -91,6 +91,8 @@ class Settings:
     """`speak`: the caller hears a sentence; `error`: the client sees the status."""
     responder: str = ""
     """`package.module:function` of an agent that answers in the model's place."""
+    agent_request_limit: int = 8
+    """Requests to models that an agent may make in one turn, hedges and retries included."""
     log_content: bool = False
     """True if the log may hold what people say."""
 

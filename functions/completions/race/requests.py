@@ -1,6 +1,7 @@
-"""The requests of one turn: at most three, hedges and retries included.
+"""The requests of one turn: at most three a question, hedges and retries included.
 
-Counts them, and sums what they cost; nothing of what the answers say.
+A model's turn is one question; an agent may put several, within a limit for all of them. Counts
+requests, and sums what they cost; nothing of what the answers say.
 """
 
 from __future__ import annotations
@@ -12,29 +13,44 @@ from completions.settings import Candidate
 from completions.upstream.exchange import Exchange
 
 REQUESTS_LIMIT = 3
+"""For one question."""
 TOKENS_LIMIT = 1_000_000_000
 """More tokens than this are no count: metrics cannot hold every number that JSON can."""
 
 
 @dataclass(slots=True, eq=False)
 class Requests:
-    """One turn's requests to models, in the order in which they were made."""
+    """One turn's requests to models, or one question's, in the order in which they were made."""
 
     exchanges: list[Exchange] = field(default_factory=list)
     on_written: Callable[[], None] | None = None
     """Called when a request has been written to its connection."""
+    limit: int = REQUESTS_LIMIT
+    turns: Requests | None = None
+    """All of the turn's, of which these are one question's; None for the turn's own."""
+
+    def of_one_question(self) -> Requests:
+        """Return the requests of a further question, which count among these, too."""
+        return Requests(limit=REQUESTS_LIMIT, turns=self)
 
     @property
     def left(self) -> int:
-        """How many requests the turn may still make."""
-        return REQUESTS_LIMIT - len(self.exchanges)
+        """How many requests may still be made."""
+        left = max(0, self.limit - len(self.exchanges))
+        return left if self.turns is None else min(left, self.turns.left)
 
     def ask(self, candidate: Candidate, source: int, *, hedge: bool) -> Exchange | None:
-        """Count a request that is made now; return None when the turn has used up its requests."""
+        """Count a request that is made now; return None when they are used up."""
         if not self.left:
             return None
-        exchange = Exchange(candidate, source, hedge, on_written=self.on_written)
-        self.exchanges.append(exchange)
+        exchange: Exchange | None
+        if self.turns is None:
+            exchange = Exchange(candidate, source, hedge, on_written=self.on_written)
+        else:
+            exchange = self.turns.ask(candidate, source, hedge=hedge)
+        if exchange is not None:
+            exchange.first = not self.exchanges
+            self.exchanges.append(exchange)
         return exchange
 
     def answered(self, winner: Candidate | None, source: int) -> Exchange | None:
@@ -53,8 +69,8 @@ class Requests:
 
     @property
     def retries(self) -> int:
-        """Requests made after one that was of no use: all but the first one and the hedges."""
-        return max(0, len(self.exchanges) - 1 - self.hedges)
+        """Requests made after one that was of no use: neither a question's first nor hedges."""
+        return sum(not (one.first or one.hedge) for one in self.exchanges)
 
     def tokens(self, *names: str) -> int | None:
         """Return the sum of a count, under any of its names, over all answers that told it."""

@@ -20,7 +20,8 @@ class CandidateLife(TypedDict, total=False):
 
     candidate: str
     asked: Literal["first", "hedge", "retry"]
-    """`hedge`: beside one that was slow; `retry`: after one that was of no use."""
+    """`first` of its question; `hedge`: beside one that was slow; `retry`: after one that was of no
+    use."""
     sent_ms: float
     headers_ms: float
     first_word_ms: float
@@ -31,9 +32,8 @@ class CandidateLife(TypedDict, total=False):
 
 
 def candidates(plan: Plan) -> list[CandidateLife]:
-    """Return the requests in the order in which they were made; at most three."""
-    exchanges = plan.requests.exchanges
-    return [_life(plan, one, first=one is exchanges[0]) for one in exchanges]
+    """Return the requests in the order in which they were made."""
+    return [_life(plan, one) for one in plan.requests.exchanges]
 
 
 def comment(plan: Plan) -> bytes:
@@ -45,10 +45,10 @@ def comment(plan: Plan) -> bytes:
     return b": candidates " + to_json(candidates(plan)) + b"\n"
 
 
-def _life(plan: Plan, exchange: Exchange, *, first: bool) -> CandidateLife:
+def _life(plan: Plan, exchange: Exchange) -> CandidateLife:
     life: CandidateLife = {
         "candidate": exchange.candidate.key,
-        "asked": "hedge" if exchange.hedge else "first" if first else "retry",
+        "asked": "hedge" if exchange.hedge else "first" if exchange.first else "retry",
     }
     if exchange.sent_at is not None:
         life["sent_ms"] = _ms(plan, exchange.sent_at)

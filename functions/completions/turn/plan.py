@@ -9,7 +9,9 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from completions import responder
+from completions.agent_api.answering import RESPONDER, in_models_place
+from completions.agent_api.loading import Responder
+from completions.agent_api.questions import Questions
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.race.attempts import Askable
@@ -19,7 +21,6 @@ from completions.race.quirks import Quirks
 from completions.race.race import Timeouts
 from completions.race.requests import Requests
 from completions.race.waits import RETRY_WAITS_S, Waits
-from completions.responder import RESPONDER, Responder, ResponderQuestion
 from completions.settings import Candidate, Settings
 from completions.speech import buffer_words
 from completions.speech.phrases import PHRASES, Phrases
@@ -84,6 +85,8 @@ class Plan:
         self.health = state.health
         self.record = TurnRecord()
         self.requests = Requests()
+        if state.responder is not None:
+            self.requests.limit = settings.agent_request_limit
         seen_at = now if arrival.seen_at is None else arrival.seen_at
         # Reading the keys counts: without Lambda there is no earlier moment than when we saw it.
         self.arrived = min(now - _age_s(arrival), seen_at)
@@ -119,10 +122,8 @@ class Plan:
         self.question: Askable = question
         self._models: tuple[Candidate, ...] = settings.candidates
         if state.responder is not None:
-            talk = responder.conversation(
-                dialect, question, self.health, self.timeouts, self._in_order, waits=self.waits
-            )
-            self.question = ResponderQuestion(state.responder, talk)
+            questions = Questions(question, self.health, self.timeouts, self.waits, self._in_order)
+            self.question = in_models_place(state.responder, questions)
             self._models = (RESPONDER,)
             # The agent's own questions to models have the timers; it may pause between words.
             self.timeouts, self.waits = Timeouts(), Waits()

@@ -24,6 +24,8 @@ class Exchange:
     """The attempt that it belongs to; an attempt that learns from a refusal makes several."""
     hedge: bool = False
     """True if it was sent beside a slow request, not after a failed one."""
+    first: bool = False
+    """True for the first request of a question; an agent may put several questions."""
     sent_at: float | None = None
     """When it had a connection to go out on; keys had been read by then."""
     on_written: Callable[[], None] | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -137,45 +136,46 @@ async def test_a_failing_model_is_the_agents_to_catch(way: Way) -> None:
     assert got.text == "No luck: 503."
 
 
-async def test_a_turn_has_three_upstream_requests_however_often_an_agent_asks(way: Way) -> None:
-    """The fourth `ask` says so, and runs of the agent do not add to the three."""
+async def test_each_ask_has_three_requests_and_all_of_them_a_limit(way: Way) -> None:
+    """The ask that is one too many is refused by the name of its parameter, and costs no run."""
     outcomes: list[str] = []
+    runs: list[int] = []
 
     async def curious(conversation: Conversation) -> AsyncGenerator[Event, None]:
-        for _ in range(5):
-            try:
-                async for event in conversation.ask():
-                    if isinstance(event, Say):
-                        outcomes.append(event.text)
-            except CompletionsError as error:
-                outcomes.append(error.message)
+        runs.append(len(outcomes))
+        for _ in range(9):
+            async for event in conversation.ask():
+                outcomes.append(event.text if isinstance(event, Say) else "")
         yield Say(" ")
 
-    _, caller = await turn(way, curious, answer("Yes"))
-    assert len(caller.upstream.requests) == 3
-    assert outcomes[:3] == ["Yes"] * 3
-    assert len(outcomes) == 10
-    assert all("three upstream requests" in one for one in outcomes[3:])
+    caller = with_agent(way, curious, answer("Yes"))
+    got = way.read(await way.post(caller, way.body(), on_failure="error"))
+    assert len(caller.upstream.requests) == 8
+    assert outcomes == ["Yes"] * 8
+    assert runs == [0]
+    assert got.error is not None
+    assert got.error["code"] == "agent_requests_exhausted"
+    assert "8 requests" in got.error["message"]
+    assert "AgentRequestLimit" in got.error["message"]
 
 
-async def test_two_asks_at_once_share_the_three_requests(way: Way) -> None:
-    """Hedges and retries of both are counted."""
+async def test_one_ask_makes_three_requests_at_most(way: Way) -> None:
+    """Its retries are no other ask's loss."""
+    codes: list[str] = []
 
     async def twice(conversation: Conversation) -> AsyncGenerator[Event, None]:
-        async def one() -> str:
-            words = ""
-            async with aclosing(conversation.ask()) as events:
-                async for event in events:
-                    words += event.text if isinstance(event, Say) else ""
-            return words
+        for _ in range(2):
+            try:
+                async for event in conversation.ask():
+                    yield event
+            except CompletionsError as error:
+                codes.append(error.code)
+        yield Say("No luck.")
 
-        both = await asyncio.gather(one(), one())
-        yield Say(" and ".join(both))
-
-    script = answer("Sunny", at_ms=5000)
-    got, caller = await turn(way, twice, script)
-    assert got.text.endswith("Sunny and Sunny")
-    assert len(caller.upstream.requests) == 3
+    got, caller = await turn(way, twice, refused(503))
+    assert got.text.endswith("No luck.")
+    assert len(caller.upstream.requests) == 6
+    assert codes == ["upstream_503", "upstream_503"]
 
 
 async def test_an_agent_may_ask_with_messages_tools_and_parameters_of_its_own(way: Way) -> None:

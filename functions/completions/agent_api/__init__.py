@@ -1,0 +1,12 @@
+"""What an agent of yours is given: the conversation, the models, and an OpenAI client for both.
+
+`completions.responder` is its public face. An agent's questions to models are races of the turn,
+whether it asks by `Conversation.ask` or through the client. Imports point down::
+
+    answering · loading             an agent in the model's place, and how it is found
+    conversation                    what it is given
+    client · transport              the SDK's clients, and the HTTP below them
+    requests · replies              one request of a client, and its answer
+    run · tasks                     one run of an agent, and the tasks that it starts
+    questions · platform_tools · failures · events
+"""

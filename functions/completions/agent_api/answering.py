@@ -1,0 +1,131 @@
+"""An agent in the model's place: to the turn's race it is a candidate like any other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from completions.agent_api import failures
+from completions.agent_api.conversation import Conversation
+from completions.agent_api.events import EventReader
+from completions.agent_api.loading import Responder
+from completions.agent_api.questions import Questions
+from completions.agent_api.run import END, Run
+from completions.dialects import chat
+from completions.dialects.deltas import Chunk, Delta, Done, Finish
+from completions.observability import log
+from completions.settings import Candidate
+
+RESPONDER = Candidate("responder", "")
+RUNS = 2
+"""A responder that fails before it said a word is run once more."""
+
+
+@dataclass(slots=True)
+class _Runs:
+    """The runs of one turn."""
+
+    left: int = RUNS
+
+    def none_left(self) -> None:
+        """Note that another run would be of no use."""
+        self.left = 0
+
+
+@dataclass(frozen=True)
+class ResponderQuestion:
+    """A turn's question, put to a responder in place of a model; see `attempts.Askable`."""
+
+    responder: Responder
+    questions: Questions
+    told: Mapping[str, Any]
+    """What the responder is told: the fields of its `Conversation`."""
+    runs: _Runs = field(default_factory=_Runs)
+
+    @property
+    def can_ask(self) -> bool:
+        """True while the responder may be run again."""
+        return self.runs.left > 0
+
+    @property
+    def requests_left(self) -> int:
+        """How many times the responder may still be run."""
+        return self.runs.left
+
+    @property
+    def can_change_task(self) -> bool:
+        """False: an agent's time-outs and task groups belong to the task that runs it."""
+        return False
+
+    def after_silence(self) -> ResponderQuestion:
+        """Return the same: what an agent does with its silence is its own."""
+        return self
+
+    def with_feedback(self, answer: str, feedback: str) -> ResponderQuestion:
+        """Return the conversation continued by the answer and what was wrong with it."""
+        body = chat.with_feedback({"messages": list(self.told["messages"])}, answer, feedback)
+        return replace(self, told={**self.told, "messages": body["messages"]})
+
+    async def ask(
+        self,
+        _: Candidate,
+        source: int,
+        /,
+        *,
+        hedge: bool = False,  # noqa: ARG002 - an agent is not hedged; what it asks may be
+    ) -> AsyncGenerator[list[Chunk], None]:
+        """Yield what the responder yields, each piece at once; raise what it raises."""
+        self.runs.left -= 1
+        run, reader = Run(self.questions), EventReader()
+
+        def chunk(deltas: Sequence[Delta]) -> list[Chunk]:
+            return [Chunk(None, tuple(deltas), unchanged=False, source=source)]
+
+        def platform_calls() -> list[Delta]:
+            return [delta for call in run.take_calls() for delta in reader.read(call)]
+
+        try:
+            async with aclosing(self.responder(Conversation(**self.told, _run=run))) as events:
+                while (event := await run.next_of(events)) is not END:
+                    yield chunk([*platform_calls(), *reader.read(event)])
+        except Exception as error:
+            if calls := platform_calls():
+                yield chunk(calls)
+            if run.handed_over:
+                # It expected an answer of its own, where only the platform was called.
+                log.info("agent.ended", reason=type(error).__name__)
+            else:
+                self._raise(error)
+        finally:
+            await run.close()
+        finish = [*reader.flush(), *platform_calls()]
+        yield chunk([*finish, Finish("tool_calls" if reader.calls else "stop"), Done()])
+
+    def _raise(self, error: Exception) -> None:
+        """Raise the model's own error, if an agent has let it pass, or else the agent's.
+
+        Raises:
+            CompletionsError: why a model did not answer.
+        """
+        failure = failures.of_model(error, self.questions.failures)
+        if failure is None:
+            raise error
+        if failure in self.questions.unanswered:
+            self.runs.none_left()
+        if failure is error:
+            raise error
+        raise failure from error
+
+
+def in_models_place(responder: Responder, questions: Questions) -> ResponderQuestion:
+    """Return a turn's question for its agent, which may ask `questions` of its own."""
+    request = questions.question.request
+    told = {
+        "messages": request.body.get("messages") or [],
+        "tools": request.body.get("tools") or [],
+        "model": request.model,
+        "extra": request.extra.raw,
+    }
+    return ResponderQuestion(responder, questions, told)

@@ -1,0 +1,73 @@
+"""OpenAI clients whose transport is the turn.
+
+Made without a key: the turn has it. Knows the `openai` SDK, and is imported on first use, because
+the SDK takes more start-up time than all the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from completions.agent_api import transport
+from completions.agent_api.failures import BASE_URL
+from completions.agent_api.requests import Answered, answered, refusal
+from completions.agent_api.run import RUN, Run
+from completions.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+NO_KEY = "the-turn-has-it"
+
+
+def client(*, platform_tools: bool = True, run: Run | None = None) -> AsyncOpenAI:
+    """Return an OpenAI client that asks the configured models, for whichever turn uses it.
+
+    Made once, at module level, it serves every turn: it knows the turn by the task that asks. The
+    platform's tools are offered with the agent's own, and their calls delivered to the platform;
+    without `platform_tools` a question is the agent's alone.
+    """
+    import openai
+
+    async def answers(path: str, body: bytes) -> Answered:
+        return await answered(run or RUN.get(), path, body, with_platform_tools=platform_tools)
+
+    library = transport.library_of(openai.DefaultAsyncHttpxClient)
+    return openai.AsyncOpenAI(
+        api_key=NO_KEY,
+        base_url=BASE_URL,
+        max_retries=0,
+        http_client=library.AsyncClient(
+            transport=transport.asynchronous(library, answers),
+            timeout=None,
+            trust_env=False,
+        ),
+    )
+
+
+def sync_client() -> OpenAI:
+    """Return a client for frameworks that want one beside `client()`; every use of it is refused.
+
+    A request that blocks would hold the event loop, and with it every other turn.
+    """
+    import openai
+
+    def answers(_: str) -> Answered:
+        return refusal(
+            InvalidRequest(
+                "An agent asks models asynchronously: use your framework's async methods "
+                "(ainvoke, astream, arun), with completions.responder.client()."
+            )
+        )
+
+    library = transport.library_of(openai.DefaultHttpxClient)
+    return openai.OpenAI(
+        api_key=NO_KEY,
+        base_url=BASE_URL,
+        max_retries=0,
+        http_client=library.Client(
+            transport=transport.synchronous(library, answers),
+            timeout=None,
+            trust_env=False,
+        ),
+    )

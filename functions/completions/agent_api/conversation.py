@@ -1,0 +1,89 @@
+"""The conversation that an agent answers, and its questions to the configured models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from completions.agent_api.events import Event, Say, Think, from_model
+from completions.agent_api.run import Run
+from completions.dialects import chat
+from completions.dialects.deltas import CallPart, Reasoning, Refusal, Text
+from completions.errors import InvalidRequest
+from completions.race.race import EmptyAnswer
+from completions.tools.held_calls import HeldCalls
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What the platform asked, in Chat Completions' terms whichever API it used.
+
+    `messages` and `tools` are as they came; `extra` is `elevenlabs_extra_body`, which comes from
+    the client and is never a ground for authorisation.
+    """
+
+    messages: Sequence[Any]
+    tools: Sequence[Any]
+    model: str
+    extra: Mapping[str, Any]
+    _run: Run = field(repr=False)
+
+    @cached_property
+    def client(self) -> AsyncOpenAI:
+        """An OpenAI client whose requests are this turn's: see `completions.responder.client`."""
+        from completions.agent_api.client import client
+
+        return client(run=self._run)
+
+    async def ask(
+        self,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **parameters: Any,
+    ) -> AsyncGenerator[Event, None]:
+        """Ask the configured models; yield what the first one to answer says.
+
+        Without `messages` or `tools` the caller's own are sent; `parameters` are further fields
+        of the request (`temperature`, `max_tokens`). Tool calls come after the words. An empty
+        answer yields nothing. At most three requests are made for it.
+
+        Raises:
+            CompletionsError: nobody answered.
+            ValueError: the request is not valid.
+        """
+        body = {
+            **self._run.questions.question.request.body,
+            **parameters,
+            "messages": list(self.messages if messages is None else messages),
+            "tools": list(self.tools if tools is None else tools),
+            "stream": True,
+        }
+        body.pop("n", None)  # One answer is what an agent can follow.
+        try:
+            request = chat.parse(body)
+        except InvalidRequest as error:
+            # The agent's mistake: the caller's request was good.
+            raise ValueError(f"Conversation.ask: {error.message}") from error
+        held = HeldCalls(request.tools)
+        try:
+            async with aclosing(self._run.answer(chat, request)) as answer:
+                async for batch in answer:
+                    for chunk in batch:
+                        if any(isinstance(delta, CallPart) for delta in chunk.deltas):
+                            held.add(chunk)
+                        for delta in chunk.deltas:
+                            if isinstance(delta, Text | Refusal):
+                                yield Say(delta.text)
+                            elif isinstance(delta, Reasoning):
+                                yield Think(delta.text)
+        except EmptyAnswer:
+            return
+        for call in held.unchecked():
+            yield from_model(call)

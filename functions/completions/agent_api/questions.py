@@ -1,0 +1,98 @@
+"""The questions that an agent puts to the configured models: each is a race of its own.
+
+`Conversation.ask` and the client both ask here. Knows races; nothing of how an agent asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+
+from completions.dialects import chat
+from completions.dialects.deltas import Chunk
+from completions.dialects.dialect import Dialect
+from completions.dialects.request import ParsedRequest
+from completions.errors import AgentRequestsExhausted, CompletionsError
+from completions.race.health import Health
+from completions.race.question import Question
+from completions.race.race import Race, Timeouts
+from completions.race.waits import Waits
+from completions.settings import Candidate
+
+WAIT_LIMIT_S = 3.0
+"""How long a question waits for a model that asks for patience."""
+
+
+class Questions:
+    """One turn's questions. Its own `question` is each of them, with another request.
+
+    That is told in Chat Completions' terms, whichever API the caller used.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        health: Health,
+        timeouts: Timeouts,
+        waits: Waits,
+        candidates: Callable[[], list[Candidate]],
+    ) -> None:
+        request = question.request
+        body = question.dialect.as_chat(request.body) or request.body
+        self.question = replace(question, dialect=chat, request=replace(request, body=body))
+        self._health = health
+        self._timeouts = timeouts
+        self._waits = waits
+        self._candidates = candidates
+        self._asked_last: set[Candidate] = set()
+        self.failures: list[CompletionsError] = []
+        """Why questions failed, in order."""
+        self.unanswered: list[CompletionsError] = []
+        """Those of them that nobody began to answer: to ask again would be of no use."""
+
+    def as_callers(self, request: ParsedRequest) -> ParsedRequest:
+        """Return a request of the agent's own with what the caller's says of the call."""
+        user = self.question.request.body.get("user_id")
+        body = request.body if user is None else {"user_id": user, **request.body}
+        return replace(request, body=body, extra=self.question.request.extra)
+
+    async def answer(
+        self, dialect: Dialect, request: ParsedRequest
+    ) -> AsyncGenerator[list[Chunk], None]:
+        """Yield what the first model to answer says, in batches as they arrive.
+
+        Raises:
+            EmptyAnswer: an answer ended properly, without a word or a call.
+            CompletionsError: nobody answered, or the answer broke off.
+        """
+        race: Race | None = None
+        try:
+            requests = self.question.requests.of_one_question()
+            if not requests.left:
+                raise AgentRequestsExhausted(self.question.requests.limit)
+            race = Race(
+                replace(self.question, dialect=dialect, request=request, requests=requests),
+                sorted(self._candidates(), key=self._asked_last.__contains__),
+                self._health,
+                self._timeouts,
+                started_at=asyncio.get_running_loop().time(),
+                words_only=request.speakable,
+                waits=self._waits,
+                wait_limit_s=WAIT_LIMIT_S,
+            )
+            async with aclosing(race.answer()) as answer:
+                async for batch in answer:
+                    yield batch
+        except CompletionsError as error:
+            self.failures.append(error)
+            if race is None or race.winner is None:
+                self.unanswered.append(error)
+            else:
+                # Whoever asks next, in this run of the agent or in another, begins elsewhere.
+                self._asked_last.add(race.winner)
+            raise
+        finally:
+            if race is not None:
+                self._asked_last |= race.barred

@@ -1,0 +1,202 @@
+"""One answer of a model as the SDK reads it: streamed, or in one piece.
+
+Always streamed by the model, so that the race's timers hold. Tool calls are held until they are
+whole; the platform's are taken out, the agent's own are mended where they can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from completions.agent_api import platform_tools
+from completions.agent_api.events import from_model
+from completions.agent_api.run import Run
+from completions.dialects.deltas import (
+    Call,
+    CallPart,
+    Chunk,
+    Finish,
+    Reasoning,
+    Refusal,
+    Text,
+    Usage,
+)
+from completions.dialects.dialect import Dialect, Writer
+from completions.dialects.finish import honest_finish
+from completions.dialects.request import ParsedRequest
+from completions.errors import CompletionsError
+from completions.observability import log
+from completions.race.attempts import is_done
+from completions.race.race import EmptyAnswer
+from completions.speech.sentences import has_words
+from completions.sse import ServerSentEvent
+from completions.tools import validation
+from completions.tools.held_calls import HeldCalls
+from completions.tools.loose_json import read_object
+
+
+class Reply:
+    """One answer: `begin` it, then read its `events` or its `body`."""
+
+    def __init__(
+        self, dialect: Dialect, request: ParsedRequest, run: Run, platform: frozenset[str]
+    ) -> None:
+        self._dialect = dialect
+        self._request = request
+        self._run = run
+        self._platform = platform
+        self._batches = run.answer(dialect, request)
+        self._begun: list[Chunk] = []
+        self._empty: EmptyAnswer | None = None
+        self._held = HeldCalls(request.tools)
+        self._spoke = False
+        self._finish = ""
+        self._usage: dict[str, Any] | None = None
+
+    async def begin(self) -> None:
+        """Wait for a model that answers: until then the reply may still be an error's status.
+
+        Raises:
+            CompletionsError: nobody answered.
+        """
+        try:
+            self._begun = await anext(self._batches, [])
+        except EmptyAnswer as empty:
+            self._begun = empty.held
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """Yield the answer as an event stream; a failure is an event in it."""
+        writer = self._dialect.writer(self._request)
+        try:
+            async for batch in self._all():
+                out = b""
+                for chunk in batch:
+                    if (rest := self._note(chunk)) is not None:
+                        out += (
+                            writer.relay(rest) if rest.sse is not None else _written(rest, writer)
+                        )
+                if out:
+                    yield out
+            calls = self._calls()
+            out = b"".join(map(writer.call, calls))
+            yield out + writer.end(honest_finish(self._finish, calls=bool(calls)), self._usage)
+        except CompletionsError as error:
+            yield writer.failure(error)
+        except Exception:
+            log.exception("agent.client_crashed")
+            yield writer.failure(bug())
+        finally:
+            await self.close()
+
+    async def body(self) -> bytes:
+        """Return the answer in one piece.
+
+        Raises:
+            CompletionsError: it broke off.
+        """
+        answer: list[Chunk] = []
+        try:
+            async for batch in self._all():
+                answer += [rest for chunk in batch if (rest := self._note(chunk)) is not None]
+        finally:
+            await self.close()
+        calls = self._calls()
+        return self._dialect.buffered(
+            self._request,
+            _received(answer),
+            text=_text(answer, Text, Refusal),
+            reasoning=_text(answer, Reasoning),
+            calls=calls,
+            finish=honest_finish(self._finish, calls=bool(calls)),
+            usage=self._usage,
+        )
+
+    async def close(self) -> None:
+        """End the question, if it has not ended by itself."""
+        await self._batches.aclose()
+
+    async def _all(self) -> AsyncGenerator[list[Chunk], None]:
+        """Yield the batches up to the terminator; what follows it is read when all is said."""
+        batch = self._begun
+        while batch:
+            yield batch
+            if is_done(batch[-1:]):
+                return
+            batch = await anext(self._batches, [])
+
+    def _note(self, chunk: Chunk) -> Chunk | None:
+        """Note what a chunk says; return what of it is no tool call."""
+        if any(isinstance(delta, CallPart) for delta in chunk.deltas):
+            self._held.add(chunk)
+            rest = tuple(delta for delta in chunk.deltas if not isinstance(delta, CallPart))
+            if not rest:
+                return None
+            chunk = Chunk(chunk.sse, rest, unchanged=False, source=chunk.source)
+        for delta in chunk.deltas:
+            if isinstance(delta, Text | Refusal):
+                self._spoke = self._spoke or has_words(delta.text)
+            elif isinstance(delta, Finish):
+                self._finish = delta.reason
+            elif isinstance(delta, Usage):
+                self._usage = delta.usage
+        return chunk
+
+    def _calls(self) -> list[Call]:
+        """Return the agent's own calls, mended; the platform's go to the turn."""
+        own, platform = platform_tools.parted(self._held.unchecked(), self._platform)
+        self._run.calls += [from_model(call) for call in platform]
+        self._run.handed_over |= bool(platform) and not own and not self._spoke
+        return [_mended(call, self._request) for call in own]
+
+
+def _mended(call: Call, request: ParsedRequest) -> Call:
+    """Return a call that fits its tool's schema, or else one whose arguments are JSON."""
+    if (valid := validation.check(call, request.tools).call) is not None:
+        return valid
+    arguments = read_object(call.arguments)
+    return call if arguments is None else replace(call, arguments=to_json(arguments).decode())
+
+
+def _written(chunk: Chunk, writer: Writer) -> bytes:
+    out = b""
+    for delta in chunk.deltas:
+        if isinstance(delta, Text | Refusal):
+            out += writer.text(delta.text)
+        elif isinstance(delta, Reasoning):
+            out += writer.reasoning(delta.text)
+    return out
+
+
+def _text(answer: Iterable[Chunk], *kinds: type[Text | Refusal | Reasoning]) -> str:
+    return "".join(
+        delta.text for chunk in answer for delta in chunk.deltas if isinstance(delta, kinds)
+    )
+
+
+def _received(answer: Iterable[Chunk]) -> ServerSentEvent | None:
+    """Return what the model's API said of the answer as a whole, as if it had come in one piece."""
+    whole: dict[str, Any] = {}
+    for chunk in answer:
+        event = _decoded(chunk.sse)
+        if isinstance(response := event.get("response"), dict):
+            whole = response
+        elif "choices" in event:
+            whole = whole or {name: one for name, one in event.items() if name != "choices"}
+    return ServerSentEvent(b"", to_json(whole)) if whole else None
+
+
+def _decoded(sse: ServerSentEvent | None) -> Mapping[str, Any]:
+    try:
+        event = from_json(sse.data) if sse and sse.data else None
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def bug() -> CompletionsError:
+    """Return what stands for a bug of ours."""
+    return CompletionsError("Internal error; it has been logged.")

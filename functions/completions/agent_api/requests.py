@@ -1,0 +1,111 @@
+"""One HTTP request of an agent's client, answered by the turn.
+
+Knows paths, statuses and bodies; neither the SDK nor its HTTP library. Whatever goes wrong is an
+HTTP answer: an exception of a transport would be taken for a broken connection, and asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from completions.agent_api import platform_tools
+from completions.agent_api.replies import Reply, bug
+from completions.agent_api.run import Run
+from completions.dialects import chat, responses
+from completions.dialects.dialect import Dialect
+from completions.errors import CompletionsError, InvalidRequest, NotFound, NoTurn
+from completions.observability import log
+
+_DIALECTS: dict[str, Dialect] = {chat.path: chat, responses.path: responses}
+EMBEDDINGS = "/embeddings"
+
+
+@dataclass(slots=True)
+class Answered:
+    """The answer to one request: its `body` in one piece, or its `events` as they come."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    body: bytes = b""
+    events: AsyncGenerator[bytes, None] | None = None
+
+
+async def answered(
+    run: Run | None, path: str, body: bytes, *, with_platform_tools: bool
+) -> Answered:
+    """Answer a request of an agent's client; `path` is what follows its base URL."""
+    if run is None:
+        return refusal(NoTurn())
+    try:
+        return await _answered(run, path, _decoded(body), with_platform_tools=with_platform_tools)
+    except CompletionsError as error:
+        return refusal(error)
+    except Exception:
+        log.exception("agent.client_crashed")
+        return refusal(bug())
+
+
+def refusal(error: CompletionsError) -> Answered:
+    """Return an error as the SDK raises it; to ask again would only ask the same models again."""
+    headers = {**error.headers, "content-type": "application/json", "x-should-retry": "false"}
+    return Answered(error.status, headers, to_json(error.body()))
+
+
+async def _answered(
+    run: Run, path: str, body: dict[str, Any], *, with_platform_tools: bool
+) -> Answered:
+    dialect = _DIALECTS.get(path)
+    if dialect is None:
+        raise NotFound(
+            "An agent's client has /chat/completions, /responses and /embeddings, and not "
+            f"'{path[:80]}'."
+        )
+    if run.handed_over and with_platform_tools:
+        await run.end()
+    _check(body)
+    streamed = body.get("stream") is True
+    offered = run.questions.question.request
+    platform: frozenset[str] = frozenset()
+    if with_platform_tools and offered.offered:
+        body, platform = platform_tools.added(body, dialect, offered.body.get("tools") or ())
+    request = dialect.parse({**body, "stream": True})
+    reply = Reply(dialect, run.questions.as_callers(request), run, platform)
+    try:
+        await reply.begin()
+    except BaseException:
+        await reply.close()
+        raise
+    if streamed:
+        return Answered(headers={"content-type": "text/event-stream"}, events=reply.events())
+    return Answered(body=await reply.body())
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    try:
+        decoded = from_json(body or b"null")
+    except ValueError:
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise InvalidRequest("An agent's client sends JSON objects, by POST.")
+    return decoded
+
+
+def _check(body: dict[str, Any]) -> None:
+    """Refuse by name what the turn's models are not asked for.
+
+    Raises:
+        InvalidRequest: names the field.
+    """
+    answers = body.get("n")
+    if isinstance(answers, int) and answers > 1:
+        raise InvalidRequest("An agent's client asks for one answer at a time: n=1.", param="n")
+    modalities = body.get("modalities") or ["text"]
+    if body.get("audio") or modalities != ["text"]:
+        raise InvalidRequest(
+            "An agent's client asks for text, not for audio.",
+            param="audio" if body.get("audio") else "modalities",
+        )

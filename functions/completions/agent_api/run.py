@@ -1,0 +1,121 @@
+"""One run of an agent: what it asks, the tasks it starts, and the platform's calls in its answers.
+
+A turn runs its agent once, or twice where the first run came to nothing. Knows no framework and
+no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any
+
+from completions.agent_api.events import Call, Event
+from completions.agent_api.questions import Questions
+from completions.agent_api.tasks import OWNER, OwnedTasks
+from completions.dialects.deltas import Chunk
+from completions.dialects.dialect import Dialect
+from completions.dialects.request import ParsedRequest
+from completions.errors import NoTurn
+
+RUN: ContextVar[Run | None] = ContextVar("completions_run", default=None)
+"""The run in whose context something happens; by it a client knows its turn."""
+
+
+class Run:
+    """One run. Create it in the task that iterates the agent, and `close` it there."""
+
+    def __init__(self, questions: Questions) -> None:
+        self.questions = questions
+        self.calls: list[Call] = []
+        """The platform's calls that are to be delivered."""
+        self.handed_over = False
+        """True once an answer held nothing but calls for the platform: the turn is the caller's."""
+        self._tasks = OwnedTasks()
+        self._answers: set[AsyncGenerator[list[Chunk], None]] = set()
+        self._over = False
+        self._ended = asyncio.Event()
+        self._waiting: asyncio.Task[Any] | None = None
+        self._cancelled = False
+        RUN.set(self)
+        OWNER.set(self._tasks)
+
+    async def next_of(self, events: AsyncGenerator[Event, None]) -> object:
+        """Return the agent's next event; `END` when it has ended, or has been ended."""
+        if self._ended.is_set():
+            return END
+        self._waiting = task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an agent is iterated in a task
+        try:
+            event = await anext(events, END)
+        except asyncio.CancelledError:
+            if not self._took_back(task):
+                raise
+            return END
+        finally:
+            self._waiting = None
+        self._took_back(task)
+        return END if self._ended.is_set() else event
+
+    async def end(self) -> None:
+        """End the agent where it waits; does not return, since nobody is left to return to."""
+        self._ended.set()
+        if self._waiting is not None and not self._cancelled:
+            self._cancelled = True
+            self._waiting.cancel()
+        await asyncio.Event().wait()
+
+    def _took_back(self, task: asyncio.Task[Any]) -> bool:
+        """Return True if nobody but `end` has cancelled the agent."""
+        if not self._cancelled:
+            return False
+        self._cancelled = False
+        return task.uncancel() == 0
+
+    async def answer(
+        self, dialect: Dialect, request: ParsedRequest
+    ) -> AsyncGenerator[list[Chunk], None]:
+        """Ask the models; see `Questions.answer`.
+
+        Raises:
+            NoTurn: the run is over.
+        """
+        if self._over:
+            raise NoTurn
+        answer = self.questions.answer(dialect, request)
+        self._answers.add(answer)
+        try:
+            while True:
+                # What we start is ours: connections and keys outlive this run.
+                token = OWNER.set(None)
+                try:
+                    batch = await anext(answer, None)
+                finally:
+                    OWNER.reset(token)
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            self._answers.discard(answer)
+            await answer.aclose()
+
+    def take_calls(self) -> list[Call]:
+        """Return the platform's calls that were not taken yet."""
+        calls, self.calls = self.calls, []
+        return calls
+
+    async def close(self) -> None:
+        """End every task that the agent has started, and every answer that it did not read."""
+        self._over = True
+        OWNER.set(None)
+        RUN.set(None)
+        await self._tasks.end()
+        for answer in list(self._answers):
+            with suppress(RuntimeError):  # A task that will not be stopped still reads it.
+                await answer.aclose()
+
+
+END: Any = object()
+"""What `next_of` returns at the end."""

@@ -1,0 +1,72 @@
+"""The tasks that an agent starts, so that none of them outlives its run.
+
+Frameworks start tasks of their own and do not always end them: a request or a tool would go on
+after the caller has hung up. A task belongs to the run in whose context it was started (PEP 567);
+one that is to outlive it is started in a context of its own: `contextvars.Context()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+from completions.observability import log
+
+OWNER: ContextVar[OwnedTasks | None] = ContextVar("completions_owned_tasks", default=None)
+"""To whom a task belongs that is started now; nobody outside an agent's code."""
+END_S = 0.5
+"""How long cancelled tasks may take to clean up."""
+
+
+class OwnedTasks:
+    """The tasks of one run. Create it inside the event loop."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._over = False
+        loop = asyncio.get_running_loop()
+        factory = loop.get_task_factory()
+        if not isinstance(factory, _TaskFactory):
+            loop.set_task_factory(_TaskFactory(factory))  # type: ignore[arg-type] # any keywords
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """Take over a task that was started just now."""
+        if self._over:
+            task.cancel()
+        elif not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def end(self) -> None:
+        """Cancel what still runs, and return when it has cleaned up, or has had time to."""
+        self._over = True
+        running = self._tasks - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        if running:
+            _, stubborn = await asyncio.wait(running, timeout=END_S)
+            if stubborn:
+                log.warning("agent.tasks_left", tasks=len(stubborn))
+
+
+class _TaskFactory:
+    """Makes the loop's tasks as before, and tells their owner."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __call__(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+    ) -> Any:
+        make = self._inner
+        if make is None:
+            task = asyncio.Task(coroutine, loop=loop, **options)
+        else:
+            task = make(loop, coroutine, **options)
+        context = options.get("context")
+        owner = OWNER.get() if context is None else context.get(OWNER)
+        if owner is not None:
+            owner.add(task)
+        return task

@@ -1,0 +1,79 @@
+"""The transports of an agent's clients, made of the SDK's own HTTP library.
+
+That is `httpx2`, or `httpx` where a framework pins an older SDK: both have the same classes. Knows
+that library; nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from completions.agent_api.requests import Answered
+
+if TYPE_CHECKING:
+    import httpx2
+
+Answers = Callable[[str, bytes], Coroutine[Any, Any, Answered]]
+
+
+def library_of(client: type[Any]) -> ModuleType:
+    """Return the HTTP library of the SDK, by its own client class."""
+    return importlib.import_module(client.__mro__[1].__module__.partition(".")[0])
+
+
+def asynchronous(library: Any, answers: Answers) -> httpx2.AsyncBaseTransport:
+    """Return a transport whose requests are answered by `answers`, given path and body."""
+
+    class Events(library.AsyncByteStream):  # type: ignore[misc]
+        """The events of an answer; closing it ends the question."""
+
+        def __init__(self, answered: Answered) -> None:
+            assert answered.events is not None  # noqa: S101 - see below
+            self._events = answered.events
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for event in self._events:
+                yield event
+
+        async def aclose(self) -> None:
+            await self._events.aclose()
+
+    class Transport(library.AsyncBaseTransport):  # type: ignore[misc]
+        """Puts requests into the turn's race."""
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            answered = await answers(_path(request), await request.aread())
+            content = (
+                {"content": answered.body}
+                if answered.events is None
+                else {"stream": Events(answered)}
+            )
+            response: httpx2.Response = library.Response(
+                answered.status, headers=answered.headers, request=request, **content
+            )
+            return response
+
+    transport: httpx2.AsyncBaseTransport = Transport()
+    return transport
+
+
+def synchronous(library: Any, answers: Callable[[str], Answered]) -> httpx2.BaseTransport:
+    """Return a transport whose requests are answered by `answers`, given the path."""
+
+    class Transport(library.BaseTransport):  # type: ignore[misc]
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            answered = answers(_path(request))
+            response: httpx2.Response = library.Response(
+                answered.status, headers=answered.headers, request=request, content=answered.body
+            )
+            return response
+
+    transport: httpx2.BaseTransport = Transport()
+    return transport
+
+
+def _path(request: httpx2.Request) -> str:
+    return request.url.path.removeprefix("/v1").rstrip("/")
