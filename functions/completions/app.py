@@ -50,6 +50,7 @@ from completions.web import (
     request_options,
 )
 from completions.web.auth import authorise
+from completions.web.readiness import Readiness
 
 paths.register()
 
@@ -69,10 +70,12 @@ def create_app(
         ttl_s=settings.key_ttl_s,
     )
     upstream = upstream or Upstream(keys)
+    health = Health()
+    readiness = Readiness(keys, upstream, lambda: health.order(settings.candidates)[0])
     state = AppState(
         settings,
         upstream,
-        Health(),
+        health,
         Quirks(),
         responder.load(settings.responder) if settings.responder else None,
     )
@@ -86,7 +89,7 @@ def create_app(
         lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     error_responses.install(app)
-    app.add_middleware(_KeyReadsMiddleware, keys=keys)
+    app.add_middleware(_SettleMiddleware, readiness=readiness)
     if settings.allowed_origins:
         _allow_browsers(app, settings.allowed_origins)
 
@@ -117,7 +120,7 @@ def create_app(
         allow_content(allowed=settings.log_content)
         request_log.bind_request(request)
         try:
-            bind(auth=await authorise(request, keys))
+            bind(auth=await authorise(request, readiness))
             content = await body.read_json_object(request)
             request_log.bind_body(request, content)
             parsed = body.parse(dialect, content, conversation.custom_session(request))
@@ -167,7 +170,7 @@ def create_app(
     app.openapi = _openapi_document  # type: ignore[method-assign]
 
     @app.get("/{prefix:prefix}health{slashes:slashes}")
-    async def health() -> Response:
+    async def healthy() -> Response:
         return error_responses.json_response(b'{"status":"ok"}')
 
     # Last, because the name of a model may hold any path (`meta-llama/Llama-3.3-70B`).
@@ -197,19 +200,16 @@ def _allow_browsers(app: FastAPI, origins: tuple[str, ...]) -> None:
     )
 
 
-class _KeyReadsMiddleware:
-    """Let no request end while keys are being read, because Lambda may then freeze the environment.
+class _SettleMiddleware:
+    """Let no request end while something is under way that a freeze would break."""
 
-    A read frozen half-way would cost the next turn a timeout.
-    """
-
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
         self._app = app
-        self._keys = keys
+        self._readiness = readiness
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-        await self._keys.wait_for_reads()
+        await self._readiness.settle()
 
 
 def _check_can_be_served(parsed: ParsedRequest, settings: Settings) -> None:

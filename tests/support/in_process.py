@@ -46,6 +46,12 @@ class PlayedUpstream:
         """Return what one candidate will play and which requests it had."""
         return self._stages[candidate]
 
+    def open(self, candidate: Candidate) -> None:
+        """See `Upstream.open`: there is no connection."""
+
+    async def end_openings(self) -> None:
+        """See `Upstream.end_openings`."""
+
     async def events(
         self, candidate: Candidate, path: str, body: dict[str, Any], exchange: Exchange
     ) -> AsyncGenerator[list[ServerSentEvent]]:

@@ -16,7 +16,8 @@ from contextlib import suppress
 from completions.errors import KeyUnavailable
 from completions.keys import bedrock, secrets_manager
 from completions.keys.bedrock import RoleKeys
-from completions.keys.secret_cache import CachedSecret, SecretCache
+from completions.keys.secret_cache import WAIT_LIMIT_S, SecretCache
+from completions.keys.secret_reader import CachedSecret
 from completions.keys.secrets_manager import SecretsClient, SecretsManager, secrets_client
 
 READS_WAIT_LIMIT_S = 0.25
@@ -66,6 +67,11 @@ class Keys:
             clock=clock,
         )
 
+    @property
+    def known(self) -> bool:
+        """True if the caller's key has been read: then a stranger's is told from it."""
+        return self._caller.cached is not None
+
     async def caller_key_version(self, presented: str) -> str:
         """Return which version of the caller key this is: `current`, `previous`, or empty.
 
@@ -78,12 +84,14 @@ class Keys:
         """
         # The upstream's key is needed next, so both secrets are read side by side.
         self._upstream.prefetch()
-        since = self._caller.reads_begun
+        since, began = self._caller.reads_begun, asyncio.get_running_loop().time()
         secret = await self._caller.get()
         if version := _matching_version(presented, secret):
             return version
         newer = await self._caller.look(
-            lambda found: bool(_matching_version(presented, found)), since=since
+            lambda found: bool(_matching_version(presented, found)),
+            since=since,
+            limit_s=began + WAIT_LIMIT_S - asyncio.get_running_loop().time(),
         )
         if newer is not None and (version := _matching_version(presented, newer)):
             return version

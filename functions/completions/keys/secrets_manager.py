@@ -1,19 +1,17 @@
 """AWS Secrets Manager: both versions of a secret, what people store in it, why a read failed.
 
-The only module that knows boto3. Knows no policy: `secret_cache` decides when a secret is read and
-what serves while it cannot be.
+The only module that knows boto3. Knows no policy: `secret_reader` decides which version
+is read and what serves while it cannot be.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from pydantic_core import from_json
-
-from completions.observability import log
 
 NOT_FOUND = "ResourceNotFoundException"
 """AWS's code for a secret, or a version of it, that has no value or does not exist."""
@@ -23,15 +21,6 @@ _HINTS = {
     "AccessDeniedException": "the function's role needs secretsmanager:GetSecretValue",
     "DecryptionFailure": "the function's role needs kms:Decrypt on the secret's KMS key",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """The keys in a secret by field name, now and before the last rotation."""
-
-    current: Mapping[str, str]
-    previous: Mapping[str, str] | None
-    """None if it was not asked for or cannot be read; empty if there is none."""
 
 
 class SecretsClient(Protocol):
@@ -51,7 +40,8 @@ def secrets_client() -> SecretsClient:
     import boto3
     from botocore.config import Config
 
-    limits = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
+    # One that hangs is asked once more within the time that a caller waits (`secret_cache`).
+    limits = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
     client: SecretsClient = boto3.client("secretsmanager", config=limits)
     return client
 
@@ -76,35 +66,41 @@ class SecretsManager:
         self._connect = connect
         self._client: SecretsClient | None = None
         self._readers = 0
-        # The first two reads go side by side, and boto3.client is not thread-safe.
+        # The first reads go side by side, and boto3.client is not thread-safe.
         self._lock = threading.Lock()
 
-    def read(
-        self,
-        name: str,
-        *,
-        field: str,
-        with_previous: bool,
-        unless: Mapping[str, str] | None = None,
-    ) -> Secret:
-        """Return the secret called `name`, which should hold a key under `field`. Blocks.
-
-        Without `with_previous`, or if the current version is still `unless`, the previous one is
-        read only if the current one lacks `field`.
+    def current(self, name: str) -> Mapping[str, str]:
+        """Return the keys in the secret called `name`, by field name. Blocks.
 
         Raises:
             Exception: whatever boto3 raises; `error_code` and `error_hint` explain it.
         """
+        with self._using() as client:
+            return _keys_in(client.get_secret_value(SecretId=name))
+
+    def previous(self, name: str) -> Mapping[str, str]:
+        """Return what the secret held before its last rotation; empty if it had none. Blocks.
+
+        Raises:
+            Exception: as `current` does.
+        """
+        with self._using() as client:
+            try:
+                return _keys_in(client.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS"))
+            except Exception as error:
+                if error_code(error) == NOT_FOUND:
+                    return {}  # Never rotated.
+                raise
+
+    @contextmanager
+    def _using(self) -> Iterator[SecretsClient]:
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
             client = self._client
             self._readers += 1
         try:
-            current = _keys_in(client.get_secret_value(SecretId=name))
-            if (with_previous and current != unless) or not current.get(field):
-                return Secret(current, _read_previous(client, name))
-            return Secret(current, None)
+            yield client
         finally:
             with self._lock:
                 self._readers -= 1
@@ -116,16 +112,6 @@ class SecretsManager:
     def forget(self) -> None:
         """Drop the client: after a restore from a snapshot its credentials are old."""
         self._client = None
-
-
-def _read_previous(client: SecretsClient, name: str) -> Mapping[str, str] | None:
-    try:
-        return _keys_in(client.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS"))
-    except Exception as error:  # The current version serves without it.
-        if error_code(error) == NOT_FOUND:
-            return {}  # Never rotated.
-        log.warning("key.previous_unavailable", secret=name, reason=error_code(error))
-        return None
 
 
 def _keys_in(answer: Mapping[str, Any]) -> Mapping[str, str]:

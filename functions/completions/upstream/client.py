@@ -127,6 +127,23 @@ class Upstream:
         for candidate in candidates:
             self._connections.prepare(candidate.base_url)
 
+    def open(self, candidate: Candidate) -> None:
+        """Begin to open a connection for the next request, unless one is idle or on its way."""
+        self._connections.open(candidate.base_url)
+
+    async def opened(self, candidate: Candidate) -> None:
+        """Return when a request to this candidate would find a connection.
+
+        Raises:
+            CompletionsError: There is none to be had.
+        """
+        with _translate_errors():
+            await self._connections.open(candidate.base_url).opened()
+
+    async def end_openings(self) -> None:
+        """Return when no connection is being opened that no request waits for."""
+        await self._connections.end_openings(connections.OPENING_WAIT_LIMIT_S)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._connections.close()
@@ -187,6 +204,7 @@ class Upstream:
     ) -> tuple[ClientResponse, Pool]:
         pool = self._connections.acquire(candidate.base_url)
         try:
+            await pool.opened()
             return await _send_on(pool, path, body, key, trace), pool
         except BaseException:
             self._connections.release(pool)

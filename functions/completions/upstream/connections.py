@@ -1,6 +1,7 @@
 """Connections to the upstreams, kept between turns, dropped when a freeze outlived them.
 
-One pool per base URL. Knows aiohttp only to make a pool; `client` sends the requests.
+One pool per base URL. Knows aiohttp only to make a pool; `client` sends the requests, and `opening`
+makes a connection before there is one.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from completions.upstream.opening import has_idle, open_connection
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 CONNECT_TIMEOUT_S = 3.0
 """From the host's name to the end of the TLS handshake, however many addresses it has."""
+OPENING_WAIT_LIMIT_S = 0.25
+"""How long a connection that is being opened may delay the end of an invocation."""
 READ_TIMEOUT_S = 900.0
 """For a head, and between a body's bytes: as long as Lambda lets a function run (15 minutes).
 
@@ -60,6 +66,21 @@ class Pool:
     """Requests that are being sent, or whose answers are being read."""
     used_at: float | None = None
     """When the last of them ended (wall clock); None until one has."""
+    opening: asyncio.Task[None] | None = None
+    """Opens a connection before there is a request for it; it counts among the users."""
+
+    async def opened(self) -> None:
+        """Wait for the connection that is being opened: who does not would open a second one.
+
+        Raises:
+            TimeoutError: it took too long.
+            aiohttp.ClientError: there is none to be had.
+        """
+        if (opening := self.opening) is not None:
+            # Not awaited: one caller's hang-up must not take it from the others.
+            await asyncio.wait({opening})
+            if not opening.cancelled() and (error := opening.exception()):
+                raise error
 
 
 @dataclass(slots=True)
@@ -116,6 +137,36 @@ class Connections:
         pool.users += 1
         return pool
 
+    def open(self, base_url: str) -> Pool:
+        """Begin to open a connection, unless one is idle or on its way; return its pool."""
+        pool = self.acquire(base_url)
+        assert pool.session is not None  # noqa: S101 - `acquire` makes it
+        if pool.opening is not None or has_idle(pool.session):
+            pool.users -= 1
+        else:
+            pool.opening = asyncio.create_task(open_connection(pool.session, base_url))
+            pool.opening.add_done_callback(partial(self._has_opened, pool))
+        return pool
+
+    def _has_opened(self, pool: Pool, opening: asyncio.Task[None]) -> None:
+        pool.opening = None
+        self.release(pool)
+        if not opening.cancelled():
+            opening.exception()  # A request that needs one will meet the same, and tell.
+
+    async def end_openings(self, limit_s: float = 0.0) -> None:
+        """Return when no connection is being opened; after the limit it is given up.
+
+        One that a request waits for is left to it.
+        """
+        pools = [pool for pool in self._pools.values() if pool.opening and pool.users == 1]
+        if openings := [pool.opening for pool in pools if pool.opening]:
+            await asyncio.wait(openings, timeout=limit_s)
+            for pool in pools:
+                if pool.opening and pool.users == 1:
+                    pool.opening.cancel()
+            await asyncio.sleep(0)
+
     def release(self, pool: Pool) -> None:
         """Give the pool back: the answer was read, or given up."""
         pool.users -= 1
@@ -129,6 +180,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close every connection on which no answer is being read."""
+        await self.end_openings()
         for base_url in list(self._pools):
             self.drop(base_url)
         while self._forgotten:

@@ -6,12 +6,11 @@ Knows headers, not where keys are kept.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Request
 
 from completions.errors import Unauthorized
-from completions.keys.keys import Keys
 from completions.observability import count, log
 
 EXPECTED_HEADERS = "Authorization: Bearer <caller key>, or x-api-key: <caller key>"
@@ -19,7 +18,15 @@ KEY_HEADERS = ("x-api-key", "api-key")
 """Beside `Authorization`: what D-ID sends, and what clients of Azure OpenAI send."""
 
 
-async def authorise(request: Request, keys: Keys) -> str:
+class CallerKeys(Protocol):
+    """What is needed of `keys.keys.Keys`, or of `readiness.Readiness` where a turn begins."""
+
+    async def caller_key_version(self, presented: str) -> str:
+        """Return which version of the caller key this is, or nothing. Raises KeyUnavailable."""
+        ...
+
+
+async def authorise(request: Request, keys: CallerKeys) -> str:
     """Return the version of the caller key sent: `current`, or `previous` during a rotation.
 
     Raises:

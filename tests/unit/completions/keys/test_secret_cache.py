@@ -10,11 +10,8 @@ from typing import Any
 import pytest
 
 from completions.errors import KeyUnavailable
-from completions.keys.secret_cache import (
-    RETRY_AFTER_S,
-    CachedSecret,
-    SecretCache,
-)
+from completions.keys.secret_cache import RETRY_AFTER_S, SecretCache
+from completions.keys.secret_reader import CachedSecret
 from completions.keys.secrets_manager import NOT_FOUND, SecretsManager
 from tests.support.clock import FakeClock
 from tests.support.logs import Logged

@@ -14,7 +14,6 @@ from moto import mock_aws
 
 from completions.keys.secrets_manager import (
     NOT_FOUND,
-    Secret,
     SecretsClient,
     SecretsManager,
     error_code,
@@ -22,7 +21,6 @@ from completions.keys.secrets_manager import (
     secrets_client,
     warm,
 )
-from tests.support.logs import Logged
 from tests.support.secrets import (
     CALLER_KEY,
     CALLER_SECRET,
@@ -44,8 +42,8 @@ def aws() -> Iterator[Any]:
         yield client
 
 
-def _read(secrets: FakeSecrets, name: str = CALLER_SECRET, field: str = "key") -> Secret:
-    return SecretsManager(secrets.connect).read(name, field=field, with_previous=True)
+def _current(secrets: FakeSecrets, name: str = CALLER_SECRET) -> Mapping[str, str]:
+    return SecretsManager(secrets.connect).current(name)
 
 
 # -- versions
@@ -55,50 +53,25 @@ def test_a_secret_is_found_by_name_and_by_arn(aws: Any) -> None:
     """The template hands over ARNs, an operator may set names."""
     arn = aws.describe_secret(SecretId=CALLER_SECRET)["ARN"]
     for name in (CALLER_SECRET, arn):
-        secret = SecretsManager().read(name, field="key", with_previous=False)
-        assert secret.current == {"key": "first"}
+        assert SecretsManager().current(name) == {"key": "first"}
 
 
 def test_a_rotated_secret_has_two_versions(aws: Any) -> None:
     """The value before the last rotation is read as well; before the first rotation it is empty."""
     manager = SecretsManager()
-    assert manager.read(CALLER_SECRET, field="key", with_previous=True).previous == {}
+    assert manager.previous(CALLER_SECRET) == {}
     for key in ("second", "third"):
         aws.put_secret_value(SecretId=CALLER_SECRET, SecretString=json.dumps({"key": key}))
-    secret = manager.read(CALLER_SECRET, field="key", with_previous=True)
-    assert secret == Secret({"key": "third"}, {"key": "second"})
+    assert manager.current(CALLER_SECRET) == {"key": "third"}
+    assert manager.previous(CALLER_SECRET) == {"key": "second"}
 
 
 def test_a_secret_without_a_value_is_not_found(aws: Any) -> None:
     """A secret that CloudFormation made and nobody filled raises ResourceNotFoundException."""
     aws.create_secret(Name="empty")
     with pytest.raises(Exception) as caught:  # noqa: PT011 - AWS makes the class at run time
-        SecretsManager().read("empty", field="key", with_previous=True)
+        SecretsManager().current("empty")
     assert error_code(caught.value) == NOT_FOUND
-
-
-def test_the_previous_version_is_read_where_it_is_needed(secrets: FakeSecrets) -> None:
-    """Without `with_previous` it is left out, unless the current version lacks the field."""
-    manager = SecretsManager(secrets.connect)
-    secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
-    assert manager.read(UPSTREAM_SECRET, field="upstream", with_previous=False).previous is None
-    secrets.put(UPSTREAM_SECRET, "{}")
-    secret = manager.read(UPSTREAM_SECRET, field="upstream", with_previous=False)
-    assert secret == Secret({}, {"upstream": "newer"})
-
-
-def test_an_unreadable_previous_version_is_left_out(secrets: FakeSecrets, logs: Logged) -> None:
-    """The current version is returned without it, and a warning says why."""
-    read = secrets.get_secret_value
-
-    def denied(**kwargs: str) -> Any:
-        if "VersionStage" in kwargs:
-            raise aws_error("AccessDeniedException")
-        return read(**kwargs)
-
-    secrets.get_secret_value = denied  # type: ignore[method-assign]
-    assert _read(secrets) == Secret({"key": CALLER_KEY}, None)
-    assert logs.event("key.previous_unavailable")["reason"] == "AccessDeniedException"
 
 
 # -- what people store
@@ -119,13 +92,13 @@ def test_an_unreadable_previous_version_is_left_out(secrets: FakeSecrets, logs: 
 def test_what_people_paste_is_understood(secrets: FakeSecrets, text: str, key: str) -> None:
     """JSON or bare text, with spaces around the key or without."""
     secrets.put(CALLER_SECRET, text)
-    assert _read(secrets).current["key"] == key
+    assert _current(secrets)["key"] == key
 
 
 def test_a_bare_text_is_the_key_that_is_expected(secrets: FakeSecrets) -> None:
     """It serves the first upstream, but a fallback needs a field of its own."""
     secrets.put(UPSTREAM_SECRET, "sk-bare\n")
-    current = _read(secrets, UPSTREAM_SECRET, "upstream").current
+    current = _current(secrets, UPSTREAM_SECRET)
     assert current["upstream"] == "sk-bare"
     assert "fallback" not in current
 
@@ -151,7 +124,7 @@ def test_a_bare_text_is_the_key_that_is_expected(secrets: FakeSecrets) -> None:
 def test_a_mistake_holds_no_key(secrets: FakeSecrets, text: str) -> None:
     """Broken JSON, misspelt fields and keys that no header can carry are not taken for keys."""
     secrets.put(CALLER_SECRET, text)
-    assert not _read(secrets).current.get("key")
+    assert not _current(secrets).get("key")
 
 
 # -- the client
@@ -172,24 +145,20 @@ def test_reads_side_by_side_share_one_client() -> None:
 
     secrets = Slow()
     manager = SecretsManager(secrets.connect)
-
-    def read(name: str) -> Secret:
-        return manager.read(name, field="key", with_previous=False)
-
     with ThreadPoolExecutor(2) as threads:
-        caller, upstream = threads.map(read, (CALLER_SECRET, UPSTREAM_SECRET))
-    assert (caller.current["key"], upstream.current["upstream"]) == (CALLER_KEY, UPSTREAM_KEY)
+        caller, upstream = threads.map(manager.current, (CALLER_SECRET, UPSTREAM_SECRET))
+    assert (caller["key"], upstream["upstream"]) == (CALLER_KEY, UPSTREAM_KEY)
     assert secrets.connects == 1
 
 
 def test_no_read_keeps_a_connection(secrets: FakeSecrets) -> None:
     """The next read may be a freeze away, so sockets are closed at once, after a failure too."""
     manager = SecretsManager(secrets.connect)
-    manager.read(CALLER_SECRET, field="key", with_previous=True)
+    manager.current(CALLER_SECRET)
     assert secrets.closes == 1
     secrets.failure = aws_error("InternalServiceError")
     with pytest.raises(type(secrets.failure)):
-        manager.read(CALLER_SECRET, field="key", with_previous=True)
+        manager.current(CALLER_SECRET)
     assert secrets.closes == 2
 
 
@@ -216,12 +185,10 @@ def test_nobody_closes_what_another_read_needs() -> None:
     secrets.put(CALLER_SECRET, {"key": "newer"})
     manager = SecretsManager(secrets.connect)
     with ThreadPoolExecutor(2) as threads:
-        slower = threads.submit(manager.read, CALLER_SECRET, field="key", with_previous=True)
-        faster = threads.submit(
-            manager.read, UPSTREAM_SECRET, field="upstream", with_previous=False
-        )
-        assert slower.result().previous == {"key": CALLER_KEY}
-        assert faster.result().current["upstream"] == UPSTREAM_KEY
+        slower = threads.submit(manager.previous, CALLER_SECRET)
+        faster = threads.submit(manager.current, UPSTREAM_SECRET)
+        assert slower.result() == {"key": CALLER_KEY}
+        assert faster.result()["upstream"] == UPSTREAM_KEY
     assert secrets.closes == 1
 
 
@@ -231,7 +198,7 @@ def test_forget_makes_a_new_client(secrets: FakeSecrets) -> None:
     for connects in (1, 1, 2):
         if connects == 2:
             manager.forget()
-        manager.read(CALLER_SECRET, field="key", with_previous=True)
+        manager.current(CALLER_SECRET)
         assert secrets.connects == connects
 
 
