@@ -9,20 +9,26 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
+
+from pydantic_core import from_json
 
 from completions.dialects import chat
 from completions.dialects.deltas import Chunk
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
-from completions.errors import AgentRequestsExhausted, CompletionsError
+from completions.errors import AgentRequestsExhausted, CompletionsError, UpstreamTimeout
 from completions.race.health import Health
 from completions.race.question import Question
 from completions.race.race import Race, Timeouts
 from completions.race.waits import Waits
 from completions.settings import Candidate
+from completions.upstream.exchange import Exchange
 
 WAIT_LIMIT_S = 3.0
 """How long a question waits for a model that asks for patience."""
+PASS_ON_LIMIT_S = 10.0
+"""How long an answer may take that is no model's words, such as embeddings."""
 
 
 class Questions:
@@ -57,6 +63,42 @@ class Questions:
         user = self.question.request.body.get("user_id")
         body = request.body if user is None else {"user_id": user, **request.body}
         return replace(request, body=body, extra=self.question.request.extra)
+
+    async def pass_on(self, path: str, body: dict[str, Any]) -> bytes:
+        """Return what the first candidate's API answers to a request that is no question.
+
+        It counts among the turn's requests. Whom to ask is no choice: vectors of two models do not
+        compare.
+
+        Raises:
+            CompletionsError: it does not answer, or not in time.
+        """
+        candidate = self.question.stateful
+        exchange = self.question.requests.of_one_question().ask(candidate, 0, hedge=False)
+        if exchange is None:
+            raise AgentRequestsExhausted(self.question.requests.limit)
+        answer = b""
+        try:
+            async with asyncio.timeout(PASS_ON_LIMIT_S):
+                events = self.question.upstream.events(candidate, path, body, exchange)
+                async with aclosing(events) as batches:
+                    async for batch in batches:
+                        answer += b"".join(event.data for event in batch)
+        except TimeoutError as error:
+            late = UpstreamTimeout("The upstream did not answer in time.")
+            self._passed_on(exchange, late)
+            raise late from error
+        except CompletionsError as error:
+            self._passed_on(exchange, error)
+            raise
+        exchange.usage, exchange.model = _told(answer)
+        exchange.speaks()
+        exchange.finishes()
+        return answer
+
+    def _passed_on(self, exchange: Exchange, error: CompletionsError) -> None:
+        exchange.ends(error, whole=False, by_itself=False)
+        self.failures.append(error)
 
     async def answer(
         self, dialect: Dialect, request: ParsedRequest
@@ -96,3 +138,14 @@ class Questions:
         finally:
             if race is not None:
                 self._asked_last |= race.barred
+
+
+def _told(answer: bytes) -> tuple[dict[str, Any] | None, str]:
+    """Return usage and model as an answer in one piece tells them."""
+    try:
+        told = from_json(answer)
+    except ValueError:
+        return None, ""
+    told = told if isinstance(told, dict) else {}
+    usage, model = told.get("usage"), told.get("model")
+    return usage if isinstance(usage, dict) else None, model if isinstance(model, str) else ""

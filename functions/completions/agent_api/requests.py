@@ -41,7 +41,12 @@ async def answered(
     if run is None:
         return refusal(NoTurn())
     try:
-        return await _answered(run, path, _decoded(body), with_platform_tools=with_platform_tools)
+        if path == EMBEDDINGS:
+            return Answered(body=await run.pass_on(path, _decoded(body)))
+        dialect = _DIALECTS.get(path)
+        if dialect is None:
+            return refusal(_unknown(path))
+        return await _replied(run, dialect, _decoded(body), with_platform_tools=with_platform_tools)
     except CompletionsError as error:
         return refusal(error)
     except Exception:
@@ -55,15 +60,9 @@ def refusal(error: CompletionsError) -> Answered:
     return Answered(error.status, headers, to_json(error.body()))
 
 
-async def _answered(
-    run: Run, path: str, body: dict[str, Any], *, with_platform_tools: bool
+async def _replied(
+    run: Run, dialect: Dialect, body: dict[str, Any], *, with_platform_tools: bool
 ) -> Answered:
-    dialect = _DIALECTS.get(path)
-    if dialect is None:
-        raise NotFound(
-            "An agent's client has /chat/completions, /responses and /embeddings, and not "
-            f"'{path[:80]}'."
-        )
     if run.handed_over and with_platform_tools:
         await run.end()
     _check(body)
@@ -82,6 +81,13 @@ async def _answered(
     if streamed:
         return Answered(headers={"content-type": "text/event-stream"}, events=reply.events())
     return Answered(body=await reply.body())
+
+
+def _unknown(path: str) -> CompletionsError:
+    return NotFound(
+        "An agent's client has /chat/completions, /responses and /embeddings, and not "
+        f"'{path[:80]}'."
+    )
 
 
 def _decoded(body: bytes) -> dict[str, Any]:

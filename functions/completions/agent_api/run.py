@@ -101,6 +101,20 @@ class Run:
             self._answers.discard(answer)
             await answer.aclose()
 
+    async def pass_on(self, path: str, body: dict[str, Any]) -> bytes:
+        """Return what the first model's API answers; see `Questions.pass_on`.
+
+        Raises:
+            CompletionsError: it does not answer, or the run is over.
+        """
+        if self._over:
+            raise NoTurn
+        token = OWNER.set(None)
+        try:
+            return await self.questions.pass_on(path, body)
+        finally:
+            OWNER.reset(token)
+
     def take_calls(self) -> list[Call]:
         """Return the platform's calls that were not taken yet."""
         calls, self.calls = self.calls, []

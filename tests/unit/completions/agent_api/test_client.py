@@ -1,45 +1,277 @@
-"""The OpenAI client whose transport is the turn: what it asks, and how it is answered."""
+"""The OpenAI client whose transport is the turn: every way of asking that the SDK has."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 
+import openai
 import pytest
+from openai import AsyncOpenAI
+from pydantic import BaseModel
 
+from completions import responder
 from completions.responder import Conversation, Event, Say
-from local.scripted.script import answer
+from local.scripted.script import Hold, Reply, answer
 from tests.support.agents import turn
-from tests.support.ways import Way
+from tests.support.logs import Logged
+from tests.support.ways import CHAT, Way
 
 pytestmark = pytest.mark.looptime
 
+ASKED: list[Any] = [{"role": "user", "content": "What is the weather?"}]
+MODULE_LEVEL = responder.client()
 
-async def test_streamed_completions_are_heard_as_they_come(way: Way) -> None:
-    """Each piece is a chunk of the SDK's."""
 
-    async def relays(conversation: Conversation) -> AsyncGenerator[Event, None]:
-        stream = await conversation.client.chat.completions.create(
-            model="m", messages=list(conversation.messages), stream=True
-        )
-        async for chunk in stream:
-            if chunk.choices and (text := chunk.choices[0].delta.content):
-                yield Say(text)
+class Weather(BaseModel):
+    """A format that an agent asks for."""
 
-    got, caller = await turn(way, relays, answer("It is sunny."))
+    sky: str
+
+
+async def chat_streamed(client: AsyncOpenAI) -> list[str]:
+    """Each chunk's text."""
+    stream = await client.chat.completions.create(model="m", messages=ASKED, stream=True)
+    return [one.choices[0].delta.content or "" async for one in stream if one.choices]
+
+
+async def chat_whole(client: AsyncOpenAI) -> list[str]:
+    """The message's text."""
+    whole = await client.chat.completions.create(model="m", messages=ASKED)
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole.usage is not None
+    assert whole.usage.total_tokens > 0
+    return [whole.choices[0].message.content or ""]
+
+
+async def chat_helper(client: AsyncOpenAI) -> list[str]:
+    """The stream helper's texts."""
+    async with client.chat.completions.stream(model="m", messages=ASKED) as events:
+        return [event.delta async for event in events if event.type == "content.delta"]
+
+
+async def chat_raw(client: AsyncOpenAI) -> list[str]:
+    """The same below the SDK's types."""
+    raw = await client.chat.completions.with_raw_response.create(model="m", messages=ASKED)
+    assert raw.status_code == 200
+    return [raw.parse().choices[0].message.content or ""]
+
+
+async def chat_raw_streamed(client: AsyncOpenAI) -> list[str]:
+    """A raw answer that is a stream."""
+    raw = await client.chat.completions.with_raw_response.create(
+        model="m", messages=ASKED, stream=True
+    )
+    chunks: Any = raw.parse()
+    return [one.choices[0].delta.content or "" async for one in chunks if one.choices]
+
+
+async def chat_lines(client: AsyncOpenAI) -> list[str]:
+    """The lines of the body."""
+    asked = client.chat.completions.with_streaming_response.create(model="m", messages=ASKED)
+    async with asked as response:
+        lines = [line async for line in response.iter_lines()]
+    assert "It is sunny." in "".join(lines)
+    return ["It is sunny."]
+
+
+async def responses_streamed(client: AsyncOpenAI) -> list[str]:
+    """Each delta of a response."""
+    stream = await client.responses.create(model="m", input="Well?", stream=True)
+    return [one.delta async for one in stream if one.type == "response.output_text.delta"]
+
+
+async def responses_whole(client: AsyncOpenAI) -> list[str]:
+    """A response in one piece."""
+    whole = await client.responses.create(model="m", input="Well?")
+    assert whole.status == "completed"
+    assert whole.usage is not None
+    assert whole.usage.total_tokens > 0
+    return [whole.output_text]
+
+
+async def responses_helper(client: AsyncOpenAI) -> list[str]:
+    """The stream helper's texts, and its final response."""
+    async with client.responses.stream(model="m", input="Well?") as events:
+        texts = [one.delta async for one in events if one.type == "response.output_text.delta"]
+        assert (await events.get_final_response()).output_text == "".join(texts)
+    return texts
+
+
+async def responses_raw(client: AsyncOpenAI) -> list[str]:
+    """The same below the SDK's types."""
+    raw = await client.responses.with_raw_response.create(model="m", input="Well?")
+    return [raw.parse().output_text]
+
+
+ASKS: list[Callable[[AsyncOpenAI], Awaitable[list[str]]]] = [
+    chat_streamed,
+    chat_whole,
+    chat_helper,
+    chat_raw,
+    chat_raw_streamed,
+    chat_lines,
+    responses_streamed,
+    responses_whole,
+    responses_helper,
+    responses_raw,
+]
+
+
+@pytest.mark.parametrize("ask", ASKS)
+async def test_the_sdk_is_answered_however_it_asks(way: Way, ask: Any) -> None:
+    """In either API, in one piece, in pieces or raw, by a model that is asked to stream."""
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        for text in await ask(conversation.client):
+            yield Say(text)
+
+    got, caller = await turn(way, agent, answer("It is sunny."))
     assert got.text == "It is sunny."
-    assert len(caller.upstream.requests) == 1
-    assert caller.upstream.requests[0].json["stream"] is True
+    assert [one.json["stream"] for one in caller.upstream.requests] == [True]
 
 
-async def test_whole_completions_are_streamed_by_the_model(way: Way) -> None:
-    """So the race's timers hold for them, too."""
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_a_format_is_parsed(way: Way, api: str) -> None:
+    """The SDK's `parse` reads JSON of the format that it asked for."""
+    skies: list[Any] = []
 
-    async def asks(conversation: Conversation) -> AsyncGenerator[Event, None]:
-        completion = await conversation.client.chat.completions.create(
-            model="m", messages=list(conversation.messages)
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        if api == "chat":
+            parsed = await conversation.client.chat.completions.parse(
+                model="m", messages=ASKED, response_format=Weather
+            )
+            skies.append(parsed.choices[0].message.parsed)
+        else:
+            response = await conversation.client.responses.parse(
+                model="m", input="Well?", text_format=Weather
+            )
+            skies.append(response.output_parsed)
+        yield Say("Sunny.")
+
+    await turn(way, agent, answer('{"sky":"sunny"}'))
+    assert skies == [Weather(sky="sunny")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"audio": {"voice": "ash", "format": "wav"}}, "audio"),
+        ({"messages": []}, "messages"),
+    ],
+)
+async def test_what_a_turn_does_not_ask_is_refused_by_name(
+    fields: dict[str, Any], param: str
+) -> None:
+    """Several answers and audio are no turn's, and no model is asked."""
+    errors: list[openai.BadRequestError] = []
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        try:
+            asked: dict[str, Any] = {"model": "m", "messages": ASKED, **fields}
+            await conversation.client.chat.completions.create(**asked)
+        except openai.BadRequestError as error:
+            errors.append(error)
+        yield Say("Well.")
+
+    got, caller = await turn(CHAT, agent)
+    assert got.text == "Well."
+    assert [error.param for error in errors] == [param]
+    assert caller.upstream.requests == []
+
+
+async def test_other_paths_are_refused_by_name() -> None:
+    """The error says what there is."""
+    errors: list[openai.NotFoundError] = []
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        for asked in (
+            conversation.client.models.list,
+            lambda: conversation.client.images.generate(prompt="A sky"),
+        ):
+            try:
+                await asked()
+            except openai.NotFoundError as error:
+                errors.append(error)
+        yield Say("Well.")
+
+    await turn(CHAT, agent)
+    assert [error.code for error in errors] == ["not_found", "not_found"]
+    assert "'/models'" in errors[0].message
+    assert "/chat/completions" in errors[1].message
+
+
+async def test_embeddings_pass_to_the_first_model(logs: Logged) -> None:
+    """They count among the turn's requests and in its usage, as they are no question."""
+    vectors: list[list[float]] = []
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        made = await conversation.client.embeddings.create(
+            model="small", input="helmets", encoding_format="float"
         )
-        yield Say(completion.choices[0].message.content or "")
+        vectors.extend(one.embedding for one in made.data)
+        yield Say("Three.")
 
-    got, caller = await turn(way, asks, answer("It is sunny."))
+    told = {
+        "object": "list",
+        "model": "small",
+        "data": [{"object": "embedding", "index": 0, "embedding": [0.5, 1.0]}],
+        "usage": {"prompt_tokens": 9, "total_tokens": 9},
+    }
+    got, caller = await turn(CHAT, agent, [Reply(json.dumps(told).encode())], fallback=answer())
+    assert got.text == "Three."
+    assert vectors == [[0.5, 1.0]]
+    (request,) = caller.upstream.requests
+    assert (request.path, request.json["input"]) == ("/embeddings", "helmets")
+    finished = logs.event("turn.finished")
+    assert finished["gen_ai.usage.input_tokens"] == 9
+    assert [one["why"] for one in finished["candidates"]] == ["answered"]
+
+
+async def test_embeddings_are_not_waited_for_longer_than_ten_seconds() -> None:
+    """The agent is told so by a status."""
+    errors: list[openai.APIStatusError] = []
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        try:
+            await conversation.client.embeddings.create(model="small", input="helmets")
+        except openai.APIStatusError as error:
+            errors.append(error)
+        yield Say("Well.")
+
+    got, _ = await turn(CHAT, agent, [Hold()])
+    assert [error.status_code for error in errors] == [504]
+    assert got.speech[-1] == (10_000, "Well.")
+
+
+async def test_a_client_at_module_level_belongs_to_the_turn_that_asks(way: Way) -> None:
+    """It is the same client in every turn."""
+
+    async def agent(_: Conversation) -> AsyncGenerator[Event, None]:
+        for text in await chat_streamed(MODULE_LEVEL):
+            yield Say(text)
+
+    got, _ = await turn(way, agent, answer("It is sunny."))
     assert got.text == "It is sunny."
-    assert caller.upstream.requests[0].json["stream"] is True
+
+
+async def test_outside_a_turn_the_client_says_so() -> None:
+    """It is an error of the request, not of a connection."""
+    with pytest.raises(openai.BadRequestError, match="none is running here") as raised:
+        await MODULE_LEVEL.chat.completions.create(model="m", messages=ASKED)
+    assert raised.value.code == "no_turn"
+
+
+async def test_the_clients_hold_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do they need one in the environment, or read one there."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-machine")
+    assert "sk-" not in responder.client().api_key + responder.sync_client().api_key
+
+
+async def test_a_synchronous_client_says_what_to_use() -> None:
+    """It is there for frameworks that want one, and would hold the event loop."""
+    with pytest.raises(openai.BadRequestError, match="ainvoke"):
+        responder.sync_client().chat.completions.create(model="m", messages=ASKED)
