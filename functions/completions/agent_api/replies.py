@@ -121,12 +121,12 @@ class Reply:
 
     async def _all(self) -> AsyncGenerator[list[Chunk], None]:
         """Yield the batches up to the terminator; what follows it is read when all is said."""
-        batch = self._begun
-        while batch:
+        batch: list[Chunk] | None = self._begun
+        while batch is not None:
             yield batch
             if is_done(batch[-1:]):
                 return
-            batch = await anext(self._batches, [])
+            batch = await anext(self._batches, None)
 
     def _note(self, chunk: Chunk) -> Chunk | None:
         """Note what a chunk says; return what of it is no tool call."""
