@@ -37,6 +37,13 @@ a-stage = test -n "$(1)" || { echo "samconfig.toml has no [$(STAGE).global.param
 # What was not said in samconfig.toml has to be said again to the next make.
 again = $(strip $(1) $(foreach name,STAGE STACK REGION,$(if $(filter-out file,$(origin $(name))),$(name)=$($(name)))))
 
+# Your agent, as PARAMETERS or samconfig.toml's stage names it. Its package is left whole, and
+# `make build` plays a turn of it there: what a framework lacks shows on first use.
+RESPONDER ?= $(or $(patsubst Responder=%,%,$(filter Responder=%,$(PARAMETERS))),$(shell awk -F '["=]' \
+	'/^\[/ { here = ($$0 == "[$(STAGE).global.parameters]") } \
+	here && $$1 ~ /^ *$$/ && $$2 == "Responder" { print $$3 }' samconfig.toml))
+export RESPONDER
+
 # Elsewhere than on Linux, or without Lambda's Python, the packages do not run: tests skip them.
 TESTABLE := $(if $(PYTHON313),$(filter Linux,$(shell uname -s)))
 
@@ -106,7 +113,9 @@ ifneq ($(shell grep -s 'WITHOUT BYTECODE' $(BUILT)/CompletionsFunction/build.txt
 endif
 endif
 
-build: $(BUILT)/template.yaml ## make the packages as they are deployed, for this machine's processor
+PLAYABLE := $(if $(RESPONDER),$(if $(filter file,$(origin BUILT)),$(TESTABLE)))
+build: $(BUILT)/template.yaml $(if $(PLAYABLE),$(VENV)/.local) ## make the packages as they are deployed, for this machine's processor
+	@$(if $(PLAYABLE),$(BIN)/python -m local.agent_turn $(RESPONDER))
 
 deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: STAGE=prod
 	@$(call a-stage,$(call configured,stack_name))
@@ -211,6 +220,19 @@ $(VENV)-browser/.browser: requirements/browser.txt
 test-browser: $(VENV)/.local $(VENV)-browser/.browser ## try the page of `make talk` in a real browser
 	@$(VENV)-browser/bin/pytest --confcutdir=tests/browser tests/browser $(PYTEST_ARGS)
 
+$(VENV)-agents%/.agents: requirements/agents%.txt
+	@echo "installing into $(VENV)-agents$* the newest frameworks for agents"
+	@$(call environment,$(VENV)-agents$*)
+	@$(VENV)-agents$*/bin/python $(PIP_INSTALL) -r $<
+	@touch $@
+
+# `%` stands for some characters, so for none there is a rule of its own.
+$(VENV)-agents/.agents: requirements/agents.txt
+	@echo "installing into $(VENV)-agents the newest frameworks for agents"
+	@$(call environment,$(VENV)-agents)
+	@$(VENV)-agents/bin/python $(PIP_INSTALL) -r $<
+	@touch $@
+
 screenshot: $(VENV)/.local $(VENV)-browser/.browser ## take the picture of the page anew
 	@$(VENV)-browser/bin/python -m tests.browser.screenshot docs/talk.png
 
@@ -276,3 +298,5 @@ lock: ## pin every dependency anew, with hashes
 	$(LOCK) --group pyproject.toml:apps -o requirements/apps.txt
 	$(LOCK) --group pyproject.toml:connect -o requirements/connect.txt
 	$(LOCK) --group pyproject.toml:browser -o requirements/browser.txt
+	$(LOCK) --group pyproject.toml:agents -o requirements/agents.txt
+	$(LOCK) --group pyproject.toml:agents-llama-index -o requirements/agents-llama-index.txt

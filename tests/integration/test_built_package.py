@@ -107,6 +107,12 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def only_without_agent() -> None:
+    """Skip a test of what is taken out, where an agent of the owner's keeps all of it."""
+    if "whole" in (FUNCTION / "build.txt").read_text().splitlines()[1]:
+        pytest.skip("with an agent in agents/ nothing is taken out")
+
+
 def run_python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     variables = {"AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_METRICS_NAMESPACE": "Voice"}
     done = subprocess.run(
@@ -160,6 +166,7 @@ def test_bytecode_covers_every_module(package: Path) -> None:
 
 def test_only_our_own_sources_are_inside() -> None:
     """Where other people's modules have bytecode, neither their Python nor their C comes along."""
+    only_without_agent()
     for name in files(FUNCTION):
         assert not name.endswith((".pyx", ".pxd", ".pxi", ".c", ".h")), name
         assert not name.endswith(".py") or name.startswith("completions/"), name
@@ -177,6 +184,7 @@ def test_nothing_of_the_building_machine_is_inside(package: Path) -> None:
 
 def test_the_package_holds_what_runs_and_no_more() -> None:
     """Neither the means of building, nor commands, nor what boto3 knows of other services."""
+    only_without_agent()
     assert not (FUNCTION / "bin").exists()
     for name in files(FUNCTION):
         parts = Path(name).parts
@@ -244,6 +252,7 @@ def test_what_is_deployed_around_it_makes_a_new_package(other: Path) -> None:
 @pytest.mark.slow
 def test_both_packages_are_small(other: Path) -> None:
     """On either processor Lambda unpacks few megabytes before a first start."""
+    only_without_agent()
     for package in (FUNCTION, other / "CompletionsFunction"):
         assert sum(map(len, files(package).values())) / 1e6 < SIZE_LIMIT_MB
 

@@ -1,0 +1,47 @@
+"""A turn of an agent in the built package: what is missing fails, the rest is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from local.agent_turn import verdict
+
+TRACE = "Traceback (most recent call last):\n  File x, line 1, in answer\n"
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "ModuleNotFoundError: No module named 'pydantic.v1'",
+        "ImportError: cannot import name 'FineTuning' from 'openai.types'",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/var/task/some/data.json'",
+        "botocore.exceptions.UnknownServiceError: Unknown service: 'dynamodb'. Valid are: …",
+        "importlib.metadata.PackageNotFoundError: No package metadata was found for x",
+        "COMPLETIONS_RESPONDER='a:b': module 'a' cannot be imported: ModuleNotFoundError: No x.",
+    ],
+)
+def test_what_is_missing_fails_and_is_named(raised: str) -> None:
+    """Whoever says it: Python, botocore, a framework, or we at start."""
+    status, told = verdict("a:b", TRACE + raised)
+    assert status == 1
+    assert raised[raised.index("Error:") :] in told
+    assert "pyproject.toml" in told
+
+
+def test_a_framework_that_wraps_what_is_missing_is_seen_through() -> None:
+    """The name is looked for in the whole trace, as the last line may be another error's."""
+    raised = f"{TRACE}ModuleNotFoundError: No module named 'x'\n\nDuring …\n\nValueError: bad"
+    assert verdict("a:b", raised)[0] == 1
+
+
+def test_another_error_is_told_and_left_alone() -> None:
+    """An API of the owner's need not be there when a package is built."""
+    status, told = verdict("a:b", TRACE + "ConnectionError: shop.invalid")
+    assert status == 0
+    assert "nothing is missing" in told
+    assert "shop.invalid" in told
+
+
+def test_an_agent_that_answers_is_said_to() -> None:
+    """One line says so."""
+    assert verdict("a:b", "") == (0, "a turn of a:b in the package: it answers")
