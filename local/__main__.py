@@ -114,7 +114,9 @@ async def _run(chosen: argparse.Namespace) -> int:
                 _print_ready(deployment, name)
                 _say(f"the log is {log.path.relative_to(ROOT)}")
                 terminal.speak()
+                following = asyncio.create_task(deployment.follow_changes())
                 ended = await deployment.ended()
+                following.cancel()
             print(f"error: {ended}, so everything is stopped", file=sys.stderr)
             return 1
     except asyncio.CancelledError:

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from local import layout, model, secrets, uvicorn_server
-from local.environment import Function
+from local import changes, layout, model, secrets, uvicorn_server
+from local.environment import Function, InitError, Throttled
 from local.function_url import FunctionUrl
 from local.options import CALLER_KEY
 from local.payload import Response, clock, response_of
@@ -107,6 +107,24 @@ class Deployment:
         invocation = await self.function.invoke(payload)
         return await response_of(await invocation.answer, self._template.function.invoke_mode)
 
+    async def follow_changes(self) -> None:
+        """Run what the function's files say, from each change since the start on; until cancelled.
+
+        Not what is built, and not with uvicorn.
+        """
+        if self.function is None or self._code == "built":
+            return
+        folder = self._template.function.folder
+        async for changed in changes.since(self._files, folder):
+            name = changed.relative_to(folder.parent)
+            try:
+                await self.function.renew()
+            except (InitError, Throttled) as error:
+                why = str(error) or "all processes are busy"
+                self._progress(f"{name} has changed, and does not start: {why}")
+            else:
+                self._progress(f"{name} has changed: it counts from now on")
+
     async def ended(self) -> str:
         """Wait until one of the children ends without being asked to; return which, and how."""
         children = [asyncio.ensure_future(each.ended()) for each in self._services]
@@ -138,6 +156,7 @@ class Deployment:
         self._log_path = folder / "log"
         log = self._log or stack.enter_context(self._log_path.open("a", encoding="utf-8"))
         spec = self._template.function
+        self._files = changes.look(spec.folder)
         # First of all, because it finds out what cannot work.
         launch = layout.prepare(
             spec,

@@ -62,12 +62,13 @@ class Environment:
         self._life: asyncio.Task[None] | None = None
         self._reserved = True  # for who started it
         self.asleep = False  # in its snapshot
+        self.retired = False  # its code has changed: it is given nothing more
         self.dead = False
 
     @property
     def idle(self) -> bool:
         """Whether an invocation given now would start at once."""
-        return not (self.dead or self._reserved) and self._api.idle.is_set()
+        return not (self.dead or self.retired or self._reserved) and self._api.idle.is_set()
 
     @property
     def over(self) -> bool:
@@ -202,6 +203,12 @@ class Environment:
         finally:
             idle.cancel()
 
+    async def retire(self) -> None:
+        """End the process as soon as it has nothing to do."""
+        if not self.asleep:
+            await self.rest()
+        await self.kill()
+
     def release(self) -> None:
         """Leave a newly started environment to whoever comes first."""
         self._reserved = False
@@ -242,6 +249,21 @@ class Function:
         """Have one environment in its snapshot before the first event. Raises `InitError`."""
         (await self._launched()).release()
 
+    async def renew(self) -> None:
+        """Replace all environments: their code has changed.
+
+        Raises `InitError`, everything as it was, when a new one does not start.
+        """
+        old = self._living()
+        environment = await self._launched()
+        if environment.asleep:
+            with _reported(environment):
+                await environment.restore()
+        for each in old:
+            each.retired = True
+        environment.release()
+        await asyncio.gather(*(each.retire() for each in old))
+
     async def invoke(self, event: bytes) -> Invocation:
         """Begin an invocation with this event. Raises `Throttled` and `InitError`."""
         environment = await self._vacancy()
@@ -264,7 +286,7 @@ class Function:
 
     async def _start(self) -> Environment:
         """Return an environment that is ready, out of its snapshot if there is one."""
-        asleep = [each for each in self._living() if each.asleep]
+        asleep = [each for each in self._living() if each.asleep and not each.retired]
         environment = asleep[0] if asleep else await self._launched()
         if environment.asleep:
             with _reported(environment):

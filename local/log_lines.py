@@ -74,6 +74,12 @@ class LogLines:
             # Once is enough: most answer all the same.
             said, self._model_missing = self._model_missing, True
             return None if said else _MODEL_MISSING
+        if logger := event.get("logger"):
+            told = ": ".join(filter(None, (str(name), _last_line(event))))
+            return _printable(f"{str(logger).rpartition('.')[2]}: {told}")
+        if name == "candidate.crashed" and event.get("candidate") == "responder":
+            raised = _last_line(event).removeprefix("builtins.")
+            return _printable(f"your agent raised {raised} ({event.get('place')})")
         if str(event.get("level")) not in ("WARNING", "ERROR", "CRITICAL"):
             return None
         if name in _TOLD_BY_THE_TURN:

@@ -8,12 +8,14 @@ of their own. What people say is logged only where the deployment allows it, key
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import time
 import traceback
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -65,6 +67,12 @@ class _Formatter(LambdaPowertoolsFormatter):
     the classes and the places.
     """
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; where somebody else's logger wrote it, with that logger's name."""
+        if record.name != log.name:
+            record.logger = record.name
+        return super().format(record)
+
     def formatException(  # noqa: N802 - logging's name
         self,
         ei: tuple[type[BaseException], BaseException, TracebackType | None]
@@ -92,6 +100,14 @@ class _Formatter(LambdaPowertoolsFormatter):
 
 log = Logger(logger_formatter=_Formatter(utc=True, serialize_stacktrace=False))
 """Structured JSON; the message is a dotted event name, its facts are keyword arguments."""
+
+
+def adopt(name: str) -> None:
+    """Let what this logger, and those below it, say be lines of the log, with the bound fields."""
+    logger = logging.getLogger(name)
+    logger.handlers = log.handlers
+    logger.setLevel(log.log_level)
+    logger.propagate = False  # Lambda's own handler would write each line once more.
 
 
 def bind(**fields: str | None) -> None:
@@ -201,6 +217,17 @@ def _directive(namespace: str, dimensions: list[str], names: Iterable[str]) -> d
         "Dimensions": [dimensions],
         "Metrics": [{"Name": name, "Unit": METRICS[name]} for name in names],
     }
+
+
+def place(error: BaseException) -> str:
+    """Return where it was raised, as `agents/shop.py:17`: in an agent, if it passed through one."""
+    found = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in found if not frame.filename.startswith("<")]
+    agents = [frame for frame in frames if Path(frame.filename).parent.name == "agents"]
+    for frame in (agents or frames)[-1:]:
+        path = Path(frame.filename)
+        return f"{path.parent.name}/{path.name}:{frame.lineno}"
+    return ""
 
 
 def _trace_without_messages(error: BaseException | None) -> str:

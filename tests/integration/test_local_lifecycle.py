@@ -168,6 +168,48 @@ async def test_another_process_starts_when_all_are_busy(deploy: Deploy, tmp_path
         assert (await ask(deployment, "/pid")).status == 200
 
 
+async def test_code_that_changes_counts_from_then_on(deploy: Deploy, tmp_path: Path) -> None:
+    """An idle process is replaced, and one that is busy answers its caller first."""
+    gate, app = tmp_path / "gate", tmp_path / "toy/app.py"
+    told: asyncio.Queue[str] = asyncio.Queue()
+    async with (
+        deploy(progress=told.put_nowait) as deployment,
+        request(deployment, f"/gate?file={gate}") as (reader, _),
+    ):
+        await reader.readuntil(b"first")
+        assert deployment.function is not None
+        (old,) = deployment.function.environments
+        following = asyncio.create_task(deployment.follow_changes())
+        app.write_text(app.read_text().replace('{"no": path}, 404', '{"new": path}'))
+        gate_opens = asyncio.ensure_future(_told(told, "toy/app.py has changed: it counts"))
+        await until(lambda: old.retired)
+        assert (await ask(deployment, "/x")).json() == {"new": "/x"}
+        gate.touch()
+        assert b"second" in await reader.read()
+        await gate_opens
+        assert not running(old.pid)
+        following.cancel()
+
+
+async def test_code_that_does_not_start_changes_nothing(deploy: Deploy, tmp_path: Path) -> None:
+    """Why is told, and the processes that there are go on."""
+    told: asyncio.Queue[str] = asyncio.Queue()
+    async with deploy(progress=told.put_nowait) as deployment:
+        following = asyncio.create_task(deployment.follow_changes())
+        before = (await ask(deployment, "/pid")).body
+        (tmp_path / "toy/app.py").write_text("raise ValueError('half a thought')")
+        line = await _told(told, "toy/app.py has changed, and does not start")
+        assert "half a thought" in line
+        assert (await ask(deployment, "/pid")).body == before
+        following.cancel()
+
+
+async def _told(told: asyncio.Queue[str], beginning: str) -> str:
+    while not (line := await told.get()).startswith(beginning):
+        pass
+    return line
+
+
 @pytest.mark.parametrize("limit", [2, 1])
 async def test_a_finishing_process_is_used_by_one_caller(
     deploy: Deploy, tmp_path: Path, limit: int

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from completions.agent_api.conversation import Conversation
 from completions.agent_api.events import Event
+from completions.observability import adopt, place
 
 Responder = Callable[[Conversation], AsyncGenerator[Event, None]]
 
@@ -33,7 +34,7 @@ def load(name: str) -> Responder:
         # Whatever the module's own code raises, the deployment's owner must see why.
         raise ResponderError(
             f"COMPLETIONS_RESPONDER={name!r}: module {module_name!r} cannot be imported: "
-            f"{type(error).__name__}: {error}. "
+            f"{type(error).__name__}: {error} ({place(error)}). "
             "Modules in functions/completions/agents/ are named completions.agents.<module>."
         ) from error
     function = getattr(module, function_name, None)
@@ -53,5 +54,7 @@ def load(name: str) -> Responder:
             f"COMPLETIONS_RESPONDER={name!r}: {function_name!r} must take one argument, the "
             f"Conversation, but {error}."
         ) from error
+    adopt("completions.agents")
+    adopt(module_name)
     responder: Responder = function
     return responder

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from completions.dialects.deltas import Chunk, Done
 from completions.errors import CompletionsError, UpstreamUnavailable
-from completions.observability import log
+from completions.observability import log, place
 from completions.settings import Candidate
 
 DRAIN_S = 0.1
@@ -177,11 +177,11 @@ class Attempts:
                         return
         except CompletionsError as failure:
             error = failure
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as bug:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
             # A cancellation inside a responder: it may have cancelled a task and awaited it.
-            error = _crashed(attempt)
+            error = _crashed(attempt, bug)
         await self.events.put((attempt, None, error))
 
 
@@ -194,8 +194,8 @@ async def next_of(attempt: Attempt) -> Event:
         return attempt, None, None
     except CompletionsError as error:
         return attempt, None, error
-    except Exception:
-        return attempt, None, _crashed(attempt)
+    except Exception as bug:
+        return attempt, None, _crashed(attempt, bug)
 
 
 async def _drained(attempt: Attempt) -> None:
@@ -206,9 +206,9 @@ async def _drained(attempt: Attempt) -> None:
             pass
 
 
-def _crashed(attempt: Attempt) -> CompletionsError:
+def _crashed(attempt: Attempt, bug: BaseException) -> CompletionsError:
     """Log a bug of ours, or of somebody's responder, and return the error that stands for it."""
-    log.exception("candidate.crashed", candidate=attempt.candidate.key)
+    log.exception("candidate.crashed", candidate=attempt.candidate.key, place=place(bug))
     return UpstreamUnavailable("The answer could not be made; the reason is in the log.")
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from completions.observability import (
     TEXT_LIMIT_CHARS,
+    adopt,
     allow_content,
     bind,
     count,
     identifier,
     log,
     loggable_content,
+    place,
     printable,
     redacted_path,
     turn_finished,
+    unbind,
 )
 from tests.support.logs import Logged
 
@@ -122,6 +129,43 @@ def test_a_trace_tells_where_and_not_what_with(logs: Logged) -> None:
     assert event["exception_name"] == "ValueError"
     assert event["exception"].index("builtins.KeyError") < event["exception"].index("ValueError")
     assert "test_observability.py" in event["exception"]
+
+
+def _raised(path: str) -> Exception:
+    """What the last line of a file raises."""
+    try:
+        exec(compile("import json\n\njson.loads('{')", path, "exec"), {})
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/var/task/completions/agents/shop.py", r"agents/shop\.py:3"),
+        ("/elsewhere/shop.py", r"json/decoder\.py:\d+"),
+        ("<string>", r"json/decoder\.py:\d+"),
+    ],
+)
+def test_where_an_agent_failed_is_its_own_line(path: str, where: str) -> None:
+    """Not the line of a library that it called; elsewhere it is the innermost one."""
+    assert re.fullmatch(where, place(_raised(path)))
+
+
+def test_another_logger_may_write_into_the_log(logs: Logged) -> None:
+    """Its lines have the bound fields, and say whose they are."""
+    logger = logging.getLogger("somebodys.agent")
+    logger.info("Not yet.")
+    adopt("somebodys")
+    bind(path="/v1")
+    logger.info("Found %d", 3, extra={"shelf": "b"})
+    unbind()
+    event = logs.event("Found 3")
+    assert (event["logger"], event["path"], event["shelf"]) == ("somebodys.agent", "/v1", "b")
+    assert logs.events("Not yet.") == []
+    log.info("ours")
+    assert "logger" not in logs.event("ours")
 
 
 async def test_a_trace_tells_all_where_text_is_allowed(logs: Logged) -> None:

@@ -97,6 +97,32 @@ def test_what_the_owner_can_mend_is_told(event: dict[str, Any], told: str) -> No
     assert told in str(lines.told(line))
 
 
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"message": "found three", "level": "INFO"}, "shop: found three"),
+        ({"message": "lost", "level": "ERROR", "exception": "a\nKeyError: 1"}, "lost: KeyError: 1"),
+    ],
+)
+def test_what_an_agent_logs_is_told(event: dict[str, Any], told: str) -> None:
+    """Whatever its level, since the agent's owner wanted it to be seen."""
+    line = json.dumps({**event, "logger": "completions.agents.shop"})
+    assert told in str(_lines().told(line))
+
+
+def test_what_an_agent_raises_is_told_with_its_place() -> None:
+    """Class, message and line: all that is needed to go there."""
+    event = {
+        "message": "candidate.crashed",
+        "level": "ERROR",
+        "candidate": "responder",
+        "place": "agents/shop.py:17",
+        "exception": "Traceback:\n  File\nKeyError: 'stock'",
+    }
+    told = str(_lines().told(json.dumps(event)))
+    assert told.endswith("your agent raised KeyError: 'stock' (agents/shop.py:17)")
+
+
 def test_a_request_without_a_model_is_told_once() -> None:
     """Most are answered all the same."""
     lines, line = _lines(), json.dumps({"message": "model.missing"})

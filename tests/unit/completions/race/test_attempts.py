@@ -130,7 +130,9 @@ async def test_a_bug_in_an_attempt_is_a_failure(logs: Logged, bug: BaseException
     _, error = await next_batch(attempts)
     assert isinstance(error, UpstreamUnavailable)
     assert "internals" not in error.message
-    assert logs.event("candidate.crashed")["candidate"] == "upstream"
+    event = logs.event("candidate.crashed")
+    assert event["candidate"] == "upstream"
+    assert "test_attempts.py:" in event["place"]
     await attempts.close()
 
 

@@ -1,0 +1,45 @@
+"""Files that change are noticed, one after the other."""
+
+from __future__ import annotations
+
+import os
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from local import changes
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Code with a prompt beside it."""
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents/shop.py").touch()
+    (tmp_path / "agents/prompt.md").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["shop.py", "prompt.md", "new.py"])
+async def test_a_change_is_told_once(folder: Path, name: str) -> None:
+    """Of code and of what it reads, in folders too, made anew or changed."""
+    async with aclosing(changes.since(changes.look(folder), folder, 0)) as told:
+        path = folder / "agents" / name
+        path.touch()
+        os.utime(path, (1e9, 1e9))
+        assert await anext(told) == path
+
+
+async def test_a_file_that_goes_is_a_change(folder: Path) -> None:
+    """What was imported from it is gone."""
+    async with aclosing(changes.since(changes.look(folder), folder, 0)) as told:
+        (folder / "agents/shop.py").unlink()
+        assert await anext(told) == folder / "agents/shop.py"
+
+
+async def test_what_python_makes_is_no_change(folder: Path) -> None:
+    """Bytecode is written by whoever imports the code."""
+    async with aclosing(changes.since(changes.look(folder), folder, 0)) as told:
+        (folder / "agents/a.pyc").touch()
+        (folder / "agents/prompt.md").unlink()
+        assert (await anext(told)).name == "prompt.md"
