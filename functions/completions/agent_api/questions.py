@@ -20,7 +20,8 @@ from completions.dialects.request import ParsedRequest
 from completions.errors import AgentRequestsExhausted, CompletionsError, UpstreamTimeout
 from completions.race.health import Health
 from completions.race.question import Question
-from completions.race.race import Race, Timeouts
+from completions.race.race import Race
+from completions.race.timeouts import Timeouts
 from completions.race.waits import Waits
 from completions.settings import Candidate
 from completions.upstream.exchange import Exchange

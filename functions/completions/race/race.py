@@ -3,7 +3,7 @@
 A candidate is *committed* by its first spoken word or tool call: it wins, the others are
 cancelled, and nothing of a candidate is handed on before it wins. Everything else it may send
 (headers, roles, empty deltas, keep-alives) proves nothing; streamed reasoning proves life.
-Knows time and candidates; not what words mean to a caller.
+Knows time and candidates; not what words mean to a caller. Whom to ask next is for `choices`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from completions.causes import Cause
 from completions.dialects.deltas import (
@@ -30,22 +29,14 @@ from completions.dialects.deltas import (
 from completions.errors import CompletionsError, NotAsked, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
+from completions.race.choices import Choices
 from completions.race.health import Health
 from completions.race.setup_faults import tell_owner
+from completions.race.timeouts import TICK_S, Timeouts, lingers_until
 from completions.race.waits import Waits
-from completions.race.winner import LINGER_S, TICK_S, Silences, read_on
+from completions.race.winner import Silences, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """The race's timers, in seconds; 0 disables one."""
-
-    hedge_s: float = 0.0
-    first_token_s: float = 0.0
-    reasoning_s: float = 0.0
-    stall_s: float = 0.0
 
 
 class EmptyAnswer(Exception):
@@ -90,8 +81,6 @@ class Race:
         Without `words_only` any text commits at a clean end: JSON may hold no letter.
         `answers` is how many come in one stream (`n`): each has a finish, the last is the end.
         """
-        self._question = question
-        self._candidates = candidates
         self._health = health
         self._timeouts = timeouts
         self._started_at = started_at
@@ -99,20 +88,24 @@ class Race:
         self._answers = answers
         self._waits = waits or Waits()
         self._heard_at = heard_at
-        self._ask_until = ask_until
-        self._wait_limit_s = wait_limit_s
         self._hedges = timeouts.hedge_s > 0
         self._attempts = Attempts(question, first_source)
+        self._choices = Choices(
+            question,
+            candidates,
+            self._attempts,
+            self._waits,
+            ask_until=ask_until,
+            wait_limit_s=wait_limit_s,
+        )
         self._errors: list[CompletionsError] = []
-        self._barred: set[Candidate] = set()
-        self._retry: tuple[float, Candidate] | None = None
         self._loop = asyncio.get_running_loop()
         self.winner: Candidate | None = None
 
     @property
     def barred(self) -> frozenset[Candidate]:
         """Candidates that have refused in a way that asking again would not change."""
-        return frozenset(self._barred)
+        return frozenset(self._choices.barred)
 
     @property
     def next_source(self) -> int:
@@ -128,7 +121,7 @@ class Race:
                 what cut the winner off.
         """
         try:
-            self._begin()
+            self._choices.ask_first(self._started_at, self._loop.time())
             winner = await self._winner()
             self.winner = winner.candidate
             self._health.answered(winner.candidate)
@@ -154,21 +147,6 @@ class Race:
             await self._attempts.close()
 
     # Before somebody wins.
-
-    def _begin(self) -> None:
-        """Ask the first candidate that need not be left alone; else wait for one.
-
-        Raises:
-            UpstreamUnavailable: there is no time to wait for any.
-        """
-        now = self._loop.time()
-        at, candidate = self._soonest(self._candidates, now)
-        if at <= now:
-            self._attempts.start(candidate, self._started_at)
-        elif self._may_wait(at, now):
-            self._retry = (at, candidate)
-        else:
-            raise UpstreamUnavailable("Nobody can be asked again in time.")
 
     async def _winner(self) -> Attempt:
         winner = None
@@ -262,7 +240,7 @@ class Race:
             EmptyAnswer: an answer was empty.
             CompletionsError: all failed; the error that says best why.
         """
-        if any(not other.over for other in self._attempts.all) or self._retry:
+        if any(not other.over for other in self._attempts.all) or self._choices.waiting:
             return
         if empty := [one for one in self._attempts.all if one.empty]:
             raise EmptyAnswer(empty[-1].candidate, empty[-1].finish, empty[-1].held)
@@ -274,38 +252,9 @@ class Race:
         """Ask another candidate at once, the same one after a wait; nobody while one is in time."""
         self._waits.failed(candidate, error)
         if not error.transient:
-            self._barred.add(candidate)
+            self._choices.barred.add(candidate)
         if all(one.over or one.late for one in self._attempts.all):
-            self._ask_next()
-
-    def _ask_next(self, *, late_too: bool = True) -> None:
-        """Ask who may be asked soonest, now or by a timer; nobody if that is of no use.
-
-        One that is late is asked again only if `late_too`, and only if there is nobody else.
-        """
-        now = self._loop.time()
-        empty = {one.candidate for one in self._attempts.all if one.empty}
-        able = [one for one in self._candidates if one not in self._barred | empty]
-        running = {one.candidate for one in self._attempts.all if not one.over}
-        able = [one for one in able if one not in running] or (able if late_too else [])
-        if not able or not self._question.can_ask:
-            return
-        at, candidate = self._soonest(able, now)
-        if not self._may_wait(at, now):
-            return
-        if at <= now:
-            self._attempts.start(candidate)
-        else:
-            self._retry = (at, candidate)
-
-    def _soonest(self, able: Sequence[Candidate], now: float) -> tuple[float, Candidate]:
-        """Return who may be asked first, and when; of those that may be asked now the preferred."""
-        last = self._question.requests_left == 1
-        ready = [(max(self._waits.ready_at(one, last=last), now), one) for one in able]
-        return min(ready, key=lambda one: one[0])
-
-    def _may_wait(self, at: float, now: float) -> bool:
-        return at <= self._ask_until and at - now <= self._wait_limit_s
+            self._choices.ask_soonest(self._loop.time())
 
     # Time.
 
@@ -313,47 +262,30 @@ class Race:
         moments = [
             moment
             for one in self._attempts.all
-            for moment in (self._timeout_at(one), self._linger_ends(one))
+            for moment in (self._timeouts.late_at(one), lingers_until(one))
             if moment is not None
         ]
-        if self._retry:
-            moments.append(self._retry[0])
+        if waiting := self._choices.waiting:
+            moments.append(waiting[0])
         if self._hedges:
             moments.append(self._started_at + self._timeouts.hedge_s)
         return min(moments, default=None)
-
-    def _linger_ends(self, attempt: Attempt) -> float | None:
-        """Return until when an answer that finished without a word may get its terminator."""
-        if attempt.over or attempt.finished_at is None:
-            return None
-        return attempt.finished_at + LINGER_S
-
-    def _timeout_at(self, attempt: Attempt) -> float | None:
-        if attempt.over or attempt.late:
-            return None
-        timeouts = self._timeouts
-        seconds = timeouts.reasoning_s if attempt.reasoning else timeouts.first_token_s
-        return attempt.timeout_base + seconds if seconds else None
 
     def _on_time(self) -> Attempt | None:
         """Do what is due now; return the winner if an answer has lingered too long and is one."""
         now = self._loop.time() + TICK_S
         for attempt in list(self._attempts.all):
-            ends_at = self._linger_ends(attempt)
+            ends_at = lingers_until(attempt)
             if ends_at is not None and ends_at <= now and self._on_empty(attempt):
                 return attempt
-        if self._retry and self._retry[0] <= now:
-            candidate, self._retry = self._retry[1], None
-            if self._question.can_ask:
-                self._attempts.start(candidate)
-            else:
-                self._fail_if_alone()
+        waiting = self._choices.waiting
+        if waiting and waiting[0] <= now and not self._choices.end_wait():
+            self._fail_if_alone()
         if self._hedges and self._started_at + self._timeouts.hedge_s <= now:
             self._hedges = False
-            if len(self._attempts.all) == 1 and not self._retry:
-                self._start_next(hedge=not self._attempts.all[0].over)
+            self._choices.ask_hedge()
         for attempt in list(self._attempts.all):
-            ends_at = self._timeout_at(attempt)
+            ends_at = self._timeouts.late_at(attempt)
             if ends_at is not None and ends_at <= now:
                 attempt.late = True
                 if now - attempt.started_at >= self._timeouts.first_token_s:
@@ -361,22 +293,5 @@ class Race:
                     self._health.failed(attempt.candidate)
                 log.info("candidate.late", candidate=attempt.candidate.key)
                 if all(one.over or one.late for one in self._attempts.all):
-                    # A late one may still answer: each is asked once, a lone one twice.
-                    at_most = 2 if len(self._candidates) == 1 else 1
-                    if not self._start_next(at_most=at_most, hedge=True) and not self._retry:
-                        self._ask_next(late_too=False)
+                    self._choices.ask_beside_late(self._loop.time())
         return None
-
-    def _start_next(self, *, at_most: int = 3, hedge: bool = False) -> bool:
-        """Ask at once the candidate that was asked least; return False if none is left."""
-        if not self._question.can_ask:
-            return False
-        tries = [one.candidate for one in self._attempts.all]
-        eligible = [
-            one
-            for one in self._candidates
-            if one not in self._barred and tries.count(one) < at_most
-        ]
-        if eligible:
-            self._attempts.start(min(eligible, key=tries.count), hedge=hedge)
-        return bool(eligible)

@@ -27,12 +27,9 @@ from completions.dialects.deltas import (
 )
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.race.attempts import STALLED, Attempt, Event, is_done, next_of
+from completions.race.timeouts import LINGER_S, TICK_S
 from completions.speech.sentences import has_words
 
-LINGER_S = 0.5
-"""How long to wait for usage and the terminator after the finish."""
-TICK_S = 0.001
-"""Timers may fire this much early: the event loop's clock is no finer than its scheduler."""
 _LOOK_AGAIN_S = 0.1
 
 

@@ -18,8 +18,8 @@ from completions.race.attempts import Askable
 from completions.race.health import Health
 from completions.race.question import ModelClient, Question
 from completions.race.quirks import Quirks
-from completions.race.race import Timeouts
 from completions.race.requests import Requests
+from completions.race.timeouts import Timeouts
 from completions.race.waits import RETRY_WAITS_S, Waits
 from completions.settings import Candidate, Settings
 from completions.speech import buffer_words

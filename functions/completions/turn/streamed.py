@@ -23,7 +23,7 @@ from completions.errors import (
 from completions.observability import identifier, log, loggable_message
 from completions.race.attempts import is_done
 from completions.race.race import EmptyAnswer, Race
-from completions.race.winner import TICK_S
+from completions.race.timeouts import TICK_S
 from completions.speech.buffer_words import BUFFER_WORDS_LIMIT
 from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer

@@ -13,6 +13,7 @@ from completions.dialects.deltas import Done as Done_
 from completions.errors import NotAsked
 from completions.race import race, waits
 from completions.race.health import Health
+from completions.race.timeouts import Timeouts
 from completions.settings import Candidate
 from completions.speech.phrases import PHRASES
 from local.scripted.script import (
@@ -443,7 +444,7 @@ async def test_an_attempt_that_found_no_request_left_is_nobodys_failure() -> Non
     health.failed = lambda candidate, error=None: failed.append(candidate)  # type: ignore[method-assign]
     candidates = [Candidate(name, f"http://{name}.invalid/v1") for name in ("first", "second")]
     now = asyncio.get_running_loop().time()
-    hedged = race.Race(_OneRequest(), candidates, health, race.Timeouts(0.4), started_at=now)
+    hedged = race.Race(_OneRequest(), candidates, health, Timeouts(0.4), started_at=now)
     async with aclosing(hedged.answer()) as batches:
         assert [batch[0].deltas[0] async for batch in batches] == [Text("first")]
     assert failed == []

@@ -15,7 +15,8 @@ from completions.dialects.deltas import Chunk, Done, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
 from completions.race.attempts import DRAIN_S
 from completions.race.health import Health
-from completions.race.race import Race, Timeouts
+from completions.race.race import Race
+from completions.race.timeouts import Timeouts
 from completions.settings import Candidate
 from local.scripted.script import Comment, Finish, Pause, Role, Say
 from local.scripted.script import Done as Terminator

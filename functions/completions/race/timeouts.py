@@ -1,0 +1,36 @@
+"""When a race has waited long enough for a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from completions.race.attempts import Attempt
+
+LINGER_S = 0.5
+"""How long to wait for usage and the terminator after the finish."""
+TICK_S = 0.001
+"""Timers may fire this much early: the event loop's clock is no finer than its scheduler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The race's timers, in seconds; 0 disables one."""
+
+    hedge_s: float = 0.0
+    first_token_s: float = 0.0
+    reasoning_s: float = 0.0
+    stall_s: float = 0.0
+
+    def late_at(self, attempt: Attempt) -> float | None:
+        """Return from when an attempt is late (loop time), as long as it is not."""
+        if attempt.over or attempt.late:
+            return None
+        seconds = self.reasoning_s if attempt.reasoning else self.first_token_s
+        return attempt.timeout_base + seconds if seconds else None
+
+
+def lingers_until(attempt: Attempt) -> float | None:
+    """Return until when an answer that finished without a word may get its terminator."""
+    if attempt.over or attempt.finished_at is None:
+        return None
+    return attempt.finished_at + LINGER_S
