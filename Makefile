@@ -55,7 +55,7 @@ MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk check test-unit test test-slow test-browser screenshot test-built soak matrix bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk trial check test-unit test test-slow test-browser screenshot test-built soak matrix bench clean lock
 help: ## show what make can do here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -181,6 +181,13 @@ talk: export TALK_URL := $(value URL)
 talk: export TALK_MODEL := $(value MODEL)
 talk: $(if $(URL),,$(VENV)/.local $(EMBEDDED)) ## a page to talk with it, and see each turn: URL=https://... KEY=...
 	@$(MODERN_PYTHON) && exec $(if $(URL),$(PYTHON),$(BIN)/python) -m ops.talk
+
+# In the SAM CLI's environment, whose boto3 is what `sam` asks with. YES=1 asks nobody, TAKE_AWAY names
+# an earlier trial, TRIAL_ENDPOINT stands for all of AWS (docs/trial.md).
+trial: build $(SAM_VENV)/.sam ## ask AWS what is assumed of it here: deploys, reports, takes all away
+	@REGION="$(REGION)" YES="$(YES)" TAKE_AWAY="$(TAKE_AWAY)" TRIAL_ENDPOINT="$(TRIAL_ENDPOINT)" \
+		TRIAL_PACKAGES="$(BUILT)" TRIAL_ARCHITECTURE="$(ARCHITECTURE)" \
+		exec $(SAM_VENV)/bin/python -m ops.trial $(TRIAL_ARGS)
 
 check: $(VENV)/.test $(SAM_VENV)/.sam ## lint, types, import rules, the template
 	@$(BIN)/ruff check .

@@ -26,7 +26,7 @@ MAKE_COMMAND = re.compile(
     r"""(?<![\w-])make(?P<words>(?:\ +(?:[a-z][\w-]*|[A-Z][A-Z0-9_]*=(?:"[^"]*"|\S*)))+)"""
 )
 TOP_LEVEL = {path.name for path in ROOT.iterdir()}
-GENERATED = (".aws-sam", ".venv", ".venv-sam", ".local")
+GENERATED = (".aws-sam", ".venv", ".venv-sam", ".local", ".trial")
 WRITTEN_BY_THE_READER = {
     "functions/completions/agents/shop.py",
     "tests/unit/completions/test_shop.py",

@@ -52,6 +52,7 @@ class Account:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self.translated: dict[str, Any] = {}
         """The template of the last change set, as SAM's transform left it."""
+        self._of_stack: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Self:
         self._server = make_server(
@@ -150,12 +151,13 @@ class Account:
         if url := form.pop("TemplateURL", ""):
             _, bucket, key = urllib.parse.urlsplit(url).path.split("/", 2)
             template = self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read().decode()
-        parameters = {
-            value: form[name.replace("Key", "Value")]
-            for name, value in form.items()
-            if re.fullmatch(r"Parameters\.member\.\d+\.ParameterKey", name)
-        }
-        self._parameters = parameters
+        before, parameters = self._of_stack.get(form["StackName"], {}), {}
+        for name, value in form.items():
+            if re.fullmatch(r"Parameters\.member\.\d+\.ParameterKey", name):
+                # Without a value (`UsePreviousValue`) it stays as it was.
+                given = form.get(name.replace("Key", "Value"), before.get(value))
+                parameters.update({} if given is None else {value: given})
+        self._of_stack[form["StackName"]] = self._parameters = parameters
         self.translated = sam.translated(template, parameters)
         return {**form, "TemplateBody": json.dumps(self._reduced(self.translated))}
 
@@ -172,7 +174,8 @@ class Account:
             elif resource["Type"] in MADE_ELSEWHERE:
                 elsewhere[logical_id] = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{logical_id}"
                 elsewhere[f"{logical_id}.Arn"] = elsewhere[logical_id]
-                elsewhere[f"{logical_id}.FunctionUrl"] = ADDRESS
+            if resource["Type"] == URL:
+                elsewhere[f"{logical_id}.FunctionUrl"] = self.address(logical_id)
         kept = {
             logical_id: resource
             for logical_id, resource in document["Resources"].items()
@@ -183,6 +186,10 @@ class Account:
         }
         reduced: dict[str, Any] = _replaced({**document, "Resources": kept}, elsewhere)
         return reduced
+
+    def address(self, logical_id: str) -> str:
+        """Where a Function URL is said to be."""
+        return ADDRESS
 
     def _secret(self, name: str, properties: Mapping[str, Any]) -> str:
         """Make a secret as CloudFormation would; its ARN."""

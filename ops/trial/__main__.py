@@ -1,0 +1,177 @@
+"""`make trial`: deploys, asks, reports, takes away. Also after Ctrl-C, and after a failure.
+
+Exit status: 0, every question was asked and nothing is left; 1, something failed or is left; 2, it
+was called wrongly, or nobody said yes; 130, stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from ops.problem import Problem, usage
+from ops.trial import report, stacks
+from ops.trial.account import ERRORS, Account, entered
+from ops.trial.lab import DeployedLab
+from ops.trial.probe import Lab, Measured
+from ops.trial.report import Report
+from ops.trial.stacks import Stacks
+from ops.trial.table import PROBES
+
+RUNS = Path(".trial")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PLAN = """\
+A trial in account {account.number} ({account.caller}), Region {account.region}.
+It makes two stacks and a bucket named {name}: nine functions with public addresses, a layer, two
+roles, two secrets, a dashboard and seven alarms. It asks them some {requests} requests, which takes
+about 15 minutes and costs some cents, then takes all of it away. docs/trial.md says more.
+"""
+
+
+def main() -> int:
+    """Make a trial; the exit status."""
+    options = _options()
+    for each in SIGNALS:
+        signal.signal(each, _stop)
+    try:
+        account = entered(options.region, options.endpoint)
+        if options.take_away:
+            if not stacks.NAME.fullmatch(options.take_away):
+                raise usage(f"{options.take_away} is no name of a trial's.")
+            return _taken_away(Stacks(options.take_away, account, RUNS, options.poll_s))
+        status = _earlier(account, options.poll_s)
+        return _trial(options, account) or status
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return problem.status
+    except ERRORS as error:
+        print(f"AWS refused: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def ask(lab: Lab, told: Report) -> None:
+    """Ask every question. One that breaks is an answer as well: it cannot tell."""
+    for probe in PROBES:
+        try:
+            measured = probe.ask(lab)
+        except (Problem, *ERRORS, OSError, ValueError, LookupError) as error:
+            measured = Measured(f"{type(error).__name__}: {error}"[:300], None)
+        told.note(probe, measured)
+        print(report.line(probe, measured), flush=True)
+
+
+def _trial(options: argparse.Namespace, account: Account) -> int:
+    name = stacks.new_name()
+    requests = options.rounds * 3 + 80
+    print(PLAN.format(name=name, requests=requests, account=account))
+    if not options.yes and not _agreed():
+        raise usage("Nothing was made.")
+    mine = Stacks(name, account, RUNS, options.poll_s)
+    told = Report(RUNS / f"{name}.md", f"The trial {name}", _facts(account, options))
+    told.write()
+    print(f"The report: {told.path}\n", flush=True)
+    status = 1
+    try:
+        mine.begin()
+        lab = DeployedLab(
+            mine,
+            options.packages.resolve(),
+            options.architecture,
+            options.rounds,
+            options.patience_s,
+        )
+        lab.prepare(lambda text: print(f"{text} ...", flush=True))
+        ask(lab, told)
+        told.end("every question was asked")
+        status = 0
+    except KeyboardInterrupt:
+        told.end("stopped before its end")
+        status = 130
+    except (Problem, *ERRORS) as error:
+        told.end(f"it failed: {str(error).splitlines()[0]}")
+        print(error, file=sys.stderr)
+    except BaseException as error:
+        told.end(f"it broke: {type(error).__name__}")
+        raise
+    finally:
+        for each in SIGNALS:
+            signal.signal(each, _go_on)
+        left = mine.take_away()
+        told.taken_away(left)
+    print(f"\n{told.path}", flush=True)
+    return _say_left(mine, left) or status
+
+
+def _facts(account: Account, options: argparse.Namespace) -> dict[str, str]:
+    facts = {"Region": account.region, "architecture": options.architecture}
+    if account.endpoint:
+        facts["not AWS"] = f"all of it was played by {account.endpoint}"
+    return facts
+
+
+def _earlier(account: Account, poll_s: float) -> int:
+    """Take away what crashed trials of this checkout have left; tell of others."""
+    status = 0
+    for each in stacks.crashed(account, RUNS):
+        status = max(status, _taken_away(Stacks(each.name, account, RUNS, poll_s)))
+    for name in stacks.elsewhere(account, RUNS):
+        print(
+            f"There is a trial that was not started here: {name}. If it is not running: "
+            f"make trial TAKE_AWAY={name}",
+            flush=True,
+        )
+    return status
+
+
+def _taken_away(found: Stacks) -> int:
+    print(f"taking away {found.name} ...", flush=True)
+    return _say_left(found, found.take_away())
+
+
+def _say_left(mine: Stacks, left: list[str]) -> int:
+    for each in left:
+        print(f"NOT taken away: {each}", file=sys.stderr)
+    if left:
+        print(f"Try again: make trial TAKE_AWAY={mine.name}", file=sys.stderr)
+    return 1 if left else 0
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise usage("Nobody can be asked here: YES=1 agrees.")
+    return input("Type yes to go on: ").strip() == "yes"
+
+
+def _stop(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _go_on(*_: Any) -> None:
+    print("All of it is being taken away; that is waited for.", file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    env = os.environ.get
+    parser = argparse.ArgumentParser(prog="make trial", description=__doc__.split("\n")[0])
+    parser.add_argument("--region", default=env("REGION", ""))
+    parser.add_argument("--packages", type=Path, default=Path(env("TRIAL_PACKAGES", "")))
+    parser.add_argument("--architecture", default=env("TRIAL_ARCHITECTURE", "arm64"))
+    parser.add_argument("--take-away", default=env("TAKE_AWAY", ""), help="an earlier trial's name")
+    parser.add_argument("--yes", action="store_true", default=env("YES", "") == "1")
+    parser.add_argument("--rounds", type=int, default=30, help="how often a gap is measured")
+    parser.add_argument("--patience-s", type=float, default=240, help="for logs and metrics")
+    parser.add_argument("--poll-s", type=float, default=stacks.POLL_S, help="between looks")
+    parser.add_argument(
+        "--endpoint", default=env("TRIAL_ENDPOINT", ""), help="stands for all of AWS"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

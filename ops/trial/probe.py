@@ -1,0 +1,100 @@
+"""What a question to AWS is, and what it may be asked with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ops.doctor.wire import Exchange, Piece
+
+Place = Literal[
+    "Streamed", "NoGap", "LongGap", "Buffered", "Bare", "Closed", "Private", "Model", "Server"
+]
+"""Whom a request goes to: a function of template.yaml here, or the deployed server."""
+Verdict = Literal["as assumed", "otherwise", "cannot tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An answer: in words with figures, and whether it is what we assume; None if it is neither."""
+
+    told: str
+    as_assumed: bool | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer in two words."""
+        if self.as_assumed is None:
+            return "cannot tell"
+        return "as assumed" if self.as_assumed else "otherwise"
+
+
+@dataclass(frozen=True, slots=True)
+class Doctor:
+    """What a visit of the doctor came to."""
+
+    usable: bool
+    streams: str
+    """`stream`, `lump`, `unknown`, or nothing if it did not come so far."""
+    failed: Sequence[str]
+    """The rows that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A deployment with a changed parameter: versions behind the alias, and what it now runs."""
+
+    before: str
+    after: str
+    parameter_is_new: bool
+
+
+class Lab(Protocol):
+    """What the questions are asked with."""
+
+    @property
+    def rounds(self) -> int:
+        """How often to ask what may differ from time to time."""
+
+    @property
+    def snapshot(self) -> bool:
+        """Whether the server's environments start from a snapshot now."""
+
+    def ask(
+        self,
+        place: Place,
+        path: str,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        enough: Callable[[Sequence[Piece]], bool] | None = None,
+    ) -> Exchange:
+        """Make one request, on a connection of its own."""
+
+    def turn(self) -> Exchange:
+        """Play one streamed turn against the server."""
+
+    def visit(self) -> Doctor:
+        """Let the doctor visit the server."""
+
+    def log_lines(self, place: Place, words: str, *, wait: bool = True) -> list[dict[str, Any]]:
+        """Return the log's JSON lines that hold these words, if need be after a while."""
+
+    def metric(self, name: str) -> float | None:
+        """Return the sum of one of the server's metrics, after a while; None if there is none."""
+
+    def publish(self) -> Published:
+        """Deploy the server again: SnapStart off, another model's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question. `assumed_in` is the file that would have to change."""
+
+    name: str
+    question: str
+    assumed: str
+    assumed_in: str
+    ask: Callable[[Lab], Measured]

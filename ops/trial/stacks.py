@@ -1,0 +1,207 @@
+"""What a trial has in an account, and how all of it goes: a bucket and two stacks, under one name.
+
+Each trial has a folder of its own under `.trial`, made before anything is created and removed when
+nothing is left. A folder whose process is dead is a trial that crashed: it is found again by it.
+Nothing is deleted that has not a trial's name and, for stacks, its tag.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops.problem import Problem
+from ops.trial.account import ERRORS, Account, is_missing
+
+PREFIX = "voice-trial-"
+TAG = {"Key": "application", "Value": "voice-trial"}
+NAME = re.compile(rf"{PREFIX}\d{{8}}-\d{{4}}-[0-9a-f]{{4}}")
+DELETION_S = 1200.0
+"""A snapshot's version takes minutes to go."""
+POLL_S = 3.0
+
+
+def new_name() -> str:
+    """Return a name that says whose and when, and is a bucket's as well."""
+    return f"{PREFIX}{time.strftime('%Y%m%d-%H%M')}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stacks:
+    """One trial's belongings, there or not."""
+
+    name: str
+    account: Account
+    runs: Path
+    """Where trials have their folders, `.trial`."""
+    poll_s: float = POLL_S
+
+    @property
+    def folder(self) -> Path:
+        """Packages on their way up, what `sam` said, and whose it is."""
+        return self.runs / self.name
+
+    def stack(self, part: str) -> str:
+        """Return the name of the stack `server` or `apps`."""
+        return f"{self.name}-{part}"
+
+    def begin(self) -> None:
+        """Note that the trial exists, then make its bucket."""
+        self.folder.mkdir(parents=True)
+        owner = {"pid": os.getpid(), "region": self.account.region}
+        (self.folder / "owner.json").write_text(json.dumps(owner))
+        place = {"LocationConstraint": self.account.region}
+        where = {} if self.account.region == "us-east-1" else {"CreateBucketConfiguration": place}
+        self.account.client("s3").create_bucket(Bucket=self.name, **where)
+
+    def deploy(self, part: str, template: Path, **parameters: str) -> dict[str, str]:
+        """Have `sam` make or change a stack; return its outputs.
+
+        Raises:
+            Problem: it failed; what it said is at the end of the message.
+        """
+        tags = [f"{TAG['Key']}={TAG['Value']}", f"trial={self.name}"]
+        overrides = [f"{name}={value}" for name, value in parameters.items()]
+        command = [
+            str(Path(sys.executable).with_name("sam")),
+            "deploy",
+            "--template-file",
+            str(template.resolve()),
+        ]
+        command += ["--stack-name", self.stack(part), "--s3-bucket", self.name, "--tags", *tags]
+        command += [
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "--no-confirm-changeset",
+            "--no-progressbar",
+        ]
+        command += ["--no-fail-on-empty-changeset", "--parameter-overrides", *overrides]
+        log = self.folder / "sam.log"
+        with log.open("a") as said:
+            environment = {**os.environ, **self.account.environment, "SAM_CLI_TELEMETRY": "0"}
+            done = subprocess.run(
+                command, stdout=said, stderr=said, env=environment, cwd=template.parent, check=False
+            )
+        if done.returncode:
+            end = "\n".join(log.read_text(errors="replace").strip().splitlines()[-25:])
+            raise Problem(f"The stack {self.stack(part)} could not be deployed.\n{end}")
+        return self.outputs(part)
+
+    def outputs(self, part: str) -> dict[str, str]:
+        """Return what a stack tells of itself."""
+        described = self._described(self.stack(part)) or {}
+        return {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
+
+    def take_away(self) -> list[str]:
+        """Delete everything; return what is left, and why, in words.
+
+        The folder goes last, and stays if something is left.
+        """
+        left = []
+        for part in ("server", "apps"):
+            try:
+                self._delete_stack(self.stack(part))
+            except (Problem, *ERRORS) as error:
+                left.append(f"the stack {self.stack(part)}: {error}")
+        try:
+            self._delete_bucket()
+        except ERRORS as error:
+            left.append(f"the bucket {self.name}: {error}")
+        if not left:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return left
+
+    def _described(self, stack: str) -> dict[str, Any] | None:
+        try:
+            told = self.account.client("cloudformation").describe_stacks(StackName=stack)
+        except ClientError as error:
+            if is_missing(error):
+                return None
+            raise
+        described: dict[str, Any] = told["Stacks"][0]
+        return described
+
+    def _delete_stack(self, stack: str) -> None:
+        ends_at = time.monotonic() + DELETION_S
+        tries, status = 0, ""
+        while described := self._described(stack):
+            before, status = status, described["StackStatus"]
+            if status == "DELETE_COMPLETE":
+                return
+            # One that exists for a change set only may have no tags yet.
+            if status != "REVIEW_IN_PROGRESS" and TAG not in described.get("Tags", []):
+                raise Problem("it has not the tag of a trial, so it is not touched")
+            if status == "DELETE_FAILED" and before != status and tries > 1:
+                raise Problem(described.get("StackStatusReason") or status)
+            if status != "DELETE_IN_PROGRESS" and (tries == 0 or before != status):
+                tries += self._ask_to_delete(stack)
+            if time.monotonic() > ends_at:
+                raise Problem(f"it is still there after {DELETION_S:.0f} s, {status}")
+            time.sleep(self.poll_s)
+
+    def _ask_to_delete(self, stack: str) -> int:
+        """Order the deletion; 0 where it is refused for now, as in the middle of an update."""
+        try:
+            self.account.client("cloudformation").delete_stack(StackName=stack)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ValidationError":
+                return 0
+            raise
+        return 1
+
+    def _delete_bucket(self) -> None:
+        s3 = self.account.client("s3")
+        try:
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.name):
+                keys = [{"Key": one["Key"]} for one in page.get("Contents", [])]
+                if keys:
+                    s3.delete_objects(Bucket=self.name, Delete={"Objects": keys})
+            s3.delete_bucket(Bucket=self.name)
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+
+
+def crashed(account: Account, runs: Path) -> Iterator[Stacks]:
+    """Yield the trials of this checkout, in this Region, whose process is dead."""
+    for noted in sorted(runs.glob(f"{PREFIX}*/owner.json")):
+        owner = json.loads(noted.read_text() or "{}")
+        if owner.get("region") == account.region and not _alive(int(owner.get("pid", 0))):
+            yield Stacks(noted.parent.name, account, runs)
+
+
+def elsewhere(account: Account, runs: Path) -> list[str]:
+    """Return the names of trials in this Region that this checkout knows nothing of."""
+    found = set()
+    pages = account.client("cloudformation").get_paginator("describe_stacks").paginate()
+    for page in pages:
+        for stack in page["Stacks"]:
+            name = NAME.match(stack["StackName"])
+            if name and TAG in stack.get("Tags", []):
+                found.add(name[0])
+    for bucket in account.client("s3").list_buckets()["Buckets"]:
+        if NAME.fullmatch(bucket["Name"]):
+            found.add(bucket["Name"])
+    return sorted(name for name in found if not (runs / name).exists())
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return pid > 0

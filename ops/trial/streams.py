@@ -1,0 +1,111 @@
+"""Questions about a streamed answer: when its bytes come, and what becomes of its headers."""
+
+from __future__ import annotations
+
+import gzip
+import secrets
+from statistics import median
+
+from ops.doctor.wire import Exchange
+from ops.trial.probe import Lab, Measured, Place
+
+HELD_MS = 400.0
+"""What apps/questions.py lets pass between the first piece and the rest."""
+LATE_MS = HELD_MS / 2
+HANGING_MS = 2000.0
+REFERENCE = b"123456"
+
+
+def _held_back(came: Exchange) -> bool:
+    """Return True if the first piece came with the rest, which was made long after it."""
+    return not came.pieces or came.ended_ms - came.pieces[0].at_ms < LATE_MS
+
+
+def _gap(lab: Lab, place: Place) -> tuple[int, str]:
+    """How many first pieces were held back, and that in words."""
+    lab.ask(place, "/event")  # Not the one that meets a cold start.
+    answers = [lab.ask(place, "/first-then-rest") for _ in range(lab.rounds)]
+    held = sum(_held_back(came) for came in answers)
+    first_ms = median(came.pieces[0].at_ms if came.pieces else came.ended_ms for came in answers)
+    return held, f"{held} of {len(answers)} held back; first data after {first_ms:.0f} ms (median)"
+
+
+def gap_of_2(lab: Lab) -> Measured:
+    """Ask with the layer's own gap."""
+    held, told = _gap(lab, "Streamed")
+    return Measured(told, held == 0)
+
+
+def gap_of_25(lab: Lab) -> Measured:
+    """Ask with a gap that nobody would want."""
+    held, told = _gap(lab, "LongGap")
+    return Measured(told, held == 0)
+
+
+def no_gap(lab: Lab) -> Measured:
+    """Ask without a gap; where none is held back, the gap is not needed."""
+    held, told = _gap(lab, "NoGap")
+    return Measured(told, held > 0)
+
+
+def one_small_chunk(lab: Lab) -> Measured:
+    """Look at when a single byte arrives that is followed by nothing for a while."""
+    came = lab.ask("Streamed", "/first-then-rest")
+    if not came.pieces:
+        return Measured(f"nothing came: {came.trouble or came.status}", None)
+    first = came.pieces[0]
+    told = (
+        f"{len(first.data)} byte(s) after {first.at_ms:.0f} ms, the end at {came.ended_ms:.0f} ms"
+    )
+    return Measured(told, first.data == b"1" and not _held_back(came))
+
+
+def _empty(lab: Lab, status: int) -> Measured:
+    came = lab.ask("Streamed", f"/empty?status={status}")
+    length = came.headers.get("content-length", "none")
+    end = came.trouble or "whole"
+    told = f"{came.status}, {end} after {came.ended_ms:.0f} ms, content-length {length}"
+    whole = came.status == status and not came.trouble and not came.body
+    return Measured(told, whole and came.ended_ms < HANGING_MS)
+
+
+def empty_302(lab: Lab) -> Measured:
+    """Ask for a redirection without a body."""
+    return _empty(lab, 302)
+
+
+def empty_204(lab: Lab) -> Measured:
+    """Ask for no content."""
+    return _empty(lab, 204)
+
+
+def content_length(lab: Lab) -> Measured:
+    """Ask for a streamed answer that names its length."""
+    came = lab.ask("Streamed", "/length")
+    names = ("content-length", "x-amzn-remapped-content-length")
+    found = [f"{name}: {came.headers[name]}" for name in names if name in came.headers]
+    whole = came.body == REFERENCE and not came.trouble
+    told = f"{', '.join(found) or 'no length'}; the body is {'whole' if whole else 'not whole'}"
+    return Measured(told, whole and bool(found))
+
+
+def content_encoding(lab: Lab) -> Measured:
+    """Ask for a compressed answer; where it can be read, `accept-encoding` need not be hidden."""
+    came = lab.ask("Streamed", "/encoded", headers={"accept-encoding": "gzip"})
+    named = came.headers.get("content-encoding", "none")
+    try:
+        readable = named == "gzip" and gzip.decompress(came.body) == REFERENCE
+    except (OSError, EOFError):
+        readable = False
+    told = f"{came.status or came.trouble}, content-encoding {named}"
+    return Measured(f"{told}; it can{'' if readable else 'not'} be read", not readable)
+
+
+def hang_up(lab: Lab) -> Measured:
+    """Leave after the first piece, then look in the log whether the function ran to its end."""
+    token = secrets.token_hex(8)
+    came = lab.ask("Streamed", f"/beats?token={token}", enough=bool)
+    if not came.pieces:
+        return Measured(f"nothing came: {came.trouble or came.status}", None)
+    ran = bool(lab.log_lines("Streamed", token))
+    return Measured(f"the function {'ran to its end' if ran else 'was not seen to end'}", ran)
