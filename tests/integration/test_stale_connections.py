@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
-import ssl
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,15 +9,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from local.scripted.script import answer
 from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import CALM, calling, chat, deploy, spoken
 from tests.support.logs import Logged
+from tests.support.tls import make_certificate, server_context
 
 CHAT = "/v1/chat/completions"
 PATIENT: dict[str, Any] = {**CALM, "first_token_timeout_ms": 8000}
@@ -29,25 +23,7 @@ PATIENT: dict[str, Any] = {**CALM, "first_token_timeout_ms": 8000}
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 and its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    pem = serialization.Encoding.PEM
-    path.write_bytes(
-        made.public_bytes(pem)
-        + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
+    return make_certificate(tmp_path_factory.mktemp("tls") / "certificate.pem")
 
 
 @pytest.fixture
@@ -56,8 +32,7 @@ async def upstream(
 ) -> AsyncIterator[ScriptedUpstream]:
     """An upstream over TLS that the function trusts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate)
+    tls = server_context(certificate)
     async with ScriptedUpstream(answer("Here I am."), tls=tls) as upstream:
         yield upstream
 

@@ -14,6 +14,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,6 +83,21 @@ class RoleKeys:
         self._credentials: Any = None
         self._tokens: dict[str, _Token] = {}
         self._lock = threading.Lock()
+        self.finding: asyncio.Task[None] | None = None
+        """Finds the credentials before there is a key to make."""
+
+    def prefetch(self) -> None:
+        """Begin to find the role's credentials, which is most of what a first key takes."""
+        if self._credentials is None and self.finding is None:
+            self.finding = asyncio.create_task(asyncio.to_thread(self._find))
+            self.finding.add_done_callback(self._found)
+
+    def _find(self) -> None:
+        with self._lock, suppress(Exception):  # Whoever needs a key meets the same, and tells.
+            self._credentials = self._credentials or self._connect().get_credentials()
+
+    def _found(self, _: asyncio.Task[None]) -> None:
+        self.finding = None
 
     async def key(self, region: str) -> str:
         """Return a key for Bedrock in `region`.

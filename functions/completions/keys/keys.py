@@ -12,6 +12,7 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from completions.errors import KeyUnavailable
 from completions.keys import bedrock, secrets_manager
@@ -84,6 +85,8 @@ class Keys:
         """
         # The upstream's key is needed next, so both secrets are read side by side.
         self._upstream.prefetch()
+        if self._bedrock_regions and not self.known:
+            self._role_keys.prefetch()
         since, began = self._caller.reads_begun, asyncio.get_running_loop().time()
         secret = await self._caller.get()
         if version := _matching_version(presented, secret):
@@ -158,11 +161,14 @@ class Keys:
         Only an outage takes longer. It must not keep this environment from its next turn: a new
         environment would not know any key.
         """
-        secrets = (self._caller, self._upstream)
         with suppress(TimeoutError):
             async with asyncio.timeout(READS_WAIT_LIMIT_S):
-                while reads := [secret.reading for secret in secrets if secret.reading]:
+                while reads := self._reads():
                     await asyncio.wait(reads)
+
+    def _reads(self) -> list[asyncio.Task[Any]]:
+        reads = (self._caller.reading, self._upstream.reading, self._role_keys.finding)
+        return [read for read in reads if read is not None]
 
     def warm(self) -> None:
         """Load what reads secrets and makes keys; nothing is asked yet."""

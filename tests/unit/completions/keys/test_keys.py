@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -182,6 +183,70 @@ async def test_nobody_waits_long_for_a_look(
         assert isinstance(one, KeyUnavailable)
     assert asyncio.get_running_loop().time() - began == pytest.approx(WAIT_LIMIT_S)
     assert secrets.reads.count(CALLER_SECRET) == 1
+
+
+@pytest.mark.looptime
+async def test_nobody_waits_long_for_a_first_read(
+    secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch, logs: Logged
+) -> None:
+    """While Secrets Manager hangs there is one bound for all that a turn needs, and a 503."""
+
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(asyncio, "to_thread", hang)
+    clock = asyncio.get_running_loop().time
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
+    began = clock()
+    for ask in (keys.caller_key_version(CALLER_KEY), keys.upstream_key("upstream")):
+        with pytest.raises(KeyUnavailable, match="has not answered within 3 seconds") as caught:
+            await ask
+        assert caught.value.headers == {"retry-after": "1"}
+        assert clock() - began == pytest.approx(WAIT_LIMIT_S)
+    assert {event["reason"] for event in logs.events("key.unavailable")} == {"TimeoutError"}
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_one_bound_holds_for_a_read_and_the_look_after_it(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is none of those known waits no longer than one that is."""
+    read = asyncio.to_thread
+
+    async def slowly(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(WAIT_LIMIT_S * 0.8)
+        return await read(*args, **kwargs)
+
+    monkeypatch.setattr(asyncio, "to_thread", slowly)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(KeyUnavailable):
+        await keys.caller_key_version("wrong or new")
+    assert asyncio.get_running_loop().time() - began == pytest.approx(WAIT_LIMIT_S)
+
+
+async def test_a_rotation_between_both_versions_makes_no_key_wrong(clock: FakeClock) -> None:
+    """They are read side by side, so the key between the two that came may be good as well."""
+    previous_taken, rotated = threading.Event(), threading.Event()
+
+    class Rotated(FakeSecrets):
+        def get_secret_value(self, **kwargs: str) -> Mapping[str, Any]:
+            if kwargs == {"SecretId": CALLER_SECRET}:
+                assert rotated.wait(LIMIT_S)
+            answer = super().get_secret_value(**kwargs)
+            if "VersionStage" in kwargs:
+                previous_taken.set()
+            return answer
+
+    secrets = Rotated()
+    secrets.put(CALLER_SECRET, {"key": "between"})
+    keys = _keys(secrets, clock)
+    asking = asyncio.create_task(keys.caller_key_version("between"))
+    assert await asyncio.to_thread(previous_taken.wait, LIMIT_S)
+    secrets.put(CALLER_SECRET, {"key": "newest"})
+    rotated.set()
+    assert await asking == "previous"
+    assert await keys.caller_key_version("newest") == "current"
 
 
 async def test_a_hang_up_takes_no_look_from_others(keys: Keys, secrets: FakeSecrets) -> None:
@@ -470,6 +535,25 @@ async def test_bedrock_needs_no_secret(
     assert verdict(key, role.frozen, "us-east-1", time.time()) == ""
     assert secrets.reads.count(UPSTREAM_SECRET) == 1
     assert not logs.text
+
+
+async def test_the_roles_credentials_are_found_beside_the_reads(
+    secrets: FakeSecrets, clock: FakeClock
+) -> None:
+    """A first turn with a model on Bedrock waits for them and both secrets together."""
+    role = Role()
+    keys = _keys_of(role, secrets, clock, upstream=BASE_URL)
+    secrets.open.clear()
+    asking = asyncio.create_task(keys.caller_key_version(CALLER_KEY))
+    async with asyncio.timeout(LIMIT_S):
+        while not role.connects or len(secrets.reads) < 2:
+            await asyncio.sleep(0.001)
+    secrets.open.set()
+    assert await asking == "current"
+    await keys.wait_for_reads()
+    await keys.caller_key_version("wrong")
+    await keys.upstream_key("upstream")
+    assert role.connects == 1
 
 
 async def test_a_key_that_is_stored_wins(secrets: FakeSecrets, clock: FakeClock) -> None:

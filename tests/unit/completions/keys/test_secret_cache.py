@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from completions.errors import KeyUnavailable
-from completions.keys.secret_cache import RETRY_AFTER_S, SecretCache
+from completions.keys.secret_cache import READ_LIFE_S, RETRY_AFTER_S, SecretCache
 from completions.keys.secret_reader import CachedSecret
 from completions.keys.secrets_manager import NOT_FOUND, SecretsManager
 from tests.support.clock import FakeClock
@@ -213,6 +213,26 @@ async def test_a_read_that_has_ended_is_not_joined(
     await cache.reading
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     assert await cache.read_until(_changed)
+
+
+async def test_a_frozen_read_is_waited_for_by_nobody_new(
+    cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
+) -> None:
+    """After a freeze another one is begun beside it, and what that one brings counts."""
+    secrets.open.clear()
+    before = asyncio.create_task(cache.get())
+    while not secrets.reads:
+        await asyncio.sleep(0.001)
+    clock.now += READ_LIFE_S
+    after = asyncio.create_task(cache.get())
+    while len(secrets.reads) < 2:
+        await asyncio.sleep(0.001)
+    secrets.open.set()
+    for asking in (before, after):
+        assert (await asking).current["upstream"] == UPSTREAM_KEY
+    await _finish_read(cache)
+    assert cache.cached is not None
+    assert cache.cached.number == 2
 
 
 async def test_a_clock_set_back_makes_nothing_new(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -29,6 +32,7 @@ from tests.support.secrets import (
     FakeSecrets,
     aws_error,
 )
+from tests.support.tls import make_certificate, server_context
 
 LIMIT_S = 20
 
@@ -200,6 +204,46 @@ def test_forget_makes_a_new_client(secrets: FakeSecrets) -> None:
             manager.forget()
         manager.current(CALLER_SECRET)
         assert secrets.connects == connects
+
+
+class _Answering(BaseHTTPRequestHandler):
+    """Secrets Manager with one secret."""
+
+    def do_POST(self) -> None:
+        """Answer a GetSecretValue."""
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"SecretString": "over TLS"}')
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_the_authorities_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every connection trusts them; before a snapshot they have been read for all that follow."""
+    certificate = make_certificate(tmp_path / "authority.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answering)
+    server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
+    address = f"https://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", address)
+    warm()
+    reads: list[object] = []
+    monkeypatch.setattr(
+        ssl.SSLContext, "load_verify_locations", lambda *args, **_: reads.append(args)
+    )
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(server.serve_forever)
+        try:
+            for _ in range(2):  # A restore lies between two clients.
+                manager = SecretsManager()
+                assert manager.current(CALLER_SECRET)["key"] == "over TLS"
+                assert manager.previous(CALLER_SECRET)["key"] == "over TLS"
+        finally:
+            server.shutdown()
+            server.server_close()
+    assert reads == []
 
 
 def test_the_client_is_impatient(aws: Any) -> None:
