@@ -1,9 +1,9 @@
-r"""Characters that were cut in two, in whichever way: each frame of an answer is valid text.
+r"""Joins characters that were cut in two, so that each frame of an answer is valid text.
 
 A server that cuts its text by bytes or by UTF-16 units puts one half of a character into each of
-two events, as an escape (`\ud83d`, RFC 8259, section 8.2) or as bytes that are no UTF-8. Halves
-are joined; half a character that nothing completes becomes U+FFFD, as decoders have it.
-Knows JSON and deltas, not the dialects. Costs nothing while characters are whole.
+two events, as an escape (`\ud83d`, RFC 8259, section 8.2) or as bytes that are not UTF-8. A half
+that nothing completes becomes U+FFFD, as in decoders. Knows JSON and deltas, not the dialects.
+Costs nothing while characters are whole.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from completions.dialects.deltas import CallPart, Delta, Done, Finish, Reasoning
 
 REPLACEMENT = "\ufffd"
 _CUT = re.compile(rb"\\u[dD][89a-fA-F]")
-# Some servers do not escape these: a tab stands in a string as it is.
+# Some servers do not escape these, such as a tab in a string.
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
-# Bytes that are no UTF-8, as Python's "surrogateescape" spells them.
+# Bytes that are not UTF-8, as Python's "surrogateescape" spells them.
 _BYTES = re.compile(r"[\udc80-\udcff]+")
 _FIRST_HALF = re.compile(r"(?:[\ud800-\udbff]|[\udcc2-\udcf4][\udc80-\udcbf]{0,2})\Z")
 _HALF = re.compile(r"[\udc80-\udcff]+|[\ud800-\udfff]")
-# Escapes of halves that stand alone in JSON. An even number of backslashes before one is a text.
+# Escapes of lone halves in JSON. An even number of backslashes before one is text.
 _HIGH_ALONE = re.compile(
     rb"(?<!\\)((?:\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
 )
@@ -51,7 +51,7 @@ _TEXT_FIELDS = frozenset(
 def whole_characters(data: bytes) -> bytes:
     """Return JSON with U+FFFD for each half of a character; the same bytes where there is none.
 
-    A caller's body is mended before it is read, so that what is read is read as strictly as any.
+    Repairs a caller's body before it is read, so that reading stays strict.
     """
     if not _is_utf8(data):
         data = data.decode(errors="replace").encode()
@@ -61,10 +61,10 @@ def whole_characters(data: bytes) -> bytes:
 
 
 def read_json(data: bytes) -> Any:
-    """Return decoded JSON all of whose characters are whole.
+    """Return decoded JSON, with all of its characters whole.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: It is not JSON.
     """
     try:
         return from_json(data)
@@ -76,19 +76,19 @@ def read_json_with_halves(data: bytes) -> Any:
     """Return JSON that `from_json` refuses only for its characters; texts may keep halves.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: It is not JSON.
     """
     return _read_mended(data, _TEXT_FIELDS)
 
 
 def _read_mended(data: bytes, keeping: frozenset[str] = frozenset()) -> Any:
     if not (_CUT.search(data) or _CONTROL.search(data)) and _is_utf8(data):
-        raise ValueError("no JSON")
+        raise ValueError("not JSON")
     try:
         value = json.loads(data.decode(errors="surrogateescape"), strict=False)
         return _mended(value, keeping)
     except (ValueError, RecursionError) as error:
-        raise ValueError("no JSON") from error
+        raise ValueError("not JSON") from error
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -100,7 +100,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _mended(value: Any, keeping: frozenset[str] = frozenset(), name: str = "") -> Any:
-    """Return the value with whole characters, but for the fields whose halves are kept."""
+    """Return the value with whole characters, except in the fields that keep halves."""
     if isinstance(value, str):
         return value if name in keeping else _HALF.sub(REPLACEMENT, _joined(value))
     if isinstance(value, list):
@@ -111,7 +111,7 @@ def _mended(value: Any, keeping: frozenset[str] = frozenset(), name: str = "") -
 
 
 def _joined(text: str) -> str:
-    """Return the text with the halves joined that stand side by side in it."""
+    """Return the text with adjacent halves joined."""
     text = _PAIR.sub(lambda m: m[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
     return _BYTES.sub(
         lambda m: m[0].encode(errors="surrogateescape").decode(errors="surrogateescape"), text
@@ -123,10 +123,10 @@ class Halves:
 
     def __init__(self) -> None:
         self.held: dict[Any, str] = {}
-        """What waits for its other half, by its type, or by the number of its call."""
+        """Halves that wait for the other half, by type or by the number of the call."""
 
     def join(self, deltas: Iterable[Delta]) -> list[Delta]:
-        """Return the deltas with whole characters; half of one at the end is held back."""
+        """Return the deltas with whole characters; a half at the end is held back."""
         joined: list[Delta] = []
         for delta in deltas:
             if isinstance(delta, Text | Reasoning | Refusal):

@@ -1,7 +1,7 @@
 """Contents, ids and names in a history, in the forms that strict APIs want.
 
-Pure functions over the messages of a chat request or the input items of a Responses request, where
-they have both. Nothing that was said is lost. Mending what is mended changes nothing.
+Pure functions over the messages of a chat request or the input items of a Responses request; many
+take either. Nothing that was said is lost. Each is idempotent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def parts_as_text(history: History) -> History:
-    """Tell content as one text where all of its parts are texts."""
+    """Turn content into one text where all of its parts are texts."""
     return [_with_text(_with_text(entry, "content"), "output") for entry in history]
 
 
@@ -39,7 +39,7 @@ def _is_text(part: Any) -> bool:
 
 
 def null_as_text(history: History) -> History:
-    """Put a text in place of null content: that of a refusal, or an empty one beside calls."""
+    """Replace null content by a text: that of a refusal, or an empty one beside calls."""
     return [
         {**entry, "content": entry.get("refusal") or ""}
         if "role" in entry and entry.get("content") is None
@@ -49,9 +49,9 @@ def null_as_text(history: History) -> History:
 
 
 def filled(history: History) -> History:
-    """Say `...` where a turn says nothing; instructions without a word are left out.
+    """Say `...` where a turn says nothing; leave out empty instructions.
 
-    Calls without a word are told without content, which `null_as_text` is the opposite of.
+    Calls without words get no content at all, the opposite of `null_as_text`.
     """
     told = [entry for entry in map(_filled, history) if entry is not None]
     return told or [{**one, "role": "user", "content": SILENCE} for one in history[:1]]
@@ -70,13 +70,13 @@ def _filled(entry: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def nine_letter_ids(history: History) -> History:
-    """Give calls and their results ids of nine letters or digits, no two calls the same.
+    """Give calls and their results ids of nine letters or digits, unique to each call.
 
-    That is what Mistral wants; other APIs that are strict about ids take them as well. The same
+    Mistral requires this form, and other APIs that are strict about ids accept it. The same
     history gets the same ids in every turn.
     """
     seen: dict[str, int] = {}
-    given: dict[str, str] = {}  # Of the latest call of an id: its result stands right behind it.
+    given: dict[str, str] = {}  # The id's latest call: its result comes right after it.
 
     def of_call(call_id: str) -> str:
         count = seen[call_id] = seen.get(call_id, 0) + 1
@@ -107,7 +107,7 @@ def _nine_letters(text: str) -> str:
 
 
 def named_results(history: History) -> History:
-    """Tell beside each result which function was called."""
+    """Name the called function beside each result."""
     names: dict[str, str] = {}
     told: History = []
     for entry in history:
@@ -119,7 +119,7 @@ def named_results(history: History) -> History:
 
 
 def json_arguments(history: History) -> History:
-    """Wrap arguments that are no JSON object into one: some APIs read those of old calls, too."""
+    """Wrap arguments that are not a JSON object in one: some APIs parse those of old calls, too."""
     return [_with_objects(entry) for entry in history]
 
 
@@ -147,9 +147,9 @@ def _as_object(arguments: Any) -> str:
 
 
 def calls_as_words(history: History) -> History:
-    """Tell calls with their results as the user's words, for who takes neither.
+    """Rewrite calls and their results as the user's words, for APIs that take neither.
 
-    As the assistant's they would teach the model to write calls as words.
+    As the assistant's words they would teach the model to write calls as text.
     """
     return list(_without_calls(history))
 

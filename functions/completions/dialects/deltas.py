@@ -39,22 +39,22 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class CallPart:
-    """A piece of tool call number `index`: the first names it, each adds to its `arguments`."""
+    """A piece of tool call `index`: the first names the call, each adds to its `arguments`."""
 
     index: int
-    """-1 where the server numbers no calls."""
+    """-1 where the server does not number calls."""
     id: str | None
     name: str | None
     arguments: str
     nonstandard: bool = False
-    """Not as the protocol defines it (arguments as an object), so not to be relayed."""
+    """True if it breaks the protocol (arguments as an object) and must not be relayed."""
     extra_content: Mapping[str, Any] | None = field(default=None, hash=False)
     """What the model's API wants back with the call, such as Gemini's `thought_signature`
     (ai.google.dev, "Thought signatures"): kept as it came."""
     alone: bool = False
-    """A whole call in one part, which continues none and is continued by none."""
+    """True for a whole call in one part: it neither continues another nor is continued."""
     problem: str = ""
-    """Why this call must not be carried out, to be told to the model."""
+    """Why this call must not be carried out, in words for the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Other:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Text that is held back, or taken out: it proves only that the model works."""
+    """Text that is held back or removed: it only proves that the model is working."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The upstream reports in mid-stream that it failed."""
+    """The upstream reports mid-stream that it failed."""
 
     error: CompletionsError
 
@@ -95,7 +95,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """The event's own bytes would mislead a strict client: what else it says is written anew."""
+    """The event's own bytes would mislead a strict client: write its other deltas anew."""
 
 
 Delta = (
@@ -110,9 +110,9 @@ class Chunk:
     sse: ServerSentEvent | None
     deltas: tuple[Delta, ...]
     unchanged: bool = True
-    """The deltas are all that the event says, so its bytes may be relayed; filters clear this."""
+    """True if the deltas are all that the event says: then its bytes may be relayed."""
     source: int = 0
-    """The number of the upstream request it came from; each answer has an identity of its own."""
+    """The number of the upstream request it came from; each answer has its own identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +127,17 @@ class Call:
 
 
 def arguments_text(arguments: Any, none: str = "") -> str:
-    """Return a call's arguments, or its result, as JSON text; some send the object itself."""
+    """Return a call's arguments, or its result, as JSON text; some clients send the object."""
     if isinstance(arguments, str):
         return arguments
     return none if arguments is None else to_json(arguments).decode()
 
 
 def error_in(event: Mapping[str, Any], name: bytes) -> Any:
-    """Return the error that a server-sent event of this name reports; None if it reports none.
+    """Return the error that a server-sent event of this name reports, or None.
 
-    Servers put it where OpenAI does, or send it bare: under the event's name `error` (llama.cpp),
-    as an object of that kind (vLLM) or of that type.
+    Servers put it where OpenAI does, or send it bare: in an event named `error` (llama.cpp), or in
+    an object of that kind (vLLM) or type.
     """
     if error := event.get("error"):
         return error

@@ -19,8 +19,8 @@ from completions.errors import CompletionsError
 from completions.sse import ServerSentEvent
 
 TOKEN_LIMIT = 16_384
-"""The largest limit we ask for: no voice answer is longer, and models with a lower maximum refuse
-a higher one."""
+"""The largest limit we ask for: no voice answer is longer, and models refuse a limit above their
+maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Writer(Protocol):
         ...
 
     def buffer_words(self, text: str) -> bytes:
-        """Write buffer words: spoken, but no part of the answer that follows."""
+        """Write buffer words: spoken, but not part of the answer that follows."""
         ...
 
     def reasoning(self, text: str) -> bytes:
-        """Write reasoning: clients may show it and never speak it."""
+        """Write reasoning: clients may show it but never speak it."""
         ...
 
     def call(self, call: Call) -> bytes:
@@ -76,7 +76,7 @@ class Dialect(Protocol):
 
     @property
     def optional(self) -> bool:
-        """True if an upstream may lack this endpoint; it is asked over chat completions then."""
+        """True if an upstream may lack this endpoint; we then ask it over chat completions."""
         ...
 
     @property
@@ -88,7 +88,7 @@ class Dialect(Protocol):
         """Read a request body.
 
         Raises:
-            InvalidRequest: a field cannot be understood; the error names it.
+            InvalidRequest: A field cannot be understood; the error names it.
         """
         ...
 
@@ -101,7 +101,7 @@ class Dialect(Protocol):
         clean: Callable[[str], str],
         max_tokens: int = 0,
     ) -> Prepared:
-        """Return the request for an upstream, without anything that strict servers refuse.
+        """Return the request for an upstream, without fields that strict servers refuse.
 
         `clean` is applied to every assistant text of the history. Fields of `extra_body` override
         others. `max_tokens` caps the caller's limit and replaces a missing one; 0 does neither.
@@ -113,7 +113,7 @@ class Dialect(Protocol):
         ...
 
     def as_chat(self, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the body of a parsed request as a Chat Completions body, or None if it is one.
+        """Return a request's body as a Chat Completions body, or None if it already is one.
 
         For upstreams without this dialect (all have `/chat/completions`), and for agents.
         """
@@ -124,9 +124,9 @@ class Dialect(Protocol):
     ) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
         """Return a function that reads the SSE events of one answer, in order, into deltas.
 
-        It returns none for comments and keep-alives, and never raises; what cannot be understood
-        amid others says nothing. An event without `raw` bytes is a complete JSON answer that was
-        not streamed. Where the `request` is for one answer, no other one is read.
+        It returns no deltas for comments, keep-alives and, within a stream, events that it cannot
+        understand; it never raises. An event without `raw` bytes is a complete JSON answer that was
+        not streamed. Where the `request` is for one answer, it reads only one.
         """
         ...
 
@@ -147,7 +147,7 @@ class Dialect(Protocol):
     ) -> bytes:
         """Return one JSON answer: the upstream's (`sse`) with its text and calls replaced.
 
-        Without one it is made up; `usage` then counts the tokens, in either API's shape.
+        Without `sse` the answer is made up; `usage` then counts the tokens, in either API's shape.
         """
         ...
 
@@ -158,16 +158,16 @@ def safety_identifier(user: str) -> str:
 
 
 SPOKEN_LIMIT_CHARS = 128 * 1024
-"""Two hours of one voice without a pause: a history with more assistant text was not spoken."""
+"""Two hours of one voice without a pause: no history with more assistant text was spoken."""
 
 
 def clean_if_spoken(clean: Callable[[str], str], request: ParsedRequest) -> Callable[[str], str]:
-    """Return `clean`, or what leaves a text as it is if the history is too long to be spoken.
+    """Return `clean`, or a function that changes nothing if the history is too long to be spoken.
 
-    Every assistant text is searched for some two hundred phrases: what a caller sends may be 6 MB
-    of it, and would hold the event loop, and with it every other turn, for a second.
+    `clean` searches every assistant text for some two hundred phrases. A caller may send 6 MB,
+    which would block the event loop, and with it every other turn, for a second.
     """
-    # Each text has a cost of its own, as much as that of a short sentence.
+    # Each text has a fixed cost, about that of a short sentence.
     chars = sum(len(text) + 64 for text in request.assistant_texts)
     return clean if chars <= SPOKEN_LIMIT_CHARS else str
 
@@ -177,9 +177,9 @@ METADATA_PAIRS, METADATA_NAME_CHARS, METADATA_TEXT_CHARS = 16, 64, 512
 
 
 def as_metadata(value: Any) -> dict[str, str] | None:
-    """Return what OpenAI's API takes as `metadata`: texts within its limits; None if nothing is.
+    """Return the metadata that OpenAI's API accepts, texts within its limits, or None.
 
-    Platforms put numbers and objects there, which would be refused.
+    Platforms put numbers and objects there, which it would refuse.
     """
     if not isinstance(value, dict):
         return None

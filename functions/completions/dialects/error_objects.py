@@ -1,9 +1,9 @@
-"""What a model API says when it refuses, read from every shape that APIs say it in.
+"""Reads what a model API says when it refuses, in every shape that APIs use.
 
 OpenAI's is an object `error` with message, type, code and param (platform.openai.com/docs/guides/
 error-codes). Others put a list around it, a list of details or JSON as text into `message`, the
-reason into `metadata.raw`, or leave `error` away. So nothing here belongs to a vendor: texts,
-scalars and places are collected wherever they are known to stand. Knows nothing of requests.
+reason into `metadata.raw`, or omit `error`. So no code here belongs to one vendor: texts, scalars
+and places are collected wherever they are known to appear. Does not know requests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 DEPTH_LIMIT = 8
 TEXTS_LIMIT = 32
-"""So many texts and places are read; validators list each field of each message."""
+"""At most this many texts and places are read; validators list each field of each message."""
 
 _SAID_IN = (
     "error",
@@ -32,32 +32,32 @@ _SAID_IN = (
     "raw",
     "fieldViolations",
 )
-"""Where texts, or objects with texts, stand. `description` belongs to google.rpc.BadRequest."""
+"""Fields that hold texts, or objects with texts. `description` is google.rpc.BadRequest's."""
 _NO_FIELDS = frozenset({"body", "query", "validation_error"})
-"""What stands in `param` or `loc` and is no field."""
+"""Words in `param` or `loc` that are not fields."""
 _PYTHON_LOC = re.compile(r"'loc': \(([^()]*)\)")
 """A pydantic error as text (vLLM): `[{'type': …, 'loc': ('body', 'x'), …}]`."""
 
 
 @dataclass(slots=True)
 class ErrorObject:
-    """An API's refusal. Scalars are None where it has none, or no text."""
+    """An API's refusal. Scalars are None where they are missing or not text."""
 
     texts: list[str] = field(default_factory=list)
     type: str | None = None
     code: str | None = None
     param: str | None = None
     fields: list[str] = field(default_factory=list)
-    """Where the culprit stands, as far as it is told in its own place: paths like `a.b[0].c`."""
+    """Where the culprit is, if a separate field says so: paths like `a.b[0].c`."""
 
     @property
     def message(self) -> str:
-        """All that it says, on a line each."""
+        """All of its texts, one per line."""
         return "\n".join(self.texts)
 
 
 def read_error(value: Any) -> ErrorObject:
-    """Read a decoded error; a text is one, too."""
+    """Read a decoded error, which may also be a text."""
     error = ErrorObject()
     _collect(value, error, 0)
     error.texts[:] = dict.fromkeys(error.texts)
@@ -87,7 +87,7 @@ def _collect(value: Any, error: ErrorObject, depth: int) -> None:
 def _collect_object(value: Mapping[str, Any], error: ErrorObject, depth: int) -> None:
     location = value.get("loc")
     if isinstance(location, list):
-        # FastAPI's and Mistral's details: the place apart from what is wrong there.
+        # FastAPI and Mistral name the place apart from what is wrong there.
         place = ".".join(str(part) for part in location)
         error.fields.append(place)
         error.texts.append(f"{place}: {value.get('msg')}")
@@ -100,7 +100,7 @@ def _collect_object(value: Mapping[str, Any], error: ErrorObject, depth: int) ->
     for name in _SAID_IN:
         if name in value:
             _collect(value[name], error, depth + 1)
-    # The innermost object is the API's own; around it stand a proxy's.
+    # The innermost object is the API's own; those around it are a proxy's.
     error.type = error.type or _text(value.get("type"))
     error.code = error.code or _text(value.get("code"))
     error.param = error.param or _text(value.get("param"))
@@ -111,7 +111,7 @@ def _text(value: Any) -> str | None:
 
 
 def _json_in(text: str) -> Any:
-    """Return the object or list that a text is; None for other texts."""
+    """Return the object or list that a text holds as JSON; None for other texts."""
     text = text.strip()
     if text[:1] not in {"{", "["}:
         return None
@@ -123,6 +123,6 @@ def _json_in(text: str) -> Any:
 
 
 def _cleaned(path: str) -> str:
-    """Return a path from the request's body on; empty if it names no field."""
+    """Return the path within the request's body; empty if it names no field."""
     path = path.strip().removeprefix("body.")
     return "" if path in _NO_FIELDS else path

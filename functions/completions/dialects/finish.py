@@ -1,4 +1,4 @@
-"""Why an answer ended: what servers call it, in the four words that callers know.
+"""Translates servers' finish reasons into the four words that callers know.
 
 Words: the documentation of OpenAI, Anthropic, Gemini, Cohere, Bedrock, Mistral, Zhipu, DeepSeek,
 and the sources of vLLM, TGI and Ollama, as they come through gateways. Knows neither dialect.
@@ -30,16 +30,16 @@ _NO_WORDS = {"", "null", "none", "finish_reason_unspecified"}
 
 
 def read_finish(reason: Any) -> Finish | Failure | None:
-    """Return what a server's finish reason means; None if it says that the answer goes on.
+    """Return what a server's finish reason means; None if the answer goes on.
 
-    A word that nobody knows is an end like any other: a failure would be called one.
+    An unknown word counts as a normal end: a server would call a failure one.
     """
     if not isinstance(reason, str):
         return Finish("stop") if reason else None
     word = reason.strip().lower()
     if word in _NO_WORDS:
         return None
-    # Gateways put a word of their own before it: "function_call_filter: MALFORMED_FUNCTION_CALL".
+    # Gateways may add a prefix: "function_call_filter: MALFORMED_FUNCTION_CALL".
     first, _, last = word.rpartition(":")
     known = next((one for one in (word, last.strip(), first) if one in _MEANINGS), "stop")
     if (meaning := _MEANINGS[known]) == _FAILED:
@@ -48,7 +48,7 @@ def read_finish(reason: Any) -> Finish | Failure | None:
 
 
 def honest_finish(reason: str, *, calls: bool) -> str:
-    """Return the finish reason of what was delivered: `tool_calls` exactly if there are calls."""
+    """Return the finish reason of the delivered answer: `tool_calls` exactly if it has calls."""
     if calls:
         return "tool_calls"
     return "stop" if reason in {"", "tool_calls"} else reason

@@ -1,9 +1,9 @@
-"""Calls and results of a history in pairs, as every model API wants them, in either dialect.
+"""Pairs the calls and results of a history, as every model API wants them, in either dialect.
 
 Platforms cut histories and write them while tools run: a caller who speaks meanwhile leaves a call
-without a result, or puts words between the two. Each call gets one result right behind it; what
-belongs to no call is told in words, so that nothing of the conversation is lost. A history that is
-in order passes as it is. Knows positions and ids; a `Form` knows the format.
+without a result, or puts words between the two. Each call gets one result right after it; a result
+without a call is retold in words, so that nothing of the conversation is lost. A history in order
+passes unchanged. Knows positions and ids; a `Form` knows the format.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from typing import Any, Protocol
 
 History = list[dict[str, Any]]
 Call = tuple[int, int]
-"""The position of the entry that made the call, and the call's place in it."""
+"""The position of the entry with the call, and the call's place in it."""
 
 INTERRUPTED = "Interrupted: no result came."
-"""The result of a call whose own never came."""
+"""Stands in for a result that never came."""
 RETOLD = "[Result of {tool}] "
-"""Precedes a result that belongs to no call. It is told as the user's: every server has this role,
+"""Precedes a result without a call. It becomes a user's message: every server takes this role,
 at any place."""
 SOME_TOOL = "a tool"
-"""Stands for a tool's name where nobody told it."""
+"""Stands in for a tool's unknown name."""
 
 
 class Form(Protocol):
-    """How one dialect tells calls and results. A stateless object."""
+    """How one dialect writes calls and results. A stateless object."""
 
     def calls(self, entry: dict[str, Any]) -> Sequence[str]:
-        """Return the ids of the calls that the entry makes; an empty one where it has none."""
+        """Return the ids of the calls in the entry; empty for a call without an id."""
         ...
 
     def result(self, entry: dict[str, Any]) -> str | None:
-        """Return the id of the call whose result the entry is, or None if it is no result."""
+        """Return the id of the call whose result the entry is, or None if it is not a result."""
         ...
 
     def ends_step(self, entry: dict[str, Any]) -> bool:
-        """Return True if all results of earlier calls must stand before this entry."""
+        """Return True if all results of earlier calls must come before this entry."""
         ...
 
     def with_ids(self, entry: dict[str, Any], ids: Sequence[str]) -> dict[str, Any]:
-        """Return the entry with these ids for its calls."""
+        """Return the entry with these ids in its calls."""
         ...
 
     def answer(self, results: Sequence[dict[str, Any]], call_id: str) -> dict[str, Any]:
-        """Return one result for the call, out of all that were given for it."""
+        """Return one result for the call, made from all that were given for it."""
         ...
 
     def interrupted(self, entry: dict[str, Any], call_id: str) -> dict[str, Any]:
-        """Return the result of a call of this entry that was never answered."""
+        """Return a stand-in result for a call of this entry that was never answered."""
         ...
 
     def retold(self, result: dict[str, Any]) -> dict[str, Any] | None:
-        """Return a result that belongs to no call in the user's words; None if it is empty."""
+        """Return a result without a call in the user's words; None if it is empty."""
         ...
 
 
@@ -67,7 +67,7 @@ def text_of(content: Any) -> str:
 
 
 def paired(history: History, form: Form) -> History:
-    """Return the history with one result behind each call; the same object if it is in order."""
+    """Return the history with one result after each call; the same object if it is in order."""
     if _in_order(history, form):
         return history
     return list(_ordered(history, form, _results_of_calls(history, form)))
@@ -93,8 +93,8 @@ def _in_order(history: History, form: Form) -> bool:
 def _results_of_calls(history: History, form: Form) -> dict[Call, list[int]]:
     """Return the positions of each call's results.
 
-    A result is the latest open call's of its id, since some models number their calls anew in each
-    turn; a second result joins the first. One that stands before its call is found, too.
+    A result belongs to the latest open call of its id, since some models number their calls anew
+    in each turn; a second result joins the first. A result before its call is found, too.
     """
     results: dict[Call, list[int]] = {}
     waiting: dict[str, list[deque[Call]]] = {}  # By id, and then by entry: calls without results.
@@ -152,7 +152,7 @@ def _ordered(history: History, form: Form, results: dict[Call, list[int]]) -> It
             given = list(ids)
             for place, call_id in enumerate(ids):
                 if not call_id or call_id in taken:
-                    # By its place, which is the same in every later turn.
+                    # Made from its place, which is the same in every later turn.
                     ids[place] = f"call_{position}_{place}"
                 opened[position, place] = ids[place]
                 taken.add(ids[place])

@@ -1,4 +1,4 @@
-"""Padding that hides how long each word is from whoever watches the network.
+"""Removes the padding that hides the length of each word from those who watch the network.
 
 OpenAI adds a field `obfuscation` of random letters to its events unless it is told not to
 (platform.openai.com/docs/api-reference/chat-streaming, `include_obfuscation`). A platform that
@@ -16,7 +16,7 @@ _FIELD = re.compile(rb'"obfuscation"\s*:\s*"(?:[^"\\]|\\.)*"')
 def without_padding(raw: bytes) -> bytes:
     """Return an event's bytes without its padding.
 
-    In a text of the model's quotation marks are escaped, so nothing in it looks like the field.
+    Quotation marks in the model's text are escaped, so nothing in it looks like the field.
     """
     start = raw.find(b'"obfuscation"')
     field = _FIELD.search(raw, start) if start >= 0 else None

@@ -1,7 +1,7 @@
-"""What some APIs refuse in a history, in their words, and how it is mended: a table.
+"""A table of what some APIs refuse in a history, in their words, and how to fix it.
 
-Each row names in its comment who says so. The words are wide, because others say the same in words
-of their own: a row counts only where it would change the history. Knows no request but its history.
+Each row names in its comment which API says so. The words are wide, because others phrase the same
+differently: a row counts only where it would change the history. Knows only a request's history.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HISTORIES = (
             r"\bunknown variant\W+developer\b",
             r"\bdeveloper\b.*\brole\b",
             r"\brole\b.*\bdeveloper\b",
-            r"\binvalid chat setting\b",  # MiniMax names nothing.
+            r"\binvalid chat setting\b",  # MiniMax does not name the role.
             # pydantic lists the roles it knows, beside the place only.
             r"\brole\W{1,4}input should be\b",
         ),
@@ -36,7 +36,7 @@ HISTORIES = (
     ),
     Shape(
         "calls",
-        # Whoever still finds calls without results, or wants none of either.
+        # APIs that still find calls without results, or take neither calls nor results.
         in_words(
             r"\btool_call_ids?\b.{0,40}\bnot have\b",
             r"\bno tool (?:call|output|result)s? found\b",
@@ -92,7 +92,7 @@ HISTORIES = (
     Shape(
         "turns",
         in_words(
-            # Several instructions, or later ones: Qwen, llama.cpp, Mistral; MiniMax names nothing.
+            # Several instructions, or later ones: Qwen, llama.cpp, Mistral; MiniMax names no role.
             r"\bsystem\b.{0,50}\b(?:beginning|first|start|once|only one|single)\b",
             r"\b(?:multiple|several|more than one|only one|one|a single|duplicate)\W+system\b",
             r"\binitial\b.{0,20}\bsystem\b",
@@ -113,7 +113,7 @@ HISTORIES = (
             r"\bat least one\b.{0,20}\b(?:message|turn|content|query)\b",
             r"\b(?:no|without a|missing|needs? a|requires? a)\W+user\b",
             r"\b(?:first|starts?|begins?)\b.{0,40}\buser\b",
-            # Whoever refuses empty turns (Anthropic, Bedrock) refuses these as well.
+            # APIs that refuse empty turns (Anthropic, Bedrock) refuse these as well.
             r"\bnon-?empty\b",
         ),
         messages=in_turns,
@@ -199,4 +199,4 @@ HISTORIES = (
         items=json_arguments,
     ),
 )
-"""In the order in which they are mended: a later row finds what the ones before it left."""
+"""In the order in which they are applied: a later row works on what earlier rows left."""

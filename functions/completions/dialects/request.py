@@ -15,7 +15,7 @@ from completions.errors import InvalidRequest
 ID_LIMIT_CHARS = 64
 """The longest `prompt_cache_key` that OpenAI's API takes."""
 PHRASES_LIMIT, PHRASE_LIMIT_CHARS = 64, 200
-"""For an agent's own buffer words: each is searched for in every message of the history."""
+"""The most buffer words that an agent may set: each is searched for in every message."""
 AFTER_LIMIT_MS = 60_000
 """The longest wait for buffer words that a caller may choose."""
 SILENCE = "..."
@@ -61,25 +61,25 @@ class ParsedRequest:
     answers: int = 1
     """How many answers the caller wants at once (`n`), at least 1."""
     speakable: bool = False
-    """We may add words of our own: one streamed answer, in text, in no JSON format."""
+    """True if we may add our own words: one streamed answer, as text, not in a JSON format."""
     plain: bool = True
-    """The answer is wanted as text, in no JSON format."""
+    """True if the answer is wanted as text, not in a JSON format."""
     wants_usage: bool = False
-    """The caller wants usage in a stream; buffered answers always have it."""
+    """True if the caller wants usage in a stream; buffered answers always have it."""
     chained: bool = False
-    """The upstream holds the history, or a part of it."""
+    """True if the upstream holds the history, or a part of it."""
     by_id: bool = False
-    """Items are named by ids that only the upstream that made them may know."""
+    """True if items are named by ids that only the upstream that made them may know."""
     roles: tuple[str, ...] = ()
-    """The roles of the history, in order: all that a log may tell of a conversation."""
+    """The roles of the history, in order: all that a log may say about a conversation."""
     user_spoke: bool = False
-    """There is a user message, and the last one is not the `"..."` of silence."""
+    """True if there is a user message, and the last one is not the `"..."` of silence."""
     user_text: str = ""
-    """The last user message, for logs that are allowed to hold what people say."""
+    """The last user message, for logs that may hold what people say."""
     assistant_spoke_since: bool = False
-    """The history has assistant text after the last user message."""
+    """True if the history has assistant text after the last user message."""
     after_tool_result: bool = False
-    """The history ends with a tool's result."""
+    """True if the history ends with a tool's result."""
     assistant_texts: tuple[str, ...] = ()
     """The assistant's texts in the history, oldest first."""
     calls: tuple[PastCall, ...] = ()
@@ -91,12 +91,12 @@ class ParsedRequest:
 
     @property
     def user_was_silent(self) -> bool:
-        """Whether the last user message is the `"..."` of silence; not if there is none."""
+        """True if the last user message is the `"..."` of silence."""
         return self.user_text.strip() == SILENCE
 
     @property
     def offered(self) -> Mapping[str, Tool]:
-        """The functions that the model may call: none if `tool_choice` says so."""
+        """The functions that the model may call: none if `tool_choice` forbids it."""
         choice = self.body.get("tool_choice")
         if isinstance(choice, Mapping):
             choice = choice.get("mode") or choice.get("type")
@@ -104,7 +104,7 @@ class ParsedRequest:
 
     @property
     def single(self) -> bool:
-        """Whether one answer is wanted: only then are tool calls held back and checked."""
+        """True if one answer is wanted: only then are tool calls held back and checked."""
         return self.answers == 1
 
 
@@ -112,7 +112,7 @@ def check_types(body: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) 
     """Check the types of the fields of `body`; absent and null fields pass.
 
     Raises:
-        InvalidRequest: names the first field of a wrong type.
+        InvalidRequest: A field has a wrong type; the error names the first one.
     """
     for name, allowed in types.items():
         value = body.get(name)
@@ -135,10 +135,10 @@ _JSON_NAMES: dict[type, str] = {
 
 
 def read_extra(body: Mapping[str, Any]) -> Extra:
-    """Read `elevenlabs_extra_body`: what an agent may set for itself. Other keys are kept in `raw`.
+    """Read `elevenlabs_extra_body`: an agent's own settings. Other keys are kept in `raw`.
 
     Raises:
-        InvalidRequest: names the field of a wrong type or out of bounds.
+        InvalidRequest: A field has a wrong type or is out of bounds; the error names it.
     """
     raw = body.get("elevenlabs_extra_body")
     if raw is None:
@@ -177,7 +177,7 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
         buffer_words=None if words is None else tuple(words),
         buffer_words_after_ms=None if after_ms is None else int(after_ms),
         language=raw.get("language") or None,
-        # Logs name a call by it, and it serves as the prompt_cache_key.
+        # Logs identify a call by it, and it serves as the prompt_cache_key.
         conversation_id=conversation[:ID_LIMIT_CHARS] or None,
         raw=raw,
     )

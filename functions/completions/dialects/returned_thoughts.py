@@ -1,9 +1,9 @@
-"""What reasoning models want back of their own, where a platform did not keep it.
+"""Gives reasoning models back what they require of their thoughts, where a platform dropped it.
 
 Gemini signs its calls (`extra_content` of a call: ai.google.dev/gemini-api/docs/thought-signatures)
 and refuses those of the current turn without a signature; DeepSeek wants `reasoning_content` in
-assistant turns (api-docs.deepseek.com/guides/thinking_mode). Knows chat messages, and
-of the Responses API's items only empty reasoning.
+assistant turns (api-docs.deepseek.com/guides/thinking_mode). Knows chat messages, and of the
+Responses API's items only empty reasoning.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from completions.dialects.history import History
 
 PLACEHOLDER = "skip_thought_signature_validator"
-"""What Google documents for calls that Gemini did not make (thought signatures, FAQ)."""
+"""The value that Google documents for calls that Gemini did not make (thought signatures, FAQ)."""
 _SIGNERS = ("google", "vertex")
-"""Under which names a signature stands in `extra_content`."""
+"""The names that lead to a signature in `extra_content`."""
 
 
 def signed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def _signed_step(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_reasoning(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the history with `reasoning_content` in every assistant turn, if only an empty one."""
+    """Return the history with `reasoning_content` in every assistant turn, empty if need be."""
     return [
         {**message, "reasoning_content": ""}
         if message.get("role") == "assistant"
@@ -58,7 +58,7 @@ def with_reasoning(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def not_thinking(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a chat request that asks for no thoughts: gateways that want them filled take it."""
+    """Return a chat request that asks for no thoughts, for gateways that require filled ones."""
     if "messages" not in body or body.get("thinking") == {"type": "disabled"}:
         return body
     return {**body, "thinking": {"type": "disabled"}}
@@ -72,7 +72,7 @@ def not_thinking_unless_streamed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_empty_thoughts(items: History) -> History:
-    """Leave out reasoning that is an id and nothing else, of use only where it was kept."""
+    """Leave out reasoning that is only an id, which is of use only where it was stored."""
     return [
         one
         for one in items

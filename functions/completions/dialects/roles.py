@@ -1,8 +1,8 @@
-"""Who speaks when in a history, arranged as strict chat templates and APIs want it.
+"""Arranges who speaks when in a history, as strict chat templates and APIs want it.
 
 Pure functions over the messages of a chat request or the input items of a Responses request, which
-both have roles. Nothing that was said is lost: it is joined, told under another role, or stands
-beside a turn in which nobody spoke. Mending what is mended changes nothing.
+both have roles. Nothing that was said is lost: it is joined, moved to another role, or followed by
+an empty turn. Each function is idempotent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ROLE_OF_TYPE = {
     "function_call_output": "tool",
     "custom_tool_call_output": "tool",
 }
-"""Items of the Responses API that are no messages, and whose turn they are."""
+"""Items of the Responses API other than messages, and whose turn they are."""
 _SYSTEM = frozenset({"system", "developer"})
 
 
@@ -28,12 +28,12 @@ def _role(entry: dict[str, Any]) -> str:
 
 
 def developer_as_system(history: History) -> History:
-    """Tell what the developer says as the system's, the older name of the role."""
+    """Give the developer's messages to the system, the role's older name."""
     return [{**one, "role": "system"} if one.get("role") == "developer" else one for one in history]
 
 
 def system_first(history: History) -> History:
-    """Join the first instructions into one, and tell later ones as the user's, in their place."""
+    """Join the first instructions into one; turn later ones into the user's, in their place."""
     first = next((at for at, one in enumerate(history) if _role(one) not in _SYSTEM), len(history))
     leading, rest = history[:first], history[first:]
     if len(leading) > 1:
@@ -45,9 +45,9 @@ def system_first(history: History) -> History:
 
 
 def system_as_user(history: History) -> History:
-    """Tell all instructions as the user's, in one turn with what the user says next."""
+    """Turn all instructions into the user's, in one turn with the user's next words."""
     told: History = []
-    ours = False  # The last turn holds instructions, and may take what the user says next.
+    ours = False  # The last turn holds instructions, and may take the user's next words.
     for one in history:
         instructs = _role(one) in _SYSTEM
         entry = _as_user(one) if instructs else one
@@ -62,10 +62,10 @@ def system_as_user(history: History) -> History:
 def in_turns(history: History) -> History:
     """Let the system speak first, the user next and last, and nobody twice in a row.
 
-    Whoever refuses one of these refuses others, and none of them does harm: one lesson for all.
+    An API that refuses one of these refuses others, and none does harm: one lesson for all.
     """
     turns: History = []
-    last = -1  # The place of the last turn: items such as thoughts are nobody's, and stand between.
+    last = -1  # The place of the last turn: items between turns, such as thoughts, have no speaker.
     for one in system_first(history):
         role, before = _role(one), _role(turns[last]) if last >= 0 else ""
         if not role:
@@ -85,9 +85,9 @@ def in_turns(history: History) -> History:
 
 
 def answered(history: History) -> History:
-    """Let the assistant say something between a tool's result and the user, and speak `in_turns`.
+    """Let the assistant speak between a tool's result and the user, and speak `in_turns`.
 
-    Some templates count a user's turn that follows a result as the second in a row.
+    Some templates count a user's turn after a result as the second in a row.
     """
     turns: History = []
     for one in in_turns(history):
@@ -98,7 +98,7 @@ def answered(history: History) -> History:
 
 
 def _as_user(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return instructions as the user's; a name would be another user's, whom Mistral refuses."""
+    """Return instructions as the user's, without a name, which Mistral refuses."""
     return {**{name: value for name, value in entry.items() if name != "name"}, "role": "user"}
 
 
@@ -109,12 +109,12 @@ def _turn(role: str, beside: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joinable(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return True for two messages; of the assistant's only the second may have calls."""
+    """Return True for two messages; of the assistant's, only the second may have calls."""
     return "content" in one and "content" in other and not one.get("tool_calls")
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> Any:
-    """Return what both say, on lines of their own."""
+    """Return the contents of both, on separate lines."""
     contents = [entry["content"] for entry in (one, other) if entry.get("content")]
     if len(contents) < 2:
         return contents[0] if contents else one.get("content")

@@ -1,4 +1,4 @@
-"""What a row of the table of shapes is: words in which APIs refuse, and a function that mends."""
+"""A row in the table of shapes: the words in which APIs refuse it, and a function that fixes it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from completions.dialects.history import History
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What an API may say, as patterns; compiled on first use, since most never refuse."""
+    """Patterns of what an API may say; compiled on first use, since most never refuse."""
 
     patterns: tuple[str, ...]
 
     def search(self, text: str) -> bool:
-        """Return True if one of them is in what was said, in any case and over several lines."""
+        """Return True if one of them matches the words, in any case and over several lines."""
         return bool(re.search("|".join(self.patterns), text, re.IGNORECASE | re.DOTALL))
 
 
@@ -27,18 +27,18 @@ class Shape:
 
     name: str
     refused: Words
-    """Searched in all that a refusal says."""
+    """Searched for in all of a refusal's texts."""
     messages: Callable[[History], History] | None = None
-    """Return the messages mended, as new objects where they change."""
+    """Return the fixed messages, as new objects where they change."""
     items: Callable[[History], History] | None = None
     """The same for the input items of the Responses API."""
     body: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """The same for a whole request, in either dialect; the same object if nothing changes."""
     after: str = ""
-    """A shape that is mended first: only where that was of no use is this one mended."""
+    """A shape to fix first; this one is fixed only where that did not help."""
 
     def mended(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the body without this shape; the same object if it has none of it."""
+        """Return the body without this shape; the same object if it does not have it."""
         for name, mend in (("messages", self.messages), ("input", self.items)):
             history = body.get(name)
             if mend is not None and isinstance(history, list):
@@ -49,5 +49,5 @@ class Shape:
 
 
 def in_words(*patterns: str) -> Words:
-    """Return the words in which a shape is refused."""
+    """Return the patterns of the words in which a shape is refused."""
     return Words(patterns)

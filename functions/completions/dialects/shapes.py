@@ -1,9 +1,8 @@
-"""Shapes of a history that some APIs refuse, and how each is mended.
+"""Shapes of a history that some APIs refuse, and how to fix each.
 
-A row has the words in which APIs refuse the shape, and a pure function that mends it. A row that
-would change nothing was not what an API meant, so wide words do little harm; mending what is mended
-changes nothing. Learnt for each model, as are the fields that it refuses. Knows bodies as they go
-up; nothing of who refuses what.
+A row has the words in which APIs refuse the shape, and a pure, idempotent function that fixes it. A
+row that would change nothing was not what an API meant, so wide words do little harm. Learnt for
+each model, like the fields that it refuses. Knows bodies as they go up, not which API refuses what.
 """
 
 from __future__ import annotations
@@ -55,14 +54,14 @@ SHAPES = (
         body=with_enums_of_text,
     ),
 )
-"""In the order in which they are mended, whatever order they were learnt in."""
+"""In the order in which they are fixed, whatever order they were learnt in."""
 
 HARMLESS = frozenset({"enum", "empty-thoughts", *(shape.name for shape in HISTORIES)}) - {
-    # Other words, which teach less.
+    # Their fixes use other words, which teach the model less.
     *("answered", "calls", "calls-in-turns", "system", "system-in-turns"),
-    "names",  # Groq refuses them.
+    "names",  # Groq refuses names.
 }
-"""Shapes that any API takes as well when they are mended, with nothing lost."""
+"""Shapes whose fix any API accepts, with nothing lost."""
 
 
 def refused_shapes(words: str, body: dict[str, Any]) -> frozenset[str]:

@@ -1,6 +1,6 @@
-"""JSON Schemas of tools as they go up: which keywords stand in them, and without one of them.
+"""Finds and removes keywords in the JSON Schemas of tools as they go up.
 
-Knows schemas within requests of either dialect; nothing of what is checked against them.
+Knows schemas within requests of either dialect, not what is checked against them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 _OF_NAMES = frozenset({"properties", "$defs", "definitions", "patternProperties"})
 """Objects whose keys are names, not keywords."""
 _OF_VALUES = frozenset({"default", "enum", "const", "examples"})
-"""What holds values, which are no schemas."""
+"""Keywords that hold values, not schemas."""
 
 
 def schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
@@ -44,14 +44,14 @@ def changed(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> 
 
 
 def without_keyword(schema: Any, keyword: str) -> Any:
-    """Return the schema without a keyword, wherever it stands."""
+    """Return the schema without a keyword, wherever it appears."""
     return changed(
         schema, lambda one: {name: value for name, value in one.items() if name != keyword}
     )
 
 
 def with_enums_of_text(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a request whose tools have enums of strings only; others are told in words.
+    """Return a request whose tools have only enums of strings; describe others in words.
 
     Gemini's schema has no other enums (ai.google.dev/api/caching, Schema).
     """

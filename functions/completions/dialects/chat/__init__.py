@@ -1,6 +1,6 @@
 """The Chat Completions dialect: platform.openai.com/docs/api-reference/chat. See `dialect.Dialect`.
 
-Knows nothing of time, retries or HTTP. Imports point down::
+Does not know time, retries or HTTP. Imports point down::
 
     request · reader · buffered     one task each
     writer                          one stream under one identity
@@ -36,11 +36,11 @@ optional = False
 
 
 def as_chat(_: dict[str, Any]) -> None:
-    """Return None: the body is a Chat Completions body already."""
+    """Return None: the body already is a Chat Completions body."""
 
 
 def reader(request: ParsedRequest | None = None) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
-    """Return a function that reads one answer, and all its choices unless one was asked for."""
+    """Return a function that reads one answer, with all its choices unless one was asked for."""
     return ChatReader(single=request is not None and request.single).read
 
 

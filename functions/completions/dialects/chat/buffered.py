@@ -24,7 +24,7 @@ def buffered(
     finish: str,
     usage: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Return one completion: the upstream's with its text and calls replaced, or one made up."""
+    """Return one completion: the upstream's with its text and calls replaced, or a made-up one."""
     answer = dict(read_json(sse.data)) if sse else {}
     own = ChatWriter(request).identity
     kept = {name: answer[name] for name in own if type(answer.get(name)) is type(own[name])}
@@ -46,7 +46,7 @@ def buffered(
 
 
 def _call(call: Call, received: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a call with what only the upstream knows of it, such as Gemini's signature."""
+    """Return a call with the upstream's own additions, such as Gemini's signature."""
     same = next((one for one in received if one.get("id") == call.id), {})
     function = {"name": call.name, "arguments": call.arguments}
     own = {"id": call.id, "type": "function", "function": function, **with_extra(call)}

@@ -1,8 +1,8 @@
-"""Reads what a delta or message says of tool calls, in the shapes that servers give it.
+"""Reads the tool calls in a delta or message, in the shapes that servers use.
 
 Shapes: platform.openai.com/docs/api-reference/chat-streaming; servers leave out the index or the
-id, number calls by text and send arguments as objects. Which parts make one call is for
-`tools.held_calls` to decide.
+id, number calls by text and send arguments as objects. `tools.held_calls` decides which parts make
+one call.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _INDEX = re.compile(r"[0-9]{1,3}")
 def read_calls(parts: Any, deltas: list[Delta], *, in_stream: bool) -> bool:
     """Add the parts of calls that say something.
 
-    Returns True if one says nothing, or if they are no list: strict clients want one.
+    Returns True if one says nothing, or if they are not a list, which strict clients require.
     """
     odd = isinstance(parts, dict)
     for position, part in enumerate([parts] if odd else parts):
-        # In a message a call is numbered by its place; in a stream the place means nothing.
+        # In a message a call's place is its number; in a stream the place means nothing.
         read = _call_part(part, -1 if in_stream else position)
         if read.id or read.name or read.arguments or read.extra_content:
             deltas.append(read)

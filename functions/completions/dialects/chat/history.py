@@ -1,7 +1,7 @@
 """The messages of a chat request as every server takes them.
 
-Known keys only, no nulls, empty lists or empty answers, calls in their newest form, each with its
-result behind it. A message that is fine passes as the object that it is.
+Known keys only; no nulls, empty lists or empty answers; calls in their newest form, each followed
+by its result. A correct message passes as the same object.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _KEYS = {
     "assistant": _TOLD | {"tool_calls", "refusal", "audio"},
     "tool": _TOLD | {"tool_call_id"},
 }
-"""What platforms put beside these (times, scores, ids of turns) is refused by strict servers."""
+"""Strict servers refuse other keys that platforms add (times, scores, ids of turns)."""
 _OTHER_KEYS = frozenset[str]().union(*_KEYS.values()) - {"tool_calls"}
-"""For a role that nobody knows: calls are the assistant's."""
+"""The keys for an unknown role: calls are the assistant's."""
 _CALL_KEYS = frozenset({"id", "type", "function", "extra_content"})
 _FUNCTION_KEYS = frozenset({"name", "arguments"})
 _TEXT_PARTS = (None, "text", "input_text", "output_text")
@@ -68,7 +68,7 @@ def _clean_message(message: dict[str, Any], clean: Callable[[str], str]) -> dict
 
 
 def _of_today(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a call and its result as they are told since `tools` replaced `functions` (2023)."""
+    """Return a call and its result in the form of `tools`, which replaced `functions` (2023)."""
     today = {name: value for name, value in message.items() if name != "function_call"}
     if message["role"] == "function":
         return {**today, "role": "tool", "tool_call_id": ""}
@@ -86,7 +86,7 @@ def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _clean_parts(content: Any, clean: Callable[[str], str]) -> Any:
-    """Return the parts whose text is no blank, typed as this API has them; None without any."""
+    """Return the parts with text, typed as in this API; None without any."""
     parts = []
     for given in content or ():
         part = {"type": "text", "text": given} if isinstance(given, str) else given
@@ -104,7 +104,7 @@ def _clean_parts(content: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _clean_calls(calls: Any) -> Any:
-    """Return the calls with id, type, name and arguments in text; the same list if they are."""
+    """Return the calls with id, type, name and arguments as text; the same list if unchanged."""
     if calls is None or (calls and all(map(_is_clean, calls))):
         return calls
     return [_clean_call(call) for call in calls if isinstance(call, dict)]
@@ -145,10 +145,10 @@ def _clean_call(call: dict[str, Any]) -> dict[str, Any]:
 
 
 class _ChatForm:
-    """Messages: calls stand in the assistant's, each result is a message."""
+    """Messages: calls are in the assistant's, and each result is a message."""
 
     def calls(self, entry: dict[str, Any]) -> Sequence[str]:
-        # Those of other roles are nobody's calls, and have not been looked at.
+        # Other roles make no calls, and theirs have not been checked.
         calls = entry.get("tool_calls") if entry["role"] == "assistant" else None
         return [call.get("id") or "" for call in calls] if calls else ()
 
@@ -188,7 +188,7 @@ _FORM = _ChatForm()
 
 
 def _joined(contents: Sequence[Any]) -> Any:
-    """Return what all of the contents say, once each."""
+    """Join the contents, each distinct text once."""
     different = list({to_json(content): content for content in contents}.values())
     if all(isinstance(content, str) for content in different):
         return "\n".join(content for content in different if content)

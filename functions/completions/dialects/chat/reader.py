@@ -1,7 +1,7 @@
 """Reads the SSE events of a Chat Completions answer.
 
-Shapes: platform.openai.com/docs/api-reference/chat-streaming, and what other servers send. What
-strict clients would not understand is read all the same, and marked with `Rewrite`.
+Shapes: platform.openai.com/docs/api-reference/chat-streaming, and what other servers send. Events
+that strict clients would not understand are read as well, and marked with `Rewrite`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
 
 _MISSHAPEN = (ValueError, TypeError, AttributeError, LookupError)
-"""What JSON raises that is no chat completion."""
+"""What reading raises for JSON that is not a chat completion."""
 
 
 _TEXT_ONLY = frozenset({"content", "role"})
@@ -43,24 +43,24 @@ _TEXT_ONLY = frozenset({"content", "role"})
 class ChatReader:
     """Reads one stream, its events in order.
 
-    Of one answer (`single`) the choice is read that came first: number 0, where servers count
-    right. A choice ends with its finish, whatever follows it.
+    If one answer is wanted (`single`), reads the choice that came first: number 0, where servers
+    count right. A choice ends with its finish, whatever follows it.
     """
 
     def __init__(self, *, single: bool = False) -> None:
         self._single = single
         self._index = None if single else 0
-        """The one choice to read; None before the first one came."""
+        """The one choice to read; None until the first one came."""
         self._open: set[int] = set()
         self._finished: set[int] = set()
         self._spoke = False
         self._seen: set[type[Delta]] = set()
-        """What was said, so that a `message` behind the deltas only repeats it."""
+        """The kinds that were said: a `message` after the deltas only repeats them."""
         self._halves = Halves()
         self._skipped = False
-        """Something could not be understood: alone, that is no answer."""
+        """True if something could not be understood; alone, that is not an answer."""
         self._amid = False
-        """True while choice 0 is open and nothing is odd: most events add to it."""
+        """True while choice 0 is open and nothing is odd, as for most events."""
 
     def read(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
         """Return what an SSE event says; nothing for comments and keep-alives. Never raises."""
@@ -81,7 +81,7 @@ class ChatReader:
                     and choice.get("finish_reason") is None
                     and not (choice.get("error") or body.get("error") or body.get("usage"))
                 ):
-                    # The common events, first for their speed.
+                    # The common events come first, for speed.
                     text = delta.get("content")
                     if text and type(text) is str and (len(delta) == 1 or _is_only_text(delta)):
                         self._spoke = True
@@ -96,7 +96,7 @@ class ChatReader:
             return self._not_understood(sse)
 
     def _read_odd(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
-        """Read what is no JSON: the terminator, halves of characters, or nothing at all."""
+        """Read what is not JSON: the terminator, halves of characters, or nothing at all."""
         if sse.data.strip().upper() == b"[DONE]":
             nothing = self._skipped and not (self._open or self._finished)
             return (_not_a_completion(),) if nothing else tuple(self._halves.join([Done()]))
@@ -109,14 +109,14 @@ class ChatReader:
             return self._not_understood(sse)
 
     def _not_understood(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
-        """Skip an event amid others; a whole body must be an answer, and an error is none."""
+        """Skip an odd event in a stream; report an error, or a whole body that is no answer."""
         if sse.raw and sse.event != b"error":
             self._skipped = True
             return (Rewrite(),)
         return (self._unless_whole(_not_a_completion()),)
 
     def _unless_whole(self, failure: Failure) -> Delta:
-        """Return the failure, unless the answer had its finish: then it was whole."""
+        """Return the failure, unless the answer had its finish and so was whole."""
         return Rewrite() if self._finished and not self._open else failure
 
     def _read_body(
@@ -141,10 +141,10 @@ class ChatReader:
             odd |= body.get("object") != "chat.completion"
             odd |= not (isinstance(body.get("id"), str) and isinstance(body.get("created"), int))
             if failures := [delta for delta in deltas if isinstance(delta, Failure)]:
-                return [failures[0]]  # Nothing of it was heard, so nothing of it need be.
+                return [failures[0]]  # Nothing of it was heard, so all of it can be dropped.
             deltas.append(Done())
         elif not deltas:
-            # Clients index into `choices`, and an empty delta mid-way is nothing to them.
+            # Clients index into `choices`, and ignore an empty delta mid-way.
             found = (choice.get("delta") or {} for choice in choices)
             odd |= not any(value for delta in found for value in delta.values())
         if halved or self._halves.held:
@@ -154,7 +154,7 @@ class ChatReader:
         return [*deltas, Rewrite()] if odd else deltas
 
     def _number(self, choice: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> int:
-        """Return the number of a choice; -1 for one that is not to be read."""
+        """Return the number of a choice, or -1 to skip it."""
         if self._single and self._index is None:
             numbers = [_index_of(one) for one in choices]
             self._index = 0 if 0 in numbers else numbers[0]
@@ -164,7 +164,7 @@ class ChatReader:
     def _read_choice(
         self, choice: Mapping[str, Any], number: int, deltas: list[Delta], streamed: bool
     ) -> bool:
-        """Add what a choice says; return True if strict clients would not understand it."""
+        """Add a choice's deltas; return True if strict clients would not understand it."""
         if number < 0 or number in self._finished:
             return True
         self._open.add(number)
@@ -173,11 +173,11 @@ class ChatReader:
         if delta := choice.get("delta"):
             odd |= _read_delta(delta, deltas, in_stream=True)
         elif text := choice.get("text"):
-            # The API before chat completions had it so.
+            # As in the API before chat completions.
             _read_text(text, Text, deltas)
             odd = True
         if len(deltas) == before and (message := choice.get("message")):
-            # An answer that was not streamed has it in place of the `delta`.
+            # An answer that was not streamed has a message in place of the `delta`.
             found: list[Delta] = []
             odd |= _read_delta(message, found, in_stream=False) or streamed
             seen = self._seen | {Text} if self._spoke else self._seen
@@ -196,7 +196,7 @@ class ChatReader:
 
 
 _TWICE_FRAMED = re.compile(rb"(?:\s*data:\s*)+(?=\{|\[DONE\])")
-"""What gateways write that frame lines which are events already."""
+"""The prefix that gateways write when they frame lines that already are events."""
 
 
 def _not_a_completion() -> Failure:
@@ -204,13 +204,13 @@ def _not_a_completion() -> Failure:
 
 
 def _index_of(choice: Mapping[str, Any]) -> int:
-    """Return the number of a choice; some servers leave it out."""
+    """Return the number of a choice, which some servers leave out."""
     index = choice.get("index")
     return index if isinstance(index, int) and index >= 0 else 0
 
 
 def _is_only_text(delta: Mapping[str, Any]) -> bool:
-    """Return True if a delta with text has nothing else; many servers send all fields as null."""
+    """Return True if a delta with text has nothing else but nulls, which many servers send."""
     for name in delta:  # noqa: SIM110 - a generator takes twice as long
         if name not in _TEXT_ONLY and delta[name]:
             return False
@@ -218,7 +218,7 @@ def _is_only_text(delta: Mapping[str, Any]) -> bool:
 
 
 def _read_delta(delta: Mapping[str, Any], deltas: list[Delta], *, in_stream: bool) -> bool:
-    """Add what a delta or message says; return True if its text is not a string."""
+    """Add the deltas of a delta or message; return True if its text is not a string."""
     odd = False
     if text := delta.get("reasoning_content") or delta.get("reasoning"):
         odd |= _read_text(text, Reasoning, deltas)
@@ -232,14 +232,14 @@ def _read_delta(delta: Mapping[str, Any], deltas: list[Delta], *, in_stream: boo
     if parts := delta.get("tool_calls"):
         odd |= read_calls(parts, deltas, in_stream=in_stream)
     elif function := delta.get("function_call"):
-        # What `tool_calls` replaced in 2023; some gateways send both.
+        # `tool_calls` replaced it in 2023; some gateways send both.
         read_calls([{"function": function, "index": None}], deltas, in_stream=True)
         odd = True
     return odd
 
 
 def _is_thought(delta: Mapping[str, Any]) -> bool:
-    """Return whether Gemini says so of its content (ai.google.dev/gemini-api/docs/openai)."""
+    """Return whether Gemini marks its content as thought (ai.google.dev/gemini-api/docs/openai)."""
     extra = delta.get("extra_content")
     vendors = extra.values() if isinstance(extra, dict) else ()
     return any(isinstance(one, dict) and one.get("thought") is True for one in vendors)

@@ -67,10 +67,10 @@ KNOWN_FIELDS = frozenset(
 )
 """The fields of OpenAI's API. No other field reaches an upstream: strict ones answer 400 to it.
 
-NOTE: without `functions`, which `tools` replaced in 2023: nothing here reads their calls.
+NOTE: `functions`, which `tools` replaced in 2023, is missing: nothing here reads their calls.
 """
 _TOOL_KEYS = frozenset({"type", "function", "cache_control"})
-"""Of a tool that is a function; the last one is Anthropic's, through gateways."""
+"""The keys of a function tool; the last one is Anthropic's, through gateways."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "model": (str,),
@@ -89,10 +89,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def parse(body: dict[str, Any]) -> ParsedRequest:
-    """Read a request body; fields that nothing here needs are left unchecked.
+    """Read a request body; fields that nothing here needs are not checked.
 
     Raises:
-        InvalidRequest: a field cannot be understood; the error names it.
+        InvalidRequest: A field cannot be understood; the error names it.
     """
     check_types(body, _TYPES)
     messages: list[dict[str, Any]] = body.get("messages") or []
@@ -210,8 +210,8 @@ def prepare(
             body.pop(name, None)
     else:
         body["tools"] = [_known_tool(tool) for tool in body["tools"]]
-    # OpenAI refuses it where nothing is stored. What platforms put there is none of a model's
-    # business, and may hold a telephone number.
+    # OpenAI refuses it where nothing is stored. What platforms put there is not for a model to
+    # see, and may hold a telephone number.
     metadata = as_metadata(body.pop("metadata", None))
     if metadata and extra_body.get("store", body.get("store")) is True:
         body["metadata"] = metadata
@@ -235,7 +235,7 @@ def prepare(
 
 
 def _known_tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool without what a platform keeps beside its function: servers, messages."""
+    """Return a tool without a platform's additions to its function: servers, messages."""
     if "function" not in tool or tool.keys() <= _TOOL_KEYS:
         return tool
     return {name: value for name, value in tool.items() if name in _TOOL_KEYS}

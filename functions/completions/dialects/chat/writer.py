@@ -2,8 +2,8 @@
 
 Strict clients want one `id`, `created` and `model` per stream, `role` once, `index` 0, tool calls
 numbered from 0, and one event with a `finish_reason`, null in all before it (platform.openai.com/
-docs/api-reference/chat-streaming). The first event gives the stream its identity; events from any
-other origin are rewritten to match.
+docs/api-reference/chat-streaming). The first event gives the stream its identity; events with any
+other identity are rewritten to match.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class ChatWriter:
         self._identity: dict[str, Any] | None = None
         self._source: int | None = None
         self._head = self._tail = b"\0"
-        """How the adopted upstream's events begin or end, if its whole identity stands there."""
+        """How the adopted upstream's events begin or end, if that holds its whole identity."""
         self._identity_fields: list[bytes] = []
-        """How it spells the parts of its identity, wherever they stand."""
+        """How it spells the parts of its identity, wherever they are."""
         self._padded = False
-        """True if the first event was padded, wherever that stood."""
+        """True if the first event was padded, wherever the padding was."""
         self._role_sent = False
         self._calls = 0
         self._finish_event: tuple[str, bytes] | None = None
@@ -87,11 +87,11 @@ class ChatWriter:
         if raw and (b'"role"' in raw or not self._role_sent) and not self._role_fits(raw):
             raw = b""
         if raw and (raw[-4] == _QUOTE or self._padded):
-            # The event's last field is a text, as padding mostly is.
+            # The event's last field is a text, as padding usually is.
             raw = without_padding(raw)
         if raw and len(deltas) == 1 and type(deltas[0]) is Text:
             self._role_sent = True
-            return raw  # The common event, first for speed.
+            return raw  # The common event comes first, for speed.
         for delta in deltas:
             if isinstance(delta, Rewrite):
                 raw = b""
@@ -164,13 +164,13 @@ class ChatWriter:
         if all(value and isinstance(value, _IDENTITY[name]) for name, value in identity.items()):
             self._identity = identity
             if self._request.session or body.get("object") != _KIND:
-                return  # Each chunk is written anew: with the session's id, or of the right kind.
+                return  # Write each chunk anew, with the session's id or the right kind.
             self._source = chunk.source
             self._padded = NAME in body
             self._learn_spelling(chunk.sse.raw, {**identity, "object": _KIND})
 
     def _learn_spelling(self, raw: bytes, identity: Mapping[str, Any]) -> None:
-        """Remember the bytes by which events with this identity are known."""
+        """Remember the bytes that identify events with this identity."""
         fields = [
             match
             for match in _IDENTITY_FIELD.finditer(raw)
@@ -185,7 +185,7 @@ class ChatWriter:
             self._tail = raw[behind:]
 
     def _role_fits(self, raw: bytes) -> bool:
-        """Return True if the event names the role that is due: clients join what comes twice."""
+        """Return True if the event names the role exactly when due: clients concatenate repeats."""
         match = _ROLE.search(raw)
         return (match[1] if match else b"null") == (b"null" if self._role_sent else b'"assistant"')
 
@@ -214,13 +214,13 @@ class ChatWriter:
     def _event(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
         head = {"object": _KIND, **self.identity}
         if self._request.session:
-            # Hume's EVI tells its sessions by it, and warns of the model's own.
+            # Hume's EVI identifies its sessions by it, and warns of the model's own.
             head["system_fingerprint"] = self._request.session
         return encode(to_json({**head, "choices": choices, **more}))
 
 
 def with_extra(call: Call | CallPart) -> dict[str, Any]:
-    """Return the field of a call that only its model's API understands; nothing if it has none."""
+    """Return the field of a call that only its model's API understands; empty if it has none."""
     return {"extra_content": call.extra_content} if call.extra_content else {}
 
 

@@ -1,6 +1,6 @@
 """The Responses dialect: platform.openai.com/docs/api-reference/responses. See `dialect.Dialect`.
 
-Knows nothing of time, retries or HTTP. Imports point down::
+Does not know time, retries or HTTP. Imports point down::
 
     request · over_chat · reader · writer · buffered     one task each
     stream                                               a stream that obeys the protocol
@@ -38,7 +38,7 @@ optional = True
 
 
 def reader(_: ParsedRequest | None = None) -> Callable[[ServerSentEvent], tuple[Delta, ...]]:
-    """Return a reader for one answer: each event says only what no earlier one has said."""
+    """Return a reader for one answer: each event yields only what no earlier event had."""
     return ResponsesReader().read
 
 

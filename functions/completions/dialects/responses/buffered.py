@@ -35,7 +35,7 @@ def buffered(
     finish: str,
     usage: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Return one response: the upstream's (`sse`) with its text and calls replaced, or one made up.
+    """Return one response: the upstream's (`sse`) with text and calls replaced, or a made-up one.
 
     `usage` counts the tokens, in either API's shape.
     """

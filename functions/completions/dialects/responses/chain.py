@@ -1,6 +1,6 @@
-"""What a Responses request names instead of sending it: stored responses and items.
+"""Finds what a Responses request names instead of sending it: stored responses and items.
 
-Knows a request's body; nothing of who has them.
+Knows a request's body, not who stored them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def is_chained(body: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> b
 
 
 def check_chain(body: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> None:
-    """Raise ChainNotFound for a link that we made up: no upstream has heard of it."""
+    """Raise ChainNotFound for a link that we made up, which no upstream knows."""
     references = (item.get("id") for item in items if item.get("type") == "item_reference")
     if any(is_ours(link) for link in (body.get("previous_response_id"), *references)):
         raise ChainNotFound
 
 
 def thoughts_by_id(body: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether the input names reasoning by nothing but ids of what may be stored."""
+    """Return whether the input names reasoning only by ids of items that may be stored."""
     return body.get("store") is not False and any(
         item.get("type") == "reasoning" and item.get("id") and not item.get("encrypted_content")
         for item in items

@@ -1,6 +1,6 @@
-"""The names of a Responses stream's events, and which item each belongs into.
+"""The names of a Responses stream's events, and which item each belongs to.
 
-Names: platform.openai.com/docs/api-reference/responses-streaming. Knows nothing of bytes.
+Names: platform.openai.com/docs/api-reference/responses-streaming. Does not know bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ARGUMENTS_DELTA, ARGUMENTS_DONE = f"{ARGUMENTS}.delta", f"{ARGUMENTS}.done"
 
 
 def can_hold(item: OutputItem, kind: str) -> bool:
-    """Return whether the deltas of this event belong into this type of item."""
+    """Return whether the deltas of this event belong to this type of item."""
     text_kind = TEXT_DELTAS.get(kind)
     if text_kind is None:
         return item.type == "function_call"
@@ -39,7 +39,7 @@ def can_hold(item: OutputItem, kind: str) -> bool:
 
 
 def reasoning_kind(event: Mapping[str, Any]) -> TextKind:
-    """Return which of the two kinds of reasoning the event has."""
+    """Return which of the two kinds of reasoning the event carries."""
     item = event.get("item")
     if isinstance(item, dict):
         return REASONING_TEXT if item.get("content") else SUMMARY_TEXT

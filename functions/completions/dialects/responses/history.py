@@ -1,7 +1,7 @@
-"""The input items of a Responses request: known keys, and each call with its output behind it.
+"""The input items of a Responses request: known keys, and each call followed by its output.
 
-Shapes: platform.openai.com/docs/api-reference/responses/create, `input`. Items of other kinds than
-messages, calls of functions and their outputs are the upstream's to judge.
+Shapes: platform.openai.com/docs/api-reference/responses/create, `input`. Items other than messages,
+function calls and their outputs are left for the upstream to judge.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from completions.dialects.history import (
 )
 
 _MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status", "phase"})
-"""What platforms put beside these (times, scores, ids of turns) is refused by strict servers."""
+"""Strict servers refuse other keys that platforms add (times, scores, ids of turns)."""
 _OUTPUTS = {
     "function_call": "function_call_output",
     "custom_tool_call": "custom_tool_call_output",
 }
-"""The calls that the client carries out and writes in JSON, and the type of their outputs."""
+"""The types of calls that the client carries out, with JSON arguments, and of their outputs."""
 
 
 def known_keys(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def known_keys(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def paired_items(items: History) -> History:
-    """Return the items with an output behind each call; the same list if they are in order."""
+    """Return the items with an output after each call; the same list if they are in order."""
     return paired(items, _FORM)
 
 

@@ -1,8 +1,8 @@
-"""Ids that we make up, known again when a client sends them back.
+"""Makes up ids, and recognises them when a client sends them back.
 
-No upstream has heard of them. Clients return whole items, or with `store` only the ids of them
-(Vercel's AI SDK), or the id of a whole response (LiveKit). Nothing is kept between turns, so the id
-itself says that it is ours, and whether the item was buffer words, which are no part of a history.
+No upstream knows them. Clients return whole items, or with `store` only their ids (Vercel's AI
+SDK), or the id of a whole response (LiveKit). Nothing is kept between turns, so the id itself says
+that it is ours, and whether the item was buffer words, which are not part of a history.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BUFFER_WORDS = re.compile(r"msg_vcw_[0-9a-f]{32}")
 
 
 def new_id(kind: str) -> str:
-    """Return a new id with its type's prefix: OpenAI's API refuses any other sent back to it."""
+    """Return a new id with its type's prefix, without which OpenAI's API refuses it."""
     return f"{_PREFIXES.get(kind, 'item')}_vc_{secrets.token_hex(16)}"
 
 
@@ -33,7 +33,7 @@ def new_buffer_words_id() -> str:
 
 
 def is_ours(value: Any) -> bool:
-    """Return True for an id that we made up, in whatever turn."""
+    """Return True for an id that we made up, in any turn."""
     return isinstance(value, str) and _OURS.fullmatch(value) is not None
 
 

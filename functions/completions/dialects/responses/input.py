@@ -16,7 +16,7 @@ from completions.errors import InvalidRequest
 def input_items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the input as typed items, without our own buffer words, whole or by their ids.
 
-    What is no object is left for `check_items` to refuse.
+    Anything that is not an object is left for `check_items` to refuse.
     """
     given = body.get("input") or []
     if isinstance(given, str):
@@ -29,7 +29,7 @@ def input_items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _with_type(item: dict[str, Any]) -> dict[str, Any]:
-    """Return the item with its type, which OpenAI's API can do without and other servers cannot."""
+    """Return the item with its type, which is optional in OpenAI's API but not in other servers."""
     if item.get("type") is not None:
         return item
     reference = "id" in item and "role" not in item and "content" not in item
@@ -40,7 +40,7 @@ def check_items(items: Iterable[Any]) -> None:
     """Check the fields that this package reads.
 
     Raises:
-        InvalidRequest: names the first field that cannot be understood.
+        InvalidRequest: A field cannot be understood; the error names the first one.
     """
     for position, item in enumerate(items):
         where = f"input[{position}]"
@@ -89,7 +89,7 @@ def message_text(item: Mapping[str, Any]) -> str:
 
 
 def flat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool, or the choice of one, as the Responses API wants it: not nested."""
+    """Return a tool, or a tool choice, in the flat form of the Responses API."""
     flat = {name: value for name, value in tool.items() if name != "function" and value is not None}
     nested = tool.get("function")
     flat.setdefault("type", "function")

@@ -1,6 +1,6 @@
 """What a Responses answer consists of: output items, their parts, and the response object.
 
-Shapes: platform.openai.com/docs/api-reference/responses/object. Knows nothing of SSE events.
+Shapes: platform.openai.com/docs/api-reference/responses/object. Does not know SSE events.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from completions.dialects.responses.whole import whole_usage
 
 
 class TextKind(NamedTuple):
-    """A kind of text, and the protocol's names for everything about it."""
+    """A kind of text, and the protocol's names for it."""
 
     type: str
     """The `type` of its parts."""
     list_field: str
     """The field of the item that lists its parts."""
     index_field: str
-    """The field of an event with the part's place in that list."""
+    """The event field with the part's place in that list."""
     text_field: str
     """The field of the part with its text."""
     part_event: str
@@ -61,7 +61,7 @@ class TextPart:
     index: int
     pieces: list[str] = field(default_factory=list)
     text_done: bool = False
-    """The `….done` event with its full text has been written."""
+    """True once the `….done` event with its full text has been written."""
     closed: bool = False
 
     @property
@@ -90,7 +90,7 @@ class OutputItem:
     parts: list[TextPart] = field(default_factory=list)
     argument_pieces: list[str] = field(default_factory=list)
     arguments_done: bool = False
-    """The `….done` event with its full arguments has been written."""
+    """True once the `….done` event with its full arguments has been written."""
     final: dict[str, Any] | None = None
     """The JSON object it was closed with."""
 
@@ -106,7 +106,7 @@ class OutputItem:
 
     @property
     def open(self) -> bool:
-        """Whether it has been opened and not closed."""
+        """True if it has been opened and not closed."""
         return self.index >= 0 and self.final is None
 
     def find_open_part(self, kind: TextKind) -> TextPart | None:
@@ -123,7 +123,7 @@ class OutputItem:
         return self.parts[-1]
 
     def as_json(self, status: str, received: Any = None) -> dict[str, Any]:
-        """Return the complete JSON object; the text delivered stands in the upstream's own item."""
+        """Return the complete JSON object: the upstream's own item with the delivered text."""
         if isinstance(received, dict):
             names = ("id", "call_id", "name", "type")
             announced = {name: self.announced[name] for name in names if self.announced.get(name)}
@@ -144,7 +144,7 @@ class OutputItem:
 
 
 def _same_part(part: TextPart, received: Any) -> Any:
-    """Return the upstream's own part if its text is what was delivered."""
+    """Return the upstream's own part if its text is the delivered text."""
     for old in received if isinstance(received, list) else ():
         if (
             isinstance(old, dict)
@@ -256,7 +256,7 @@ def finished_response(
     output: list[dict[str, Any]],
     usage: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return the response as it is at its end; `reason` is a finish reason of Chat Completions."""
+    """Return the finished response; `reason` is a finish reason of Chat Completions."""
     details = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(reason)
     finished = {
         **response,
@@ -277,9 +277,9 @@ def finished_response(
 
 
 def announcement(received: Mapping[str, Any], call_id: str | None) -> dict[str, Any]:
-    """Return an upstream's item as it may be announced: whole, and without content.
+    """Return an upstream's item in the form in which it is announced: complete, without content.
 
-    `call_id` is the one that was read, where the item is a tool call.
+    `call_id` is the id that was read, if the item is a tool call.
     """
     match received["type"]:
         case "message":

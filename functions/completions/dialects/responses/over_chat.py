@@ -1,8 +1,8 @@
 """Turns a Responses request into a Chat Completions request, for upstreams without `/responses`.
 
-Field by field as OpenAI's migration guide pairs the two (platform.openai.com/docs/guides/
-migrate-to-responses). What only a server with a memory can do (`previous_response_id`, stored
-items, built-in tools) has no counterpart and is left out.
+Follows OpenAI's migration guide field by field (platform.openai.com/docs/guides/
+migrate-to-responses). Leaves out what only a server with a memory can do and has no counterpart:
+`previous_response_id`, stored items, built-in tools.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     for item in input_items(body):
         match item["type"]:
             case "message":
-                # Servers without `/responses` do not know this newer role either.
+                # Servers without `/responses` do not know this newer role.
                 role = "system" if item["role"] == "developer" else item["role"]
                 messages.append({"role": role, "content": _content(item)})
             case "function_call":
@@ -95,7 +95,7 @@ def _add_call(messages: list[dict[str, Any]], item: Mapping[str, Any]) -> None:
 
 
 def _content(message: Mapping[str, Any]) -> Any:
-    """Return text as a string, which every server takes; parts only if there is more than text."""
+    """Return text as a string, which every server takes, and parts only for more than text."""
     content = message.get("content")
     if not isinstance(content, list) or message["role"] == "assistant":
         return message_text(message)
@@ -131,7 +131,7 @@ def _tool_choice(choice: Any) -> Any:
     choice = flat_tool(choice or {})
     if choice.get("name"):
         return {"type": "function", "function": {"name": choice["name"]}}
-    # "allowed_tools", for one, has a `mode` for how freely the model may choose.
+    # For example "allowed_tools", whose `mode` says how freely the model may choose.
     return choice.get("mode")
 
 

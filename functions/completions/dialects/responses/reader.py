@@ -2,8 +2,8 @@
 
 Events: platform.openai.com/docs/api-reference/responses-streaming. The protocol repeats everything
 several times (`….delta`, `….done`, `output_item.done`, `response.completed`), and servers differ
-in which of them they send. So the reader remembers what it has seen: from an event that repeats,
-it takes only what no earlier event had.
+in which of these they send. So the reader remembers what it has seen, and takes from each event
+only what no earlier event had.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TEXT_EVENTS: dict[str, tuple[TextType, str]] = {
     "response.reasoning_text": (Reasoning, "text"),
     "response.reasoning_summary_text": (Reasoning, "text"),
 }
-"""The events with text: its type, and the field of `….done` that repeats all of it."""
+"""The events with text: the text's type, and the field of `….done` that repeats it."""
 
 _OTHER_CALLS = frozenset(
     {
@@ -57,19 +57,19 @@ _OTHER_CALLS = frozenset(
         "apply_patch_call",
     }
 )
-"""Items that ask the caller to act, as a function call does: an answer without words."""
+"""Items that ask the caller to act, like a function call: an answer without words."""
 
 
 @dataclass(slots=True)
 class _CallState:
-    """A tool call so far; `announced_arguments` stood in its announcement, before any delta."""
+    """A tool call so far; `announced_arguments` came with its announcement, before any delta."""
 
     index: int
     id: str | None
     name: str | None
     announced_arguments: str
     has_arguments: bool = False
-    """Some have been returned, and what repeats them is ignored."""
+    """True once some arguments have been returned; repeats of them are ignored."""
 
 
 class ResponsesReader:
@@ -86,7 +86,7 @@ class ResponsesReader:
         self._repeats = Repeats()
 
     def read(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
-        """Return what the event says that no earlier one has said. Never raises."""
+        """Return what the event adds to all earlier ones. Never raises."""
         if not sse.data:
             return ()
         halved = False
@@ -116,7 +116,7 @@ class ResponsesReader:
             return self._not_understood(sse)
 
     def _not_understood(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
-        """Skip an event amid others; a whole body must be an answer, and an error is none."""
+        """Skip an odd event in a stream; report an error, or a whole body that is no answer."""
         if not sse.raw or sse.event == b"error":
             return (_not_a_response(),)
         self._skipped = True
@@ -133,7 +133,7 @@ class ResponsesReader:
             return self._read_arguments(event, verb)
         if subject == "response.output_item":
             return self._read_item(event, event.get("item") or {}, verb)
-        # The full name: built-in tools have ends of their own (`response.mcp_call.failed`).
+        # The full name: built-in tools have their own ends (`response.mcp_call.failed`).
         if kind in {"response.completed", "response.incomplete"}:
             return self._read_end(event.get("response") or {}, verb)
         reported = error_in(event, name)
@@ -147,7 +147,7 @@ class ResponsesReader:
         if not text:
             return ()
         if not isinstance(text, str):
-            # Gateways bring lists of parts along.
+            # Gateways pass on lists of parts.
             parts = [*read_parts(text, text_type)]
             return (
                 *(one for part in parts for one in self._text(type(part), part.text)),
@@ -178,9 +178,9 @@ class ResponsesReader:
         return deltas
 
     def _item_texts(self, item: Mapping[str, Any], seen: set[type]) -> list[Delta]:
-        """Return the text of a complete item, except that of the types already `seen`."""
+        """Return the text of a complete item, except the types already `seen`."""
         seen, deltas = set(seen), list[Delta]()  # A copy: `_text` adds to the original.
-        # An item of reasoning may have the same text in both.
+        # A reasoning item may have the same text in both.
         content = item.get("content") or item.get("summary")
         for part in read_parts(content, Reasoning if item.get("type") == "reasoning" else Text):
             if type(part) not in seen:
@@ -222,7 +222,7 @@ class ResponsesReader:
 
     def _call_done(self, event: dict[str, Any], item: dict[str, Any]) -> Iterable[Delta]:
         call = self._call_lookup.find({"item_id": item.get("id") or item.get("call_id"), **event})
-        # Or it was never announced, and `find` returned the latest, which is another one.
+        # It may not have been announced: then `find` returned the latest, a different one.
         if call is None or (call.id and call.id not in {item.get("call_id"), item.get("id")}):
             return (self._new_call(event, item), self._emit_arguments(self._calls[-1], None))
         rest = self._emit_arguments(call, item.get("arguments"))
@@ -232,9 +232,9 @@ class ResponsesReader:
         return (CallPart(call.index, call.id, call.name, rest.arguments),)
 
     def _emit_arguments(self, call: _CallState, arguments: Any) -> CallPart:
-        """Return the call's complete `arguments`, unless it has had some.
+        """Return the call's complete `arguments`, unless some have been returned.
 
-        An empty part is a part too: its event belongs to the call and is held back with it.
+        Returns an empty part as well: its event belongs to the call and is held back with it.
         """
         if call.has_arguments:
             return CallPart(call.index, None, None, "")
@@ -243,7 +243,7 @@ class ResponsesReader:
         return CallPart(call.index, None, None, complete)
 
     def _emit_pending_arguments(self) -> list[Delta]:
-        """Return the arguments that were announced and that no later event repeated."""
+        """Return announced arguments that no later event repeated."""
         return [
             self._emit_arguments(call, None)
             for call in self._calls
@@ -287,7 +287,7 @@ class ResponsesReader:
         deltas = list(self._read_end(response, "completed"))
         if not is_whole(response):
             deltas.append(Rewrite())
-        # Nothing of one that failed was heard, so nothing of it need be.
+        # Nothing of a failed answer was heard, so all of it can be dropped.
         return [delta for delta in deltas if isinstance(delta, Failure)] or deltas
 
 

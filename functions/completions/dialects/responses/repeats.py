@@ -1,7 +1,6 @@
-"""Events of one Responses answer that come twice, as some proxies send them.
+"""Recognises events of one Responses answer that some proxies send twice.
 
-Knows what tells a repeated event from an honest one: a word may come twice, the number of an event
-and the end of an item may not.
+A word may honestly come twice; the number of an event and the end of an item may not.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from pydantic_core import from_json
 
 
 class Repeats:
-    """What one answer has said so far, as far as it must not be said again."""
+    """What one answer has said so far that must not be said again."""
 
     def __init__(self) -> None:
         self._last = self._before = b""
         self._items: set[tuple[Any, ...]] = set()
 
     def has_event(self, raw: bytes, event: Mapping[str, Any]) -> bool:
-        """Return whether an event is the one before it, down to its number, and note it.
+        """Return whether an event equals the one before it, down to its number, and note it.
 
-        A number tells only where the server counts: some give each event the same.
+        A number says something only where the server counts: some give each event the same.
         """
         if raw == self._last and isinstance(number := event.get("sequence_number"), int):
             return not self._before or _number_in(self._before) != number
@@ -40,7 +39,7 @@ class Repeats:
 
 
 def _number_in(raw: bytes) -> Any:
-    """Return the number of an event that has been read already."""
+    """Return the number of an event that has already been read."""
     try:
         return from_json(raw.partition(b"data:")[2]).get("sequence_number")
     except (ValueError, AttributeError):

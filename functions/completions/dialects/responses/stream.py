@@ -5,10 +5,10 @@ Strict clients want one `response.created`, one response id, output indices that
 what the deltas said (platform.openai.com/docs/api-reference/responses-streaming; the official
 SDK's stream helper raises on most violations). So this module keeps a record of the items and
 parts that are open and of the text in them. An upstream's event is relayed as it came if it
-agrees with the record; otherwise it is written anew with the fields corrected.
+agrees with the record; otherwise it is rewritten with the fields corrected.
 
 An upstream's message and its parts are opened only with their first word, because a filter may
-take every word away. Knows nothing of what a turn wants.
+remove every word. Does not know what a turn wants.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Event = dict[str, Any]
 
 
 class ResponsesStream:
-    """The record of one stream; every method that returns bytes has updated it."""
+    """The record of one stream; every method that returns bytes updates it."""
 
     def __init__(self, request: ParsedRequest) -> None:
         self._request = request
@@ -54,7 +54,7 @@ class ResponsesStream:
         return [item.final for item in self._items if item.final is not None]
 
     def adopt(self, received: Any) -> bool:
-        """Make an upstream's response this stream's; return False if the stream keeps another."""
+        """Adopt an upstream's response for this stream; return False if it keeps another."""
         if self.response:
             return False
         own = new_response(self._request)
@@ -190,7 +190,7 @@ class ResponsesStream:
         )
 
     def _close_others(self, item: OutputItem) -> bytes:
-        """Close what nobody continues: our own items, and those of an upstream that has lost."""
+        """Close items that nobody continues: our own, and those of an upstream that has lost."""
         out = b""
         for other in self._items:
             if (
@@ -202,7 +202,7 @@ class ResponsesStream:
         return out
 
     def relay(self, sse: ServerSentEvent | None, event: Event, fields: Event) -> bytes:
-        """Write `sse` as it came if `event` agrees with `fields`; else `event` corrected by them.
+        """Write `sse` as it came if `event` agrees with `fields`; else write a corrected event.
 
         Sets `sequence_number` in `fields`.
         """
@@ -210,7 +210,7 @@ class ResponsesStream:
         fields["sequence_number"] = self._sequence
         self._sequence += 1
         kind = str(fields.get("type") or event.get("type"))
-        # The hottest lines of the dialect: each word of a healthy answer comes through here.
+        # The hottest lines of the dialect: each word of a healthy answer passes through here.
         if sse is not None and sse.event == kind.encode():
             for name, value in fields.items():
                 if name not in event or event[name] != value:
@@ -225,7 +225,7 @@ class ResponsesStream:
 
 
 def location(item: OutputItem, part: TextPart | None = None) -> dict[str, Any]:
-    """Return the fields by which an event names the item, and the part of it."""
+    """Return the fields that identify the item in an event, and its part."""
     fields: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
     return fields if part is None else {**fields, part.kind.index_field: part.index}
 

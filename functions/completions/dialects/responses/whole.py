@@ -1,7 +1,7 @@
-"""A response with every field that strict clients ask for, also from a server that is older.
+"""Adds every field that strict clients require to the response of an older server.
 
-Required are those that the SDK's types require. A client that validates (LiveKit, the usage) fails
-a turn whose words have all been heard, for a field that the server never had.
+These are the fields that the SDK's types require. For a field that the server never had, a client
+that validates (LiveKit, the usage) fails a turn whose words have all been heard.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REQUIRED_FIELDS = (
     "tool_choice",
     "tools",
 )
-"""The fields without which the official SDK refuses a `Response`."""
+"""The fields that the official SDK requires in a `Response`."""
 _OF_ITEMS = {
     "message": ("id", "role", "status", "content"),
     "function_call": ("call_id", "name", "arguments"),
@@ -29,7 +29,7 @@ _OF_ITEMS = {
 
 
 def is_whole(response: Mapping[str, Any]) -> bool:
-    """Return whether a buffered response lacks nothing, so that it can be handed on as it is."""
+    """Return whether a buffered response is complete and can be passed on as it is."""
     usage = response.get("usage")
     return (
         not any(response.get(name) is None for name in REQUIRED_FIELDS)
@@ -52,7 +52,7 @@ def _item_is_whole(item: Any) -> bool:
 
 
 def whole_usage(usage: Any) -> dict[str, Any] | None:
-    """Return the counts in the Responses shape, what is missing as 0; None where there are none."""
+    """Return the counts in the Responses shape, missing ones as 0; None where there are none."""
     if not isinstance(usage, dict) or not usage:
         return None
     native = "input_tokens" in usage or "output_tokens" in usage

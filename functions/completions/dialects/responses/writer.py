@@ -77,18 +77,18 @@ class ResponsesWriter:
             sse = sse._replace(raw=without_padding(sse.raw))
         if not isinstance(event.get("type"), str):
             event["type"] = sse.event.decode(errors="replace")
-            sse = sse._replace(event=b"")  # Not to be relayed as it came: clients look for `type`.
+            sse = sse._replace(event=b"")  # Cannot be relayed as it came: clients look for `type`.
         return self._relay(chunk, sse, event, event["type"])
 
     def text(self, text: str) -> bytes:
-        """Write words to speak, into the open message, whoever opened it."""
+        """Write words to speak into the open message, whoever opened it."""
         if self._ended or not text:
             return b""
         item = self._stream.find_open_item("message") or OutputItem(new_message())
         return self._stream.add_text(item, OUTPUT_TEXT, text)
 
     def buffer_words(self, text: str) -> bytes:
-        """Write buffer words as a message of their own: they are no part of the answer."""
+        """Write buffer words as a separate message: they are not part of the answer."""
         if self._ended or not text:
             return b""
         item = OutputItem({**new_message(), "id": new_buffer_words_id()})
@@ -105,7 +105,7 @@ class ResponsesWriter:
         return self._stream.add_text(item, REASONING_TEXT, text)
 
     def call(self, call: Call) -> bytes:
-        """Write a complete tool call as an item of its own."""
+        """Write a complete tool call as a separate item."""
         if self._ended:
             return b""
         item = OutputItem(new_call(call))
@@ -115,7 +115,7 @@ class ResponsesWriter:
         return out + self._stream.close_item(item, "completed", None, {})
 
     def end(self, reason: str, usage: dict[str, Any] | None) -> bytes:
-        """Close what is open and write the last event: what was delivered, and why it ended."""
+        """Close what is open and write the last event: the delivered output, and why it ended."""
         if self._ended:
             return b""
         self._ended = True
@@ -164,11 +164,11 @@ class ResponsesWriter:
                 return b""
             return self._relay_delta(item, sse, event, kind)
         if chunk.deltas == (Rewrite(),):
-            return b""  # It comes again, or says nothing.
+            return b""  # It repeats an earlier event, or says nothing.
         if kind in events.BEGIN_EVENTS:
             return self._relay_begin(chunk, sse, event)
         if kind in events.END_EVENTS:
-            # Servers that stream little put words into it that no other event had.
+            # Servers that stream little put words here that no other event had.
             self._end_event = sse, event
             return self._write_deltas(chunk.deltas)
         if kind in events.FAILURE_EVENTS:
@@ -176,10 +176,10 @@ class ResponsesWriter:
         if kind == "response.output_item.added":
             return self._relay_item_added(chunk, sse, event)
         item = self._open_item_of(chunk.source, event)
-        # Any other event with deltas has words that no delta event brought.
+        # Any other event with deltas has words that no delta event had.
         out = self._write_deltas(chunk.deltas, item, event)
         if not kind.startswith("response."):
-            return out  # Pings and the like are no events of this API.
+            return out  # Pings and the like are not events of this API.
         if item is not None:
             return out + self._relay_item_event(item, sse, event, kind)
         names_an_item = {"item", "item_id", "output_index"} & event.keys()
@@ -227,7 +227,7 @@ class ResponsesWriter:
             item.argument_pieces.append(delta)
             return self._stream.relay(sse, event, location(item))
         if TEXT_DELTAS[kind] is OUTPUT_TEXT and "logprobs" not in event:
-            # Not in the events of some servers; the SDK's types have it.
+            # Some servers leave it out of their events; the SDK's types require it.
             sse, event = None, {**event, "logprobs": []}
         out, part = self._stream.open_part(item, TEXT_DELTAS[kind])
         part.pieces.append(delta)
@@ -256,14 +256,14 @@ class ResponsesWriter:
             return b""
         if kind == events.ARGUMENTS_DONE and item.type == "function_call":
             return self._stream.finish_arguments(item, sse, event)
-        # An event that only this upstream and the client know.
+        # An event that only this upstream and the client understand.
         fields = {name: value for name, value in location(item).items() if name in event}
         return self._stream.relay(sse, event, fields)
 
     def _write_deltas(
         self, deltas: Iterable[Delta], item: OutputItem | None = None, event: Event | None = None
     ) -> bytes:
-        """Write deltas in events of our own, into the upstream's item if it can hold them."""
+        """Write deltas in our own events, into the upstream's item if it can hold them."""
         out = b""
         calls: dict[int, list[CallPart]] = {}
         for delta in deltas:

@@ -129,5 +129,5 @@ def test_a_body_of_whole_characters_is_not_touched() -> None:
 )
 def test_what_is_no_json_is_told(data: bytes) -> None:
     """Halves of characters make no JSON of it, and endless depth does not exhaust the stack."""
-    with pytest.raises(ValueError, match="no JSON"):
+    with pytest.raises(ValueError, match="not JSON"):
         read_json(data)
