@@ -1,1 +1,1 @@
-"""Callers' HTTP requests: who may call, what the log says of a request, errors as responses."""
+"""Callers' HTTP requests: who may call, what a request logs, and errors as responses."""

@@ -15,7 +15,7 @@ from completions.observability import count, log
 
 EXPECTED_HEADERS = "Authorization: Bearer <caller key>, or x-api-key: <caller key>"
 KEY_HEADERS = ("x-api-key", "api-key")
-"""Beside `Authorization`: what D-ID sends, and what clients of Azure OpenAI send."""
+"""Accepted beside `Authorization`: D-ID's header, and that of Azure OpenAI's clients."""
 
 
 class CallerKeys(Protocol):
@@ -30,8 +30,8 @@ async def authorise(request: Request, keys: CallerKeys) -> str:
     """Return the version of the caller key sent: `current`, or `previous` during a rotation.
 
     Raises:
-        Unauthorized: no key was sent, or a wrong one.
-        KeyUnavailable: the caller key cannot be read, so nobody's key can be judged.
+        Unauthorized: No key was sent, or a wrong one.
+        KeyUnavailable: The caller key cannot be read, so no key can be checked.
     """
     presented = _presented_key(request)
     if not presented:

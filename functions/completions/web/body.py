@@ -1,6 +1,6 @@
-"""A turn's body: read within Lambda's limit, decoded, and given to its dialect.
+"""Reads a turn's body within Lambda's limit, decodes it, and gives it to its dialect.
 
-Knows what platforms leave out of a body because they say it elsewhere; nothing of its fields.
+Knows what platforms leave out of a body because they say it elsewhere, but not its fields.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ async def read_json_object(request: Request) -> dict[str, Any]:
     """Return the request's body.
 
     Raises:
-        TooLarge: it exceeds Lambda's limit; the rest of it is not read.
-        InvalidRequest: it is not a JSON object.
+        TooLarge: It exceeds Lambda's limit; the rest of it is not read.
+        InvalidRequest: It is not a JSON object.
     """
     body = bytearray()
     async for chunk in request.stream():
@@ -37,7 +37,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
         try:
             value = from_json(bytes(body), allow_inf_nan=False)
         except ValueError:
-            # A platform that cut a text in mid-character sends that history for a whole call.
+            # A platform that cut a text mid-character sends that history for the rest of a call.
             value = from_json(whole_characters(bytes(body)), allow_inf_nan=False)
     except ValueError as error:
         raise InvalidRequest(f"The body is not JSON: {error}.") from error
@@ -49,10 +49,10 @@ async def read_json_object(request: Request) -> dict[str, Any]:
 def parse(dialect: Dialect, body: dict[str, Any], session: str) -> ParsedRequest:
     """Read the body; `session` is the id of a caller who wants it back in each chunk.
 
-    Such a caller (Hume's EVI) reads nothing but streams, and its documentation shows no `stream`.
+    Such a caller (Hume's EVI) reads only streams, and its documentation shows no `stream`.
 
     Raises:
-        InvalidRequest: a field cannot be understood.
+        InvalidRequest: A field cannot be understood.
     """
     if not session:
         return dialect.parse(body)

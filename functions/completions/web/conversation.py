@@ -1,8 +1,8 @@
-"""The id of the call that a request belongs to, from wherever its platform puts it.
+"""Finds the id of the call that a request belongs to, wherever its platform puts it.
 
-Tables of names, no platform's code: docs/platforms.md says which platform uses which. The id is the
-caller's to choose: it names a call in the log and authorises nobody. Knows requests and bodies as
-they came; nothing of dialects.
+Uses tables of names, without code for any platform: docs/platforms.md says which platform uses
+which. The caller chooses the id: it identifies a call in the log and authorises nobody. Knows
+requests and bodies as they came, not dialects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CUSTOM_SESSION = "custom_session_id"
 """The query parameter by which Hume's EVI names its session."""
 
 HEADERS = ("conversation-id", "call-id", "call-sid", "session-id")
-"""How the names of headers with it end, `x-conversation-id` for one: prefixes differ."""
+"""Suffixes of the headers that hold it, such as `x-conversation-id`: prefixes differ."""
 QUERY = (CUSTOM_SESSION, "conversation_id", "call_id", "session_id")
 FIELDS = (
     "conversation_id",
@@ -27,10 +27,10 @@ FIELDS = (
     "call_id",
     "session_id",
 )
-"""In the body itself, or in one of its `OBJECTS`."""
+"""Fields of the body itself, or of one of its `OBJECTS`."""
 OBJECTS = ("elevenlabs_extra_body", "extra_metadata", "metadata", "MetaInfo", "meta_info")
 NESTED = (("call", "id"), ("conversation", "id"), ("session", "id"))
-"""An object of the body whose own `id` it is: Vapi's `call`."""
+"""Objects of the body whose own `id` it is, such as Vapi's `call`."""
 
 
 def named_in_request(request: Request) -> str:
@@ -61,7 +61,7 @@ def custom_session(request: Request) -> str:
 
 
 def _first(values: Iterable[Any]) -> str:
-    """Return the first that is an id: a text that is not blank, or a number."""
+    """Return the first value that is an id: a text that is not blank, or a number."""
     for value in values:
         if isinstance(value, str | int) and not isinstance(value, bool):
             text = str(value).strip()

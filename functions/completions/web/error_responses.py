@@ -1,7 +1,7 @@
 """Errors as HTTP responses; a crash is logged once.
 
-Knows requests and errors, nothing of turns. The caller learns what was wrong and what to do. The
-log learns where it happened and what was expected, but no key and nothing that people say.
+The caller learns what was wrong and what to do. The log learns where it happened and what was
+expected, but no key and nothing that people say. Knows requests and errors, not turns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from completions.observability import (
 from completions.web.request_log import bind_request, path_of
 
 _LOGGED_ELSEWHERE = (Unauthorized, NotFound, MethodNotAllowed)
-"""Refusals with events of their own: `auth.refused` and `path.unknown`."""
+"""Refusals with their own events: `auth.refused` and `path.unknown`."""
 
 
 def install(app: FastAPI) -> None:
@@ -39,14 +39,14 @@ def install(app: FastAPI) -> None:
 def json_response(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a response whose body is JSON already."""
+    """Return a response whose body already is JSON."""
     return Response(body, status, dict(headers or {}), "application/json")
 
 
 class _CrashMiddleware:
     """Log an unhandled exception once; answer a bare 500.
 
-    If it were raised further, the server or Mangum would log it again, with its message, which may
+    Raised further, it would be logged again by the server or Mangum, with its message, which may
     quote what a caller said.
     """
 
@@ -57,13 +57,13 @@ class _CrashMiddleware:
         try:
             await self._app(scope, receive, send)
         except OSError:
-            raise  # The connection is gone: there is nobody to answer.
-        except Exception:  # Whatever it is, it is a bug of ours.
+            raise  # The connection is gone, so nobody can be answered.
+        except Exception:  # Any other exception is a bug of ours.
             log.exception("request.crashed")
         else:
             return
         # NOTE: outside the `except`. If the response has started, the server raises at a second
-        # start, and inside the bug would be logged once more, as the context of that error.
+        # start, and inside it would log the bug again, as the context of that error.
         error = CompletionsError("Internal error; it has been logged.")
         await json_response(to_json(error.body()), error.status)(scope, receive, send)
 
@@ -81,7 +81,7 @@ async def _render_error(_: Request, error: Exception) -> Response:
 async def _render_routing_error(request: Request, error: Exception) -> Response:
     """Answer the framework's own errors: no such path, or the wrong method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-    # A key that somebody pasted into the path is repeated to nobody: platforms log what they get.
+    # A key pasted into the path is never repeated: platforms log what they get.
     base, path = _base_url(request), redacted_path(path_of(request))
     method = redacted_path(request.method)
     bind_request(request)
@@ -101,29 +101,29 @@ async def _render_routing_error(request: Request, error: Exception) -> Response:
 
 
 def _what_to_set(path: str, base: str) -> str:
-    """Return which URL a client has to be given; some post to it just as it stands."""
+    """Return advice on the URL to give to a client; some post to it unchanged."""
     turn = f"POST {base}/v1/chat/completions"
     if path.rstrip("/").endswith("/completions"):
-        # LlamaIndex, for one, asks for it unless it is told that the model can chat.
+        # LlamaIndex, for example, uses it unless it is told that the model can chat.
         return (
             "The older completions API is not served. Set the client to chat completions "
             f"(LlamaIndex: is_chat_model=True), with the base URL {base}/v1; a turn is {turn}."
         )
     return (
-        f"Set the server URL to {base}/v1; a turn is {turn}, which is the URL to set where a "
-        "platform posts to it as it stands."
+        f"Set the server URL to {base}/v1; a turn is {turn}. Set that whole URL where a platform "
+        "posts to it unchanged."
     )
 
 
 async def _render_disconnect(_: Request, __: Exception) -> Response:
-    """Answer a caller who left in the middle of its request: nobody reads it."""
+    """Answer a caller who left mid-request; nobody reads this answer."""
     log.info("request.abandoned")
     return Response(status_code=400)
 
 
 def _base_url(request: Request) -> str:
-    """Return the scheme and host by which the caller reached us, as far as they are known."""
+    """Return the scheme and host by which the caller reached us, or a placeholder."""
     try:
         return f"{request.url.scheme}://{request.url.netloc}"
-    except ValueError:  # An odd Host, as in `request_log.path_of`.
+    except ValueError:  # A malformed Host, as in `request_log.path_of`.
         return "https://<function URL>"

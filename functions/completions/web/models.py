@@ -1,6 +1,6 @@
-"""Which models a caller may name, and what is told of them.
+"""Which models a caller may name, and what `/models` says about them.
 
-Knows the settings and the upstream's list; nothing of turns.
+Knows the settings and the upstream's list, not turns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ async def listed(settings: Settings, upstream: Upstream) -> list[Any]:
     """Return the models: the deployment's own, or else the upstream's list.
 
     Raises:
-        CompletionsError: the upstream has no list, or is not there.
+        CompletionsError: The upstream has no list, or does not answer.
     """
     primary = settings.candidates[0]
     if names := (primary.model,) if primary.model else settings.allowed_models:
@@ -34,12 +34,12 @@ async def listed(settings: Settings, upstream: Upstream) -> list[Any]:
 async def found(name: str, settings: Settings, upstream: Upstream) -> dict[str, Any]:
     """Return the model with this id.
 
-    NOTE: looked for in the list. Many model APIs have no path for one, and so no name that a
-    caller chooses comes into an upstream's URL.
+    NOTE: Searches the list. Many model APIs have no path for a single model, and this way no name
+    that a caller chooses gets into an upstream's URL.
 
     Raises:
-        ModelNotFound: nobody has it.
-        CompletionsError: as `listed`.
+        ModelNotFound: It is not in the list.
+        CompletionsError: As in `listed`.
     """
     for one in await listed(settings, upstream):
         if isinstance(one, dict) and one.get("id") == name:
@@ -50,8 +50,8 @@ async def found(name: str, settings: Settings, upstream: Upstream) -> dict[str, 
 def check(model: str, settings: Settings) -> None:
     """Raise ModelNotFound for a model that this deployment does not serve.
 
-    Platforms that name none (D-ID, Hume) rely on the deployment's; what there is none of is logged,
-    since an API's own words for it ("you must provide a model") do not say where to put one.
+    Platforms that name none (D-ID, Hume) rely on the deployment's. If that is missing, too, log it:
+    an API's own words ("you must provide a model") do not say where to put one.
     """
     if not model and not settings.responder and not all(one.model for one in settings.candidates):
         log.warning("model.missing", expected="a model in the request, or UpstreamModel")

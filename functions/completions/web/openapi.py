@@ -1,8 +1,8 @@
 """The API as an OpenAPI document: exactly what requests are checked for, and what is answered.
 
-Written by hand, because the dialects parse requests without models. As they do, the schemas
-constrain the fields that this package checks and allow any other. Knows no routes and no settings;
-tests compare it with the running app. Built on request, not at import.
+Written by hand, because the dialects parse requests without models. Like them, the schemas
+constrain the fields that this package checks and allow any other. Built on request, not at import.
+Does not know routes or settings; tests compare it with the running app.
 
 Version 3.2 (spec.openapis.org/oas/v3.2.0) is the first that can describe one event of a stream
 (`itemSchema`).
@@ -30,8 +30,8 @@ def document() -> Schema:
             "title": "Voice completions",
             "version": "1",
             "description": "OpenAI's APIs as a voice platform uses them. Fields that are not named "
-            "here are passed on if OpenAI's API knows them, else dropped. Any path may stand "
-            "before /chat/completions, /responses, /models, /health and /openapi.json.",
+            "here are passed on if OpenAI's API knows them, and dropped otherwise. Any path may "
+            "precede /chat/completions, /responses, /models, /health and /openapi.json.",
         },
         "paths": {
             "/v1/chat/completions": {
@@ -41,11 +41,11 @@ def document() -> Schema:
                 "post": _turn_operation("createResponse", "ResponsesRequest", "Response")
             },
             "/v1/models": {
-                "get": _read_operation("listModels", "What may be named", "Models", keyed=True)
+                "get": _read_operation("listModels", "The models", "Models", keyed=True)
             },
             "/v1/models/{model}": {
                 "get": {
-                    **_read_operation("retrieveModel", "One of them", "Model", keyed=True),
+                    **_read_operation("retrieveModel", "One model", "Model", keyed=True),
                     "parameters": [
                         {
                             "name": "model",
@@ -74,7 +74,7 @@ def document() -> Schema:
                         "data": {
                             "type": "string",
                             "description": "A JSON object, the upstream's or one like it; "
-                            "the last one of a chat completion is [DONE].",
+                            "the last event of a chat completion is [DONE].",
                         },
                         "event": {"type": "string"},
                     },
@@ -101,11 +101,11 @@ def document() -> Schema:
 _ERRORS = {
     "Invalid": "The request cannot be understood; param names the field.",
     "Unauthorized": "No caller key, or a wrong one.",
-    "NotFound": "A model that is not served here, or what the upstream does not find.",
-    "TooLarge": "More than 6 MB, which is what Lambda takes.",
+    "NotFound": "The model is not served here, or the upstream does not find something.",
+    "TooLarge": "More than 6 MB, Lambda's limit.",
     "Refused": "The upstream's own refusal, with its status and its Retry-After.",
     "Crashed": "A bug; the log has it.",
-    "Failed": "No model answered; in a streamed turn that may be heard, only if it is asked for.",
+    "Failed": "No model answered; in a streamed, speakable turn only if the request asks for it.",
     "NoKey": "A secret cannot be read; the log says what to do.",
 }
 
@@ -122,20 +122,20 @@ def _turn_operation(operation: str, request: str, answer: str) -> Schema:
             {
                 "name": "x-completions-on-failure",
                 "in": "header",
-                "description": "What a failed turn becomes: a spoken sentence, or its status.",
+                "description": "What a failed turn becomes: a spoken sentence, or an error status.",
                 "schema": {"enum": list(ON_FAILURE)},
             },
             {
                 "name": "x-completions-buffer-words-after-ms",
                 "in": "header",
-                "description": "As `buffer_words_after_ms` in the extra body, which wins over it.",
-                # 0 to AFTER_LIMIT_MS; an empty header, of an unset variable, is none.
+                "description": "Like `buffer_words_after_ms` in the extra body, which wins.",
+                # 0 to AFTER_LIMIT_MS; an empty header, from an unset variable, counts as absent.
                 "schema": {"pattern": r"^([1-5]?[0-9]{1,4}|60000)?$"},
             },
             {
                 "name": "x-completions-comments",
                 "in": "header",
-                "description": "A comment before a stream's end: what each request to a model did.",
+                "description": "Ends a stream with a comment: what each request to a model did.",
                 "schema": {"enum": ["candidates"]},
             },
         ],

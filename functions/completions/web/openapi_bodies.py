@@ -1,6 +1,6 @@
-"""The bodies of turns as JSON Schemas, and what schemas are made of.
+"""The bodies of turns as JSON Schemas, and functions to build schemas.
 
-They constrain the fields that this package checks and allow any other, as the dialects do.
+Like the dialects, they constrain the fields that this package checks and allow any other.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def extra_body() -> Schema:
 
 
 def object_with(properties: Schema, *required: str) -> Schema:
-    """Describe an object that may have other fields besides."""
+    """Describe an object that may also have other fields."""
     return {"type": "object", "properties": properties, "required": list(required)}
 
 

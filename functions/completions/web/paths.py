@@ -1,6 +1,6 @@
-"""Which paths lead here: any that end in the right one, since people paste all kinds of URLs.
+"""Lets any path lead here that ends in a route's, since people paste all kinds of URLs.
 
-Defines the converters that the app's routes use. Knows no route.
+Defines the converters that the app's routes use. Does not know the routes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class _TrailingSlashes(StringConvertor):
 
 
 class _ShortestPrefix(StringConvertor):
-    """Match the same, as little of it as possible: what follows may have slashes of its own."""
+    """Match the shortest prefix: the part after it may have its own slashes."""
 
     regex = "(?:.*?/)??"
 

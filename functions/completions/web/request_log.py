@@ -1,6 +1,6 @@
-"""What every log line says of a request: its ids, its path, the call it belongs to.
+"""What every log line says about a request: its ids, its path, the call it belongs to.
 
-Knows requests; nothing of errors or turns.
+Knows requests, not errors or turns.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def bind_request(request: Request) -> None:
 
 
 def bind_body(request: Request, body: Mapping[str, Any]) -> None:
-    """Name the call by the body's id of it, unless the request's headers or query name it."""
+    """Log the call's id from the body, unless the request's headers or query have it."""
     if not conversation.named_in_request(request):
         bind(**{CONVERSATION_FIELD: conversation.named_in_body(body)})
 
 
 def path_of(request: Request) -> str:
     """Return the path as received."""
-    # NOTE: not `request.url.path`, whose URL includes the caller's Host. That may be anything:
+    # NOTE: not `request.url.path`: it reads the caller's Host, which may be anything, and
     # `Host: [` raises ValueError.
     path: str = request.scope["path"]
     return path

@@ -1,4 +1,4 @@
-"""What a caller chooses for one request by headers, where its client has no place for it elsewhere.
+"""Options that a caller sets for one request by headers, where its client has no other place.
 
 Knows headers, not what becomes of the choice.
 """
@@ -17,14 +17,14 @@ ON_FAILURE_HEADER = "x-completions-on-failure"
 BUFFER_WORDS_HEADER = "x-completions-buffer-words-after-ms"
 COMMENTS_HEADER = "x-completions-comments"
 COMMENTS = "candidates"
-"""What may be asked for: what each request to a model did, as a comment in the event stream."""
+"""The only choice: what each request to a model did, as a comment in the event stream."""
 
 
 def on_failure(request: Request, settings: Settings) -> str:
     """Return `speak` or `error`: the request's own choice, or else the deployment's.
 
     Raises:
-        InvalidRequest: the request chose something else.
+        InvalidRequest: The request chose something else.
     """
     choice = request.headers.get(ON_FAILURE_HEADER, settings.on_failure).strip().lower()
     if choice not in ON_FAILURE:
@@ -36,10 +36,10 @@ def on_failure(request: Request, settings: Settings) -> str:
 
 
 def with_buffer_words(parsed: ParsedRequest, request: Request) -> ParsedRequest:
-    """Return the request with the wait that its header chose, unless its extra body has one.
+    """Return the request with the wait from its header, unless its extra body has one.
 
     Raises:
-        InvalidRequest: that is no number of milliseconds.
+        InvalidRequest: The header is not a number of milliseconds within the limit.
     """
     choice = request.headers.get(BUFFER_WORDS_HEADER, "").strip()
     if not choice or parsed.extra.buffer_words_after_ms is not None:
@@ -56,7 +56,7 @@ def wants_comments(request: Request) -> bool:
     """Return True if the request asks for comments in its event stream.
 
     Raises:
-        InvalidRequest: it asks for others than there are.
+        InvalidRequest: It asks for unknown comments.
     """
     choice = request.headers.get(COMMENTS_HEADER)
     if choice is None:
