@@ -1,8 +1,8 @@
-"""The layer as a program: makes the search path that the ordinary runtime would make, then runs.
+"""The layer as a program: builds the search path that the ordinary runtime would, then runs.
 
-That runtime's script builds `sys.path`, and we stand in its place. The order is Lambda's: the
-function's code, what layers brought, the standard library, and last what the runtime carries
-(boto3, snapshot_restore_py).
+We replace the runtime's script, which builds `sys.path`. The order is Lambda's: the function's
+code, the layers' code, the standard library, and last what the runtime brings (boto3,
+snapshot_restore_py).
 """
 
 import os
@@ -12,7 +12,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pat
 
 
 def search_path(path: list[str], layer: str) -> list[str]:
-    """`path` as the function should have it; `layer` is the folder in which layers' code lies."""
+    """Return `path` in the function's order; `layer` is the folder of the layers' code."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     first = [
         os.environ.get("LAMBDA_TASK_ROOT", "/var/task"),
@@ -20,7 +20,7 @@ def search_path(path: list[str], layer: str) -> list[str]:
         layer,
     ]
     last = os.environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime")
-    # Python put the script's own folder first: its modules are nobody's top-level modules.
+    # Python put the script's folder first, but its modules must not be top-level modules.
     rest = [entry for entry in path if entry not in (*first, last, _HERE)]
     return [*first, *rest, last]
 

@@ -1,7 +1,7 @@
 """One invocation's ASGI conversation: the application on one side, its answer on the other.
 
-Knows the ASGI HTTP protocol (spec_version 2.4). Knows nothing of Mangum, which makes the scope, nor
-of how the answer's bytes leave.
+Knows the ASGI HTTP protocol (spec_version 2.4). Does not know Mangum, which makes the scope, nor
+how the answer's bytes leave.
 """
 
 import asyncio
@@ -30,32 +30,32 @@ class Response(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether nobody reads it any more, before its end."""
+        """Whether its reader left before its end."""
 
     def when_lost(self, call: Callable[[], object], /) -> None:
-        """Have `call` made when it is lost."""
+        """Register `call` to be made when it is lost."""
 
     async def start(self, prelude: dict[str, Any], /) -> None:
-        """Say what `prelude` made; raises OSError if nobody hears it."""
+        """Send what `prelude` made; raises OSError if nobody reads it."""
 
     async def write(self, data: bytes, /) -> None:
-        """Say a piece of the body; raises OSError if nobody hears it."""
+        """Send a piece of the body; raises OSError if nobody reads it."""
 
     def end(self, failure: Failure | None = None, /) -> None:
-        """End it, well or not; never raises."""
+        """End it, with or without a failure; never raises."""
 
     async def settle(self) -> None:
         """Return when it has arrived; raises RuntimeApiError if the environment is broken."""
 
     def abandon(self) -> None:
-        """Leave nothing of it behind."""
+        """Release everything that it holds."""
 
 
-# The layer's share of an invocation's time: when it begins, the application is cancelled.
+# The layer's share of an invocation's time: the application is cancelled when it begins.
 RESERVE_S = 0.5
-# What remains of it for the next poll to reach the platform before the deadline does.
+# The part of it that is left for the next poll to reach the platform before the deadline.
 _SPARE_S = 0.1
-# How long a prelude is held where an empty body is likely, so that it can name the length.
+# How long to hold a prelude where an empty body is likely, so that it can state the length.
 _HOLD_S = 0.005
 
 
@@ -68,14 +68,14 @@ async def converse(
     request_id: str,
     remaining_s: float,
 ) -> None:
-    """Have `application` answer, and end its answer well whatever it does.
+    """Let `application` answer, and end its answer properly whatever it does.
 
-    Returns when the application has ended and the platform has read the answer, shortly before
-    `remaining_s` is over at the latest. An application that ignores its cancellation is then left
+    Returns when the application has ended and the platform has read the answer, at the latest
+    shortly before `remaining_s` is over. An application that ignores its cancellation is then left
     behind, cut off from the answer.
 
     Raises:
-        RuntimeApiError: the platform says that the environment is broken.
+        RuntimeApiError: The platform says that the environment is broken.
     """
     now = asyncio.get_running_loop().time
     deadline = now() + remaining_s
@@ -93,7 +93,7 @@ async def converse(
             await response.settle()
             await asyncio.wait({task})
         if isinstance(error, failures.DeadlineError):
-            log.error("This is where the application was cancelled.", exc_info=task.result())
+            log.error("The application was cancelled here.", exc_info=task.result())
     except TimeoutError:
         culprit = "The platform has not read" if task.done() else "The application has not ended"
         log.warning("%s the response before the deadline. It is left behind.", culprit)
@@ -103,7 +103,7 @@ async def converse(
 
 
 def refusal(status: int, message: str, request_id: str) -> Application:
-    """Return an application that answers every request with one error of the layer's own."""
+    """Return an application that answers every request with an error of the layer's own."""
 
     async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
         body = json.dumps({"message": message, "requestId": request_id}).encode()
@@ -122,13 +122,13 @@ async def _run(
 ) -> BaseException | None:
     try:
         await application(scope, conversation.receive, conversation.send)
-    except BaseException as error:  # SystemExit as well: it would stop the loop, not the request
+    except BaseException as error:  # SystemExit, too, which would stop the loop, not the request
         return error
     return None
 
 
 class _Conversation:
-    """What the application may hear and say. `Response` knows how far the answer is."""
+    """What the application may receive and send. `Response` knows how far the answer is."""
 
     def __init__(self, body: bytes, response: Response, *, head_only: bool) -> None:
         self._request: Message | None = {"type": "http.request", "body": body, "more_body": False}
@@ -144,7 +144,7 @@ class _Conversation:
         response.when_lost(self._over.set)
 
     async def receive(self) -> Message:
-        """Return the request once; then its end, when the answer is complete or nobody reads it."""
+        """Return the request, then a disconnect once the answer is complete or nobody reads it."""
         if self._request is not None:
             request, self._request = self._request, None
             return request
@@ -211,11 +211,11 @@ class _Conversation:
             self._over.set()
 
     async def conclude(self, error: BaseException | None, request_id: str) -> None:
-        """Close what the application has left open, and log what made it do so."""
+        """Close what the application left open, and log why it did."""
         response = self._response
         self._closed = True
         self._over.set()
-        self._held = None  # nothing of it was sent, so a failure still has a status of its own
+        self._held = None  # nothing of it was sent, so a failure can still have its own status
         if self._starting:
             await asyncio.wait({self._starting})
         if response.lost:

@@ -1,7 +1,7 @@
 """One answer in one piece, for events whose sender cannot take a streamed one.
 
-It takes what an application says as `ResponseStream` does, and has Mangum make of it what the
-sender of the event expects. Knows no ASGI, and no event format: those are Mangum's.
+It takes an answer like `ResponseStream`, and has Mangum turn it into what the sender of the event
+expects. Does not know ASGI or event formats, which are Mangum's.
 """
 
 import json
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 class BufferedResponse:
     """One answer: `start`, any number of `write`, `end`, then `settle`, which posts it.
 
-    `finish` makes the handler's result of a dict of `status`, `headers` (pairs of bytes) and
-    `body`. Nothing leaves before the end, so a failure is a 500 at any time before it.
+    `finish` turns a dict of `status`, `headers` (pairs of bytes) and `body` into the handler's
+    result. Nothing leaves before the end, so a failure at any time before it becomes a 500.
     """
 
     lost = False
@@ -37,7 +37,7 @@ class BufferedResponse:
         self._body = bytearray()
 
     def when_lost(self, call: Callable[[], object]) -> None:
-        """Nobody reads before the end, so nobody can stop."""
+        """Do nothing: nobody reads before the end, so nobody can stop."""
 
     async def start(self, prelude: dict[str, Any]) -> None:
         """Keep status, headers and cookies."""
@@ -49,16 +49,16 @@ class BufferedResponse:
         self._body += data
 
     def end(self, failure: Failure | None = None) -> None:
-        """Take the answer as whole; a failure takes its place."""
+        """Complete the answer, or replace it by a failure."""
         if failure:
             self._prelude = {"statusCode": 500, "headers": {"content-type": "application/json"}}
             self._body[:] = json.dumps({"message": failure.body["errorMessage"]}).encode()
 
     async def settle(self) -> None:
-        """Post the answer, or that Mangum could make none of it.
+        """Post the answer, or an error if Mangum could not convert it.
 
         Raises:
-            RuntimeApiError: the platform says that the environment is broken.
+            RuntimeApiError: The platform says that the environment is broken.
         """
         if not self.started:
             return
@@ -77,4 +77,4 @@ class BufferedResponse:
             await self._api.respond(self._invocation, body, content_type)
 
     def abandon(self) -> None:
-        """There is nothing to leave behind."""
+        """Do nothing: no resources are held."""

@@ -1,8 +1,8 @@
-"""The context object: what an application may know of its invocation.
+"""The context object: what an application may know about its invocation.
 
 It has the attributes of the context that AWS's own runtime passes to handlers ("Using the Lambda
 context object in Python", AWS Lambda developer guide), and `trace_id`, which others keep in the
-process's environment. Which invocation a line of code belongs to, `current` knows: a context
+process's environment. `current` holds the invocation that the running code belongs to: a context
 variable, because one process may serve many at once.
 """
 
@@ -30,7 +30,7 @@ class LambdaContext:
     """One invocation, as the handler and `scope["aws.context"]` see it.
 
     Raises:
-        PlatformError: the client's context or identity is not JSON.
+        PlatformError: The client's context or identity is not JSON.
     """
 
     def __init__(self, invocation: Invocation) -> None:
@@ -58,7 +58,7 @@ class LambdaContext:
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the deadline, never negative.
 
-        By the wall clock: the process may have been frozen since it last looked at another one.
+        By the wall clock: a monotonic one may have stood still while the process was frozen.
         """
         return max(0, self._deadline_ms - int(time.time() * 1000))
 

@@ -1,7 +1,7 @@
 """Failures, as the platform and the caller may see them.
 
-A failure is told twice: in full to the log, by whoever catches it, and in the shapes of this
-module to the outside. What goes to a caller over HTTP says nothing of the code within.
+A failure is reported twice: in full to the log, by the code that catches it, and in the shapes of
+this module to the outside. What a caller gets over HTTP reveals nothing about the code.
 """
 
 import importlib
@@ -14,10 +14,10 @@ _IMPORT_MACHINERY = (importlib.__file__, "<frozen importlib")
 
 
 class Failure(NamedTuple):
-    """An error as the Runtime API is told of it.
+    """An error as it is reported to the Runtime API.
 
     `type` is "<category>.<reason>", as in `Runtime.ImportModuleError`; `body` has the keys
-    `errorType`, `errorMessage` and `stackTrace`. `xray_cause` is what X-Ray shows of it ("AWS X-Ray
+    `errorType`, `errorMessage` and `stackTrace`. `xray_cause` is what X-Ray shows ("AWS X-Ray
     segment documents", section errors and exceptions), or None.
     """
 
@@ -27,7 +27,7 @@ class Failure(NamedTuple):
 
 
 class IncompleteResponseError(Exception):
-    """The application returned without having completed its response."""
+    """The application returned without completing its response."""
 
 
 class DeadlineError(Exception):
@@ -43,7 +43,7 @@ class PlatformError(Exception):
 
 
 def of_handler(error: BaseException, request_id: str = "") -> Failure:
-    """Return what AWS's own runtime reports, message and stack: whoever may invoke sees it."""
+    """Return what AWS's own runtime reports: message and stack, for anybody who may invoke."""
     if isinstance(error, PlatformError):
         name = kind = error.type
     else:
@@ -60,11 +60,11 @@ def of_handler(error: BaseException, request_id: str = "") -> Failure:
 
 
 def of_stream(error: BaseException, request_id: str) -> Failure:
-    """Return what follows a half-sent answer: the error's class and where to read on, no more."""
+    """Return what follows a half-sent answer: only the error's class and where to read more."""
     name = type(error).__name__
     body = {
         "errorType": name,
-        "errorMessage": f"The response broke off. The log of request {request_id} tells why.",
+        "errorMessage": f"The response broke off. The log of request {request_id} says why.",
         "stackTrace": [],
     }
     return Failure(f"Function.{name}", body)
@@ -82,7 +82,7 @@ def _xray_cause(name: str, message: str, frames: traceback.StackSummary) -> dict
 
 
 def _foreign_frames(error: BaseException) -> traceback.StackSummary:
-    """Return the frames below our own: the function's."""
+    """Return the function's frames, below our own."""
     frames = traceback.StackSummary()
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith(_OWN_CODE):

@@ -1,8 +1,8 @@
-"""The function's handler: found by name, and asked the way its kind wants to be asked.
+"""The function's handler: found by name, and called as its kind requires.
 
-A Mangum is known by what is used of it: `infer`, which makes an ASGI scope of an event, and `app`.
-Mangum itself is never imported, so any version and any look-alike will do. Every other handler is
-a plain function, called as AWS's own runtime calls it.
+A Mangum is recognised by what the layer uses: `infer`, which turns an event into an ASGI scope, and
+`app`. Mangum itself is never imported, so any version and any look-alike will do. Every other
+handler is a plain function, called as AWS's own runtime calls it.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ class Mangum(Protocol):
     def infer(self, event: Any, context: Any, /) -> Any:
         """Make an object with `scope` and `body`; raises RuntimeError if `event` is not HTTP.
 
-        Called with a response, the object makes the handler's result of it.
+        Called with a response, the object turns it into the handler's result.
         """
 
 
 class Request(NamedTuple):
-    """An HTTP event, read; `finish` makes the handler's result of a buffered response."""
+    """An HTTP event, read; `finish` turns a buffered response into the handler's result."""
 
     scope: Scope
     body: bytes
@@ -53,15 +53,15 @@ class Request(NamedTuple):
 
 
 class BadEventError(Exception):
-    """An HTTP event of which no request can be made."""
+    """An HTTP event that cannot be turned into a request."""
 
 
 def find(name: str) -> Handler:
     """Return the object that `name` (`package.module.attribute`) stands for.
 
     Raises:
-        PlatformError: there is none, or none that can be called.
-        Exception: whatever the module raises while it is imported.
+        PlatformError: There is none, or it cannot be called.
+        Exception: Anything that the module raises while it is imported.
     """
     module_name, _, attribute = name.rpartition(".")
     module_name = module_name.replace("/", ".")
@@ -102,10 +102,10 @@ def find(name: str) -> Handler:
 
 
 def is_mangum(handler: object) -> TypeGuard[Mangum]:
-    """Whether `handler` can be asked for a request and an application, with nothing left out.
+    """Whether `handler` can be asked for a request and an application without skipping any code.
 
-    Its `__call__` must be the one that was written beside `infer`. A subclass or a tracer that puts
-    its own in front may refuse callers there, so such a handler is called, not walked around.
+    Its `__call__` must be the one that was written beside `infer`. A subclass or a tracer with its
+    own may refuse callers there, so such a handler is called, not bypassed.
     """
     if not _looks_like_mangum(handler):
         return False
@@ -123,10 +123,10 @@ def _looks_like_mangum(handler: object) -> bool:
 def takes_a_stream(event: Any) -> bool:
     """Whether the sender of an HTTP event reads Lambda's streaming format.
 
-    Function URLs do. HTTP APIs, which send the same format of event, do not: they show in a domain
-    of API Gateway's or, behind a domain of one's own, in a prefix that is not the API's id. REST
-    APIs do where `ResponseTransferMode` is STREAM, of which their events say nothing ("Set up a
-    Lambda proxy integration with payload response streaming", Amazon API Gateway developer guide):
+    Function URLs do. HTTP APIs, which send the same event format, do not: they show by a domain of
+    API Gateway's or, behind a custom domain, by a prefix that is not the API's id. REST APIs do if
+    `ResponseTransferMode` is STREAM ("Set up a Lambda proxy integration with payload response
+    streaming", Amazon API Gateway developer guide), but their events do not say so:
     LAMBDA_STREAMING_REST_API=STREAM has to. Load balancers and Lambda@Edge do not.
     """
     context = event.get("requestContext") if isinstance(event, dict) else None
@@ -145,7 +145,7 @@ def read_request(mangum: Mangum, event: Any, context: LambdaContext) -> Request 
     """Return what Mangum makes of an HTTP event; None for an event of another kind.
 
     Raises:
-        BadEventError: the event looks like HTTP, but Mangum cannot read it: a host with two
+        BadEventError: The event looks like HTTP, but Mangum cannot read it: a host with two
             colons, a null where a header should be, a body that is not base64.
     """
     try:
@@ -175,12 +175,12 @@ class OrdinaryCalls:
         """Return what `handler` returns.
 
         Raises:
-            PlatformError: the handler raised something, such as SystemExit, that would end more
+            PlatformError: The handler raised something, such as SystemExit, that would end more
                 than its own invocation.
-            Exception: whatever else the handler raises.
+            Exception: Anything else that the handler raises.
         """
         if self._threads is None:
-            from concurrent.futures import ThreadPoolExecutor  # streaming functions need none
+            from concurrent.futures import ThreadPoolExecutor  # streaming functions do not need it
 
             self._threads = ThreadPoolExecutor(self._concurrency, "handler", self._give_loop)
         return await asyncio.get_running_loop().run_in_executor(
@@ -195,7 +195,7 @@ class OrdinaryCalls:
             loop.close()
 
     def _give_loop(self) -> None:
-        """Let a Mangum be called within a plain handler: it looks for its thread's event loop."""
+        """Give the thread an event loop, which a Mangum called within a plain handler needs."""
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         self._loops.append(loop)
@@ -205,7 +205,7 @@ def encode(result: Any) -> tuple[bytes, str]:
     """Return a handler's result as AWS's own runtime posts it, with its content type.
 
     Raises:
-        PlatformError: it cannot be JSON.
+        PlatformError: It cannot be JSON.
     """
     if isinstance(result, bytes):
         return result, "application/unknown"
@@ -224,8 +224,8 @@ def _call(handler: Handler, event: Any, context: LambdaContext) -> Any:
     except Exception:
         raise
     except BaseException as error:
-        # NOTE: AWS's own runtime lets `sys.exit()` end the process. Ours may serve others in it;
-        # and SystemExit would stop the loop, CancelledError pass for our own cancellation.
+        # NOTE: AWS's own runtime lets `sys.exit()` end the process. Ours may serve other
+        # invocations: SystemExit would stop their loop, CancelledError pass for our cancellation.
         raise PlatformError(f"Function.{type(error).__name__}", str(error)) from error
 
 
@@ -241,9 +241,8 @@ def _number(value: object) -> int | float:
 def _warn_if_decorated(handler: object, name: str) -> None:
     """Say why a Mangum with something in front of it does not stream.
 
-    A decorator, and a subclass with its own `__call__`, want the finished result in hand; to go
-    around them would skip what they do, which may be authorisation. So they are the handler, and
-    it is a plain function.
+    A decorator, or a subclass with its own `__call__`, expects the finished result. Bypassing it
+    would skip its work, which may be authorisation, so it is called as a plain function.
     """
     inner: object = handler
     while inner is not None:
@@ -251,9 +250,8 @@ def _warn_if_decorated(handler: object, name: str) -> None:
             return
         if _looks_like_mangum(inner):
             log.warning(
-                "%s is a Mangum with a decorator or a `__call__` of its own: it is called as a "
-                "plain function and cannot stream. Move what comes before Mangum into ASGI "
-                "middleware.",
+                "%s is a Mangum with a decorator or its own `__call__`, so it is called as a plain "
+                "function and cannot stream. Move the code before Mangum into ASGI middleware.",
                 name,
             )
             return

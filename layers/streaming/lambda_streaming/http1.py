@@ -1,26 +1,26 @@
 """As much HTTP/1.1 (RFC 9112) as a client of the Lambda Runtime API needs, on asyncio's streams.
 
 Knows request heads, chunks and trailers on the way out; status, headers, `Content-Length` and
-chunked bodies on the way in. Knows nothing of Lambda, TLS, redirects, compression or pipelining.
-Every failure is an `OSError`: `ConnectionError` when the peer is gone, `ProtocolError` when what
-it said is not HTTP.
+chunked bodies on the way in. Does not know Lambda, TLS, redirects, compression or pipelining.
+Every failure is an `OSError`: `ConnectionError` when the peer is gone, `ProtocolError` when its
+answer is not HTTP.
 """
 
 import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# One header line may carry a whole client context, and an event may have 6 MB: a roomy buffer
-# spares the reader from pausing the socket again and again.
+# One header line may carry a whole client context, and an event may have 6 MB: with a large buffer
+# the reader need not pause the socket again and again.
 _READ_BUFFER_BYTES = 1024 * 1024
 
 
 class ProtocolError(OSError):
-    """The peer's answer is not HTTP/1.1 as RFC 9112 has it."""
+    """The peer's answer is not HTTP/1.1 as defined in RFC 9112."""
 
 
 class Answer(NamedTuple):
-    """A response: header names are lower-case; `reusable` tells if the connection stays open."""
+    """A response: header names are lower-case; `reusable` if the connection stays open."""
 
     status: int
     headers: dict[str, str]
@@ -52,7 +52,7 @@ class Connection:
         return await read_answer(self.reader)
 
     def close(self) -> None:
-        """Give the connection up at once, whatever is still unsent."""
+        """Abort the connection at once, dropping unsent data."""
         self.writer.transport.abort()
 
 
@@ -66,7 +66,7 @@ def request_head(
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk; `data` must not be empty, for an empty chunk ends the body (section 7.1)."""
+    """Return one chunk; `data` must not be empty: an empty chunk ends the body (section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -80,8 +80,8 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
     """Read one response; interim ones (1xx) are skipped.
 
     Raises:
-        ConnectionError: the peer closed before its answer was complete.
-        ProtocolError: the answer cannot be understood.
+        ConnectionError: The peer closed before its answer was complete.
+        ProtocolError: The answer cannot be understood.
     """
     try:
         while True:
@@ -109,7 +109,7 @@ def _parse_head(head: bytes) -> tuple[int, str, dict[str, str]]:
 async def _read_body(
     reader: asyncio.StreamReader, status: int, headers: dict[str, str]
 ) -> tuple[bytes, bool]:
-    """Return the body, and whether only the connection's end told where it ends (section 6.3)."""
+    """Return the body, and whether only the connection's close marks its end (section 6.3)."""
     if status in (204, 304):
         return b"", False
     if "chunked" in headers.get("transfer-encoding", "").lower():
@@ -125,5 +125,5 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
         body += await reader.readexactly(size)
         await reader.readexactly(2)
     while await reader.readuntil(b"\r\n") != b"\r\n":
-        pass  # trailer fields say nothing to us
+        pass  # trailer fields are of no use here
     return bytes(body)

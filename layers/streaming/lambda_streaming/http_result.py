@@ -1,7 +1,7 @@
-"""A plain handler's HTTP result, as an application that says the same.
+"""Turns a plain handler's HTTP result into an application with the same answer.
 
 A function around Mangum, or Powertools, returns the whole answer in one dict. On a URL that streams
-Lambda would hand that dict on as JSON text; played as an application it becomes an answer.
+Lambda would pass that dict on as JSON text; run as an application it becomes an answer.
 
 Source: "Invoking Lambda function URLs", section payloads (format 2.0), AWS Lambda developer guide.
 """
@@ -14,10 +14,10 @@ from lambda_streaming.failures import PlatformError
 
 
 def application_of(result: Any) -> Application | None:
-    """Return the application that answers `result`; None where it is no HTTP result.
+    """Return an application that answers `result`, or None if it is not an HTTP result.
 
     Raises:
-        PlatformError: it has a `statusCode`, but no answer can be made of it.
+        PlatformError: It has a `statusCode`, but cannot be turned into an answer.
     """
     if not isinstance(result, dict) or "statusCode" not in result:
         return None

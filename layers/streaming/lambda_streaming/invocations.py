@@ -1,6 +1,6 @@
-"""Invocations, one after another or several at once, each answered in the way its event wants.
+"""Answers invocations, one after another or several at once, each in the way its event requires.
 
-What makes an environment ready and ends it is `runtime`'s.
+`runtime` makes the environment ready and ends it.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _TRACE_ID = "_X_AMZN_TRACE_ID"
 
 
 class RuntimeLoop:
-    """Answer invocations with one handler, up to `concurrency` of them at a time."""
+    """Answers invocations with one handler, up to `concurrency` of them at a time."""
 
     def __init__(self, api: RuntimeApi, handler: Handler, concurrency: int) -> None:
         self._api = api
@@ -57,7 +57,7 @@ class RuntimeLoop:
         """Answer invocations until SIGTERM or SIGINT.
 
         Raises:
-            RuntimeApiError: nothing can be answered any more.
+            RuntimeApiError: Nothing can be answered any more.
         """
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +71,7 @@ class RuntimeLoop:
         stopping.cancel()
         self._api.close()
         for poll in done - {stopping}:
-            poll.result()  # a poll that ended before us has failed
+            poll.result()  # a poll that ended by itself has failed
 
     async def shutdown(self) -> None:
         """End the application's lifespan, then the threads; both may take as long as they like."""
@@ -85,7 +85,7 @@ class RuntimeLoop:
 
     async def answer(self, invocation: Invocation) -> None:
         """Answer one invocation, streamed or in one piece; raises RuntimeApiError."""
-        if self._concurrency == 1:  # else it would be another invocation's
+        if self._concurrency == 1:  # otherwise another invocation might read it
             _set_trace_id(invocation.trace_id)
         try:
             context = LambdaContext(invocation)
@@ -107,7 +107,7 @@ class RuntimeLoop:
             application = refusal(400, "Bad Request", context.aws_request_id)
             request = Request({}, b"", finish=dict) if streams else None
         if request is None:
-            await self._call(event, context, invocation)  # Mangum says what it always says
+            await self._call(event, context, invocation)  # Mangum answers as usual
             return
         self._complete(request.scope, streams=streams)
         response: Response
@@ -121,7 +121,7 @@ class RuntimeLoop:
         return ResponseStream(self._api.address, invocation, self._prelude_gap_s)
 
     def _complete(self, scope: Scope, *, streams: bool) -> None:
-        """Add to Mangum's scope what this server promises, and the lifespan's state.
+        """Add this server's ASGI version and the lifespan's state to Mangum's scope.
 
         With "2.4" an application takes an OSError from `send` for the client's disconnect, and
         Starlette spends no task on listening for it. A streamed answer must not be compressed: its
@@ -135,7 +135,7 @@ class RuntimeLoop:
             scope["state"] = self._lifespan.state.copy()
 
     async def _call(self, event: Any, context: LambdaContext, invocation: Invocation) -> None:
-        """Call a handler that is no Mangum; its HTTP result is an HTTP answer where one is read."""
+        """Call a plain handler; stream its HTTP result if the event's sender reads a stream."""
         try:
             result = await self._ordinary.call(self._handler, event, context)
             application = application_of(result) if takes_a_stream(event) else None
@@ -165,7 +165,7 @@ async def _converse(
 
 
 def _set_trace_id(trace_id: str | None) -> None:
-    """Tell the X-Ray SDK, which looks for the trace in the process's environment."""
+    """Set the trace for the X-Ray SDK, which reads it from the process's environment."""
     if trace_id is None:
         os.environ.pop(_TRACE_ID, None)
     else:
@@ -184,13 +184,13 @@ def _decode(invocation: Invocation) -> Any:
 
 
 def _prelude_gap_s() -> float:
-    """Seconds for which a prelude stays alone on the wire.
+    """Return how many seconds a prelude stays alone on the wire.
 
-    2 ms, counted from its write: a reader who is woken by the prelude then has read it alone in all
-    but a few answers of thousands. It costs nothing where an application takes its time.
+    2 ms by default, counted from its write: a reader that the prelude wakes then reads it alone in
+    all but a few of thousands of answers. It costs nothing where an application takes its time.
 
     Raises:
-        PlatformError: the setting is no number of milliseconds.
+        PlatformError: The setting is not a number of milliseconds.
     """
     text = os.environ.get("LAMBDA_STREAMING_PRELUDE_GAP_MS") or "2"
     try:

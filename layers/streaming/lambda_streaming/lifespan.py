@@ -1,7 +1,7 @@
 """The ASGI lifespan of the application: once per environment, not once per request.
 
-Modes are Mangum's: "off" does nothing, "auto" puts up with an application that does not know the
-protocol, "on" insists. An application that says its startup failed is believed in both.
+Modes are Mangum's: "off" does nothing, "auto" tolerates an application that does not know the
+protocol, "on" requires it. In both, a startup that the application reports as failed has failed.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Lifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def startup(self) -> None:
-        """Return when the application is ready; raises PlatformError if it will not be."""
+        """Return when the application is ready; raises PlatformError if its startup fails."""
         if self.state is None:
             return
         scope = {
@@ -59,7 +59,7 @@ class Lifespan:
             log.exception("The application failed in its shutdown.")
 
     async def _ask(self, kind: str) -> Message:
-        """Say `kind` and return the reply; raises what the application raises instead."""
+        """Send `kind` and return the reply; raises what the application raises instead."""
         if self._task is None:
             raise RuntimeError("the lifespan has not begun")
         self._reply = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""What the root logger writes, and where to: as under AWS's own runtime, with the request's id.
+"""What the root logger writes, and where: as under AWS's own runtime, with the request's id.
 
 The layouts (`AWS_LAMBDA_LOG_FORMAT`, `AWS_LAMBDA_LOG_LEVEL`) are those of "Log and monitor Python
 Lambda functions" in the AWS Lambda developer guide. Request, tenant and trace come from the
@@ -21,7 +21,7 @@ from lambda_streaming.context import current
 _FRAMED_LOG_FD = "_LAMBDA_TELEMETRY_LOG_FD"
 _FRAME_MAGIC, _FRAME_TEXT, _FRAME_JSON = 0xA55A0000, 3, 2
 _LINE = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
-# Attributes of every record; what else a record has came in by `extra=`.
+# Attributes of every record; any others came in by `extra=`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -33,11 +33,11 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def install() -> None:
-    """Give the root logger its handler; call it once, before the function's code is imported."""
-    # Standard output is a pipe here: without this, print() shows up when its buffer is full.
+    """Give the root logger its handler; call this once, before the function's code is imported."""
+    # Standard output is a pipe here: without this, print() shows only once its buffer is full.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     json_lines = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
-    # Child processes must not write into the frames: the descriptor is taken, not read.
+    # Child processes must not write into the frames, so the variable is removed.
     descriptor = os.environ.pop(_FRAMED_LOG_FD, None)
     handler: logging.Handler
     if descriptor:
@@ -67,14 +67,14 @@ def _add_invocation(record: logging.LogRecord) -> bool:
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a record; what cannot be JSON becomes a string."""
+    """One JSON object per record; a value that cannot be JSON becomes a string."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; keys without a value are left out."""
+        """One line per record; keys without a value are left out."""
         known: dict[str, Any] = {
             "timestamp": self.formatTime(record, self.datefmt),
             "level": record.levelname,
-            # A dict as the message becomes part of the object, not a string in it.
+            # A message that is a dict becomes part of the object, not a string in it.
             "message": record.msg if isinstance(record.msg, dict) else record.getMessage(),
             "logger": record.name,
             "requestId": getattr(record, "aws_request_id", None) or None,

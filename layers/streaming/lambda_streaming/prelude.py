@@ -1,13 +1,13 @@
 """The prelude of Lambda's streaming format: status, headers and cookies of a streamed answer.
 
 Source: "Response streaming for Lambda functions", AWS Lambda developer guide, and the requests of
-AWS's Node.js runtime client in tests/reference. Knows nothing of how it is sent.
+AWS's Node.js runtime client in tests/reference. Does not know how it is sent.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-# RFC 9110, section 7.6.1: they speak of one connection, and to the caller there are several.
+# RFC 9110, section 7.6.1: they concern one connection, and there are several to the caller.
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -28,9 +28,8 @@ def prelude(
 ) -> dict[str, Any]:
     """Return the metadata that goes before a streamed body.
 
-    Names are lower-case, repeated headers are joined (RFC 9110, section 5.3), cookies stand apart.
-    A bodiless answer gets a `content-length`; a HEAD or 304 answer keeps the one that the
-    application names.
+    Names are lower-case, repeated headers are joined (RFC 9110, section 5.3), cookies are separate.
+    A bodiless answer gets a `content-length`; a HEAD or 304 answer keeps the application's.
     """
     fields: dict[str, str] = {}
     cookies: list[str] = []
@@ -55,17 +54,17 @@ def prelude(
 
 
 def length(metadata: dict[str, Any]) -> int | None:
-    """How many bytes of body it promises; None where it names no length."""
+    """Return how many bytes of body it promises, or None without a length."""
     named = metadata.get("headers", {}).get("content-length", "")
     return int(named) if named.isascii() and named.isdigit() else None
 
 
 def may_be_empty(metadata: dict[str, Any]) -> bool:
-    """Whether a body may well be missing, though the length does not say so.
+    """Return whether the body may well be empty, though the length does not say so.
 
     An empty answer of unknown length has been seen to hang a Function URL (awslabs/
-    aws-lambda-web-adapter#499). Redirects and answers without a content type are worth a look at
-    what follows; a stream of events is not.
+    aws-lambda-web-adapter#499). For redirects and answers without a content type it is worth
+    waiting for what follows; for a stream of events it is not.
     """
     fields = metadata.get("headers", {})
     if "content-length" in fields:
@@ -74,5 +73,5 @@ def may_be_empty(metadata: dict[str, Any]) -> bool:
 
 
 def mark_empty(metadata: dict[str, Any]) -> None:
-    """Say that no body follows."""
+    """State that no body follows."""
     metadata.setdefault("headers", {})["content-length"] = "0"

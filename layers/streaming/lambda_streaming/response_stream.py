@@ -1,10 +1,10 @@
 """One streamed answer, as bytes on the wire of the Lambda Runtime API.
 
 Source: "Building a custom runtime", section response streaming, in the AWS Lambda developer guide;
-where it is silent, AWS's own Node.js runtime client, whose recorded requests lie in
+where it is silent, AWS's own Node.js runtime client, whose recorded requests are in
 tests/reference.
 
-Everything that changes how far an answer is lives here. Nothing is known here of ASGI.
+Everything that changes the state of an answer lives here. Does not know ASGI.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 _PRELUDE_END = bytes(8)
-# How much may be written in one go before other tasks (timers, other streams) get their turn.
+# How much may be written at once before other tasks (timers, other streams) get their turn.
 _FAIR_SHARE_BYTES = 64 * 1024
 
 
@@ -56,7 +56,7 @@ class ResponseStream:
         self._unshared_bytes = 0
 
     def when_lost(self, call: Callable[[], object]) -> None:
-        """Have `call` made if the platform stops listening before the end."""
+        """Register `call` to be made if the platform stops listening before the end."""
         self._when_lost = call
 
     @property
@@ -65,14 +65,14 @@ class ResponseStream:
         return self._answer is not None and self._answer.done() and not self.ended
 
     async def start(self, prelude: dict[str, Any]) -> None:
-        """Send head, prelude and delimiter, in a write of their own.
+        """Send head, prelude and delimiter in a separate write.
 
-        Of two that wait for the connection the later one starts: the layer, whose 504 overtakes an
+        If two starts wait for the connection, the later one wins: the layer, whose 504 overtakes an
         application that is too late.
 
         NOTE: the platform has been seen to hold back answers whose prelude and first data it got in
-        one read (aws/aws-lambda-nodejs-runtime-interface-client#94). Two writes are not enough, for
-        a busy reader finds both: `write` keeps a gap.
+        one read (aws/aws-lambda-nodejs-runtime-interface-client#94). Two writes are not enough,
+        because a busy reader finds both: `write` keeps a gap.
         """
         self._starts += 1
         connection = await self._connect(self._starts)
@@ -97,10 +97,10 @@ class ResponseStream:
             self._prelude_alone_until = asyncio.get_running_loop().time() + self._gap_s
 
     async def write(self, data: bytes) -> None:
-        """Send `data` as it is; nothing is nothing, for an empty chunk is an end.
+        """Send `data` as it is; skip empty data, because an empty chunk ends the body.
 
-        All leaves at once, but for the first data: it leaves no sooner than `prelude_gap_s` after
-        the prelude was written.
+        Sends at once, except for the first data, which waits until `prelude_gap_s` after the
+        prelude was written.
         """
         if not data:
             return
@@ -112,9 +112,9 @@ class ResponseStream:
         await self._send(chunk(data))
 
     def end(self, failure: Failure | None = None) -> None:
-        """End the body, with the trailers that tell of a failure if there was one.
+        """End the body, with trailers that report the failure if there was one.
 
-        Never raises: what could not be sent shows in `settle`.
+        Never raises: `settle` shows what could not be sent.
         """
         trailers = []
         if failure:
@@ -125,10 +125,10 @@ class ResponseStream:
             self.ended = True
 
     async def settle(self) -> None:
-        """Wait for the platform's verdict, which comes when it has read all, and log a bad one.
+        """Wait for the platform's verdict, which comes once it has read everything; log a bad one.
 
         Raises:
-            RuntimeApiError: the platform says that the environment is broken.
+            RuntimeApiError: The platform says that the environment is broken.
         """
         if self._answer is None:
             return
@@ -141,17 +141,17 @@ class ResponseStream:
             judge(path, answer)
 
     def abandon(self) -> None:
-        """Disconnect and leave nothing behind, whatever state the answer is in."""
+        """Disconnect and release everything, in any state of the answer."""
         self.ended = True
         self._starts += 1
         if self._connection:
-            self._connection.close()  # which ends the reading of the answer as well
+            self._connection.close()  # also ends the reading of the answer
         for task in (self._opening, self._answer):
             if task:
                 task.add_done_callback(_forget)
 
     async def _connect(self, start: int) -> Connection:
-        # Shielded: a cancelled application must not take the connection of its own error with it.
+        # Shielded: a cancelled application must not cancel the connection that reports its error.
         connection = await asyncio.shield(self._opening)
         if start == self._starts and not connection.usable:  # opened early, and closed since
             connection.close()
@@ -164,7 +164,7 @@ class ResponseStream:
     def _answered(self, answer: asyncio.Task[Answer]) -> None:
         if self.ended or answer.cancelled():
             return
-        answer.exception()  # seen here; `settle` tells of it
+        answer.exception()  # mark as seen; `settle` reports it
         if self._connection:
             self._connection.close()  # wakes a writer that waits for room in the buffer
         self._when_lost()
@@ -183,6 +183,6 @@ class ResponseStream:
 
 
 def _forget(task: "asyncio.Task[Any]") -> None:
-    """Close a connection that nobody will use, and count an error as seen."""
+    """Close a connection that nobody will use, and mark an error as seen."""
     if not task.cancelled() and not task.exception() and isinstance(task.result(), Connection):
         task.result().close()

@@ -1,8 +1,8 @@
 """The life of an execution environment: init, snapshot, then one invocation after another.
 
 Order and exit codes are those of AWS's own runtime. The handler is imported and the SnapStart
-hooks are called while the event loop exists but does not run: Mangum wants a current loop on
-Python 3.12 and later, and `asyncio.run` at import time works as it does elsewhere.
+hooks are called while the event loop exists but does not run: Mangum needs a current loop on
+Python 3.12 and later, and `asyncio.run` at import time still works.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ _GRACE_S = 0.25
 
 
 def main() -> int:
-    """Live until the platform ends the environment; return the process's exit code."""
+    """Run until the platform ends the environment; return the process's exit code."""
     logs.install()
     api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
     code = _EXIT_INIT
-    with asyncio.Runner() as runner:  # makes its loop the current one
+    with asyncio.Runner() as runner:  # also makes its loop the current one
         loop = None
         try:
             loop = _begin(runner, api)
@@ -50,10 +50,10 @@ def main() -> int:
 
 
 def _run_to_the_end(runner: asyncio.Runner, serving: Coroutine[Any, Any, None]) -> None:
-    """Run `serving`, also past a SystemExit in one of an application's tasks.
+    """Run `serving` to its end, even past a SystemExit in one of an application's tasks.
 
-    asyncio lets that out of the loop and leaves all tasks as they are. The task in which it was
-    raised has failed with it, which its request hears of; others go on.
+    asyncio lets SystemExit out of the loop and leaves all tasks as they are. The task that raised
+    it has failed, and its request learns so; the others go on.
     """
     event_loop = runner.get_loop()
     task = event_loop.create_task(serving)
@@ -70,8 +70,8 @@ def _end_within(grace_s: float, code: int) -> None:
     """End the process with `code` after `grace_s` at the latest, whatever still runs in it.
 
     An application that swallows its cancellation, a lifespan that does not end, a thread in a
-    blocking call and a hook at exit would each keep the interpreter from ending. It says
-    nothing: they may hold the locks of logging.
+    blocking call or an exit hook would keep the interpreter from ending. Logs nothing: they may
+    hold the locks of logging.
     """
 
     def end() -> None:
@@ -81,7 +81,7 @@ def _end_within(grace_s: float, code: int) -> None:
             os._exit(code)
 
     timer = threading.Timer(grace_s, end)
-    timer.daemon = True  # it does not delay an end in time
+    timer.daemon = True  # does not delay a timely end
     timer.start()
 
 
@@ -94,11 +94,11 @@ class _CannotBeginError(Exception):
 
 
 def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "RuntimeLoop":
-    """Make an environment ready to serve, through a snapshot if there is to be one.
+    """Make an environment ready to serve, through a snapshot if one is wanted.
 
     Raises:
-        _CannotBeginError: it cannot be made ready.
-        RuntimeApiError: nor can the platform be told.
+        _CannotBeginError: It cannot be made ready, and the platform knows.
+        RuntimeApiError: It cannot be made ready, and the platform cannot be told.
     """
     try:
         policy = _event_loop_policy()
@@ -140,7 +140,7 @@ def _event_loop_policy() -> object:
 
 
 def _run_hooks(registry: str, *, backwards: bool = False) -> None:
-    """Call the hooks that the function registered with AWS's package, if it is there at all."""
+    """Call the hooks that the function registered with AWS's package, if that is installed."""
     try:
         import snapshot_restore_py
     except ImportError:

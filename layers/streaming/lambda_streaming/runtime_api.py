@@ -2,8 +2,8 @@
 
 Source: "Using the Lambda runtime API for custom runtimes" in the AWS Lambda developer guide.
 
-Knows the calls, their headers and statuses. A streamed answer is `response_stream`'s; of ASGI, of
-Mangum and of the handler nothing is known here.
+Knows the calls, their headers and statuses. Leaves streamed answers to `response_stream`. Does not
+know ASGI, Mangum or the handler.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 API_ROOT = "/2018-06-01/runtime"
 ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 _XRAY_CAUSE = "Lambda-Runtime-Function-XRay-Error-Cause"
-_LONGEST_CAUSE = 1024 * 1024  # AWS's own runtime leaves out what is longer
+_LONGEST_CAUSE = 1024 * 1024  # AWS's own runtime leaves out longer ones
 _JSON = ("Content-Type", "application/json")
-# A poll that was lost is repeated: a connection outlives a freeze only in name.
+# A lost poll is repeated: a connection may be dead after a freeze and still look open.
 _POLL_PAUSES_S = (0.0, 0.0, 0.1, 0.2, 0.4)
 _LONGEST_TIMEOUT_MS = 900_000
 
@@ -34,7 +34,7 @@ class RuntimeApiError(Exception):
 class Invocation(NamedTuple):
     """One event and the headers that came with it. `deadline_ms` counts from the epoch.
 
-    A named tuple, not a dataclass: that class takes ten times as long to make, at every cold start.
+    A named tuple, because a dataclass takes ten times as long to define, at every cold start.
     """
 
     event: bytes
@@ -73,12 +73,12 @@ class Invocation(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where this invocation is answered."""
+        """The path under which this invocation is answered."""
         return f"/invocation/{self.request_id}"
 
     @property
     def echo(self) -> list[tuple[str, str]]:
-        """The header by which the platform tells a late answer from a timely one."""
+        """The header that lets the platform tell a late answer from a timely one."""
         if self.invocation_id is None:
             return []
         return [("Lambda-Runtime-Invocation-Id", self.invocation_id)]
@@ -87,7 +87,7 @@ class Invocation(NamedTuple):
 class RuntimeApi:
     """A client of the Runtime API at `address` (`host:port`).
 
-    Polls keep their connections, one per poll that is open at once; each answer gets a new one.
+    Polls keep their connections, one per open poll; each answer gets a new one.
     """
 
     def __init__(self, address: str) -> None:
@@ -95,7 +95,7 @@ class RuntimeApi:
         self._idle: list[Connection] = []
 
     async def next_invocation(self) -> Invocation:
-        """Wait, for hours if need be, for an event; raises RuntimeApiError."""
+        """Wait for an event, for hours if need be; raises RuntimeApiError."""
         return Invocation.of(await self._poll("/invocation/next"))
 
     async def restore_next(self) -> None:
@@ -103,7 +103,7 @@ class RuntimeApi:
         await self._poll("/restore/next")
 
     async def respond(self, invocation: Invocation, body: bytes, content_type: str) -> None:
-        """Give the ordinary, buffered answer."""
+        """Post the ordinary, buffered answer."""
         headers = [("Content-Type", content_type), *invocation.echo]
         await self._post(f"{invocation.path}/response", headers, body)
 
@@ -126,7 +126,7 @@ class RuntimeApi:
         await self._post("/restore/error", headers, json.dumps(failure.body).encode())
 
     def close(self) -> None:
-        """Drop the connections that are kept."""
+        """Close the kept connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -139,7 +139,7 @@ class RuntimeApi:
             except ProtocolError as error:
                 raise RuntimeApiError(f"{path}: {error}") from error
             except OSError as error:
-                self.close()  # the other connections have been through the same freeze
+                self.close()  # the other connections went through the same freeze
                 lost = error
                 continue
             if answer.status != 200:

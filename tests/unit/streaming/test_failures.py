@@ -49,6 +49,6 @@ def test_a_half_sent_answer_tells_no_message_and_no_stack() -> None:
     assert failure.type == "Function.ValueError"
     assert failure.body == {
         "errorType": "ValueError",
-        "errorMessage": "The response broke off. The log of request r-1 tells why.",
+        "errorMessage": "The response broke off. The log of request r-1 says why.",
         "stackTrace": [],
     }
