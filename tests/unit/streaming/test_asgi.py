@@ -347,7 +347,7 @@ async def test_the_deadline_closes_an_open_response(caplog: pytest.LogCaptureFix
     assert stream.failure.type == "Function.DeadlineError"
     assert asyncio.get_running_loop().time() == 9.5
     where = caplog.records[-1]
-    assert "where the application was cancelled" in where.message
+    assert "was cancelled here" in where.message
     assert where.exc_info
     assert where.exc_info[0] is asyncio.CancelledError
 

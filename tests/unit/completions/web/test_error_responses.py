@@ -150,12 +150,12 @@ async def test_the_older_api_is_told_what_to_set(client: httpx2.AsyncClient) -> 
 async def test_a_base_that_is_posted_to_is_told_both_urls(
     client: httpx2.AsyncClient, path: str
 ) -> None:
-    """Some platforms put the path behind the URL, others post to it as it stands."""
+    """Some platforms put the path behind the URL, others post to it unchanged."""
     response = await client.post(path, headers={"host": "abc.example"})
     message = _error(response, 404, "not_found")["message"]
     assert "Set the server URL to http://abc.example/v1;" in message
     assert "POST http://abc.example/v1/chat/completions" in message
-    assert "as it stands" in message
+    assert "unchanged" in message
 
 
 @pytest.mark.parametrize("method", ["GET", "BREW"])
