@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import sys
 import time
 from base64 import b64encode
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import botocore
 import httpx2
 import pytest
+import truststore
 
 from completions.upstream import connections
 from completions.upstream.connections import Connections
@@ -100,6 +102,21 @@ def test_who_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variabl
     assert len(ours.get_ca_certs()) == 1 or variable != "SSL_CERT_FILE"
     assert (ours.verify_mode, ours.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert (ours.verify_flags, ours.options) == (theirs.verify_flags, theirs.options)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_elsewhere_the_systems_own_store_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Where nothing reads it, OpenSSL's is; no HTTP library is needed for either."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for name in ("httpx", "httpx2", *(() if there else ("truststore",))):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    context = Connections().prepare(BASE).tls
+    assert isinstance(context, truststore.SSLContext) is there
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
