@@ -48,6 +48,7 @@ from completions.web import (
     paths,
     request_log,
     request_options,
+    who_calls,
 )
 from completions.web.auth import authorise
 from completions.web.readiness import Readiness
@@ -126,6 +127,8 @@ def create_app(
             parsed = body.parse(dialect, content, conversation.custom_session(request))
             _check_can_be_served(parsed, settings)
             parsed = request_options.with_buffer_words(parsed, request)
+            if settings.responder:
+                parsed = who_calls.noted(parsed, request, content)
             on_failure = request_options.on_failure(request, settings)
             comments = request_options.wants_comments(request)
         except (Unauthorized, ClientDisconnect):

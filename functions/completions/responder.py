@@ -12,6 +12,7 @@ from completions.agent_api.client import client, sync_client
 from completions.agent_api.conversation import Conversation
 from completions.agent_api.events import Call, Event, Say, Think
 from completions.agent_api.loading import Responder, ResponderError, load
+from completions.dialects.chat import text_of
 
 __all__ = [
     "Call",
@@ -24,4 +25,5 @@ __all__ = [
     "client",
     "load",
     "sync_client",
+    "text_of",
 ]

@@ -15,10 +15,27 @@ from completions.agent_api.questions import Questions
 from completions.agent_api.run import END, Run
 from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Delta, Done, Finish
+from completions.dialects.request import ParsedRequest
 from completions.observability import log
 from completions.settings import Candidate
 
 RESPONDER = Candidate("responder", "")
+PARAMETERS = (
+    "frequency_penalty",
+    "max_completion_tokens",
+    "max_tokens",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "seed",
+    "stop",
+    "temperature",
+    "tool_choice",
+    "top_p",
+    "verbosity",
+)
+"""The fields that say how to answer, as far as every framework may pass them on."""
 RUNS = 2
 """A responder that fails before it said a word is run once more."""
 
@@ -119,13 +136,20 @@ class ResponderQuestion:
         raise failure from error
 
 
-def in_models_place(responder: Responder, questions: Questions) -> ResponderQuestion:
-    """Return a turn's question for its agent, which may ask `questions` of its own."""
-    request = questions.question.request
+def in_models_place(
+    responder: Responder, questions: Questions, request: ParsedRequest
+) -> ResponderQuestion:
+    """Return a turn's `request` put to its agent, which may ask `questions` of its own."""
+    body = questions.question.request.body
     told = {
-        "messages": request.body.get("messages") or [],
-        "tools": request.body.get("tools") or [],
+        "messages": body.get("messages") or [],
+        "tools": body.get("tools") or [],
         "model": request.model,
         "extra": request.extra.raw,
+        "id": request.call_id,
+        "headers": request.headers,
+        "body": request.body,
+        "parameters": {name: body[name] for name in PARAMETERS if body.get(name) is not None},
+        "user_text": request.user_text if request.user_spoke else "",
     }
     return ResponderQuestion(responder, questions, told)

@@ -24,14 +24,28 @@ if TYPE_CHECKING:
 class Conversation:
     """What the platform asked, in Chat Completions' terms whichever API it used.
 
-    `messages` and `tools` are as they came; `extra` is `elevenlabs_extra_body`, which comes from
-    the client and is never a ground for authorisation.
+    All of it comes from the client, and is never a ground for authorisation. `headers` and `body`
+    may hold telephone numbers, names and what was said: log them as you would log a call.
     """
 
     messages: Sequence[Any]
+    """As they came."""
     tools: Sequence[Any]
+    """The platform's, as they came."""
     model: str
+    """The model that the caller named."""
     extra: Mapping[str, Any]
+    """`elevenlabs_extra_body`."""
+    id: str
+    """The call's, from wherever its platform puts it; empty where it names none."""
+    headers: Mapping[str, str]
+    """Ids, `x-agent-…` and a few others, in lower case; never a key."""
+    body: Mapping[str, Any]
+    """The whole request, in the terms of the API that the caller used."""
+    parameters: Mapping[str, Any]
+    """How to answer, as far as the caller says: `temperature`, `response_format` and the like."""
+    user_text: str
+    """What the user said last; empty if nobody spoke."""
     _run: Run = field(repr=False)
 
     @cached_property

@@ -88,6 +88,10 @@ class ParsedRequest:
     extra: Extra = field(default_factory=Extra)
     session: str = ""
     """The id that the caller wants back in each chunk of chat completions (Hume's EVI)."""
+    call_id: str = ""
+    """The id of the call, from wherever its platform puts it; for agents."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the caller's request those that may be shown to agents."""
 
     @property
     def user_was_silent(self) -> bool:

@@ -123,7 +123,7 @@ class Plan:
         self._models: tuple[Candidate, ...] = settings.candidates
         if state.responder is not None:
             questions = Questions(question, self.health, self.timeouts, self.waits, self._in_order)
-            self.question = in_models_place(state.responder, questions)
+            self.question = in_models_place(state.responder, questions, request)
             self._models = (RESPONDER,)
             # The agent's own questions to models have the timers; it may pause between words.
             self.timeouts, self.waits = Timeouts(), Waits()

@@ -236,6 +236,25 @@ async def test_an_agent_is_given_no_half_of_a_history(
             _error(response, 400, "previous_response_not_found")
 
 
+async def test_an_agent_is_told_who_is_calling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the id of the call and by headers, of which none is a key."""
+    monkeypatch.syspath_prepend(tmp_path)
+    agent = (
+        "from completions.responder import Say\n\nasync def who(one):\n"
+        "    yield Say(' '.join([one.id, *one.headers.values(), str(one.headers)]))\n"
+    )
+    (tmp_path / "who_agent.py").write_text(agent)
+    async with calling(deploy("http://unused.invalid", responder="who_agent:who")) as client:
+        headers = {"x-conversation-id": "conv_1", "x-agent-line": "sales"}
+        text = (await client.post(CHAT, json=chat(), headers=headers)).text
+    assert "conv_1" in text
+    assert "sales" in text
+    assert "bearer" not in text.lower()
+    assert "authorization" not in text.lower()
+
+
 async def test_a_model_that_nobody_names_is_logged(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged
 ) -> None:

@@ -19,6 +19,7 @@ from completions.responder import (
     ResponderError,
     Say,
     load,
+    text_of,
 )
 from completions.settings import Settings
 from completions.speech.phrases import PHRASES
@@ -96,6 +97,44 @@ async def test_an_agent_is_given_the_conversation(way: Way) -> None:
     assert conversation.messages[-1]["tool_call_id"] == "call_0"
     assert [tool["function"]["name"] for tool in conversation.tools] == ["transfer_to_agent"]
     assert (conversation.model, dict(conversation.extra)) == ("m", extra)
+    assert conversation.body == request
+    assert conversation.user_text == "Hello"
+
+
+async def test_an_agent_is_given_how_to_answer(way: Way) -> None:
+    """These parameters can be handed to the client as they are, in either API's spelling."""
+    seen: list[Conversation] = []
+
+    async def looks(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        seen.append(conversation)
+        yield Say("{}")
+
+    limit: dict[str, Any] = {"max_tokens": 50} if way is CHAT else {"max_output_tokens": 50}
+    await turn(way, looks, temperature=0.3, user_id="u", json_format=True, **limit)
+    assert dict(seen[0].parameters) == {
+        "temperature": 0.3,
+        "max_tokens": 50,
+        "response_format": {"type": "json_object"},
+    }
+
+
+async def test_who_is_silent_has_said_nothing(way: Way) -> None:
+    """The platform's report of silence is no text of the user's."""
+    seen: list[str] = []
+
+    async def looks(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        seen.append(conversation.user_text)
+        yield Say("Are you there?")
+
+    await turn(way, looks, text="...")
+    assert seen == [""]
+
+
+@pytest.mark.parametrize("content", ["Hi you", [{"type": "text", "text": "Hi "}, {"text": "you"}]])
+def test_a_messages_text_is_one_whatever_its_content(content: Any) -> None:
+    """It may be a list of parts, and null."""
+    assert text_of({"role": "user", "content": content}) == "Hi you"
+    assert text_of({"role": "assistant", "content": None}) == ""
 
 
 async def test_thoughts_in_what_an_agent_says_are_not_spoken() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from completions.dialects.chat.buffered import buffered
 from completions.dialects.chat.reader import ChatReader
-from completions.dialects.chat.request import parse, prepare, with_feedback
+from completions.dialects.chat.request import parse, prepare, text_of, with_feedback
 from completions.dialects.chat.writer import ChatWriter
 from completions.dialects.deltas import Delta
 from completions.dialects.request import ParsedRequest
@@ -27,6 +27,7 @@ __all__ = [
     "path",
     "prepare",
     "reader",
+    "text_of",
     "with_feedback",
     "writer",
 ]

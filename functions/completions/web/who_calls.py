@@ -1,0 +1,38 @@
+"""Who is calling, as an agent is told: the id of the call, and headers that hold no secret.
+
+Knows which headers may be shown; nothing of what an agent makes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from fastapi import Request
+
+from completions.dialects.request import ParsedRequest
+from completions.web import conversation
+
+SHOWN = frozenset({"accept-language", "traceparent", "tracestate", "user-agent"})
+SHOWN_BEGINNINGS = ("x-agent-", "x-completions-")
+"""The first is for headers of a deployment's own."""
+SHOWN_ENDS = ("-id",)
+"""By ids platforms name calls, agents and customers."""
+_SECRETS = ("auth", "cookie", "credential", "key", "password", "secret", "signature", "token")
+"""What a header's name says that is never shown, whatever else it says."""
+
+
+def noted(parsed: ParsedRequest, request: Request, body: Mapping[str, Any]) -> ParsedRequest:
+    """Return the request with what an agent may know of its caller."""
+    return replace(
+        parsed,
+        call_id=conversation.named_in_request(request) or conversation.named_in_body(body),
+        headers={name: value for name, value in request.headers.items() if _is_shown(name)},
+    )
+
+
+def _is_shown(name: str) -> bool:
+    return not any(word in name for word in _SECRETS) and (
+        name in SHOWN or name.startswith(SHOWN_BEGINNINGS) or name.endswith(SHOWN_ENDS)
+    )

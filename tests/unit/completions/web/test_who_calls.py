@@ -1,0 +1,58 @@
+"""What an agent is told of its caller, by whole requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from completions.dialects import chat
+from completions.web.who_calls import noted
+from tests.support.turns import body
+
+
+def told(headers: dict[str, str], **more: Any) -> tuple[str, dict[str, str]]:
+    """Return id and headers as an agent is told them."""
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    request = Request({"type": "http", "method": "POST", "path": "/", "headers": raw})
+    content = body(**more)
+    parsed = noted(chat.parse(content), request, content)
+    return parsed.call_id, dict(parsed.headers)
+
+
+def test_ids_and_a_deployments_own_headers_are_shown() -> None:
+    """They say who calls."""
+    shown = {
+        "X-Conversation-Id": "conv_1",
+        "X-Tenant-ID": "7",
+        "X-Agent-Line": "Sales",
+        "X-Completions-On-Failure": "error",
+        "User-Agent": "ElevenLabs/1.0",
+        "Accept-Language": "de",
+    }
+    assert told(shown) == ("conv_1", {name.lower(): value for name, value in shown.items()})
+
+
+def test_no_header_that_may_hold_a_key_is_shown() -> None:
+    """Neither those that have one nor those whose names say so, nor any that nobody thought of."""
+    hidden = (
+        "Authorization",
+        "X-Api-Key",
+        "Api-Key",
+        "Cookie",
+        "X-Agent-Token",
+        "X-Agent-Auth",
+        "X-Secret-Id",
+        "X-Api-Key-Id",
+        "X-Amz-Security-Token",
+        "X-Signature-Id",
+        "X-Whatever",
+    )
+    assert told(dict.fromkeys(hidden, "sk-1")) == ("", {})
+
+
+def test_the_call_is_named_by_its_body_too() -> None:
+    """A header that names it goes first."""
+    extra = {"elevenlabs_extra_body": {"conversation_id": "conv_2"}}
+    assert told({}, **extra)[0] == "conv_2"
+    assert told({"x-call-id": "conv_1"}, **extra)[0] == "conv_1"
