@@ -98,6 +98,10 @@ def create_app(
         keys.warm()
         schemas.warm()
         upstream.warm(settings.candidates)
+        if settings.responder:
+            from completions.agent_api import warming  # The SDK, which no other turn loads.
+
+            warming.warm()
 
     def forget() -> None:
         keys.forget()

@@ -1,12 +1,13 @@
 """OpenAI clients whose transport is the turn.
 
-Made without a key: the turn has it. Knows the `openai` SDK, and is imported on first use, because
-the SDK takes more start-up time than all the rest.
+Made without a key: the turn has it. Knows the `openai` SDK, and imports it on first use, because it
+takes more start-up time than all the rest.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from completions.agent_api import transport
 from completions.agent_api.failures import BASE_URL
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 NO_KEY = "the-turn-has-it"
+
+Client = TypeVar("Client")
 
 
 def client(*, platform_tools: bool = True, run: Run | None = None) -> AsyncOpenAI:
@@ -33,15 +36,8 @@ def client(*, platform_tools: bool = True, run: Run | None = None) -> AsyncOpenA
         return await answered(run or RUN.get(), path, body, with_platform_tools=platform_tools)
 
     library = transport.library_of(openai.DefaultAsyncHttpxClient)
-    return openai.AsyncOpenAI(
-        api_key=NO_KEY,
-        base_url=BASE_URL,
-        max_retries=0,
-        http_client=library.AsyncClient(
-            transport=transport.asynchronous(library, answers),
-            timeout=None,
-            trust_env=False,
-        ),
+    return sdk_client(
+        openai.AsyncOpenAI, library.AsyncClient, transport.asynchronous(library, answers)
     )
 
 
@@ -61,13 +57,20 @@ def sync_client() -> OpenAI:
         )
 
     library = transport.library_of(openai.DefaultHttpxClient)
-    return openai.OpenAI(
+    return sdk_client(openai.OpenAI, library.Client, transport.synchronous(library, answers))
+
+
+def sdk_client(
+    client: Callable[..., Client], http_client: Callable[..., Any], transport: Any
+) -> Client:
+    """Return a client of the SDK over a transport: without a key, time-outs, retries or proxies."""
+    made: Any = client(
         api_key=NO_KEY,
         base_url=BASE_URL,
         max_retries=0,
-        http_client=library.Client(
-            transport=transport.synchronous(library, answers),
-            timeout=None,
-            trust_env=False,
-        ),
+        http_client=http_client(transport=transport, timeout=None, trust_env=False),
     )
+    # NOTE: for a header that nobody reads the SDK would ask a thread, once for each client.
+    made._platform = "Unknown"  # noqa: SLF001
+    sdk: Client = made
+    return sdk
