@@ -64,7 +64,8 @@ class LogLines:
     def _event(self, event: Mapping[str, Any]) -> str | None:
         name = event.get("message")
         if name == "upstream.misconfigured":
-            self.wrong = self.upstream.wrong(str(event.get("candidate")), str(event.get("cause")))
+            about = (str(event.get(name) or "") for name in ("candidate", "cause", "model"))
+            self.wrong = self.upstream.wrong(*about)
             return self.wrong
         if name == "auth.refused":
             return f"a caller is refused: {event.get('reason')}; callers send {self.caller_key}"

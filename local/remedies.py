@@ -26,16 +26,21 @@ class Upstream:
     model: str = ""
     """What was asked for, where that is known."""
 
-    def wrong(self, candidate: str, cause: str) -> str:
-        """Return what an API refuses for a cause of the log's, and what helps."""
+    def wrong(self, candidate: str, cause: str, model: str = "") -> str:
+        """Return what an API refuses for a cause of the log's, and what helps.
+
+        `model` was asked for, where that is known.
+        """
+        named = f"model {model}" if model else "model of that name"
         if candidate == "fallback":
-            return f"the fallback refuses ({cause}): FALLBACK_KEY, FallbackBaseUrl, FallbackModel"
+            about = f"the {named}" if cause == "model" else cause
+            return f"the fallback refuses ({about}): FALLBACK_KEY, FallbackBaseUrl, FallbackModel"
         where = f"UPSTREAM={self.name}"
         key = "OPENAI_API_KEY" if self.name == "openai" else "UPSTREAM_KEY"
         told = {
             "key": f"{where} refuses the key: {key}=... is the one it wants",
             "credit": f"{where} takes the key, but the account behind it is empty or not active",
-            "model": f"{where} has no model of that name, or not for this key: "
+            "model": f"{where} has no {named}, or not for this key: "
             "PARAMETERS='UpstreamModel=...' names one that it has",
             "address": self._wrong_address(),
         }
@@ -44,7 +49,7 @@ class Upstream:
     def failed(self, status: int, code: str, message: str) -> str:
         """Return why a first turn failed."""
         if code in _BY_CODE:
-            return self.wrong("upstream", _BY_CODE[code])
+            return self.wrong("upstream", _BY_CODE[code], self.model)
         if code == "upstream_unavailable":
             host = urlsplit(self.name).netloc or self.name
             return f"UPSTREAM={self.name} cannot be reached: does a model API listen at {host}?"

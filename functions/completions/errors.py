@@ -28,6 +28,8 @@ class CompletionsError(Exception):
     """False if a model or its API failed: who listens to a call then hears words in its place."""
     cause: Cause | None = None
     """What an upstream's refusal is about, if not about the request."""
+    model: str = ""
+    """The model that was asked, where a refusal may be about it."""
     quotes: bool = False
     """True if the message is an upstream's own, and may quote what people said."""
 

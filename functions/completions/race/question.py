@@ -139,6 +139,7 @@ class Question:
                         continue
                 learnt = None if heard else self._lesson(wire, candidate, error, prepared, lesson)
                 if learnt is None:
+                    error.model = self._model(candidate).model
                     raise
             if learnt is None:
                 return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from completions.causes import Cause
 from completions.errors import CompletionsError
-from completions.observability import count, identifier, log
+from completions.observability import count, identifier, log, printable
 from completions.settings import Candidate
 
 _HINTS = {
@@ -34,6 +34,7 @@ def tell_owner(candidate: Candidate, error: CompletionsError) -> None:
         candidate=candidate.key,
         cause=error.cause,
         code=identifier(error.code),
+        model=printable(error.model) or None,
         hint=hint.format(
             name=candidate.key.capitalize(), key_variable=f"{candidate.key.upper()}_KEY"
         ),

@@ -83,6 +83,10 @@ def test_long_texts_are_cut() -> None:
             {"message": "upstream.misconfigured", "candidate": "upstream", "cause": "address"},
             "UPSTREAM=http://a/v1",
         ),
+        (
+            {"message": "upstream.misconfigured", "cause": "model", "model": "gpt-9"},
+            "has no model gpt-9",
+        ),
         ({"message": "auth.refused", "reason": "wrong key"}, "wrong key; callers send my-key"),
         ({"message": "path.unknown", "path": "/v2"}, "/v2"),
         ({"message": "odd", "level": "ERROR", "exception": "a\nb\nX: why"}, "odd: X: why"),

@@ -40,6 +40,7 @@ def test_the_fallback_has_variables_of_its_own() -> None:
         ("upstream_auth", "UPSTREAM_KEY"),
         ("insufficient_quota", "account"),
         ("upstream_404", "/chat/completions"),
+        ("model_not_found", "has no model some-model, or not for this key"),
         ("upstream_unavailable", "does a model API listen at 127.0.0.1:9?"),
         ("upstream_timeout", "still loading?"),
         ("odd", "status 500, odd: No."),
@@ -47,4 +48,4 @@ def test_the_fallback_has_variables_of_its_own() -> None:
 )
 def test_a_first_turn_that_failed(code: str, told: str) -> None:
     """An error's code leads to what helps; an unknown one is shown as it is."""
-    assert told in Upstream(URL).failed(500, code, "No.")
+    assert told in Upstream(URL, "some-model").failed(500, code, "No.")

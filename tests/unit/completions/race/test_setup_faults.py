@@ -32,6 +32,12 @@ async def test_the_owner_is_told_what_helps(
     assert capsys.readouterr().out.count('"SetupFailures":[1.0]') == 1
 
 
+async def test_an_unknown_model_is_named(way: Way, logs: Logged) -> None:
+    """It may be the caller's or the deployment's own: the log has the one that was asked."""
+    await way.turn(FAULTS["model"][0])
+    assert logs.event("upstream.misconfigured")["model"] == "m"
+
+
 async def test_a_fault_behind_a_fallback_is_told_as_well(way: Way, logs: Logged) -> None:
     """Nobody hears it, and each turn pays for it; of a fallback it is the fallback's."""
     got, _, _ = await way.turn(refused(403), fallback=answer("From F."))
