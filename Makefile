@@ -179,7 +179,7 @@ talk: export TALK_KEY := $(value KEY)
 endif
 talk: export TALK_URL := $(value URL)
 talk: export TALK_MODEL := $(value MODEL)
-talk: $(if $(URL),,$(VENV)/.local $(EMBEDDED)) ## a page to talk with it, and see each turn: URL=https://... KEY=...
+talk: $(if $(URL),,options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build)) ## a page to talk with it, and see each turn: URL=https://... KEY=...
 	@$(MODERN_PYTHON) && exec $(if $(URL),$(PYTHON),$(BIN)/python) -m ops.talk
 
 # In the SAM CLI's environment, whose boto3 is what `sam` asks with. YES=1 asks nobody, TAKE_AWAY names

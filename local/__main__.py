@@ -109,7 +109,7 @@ async def _run(chosen: argparse.Namespace) -> int:
         with log:
             # On one's own machine what is said may be read: else nothing of a turn could be told.
             async with _deployment(chosen, log.stream, LogContent="On") as deployment:
-                if chosen.upstream != options.MODEL and _is_watched():
+                if chosen.upstream != options.MODEL and first_turn.is_watched():
                     await _try(deployment, upstream, lines, terminal)
                 _print_ready(deployment, name)
                 _say(f"the log is {log.path.relative_to(ROOT)}")
@@ -126,12 +126,6 @@ async def _run(chosen: argparse.Namespace) -> int:
         raise ServiceError(f"{error}: {log.last_line} (more in {log.path})") from error
 
 
-def _is_watched() -> bool:
-    """Return whether a first turn is played: unasked it is a surprise in somebody's count."""
-    choice = os.environ.get("REAL_TURN", "").strip().lower()
-    return choice not in ("0", "no") if choice else sys.stderr.isatty()
-
-
 async def _try(
     deployment: Deployment, upstream: Upstream, lines: LogLines, terminal: _Terminal
 ) -> None:
@@ -141,11 +135,7 @@ async def _try(
     )
     # The log knows best what a refusal is about; its line is a moment behind the answer.
     await asyncio.to_thread(terminal.turn_is_over.wait, 2)
-    if trouble:
-        _say(f"the model does not answer: {lines.wrong or trouble}")
-        _say("callers will hear an apology until that is put right")
-    else:
-        _say("the model answers")
+    _say(first_turn.outcome(trouble and (lines.wrong or trouble)))
 
 
 def _print_ready(deployment: Deployment, name: str) -> None:

@@ -2,15 +2,26 @@
 
 In a call every failure becomes words, so a wrong key, URL or model would be told in the log alone.
 This turn asks for errors as a status.
+
+`python -m local.first_turn BASE_URL MODEL` plays it, where somebody watches, for a program that has
+started the deployment with a model of its own before UPSTREAM; the key is CALLER_KEY.
 """
 
 import http.client
 import json
+import os
+import sys
 from urllib.parse import urlsplit
 
 from local.remedies import Upstream
 
 TIMEOUT_S = 20.0
+
+
+def is_watched() -> bool:
+    """Return whether a first turn is played: unasked it is a surprise in somebody's count."""
+    choice = os.environ.get("REAL_TURN", "").strip().lower()
+    return choice not in ("0", "no") if choice else sys.stderr.isatty()
 
 
 def trouble(base_url: str, caller_key: str, upstream: Upstream) -> str:
@@ -43,3 +54,27 @@ def trouble(base_url: str, caller_key: str, upstream: Upstream) -> str:
         code, message = "", ""
     told = "".join(each if each.isprintable() else " " for each in message[:300])
     return upstream.failed(status, code, told)
+
+
+def outcome(wrong: str) -> str:
+    """Return what is told of the turn."""
+    if not wrong:
+        return "the model answers"
+    return (
+        f"the model does not answer: {wrong}\n"
+        "callers will hear an apology until that is put right"
+    )
+
+
+def main() -> None:
+    """Play it for another program."""
+    if not is_watched():
+        return
+    print("trying the model", file=sys.stderr, flush=True)
+    _, base_url, model = sys.argv
+    upstream = Upstream(os.environ["UPSTREAM"], model)
+    print(outcome(trouble(base_url, os.environ["CALLER_KEY"], upstream)), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ops import arguments
 from ops.call import page, report
 from ops.call.agent import Line
 from ops.call.call_file import CallFile, load
@@ -88,28 +89,14 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ops.call", description="Play call files.")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--url", default=os.environ.get("CALL_URL", ""), help="or CALL_URL")
-    parser.add_argument("--repeat", type=_count, default=1, help="play each so many times")
+    parser.add_argument("--repeat", type=arguments.count, default=1, help="play each so many times")
     parser.add_argument("--verbose", action="store_true", help="all transcripts, not the failed")
     parser.add_argument("--junit", type=Path, metavar="FILE")
     parser.add_argument("--html", type=Path, metavar="FILE")
-    parser.add_argument("--speed", type=_speed, default=1.0, help="of speech (1)")
+    parser.add_argument("--speed", type=arguments.speed, default=1.0, help="of speech (1)")
     parser.add_argument("--code", choices=("source", "built"), default="source")
     parser.add_argument("--transport", choices=("lambda", "uvicorn"), default="lambda")
     return parser.parse_args()
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 1000:
-        raise ValueError(text)
-    return count
-
-
-def _speed(text: str) -> float:
-    speed = float(text)
-    if not 0.1 <= speed <= 1000:
-        raise ValueError(text)
-    return speed
 
 
 def _line(options: argparse.Namespace) -> Line | None:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 
+from ops import arguments
 from ops.call.agent import Line
 from ops.caller_key import caller_key
 from ops.pasted_url import Address
@@ -20,8 +21,6 @@ from ops.problem import Problem, usage
 from ops.talk.beside import Beside
 from ops.talk.conversation import Conversation
 from ops.talk.server import PageServer
-
-OPENAI, OPENAI_BASE_URL = "openai", "https://api.openai.com/v1"
 
 
 def main() -> int:
@@ -32,7 +31,8 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             _serve(options, stack)
     except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        if str(problem):  # else it has been said
+            print(f"error: {problem}", file=sys.stderr)
         return problem.status
     except (KeyboardInterrupt, EOFError):
         return 0
@@ -50,7 +50,7 @@ def _serve(options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
         except ValueError as error:
             raise usage(str(error)) from error
     else:
-        beside = stack.enter_context(Beside(*_upstream()))
+        beside = stack.enter_context(Beside(options.model))
         address, key = Address.parse(beside.url), beside.key
     stand_in = beside.stand_in if beside else None
     conversation = Conversation(
@@ -78,23 +78,11 @@ def _options() -> argparse.Namespace:
     env = os.environ.get
     parser.add_argument("url", nargs="?", default=env("TALK_URL"), help="or TALK_URL")
     parser.add_argument("--model", default=env("TALK_MODEL") or "gpt-4.1-mini")
-    parser.add_argument("--port", type=int, default=int(env("TALK_PORT") or 0))
-    speed = float(env("TALK_SPEED") or 1)
-    parser.add_argument("--speed", type=float, default=speed, help="of the agent's speech (1)")
+    # As texts, so that they are checked like the arguments.
+    parser.add_argument("--port", type=arguments.port, default=env("TALK_PORT") or "0")
+    speed = env("TALK_SPEED") or "1"
+    parser.add_argument("--speed", type=arguments.speed, default=speed, help="of the agent's speech (1)")
     return parser.parse_args()
-
-
-def _upstream() -> tuple[str, str]:
-    """Return base URL and key of the real model; neither for the embedded one."""
-    upstream, key = (os.environ.get(name, "") for name in ("UPSTREAM", "UPSTREAM_KEY"))
-    if upstream in {"", "model"}:
-        return "", ""
-    if upstream != OPENAI:
-        return upstream, key
-    key = key or os.environ.get("OPENAI_API_KEY", "")
-    if not key:
-        raise usage("UPSTREAM=openai needs the key in the variable OPENAI_API_KEY")
-    return OPENAI_BASE_URL, key
 
 
 if __name__ == "__main__":

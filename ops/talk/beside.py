@@ -1,6 +1,6 @@
 """The deployment beside the page: `python -m local run` as a child, its model behind a stand-in.
 
-Knows two command lines of `local` and the line in which it says that it is ready; imports nothing
+Knows four command lines of `local` and the line in which it says that it is ready; imports nothing
 of it.
 """
 
@@ -18,17 +18,22 @@ from typing import IO, Self
 from ops.problem import Problem
 from ops.talk.stand_in import StandIn
 
+OPENAI, OPENAI_BASE_URL = "openai", "https://api.openai.com/v1"
 _READY = re.compile(r"ready (http://\S+) key=(\S+)")
 LINES = 5000
 """Of the log, kept for the page."""
 
 
 class Beside:
-    """Started on entering, ended on leaving."""
+    """Started on entering, ended on leaving; `model` is the one that its agent names.
 
-    def __init__(self, upstream: str, upstream_key: str) -> None:
-        self._upstream = upstream
-        self._key = upstream_key
+    UPSTREAM and the other variables of `make run` choose what is started.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._upstream = os.environ.get("UPSTREAM", "")
+        self._key = os.environ.get("UPSTREAM_KEY", "")
         self._children: list[subprocess.Popen[str]] = []
         self._log: deque[str] = deque(maxlen=LINES)
         self.stand_in: StandIn
@@ -40,10 +45,11 @@ class Beside:
         return [line for line in list(self._log) if call_id in line and "turn.finished" in line]
 
     def __enter__(self) -> Self:
+        self._check_options()
         try:
-            real = self._upstream or self._start_model()
-            self.stand_in = StandIn(real)
+            self.stand_in = StandIn(self._real())
             self._start_function()
+            self._play_first_turn()
         except BaseException:
             self._stop()
             raise
@@ -53,6 +59,31 @@ class Beside:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._stop()
+
+    def _check_options(self) -> None:
+        """Have the variables read as `make run` reads them, and refused in its words."""
+        if subprocess.run([sys.executable, "-m", "local.options"], check=False).returncode:
+            raise Problem("", status=2)
+
+    def _real(self) -> str:
+        """Return the base URL of the model behind the stand-in."""
+        if self._upstream in {"", "model"}:
+            return self._start_model()
+        if self._upstream == OPENAI:
+            self._key = self._key or os.environ["OPENAI_API_KEY"]
+            return OPENAI_BASE_URL
+        return self._upstream
+
+    def _play_first_turn(self) -> None:
+        """Where somebody watches, have it said in the words of `make run` if no model answers."""
+        if self._upstream in {"", "model"}:
+            return
+        subprocess.run(
+            [sys.executable, "-m", "local.first_turn", self.url, self._model],
+            env={**os.environ, "CALLER_KEY": self.key},
+            start_new_session=True,
+            check=False,
+        )
 
     def _start_model(self) -> str:
         print("loading the model", file=sys.stderr, flush=True)
@@ -64,7 +95,7 @@ class Beside:
     def _start_function(self) -> None:
         print("starting the deployment", file=sys.stderr, flush=True)
         env = {"PORT": "0", "UPSTREAM": self.stand_in.base_url, "UPSTREAM_KEY": self._key}
-        env["LOG_LINES"] = "json"
+        env |= {"LOG_LINES": "json", "REAL_TURN": "0"}
         child = self._start("local", "run", **env)
         for line in self._out(child):
             if ready := _READY.search(line):
