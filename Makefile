@@ -169,6 +169,7 @@ ifeq ($(origin KEY),command line)
 call: export CALL_KEY := $(value KEY)
 endif
 call: export CALL_URL := $(value URL)
+call: export CALL_MODEL := $(value MODEL)
 call: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## play calls as tests: CALLS=calls/*.yaml, or URL=https://... KEY=...
 	@$(BIN)/python -m ops.call $(CALLS) $(if $(CODE),--code $(CODE)) $(CALL_ARGS)
 

@@ -61,8 +61,7 @@ def outcome(wrong: str) -> str:
     if not wrong:
         return "the model answers"
     return (
-        f"the model does not answer: {wrong}\n"
-        "callers will hear an apology until that is put right"
+        f"the model does not answer: {wrong}\ncallers will hear an apology until that is put right"
     )
 
 

@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ops import arguments
@@ -44,7 +45,7 @@ def main() -> int:
         for played in _plays(files, line, stages, options):
             all_played.append(played)
             print(report.row(played), flush=True)
-            if options.verbose or played.result in {"failed", "unplayable"}:
+            if played.result in {"failed", "unplayable"} or (options.verbose and played.turns):
                 print("\n".join(["", *report.transcript(played), ""]), flush=True)
     except KeyboardInterrupt:
         status = STOPPED
@@ -79,6 +80,8 @@ def _plays(
 
 
 def _one(file: CallFile, line: Line | None, stages: Stages, options: argparse.Namespace) -> Played:
+    if options.model:
+        file = replace(file, agent=replace(file.agent, model=options.model))
     if line is not None:
         return play(file, line, speed=options.speed)
     stage = stages.stage(file.parameters, fallback=file.has_fallback)
@@ -89,6 +92,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ops.call", description="Play call files.")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--url", default=os.environ.get("CALL_URL", ""), help="or CALL_URL")
+    model = os.environ.get("CALL_MODEL", "")
+    parser.add_argument("--model", default=model, help="in place of the files', or CALL_MODEL")
     parser.add_argument("--repeat", type=arguments.count, default=1, help="play each so many times")
     parser.add_argument("--verbose", action="store_true", help="all transcripts, not the failed")
     parser.add_argument("--junit", type=Path, metavar="FILE")

@@ -16,6 +16,7 @@ from typing import Any
 from ops.call import system_tools
 from ops.call.agent import Agent, Patience, Tool
 from ops.call.places import Document, Path_
+from ops.call.speech import pattern
 
 Types = tuple[type, ...]
 _TEXT: Types = (str,)
@@ -197,6 +198,7 @@ class _Reader:
 
     def _step(self, place: Path_, value: Any) -> Step:
         said = self._fields(place, value, _TURN)
+        self._check_pattern((*place, "over"), said.get("over", ""))
         return Step(
             said.get("caller"),
             said.get("over", ""),
@@ -230,11 +232,14 @@ class _Reader:
             raise self._document.wrong((*place, "ends"), f"one of {', '.join(ENDINGS)}")
         for name in ("says", "says_once", "never_says"):
             for text in texts(said.get(name, ())):
-                try:
-                    pattern(text)
-                except re.error as error:
-                    raise self._document.wrong((*place, name), f"{text}: {error}") from error
+                self._check_pattern((*place, name), text)
         return said
+
+    def _check_pattern(self, place: Path_, text: str) -> None:
+        try:
+            pattern(text)
+        except re.error as error:
+            raise self._document.wrong(place, f"{text}: {error}") from error
 
     def _named(self, place: Path_, value: Any) -> tuple[str, Any]:
         """Return a name and what belongs to it: `name`, or `{name: …}`."""
@@ -269,14 +274,6 @@ class _Reader:
 def texts(value: str | Sequence[str]) -> Sequence[str]:
     """Return one or several texts as a list."""
     return [value] if isinstance(value, str) else list(value)
-
-
-def pattern(text: str) -> re.Pattern[str]:
-    """Return what finds a text in speech: `/a regular expression/`, or words in any case."""
-    if len(text) > 2 and text.startswith("/") and text.endswith("/"):
-        return re.compile(text[1:-1], re.IGNORECASE)
-    words = (re.escape(word) for word in text.split())
-    return re.compile(r"\s+".join(words), re.IGNORECASE)
 
 
 def _parameter(value: Any) -> str:

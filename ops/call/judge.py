@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.call.call import Call
-from ops.call.call_file import Step, pattern, texts
-from ops.call.speech import letters
+from ops.call.call_file import Step, texts
+from ops.call.speech import letters, pattern
 from ops.call.turn import Turn
 from ops.doctor.causes import CAUSES
 
 BUFFER_WORDS_MOST = 2
 """Documentation of buffer words: rarely twice and never three times a turn."""
 _GLUED = re.compile(r"\w\.\.\.(?=\w)|[a-zäöüß]{2}[.!?](?=[A-ZÄÖÜ][a-zäöüß]+)")
+_BETWEEN = re.compile(r"(?<=[.!?])(?:\s+|(?=[A-ZÄÖÜ][a-zäöüß]))")
+"""Between two sentences, glued ones too: a whole answer that comes twice has no blank there."""
 _LONG = 12
 """Letters of a sentence that nobody says twice in one breath."""
 _APOLOGIES = {"failure_sentence", "cut_answer"}
@@ -61,7 +63,7 @@ def unplayable(turn: Turn) -> str:
         cause = CAUSES.get(trouble.cause)
         dead_end = cause is not None and cause.dead_end and trouble.cause not in _MODELS
         if cause is not None and (dead_end or trouble.cause in _NO_WAY):
-            return f"{trouble.cause}: {trouble.detail}. {cause.why} {cause.remedy}"
+            return f"{trouble.cause}: {trouble.detail.rstrip('.')}. {cause.why} {cause.remedy}"
     return ""
 
 
@@ -161,7 +163,7 @@ def _end(turn: Turn, expect: Mapping[str, Any], call: Call) -> Iterator[Failure]
 def _said_twice(text: str) -> str:
     """Return a sentence that is there twice, or nothing."""
     heard: set[str] = set()
-    for sentence in re.split(r"(?<=[.!?])\s+", text):
+    for sentence in _BETWEEN.split(text):
         key = letters(sentence)
         if len(key) >= _LONG and key in heard:
             return sentence

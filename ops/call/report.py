@@ -6,6 +6,7 @@ Knows nothing of how a call is judged.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
@@ -15,6 +16,9 @@ from ops.call.turn import Turn
 
 HEADING = f"{'call':<18} {'result':<10} {'turns':>5} {'first sound':>12} {'took':>7}  what is wrong"
 
+WIDTH = 60
+"""Of what is said in the table about a call that could not be played."""
+
 
 def row(played: Played) -> str:
     """Return a call's line of the table."""
@@ -22,10 +26,10 @@ def row(played: Played) -> str:
     sounds = first_sounds([played])
     slowest = f"{max(sounds):.0f} ms" if sounds else "-"
     names = ", ".join(dict.fromkeys(failure.name for failure in played.failures))
-    why = played.skipped or played.unplayable or names
-    took = f"{played.took_s:.1f} s"
-    turns = len(played.turns)
-    return f"{name:<18} {played.result:<10} {turns:>5} {slowest:>12} {took:>7}  {why}".rstrip()
+    # The transcript has the whole.
+    why = played.skipped or textwrap.shorten(_line(played.unplayable), WIDTH, placeholder=" …")
+    facts = f"{len(played.turns):>5} {slowest:>12} {played.took_s:>5.1f} s"
+    return f"{name:<18} {played.result:<10} {facts}  {why or names}".rstrip()
 
 
 def transcript(played: Played) -> Iterator[str]:

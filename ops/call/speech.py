@@ -78,13 +78,13 @@ class Speech:
     def over_at_ms(self, phrase: str) -> float | None:
         """Return when the phrase has been heard; None while its words have not all come.
 
-        Case, blanks and punctuation do not count.
+        Case, blanks and punctuation do not count, unless it is a `/regular expression/`.
         """
-        wanted = letters(phrase)
+        wanted = pattern(phrase) if is_expression(phrase) else None
         heard = ""
         for word in self.words:
-            heard += letters(word.text)
-            if wanted in heard:
+            heard += word.text
+            if wanted.search(heard) if wanted else letters(phrase) in letters(heard):
                 return word.until_ms
         return None
 
@@ -105,6 +105,19 @@ class Speech:
 def text_of(words: Sequence[Word]) -> str:
     """Return words as one text."""
     return "".join(word.text for word in words)
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """Return what finds a text in speech: `/a regular expression/`, or words in any case."""
+    if is_expression(text):
+        return re.compile(text[1:-1], re.IGNORECASE)
+    words = (re.escape(word) for word in text.split())
+    return re.compile(r"\s+".join(words), re.IGNORECASE)
+
+
+def is_expression(text: str) -> bool:
+    """Return True for a regular expression between strokes."""
+    return len(text) > 2 and text.startswith("/") and text.endswith("/")
 
 
 def letters(text: str) -> str:

@@ -81,7 +81,9 @@ def _options() -> argparse.Namespace:
     # As texts, so that they are checked like the arguments.
     parser.add_argument("--port", type=arguments.port, default=env("TALK_PORT") or "0")
     speed = env("TALK_SPEED") or "1"
-    parser.add_argument("--speed", type=arguments.speed, default=speed, help="of the agent's speech (1)")
+    parser.add_argument(
+        "--speed", type=arguments.speed, default=speed, help="of the agent's speech (1)"
+    )
     return parser.parse_args()
 
 

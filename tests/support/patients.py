@@ -15,7 +15,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -57,7 +57,7 @@ class Answer:
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: SSE)
-    pieces: tuple[bytes | float, ...] = ()
+    pieces: Iterable[bytes | float] = ()
     whole: bool = True
     """False: the connection ends without the last chunk."""
 
@@ -381,7 +381,7 @@ ILL: Mapping[str, tuple[Server, str]] = {
         "bad_call",
     ),
     "cut": (
-        turns_only(lambda _, answer: replace(answer, pieces=answer.pieces[:2], whole=False)),
+        turns_only(lambda _, answer: replace(answer, pieces=tuple(answer.pieces)[:2], whole=False)),
         "cut",
     ),
     "dies": (always(Answer(-1)), "closed"),

@@ -78,6 +78,7 @@ def _play(folder: Path, text: str, *answers: Answer, key: str = KEY) -> Played:
                  Answer(pieces=speech(["Yes, until six. ", "Yes, until six."]))], "says_once"),
         (HOURS, [Answer(pieces=(OPENING, 30.0)),
                  Answer(pieces=speech(["We are open until six. "] * 2))], "said_twice"),
+        (HOURS, [Answer(pieces=speech(["Yes, we are open until six."] * 2))], "said_twice"),
         (HOURS, [Answer(pieces=(OPENING, 30.0)), Answer(pieces=YES)], "posts"),
         (HOURS, [_ends("")], "calls"),
         (HOURS, [told(503, "upstream_unavailable")], "model_down"),

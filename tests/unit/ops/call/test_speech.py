@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.call.speech import LETTER_MS, SIGN_MS, Speech, text_of
+from ops.call.speech import LETTER_MS, SIGN_MS, Speech, pattern, text_of
 
 
 def _said(*pieces: tuple[str, float], ends_ms: float, speed: float = 1.0) -> Speech:
@@ -54,6 +54,13 @@ def test_a_phrase_is_over_with_its_last_word() -> None:
     assert speech.over_at_ms("On mondays, we") == speech.words[3].until_ms
 
 
+def test_a_phrase_may_be_a_pattern() -> None:
+    """Of a real model nobody knows the words, and can speak over them all the same."""
+    speech = _said(("We open at nine.", 0), ends_ms=0)
+    assert speech.over_at_ms(r"/\w+ \w+/") == speech.words[1].until_ms
+    assert speech.over_at_ms("/ten/") is None
+
+
 def test_speech_can_be_quicker() -> None:
     """A factor shortens every word, and nothing else."""
     quick = _said(("One two three", 50), ends_ms=50, speed=10)
@@ -72,3 +79,13 @@ def test_signs_without_blanks_between_them_are_words() -> None:
     speech = _said(("はい、土曜", 0), ("日です。OK", 5), ends_ms=9)
     assert [word.text for word in speech.words] == [*"は", "い、", *"土曜日で", "す。", "OK"]
     assert speech.words[0].until_ms == SIGN_MS
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("until  SIX", "Yes, until six."), ("/s.x\\b/", "Six."), ("a.b", "see a.b")],
+)
+def test_words_are_found_in_any_case_and_patterns_as_such(text: str, said: str) -> None:
+    """A text between slashes is a regular expression, any other one stands for itself."""
+    assert pattern(text).search(said)
+    assert not pattern(text).search("axb")
