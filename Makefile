@@ -102,7 +102,11 @@ invoke: options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build) #
 
 setup: $(VENV)/.model $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect ## install everything
 
+# Lambda's limit for variables is met after minutes of deployment; it can be told at once.
+check-variables = $(SAM_VENV)/bin/python -m local.variables $(STAGE)
+
 $(BUILT)/template.yaml: $(PACKAGE_SOURCES) | $(SAM_VENV)/.sam
+	@$(check-variables)
 	@echo "building the packages for $(ARCHITECTURE) into $(BUILT)"
 	@$(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE) --build-dir $(BUILT) >/dev/null
 	@touch $@
@@ -119,6 +123,7 @@ build: $(BUILT)/template.yaml $(if $(PLAYABLE),$(VENV)/.local) ## make the packa
 
 deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: STAGE=prod
 	@$(call a-stage,$(call configured,stack_name))
+	@$(check-variables)
 	@$(SAM) build --config-env $(STAGE) >/dev/null
 	@$(SAM) deploy --config-env $(STAGE) --stack-name $(STACK) \
 		$(if $(REGION),--region $(REGION)) $(SAM_ARGS)

@@ -58,11 +58,17 @@ class Run:
         refused = refused or ("ResourceNotFoundException" if text is None else "")
         self.environ |= {"STORED": text or "", "REFUSED": refused}
 
-    def fake_sam(self) -> Path:
-        """An environment that make takes for the SAM CLI's, so that it installs nothing."""
+    def fake_sam(self, complaint: str = "") -> Path:
+        """An environment that make takes for the SAM CLI's, so that it installs nothing.
+
+        Its Python finds the variables too long where there is a complaint.
+        """
         folder = self.log.parent / "sam"
-        folder.mkdir()
+        (folder / "bin").mkdir(parents=True)
         (folder / ".sam").touch()
+        python = folder / "bin" / "python"
+        python.write_text(f"#!/bin/sh\necho '{complaint}' >&2\ntest -z '{complaint}'\n")
+        python.chmod(0o755)
         return folder
 
     @property
@@ -193,6 +199,17 @@ def test_deploy_ends_with_what_failed(run: Run, failing: str, tried: int) -> Non
     assert done.returncode != 0
     assert done.stderr.count("tried ") == tried
     assert "Next" not in done.stdout
+
+
+@pytest.mark.parametrize("target", ["deploy", "build"])
+def test_variables_that_are_too_long_are_told_before_a_build(run: Run, target: str) -> None:
+    """Neither takes minutes to find out what is known at once."""
+    empty = run.log.parent / "built"
+    sam = run.fake_sam("BufferWords is too long")
+    done = run(target, "SAM=echo sam", f"SAM_VENV={sam}", f"BUILT={empty}")
+    assert done.returncode != 0
+    assert "BufferWords is too long" in done.stderr
+    assert "sam" not in done.stdout
 
 
 def test_an_unknown_stage_is_refused(run: Run) -> None:
