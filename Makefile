@@ -150,7 +150,7 @@ $(VENV)-connect/.connect: requirements/connect.txt
 	@$(VENV)-connect/bin/python $(PIP_INSTALL) -r requirements/connect.txt
 	@touch $@
 
-# AGENT, URL, MODEL, API_TYPE, MAX_TOKENS, CASCADE_TIMEOUT_S, DRY_RUN and YES (docs/connect.md) reach
+# AGENT, URL, MODEL, API_TYPE, MAX_TOKENS, CASCADE_TIMEOUT_S, WARM, DRY_RUN and YES (docs/connect.md) reach
 # ops/connect as environment variables, and so do the keys: CALLER_KEY and ELEVENLABS_API_KEY.
 connect: $(VENV)-connect/.connect ## point an ElevenLabs agent at the deployment: AGENT=agent_...
 	@$(call a-stage,$(STACK)$(URL))

@@ -65,7 +65,14 @@ class FunctionUrl:
 
 
 def _event(exchange: Exchange, body: bytes) -> bytes:
-    event = event_of(exchange.method, exchange.target, exchange.headers, body, exchange.peer)
+    event = event_of(
+        exchange.method,
+        exchange.target,
+        exchange.headers,
+        body,
+        exchange.peer,
+        domain=exchange.address,
+    )
     return json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
 

@@ -34,10 +34,17 @@ class Response:
 
 
 def event_of(
-    method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, source_ip: str
+    method: str,
+    target: str,
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    source_ip: str,
+    *,
+    domain: str,
 ) -> dict[str, Any]:
     """Return the event of a request whose header names are lower-case.
 
+    `domain` is the URL's own, as on Lambda: a request's `host` does not change it.
     NOTE: `rawPath` and `requestContext.http.path` are both the path as it was sent, not decoded.
     """
     path, _, query = target.partition("?")
@@ -61,7 +68,7 @@ def event_of(
         "requestContext": {
             "accountId": "anonymous",
             "apiId": "local",
-            "domainName": host,
+            "domainName": domain,
             "domainPrefix": "local",
             "http": {
                 "method": method,

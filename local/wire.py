@@ -67,6 +67,11 @@ class Exchange:
         """The address of the peer's end."""
         return str(self._connection.writer.get_extra_info("peername")[0])
 
+    @property
+    def address(self) -> str:
+        """This server's own address, whatever name the peer called it by."""
+        return f"127.0.0.1:{self._connection.writer.get_extra_info('sockname')[1]}"
+
     def header(self, name: str, default: str = "") -> str:
         """Return the first header of this lower-case name."""
         return next((value for key, value in self.headers if key == name), default)

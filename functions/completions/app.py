@@ -48,6 +48,7 @@ from completions.web import (
     paths,
     request_log,
     request_options,
+    warm,
     who_calls,
 )
 from completions.web.auth import authorise
@@ -94,7 +95,7 @@ def create_app(
     if settings.allowed_origins:
         _allow_browsers(app, settings.allowed_origins)
 
-    def warm() -> None:
+    def prepare() -> None:
         keys.warm()
         schemas.warm()
         upstream.warm(settings.candidates)
@@ -112,7 +113,7 @@ def create_app(
         # TLS draws from OpenSSL's own generator, whose state is in the snapshot, too.
         ssl.RAND_add(os.urandom(32), 32.0)
 
-    snapshot_restore_py.register_before_snapshot(warm)
+    snapshot_restore_py.register_before_snapshot(prepare)
     snapshot_restore_py.register_after_restore(forget)
 
     cold = True
@@ -158,6 +159,17 @@ def create_app(
     # time (measured 2026-11-22).
     app.add_route("/{prefix:prefix}chat/completions{slashes:slashes}", chat_completions, ["POST"])
     app.add_route("/{prefix:prefix}responses{slashes:slashes}", create_response, ["POST"])
+
+    warming = warm.Warming(readiness, upstream, settings.candidates)
+
+    async def warm_up(request: Request) -> Response:
+        nonlocal cold
+        response, outcome = await warming.answer(request)
+        # What a first turn would wait for is done, so no turn is the first.
+        cold = cold and bool(outcome.failed)
+        return response
+
+    app.add_route("/{prefix:prefix}warm{slashes:slashes}", warm_up, ["POST"])
 
     @app.get("/{prefix:prefix}models{slashes:slashes}")
     async def list_models(request: Request) -> Response:

@@ -39,6 +39,7 @@ METRICS = {
     "InputTokens": "Count",
     "OutputTokens": "Count",
     "ColdStarts": "Count",
+    "Warmups": "Count",
     "AuthFailures": "Count",
     "KeyFailures": "Count",
     "SetupFailures": "Count",

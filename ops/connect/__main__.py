@@ -13,8 +13,10 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from ops import real_turn
+from ops.connect import call_start
 from ops.connect.agent import (
     API_TYPES,
     Change,
@@ -40,6 +42,7 @@ OPTIONS = (
     "API_TYPE",
     "MAX_TOKENS",
     "CASCADE_TIMEOUT_S",
+    "WARM",
     "YES",
     "DRY_RUN",
 )
@@ -74,6 +77,7 @@ def connect(options: argparse.Namespace) -> int:
     )
     agent = workspace.agent()
     secret = chosen(server.url, server.key, workspace.secrets())
+    name = _printable(f'Agent "{agent.get("name", "")}" ({options.agent})')
     wanted = Wanted(
         url=server.url,
         secret_id=secret.id,
@@ -82,9 +86,9 @@ def connect(options: argparse.Namespace) -> int:
         model=server.model_for(options.model, model_of(agent)),
         api_type=options.api_type,
         max_tokens=options.max_tokens,
+        warm=_warm(options, agent, server.url),
     )
     pending = changes(agent, wanted)
-    name = _printable(f'Agent "{agent.get("name", "")}" ({options.agent})')
     if not pending and secret.store is Store.NOTHING:
         print(f"{name}: nothing to change.")
         real_turn.tell(server.url, server.key, wanted.model or "")
@@ -112,7 +116,7 @@ def connect(options: argparse.Namespace) -> int:
         print("Still:")
         _show(missed, None)
         raise Problem("The platform accepted the change, but these settings are not as sent.")
-    for path in elsewhere(agent, after):
+    for path in elsewhere(agent, after, warm=bool(wanted.warm)):
         print(_printable(f"  NOTE: the platform changed {path} as well."))
     print(f"Done. `make doctor URL={server.url}` plays a call against the same server.")
     real_turn.tell(server.url, server.key, wanted.model or "")
@@ -132,6 +136,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cascade-timeout-s", type=float, default=given["CASCADE_TIMEOUT_S"] or None
     )
+    parser.add_argument("--warm", default=given["WARM"], help="0, or for how many environments")
     for switch in ("YES", "DRY_RUN"):
         option = "--" + switch.lower().replace("_", "-")
         parser.add_argument(
@@ -145,10 +150,36 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"API_TYPE is one of {', '.join(API_TYPES)}")
     if options.max_tokens is not None and not (options.max_tokens > 0 or options.max_tokens == -1):
         parser.error("MAX_TOKENS is a positive number, or -1 for no limit")
+    if options.warm not in {"", *map(str, range(call_start.MOST_ENVIRONMENTS + 1))}:
+        parser.error(f"WARM is 0, or how many environments: 1 to {call_start.MOST_ENVIRONMENTS}")
     patience_s = options.cascade_timeout_s
     if patience_s is not None and not SHORTEST_S <= patience_s <= LONGEST_S:
         parser.error(f"CASCADE_TIMEOUT_S is between {SHORTEST_S:g} and {LONGEST_S:g}")
     return options
+
+
+def _warm(options: argparse.Namespace, agent: dict[str, Any], url: str) -> int:
+    """Return for how many environments calls are to be announced; 0 leaves it as it is.
+
+    Asks where nobody said, unless there is nothing to choose.
+    """
+    if options.warm == "0":
+        return 0
+    if why := call_start.obstacle(agent, url):
+        if options.warm:
+            print(_printable(f"The webhook for the start of a call is left as it is: {why}."))
+        return 0
+    if options.warm:
+        return int(options.warm)
+    if call_start.is_set(agent, url) or options.yes:
+        return 0
+    if options.dry_run:
+        print("WARM=1 would also have calls announced, so that the first turn waits for less.")
+        return 0
+    question = (
+        "Have the platform announce each telephone call, so that the first turn waits for less?"
+    )
+    return int(_agreed(question))
 
 
 def _deployment(options: argparse.Namespace) -> Deployment:
@@ -190,9 +221,9 @@ def _show(pending: list[Change], secret: Secret | None) -> None:
         )
 
 
-def _agreed() -> bool:
+def _agreed(question: str = "Make this change?") -> bool:
     try:
-        answer = input("Make this change? [y/N] ")
+        answer = input(f"{question} [y/N] ")
     except EOFError:
         answer = ""
     return answer.strip().lower() in {"y", "yes"}

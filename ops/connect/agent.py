@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ops.connect import call_start
+from ops.connect.call_start import OVERRIDES
+from ops.connect.tree import at
+
 PROMPT = ("conversation_config", "agent", "prompt")
-OVERRIDES = ("platform_settings", "overrides")
 CONVERSATION_HEADER = "x-conversation-id"
 # Filled in by the platform at each request; the function logs the header with each turn.
 CONVERSATION_VARIABLE = {"variable_name": "system__conversation_id"}
@@ -31,6 +34,8 @@ class Wanted:
     model: str | None = None
     api_type: str | None = None
     max_tokens: int | None = None
+    warm: int = 0
+    """For how many environments calls are announced; 0 leaves the agent's webhook to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,6 @@ class Change:
     what: str
     old: str | None
     new: str | None
-
-
-def at(tree: Any, path: tuple[str, ...]) -> dict[str, Any]:
-    """Return the object at a path of the agent's JSON, empty if there is none."""
-    for name in path:
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree if isinstance(tree, dict) else {}
 
 
 def model_of(agent: dict[str, Any]) -> str:
@@ -83,10 +81,12 @@ def patch(agent: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
         "cascade_timeout_seconds": wanted.cascade_timeout_s,
     }
     overrides = at(agent, OVERRIDES) | {"custom_llm_extra_body": True}
-    return {
-        "conversation_config": {"agent": {"prompt": ours}},
-        "platform_settings": {"overrides": overrides},
-    }
+    platform: dict[str, Any] = {"overrides": overrides}
+    if wanted.warm:
+        announced = call_start.settings(agent, wanted.url, wanted.warm, wanted.secret_id)
+        overrides |= announced["overrides"]
+        platform["workspace_overrides"] = announced["workspace_overrides"]
+    return {"conversation_config": {"agent": {"prompt": ours}}, "platform_settings": platform}
 
 
 def changes(agent: dict[str, Any], wanted: Wanted) -> list[Change]:
@@ -114,8 +114,31 @@ def changes(agent: dict[str, Any], wanted: Wanted) -> list[Change]:
             _switch(at(body, OVERRIDES)["custom_llm_extra_body"]),
         ),
     ]
+    if wanted.warm:
+        rows += _call_start_rows(agent, body, wanted)
     return [
         Change(what, _text(before), _text(after)) for what, before, after in rows if before != after
+    ]
+
+
+def _call_start_rows(
+    agent: dict[str, Any], body: dict[str, Any], wanted: Wanted
+) -> list[tuple[str, Any, Any]]:
+    path = (*call_start.WORKSPACE, call_start.WEBHOOK)
+    had, gets = at(agent, path), at(body, path)
+    header = call_start.KEY_HEADER
+    return [
+        ("Calls are announced to", had.get("url"), gets["url"]),
+        (
+            f"  with the header {header}",
+            _key(at(had, ("request_headers",)).get(header), wanted),
+            f"secret {wanted.secret_name}",
+        ),
+        (
+            "  before they begin",
+            _switch(at(agent, OVERRIDES).get(call_start.SWITCH)),
+            _switch(at(body, OVERRIDES)[call_start.SWITCH]),
+        ),
     ]
 
 
@@ -128,12 +151,14 @@ def own_llms(agent: dict[str, Any]) -> list[str]:
     )
 
 
-def elsewhere(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def elsewhere(before: dict[str, Any], after: dict[str, Any], *, warm: bool = False) -> list[str]:
     """Return the paths of settings that are not ours and changed all the same."""
     parts = ("name", "conversation_config", "platform_settings", "workflow", "tags")
     changed = _changed({p: before.get(p) for p in parts}, {p: after.get(p) for p in parts}, ())
     ours: list[tuple[str, ...]] = [(*PROMPT, name) for name in ("llm", "custom_llm", "max_tokens")]
     ours += [(*PROMPT, "cascade_timeout_seconds"), (*OVERRIDES, "custom_llm_extra_body")]
+    if warm:
+        ours += [(*OVERRIDES, call_start.SWITCH), (*call_start.WORKSPACE, call_start.WEBHOOK)]
     return [".".join(p) for p in changed if not any(p[: len(own)] == own for own in ours)]
 
 

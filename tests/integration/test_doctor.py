@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import ssl
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.deployment import Deployment
 from local.scripted.script import Script, answer, calls, refused
@@ -44,6 +38,7 @@ from tests.support.patients import (
 )
 from tests.support.patients import told as refusal
 from tests.support.secrets import CALLER_KEY, UPSTREAM_SECRET, FakeSecrets
+from tests.support.tls import make_certificate, server_context
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -465,37 +460,9 @@ def test_plain_http_where_tls_is_asked() -> None:
 
 def test_a_certificate_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that nobody vouches for is refused; one that is trusted carries all turns."""
-    pem = tmp_path / "server.pem"
-    pem.write_bytes(_certificate())
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(pem)
-    with serve(healthy, tls=tls) as url:
+    pem = make_certificate(tmp_path / "server.pem")
+    with serve(healthy, tls=server_context(pem)) as url:
         visit = Visit(Address.parse(url), KEY, "m")
         assert next(visit.rows()).troubles[0].cause == "tls_certificate"
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
         assert results(list(Visit(Address.parse(url), KEY, "m").rows())) == {}
-
-
-def _certificate() -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return private + certificate.public_bytes(serialization.Encoding.PEM)

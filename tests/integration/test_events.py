@@ -126,6 +126,12 @@ def healthy(got: Answer) -> None:
     assert got.json == {"status": "ok"}
 
 
+def ready_for_the_call(got: Answer) -> None:
+    assert got.status == 200
+    assert got.json == {"type": "conversation_initiation_client_data", "dynamic_variables": {}}
+    assert got.bodies == []
+
+
 PROMISED: dict[str, Callable[[Answer], None]] = {
     "url-chat": buffered,
     "url-chat-base64": decoded,
@@ -146,6 +152,7 @@ PROMISED: dict[str, Callable[[Answer], None]] = {
     "url-health": healthy,
     "url-models": models,
     "url-not-found": told_the_right_path,
+    "url-warm": ready_for_the_call,
 }
 
 

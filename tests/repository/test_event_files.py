@@ -26,7 +26,7 @@ def body(event: dict[str, Any]) -> bytes | None:
 def test_every_path_and_twist_has_an_event() -> None:
     """There is an event for each kind of request that the README tells of."""
     names = "chat-stream chat chat-tools chat-extra-body chat-base64 chat-no-key not-found models"
-    assert {f"url-{name}" for name in [*names.split(), "health"]} <= set(NAMES)
+    assert {f"url-{name}" for name in [*names.split(), "health", "warm"]} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

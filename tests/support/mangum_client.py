@@ -36,8 +36,10 @@ class Context:
 class MangumTransport(httpx2.AsyncBaseTransport):
     """One environment: one invocation at a time, the loop and its connections kept between."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, domain: str = "") -> None:
+        """`domain` is the Function URL's own name, as its events tell it."""
         self._app = app
+        self._domain = domain
         self._thread = ThreadPoolExecutor(1, initializer=_own_loop)
 
     async def __aenter__(self) -> Self:
@@ -55,6 +57,8 @@ class MangumTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """One invocation."""
         event = _event(request, await request.aread())
+        if self._domain:
+            event["requestContext"]["domainName"] = self._domain
         answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._invoke, event)
         body = answer["body"]
         content = base64.b64decode(body) if answer["isBase64Encoded"] else body.encode()

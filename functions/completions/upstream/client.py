@@ -10,7 +10,7 @@ Knows nothing of turns: no retries, no fallback, no timers but the connection's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from completions.keys.keys import Keys
 from completions.observability import log
 from completions.settings import Candidate
 from completions.sse import Decoder, ServerSentEvent
-from completions.upstream import compression, connections, refusals
+from completions.upstream import beside, compression, connections, refusals
 from completions.upstream.body import body_of
 from completions.upstream.connections import Connections, Pool, RequestTrace
 from completions.upstream.exchange import Exchange
@@ -121,6 +121,15 @@ class Upstream:
         finally:
             response.close()
             self._connections.release(pool)
+
+    async def call_beside(self, base_url: str, path: str, headers: Mapping[str, str]) -> None:
+        """Post nothing to the function's own URL.
+
+        Raises:
+            CompletionsError: There is no good answer.
+        """
+        with _translate_errors():
+            await beside.call_beside(self._connections, base_url, path, headers)
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
         """Do what a first turn would do, as far as it needs no network and no key."""

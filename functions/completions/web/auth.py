@@ -33,7 +33,7 @@ async def authorise(request: Request, keys: CallerKeys) -> str:
         Unauthorized: No key was sent, or a wrong one.
         KeyUnavailable: The caller key cannot be read, so no key can be checked.
     """
-    presented = _presented_key(request)
+    presented = presented_key(request)
     if not presented:
         _log_refusal("no key", expected=EXPECTED_HEADERS, authorization=_shape_of_header(request))
         raise Unauthorized(
@@ -68,7 +68,8 @@ def _shape_of_header(request: Request) -> str:
     return "Bearer and nothing" if header.lower() == "bearer" else "not Bearer and a key"
 
 
-def _presented_key(request: Request) -> str:
+def presented_key(request: Request) -> str:
+    """Return the key that the request shows, wherever it does; empty if it shows none."""
     scheme, _, key = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()

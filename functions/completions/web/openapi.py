@@ -11,6 +11,7 @@ Version 3.2 (spec.openapis.org/oas/v3.2.0) is the first that can describe one ev
 from __future__ import annotations
 
 from completions.settings import ON_FAILURE
+from completions.web.call_starts import CALL_STARTS
 from completions.web.openapi_bodies import (
     Schema,
     chat_request,
@@ -20,6 +21,7 @@ from completions.web.openapi_bodies import (
     responses_request,
     schema_ref,
 )
+from completions.web.warm import ENVIRONMENTS, ENVIRONMENTS_LIMIT
 
 
 def document() -> Schema:
@@ -31,7 +33,7 @@ def document() -> Schema:
             "version": "1",
             "description": "OpenAI's APIs as a voice platform uses them. Fields that are not named "
             "here are passed on if OpenAI's API knows them, and dropped otherwise. Any path may "
-            "precede /chat/completions, /responses, /models, /health and /openapi.json.",
+            "precede /chat/completions, /responses, /models, /warm, /health and /openapi.json.",
         },
         "paths": {
             "/v1/chat/completions": {
@@ -57,6 +59,7 @@ def document() -> Schema:
                     ],
                 }
             },
+            "/v1/warm": {"post": _warm_operation()},
             "/v1/openapi.json": {
                 "get": _read_operation("describe", "This document", "Anything", keyed=True)
             },
@@ -83,6 +86,7 @@ def document() -> Schema:
                 "Models": object_with({"data": {"type": "array"}}, "data"),
                 "Model": object_with({"id": {"type": "string"}}, "id"),
                 "Health": object_with({"status": {"const": "ok"}}, "status"),
+                "Warmth": _warmth(),
                 "Anything": {"type": "object"},
                 "Error": _error_object(),
             },
@@ -188,6 +192,28 @@ def _read_operation(operation: str, summary: str, answer: str, *, keyed: bool) -
     return spec
 
 
+def _warm_operation() -> Schema:
+    return {
+        **_read_operation("warm", "What is ready for a call", "Warmth", keyed=True),
+        "description": "Does before a call what its first turn would wait for. A platform's "
+        "webhook for the start of a call gets the answer that it wants.",
+        "parameters": [
+            {
+                "name": ENVIRONMENTS,
+                "in": "query",
+                "description": "How many environments are to be ready, this one among them: 1 to "
+                f"{ENVIRONMENTS_LIMIT}. Anything else counts as 1, and is told.",
+                "schema": {},
+            }
+        ],
+        "requestBody": {
+            "required": False,
+            "description": "A platform's webhook, or anything: none is refused.",
+            "content": {"application/json": {"schema": {}}},
+        },
+    }
+
+
 def _error_responses(by_status: dict[str, str]) -> Schema:
     return {
         status: {"$ref": f"#/components/responses/{name}"} for status, name in by_status.items()
@@ -199,6 +225,18 @@ def _error_response(description: str) -> Schema:
         "description": description,
         "content": {"application/json": {"schema": schema_ref("Error")}},
     }
+
+
+def _warmth() -> Schema:
+    plain = object_with(
+        {
+            "status": {"enum": ["ready", "not_ready"]},
+            "ready": {"type": "array", "items": {"type": "string"}},
+            "failed": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        *("status", "ready", "failed"),
+    )
+    return {"anyOf": [plain, *({"const": dict(one.answer)} for one in CALL_STARTS)]}
 
 
 def _error_object() -> Schema:

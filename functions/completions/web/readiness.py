@@ -1,8 +1,8 @@
 """Ready for a turn: what it waits for before a model can be asked, all begun together.
 
 That is both keys and a connection to the model that is asked first. A turn waits for each where it
-needs it, whoever announces a call for all of it at once (`is_complete`). Strangers open nothing:
-while the caller's key is known a connection is opened for those who have it; before, at most one.
+needs it, whoever announces a call (`warm`) for each by name. Strangers open nothing: while the
+caller's key is known a connection is opened for those who have it; before, at most one.
 """
 
 from __future__ import annotations
@@ -39,18 +39,21 @@ class Readiness:
             self._open()
         return version
 
-    async def is_complete(self, within_s: float) -> bool:
-        """Return whether a turn would wait for nothing, as soon as all is there or has failed."""
-        first = self._first()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                ends = await asyncio.gather(
-                    self._keys.upstream_key(first.key),
-                    self._upstream.opened(first),
-                    return_exceptions=True,
-                )
-                return not any(isinstance(end, BaseException) for end in ends)
-        return False
+    async def upstream_key(self) -> None:
+        """Return when the key for the model that is asked first is known.
+
+        Raises:
+            KeyUnavailable: there is none.
+        """
+        await self._keys.upstream_key(self._first().key)
+
+    async def connection(self) -> None:
+        """Return when there is a connection to that model.
+
+        Raises:
+            CompletionsError: there is none to be had.
+        """
+        await self._upstream.opened(self._first())
 
     async def settle(self) -> None:
         """Return once nothing is under way, because Lambda may then freeze the environment.

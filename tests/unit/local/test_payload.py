@@ -20,7 +20,8 @@ def event(
     body: bytes = b"",
     method: str = "POST",
 ) -> dict[str, Any]:
-    return event_of(method, target, [("host", "127.0.0.1:80"), *(headers or [])], body, "10.0.0.9")
+    sent = [("host", "127.0.0.1:80"), *(headers or [])]
+    return event_of(method, target, sent, body, "10.0.0.9", domain="127.0.0.1:8080")
 
 
 async def answered(*chunks: bytes, streamed: bool = True, cut: bool = False) -> Answer:

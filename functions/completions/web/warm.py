@@ -1,0 +1,179 @@
+"""`POST …/warm`: what the first turn of a call would wait for, done before the call begins.
+
+Platforms that ask at a call's start wait for the answer, so it is a 200 within a second whatever
+fails; what failed stands in the answer and in the log. One request meets one environment. For more
+of them it asks the function's own URL beside itself: this environment is busy until then, so Lambda
+takes another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic_core import to_json
+
+from completions.errors import CompletionsError, InvalidRequest, KeyUnavailable, UpstreamTimeout
+from completions.observability import bind, count, log
+from completions.settings import Candidate
+from completions.tools import schemas
+from completions.upstream.client import Upstream
+from completions.web import body as bodies
+from completions.web import request_log
+from completions.web.auth import authorise, presented_key
+from completions.web.call_starts import call_start
+from completions.web.error_responses import json_response
+from completions.web.own_url import own_url
+from completions.web.readiness import Readiness
+
+LIMIT_S = 0.9
+"""For everything, so that the answer is there within a second."""
+ENVIRONMENTS_LIMIT = 5
+ENVIRONMENTS = "environments"
+"""The parameter of the query: how many environments are to be ready."""
+BESIDE_HEADER = "x-completions-warm-beside"
+"""In a request of our own. Whoever gets it asks nobody else, so this cannot go on for ever."""
+STAY_S = 0.2
+"""How long a request of our own stays, so that those of one moment meet as many environments."""
+PATH = "/v1/warm"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is ready, and why the rest is not."""
+
+    ready: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def note(self, step: str, error: BaseException | None) -> None:
+        """Note how a step ended."""
+        if error is None:
+            self.ready.append(step)
+        elif isinstance(error, CompletionsError):
+            self.failed[step] = error.message
+        else:
+            log.error("request.crashed", exc_info=error)
+            self.failed[step] = "Internal error; it has been logged."
+
+
+class Warming:
+    """The route. One per environment."""
+
+    def __init__(
+        self, readiness: Readiness, upstream: Upstream, candidates: Sequence[Candidate]
+    ) -> None:
+        self._readiness = readiness
+        self._upstream = upstream
+        self._candidates = candidates
+
+    async def answer(self, request: Request) -> tuple[Response, Outcome]:
+        """Return the answer, and what came of the work.
+
+        Raises:
+            Unauthorized: no key, or a wrong one.
+        """
+        began = time.monotonic()
+        request_log.bind_request(request)
+        ends_at = asyncio.get_running_loop().time() + LIMIT_S
+        outcome, platform = Outcome(), None
+        body: Mapping[str, Any] = {}
+        try:
+            async with asyncio.timeout_at(ends_at):
+                # Nothing is done for a caller whose key cannot be judged.
+                bind(auth=await authorise(request, self._readiness))
+                body = await _body(request)
+                request_log.bind_body(request, body)
+        except KeyUnavailable as error:
+            outcome.note("caller_key", error)
+        except TimeoutError:
+            outcome.note("caller_key", _too_late())
+        else:
+            await self._work(request, outcome, ends_at)
+        if start := call_start(body):
+            platform = start.platform
+        _tell(outcome, platform, (time.monotonic() - began) * 1000)
+        shown: Mapping[str, Any] = start.answer if start else _plain(outcome)
+        return json_response(to_json(shown)), outcome
+
+    async def _work(self, request: Request, outcome: Outcome, ends_at: float) -> None:
+        beside = BESIDE_HEADER in request.headers
+        steps: dict[str, Coroutine[Any, Any, None]] = {}
+        for number in range(2, 1 if beside else _environments(request, outcome) + 1):
+            steps[f"environment {number}"] = self._another(request)
+        steps["upstream_key"] = self._readiness.upstream_key()
+        steps["connection"] = self._readiness.connection()
+        steps["imports"] = self._imports()
+        if beside:
+            steps["stay"] = asyncio.sleep(STAY_S)
+        await _together(steps, outcome, ends_at)
+
+    async def _imports(self) -> None:
+        self._upstream.warm(self._candidates)
+        schemas.warm()
+
+    async def _another(self, request: Request) -> None:
+        base_url = own_url(request)
+        if base_url is None:
+            raise InvalidRequest("Only a Function URL has other environments.")
+        headers = {"x-api-key": presented_key(request), BESIDE_HEADER: "1"}
+        await self._upstream.call_beside(base_url, PATH, headers)
+
+
+async def _together(
+    steps: Mapping[str, Coroutine[Any, Any, None]], outcome: Outcome, ends_at: float
+) -> None:
+    """Run all steps beside each other until they are done or the time is up."""
+    loop = asyncio.get_running_loop()
+    tasks = {name: loop.create_task(step) for name, step in steps.items()}
+    try:
+        await asyncio.wait(tasks.values(), timeout=max(0.0, ends_at - loop.time()))
+        for name, task in tasks.items():
+            outcome.note(name, task.exception() if task.done() else _too_late())
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+async def _body(request: Request) -> Mapping[str, Any]:
+    """Return the body; an empty one if there is none that can be read."""
+    try:
+        return await bodies.read_json_object(request)
+    except CompletionsError:
+        return {}
+
+
+def _environments(request: Request, outcome: Outcome) -> int:
+    """Return how many environments are asked for; one if that cannot be understood."""
+    text = request.query_params.get(ENVIRONMENTS, "1")
+    if text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= ENVIRONMENTS_LIMIT:
+        return int(text[:4])
+    outcome.failed[ENVIRONMENTS] = f"{ENVIRONMENTS} must be 1 to {ENVIRONMENTS_LIMIT}."
+    return 1
+
+
+def _too_late() -> CompletionsError:
+    return UpstreamTimeout(f"Not within {LIMIT_S:g} s; it may still become ready.")
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    status = "not_ready" if outcome.failed else "ready"
+    return {"status": status, "ready": outcome.ready, "failed": outcome.failed}
+
+
+def _tell(outcome: Outcome, platform: str | None, warm_ms: float) -> None:
+    count("Warmups")
+    facts: dict[str, Any] = {
+        "ready": outcome.ready,
+        "failed": sorted(outcome.failed),
+        "platform": platform or "other",
+        "warm_ms": round(warm_ms, 1),
+    }
+    if outcome.failed:
+        log.warning("environment.warmed", **facts)
+    else:
+        log.info("environment.warmed", **facts)

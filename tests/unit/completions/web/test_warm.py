@@ -1,0 +1,254 @@
+"""`POST …/warm`: what a first turn waits for is done before, and the answer is always there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from completions.web import warm
+from local.scripted.script import answer
+from local.scripted.upstream import ScriptedUpstream
+from local.wire import Exchange, Server
+from tests.support.deployment import AUTHORIZED, CALM, calling, chat, deploy, unused_port
+from tests.support.logs import Logged
+from tests.support.mangum_client import MangumTransport
+from tests.support.secrets import CALLER_KEY, UPSTREAM_SECRET, FakeSecrets, aws_error
+
+WARM = "/v1/warm"
+INITIATION = {"caller_id": "+1", "agent_id": "a", "called_number": "+2", "call_sid": "CA1"}
+READY = ["upstream_key", "connection", "imports"]
+CLIENT_DATA = {"type": "conversation_initiation_client_data", "dynamic_variables": {}}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """The model."""
+    async with ScriptedUpstream(answer("Hello.")) as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def secrets() -> FakeSecrets:
+    """Secrets Manager."""
+    return FakeSecrets()
+
+
+@pytest.fixture
+async def client(
+    upstream: ScriptedUpstream, secrets: FakeSecrets
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A caller with the right key."""
+    async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
+        yield client
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is up as soon as it began."""
+    monkeypatch.setattr(warm, "LIMIT_S", 0.05)
+
+
+async def test_a_first_turn_finds_everything_ready(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
+) -> None:
+    """After it a turn reads no secret, opens no connection, and counts as no cold start."""
+    response = await client.post(WARM)
+    assert response.json() == {
+        "status": "ready",
+        "ready": READY,
+        "failed": {},
+    }
+    read = list(secrets.reads)
+    assert (upstream.connections, upstream.requests) == (1, [])
+    await client.post("/v1/chat/completions", json=chat(stream=True))
+    assert secrets.reads == read
+    assert upstream.connections == 1
+    assert logs.event("turn.finished")["cold_start"] is False
+
+
+@pytest.mark.parametrize("path", ["/warm", "/v1/warm/", "/any/prefix/warm"])
+async def test_any_path_that_ends_in_it_leads_there(client: httpx2.AsyncClient, path: str) -> None:
+    """As with all routes, any prefix and trailing slash will do."""
+    assert (await client.post(path)).json()["status"] == "ready"
+
+
+async def test_a_webhook_gets_its_own_answer(client: httpx2.AsyncClient, logs: Logged) -> None:
+    """The platform's webhook gets exactly what it wants, and the log has what was done."""
+    response = await client.post(WARM, json=INITIATION)
+    assert response.json() == CLIENT_DATA
+    event = logs.event("environment.warmed")
+    assert (event["platform"], event["ready"]) == ("elevenlabs", READY)
+    assert "+1" not in logs.text
+    assert "CA1" not in logs.text
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
+async def test_a_body_that_cannot_be_read_is_none(client: httpx2.AsyncClient, body: bytes) -> None:
+    """Whatever stands in the body, the environment is made ready."""
+    assert (await client.post(WARM, content=body)).json()["status"] == "ready"
+
+
+async def test_only_callers_are_answered(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """A wrong key is a 401, as everywhere, and nothing is asked of the model."""
+    for key in ("", "Bearer wrong"):
+        assert (await client.post(WARM, headers={"authorization": key})).status_code == 401
+    assert upstream.requests == []
+
+
+async def test_what_fails_is_said(
+    client: httpx2.AsyncClient, secrets: FakeSecrets, logs: Logged
+) -> None:
+    """A key that is missing is told in the answer and in the log, and the answer is a 200."""
+    del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
+    response = await client.post(WARM)
+    assert response.status_code == 200
+    told = response.json()
+    assert told["status"] == "not_ready"
+    assert list(told["failed"]) == ["upstream_key"]
+    event = logs.event("environment.warmed")
+    assert (event["level"], event["failed"]) == ("WARNING", ["upstream_key"])
+    await client.post("/v1/chat/completions", json=chat(stream=True))
+    assert logs.event("turn.finished")["cold_start"] is True
+
+
+@pytest.mark.parametrize("body", [None, INITIATION])
+async def test_nothing_is_done_for_whom_nobody_knows(
+    client: httpx2.AsyncClient,
+    upstream: ScriptedUpstream,
+    secrets: FakeSecrets,
+    body: dict[str, Any] | None,
+) -> None:
+    """A caller key that cannot be read is told by a 200, too, and no more is done."""
+    secrets.failure = aws_error("AccessDeniedException")
+    response = await client.post(WARM, json=body, params={"environments": "3"})
+    assert response.status_code == 200
+    assert list(response.json()["failed"]) == ["caller_key"]
+    assert response.json()["ready"] == []
+    assert upstream.requests == []
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_secret_that_does_not_come_holds_nobody(
+    client: httpx2.AsyncClient, secrets: FakeSecrets
+) -> None:
+    """The answer is there when its time is up, although Secrets Manager has not answered."""
+    secrets.open.clear()
+    try:
+        response = await client.post(WARM, json={})
+    finally:
+        secrets.open.set()
+    assert list(response.json()["failed"]) == ["caller_key"]
+
+
+class _Url:
+    """The function's own URL: notes what it is asked, and answers."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self.asked: list[Exchange] = []
+        self.all_there = asyncio.Event()
+        self.expected = 1
+
+    async def handle(self, exchange: Exchange) -> None:
+        await exchange.body(100)
+        self.asked.append(exchange)
+        if len(self.asked) == self.expected:
+            self.all_there.set()
+        # All at once, else one environment might serve them all.
+        await self.all_there.wait()
+        await exchange.answer(self.status, b"{}", "application/json")
+
+
+def _environment(upstream: ScriptedUpstream, domain: str) -> httpx2.AsyncClient:
+    """An environment behind a Function URL of this name, called by a name that is not its own."""
+    transport = MangumTransport(deploy(upstream.base_url, **CALM), domain)
+    return httpx2.AsyncClient(
+        transport=transport, base_url="http://evil.example", headers=AUTHORIZED
+    )
+
+
+async def test_others_are_asked_beside_it(upstream: ScriptedUpstream) -> None:
+    """Two more environments are reached by the own URL, at once, with the caller's key."""
+    url = _Url()
+    url.expected = 2
+    async with (
+        Server(url.handle) as server,
+        _environment(upstream, f"127.0.0.1:{server.port}") as client,
+    ):
+        response = await client.post("/any/warm", params={"environments": "3"})
+    assert response.json() == {
+        "status": "ready",
+        "ready": ["environment 2", "environment 3", *READY],
+        "failed": {},
+    }
+    assert [(one.method, one.target) for one in url.asked] == [("POST", WARM)] * 2
+    for one in url.asked:
+        assert one.header("x-api-key") == CALLER_KEY
+        assert one.header(warm.BESIDE_HEADER) == "1"
+
+
+async def test_whoever_was_asked_asks_nobody(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request of our own asks for no further environment, whatever its query says."""
+    monkeypatch.setattr(warm, "STAY_S", 0)
+    url = _Url()
+    async with (
+        Server(url.handle) as server,
+        _environment(upstream, f"127.0.0.1:{server.port}") as client,
+    ):
+        headers = {warm.BESIDE_HEADER: "1"}
+        response = await client.post(WARM, params={"environments": "5"}, headers=headers)
+    assert response.json()["ready"] == [*READY, "stay"]
+    assert url.asked == []
+
+
+async def test_one_of_many_environments_that_fails_is_said(upstream: ScriptedUpstream) -> None:
+    """An answer that is no 200 is told, with its status; the rest is ready."""
+    url = _Url(429)
+    async with (
+        Server(url.handle) as server,
+        _environment(upstream, f"127.0.0.1:{server.port}") as client,
+    ):
+        told = (await client.post(WARM, params={"environments": "2"})).json()
+    assert "429" in told["failed"]["environment 2"]
+    assert told["ready"] == READY
+
+
+async def test_nobody_there_is_said(upstream: ScriptedUpstream) -> None:
+    """A URL on which nobody listens is a failure like any other, and no crash."""
+    with unused_port() as port:
+        async with _environment(upstream, f"127.0.0.1:{port}") as client:
+            response = await client.post(WARM, params={"environments": "2"})
+    told = response.json()
+    assert list(told["failed"]) == ["environment 2"]
+
+
+async def test_no_key_goes_to_a_host_that_somebody_chose(upstream: ScriptedUpstream) -> None:
+    """The name in the request's Host is not asked: nobody but Lambda says which URL is ours."""
+    async with _environment(upstream, "evil.example") as client:
+        told = (await client.post(WARM, params={"environments": "2"})).json()
+    assert told["failed"] == {"environment 2": "Only a Function URL has other environments."}
+
+
+@pytest.mark.parametrize("text", ["0", "6", "-1", "two", "", "99999999999", "\u0662"])
+async def test_a_number_that_cannot_be_is_said(client: httpx2.AsyncClient, text: str) -> None:
+    """Too many, too few and no number at all leave one environment, and are told."""
+    told = (await client.post(WARM, params={"environments": text})).json()
+    assert list(told["failed"]) == ["environments"]
+    assert told["ready"] == READY
+
+
+async def test_each_is_counted(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The metric counts each time."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Test")
+    await client.post(WARM)
+    assert '"Warmups":[1.0]' in capsys.readouterr().out
