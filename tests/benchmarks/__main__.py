@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from local.layout import CodeError, interpreter
-from tests.benchmarks import at_once, cold_start, lambda_path, package, relay
+from tests.benchmarks import at_once, cold_start, first_turns, lambda_path, package, relay
 from tests.benchmarks.figures import Figure, table
+from tests.benchmarks.publish import publish
 
 DOCS = Path(__file__).parents[2] / "docs"
-_BEGINS, _ENDS = "<!-- make bench writes this -->", "<!-- to here -->"
+PARTS = ("relay", "lambda", "cold", "restore", "first_turns", "at_once", "package")
 _PACKAGES = ("fastapi", "openai", "aiohttp", "mangum", "uvicorn", "boto3")
 
 
@@ -32,13 +33,16 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--publish", action="store_true", help="into docs/ as well")
-    parser.add_argument("--only", default="", help="relay, lambda, cold, restore, at_once, package")
+    parser.add_argument("--only", default="", help=", ".join(PARTS))
     options = parser.parse_args()
+    only = {part.strip() for part in options.only.split(",") if part.strip()}
+    if unknown := only - set(PARTS):
+        parser.error(f"--only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
+    if options.publish and only:
+        parser.error("--publish writes whole tables: leave out --only")
     about = machine(options.peers)
     print("\n".join(f"{name}: {value}" for name, value in about.items()), flush=True)
-    figures = asyncio.run(
-        measure(options.peers, options.requests, options.rounds, set(options.only.split(",")))
-    )
+    figures = asyncio.run(measure(options.peers, options.requests, options.rounds, only))
     print(table(figures))
     result = {"machine": about, "figures": [figure.as_json() for figure in figures]}
     options.result.parent.mkdir(exist_ok=True)
@@ -46,11 +50,7 @@ def main() -> None:
     print(f"written to {options.result}")
     if options.publish:
         shutil.copy(options.result, DOCS / "benchmarks.json")
-        page = DOCS / "benchmarks.md"
-        before, mark, rest = page.read_text().partition(_BEGINS)
-        listed = "\n".join(f"- {name}: {value}" for name, value in about.items())
-        after = rest.partition(_ENDS)[2]
-        page.write_text(f"{before}{mark}\n{table(figures)}\n\n{listed}\n{_ENDS}{after}")
+        publish(figures, about)
 
 
 async def measure(peers: str, requests: int, rounds: int, only: set[str]) -> list[Figure]:
@@ -58,7 +58,7 @@ async def measure(peers: str, requests: int, rounds: int, only: set[str]) -> lis
     figures: list[Figure] = []
 
     def wanted(part: str) -> bool:
-        return only <= {""} or part in only
+        return not only or part in only
 
     if wanted("relay") or wanted("lambda"):
         found = {
@@ -69,28 +69,43 @@ async def measure(peers: str, requests: int, rounds: int, only: set[str]) -> lis
             )
             if python.exists()
         }
-        figures += await relay.measure(found, requests=requests, bursts=rounds)
-        beside = figures[0]
-        figures.insert(
-            1,
-            await lambda_path.added(
-                beside.theirs, f"{beside.peer} over uvicorn", requests=requests
-            ),
-        )
-    built = True
-    try:
-        if wanted("cold"):
+        measured = await relay.measure(found, requests=requests, bursts=rounds)
+        first = dict(zip(relay.PACES, measured, strict=False))
+        if wanted("lambda"):
+            beside = {ms: figure.theirs for ms, figure in first.items()}
+            through = await lambda_path.added(
+                beside, f"{relay.PEER} over uvicorn", requests=requests
+            )
+            measured[len(first) : len(first)] = through
+        figures += measured
+    built = _is_built()
+    if wanted("cold"):
+        try:
             figures += await cold_start.measure(starts=rounds, packages=Path(f"{peers}-lambda"))
-    except (CodeError, FileNotFoundError) as error:
-        print(f"no cold starts: {error}")
-        built = False
+        except (CodeError, FileNotFoundError) as error:
+            print(f"no cold starts: {error}")
     if wanted("restore"):
-        figures.append(await lambda_path.restore(rounds=rounds, built=built))
+        figures += await lambda_path.restore(rounds=rounds, built=built)
+    if wanted("first_turns"):
+        figures += await first_turns.measure(rounds=rounds, built=built)
     if wanted("at_once"):
         figures += await at_once.measure(rounds=max(1, rounds // 3))
-    if wanted("package") and built:
-        figures.append(package.measure())
+    if wanted("package"):
+        try:
+            figures.append(package.measure())
+        except CodeError as error:
+            print(f"no package: {error}")
     return figures
+
+
+def _is_built() -> bool:
+    """Return whether the packages are there, and CPython 3.13 to run them."""
+    try:
+        interpreter("python3.13")
+        package.measure()
+    except CodeError:
+        return False
+    return True
 
 
 def machine(peers: str) -> dict[str, Any]:

@@ -43,10 +43,13 @@ class Figure:
     name: str
     unit: str
     ours: Spread
-    limit: float
-    aim: float
+    limit: float | None = None
+    """At most; none where a row only shows what is so."""
+    aim: float | None = None
     peer: str = ""
     theirs: Spread | None = None
+    floors: dict[str, Spread | None] = field(default_factory=dict)
+    """Those that understand nothing; None for one that is not to be had here."""
     also: dict[str, Spread] = field(default_factory=dict)
     """Others in the same run, for comparison."""
 
@@ -60,13 +63,16 @@ class Figure:
     @property
     def verdict(self) -> str:
         """Whether it is good enough."""
-        if self.value <= self.aim:
+        if self.limit is not None and self.value > self.limit:
+            return "MISSED"
+        if self.aim is not None and self.value <= self.aim:
             return "aim met"
-        return "met" if self.value <= self.limit else "MISSED"
+        return "" if self.limit is None else "met"
 
     def as_json(self) -> dict[str, Any]:
         """All there is to know."""
-        named = {"ours": self.ours, **self.also}
+        found = {name: each for name, each in self.floors.items() if each is not None}
+        named = {"ours": self.ours, **found, **self.also}
         if self.theirs is not None:
             named[self.peer] = self.theirs
         return {
@@ -93,19 +99,33 @@ def spread(values: Iterable[float]) -> Spread:
 def table(figures: Sequence[Figure]) -> str:
     """A Markdown table, a row a figure."""
     lines = [
-        "| figure | ours | beside | | at most | aim | |",
-        "|---|---|---|---|---|---|---|",
+        "| figure | ours | beside | | at most | aim | | floors |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for figure in figures:
         low, high = figure.ours.quartiles
         ours = f"{figure.ours.median:.3g} {figure.unit} ({low:.3g} to {high:.3g})"
-        sign = " ×" if figure.theirs else ""
         beside, value = "", ""
         if figure.theirs is not None:
             beside = f"{figure.peer} {figure.theirs.median:.3g}"
-            value = f"{figure.value:.2f}{sign}"
+            value = f"{figure.value:.2f} ×"
+        floors = ", ".join(_floor(figure, name, each) for name, each in figure.floors.items())
         lines.append(
-            f"| {figure.name} | {ours} | {beside} | {value} | {figure.limit:g}{sign} |"
-            f" {figure.aim:g}{sign} | {figure.verdict} |"
+            f"| {figure.name} | {ours} | {beside} | {value} | {_bound(figure, figure.limit)} |"
+            f" {_bound(figure, figure.aim)} | {figure.verdict} | {floors} |"
         )
     return "\n".join(lines)
+
+
+def _bound(figure: Figure, bound: float | None) -> str:
+    if bound is None:
+        return ""
+    return f"{bound:g} ×" if figure.theirs else f"{bound:g}"
+
+
+def _floor(figure: Figure, name: str, floor: Spread | None) -> str:
+    if floor is None:
+        return f"{name}: not here"
+    if figure.theirs is None:
+        return f"{name} {floor.median:.3g}"
+    return f"{name} {floor.median / figure.theirs.median:.2f} ×"

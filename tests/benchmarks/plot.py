@@ -13,9 +13,9 @@ mpl.use("agg")
 from matplotlib import pyplot as plt
 
 SHOWN = (
-    ("added to first content, over uvicorn", "added to the first token, ms"),
+    ("added to first content, over uvicorn, model at 60 ms", "added to the first token, ms"),
     ("cold start: process to first poll", "cold start to the first poll, ms"),
-    ("cold first token: process to first content", "cold start to the first token, ms"),
+    ("cold first token: process to first content, model at 60 ms", "cold start to first token, ms"),
 )
 OURS, OTHERS = "#1f6feb", "#9aa4af"
 

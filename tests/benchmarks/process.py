@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -103,13 +104,14 @@ class Heard:
 class Caller:
     """One kept connection, read by hand."""
 
-    def __init__(self, url: str, key: str = KEY) -> None:
+    def __init__(self, url: str, key: str = KEY, tls: ssl.SSLContext | None = None) -> None:
         self._url = urlsplit(url)
         self._key = key
+        self.tls = tls
 
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(
-            self._url.hostname, self._url.port
+            self._url.hostname, self._url.port, ssl=self.tls
         )
         return self
 
@@ -125,14 +127,32 @@ class Caller:
         await asyncio.sleep(REST_S)
         return heard
 
-    async def _ask(self, body: bytes, words: int) -> Heard:
+    async def warm(self, environments: int = 1) -> bytes:
+        """Posts to `/warm`; returns the answer's body, a rest after it."""
+        self._post(f"/warm?environments={environments}", b"{}")
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        left = _length_left(head)
+        body = await self._reader.readexactly(left) if left >= 0 else b""
+        if b" 200 " not in head.partition(b"\r\n")[0]:
+            raise RuntimeError(f"{self._url.netloc}: {head!r}")
+        await asyncio.sleep(REST_S)
+        return body
+
+    def ask_and_leave(self, words: int, pace: Pace) -> None:
+        """Asks for so many words and hears none of them: the caller has gone on talking."""
+        self._post("/chat/completions", request(words, pace))
+
+    def _post(self, path: str, body: bytes) -> None:
         head = (
-            f"POST {self._url.path}/chat/completions HTTP/1.1\r\nhost: {self._url.netloc}\r\n"
+            f"POST {self._url.path}{path} HTTP/1.1\r\nhost: {self._url.netloc}\r\n"
             f"authorization: Bearer {self._key}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\n\r\n"
         )
-        began = time.perf_counter()
         self._writer.write(head.encode() + body)
+
+    async def _ask(self, body: bytes, words: int) -> Heard:
+        began = time.perf_counter()
+        self._post("/chat/completions", body)
         heard, count, left, tail = Heard(), 0, -1, b""
         start = b""
         while left and not tail.endswith(b"0\r\n\r\n"):

@@ -98,11 +98,11 @@ async def sandbox(
 
 @asynccontextmanager
 async def door(
-    launch: Launch, mode: str = "RESPONSE_STREAM"
+    launch: Launch, mode: str = "RESPONSE_STREAM", limit: int = 2
 ) -> AsyncIterator[tuple[str, Function]]:
     """A Function URL before this launch; its processes start when they are called for."""
     async with (
-        Function(launch, limit=2) as function,
+        Function(launch, limit=limit) as function,
         Server(FunctionUrl(function, mode).handle) as server,
     ):
         yield f"http://127.0.0.1:{server.port}/v1", function

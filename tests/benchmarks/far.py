@@ -1,0 +1,126 @@
+"""Secrets and model behind TLS, a round trip of 30 ms away each; the function trusts both.
+
+Loopback with a delay: half a round trip for whatever is sent, in either direction, and a whole one
+more for the first bytes of a connection, since TCP's own handshake is done by then. Two relays in
+a row: the outer one delays, the inner one ends TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from tests.benchmarks.bare import Side, relay
+from tests.benchmarks.lambda_path import model
+from tests.benchmarks.process import KEY, Caller, Pace
+from tests.benchmarks.sandbox import Sandbox, sandbox
+from tests.benchmarks.secret_values import SecretValues
+from tests.support.tls import server_context, write_certificate
+
+ROUND_TRIP_S = 0.03
+
+
+class _FarSide(Side):
+    """An end of a long line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._connected_at = self._loop.time() + ROUND_TRIP_S
+
+    def data_received(self, data: bytes) -> None:
+        sent_at = max(self._loop.time(), self._connected_at)
+        self._loop.call_at(sent_at + ROUND_TRIP_S / 2, self.other.send, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._loop.call_later(ROUND_TRIP_S / 2, self.other.close)
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """The function with all it asks far away, and the way there for somebody else."""
+
+    here: Sandbox
+    secrets: str
+    model: str
+    tls: ssl.SSLContext
+
+    async def secret_chain_ms(self) -> float:
+        """The least that a secret costs: connection, TLS, one request. Three round trips."""
+        url = urlsplit(self.secrets)
+        began = time.perf_counter()
+        reader, writer = await asyncio.open_connection(url.hostname, url.port, ssl=self.tls)
+        name = self.here.ours.environment["COMPLETIONS_UPSTREAM_KEY_SECRET"]
+        body = json.dumps({"SecretId": name}).encode()
+        writer.write(
+            f"POST / HTTP/1.1\r\nhost: {url.netloc}\r\ncontent-length: {len(body)}\r\n"
+            "content-type: application/x-amz-json-1.1\r\n"
+            "x-amz-target: secretsmanager.GetSecretValue\r\n\r\n".encode()
+            + body
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        taken_ms = (time.perf_counter() - began) * 1000
+        if b" 200 " not in head.partition(b"\r\n")[0]:
+            raise RuntimeError(f"Secrets Manager: {head!r}")
+        writer.close()
+        return taken_ms
+
+    async def model_ms(self, pace: Pace) -> tuple[float, float]:
+        """What a connection to the model costs (two round trips), and a turn on it (one)."""
+        began = time.perf_counter()
+        async with Caller(self.model, tls=self.tls) as caller:
+            connection_ms = (time.perf_counter() - began) * 1000
+            return connection_ms, (await caller.ask(5, pace)).first_s * 1000
+
+
+@asynccontextmanager
+async def far(*, built: bool) -> AsyncIterator[Far]:
+    """Lays all of it out. Raises CodeError."""
+    async with AsyncExitStack() as stack:
+        speaking = await stack.enter_async_context(model())
+        here = await stack.enter_async_context(
+            sandbox(speaking.url, built=built, parameters={"SnapStart": "On"})
+        )
+        certificate = write_certificate(here.folder / "certificate.pem")
+        tls = server_context(certificate)
+        names = here.ours.environment
+        values = {
+            names["COMPLETIONS_CALLER_KEY_SECRET"]: {"key": KEY},
+            names["COMPLETIONS_UPSTREAM_KEY_SECRET"]: {"upstream": "upstream-key"},
+        }
+        stored = await stack.enter_async_context(SecretValues(values).server())
+        secrets = await _behind_tls(f"http://127.0.0.1:{stored.port}", tls, stack)
+        url = await _behind_tls(speaking.url, tls, stack)
+        variables = {
+            "SSL_CERT_FILE": str(certificate),
+            "AWS_CA_BUNDLE": str(certificate),
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets,
+            "COMPLETIONS_UPSTREAM_BASE_URL": f"{url}/v1",
+        }
+        ours = here.ours.with_variables(variables)
+        yield Far(
+            dataclasses.replace(here, ours=ours),
+            secrets,
+            f"{url}/v1",
+            ssl.create_default_context(cafile=str(certificate)),
+        )
+
+
+async def _behind_tls(url: str, tls: ssl.SSLContext, stack: AsyncExitStack) -> str:
+    split = urlsplit(url)
+    inner = await relay(str(split.hostname), int(split.port or 80), tls=tls)
+    outer = await relay("127.0.0.1", _port(inner), _FarSide)
+    for server in (inner, outer):
+        stack.callback(server.close)
+    return f"https://127.0.0.1:{_port(outer)}"
+
+
+def _port(server: asyncio.Server) -> int:
+    return int(server.sockets[0].getsockname()[1])

@@ -1,0 +1,130 @@
+"""A call's first turn with secrets and model far away: cold, after `POST …/warm`, interrupted.
+
+A caller who interrupts while the model still works meets an environment that is busy, since Lambda
+tells it of no hang-up: the next turn begins in another one, as cold as the first was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.benchmarks.far import ROUND_TRIP_S, Far, far
+from tests.benchmarks.figures import Figure, spread
+from tests.benchmarks.process import Caller, Pace
+from tests.benchmarks.relay import PACES
+from tests.benchmarks.sandbox import door
+
+WARM_TURNS = 3
+BUSY = Pace(first_ms=3000)
+"""A model that is still silent when its caller interrupts."""
+HEARD_S = 0.1
+"""How long the function has a turn before its caller interrupts it."""
+_FAR = f"secrets and model behind TLS, {ROUND_TRIP_S * 1000:.0f} ms away"
+
+
+async def measure(*, rounds: int, built: bool) -> list[Figure]:
+    """All rows. Raises CodeError where the built package is asked for and missing."""
+    figures = []
+    async with far(built=built) as there:
+        for ms, pace in PACES.items():
+            figures.append(await _cold(there, ms, pace, rounds))
+        for ms, pace in PACES.items():
+            figures.append(await _after_warm(there, ms, pace, rounds))
+        figures += await _interrupted(there, max(1, rounds // 2))
+    return figures
+
+
+async def _cold(there: Far, ms: int, pace: Pace, rounds: int) -> Figure:
+    """A first turn after a restore, beside the least that it has to wait for."""
+    first, least = [], []
+    secret, connection, turn = [], [], []
+    for _ in range(rounds):
+        async with door(there.here.ours) as (url, function), Caller(url) as caller:
+            await function.publish()
+            first.append((await caller.ask(5, pace)).first_s * 1000)
+        secret_ms = await there.secret_chain_ms()
+        connection_ms, turn_ms = await there.model_ms(pace)
+        least.append(max(secret_ms, connection_ms) + turn_ms)
+        secret.append(secret_ms)
+        connection.append(connection_ms)
+        turn.append(turn_ms)
+    return Figure(
+        f"restore to first content, {_FAR}, speaking at {ms} ms",
+        "ms",
+        spread(first),
+        1.4,
+        None,
+        "the slower chain (secret: TCP, TLS, value; model: TCP, TLS) and one round trip",
+        spread(least),
+        also={
+            "secret chain": spread(secret),
+            "model connection": spread(connection),
+            "one round trip": spread(turn),
+        },
+    )
+
+
+async def _after_warm(there: Far, ms: int, pace: Pace, rounds: int) -> Figure:
+    first: list[float] = []
+    warm: list[float] = []
+    for _ in range(rounds):
+        async with door(there.here.ours) as (url, function), Caller(url) as caller:
+            await function.publish()
+            await caller.warm()
+            first.append((await caller.ask(5, pace)).first_s * 1000)
+            warm += await _warm_turns(caller, pace)
+    name = f"first turn after POST …/warm, {_FAR}, speaking at {ms} ms"
+    return Figure(name, "ms", spread(first), *_limits(ms), "a warm turn", spread(warm))
+
+
+async def _interrupted(there: Far, rounds: int) -> list[Figure]:
+    """The turn behind an interruption: nothing made warm, one environment, two."""
+    pace = PACES[max(PACES)]
+    second: dict[int, list[float]] = {0: [], 1: [], 2: []}
+    warm: list[float] = []
+    for _ in range(rounds):
+        for environments, taken in second.items():
+            first_ms, turns = await _interruption(there, environments, pace)
+            taken.append(first_ms)
+            warm += turns
+    names = {
+        0: "turn behind an interruption, in a new environment",
+        1: "the same after POST …/warm",
+        2: "the same after POST …/warm?environments=2",
+    }
+    return [
+        Figure(
+            f"{name}, speaking at {max(PACES)} ms",
+            "ms",
+            spread(second[number]),
+            *(_limits(max(PACES)) if number == max(second) else (None, None)),
+            "a warm turn",
+            spread(warm),
+        )
+        for number, name in names.items()
+    ]
+
+
+async def _interruption(there: Far, environments: int, pace: Pace) -> tuple[float, list[float]]:
+    async with (
+        door(there.here.ours, limit=3) as (url, function),
+        Caller(url) as caller,
+        Caller(url) as again,
+    ):
+        # As many as there may be: on AWS a snapshot is restored as often as it takes.
+        for _ in range(2):
+            await function.publish()
+        if environments:
+            await caller.warm(environments)
+        caller.ask_and_leave(5, BUSY)
+        await asyncio.sleep(HEARD_S)
+        first_ms = (await again.ask(5, pace)).first_s * 1000
+        return first_ms, await _warm_turns(again, pace)
+
+
+async def _warm_turns(caller: Caller, pace: Pace) -> list[float]:
+    return [(await caller.ask(5, pace)).first_s * 1000 for _ in range(WARM_TURNS)]
+
+
+def _limits(ms: int) -> tuple[float | None, float | None]:
+    return (1.15, 1.05) if ms == max(PACES) else (None, None)
