@@ -22,7 +22,7 @@ from tests.benchmarks.lambda_path import model
 from tests.benchmarks.process import KEY, Caller, Pace
 from tests.benchmarks.sandbox import Sandbox, sandbox
 from tests.benchmarks.secret_values import SecretValues
-from tests.support.tls import server_context, write_certificate
+from tests.support.tls import make_certificate, server_context
 
 ROUND_TRIP_S = 0.03
 
@@ -88,7 +88,7 @@ async def far(*, built: bool) -> AsyncIterator[Far]:
         here = await stack.enter_async_context(
             sandbox(speaking.url, built=built, parameters={"SnapStart": "On"})
         )
-        certificate = write_certificate(here.folder / "certificate.pem")
+        certificate = make_certificate(here.folder / "certificate.pem")
         tls = server_context(certificate)
         names = here.ours.environment
         values = {

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from completions.errors import KeyUnavailable, UpstreamUnavailable
 from completions.keys.keys import Keys
 from completions.settings import Candidate
 from completions.upstream import connections
@@ -177,7 +178,7 @@ async def test_who_cools_is_not_connected(upstream: ScriptedUpstream, gate: Gate
     ready = _readiness(model, fallback)
     gate.open.set()
     assert await ready.caller_key_version(CALLER_KEY) == "current"
-    assert await ready.is_complete(ANSWER_LIMIT_S)
+    await ready.connection()
     assert upstream.connections == 1
     await ready.settle()
     await model.close()
@@ -296,32 +297,30 @@ def _readiness(model: Upstream, first: Candidate, keys: Keys | None = None) -> R
     return Readiness(keys or _keys(FakeSecrets()), model, lambda: first)
 
 
-async def test_readiness_is_complete_when_a_turn_would_wait_for_nothing(
+async def test_what_is_ready_is_not_made_again(
     upstream: ScriptedUpstream, secrets: FakeSecrets
 ) -> None:
-    """Asked for again it opens and reads nothing more."""
+    """Asked for again, key and connection open and read nothing more."""
     keys = _keys(secrets)
     model = Upstream(keys)
     ready = _readiness(model, Candidate("upstream", upstream.base_url, "m"), keys)
     for _ in range(2):
-        assert await ready.is_complete(ANSWER_LIMIT_S)
+        await ready.upstream_key()
+        await ready.connection()
     assert (upstream.connections, secrets.reads) == (1, [UPSTREAM_SECRET])
     await model.close()
 
 
-@pytest.mark.parametrize("lacks", ["connection", "key", "time"])
-async def test_readiness_is_told_honestly(
-    upstream: ScriptedUpstream, secrets: FakeSecrets, gate: Gate, lacks: str
-) -> None:
-    """Whatever is not there, nothing is raised."""
-    if lacks == "key":
-        secrets.only(UPSTREAM_SECRET, "{}")
-    if lacks != "time":
-        gate.open.set()
+async def test_what_is_not_to_be_had_is_raised(secrets: FakeSecrets) -> None:
+    """A key that is not stored and a model that is not there are errors that may be shown."""
+    secrets.only(UPSTREAM_SECRET, "{}")
     keys = _keys(secrets)
     model = Upstream(keys)
     with unused_port() as port:
-        url = f"http://127.0.0.1:{port}/v1" if lacks == "connection" else upstream.base_url
-        ready = _readiness(model, Candidate("upstream", url, "m"), keys)
-        assert not await ready.is_complete(0.01 if lacks == "time" else ANSWER_LIMIT_S)
+        nobody = Candidate("upstream", f"http://127.0.0.1:{port}/v1", "m")
+        ready = _readiness(model, nobody, keys)
+        with pytest.raises(KeyUnavailable):
+            await ready.upstream_key()
+        with pytest.raises(UpstreamUnavailable):
+            await ready.connection()
     await model.close()
