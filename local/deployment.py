@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / ".local"
 CALLER_SECRET, UPSTREAM_SECRET = "CallerKeySecret", "UpstreamKeySecret"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
-# Variables of the user's that reach the function, over the template's.
+# The user's variables that reach the function and override the template's.
 PASSED_ON = ("COMPLETIONS_", "LAMBDA_STREAMING_", "POWERTOOLS_")
 
 
@@ -42,11 +42,10 @@ class Deployment:
 
     `upstream` is "model" (the embedded one, started here), "openai" or a base URL; `transport` is
     "lambda" or "uvicorn"; `code` is "source" or "built"; port 0 takes any free one. `parameters`
-    replace the template's defaults, `environment` gives variables to the function over the
-    template's. `limit` is the number of processes at once. Without `log`, what the function and
-    its platform write is found in `log_text()`. `warm=False` leaves the first start, or with
-    SnapStart the first restore, to the first request, as on Lambda. `freeze` stops processes
-    that have nothing to do.
+    replace the template's defaults, and `environment` overrides the function's variables in the
+    template. `limit` is the number of processes at once. Without `log`, `log_text()` returns what
+    the function and its platform write. `warm=False` leaves the first start, or with SnapStart the
+    first restore, to the first request, as on Lambda. `freeze` stops idle processes.
 
     Raises, on entering, `TemplateError`, `CodeError`, `ServiceError`, `InitError` and OSError.
     """
@@ -88,15 +87,15 @@ class Deployment:
         self.url = ""
         self.function: Function | None = None
         self.secrets: Service | None = None
-        """Secrets Manager: the endpoint for boto3, and what a test may stop."""
+        """Secrets Manager: the endpoint for boto3, and a child that a test may stop."""
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL."""
+        """The base URL for an OpenAI client."""
         return f"{self.url}/v1"
 
     async def invoke(self, event: dict[str, Any]) -> Response:
-        """Give an event to the function, past the Function URL, its arrival set to now.
+        """Give an event to the function directly, without the Function URL, as if it arrived now.
 
         Raises `Throttled` and `InitError`. Only with the transport "lambda".
         """
@@ -126,7 +125,7 @@ class Deployment:
                 self._progress(f"{name} has changed: it counts from now on")
 
     async def ended(self) -> str:
-        """Wait until one of the children ends without being asked to; return which, and how."""
+        """Wait until a child ends without being asked to; return which, and how."""
         children = [asyncio.ensure_future(each.ended()) for each in self._services]
         try:
             done, _ = await asyncio.wait(children, return_when=asyncio.FIRST_COMPLETED)
@@ -157,7 +156,7 @@ class Deployment:
         log = self._log or stack.enter_context(self._log_path.open("a", encoding="utf-8"))
         spec = self._template.function
         self._files = changes.look(spec.folder)
-        # First of all, because it finds out what cannot work.
+        # First, because it finds mistakes.
         launch = layout.prepare(
             spec,
             root=self._template.path.parent,
@@ -170,7 +169,7 @@ class Deployment:
                 keys = group.create_task(self._start_secrets(stack, log))
                 base_url = group.create_task(self._start_model(stack, log))
         except BaseExceptionGroup as several:
-            raise several.exceptions[0] from None  # the rest was cancelled for it
+            raise several.exceptions[0] from None  # the others were cancelled because of it
         variables = {
             "COMPLETIONS_UPSTREAM_BASE_URL": base_url.result(),
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": keys.result(),
@@ -214,7 +213,7 @@ class Deployment:
         return f"{service.address}/v1"
 
     def _keep(self, stack: contextlib.AsyncExitStack, service: Service) -> None:
-        """Stop a child with the rest."""
+        """Stop this child when the deployment stops."""
         stack.push_async_callback(service.stop)
         self._services.append(service)
 
@@ -228,7 +227,7 @@ def _run_folder() -> Path:
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
         except PermissionError:
-            pass  # somebody else's, and alive
+            pass  # another user's, and alive
     return Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=RUNS))
 
 

@@ -1,13 +1,13 @@
 """Execution environments: function processes that live and die as on Lambda.
 
-One invocation at a time per process, another process when all are busy, reuse of idle ones, the
-function timeout enforced by SIGKILL, death noticed. How a process is laid out on disk is
-`layout`'s business, what events and answers mean is `payload`'s.
+A process serves one invocation at a time. Idle processes are reused, and another one is started
+when all are busy. The function timeout is enforced by SIGKILL, and a dead process is noticed.
+`layout` knows how a process is laid out on disk, and `payload` what events and answers mean.
 
 With SnapStart a process stops where its snapshot is taken, and goes on when it is restored.
 
-Unlike Lambda: a snapshot is restored once, init is not tried a second time within the same
-invocation, an idle process lives until the end, and it is frozen only if that is asked for.
+Unlike Lambda: a snapshot is restored once, init is not retried within the same invocation, an idle
+process lives until the end, and it is frozen only on request.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ from local.wire import Server
 
 # Lambda gives init 10 s, and up to the function timeout when it has to start over.
 INIT_LIMIT_S = 10
-# A process that has answered asks for the next event within a moment: wait for it, rather than
-# start another one for a caller who is merely quick.
+# A process that has answered asks for the next event within a moment: wait for it rather than
+# start another one for a quick caller.
 FINISHING_GRACE_S = 0.5
 
 
 class Throttled(Exception):
-    """All processes are busy, and there are as many as there may be."""
+    """All processes are busy, and no more are allowed."""
 
 
 class InitError(Exception):
-    """A process did not get as far as asking for an event."""
+    """A process failed before it asked for an event."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(_reason(failure))
@@ -44,7 +44,7 @@ class InitError(Exception):
 
 
 def _reason(failure: Failure) -> str:
-    """Return why in one line; a runtime tells it as JSON, with a trace that stays in the log."""
+    """Return the reason in one line; the runtime's JSON also has a trace, for the log."""
     try:
         told = json.loads(failure.message)
         return f"{told['errorType']}: {told['errorMessage']}"
@@ -60,19 +60,19 @@ class Environment:
         self._freeze = freeze
         self._invocation: Invocation | None = None
         self._life: asyncio.Task[None] | None = None
-        self._reserved = True  # for who started it
+        self._reserved = True  # for the code that started it
         self.asleep = False  # in its snapshot
         self.retired = False  # its code has changed: it is given nothing more
         self.dead = False
 
     @property
     def idle(self) -> bool:
-        """Whether an invocation given now would start at once."""
+        """Whether an invocation would start at once."""
         return not (self.dead or self.retired or self._reserved) and self._api.idle.is_set()
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it is left: it is dead, and its Runtime API is closed."""
+        """Whether it is dead and its Runtime API closed."""
         return self.dead and (self._life is None or self._life.done())
 
     @property
@@ -114,14 +114,14 @@ class Environment:
         self._stop()
 
     async def restore(self) -> None:
-        """Let a process that is in its snapshot go on until it is idle. Raises `InitError`."""
+        """Let a process continue from its snapshot until it is idle. Raises `InitError`."""
         self.asleep, self._reserved = False, True
         self._continue()
         self._api.restore()
         await self._ready(self._api.idle)
 
     async def _ready(self, *states: asyncio.Event) -> None:
-        """Wait until one of these states is reached. Raises `InitError`, the process dead."""
+        """Wait until one of these states is reached. Raises `InitError` with the process dead."""
         try:
             failure = await self._failure(states)
         except BaseException:
@@ -149,7 +149,7 @@ class Environment:
         return Failure("Sandbox.Timedout", f"no event was asked for within {limit_s:.0f} s")
 
     def _stop(self) -> None:
-        """Freeze the process, as Lambda does whenever there is nothing to do."""
+        """Freeze the process, as Lambda does while it is idle."""
         if self._freeze and not self.dead:
             os.killpg(self._process.pid, signal.SIGSTOP)
 
@@ -158,7 +158,7 @@ class Environment:
             os.killpg(self._process.pid, signal.SIGCONT)
 
     async def _live(self) -> None:
-        """Wait for the process's end and tell the invocation that dies with it."""
+        """Wait for the process's end and fail the invocation that dies with it."""
         status = await self._process.wait()
         self.dead = True
         invocation = self._invocation
@@ -168,11 +168,11 @@ class Environment:
         await self._server.__aexit__(None, None, None)
 
     def say(self, message: str) -> None:
-        """Write a line of the platform's own into the function's log."""
+        """Write a line of the platform's into the function's log."""
         print(time.strftime("%Y-%m-%dT%H:%M:%S"), message, file=self._launch.log, flush=True)
 
     def give(self, event: bytes) -> Invocation:
-        """Begin an invocation; the environment must be idle, or one's own."""
+        """Begin an invocation; the environment must be idle, or claimed by the caller."""
         self._reserved = False
         self._invocation = invocation = Invocation(event, self._launch.timeout_s)
         self._continue()
@@ -210,11 +210,11 @@ class Environment:
         await self.kill()
 
     def release(self) -> None:
-        """Leave a newly started environment to whoever comes first."""
+        """Release a newly started environment to the first invocation that comes."""
         self._reserved = False
 
     async def kill(self) -> None:
-        """End the process and all it has started; return when nothing of it is left."""
+        """End the process and all that it has started; return when they are gone."""
         self.dead = True
         if self._life is None:
             return
@@ -238,7 +238,7 @@ class Function:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        # Those that are dying just now, too: a timeout, or their own end.
+        # Includes those that are dying now, from a timeout or by themselves.
         await asyncio.gather(*(each.kill() for each in self.environments))
 
     async def warm(self) -> None:
@@ -272,7 +272,7 @@ class Function:
     async def _vacancy(self) -> Environment:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + FINISHING_GRACE_S
-        # Anew after each: another event may have waited for the same one, and have taken it.
+        # Look again after each wait: another event may have taken the same one.
         while (left_s := ends_at - loop.time()) > 0 and not self._idle():
             finishing = [
                 asyncio.ensure_future(each.rest()) for each in self._living() if each.finishing
@@ -285,7 +285,7 @@ class Function:
         return self._idle() or await self._start()
 
     async def _start(self) -> Environment:
-        """Return an environment that is ready, out of its snapshot if there is one."""
+        """Return a ready environment, restored from its snapshot if there is one."""
         asleep = [each for each in self._living() if each.asleep and not each.retired]
         environment = asleep[0] if asleep else await self._launched()
         if environment.asleep:

@@ -1,10 +1,10 @@
-"""The first turn of `make run`, played by itself: does the model behind it answer?
+"""Plays a first turn after `make run`, to see whether the model behind it answers.
 
-In a call every failure becomes words, so a wrong key, URL or model would be told in the log alone.
-This turn asks for errors as a status.
+In a call every failure becomes words, so only the log would show a wrong key, URL or model. This
+turn asks for errors as a status.
 
-`python -m local.first_turn BASE_URL MODEL` plays it, where somebody watches, for a program that has
-started the deployment with a model of its own before UPSTREAM; the key is CALLER_KEY.
+`python -m local.first_turn BASE_URL MODEL` plays it, if somebody watches, for a program that has
+started the deployment with its own model in front of UPSTREAM; the key is CALLER_KEY.
 """
 
 import http.client
@@ -19,13 +19,13 @@ TIMEOUT_S = 20.0
 
 
 def is_watched() -> bool:
-    """Return whether a first turn is played: unasked it is a surprise in somebody's count."""
+    """Return whether to play a first turn: unasked, it would surprise in somebody's bill."""
     choice = os.environ.get("REAL_TURN", "").strip().lower()
     return choice not in ("0", "no") if choice else sys.stderr.isatty()
 
 
 def trouble(base_url: str, caller_key: str, upstream: Upstream) -> str:
-    """Play the turn; return what is wrong and what helps, empty if it was answered."""
+    """Play the turn; return what is wrong and what helps, or nothing if it was answered."""
     url = urlsplit(base_url)
     messages = [{"role": "user", "content": "Say yes."}]
     body = {"model": upstream.model, "messages": messages, "max_tokens": 16}

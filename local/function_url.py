@@ -1,7 +1,7 @@
 """The Function URL: the public address of the function's processes.
 
-Turns requests into invocations and passes answers on, each piece as it comes. A caller who hangs
-up is not noticed by the function, which runs to its end: so it is on Lambda.
+Turns requests into invocations and passes answers on, each piece as it comes. As on Lambda, the
+function does not notice a caller who hangs up, and runs to its end.
 """
 
 import json
@@ -26,7 +26,7 @@ class FunctionUrl:
         body = await exchange.body(PAYLOAD_LIMIT_BYTES)
         event = b"" if body is None else _event(exchange, body)
         if body is None or len(event) > PAYLOAD_LIMIT_BYTES:
-            # Status as documented for Invoke, the text a guess.
+            # The status is documented for Invoke, the text is a guess.
             await _refuse(exchange, 413, "RequestEntityTooLargeException", "Request Too Large")
             return
         answer: Answer | Failure
@@ -57,7 +57,7 @@ class FunctionUrl:
                     await exchange.send(chunk)
             await exchange.end()
         except (Cut, h11.LocalProtocolError):
-            # Nor does Lambda end such a response: the caller sees a connection cut short.
+            # Lambda does not end such a response either: the caller sees a cut connection.
             exchange.cut()
         finally:
             if isinstance(answer, Answer):

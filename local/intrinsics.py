@@ -1,8 +1,8 @@
 """CloudFormation's intrinsic functions, as far as `template.yaml` uses them.
 
-Values are resolved lazily, only where they are asked for, and every other function is refused by
-name and place: a value that is guessed here would run here and fail on AWS. What the resources
-mean is not known here, only what `Ref` and `Fn::GetAtt` say of a few kinds of them.
+Values are resolved only when they are read, and every other function is refused by name and place:
+a guessed value would run here and fail on AWS. Does not know what the resources mean, only what
+`Ref` and `Fn::GetAtt` return for a few kinds of them.
 """
 
 import math
@@ -25,7 +25,7 @@ PSEUDO_PARAMETERS = {
     "AWS::StackName": "local",
     "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/local/0",
 }
-NO_VALUE = object()  # what AWS::NoValue resolves to: the property is not there
+NO_VALUE = object()  # what AWS::NoValue resolves to: the property is absent
 
 
 class TemplateError(Exception):
@@ -33,12 +33,12 @@ class TemplateError(Exception):
 
 
 def text(value: Any) -> str:
-    """Return a scalar as CloudFormation hands it on: always a string."""
+    """Return a scalar as CloudFormation passes it on: always a string."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class Resolver:
-    """One document with its parameters settled."""
+    """One document with its parameters resolved."""
 
     def __init__(
         self, document: Mapping[str, Any], file_name: str, given: Mapping[str, str]
@@ -87,7 +87,7 @@ class Resolver:
         return bool(self.resolve(self._conditions[name], f"Conditions.{name}"))
 
     def kind(self, logical_id: Any) -> str:
-        """Return the type of a resource; empty when the template has no such resource."""
+        """Return the type of a resource, or nothing if the template has no such resource."""
         kind: str = self.resources.get(logical_id, {}).get("Type", "")
         return kind
 
@@ -114,7 +114,7 @@ class Resolver:
             return self._parameter(name)
         kind = self.kind(name)
         if kind == SECRET:
-            # Without the random suffix that AWS adds: such a partial ARN serves as well to read by.
+            # Without the random suffix that AWS adds: such a partial ARN works for reading, too.
             return f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{self.name(name)}"
         if kind in (FUNCTION, LOG_GROUP):
             return self.name(name)

@@ -1,8 +1,8 @@
-"""What a function process finds around it: files, variables and the command that starts it.
+"""Prepares what a function process needs: files, variables and the command that starts it.
 
 Lays out a run folder as Lambda lays out a sandbox: layers under `opt`, the ordinary runtime
-under `runtime`, the code in the task root. From the source tree by symbolic links, or from what
-`sam build` made. It starts nothing.
+under `runtime`, the code in the task root. Links the source tree, or uses what `sam build` made.
+Starts nothing.
 """
 
 import os
@@ -18,11 +18,11 @@ from typing import IO
 from local.intrinsics import ACCOUNT, REGION
 from local.template import FunctionSpec, Layer
 
-# `uname -m` on the left, as compiled modules in wheels spell it on the right.
+# On the left the output of `uname -m`, on the right its spelling in the names of compiled modules.
 MACHINES = {"arm64": "aarch64", "aarch64": "aarch64", "x86_64": "x86_64", "AMD64": "x86_64"}
 MACHINE = MACHINES.get(platform.machine(), platform.machine())
 # Where `make build` puts the packages for this machine, under Lambda's name for it. What
-# `make deploy` builds, for whichever architecture is deployed, lies in .aws-sam/build.
+# `make deploy` builds, for the deployed architecture, is in .aws-sam/build.
 BUILD_FOLDER = Path(".aws-sam", "arm64" if MACHINE == "aarch64" else MACHINE)
 WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 
@@ -33,7 +33,7 @@ class CodeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All it takes to start a function process but the address of its Runtime API."""
+    """All that starts a function process, except the address of its Runtime API."""
 
     argv: tuple[str, ...]
     cwd: Path
@@ -43,7 +43,7 @@ class Launch:
     log: IO[str]
 
     def with_variables(self, variables: Mapping[str, str]) -> "Launch":
-        """Return the same with variables that win over those there are."""
+        """Return the same with these variables added; they override existing ones."""
         return replace(self, environment={**self.environment, **variables})
 
 
@@ -55,7 +55,7 @@ def prepare(
     folder: Path,
     log: IO[str],
 ) -> Launch:
-    """Lay the function out in the empty `folder`; `root` is where the template lies.
+    """Lay the function out in the empty `folder`; `root` is the template's folder.
 
     Raises `CodeError`.
     """
@@ -80,7 +80,7 @@ def prepare(
     argv = [python, str(runtime / "bootstrap.py")]
     own = dict(function.environment)
     if wrapper := own.get(WRAPPER):
-        # Only the run folder's opt is ours to fill, so a wrapper in /opt is taken from there.
+        # We can fill only the run folder's opt, so a wrapper in /opt is taken from there.
         own[WRAPPER] = wrapper.replace("/opt/", f"{opt}/", 1)
         argv.insert(0, own[WRAPPER])
     return Launch(
@@ -101,7 +101,7 @@ def source_root(function: FunctionSpec) -> Path:
 
 
 def local_credentials() -> dict[str, str]:
-    """Return what keeps boto3 on this machine: no profile and no metadata service is asked."""
+    """Return variables that keep boto3 on this machine, without profiles or metadata service."""
     return {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
@@ -115,7 +115,7 @@ def local_credentials() -> dict[str, str]:
 
 
 def _lambda_variables(function: FunctionSpec, task_root: Path, runtime: Path) -> dict[str, str]:
-    """Return what Lambda itself sets (Developer Guide, "Defined runtime environment variables")."""
+    """Return Lambda's variables (Developer Guide, "Defined runtime environment variables")."""
     return {
         **local_credentials(),
         "_HANDLER": function.handler,
@@ -132,7 +132,7 @@ def _lambda_variables(function: FunctionSpec, task_root: Path, runtime: Path) ->
         "LANG": "en_US.UTF-8",
         "PATH": "/usr/local/bin:/usr/bin:/bin:/opt/bin",
         "TZ": ":UTC",
-        # Not Lambda's: there, no user has packages of their own.
+        # Not on Lambda, where no user site-packages exist.
         "PYTHONNOUSERSITE": "1",
     }
 
@@ -174,9 +174,9 @@ def _built(root: Path, logical_id: str) -> Path:
 
 
 def interpreter(runtime: str) -> str:
-    """Return the runtime's CPython: for `python3.13` what PYTHON313 names, or else that command.
+    """Return the runtime's CPython: for `python3.13` the value of PYTHON313, or else that command.
 
-    It is tried, as a command of that name may be a shim for nothing. Raises `CodeError`.
+    Tries it, because a command of that name may be a shim that leads nowhere. Raises `CodeError`.
     """
     variable = runtime.replace(".", "").upper()
     for name in (os.environ.get(variable), runtime):
@@ -195,7 +195,7 @@ def interpreter(runtime: str) -> str:
 
 
 def _check_system() -> None:
-    # A compiled module's name tells its processor, which a Mac's may be: Linux is in it as well.
+    # A compiled module's name has the processor, which a Mac may share, and the system.
     if platform.system() != "Linux":
         raise CodeError("the package is built for Linux: use CODE=source")
 

@@ -1,9 +1,9 @@
-"""Install something once, however many makes of one clone want it at the same time.
+"""Install something once, even if several makes in one clone want it at the same time.
 
     python local/locked.py STAMP SOURCE MESSAGE COMMAND...
 
 Runs the command and makes the stamp, unless another make has done both meanwhile. Without a source
-the command makes the stamp itself. Knows no third-party package: it runs before any is there.
+the command makes the stamp itself. Standard library only: it runs before any package is installed.
 """
 
 import fcntl
@@ -17,12 +17,12 @@ LOCK = Path(".local", "install.lock")
 def main(stamp: str, source: str, message: str, *command: str) -> int:
     """Return the command's exit status; 0 if there was nothing left to do."""
     LOCK.parent.mkdir(exist_ok=True)
-    # The kernel releases the lock however its holder ends.
+    # The kernel releases the lock in whatever way its holder ends.
     with LOCK.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another make installs here: waiting for it", flush=True)
+            print("another make is installing here: waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_done(Path(stamp), source):
             return 0

@@ -1,7 +1,7 @@
-"""Lines of the log in plain words: a line for each turn, and what its owner has to put right.
+"""Puts the log into plain words: a line for each turn, and what its owner has to fix.
 
-Knows the function's log events and this command line's words for what helps; reads and writes
-nothing. What a turn's own line tells already is not told again.
+Knows the function's log events, and how to fix problems on this command line. Reads and writes
+nothing. What a turn's own line already says is not repeated.
 """
 
 import json
@@ -21,7 +21,7 @@ _TOLD_BY_THE_TURN = frozenset(
 )
 _HEARD_INSTEAD = {
     "apology": "an apology of ours, since no model answered",
-    "empty": "nothing, since the model had no words",
+    "empty": "nothing, since the model said nothing",
     "hung_up": "nothing, since the caller left first",
     "crashed": "what there was until a bug",
 }
@@ -34,24 +34,24 @@ _AFTERWARDS = {
 
 @dataclass
 class LogLines:
-    """Tells the lines of one run, in the order in which they come."""
+    """Translates the lines of one run, in the order in which they come."""
 
     upstream: Upstream
     caller_key: str
     _told: set[str] = field(default_factory=set)
-    """Since the last turn: three requests of one turn are refused for one reason."""
+    """Told since the last turn: three requests of one turn may be refused for one reason."""
     _model_missing: bool = False
     wrong: str = ""
-    """What the owner has to put right, as it was told last."""
+    """What the owner has to fix, as told last."""
 
     def told(self, line: str) -> str | None:
-        """Return what a line of the log says to a person; None for what is for machines."""
+        """Return what a line of the log says to a person; None if it is for machines only."""
         try:
             event = json.loads(line)
         except ValueError:
             event = None
         if not isinstance(event, dict):
-            return _printable(line) or None  # Somebody's print, or a line of the platform's own.
+            return _printable(line) or None  # Somebody's print, or a line of the platform's.
         if event.get("message") == "turn.finished":
             self._told.clear()
             return f"{time.strftime('%H:%M:%S')} {turn(event)}"
@@ -70,9 +70,9 @@ class LogLines:
         if name == "auth.refused":
             return f"a caller is refused: {event.get('reason')}; callers send {self.caller_key}"
         if name == "path.unknown":
-            return f"a caller asks for {event.get('path')}, which is not there"
+            return f"a caller asks for {event.get('path')}, which does not exist"
         if name == "model.missing":
-            # Once is enough: most answer all the same.
+            # Once is enough: most model APIs answer all the same.
             said, self._model_missing = self._model_missing, True
             return None if said else _MODEL_MISSING
         if logger := event.get("logger"):

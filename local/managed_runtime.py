@@ -1,9 +1,9 @@
-"""Stands where AWS's `/var/runtime/bootstrap.py` stands: the ordinary, buffered runtime.
+"""Replaces AWS's `/var/runtime/bootstrap.py`: the ordinary, buffered runtime.
 
 `layout` copies this file into the run folder as `runtime/bootstrap.py`; a wrapper gets it as its
-second argument. It does with AWS's own client what AWS's file does, and carries on with a loop
-of its own where that client is not installed: the built package leaves it to AWS, as it should.
-Standard library only, and nothing of `local`: it runs in the function's process.
+second argument. Does what AWS's file does with AWS's own client, or uses its own loop where that
+client is not installed: the built package rightly leaves it to AWS. Uses only the standard library
+and nothing of `local`: it runs in the function's process.
 """
 
 import http.client
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 class Context:
-    """What a handler is given beside the event, as far as it is known here."""
+    """The context that a handler gets, as far as it is known here."""
 
     def __init__(self, headers: http.client.HTTPMessage) -> None:
         self.aws_request_id = headers["Lambda-Runtime-Aws-Request-Id"]
@@ -45,12 +45,12 @@ class Context:
         self._deadline_ms = int(headers["Lambda-Runtime-Deadline-Ms"])
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the process is killed."""
+        """Return the milliseconds until the process is killed."""
         return max(0, self._deadline_ms - int(time.time() * 1000))
 
 
 def _run(name: str) -> None:
-    # What is printed leaves at once, as with AWS's client: a process here ends by being killed.
+    # Printed text leaves at once, as with AWS's client: a process here ends by being killed.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # a TextIOWrapper
     try:
         module, _, attribute = name.rpartition(".")
@@ -65,7 +65,7 @@ def _run(name: str) -> None:
 
 
 def _pass_through_snapshot() -> None:
-    """Run the hooks before it, the snapshot, the hooks after it; errors and exit codes as AWS's."""
+    """Run the hooks before and after the snapshot, with AWS's errors and exit codes."""
     try:
         _run_hooks("get_before_snapshot", backwards=True)
         _request("GET", "/restore/next")

@@ -1,8 +1,7 @@
 """The embedded language model: xllamacpp's OpenAI-compatible server in a process of its own.
 
 It serves `/v1/chat/completions`, `/v1/responses` and `/v1/models`, streamed and not, with
-SmolLM2 (135 million parameters): real tokens, at a real pace, of no great wisdom. Who asks it is
-not known here.
+SmolLM2 (135 million parameters): real tokens at a real pace, but not wise. Does not know who asks.
 """
 
 import importlib.util
@@ -12,7 +11,7 @@ from typing import IO
 from local.service import Service, ServiceError, announce
 
 NAME = "smollm2"
-# One thread, because more of them wait for each other by spinning: two gave 160 tokens/s instead of
+# One thread, because several wait for each other by spinning: two gave 160 tokens/s instead of
 # 135 on two idle cores, but 5 instead of 68 beside two busy processes (2026-11-22).
 THREADS = 1
 # Two callers at once, each with the whole context that the model was trained for.
@@ -52,7 +51,7 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
     params.n_gpu_layers = 0
     params.port = 0
-    # Errors only; no web page; no trial run, which would cost more start-up than it saves.
+    # Errors only, no web page, and no trial run, which would cost more start-up time than it saves.
     params.verbosity = 1
     params.ui = params.warmup = params.fit_params = False
     server = xllamacpp.Server(params)

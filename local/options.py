@@ -1,8 +1,8 @@
-"""What can be chosen on the command line, and what is wrong with a choice, in its own words.
+"""The options of the command line, and what is wrong with a choice, in its own words.
 
-Each option is an environment variable of the same name as well (`--upstream-key`,
-`UPSTREAM_KEY`), which is how make's variables get here. Knows no third-party package, so that
-`python -m local.options` can refuse a mistake before anything is installed.
+Each option is also an environment variable of the same name (`--upstream-key`, `UPSTREAM_KEY`),
+which is how make's variables get here. Standard library only, so that `python -m local.options`
+can refuse a mistake before anything is installed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 CALLER_KEY = "local-caller-key"
 MODEL, OPENAI = "model", "openai"
 TOO_LONG = re.compile(r"/(chat/completions|responses|completions|models)/*$")
-"""What clients add to a base URL themselves, and people paste with it."""
+"""What clients add to a base URL by themselves, and people paste with it."""
 _NAME = re.compile(r"\s*([A-Za-z][A-Za-z0-9]*)=")
 _NEXT = re.compile(r"\s+(?=[A-Za-z][A-Za-z0-9]*=)|\s*\Z")
 _ARGUMENT = re.compile(r"argument --([a-z-]+): ")
@@ -26,7 +26,7 @@ _ARGUMENT = re.compile(r"argument --([a-z-]+): ")
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Refuse in one line, which names the option as make does."""
+        """Refuse in one line that names the option as make does."""
         refuse(_ARGUMENT.sub(lambda found: f"{_variable(found[1])}: ", message))
 
 
@@ -36,7 +36,7 @@ def refuse(message: str) -> NoReturn:
 
 
 def read(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    """Return the options; `parameters` are a mapping. Ends the process where one cannot be."""
+    """Return the options; `parameters` are a mapping. Ends the process if one is invalid."""
     parser = _Parser(prog="python -m local", description="The deployment on this machine.")
     parser.add_argument("command", nargs="?", choices=("run", "invoke"), default="run")
     parser.add_argument("event", nargs="?", type=Path, default=environ.get("EVENT") or None)
@@ -44,7 +44,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
 
     def option(name: str, default: Any, explanation: str, **more: Any) -> None:
         parser.add_argument(f"--{name}", default=default, help=explanation, **more)
-        # As a flag before the real ones, so that it is checked like them and they win.
+        # As a flag before the real ones, so that it is checked like them and they override it.
         if value := environ.get(_variable(name)):
             given.append(f"--{name}={value}")
 
@@ -56,7 +56,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
     option("transport", "lambda", "or uvicorn: without Lambda", choices=("lambda", "uvicorn"))
     option("code", "source", "or built: what make build made", choices=("source", "built"))
     option("limit", 10, "function processes at once", type=_limit)
-    option("log-lines", "plain", "or json: as they are", choices=("plain", "json"))
+    option("log-lines", "plain", "or json: unchanged", choices=("plain", "json"))
     option("parameters", {}, "template parameters, as in 'KeyTtlS=5'", type=_parameters)
     options = parser.parse_args([*given, *arguments])
     if options.command == "invoke" and options.event is None:
@@ -73,7 +73,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
 
 
 def wrong_upstream(upstream: str) -> str:
-    """Return what is wrong with UPSTREAM as far as one can see; empty if nothing is."""
+    """Return what is visibly wrong with UPSTREAM, or nothing."""
     if upstream in (MODEL, OPENAI):
         return ""
     try:
@@ -100,13 +100,13 @@ def _variable(name: str) -> str:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text[:9]) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text} is no port, which is 1 to 65535, or 0 for any")
+        raise argparse.ArgumentTypeError(f"{text} is not a port: use 1 to 65535, or 0 for any")
     return int(text)
 
 
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= 1000):
-        raise argparse.ArgumentTypeError(f"{text} is no number of processes, which is 1 to 1000")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of processes: use 1 to 1000")
     return int(text)
 
 
@@ -118,7 +118,7 @@ def _parameters(text: str) -> dict[str, str]:
         name = _NAME.match(text, position)
         if name is None:
             raise argparse.ArgumentTypeError(
-                f"Name=value was expected where it says {text[position:][:40].strip()}"
+                f"expected Name=value, found {text[position:][:40].strip()}"
             )
         end = _end_of_value(text, name.end(), name[1])
         found[name[1]] = text[name.end() : end].strip("'")
@@ -133,7 +133,7 @@ def _end_of_value(text: str, start: int, name: str) -> int:
             return json.JSONDecoder().raw_decode(text, start)[1]
         except ValueError:
             raise argparse.ArgumentTypeError(
-                f"{name} is no JSON; for a shell it stands in quotes: "
+                f"{name} is not JSON; quote it for the shell: "
                 """PARAMETERS='BufferWords=["One moment"]'"""
             ) from None
     if text[start : start + 1] == "'" and (end := text.find("'", start + 1)) > 0:

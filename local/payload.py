@@ -17,15 +17,15 @@ from local.runtime_api import Answer, Cut, Failure
 
 STREAMED_TYPE = "application/vnd.awslambda.http-integration-response"
 DELIMITER = b"\0" * 8
-# A prelude holds headers; without its delimiter in this much, there is none.
+# A prelude holds headers; without a delimiter within this size, there is no prelude.
 PRELUDE_LIMIT_BYTES = 1024 * 1024
-# RFC 9110, section 7.6.1: about one connection, so not the function's to say.
+# RFC 9110, section 7.6.1: they concern one connection, so the function must not set them.
 HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the caller gets. Reading the body raises `Cut` where the answer broke off."""
+    """What the caller gets. Reading the body raises `Cut` if the answer broke off."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -45,7 +45,7 @@ def event_of(
     """Return the event of a request whose header names are lower-case.
 
     `domain` is the URL's own, as on Lambda: a request's `host` does not change it.
-    NOTE: `rawPath` and `requestContext.http.path` are both the path as it was sent, not decoded.
+    NOTE: `rawPath` and `requestContext.http.path` both hold the path as it was sent, not decoded.
     """
     path, _, query = target.partition("?")
     joined: dict[str, str] = {}
@@ -105,7 +105,7 @@ def clock(now: float) -> dict[str, Any]:
 
 
 def _text_of(body: bytes, content_type: str) -> str | None:
-    """Return the body as text where its type says that it is text, and it is; else None."""
+    """Return the body as text if its type says so and it is; otherwise None."""
     kind = content_type.partition(";")[0].strip().lower()
     if not kind.startswith("text/") and not any(
         word in kind for word in ("json", "xml", "javascript")
@@ -118,7 +118,7 @@ def _text_of(body: bytes, content_type: str) -> str | None:
 
 
 async def response_of(answer: Answer | Failure, invoke_mode: str) -> Response:
-    """Return what the Function URL makes of an answer in its invoke mode.
+    """Return what the Function URL turns an answer into, in its invoke mode.
 
     `RESPONSE_STREAM` understands the streaming format only: a `{"statusCode": …}` dict reaches
     the caller as JSON text with status 200. `BUFFERED` understands the dict only.
@@ -138,15 +138,15 @@ async def response_of(answer: Answer | Failure, invoke_mode: str) -> Response:
 def bad_gateway(failure: Failure) -> Response:
     """Return what a caller gets when the function failed before it answered.
 
-    Status and text as recorded by others for BUFFERED (LocalStack's snapshot tests against AWS);
-    that RESPONSE_STREAM says the same is a guess.
+    Status and text were recorded by others for BUFFERED (LocalStack's snapshot tests against AWS);
+    for RESPONSE_STREAM they are a guess.
     """
     headers = [("content-type", "text/plain; charset=utf-8")]
     return Response(502, headers, _once(b"Internal Server Error"), failure)
 
 
 async def _streamed(answer: Answer) -> Response:
-    """Read the prelude; the rest stays to be read as it comes."""
+    """Read the prelude and leave the rest to be read as it comes."""
     chunks = aiter(answer.body)
     head = b""
     try:
@@ -167,7 +167,7 @@ async def _streamed(answer: Answer) -> Response:
 
 
 def _interpreted(payload: bytes) -> Response:
-    """Return a whole answer: an HTTP response if it has a `statusCode`, else itself the body."""
+    """Return a whole answer: an HTTP response if it has a `statusCode`, else a body."""
     try:
         fields = json.loads(payload)
     except ValueError:
@@ -188,7 +188,7 @@ def _interpreted(payload: bytes) -> Response:
 
 
 def _head(fields: Mapping[str, Any], default_type: str) -> tuple[int, list[tuple[str, str]]]:
-    """Status and headers of a prelude or dict. Raises ValueError, TypeError, AttributeError."""
+    """Read status and headers of a prelude. Raises ValueError, TypeError, AttributeError."""
     headers = {str(name).lower(): str(value) for name, value in fields.get("headers", {}).items()}
     headers.setdefault("content-type", default_type)
     pairs = [(name, value) for name, value in headers.items() if name not in HOP_BY_HOP]

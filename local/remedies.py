@@ -1,6 +1,6 @@
-"""What is wrong with the model behind `make run`, in the words of its command line.
+"""Says what is wrong with the model behind `make run`, and which option fixes it.
 
-Knows UPSTREAM, its keys and the parameters by which one helps oneself here; asks nobody.
+Knows UPSTREAM, its keys and the parameters. Sends no requests.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _BY_CODE = {
     "upstream_404": "address",
     "upstream_405": "address",
 }
-"""What an error's code is about, where no log line says it."""
+"""The cause behind an error's code, where no log line names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class Upstream:
     name: str
     """As it was given: `model`, `openai` or a base URL."""
     model: str = ""
-    """What was asked for, where that is known."""
+    """The model that was asked for, if known."""
 
     def wrong(self, candidate: str, cause: str, model: str = "") -> str:
-        """Return what an API refuses for a cause of the log's, and what helps.
+        """Return what an API refuses for a cause from the log, and what helps.
 
-        `model` was asked for, where that is known.
+        `model` is the one that was asked for, if known.
         """
         named = f"model {model}" if model else "model of that name"
         if candidate == "fallback":
@@ -38,13 +38,13 @@ class Upstream:
         where = f"UPSTREAM={self.name}"
         key = "OPENAI_API_KEY" if self.name == "openai" else "UPSTREAM_KEY"
         told = {
-            "key": f"{where} refuses the key: {key}=... is the one it wants",
-            "credit": f"{where} takes the key, but the account behind it is empty or not active",
+            "key": f"{where} refuses the key: set {key}=...",
+            "credit": f"{where} accepts the key, but its account is empty or not active",
             "model": f"{where} has no {named}, or not for this key: "
-            "PARAMETERS='UpstreamModel=...' names one that it has",
+            "name one that it has with PARAMETERS='UpstreamModel=...'",
             "address": self._wrong_address(),
         }
-        return told.get(cause, f"{where} refuses for {cause}")
+        return told.get(cause, f"{where} refuses: {cause}")
 
     def failed(self, status: int, code: str, message: str) -> str:
         """Return why a first turn failed."""

@@ -1,6 +1,6 @@
-"""The log of one run: every line kept in a file, and told to a person in plain words.
+"""The log of one run: keeps every line in a file, and shows it to a person in plain words.
 
-Processes write into a pipe, so that what they say is told when they say it. Knows nothing of what
+Processes write into a pipe, so that each line is shown when it is written. Does not know what
 lines mean.
 """
 
@@ -19,7 +19,7 @@ KEPT = 10
 class RunLog:
     """The log of one run while the context is open; `stream` is what processes write to.
 
-    `tell` gets each line, in a thread of its own; `None` tells nothing. The file stays.
+    `tell` gets each line, in a separate thread; `None` shows nothing. The file stays.
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
@@ -32,7 +32,7 @@ class RunLog:
 
     @property
     def last_line(self) -> str:
-        """What was said last: of a process that died, mostly why."""
+        """The last lines: if a process died, usually the reason."""
         return self._last
 
     def __enter__(self) -> Self:
@@ -46,7 +46,7 @@ class RunLog:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.stream.close()
-        # A process that somebody else has started may hold the other end for ever.
+        # A process that another one started may hold the other end for ever.
         self._thread.join(2)
 
     def _read(self, reader: int) -> None:

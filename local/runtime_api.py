@@ -1,8 +1,8 @@
 """The Runtime API of one execution environment, and the invocations that pass through it.
 
 Speaks what AWS documents as "Lambda runtime API", plus the streamed responses of custom
-runtimes; statuses and error types are those of AWS's open Runtime Interface Emulator. What the
-bytes of an answer mean to a caller is not known here, nor how the process is kept alive.
+runtimes; statuses and error types are those of AWS's open Runtime Interface Emulator. Does not know
+what the bytes of an answer mean to a caller, nor how the process is kept alive.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from http import HTTPStatus
 from local.wire import Exchange, Gone
 
 PREFIX = "/2018-06-01/runtime/"
-# 6 MB and 100 bytes, as the Runtime Interface Emulator has it.
+# 6 MB and 100 bytes, as in the Runtime Interface Emulator.
 PAYLOAD_LIMIT_BYTES = 6 * 1024 * 1024 + 100
-# Beyond this much unread answer the function has to wait, as it does behind a slow caller.
+# With more than this unread, the function has to wait, as for a slow caller.
 BACKLOG_LIMIT_BYTES = 1024 * 1024
 ERROR_TYPE, ERROR_BODY = "lambda-runtime-function-error-type", "lambda-runtime-function-error-body"
 
@@ -64,7 +64,7 @@ class Body:
             self._changed.notify_all()
 
     async def discard(self) -> None:
-        """Read no more: what comes from now on is dropped, and nobody waits for the reader."""
+        """Stop reading: drop what comes from now on, and let nobody wait for the reader."""
         async with self._changed:
             self._discarded = True
             self._chunks.clear()
@@ -104,10 +104,10 @@ class Invocation:
         self.deadline_ms = int((time.time() + timeout_s) * 1000)
         self.trace_id = f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0"
         self.answer: asyncio.Future[Answer | Failure] = asyncio.get_running_loop().create_future()
-        self.over = False  # the function's part is done, well or badly
+        self.over = False  # the function is done, with or without success
 
     async def fail(self, failure: Failure) -> None:
-        """End with a failure: an answer that has begun is cut, one that has ended stays."""
+        """Fail: cut an answer that has begun; keep one that has ended."""
         if not self.answer.done():
             self.answer.set_result(failure)
         elif isinstance(answer := self.answer.result(), Answer):
@@ -123,7 +123,7 @@ class RuntimeApi:
         self._waiting: asyncio.Queue[Invocation] = asyncio.Queue(1)
         self._current: Invocation | None = None
         self.idle = asyncio.Event()  # the process waits for an event
-        self.snapshot = asyncio.Event()  # it may be taken: the process waits to be restored
+        self.snapshot = asyncio.Event()  # it may be taken now: the process waits to be restored
         self._restored = asyncio.Event()
         self.init_failed: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
         self._initialised = False
@@ -227,7 +227,7 @@ class RuntimeApi:
         await _accept(exchange)
 
     async def _admit(self, exchange: Exchange, request_id: str) -> Invocation | None:
-        """Return the running invocation if the request is about it; else refuse the request."""
+        """Return the running invocation if the request is about it; else refuse it."""
         current = self._current
         if current is None or current.request_id != request_id or current.answer.done():
             refusal = 400, "InvalidRequestID"
@@ -243,13 +243,13 @@ class RuntimeApi:
 
 
 async def _pass_on(exchange: Exchange, body: Body) -> bool:
-    """Copy a streamed response; return whether it ended badly."""
+    """Copy a streamed response; return whether it failed."""
     try:
         async for chunk in exchange.chunks():
             await body.put(chunk)
     except Gone:
         return True
-    # RFC 9110, section 6.6.2, lets a sender omit this list; Lambda drops what is not on it.
+    # RFC 9110, section 6.6.2, lets a sender omit this list; Lambda drops trailers not on it.
     declared = exchange.header("trailer").lower()
     return any(name in exchange.trailers and name in declared for name in (ERROR_TYPE, ERROR_BODY))
 

@@ -1,7 +1,7 @@
 """Secrets Manager on this machine: moto's server in a process of its own.
 
-Which secrets exist is read from the template, what they hold from the caller or, for generated
-ones, made up here. Who reads them is not known here.
+The template says which secrets exist; their values come from the caller or, for generated ones,
+are made up here. Does not know who reads them.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ async def create(
 ) -> None:
     """Create the template's secrets.
 
-    `values` gives, by logical id, JSON fields that replace what the template says; without
-    them a secret gets the template's value, a generated one, or, as on AWS, none at all.
+    `values` holds, by logical id, JSON fields that replace the template's value. Other secrets
+    get the template's value, a generated one, or, as on AWS, none at all.
     """
     for secret in declared:
         fields = {"Name": secret.name, "ClientRequestToken": secrets.token_hex(16)}
@@ -55,14 +55,14 @@ def _value(secret: Secret, given: Mapping[str, str] | None) -> str | None:
 
 
 def _call(endpoint: str, operation: str, fields: Mapping[str, Any]) -> None:
-    """Call one operation; plain HTTP spares the parent the import of boto3."""
+    """Call one operation over plain HTTP, so that the parent need not import boto3."""
     request = urllib.request.Request(  # noqa: S310 - our own http address
         endpoint,
         data=json.dumps(fields).encode(),
         headers={
             "content-type": "application/x-amz-json-1.1",
             "x-amz-target": f"secretsmanager.{operation}",
-            # moto reads account and region from it and checks no signature.
+            # moto reads account and region from it, and does not check the signature.
             "authorization": f"AWS4-HMAC-SHA256 Credential=local/20260101/{REGION}"
             "/secretsmanager/aws4_request, SignedHeaders=host, Signature=0",
         },

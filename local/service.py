@@ -1,8 +1,8 @@
 """A service beside the function: a child process that says where it listens and ends when we do.
 
 The contract between both sides: the child prints its address as the first line of its stdout,
-and ends when its stdin is closed. The operating system closes that pipe however the parent dies,
-so no child outlives it, not even after SIGKILL. What the children serve is not known here.
+and ends when its stdin is closed. The operating system closes that pipe whenever the parent dies,
+so no child outlives it, not even after SIGKILL. Does not know what the children serve.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ class ServiceError(Exception):
 
 
 def announce(address: str) -> None:
-    """Tell the parent where this process listens, and end with it from now on."""
+    """Tell the parent where this process listens, and from now on end when it does."""
     print(address, flush=True)
-    # Nobody reads the pipe from now on, and one that is full would stop us: the rest is log.
+    # Nobody reads the pipe from now on, and a full one would block us: the rest goes to the log.
     os.dup2(2, 1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -51,8 +51,8 @@ class Service:
     ) -> "Service":
         """Start this Python with `argv` and wait for its address.
 
-        What the child writes to stderr goes to `log`. Raises `ServiceError` when it ends
-        without an address. Cancelled, it leaves no process behind.
+        The child's stderr goes to `log`. Raises `ServiceError` if the child ends without an
+        address. If cancelled, leaves no process behind.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -62,7 +62,7 @@ class Service:
             stderr=log,
             env=None if env is None else dict(env),
             cwd=cwd,
-            # Ctrl-C in a terminal goes to the whole group: the parent alone decides the order.
+            # Ctrl-C in a terminal goes to the whole group, but the parent alone decides the order.
             start_new_session=True,
         )
         service = cls(name, process, "")
@@ -82,7 +82,7 @@ class Service:
         return f"{self.name} has ended, exit status {status}"
 
     async def stop(self) -> None:
-        """End the child, now."""
+        """End the child now."""
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()

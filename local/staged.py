@@ -1,4 +1,4 @@
-"""The deployment with models that play scripts, started by another program.
+"""The deployment with models that play scripts, for another program to start.
 
 `python -m local.staged` prints one line of JSON when it serves, and ends when its stdin is closed::
 

@@ -1,6 +1,6 @@
 """What `template.yaml` deploys: its one function, the layers it carries and the secrets.
 
-It starts nothing, and leaves to `intrinsics` how values are written down.
+Starts nothing, and leaves the notation of values to `intrinsics`.
 """
 
 import functools
@@ -32,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
-    """The function as AWS would be told to make it; defaults are AWS's."""
+    """The function as AWS would create it; defaults are AWS's."""
 
     logical_id: str
     name: str
@@ -49,7 +49,7 @@ class FunctionSpec:
 
 
 class Template:
-    """One template file with its parameters settled."""
+    """One template file with its parameters resolved."""
 
     def __init__(self, path: Path, parameters: Mapping[str, str] | None = None) -> None:
         """Read the file; `parameters` replace the defaults. Raises `TemplateError`."""
@@ -131,9 +131,9 @@ class Template:
 
 
 def _merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """SAM's Globals under a resource's own properties: maps merge, the rest is replaced.
+    """Merge SAM's Globals under a resource's own properties: maps merge, the rest is replaced.
 
-    NOTE: SAM joins lists; the lists that matter here (Layers) stand in one place only.
+    NOTE: SAM joins lists; the lists that matter here (Layers) are in one place only.
     """
     merged = {**defaults, **own}
     for key in defaults.keys() & own.keys():

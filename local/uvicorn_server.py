@@ -1,4 +1,4 @@
-"""The same app without Lambda: uvicorn in a process of its own.
+"""The same app without Lambda: uvicorn in a separate process.
 
 Finds the app beside the handler (`completions.app.handler` → `completions.app:app`) and gives it
 the variables that the function would have, without Lambda's own.
@@ -19,11 +19,11 @@ from local.wire import bound_untaken
 App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 
 TURNS_LIMIT = 200
-"""Requests at once: a process may have 1,024 files as a rule, and a turn may need four of them, the
-caller and three requests to models. Further ones get 503, as Lambda answers 429."""
+"""Requests at once: a process may usually have 1,024 files, and a turn may need four of them, the
+caller and three requests to models. Further requests get 503, as Lambda answers 429."""
 CONNECTIONS_LIMIT = 600
-"""Open connections, idle ones included; the rest of the files is for models. uvicorn answers 503 to
-further ones and closes them; unlike ours, it says nothing of when to come again."""
+"""Open connections, idle ones included; the other files are for models. uvicorn answers 503 to
+further ones and closes them; unlike ours, its answer does not say when to retry."""
 _BUSY = b'{"error":{"message":"Too many requests at once. Try again soon.",'
 _BUSY += b'"type":"server_error","param":null,"code":"overloaded"}}'
 _BUSY_HEADERS = [
@@ -34,7 +34,7 @@ _BUSY_HEADERS = [
 
 
 def bounded(app: App, limit: int = TURNS_LIMIT) -> App:
-    """Return the app, answering so many requests at once; further ones get 503 at once."""
+    """Return the app, limited to so many requests at once; further ones get 503 immediately."""
     running = 0
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
@@ -78,10 +78,10 @@ def main(app: str, root: str, port: str) -> None:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, limit_concurrency=CONNECTIONS_LIMIT
     )
-    config.load()  # so that an app that cannot be imported has no address
+    config.load()  # first, so that an app that cannot be imported announces no address
     config.loaded_app = bounded(config.loaded_app)
-    # NOTE: the protocol is named, because asyncio sets TCP_NODELAY on such sockets only. Those
-    # that `config.bind_socket` makes are not, and a first word can then wait 40 ms for an ACK.
+    # NOTE: the protocol is named because asyncio sets TCP_NODELAY only on such sockets. Those
+    # of `config.bind_socket` do not name it, and a first word can then wait 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound_untaken(listener)
@@ -91,7 +91,7 @@ def main(app: str, root: str, port: str) -> None:
         taken = error.errno == errno.EADDRINUSE
         why = "is taken: choose another one with PORT" if taken else error.strerror
         sys.exit(f"port {port} {why}")
-    listener.listen(config.backlog)  # so that whoever reads the address can connect
+    listener.listen(config.backlog)  # so that a reader of the address can connect
     announce(f"http://127.0.0.1:{listener.getsockname()[1]}")
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -1,8 +1,8 @@
 """HTTP/1.1 as a server: h11 for the protocol, asyncio for the sockets.
 
-It serves both the Function URL and the Runtime API, because both must see what ASGI servers
-hide: trailers of a request, the moment a chunk arrives, and an answer that is cut, not ended.
-It knows nothing of Lambda.
+Serves both the Function URL and the Runtime API, because both must see what ASGI servers hide:
+trailers of a request, the moment a chunk arrives, and an answer that is cut, not ended. Does not
+know Lambda.
 """
 
 import asyncio
@@ -17,22 +17,22 @@ import h11
 
 READ_BYTES = 65536
 LINGER_S = 1.0
-"""How long a peer that was refused may take to read why."""
+"""How long a refused peer may take to read why."""
 
 UNTAKEN_LIMIT_S = 30
-"""A peer that takes nothing of what was sent for so long is gone, and the kernel says so."""
+"""The kernel reports a peer as gone that takes no data for this long."""
 UNTAKEN_LIMIT_BYTES = 128 * 1024
-"""How much the kernel holds for a peer, doubled. By itself it goes up to 4 MB, many thousand words
-that count as said although nobody has heard them."""
+"""How much the kernel buffers for a peer, doubled. By default it goes up to 4 MB: many thousand
+words that count as said although nobody has heard them."""
 
 log = logging.getLogger(__name__)
 
 
 def bound_untaken(listener: socket.socket) -> None:
-    """Bound what a peer of this listener may leave unread, and for how long (Linux only).
+    """Limit what a peer of this listener may leave unread, and for how long (Linux only).
 
-    A peer that is there but does not read acknowledges for ever, so nothing else would end it
-    (RFC 9293, section 3.8.6.1; `TCP_USER_TIMEOUT` in tcp(7)).
+    A live peer that does not read acknowledges for ever, so nothing else would end it (RFC 9293,
+    section 3.8.6.1; `TCP_USER_TIMEOUT` in tcp(7)).
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNTAKEN_LIMIT_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -49,7 +49,7 @@ class Exchange:
     """One request, and the answer to it.
 
     The handler reads with `chunks` or `body`, then answers with `start`, `send` and `end`, or
-    with `cut`. An exchange whose peer has gone swallows what is sent: `gone` says so.
+    with `cut`. If the peer has gone, what is sent is dropped, and `gone` says so.
     """
 
     def __init__(self, connection: "_Connection", request: h11.Request) -> None:
@@ -64,7 +64,7 @@ class Exchange:
 
     @property
     def peer(self) -> str:
-        """The address of the peer's end."""
+        """The peer's address."""
         return str(self._connection.writer.get_extra_info("peername")[0])
 
     @property
@@ -77,7 +77,7 @@ class Exchange:
         return next((value for key, value in self.headers if key == name), default)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body, each piece as it arrives; after the last one, `trailers` is filled.
+        """Yield the body, each piece as it arrives; fill `trailers` after the last one.
 
         Raises `Gone`.
         """
@@ -92,10 +92,10 @@ class Exchange:
                     raise Gone
 
     async def body(self, limit_bytes: int) -> bytes | None:
-        """Return the whole body, or None when it is longer than the limit. Raises `Gone`.
+        """Return the whole body, or None if it is longer than the limit. Raises `Gone`.
 
-        It is read to its end in either case: a socket closed on unread data is reset, and the
-        peer would lose the answer that tells it why.
+        Reads it to its end in either case: a socket closed on unread data is reset, and the peer
+        would lose the answer that says why.
         """
         body, length = bytearray(), 0
         async for chunk in self.chunks():
@@ -138,7 +138,7 @@ class Exchange:
             if data:
                 self._connection.writer.write(data)
             await self._connection.writer.drain()
-        except OSError:  # A time-out is no ConnectionError.
+        except OSError:  # A time-out is not a ConnectionError.
             self.gone = True
 
 
@@ -152,7 +152,7 @@ class _Connection:
         self._nonsense = ""
 
     async def next_event(self) -> h11.Event | None:
-        """Return the next thing the peer says, or None when it has gone or talks nonsense."""
+        """Return the peer's next event, or None when it has gone or broken the protocol."""
         while True:
             try:
                 event = self.protocol.next_event()
@@ -172,7 +172,7 @@ class _Connection:
                 return None
 
     async def refuse_nonsense(self) -> None:
-        """Answer 400 to what is no HTTP that we know, unless an answer has begun."""
+        """Answer 400 to anything that is not HTTP as we know it, unless an answer has begun."""
         if not self._nonsense or self.protocol.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
         body = f"Bad Request: {self._nonsense}\n".encode()
@@ -181,7 +181,7 @@ class _Connection:
         for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
             self.writer.write(self.protocol.send(event) or b"")
         # A socket closed on unread data is reset, and the peer would lose the answer.
-        with contextlib.suppress(OSError):  # A time-out is one.
+        with contextlib.suppress(OSError):  # A time-out is an OSError.
             await self.writer.drain()
             self.writer.write_eof()
             async with asyncio.timeout(LINGER_S):

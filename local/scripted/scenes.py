@@ -1,10 +1,10 @@
-"""A scene in plain words, as call files and pages write it, made into a script.
+"""Turns a scene in plain words, as call files and pages write it, into a script.
 
     {"say": "Yes, until six.", "after_ms": 1800, "pace_ms": 20}
     {"tools": [{"end_call": {"reason": "done"}}], "say": "Goodbye. "}
     {"empty": true} · {"fails": 503} · {"hangs": true} · {"say": "We are", "cuts": true}
 
-`tools` are called behind what is said; text in place of arguments is sent as it stands.
+`tools` are called after what is said; text in place of arguments is sent unchanged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FIELDS: Mapping[str, tuple[type, ...]] = {
     "cuts": (bool,),
     "fails": (int,),
 }
-"""What a scene may hold."""
+"""The fields of a scene."""
 
 
 def script(scene: Mapping[str, Any]) -> Script:

@@ -1,8 +1,8 @@
 """The script language: what a scripted model says, when it says it, and what goes wrong.
 
 A script is a sequence of steps, played in answer to one request. The same script answers a chat
-completion or a response, streamed or not: `wires` turns what is said into bytes, `stage` adds the
-time, and `upstream.ScriptedUpstream` plays over real sockets.
+completion or a response, streamed or not: `wires` turns it into bytes, `stage` adds the time, and
+`upstream.ScriptedUpstream` plays it over real sockets.
 
     [At(400), Role(), Say("Hello "), Say("there."), Finish(), Done()]
     answer("Hello there.", at_ms=400)                      # the same, word by word
@@ -24,31 +24,31 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Nothing more before this many milliseconds after the request's arrival."""
+    """Send nothing more until this many milliseconds after the request's arrival."""
 
     ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing for this many milliseconds."""
+    """Send nothing for this many milliseconds."""
 
     ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Nothing until somebody sets the event."""
+    """Send nothing until somebody sets the event."""
 
     event: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing ever again; the connection stays open until the client closes it."""
+    """Send nothing ever again; the connection stays open until the client closes it."""
 
 
-# -- speech: what the model says; how it looks on the wire is the dialect's business
+# -- speech: what the model says; `wires` decides how it looks on the wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens used: left out, as a real upstream does, when nobody asked for them."""
+    """The tokens used; left out, as by a real upstream, when nobody asked for them."""
 
     prompt: int = 5
     completion: int = 7
@@ -104,7 +104,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """An error said in mid-stream."""
+    """An error in mid-stream."""
 
     error: Mapping[str, Any] = field(
         default_factory=lambda: {"message": "The engine is gone.", "type": "server_error"}
@@ -135,7 +135,7 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Steps whose bytes leave in packets of our making, cut at these places (none: one packet).
+    """Steps whose bytes leave in packets cut at these places (none: one packet).
 
     `every` cuts after every so many bytes instead.
     """
@@ -147,7 +147,7 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The beginning of a step's bytes; mostly followed by `Cut`."""
+    """The beginning of a step's bytes; usually followed by `Cut`."""
 
     step: Step
     keep_bytes: int
@@ -160,7 +160,7 @@ class Unstreamed:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The response's head, now. Without this step it goes out with the first bytes of the body."""
+    """Send the response's head now. Otherwise it leaves with the first bytes of the body."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": EVENT_STREAM})
@@ -177,7 +177,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection is closed here, whatever is missing."""
+    """Close the connection here, whatever is missing."""
 
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -225,7 +225,7 @@ def answer(
 def call(
     name: str, arguments: Mapping[str, Any] | str, *, index: int = 0, pieces: int = 3
 ) -> list[Step]:
-    """Return one tool call, its arguments in this many pieces; a text is sent as it is."""
+    """Return one tool call, its arguments in this many pieces; a text is sent unchanged."""
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
     size = max(1, -(-len(text) // pieces))
     rest = [text[start : start + size] for start in range(0, len(text), size)]
@@ -234,7 +234,7 @@ def call(
 
 
 def calls(name: str, arguments: Mapping[str, Any] | str, *, at_ms: float = 0) -> list[Step]:
-    """Return an answer that is a tool call and nothing else."""
+    """Return an answer that is only a tool call."""
     return [At(at_ms), Role(), *call(name, arguments), Finish("tool_calls"), Usage(), Done()]
 
 
@@ -257,7 +257,7 @@ def refused(
 
 
 def page(status: int = 200) -> list[Step]:
-    """Return a web page, as a proxy answers."""
+    """Return a web page, as from a proxy."""
     body = b"<html><body><h1>Welcome</h1></body></html>"
     return [Reply(body, status, {"content-type": "text/html"})]
 

@@ -1,7 +1,7 @@
-"""Playing scripts: the scenes to come, the requests that came, and each step at its time.
+"""Plays scripts: the scenes to come, the requests that came, and each step at its time.
 
 A scene is a script, or a function from the request to a script; a stage holds the scenes to come
-and records the requests. Knows nothing of sockets.
+and records the requests. Does not know sockets.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Seen:
     raw: bytes
     at: float
     connection: int = 0
-    """The number of the connection it came on, from 0; an equal number is a reused connection."""
+    """The number of its connection, from 0; an equal number means a reused connection."""
     candidate: str = ""
-    """Which candidate was asked: `upstream` or `fallback`; `PlayedUpstream` alone knows."""
+    """Which candidate was asked: `upstream` or `fallback`; set by `PlayedUpstream` only."""
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the client leaves before the end of the answer."""
     hung_up_at: float | None = None
@@ -86,7 +86,7 @@ Scene = Script | Callable[[Seen], Script]
 
 
 class Stage:
-    """The scenes that an upstream will play, and the requests that it had."""
+    """The scenes that an upstream will play, and the requests that it got."""
 
     def __init__(self, *scenes: Scene) -> None:
         self.requests: list[Seen] = []
@@ -111,7 +111,7 @@ class Stage:
             self._arrived.notify_all()
 
     async def request(self, number: int = 0) -> Seen:
-        """Return the request of this number, from 0, as soon as it has come."""
+        """Return the request with this number, from 0, as soon as it has come."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) > number)
         return self.requests[number]
@@ -127,11 +127,11 @@ class Wire(Protocol):
         ...
 
     def whole(self) -> bytes:
-        """Return all of an answer that is not streamed; called last."""
+        """Return an answer that is not streamed as a whole; called last."""
         ...
 
     def unstreamed(self) -> Wire:
-        """Return the same answer, not streamed."""
+        """Return the same wire without streaming."""
         ...
 
 
@@ -139,7 +139,7 @@ Act = Head | Raw | Reply | Cut
 
 
 async def perform(script: Script, wire: Wire, arrived_at: float) -> AsyncGenerator[Act]:
-    """Yield what a player has to send at the time to send it; one `Raw` is one packet."""
+    """Yield what a player has to send, when it has to send it; one `Raw` is one packet."""
     loop = asyncio.get_running_loop()
     for step in script:
         match step:

@@ -1,7 +1,7 @@
 """A scripted model that another program steers, on the model's own port.
 
-`POST /scenes` with `{"scenes": [scene, …]}` sets what is played from now on, one scene a request
-and the last one for all further ones; `GET /requests` tells the bodies of the requests since then.
+`POST /scenes` with `{"scenes": [scene, …]}` sets what is played from now on, one scene per request
+and the last one for all others; `GET /requests` returns the bodies of the requests since then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from local.scripted.upstream import ScriptedUpstream
 
 
 class SteeredUpstream(ScriptedUpstream):
-    """Serve what it was last told to; before that, a greeting."""
+    """Serves what it was last told to, and until then a greeting."""
 
     def __init__(self) -> None:
         super().__init__(responses=True)
@@ -24,7 +24,7 @@ class SteeredUpstream(ScriptedUpstream):
 
     @property
     def address(self) -> str:
-        """Return where it is steered."""
+        """Return the URL at which it is steered."""
         return f"http://127.0.0.1:{self.port}"
 
     def _script(self, request: Seen) -> Script:

@@ -1,6 +1,6 @@
 """A scripted OpenAI-compatible server over real sockets on 127.0.0.1.
 
-HTTP is written by hand, because this server does on purpose what no HTTP library would. It plays
+HTTP is written by hand, because this server deliberately does what no HTTP library would. It plays
 `script.Script`s and records every request:
 
     async with ScriptedUpstream(refused(429, retry_after_s=7), answer("Hello.")) as upstream:
@@ -53,7 +53,7 @@ class ScriptedUpstream(Stage):
         self.models = models
         self.tls = tls
         self.models_script: Script | None = None
-        """Played in place of the list of models."""
+        """Played instead of the list of models."""
         self.connections = 0
         """How many connections have been opened so far."""
         self.port = 0
@@ -93,17 +93,17 @@ class ScriptedUpstream(Stage):
             await asyncio.sleep(0)
 
     def drop_connections(self) -> None:
-        """Abort all connections, idle ones too, as a restarting server does."""
+        """Abort all connections, including idle ones, like a restarting server."""
         for writer in self._open:
             writer.transport.abort()
 
     def close_connections(self) -> None:
-        """Close all connections properly, as a server does after a long idle time."""
+        """Close all connections properly, like a server after a long idle time."""
         for writer in self._open:
             writer.close()
 
     def vanish(self) -> None:
-        """Let all connections go dead without a word, as behind a NAT that forgot them.
+        """Let all connections go dead silently, as behind a NAT that forgot them.
 
         Linux only: the kernel drops what arrives before TCP sees it, so nothing is acknowledged.
         """
@@ -122,7 +122,7 @@ class ScriptedUpstream(Stage):
                 if not await self._attend(request, reader, writer):
                     break
         except (OSError, asyncio.IncompleteReadError):
-            pass  # The client is gone. Whether it should be is for the test to say.
+            pass  # The client is gone. The test decides whether it should be.
         finally:
             self._open.discard(writer)
             writer.close()
@@ -137,7 +137,7 @@ class ScriptedUpstream(Stage):
             await asyncio.wait({playing, gone}, return_when=asyncio.FIRST_COMPLETED)
             return playing.done() and playing.result()
         finally:
-            # Nothing is done to a request that is finished.
+            # A finished request is left alone.
             request.leave()
             for task in (playing, gone):
                 task.cancel()
@@ -168,7 +168,7 @@ class ScriptedUpstream(Stage):
                         else:
                             length = {"content-length": str(len(body))}
                             data = _head(status, {**headers, **length}) + body
-                            # Before the last bytes leave: a client that has them may go.
+                            # Before the last bytes leave: a client that has them may leave.
                             request.finished = True
                 writer.write(data)
                 await writer.drain()

@@ -1,7 +1,7 @@
 """How a scripted model's speech looks on the wire: chat completions here, responses beside it.
 
-Shapes: platform.openai.com/docs/api-reference/chat. Written apart from the
-product's own dialects, so that a misunderstanding there is not repeated here.
+Shapes: platform.openai.com/docs/api-reference/chat. Written independently of the product's own
+dialects, so that a misunderstanding there is not repeated here.
 """
 
 from __future__ import annotations

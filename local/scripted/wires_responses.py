@@ -123,7 +123,7 @@ class ResponsesStream:
                 part["annotations"] = []
             data += self._item(item, kind)
             data += self._event(f"response.{kind.added}.added", **self._place(kind), part=part)
-            # Only now: the item is announced empty.
+            # Only now, because the item is announced empty.
             item[kind.parts] = [part]
         self._output[-1][kind.parts][0][kind.text] += text
         return data + self._event(

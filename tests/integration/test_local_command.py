@@ -209,7 +209,7 @@ def test_variables_of_the_user_reach_the_function() -> None:
             "UPSTREAM=openai needs the key in the variable OPENAI_API_KEY",
         ),
         ((), {"CODE": "other"}, "choose from 'source', 'built'"),
-        ((), {"PORT": "99999"}, "PORT: 99999 is no port"),
+        ((), {"PORT": "99999"}, "PORT: 99999 is not a port"),
         ((), {"UPSTREAM": "foo"}, "UPSTREAM=foo is neither model, openai nor a base URL"),
         (
             (),

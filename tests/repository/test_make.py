@@ -313,7 +313,7 @@ def test_an_old_python_is_refused(run: Run, tmp_path: Path, target: str) -> None
     [
         (["UPSTREAM=openai"], "OPENAI_API_KEY"),
         (["UPSTREAM=foo"], "UPSTREAM=foo is neither"),
-        (["PORT=99999"], "PORT: 99999 is no port"),
+        (["PORT=99999"], "PORT: 99999 is not a port"),
         (["CODE=built", "TRANSPORT=uvicorn"], "serves the source tree"),
     ],
 )

@@ -57,7 +57,7 @@ def test_the_second_make_waits_for_the_first(clone: Path) -> None:
     ):
         second = subprocess.Popen([*command, "touch twice"], stdout=subprocess.PIPE, text=True)
         assert second.stdout
-        assert second.stdout.readline() == "another make installs here: waiting for it\n"
+        assert second.stdout.readline() == "another make is installing here: waiting for it\n"
     with second:
         assert second.stdout.read() == ""
     assert (first.returncode, second.returncode) == (0, 0)

@@ -46,7 +46,7 @@ def test_a_turn_says_what_was_said_heard_and_when() -> None:
     ("event", "told"),
     [
         (_turn("apology"), "heard an apology of ours"),
-        (_turn("empty"), "heard nothing, since the model had no words"),
+        (_turn("empty"), "heard nothing, since the model said nothing"),
         (_turn("hung_up"), "heard nothing, since the caller left first"),
         (_turn("hung_up", "Yes"), 'heard "Yes", then the caller left'),
         (_turn("cut", "Yes"), 'heard "Yes", then it broke off'),

@@ -29,12 +29,12 @@ def test_parameters_may_hold_lists(text: str, parameters: dict[str, str]) -> Non
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"PORT": "99999"}, "PORT: 99999 is no port, which is 1 to 65535, or 0 for any"),
-        ({"PORT": "-1"}, "PORT: -1 is no port, which is 1 to 65535, or 0 for any"),
-        ({"PORT": "http"}, "PORT: http is no port, which is 1 to 65535, or 0 for any"),
-        ({"LIMIT": "0"}, "LIMIT: 0 is no number of processes, which is 1 to 1000"),
-        ({"PARAMETERS": "one"}, "PARAMETERS: Name=value was expected where it says one"),
-        ({"PARAMETERS": "BufferWords=[Hm"}, "PARAMETERS: BufferWords is no JSON; "),
+        ({"PORT": "99999"}, "PORT: 99999 is not a port: use 1 to 65535, or 0 for any"),
+        ({"PORT": "-1"}, "PORT: -1 is not a port: use 1 to 65535, or 0 for any"),
+        ({"PORT": "http"}, "PORT: http is not a port: use 1 to 65535, or 0 for any"),
+        ({"LIMIT": "0"}, "LIMIT: 0 is not a number of processes: use 1 to 1000"),
+        ({"PARAMETERS": "one"}, "PARAMETERS: expected Name=value, found one"),
+        ({"PARAMETERS": "BufferWords=[Hm"}, "PARAMETERS: BufferWords is not JSON; "),
         ({"UPSTREAM": "openai"}, "UPSTREAM=openai needs the key in the variable OPENAI_API_KEY"),
         ({"UPSTREAM": "foo"}, "UPSTREAM=foo is neither model, openai nor a base URL such as "),
         ({"UPSTREAM": "ftp://a/v1"}, "UPSTREAM=ftp://a/v1 is neither"),

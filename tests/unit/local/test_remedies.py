@@ -10,14 +10,14 @@ URL = "http://127.0.0.1:9/v1"
 @pytest.mark.parametrize(
     ("upstream", "cause", "told"),
     [
-        (URL, "key", f"UPSTREAM={URL} refuses the key: UPSTREAM_KEY="),
-        ("openai", "key", "UPSTREAM=openai refuses the key: OPENAI_API_KEY="),
-        (URL, "credit", "the account behind it is empty"),
+        (URL, "key", f"UPSTREAM={URL} refuses the key: set UPSTREAM_KEY="),
+        ("openai", "key", "UPSTREAM=openai refuses the key: set OPENAI_API_KEY="),
+        (URL, "credit", "its account is empty"),
         (URL, "model", "PARAMETERS='UpstreamModel=...'"),
         (URL, "address", f"UPSTREAM={URL} has no /v1/chat/completions"),
         ("http://a:1", "address", "lacks its path, for most APIs /v1: UPSTREAM=http://a:1/v1"),
         ("http://a:1/", "address", "lacks its path, for most APIs /v1: UPSTREAM=http://a:1/v1"),
-        (URL, "filter", "refuses for filter"),
+        (URL, "filter", "refuses: filter"),
     ],
 )
 def test_each_cause_has_what_helps_here(upstream: str, cause: str, told: str) -> None:
