@@ -1,7 +1,7 @@
-"""The command: finds both sides, shows the change, asks, makes it and looks at what came of it.
+"""The command: finds both sides, shows the change, asks, makes it and checks the result.
 
-Every option can be given as the environment variable that make turns `NAME=value` into. Keys have
-no option: they come from the environment, from AWS, or are asked for without echo.
+Every option can also be set as the environment variable that make turns `NAME=value` into. Keys
+have no option: they come from the environment, from AWS, or from a prompt without echo.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ops.connect.secret import Secret, Store, chosen
 from ops.connect.workspace import Workspace
 from ops.problem import Problem, usage
 
-# The environment variables that give the options of the same name.
+# The environment variables that set the options of the same name.
 OPTIONS = (
     "AGENT",
     "URL",
@@ -49,7 +49,7 @@ OPTIONS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: connected, or nothing to do. 1: failed or declined. 2: called wrongly."""
+    """Return 0: connected, or nothing to do; 1: failed or declined; 2: called wrongly."""
     try:
         return connect(_options(arguments))
     except Problem as problem:
@@ -61,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def connect(options: argparse.Namespace) -> int:
-    """Points the agent at the deployment. Raises Problem."""
+    """Point the agent at the deployment. Raises Problem."""
     if not (options.yes or options.dry_run or sys.stdin.isatty()):
         raise usage(
-            "There is no terminal to ask at. YES=1 makes the change unasked, DRY_RUN=1 only "
-            "shows it."
+            "There is no terminal to ask at. YES=1 makes the change without asking, DRY_RUN=1 "
+            "only shows it."
         )
     api_key = _key("ELEVENLABS_API_KEY", "API key of the ElevenLabs workspace")
     server = _deployment(options)
@@ -97,7 +97,7 @@ def connect(options: argparse.Namespace) -> int:
     print(f"{name}:")
     _show(pending, secret)
     for node in own_llms(agent):
-        print(_printable(f'  The workflow node "{node}" has an LLM of its own, and keeps it.'))
+        print(_printable(f'  The workflow node "{node}" keeps its own LLM.'))
     if options.dry_run:
         print("Nothing was changed (DRY_RUN).")
         return 0
@@ -127,7 +127,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     given = {name: os.environ.get(name, "").strip() for name in OPTIONS}
     parser = argparse.ArgumentParser(prog="make connect", description=__doc__)
     parser.add_argument("--agent", default=given["AGENT"], help="its id, agent_...")
-    parser.add_argument("--url", default=given["URL"], help="the server, if it is no stack of AWS")
+    parser.add_argument("--url", default=given["URL"], help="the server, if not an AWS stack")
     parser.add_argument("--stack", default=given["STACK"] or "voice-completions")
     parser.add_argument("--region", default=given["REGION"])
     parser.add_argument("--model", default=given["MODEL"])
@@ -144,7 +144,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         )
     options = parser.parse_args(arguments)
     if not options.agent:
-        parser.error("AGENT=... names the agent; its id stands in its address in the dashboard")
+        parser.error("AGENT=... names the agent; its id is in its address in the dashboard")
     # A default is not checked against `choices`, and this one came from outside.
     if options.api_type and options.api_type not in API_TYPES:
         parser.error(f"API_TYPE is one of {', '.join(API_TYPES)}")
@@ -184,13 +184,13 @@ def _warm(options: argparse.Namespace, agent: dict[str, Any], url: str) -> int:
 
 def _deployment(options: argparse.Namespace) -> Deployment:
     if options.url:
-        server = named(options.url, "")  # the URL's own faults before any question
+        server = named(options.url, "")  # check the URL before asking for a key
         return Deployment(server.url, _key("CALLER_KEY", "Caller key of the server"))
     return deployed(options.stack, options.region)
 
 
 def _key(variable: str, what: str) -> str:
-    """Return a key from the environment, else asked for without echo. Raises Problem."""
+    """Return a key from the environment, or ask for it without echo. Raises Problem."""
     key = os.environ.get(variable, "").strip()
     if not key:
         if not sys.stdin.isatty():
@@ -200,9 +200,9 @@ def _key(variable: str, what: str) -> str:
         except EOFError:
             key = ""
     if not key:
-        raise usage(f"No key given. {variable} in the environment spares the question.")
+        raise usage(f"No key given. Type it, or set {variable} in the environment.")
     if not re.fullmatch(r"[!-~]+", key):
-        raise usage(f"{variable} holds characters that no key has: was more pasted than the key?")
+        raise usage(f"{variable} has characters that no key has. Paste only the key.")
     return key
 
 
@@ -216,9 +216,7 @@ def _show(pending: list[Change], secret: Secret | None) -> None:
         print(f"  The caller key is stored as the new workspace secret {secret.name}.")
     if secret and secret.store is Store.UPDATE:
         users = f"{secret.users}{' or more' if secret.more_users else ''}"
-        print(
-            f"  The stored caller key is another one and is replaced. Agents that use it: {users}."
-        )
+        print(f"  The stored caller key differs and is replaced. Agents that use it: {users}.")
 
 
 def _agreed(question: str = "Make this change?") -> bool:
@@ -239,7 +237,7 @@ def _store(workspace: Workspace, secret: Secret) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return the text, whatever it was made of, on one line that cannot steer a terminal."""
+    """Return the text on one line, without characters that control a terminal."""
     return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
 
 

@@ -1,6 +1,6 @@
-"""Which of an agent's fields are ours, what they should be, and the patch that makes them so.
+"""Which of an agent's fields are ours, what they should be, and the patch that sets them.
 
-Works on the API's JSON, decoded, and sends nothing. Paths are those of
+Works on the API's decoded JSON and sends nothing. Paths are those of
 `PATCH /v1/convai/agents/{id}` in elevenlabs 2.78.0.
 """
 
@@ -17,7 +17,7 @@ PROMPT = ("conversation_config", "agent", "prompt")
 CONVERSATION_HEADER = "x-conversation-id"
 # Filled in by the platform at each request; the function logs the header with each turn.
 CONVERSATION_VARIABLE = {"variable_name": "system__conversation_id"}
-# These would be sent beside the caller key, and the function could read them in its place.
+# These would be sent beside the caller key, and the function could read them instead.
 KEY_HEADERS = ("authorization", "x-api-key")
 API_TYPES = ("chat_completions", "responses")  # a `websocket` cannot run behind a Function URL
 USUAL_MAX_TOKENS = 5000  # what the platform's documentation proposes
@@ -25,10 +25,10 @@ USUAL_MAX_TOKENS = 5000  # what the platform's documentation proposes
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the agent should be. None leaves to the agent what it has, if that can work."""
+    """The agent's settings as they should be. None keeps the agent's value, if it can work."""
 
     url: str
-    secret_id: str | None  # none: the secret is created with the change
+    secret_id: str | None  # None: the secret is created with the change
     secret_name: str
     cascade_timeout_s: float
     model: str | None = None
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of what would change, in words; None where there was or will be nothing."""
+    """One change, in words; None where there was or will be no value."""
 
     what: str
     old: str | None
@@ -48,17 +48,17 @@ class Change:
 
 
 def model_of(agent: dict[str, Any]) -> str:
-    """Return the model name that the agent already sends to a server of one's own, else nothing."""
+    """Return the model name that the agent already sends to a custom server, or nothing."""
     return at(agent, (*PROMPT, "custom_llm")).get("model_id") or ""
 
 
 def patch(agent: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
     """Return the body to send for the agent as it is.
 
-    Of the prompt only our fields: the platform keeps what a patch does not name, and refuses a
-    prompt sent back whole, because it answers with `tools` and `tool_ids` but takes only one. The
-    innermost objects, `custom_llm` and `overrides`, go whole, with what they had: seen elsewhere,
-    such an object is validated and replaced as one.
+    Sends only our fields of the prompt: the platform keeps what a patch does not name, and refuses
+    a prompt sent back whole, because it answers with `tools` and `tool_ids` but takes only one of
+    them. Sends the innermost objects, `custom_llm` and `overrides`, whole, with their other
+    fields: seen elsewhere, such an object is validated and replaced as one.
     """
     prompt = at(agent, PROMPT)
     had = at(prompt, ("custom_llm",))
@@ -71,7 +71,7 @@ def patch(agent: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
         or (had["api_type"] if had.get("api_type") in API_TYPES else API_TYPES[0]),
     }
     if custom.get("auth_connection"):
-        custom["auth_connection"] = None  # it would make the Authorization header in our place
+        custom["auth_connection"] = None  # it would set the Authorization header instead of us
     limit = prompt.get("max_tokens")
     ours = {
         "llm": "custom-llm",
@@ -90,7 +90,7 @@ def patch(agent: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
 
 
 def changes(agent: dict[str, Any], wanted: Wanted) -> list[Change]:
-    """Return what the patch would change, field by field; nothing if the agent is as wanted."""
+    """Return what the patch would change, field by field; empty if the agent is as wanted."""
     body = patch(agent, wanted)
     old, new = at(agent, PROMPT), at(body, PROMPT)
     had, gets = at(old, ("custom_llm",)), at(new, ("custom_llm",))
@@ -143,7 +143,7 @@ def _call_start_rows(
 
 
 def own_llms(agent: dict[str, Any]) -> list[str]:
-    """Return the nodes of the agent's workflow that ask another model, which is left to them."""
+    """Return the nodes of the agent's workflow that ask another model, which they keep."""
     return sorted(
         str(node.get("label") or name)
         for name, node in at(agent, ("workflow", "nodes")).items()
@@ -152,7 +152,7 @@ def own_llms(agent: dict[str, Any]) -> list[str]:
 
 
 def elsewhere(before: dict[str, Any], after: dict[str, Any], *, warm: bool = False) -> list[str]:
-    """Return the paths of settings that are not ours and changed all the same."""
+    """Return the paths of settings that are not ours but changed."""
     parts = ("name", "conversation_config", "platform_settings", "workflow", "tags")
     changed = _changed({p: before.get(p) for p in parts}, {p: after.get(p) for p in parts}, ())
     ours: list[tuple[str, ...]] = [(*PROMPT, name) for name in ("llm", "custom_llm", "max_tokens")]
@@ -164,7 +164,7 @@ def elsewhere(before: dict[str, Any], after: dict[str, Any], *, warm: bool = Fal
 
 def _changed(before: Any, after: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
     if isinstance(before, dict) or isinstance(after, dict):
-        before, after = before or {}, after or {}  # an object may come to be, or be null
+        before, after = before or {}, after or {}  # an object may have been added, or be null
     if isinstance(before, dict) and isinstance(after, dict):
         names = sorted(before.keys() | after.keys())
         return [
@@ -176,7 +176,7 @@ def _changed(before: Any, after: Any, path: tuple[str, ...]) -> list[tuple[str, 
 
 
 def _headers(had: dict[str, Any]) -> dict[str, Any]:
-    """Return the agent's headers with ours, spelled as it was, without another server's key."""
+    """Return the agent's headers with ours, in its spelling, without another server's key."""
     kept = {name: value for name, value in had.items() if name.lower() not in KEY_HEADERS}
     spelled = [name for name in kept if name.lower() == CONVERSATION_HEADER]
     return kept | dict.fromkeys(spelled or [CONVERSATION_HEADER], CONVERSATION_VARIABLE)
@@ -190,7 +190,7 @@ def _header_rows(
 
 
 def _source(value: Any) -> str | None:
-    """Where a header's value comes from. A fixed one may be a key, so it is not shown."""
+    """Return where a header's value comes from. A fixed value may be a key, so it is not shown."""
     if not isinstance(value, dict):
         return None if value is None else "a fixed value"
     kinds = {"variable_name": "variable", "secret_id": "secret", "env_var_label": "environment"}

@@ -1,7 +1,7 @@
-"""Which server the agent is pointed at: a deployed stack, or any URL that the operator names.
+"""The server that the agent will use: a deployed stack, or any URL that the operator names.
 
-A stack is read with the AWS CLI, so that whatever credentials work there work here. The caller key
-comes through a pipe or the environment and is never an argument; it is never printed.
+Reads a stack with the AWS CLI, so that any credentials that work there work here. The caller key
+comes through a pipe or the environment; it is never an argument, and never printed.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from ops.aws_cli import aws
 from ops.pasted_url import Address
 from ops.problem import Problem, usage
 
-SHORTEST_S, LONGEST_S = 2.0, 15.0  # what the platform takes for `cascade_timeout_seconds`
-USUAL_S = 4.0  # what it has by default
+SHORTEST_S, LONGEST_S = 2.0, 15.0  # the range of `cascade_timeout_seconds`
+USUAL_S = 4.0  # its default
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A server, its caller key, and what of its settings an agent should know."""
+    """A server, its caller key, and the settings that matter to an agent."""
 
     url: str
-    """The base URL, as the platform wants it."""
+    """The base URL in the platform's form."""
     key: str = field(repr=False)
     model: str = ""
-    """The model that the deployment always asks; empty if it asks the one that a caller names."""
+    """The model that the deployment always asks; empty if the caller's choice counts."""
     buffer_words_after_ms: int = 1500
     turn_budget_ms: int = 12_000
     allowed_models: tuple[str, ...] = ()  # empty: a caller may name any
 
     def model_for(self, named: str, before: str) -> str:
-        """Return the model name that the agent should send: as told, as deployed, or as before.
+        """Return the model name that the agent should send: the given, the deployed or the old one.
 
         Raises:
             Problem: There is none, or the deployment does not take it.
@@ -55,11 +55,11 @@ class Deployment:
     def patience_s(self) -> float:
         """How long the platform should wait for first content before it posts the turn again.
 
-        Until the deployment is sure to have said something (buffer words; without them the answer
-        or the sentence that ends the budget), and then as long as the platform's own default, which
-        covers a cold start and the network. At 5.5 s a lost turn is still posted twice again before
-        the platform gives up at 17 s; the default itself, 4 s, leaves a cold start 2.5 s, after
-        which the same turn is made, and paid, twice.
+        The time until the deployment surely said something (buffer words; without them the answer
+        or the sentence that ends the budget), plus the platform's own default, which covers a cold
+        start and the network. At 5.5 s a lost turn is still posted twice again before the platform
+        gives up at 17 s; the default itself, 4 s, leaves a cold start 2.5 s, after which the same
+        turn is made, and paid for, twice.
         """
         spoken_ms = [ms for ms in (self.buffer_words_after_ms, self.turn_budget_ms) if ms > 0]
         first_words_s = min(spoken_ms) / 1000 if spoken_ms else math.inf
@@ -70,7 +70,7 @@ def named(url: str, key: str) -> Deployment:
     """Return the deployment at `url`, however much of its path was pasted.
 
     Raises:
-        Problem: It is no URL, or none that the platform can call.
+        Problem: It is not a URL, or not one that the platform can call.
     """
     try:
         address = Address.parse(url)
@@ -78,7 +78,7 @@ def named(url: str, key: str) -> Deployment:
         raise usage(f"URL: {error}.") from error
     if not address.tls:
         raise usage(
-            f"URL={url} is not one that the platform can call: it wants https and a public name. "
+            f"The platform cannot call URL={url}: it needs https and a public name. "
             "For `make run`, open a tunnel to its port and give the tunnel's URL."
         )
     return Deployment(address.base_url, key)
@@ -88,7 +88,7 @@ def deployed(stack: str, region: str) -> Deployment:
     """Return the deployment of a CloudFormation stack, with its caller key.
 
     Raises:
-        Problem: The stack cannot be read, or is none of this repository.
+        Problem: The stack cannot be read, or is not one of this repository.
     """
     described = _read(region, "cloudformation", "describe-stacks", "--stack-name", stack)
     try:
@@ -104,7 +104,7 @@ def deployed(stack: str, region: str) -> Deployment:
     except (ValueError, LookupError, TypeError) as error:
         raise Problem(
             f"The stack {stack} has no output ServerUrl or CallerKeySecretArn: it is not one of "
-            "this repository, or its deployment did not end. STACK=... names another."
+            "this repository, or its deployment did not finish. STACK=... names another."
         ) from error
     held = _read(region, "secretsmanager", "get-secret-value", "--secret-id", secret)
     return Deployment(
@@ -118,7 +118,7 @@ def deployed(stack: str, region: str) -> Deployment:
 
 
 def _caller_key(answer: str, secret: str) -> str:
-    """Return the caller key from what Secrets Manager answered; a Problem does not quote it."""
+    """Return the caller key from Secrets Manager's answer; a Problem does not quote it."""
     try:
         value: Any = json.loads(json.loads(answer)["SecretString"])
         key = value["key"]
@@ -131,12 +131,12 @@ def _caller_key(answer: str, secret: str) -> str:
 
 
 def _read(region: str, *arguments: str) -> str:
-    """Return what the AWS CLI tells of the stack; a Problem says how to name another server."""
+    """Return what the AWS CLI says about the stack; a Problem says how to name another server."""
     try:
         return aws(region, *arguments)
     except Problem as problem:
         raise Problem(
             f"{problem}\n"
             "This looked for the deployed stack. STACK=... and REGION=... name another one; "
-            "URL=https://.../v1 names the server without AWS."
+            "URL=https://.../v1 names a server without AWS."
         ) from problem

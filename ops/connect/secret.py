@@ -1,8 +1,8 @@
 """The workspace secret that holds the caller key: its name, and whether it is the current one.
 
 The platform never shows a secret's value, so the name carries a fingerprint of it. One secret
-serves one server: when the key is rotated it is changed where it is, and every agent that uses it
-follows.
+serves one server: when the key is rotated, the secret is changed in place, and every agent that
+uses it follows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 
 class Store(Enum):
-    """What has to be done to a workspace's secrets."""
+    """What to do to a workspace's secrets."""
 
     NOTHING = "nothing"
     CREATE = "create"
@@ -26,7 +26,7 @@ class Store(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """The secret that the agent will use, and what it takes to have it."""
+    """The secret that the agent will use, and how to store it."""
 
     name: str
     id: str | None  # none before it is created
@@ -40,7 +40,7 @@ def chosen(url: str, key: str, stored: Iterable[dict[str, Any]]) -> Secret:
     prefix = f"voice-completions-{_slug(url)}-"
     name = prefix + _fingerprint(key, salt=prefix)
     ours = [one for one in stored if re.fullmatch(re.escape(prefix) + "[0-9a-f]{12}", one["name"])]
-    # The right one, if there are several; else the first by name, so that each run takes the same.
+    # The current one if there are several, else the first by name, so that each run takes the same.
     ours.sort(key=lambda one: (one["name"] != name, one["name"], one["secret_id"]))
     if not ours:
         return Secret(name, None, Store.CREATE)
@@ -60,5 +60,5 @@ def _slug(url: str) -> str:
 
 
 def _fingerprint(key: str, *, salt: str) -> str:
-    """Twelve hex digits that tell one key from another, and are slow to search a weak key by."""
+    """Return twelve hex digits that tell keys apart and make guessing a weak key slow."""
     return hashlib.scrypt(key.encode(), salt=salt.encode(), n=2**14, r=8, p=1, dklen=6).hex()

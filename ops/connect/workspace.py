@@ -1,7 +1,7 @@
 """The only way to the platform: agents and secrets of a workspace, through its official SDK.
 
-Speaks JSON to the rest of the package: the SDK's own models read and write it, and keep what they
-do not know. Every failure leaves here as a Problem that names no key.
+Speaks JSON to the rest of the package: the SDK's own models read and write it, and keep fields that
+they do not know. Every failure leaves here as a Problem that names no key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ops.problem import Problem, usage
 
 TIMEOUT_S = 30
-PAGE_SIZE = 100  # the most that the platform gives
+PAGE_SIZE = 100  # the platform's maximum
 Result = TypeVar("Result")
 
 # What a status means here, and what to do. {agent} and {said} are filled in.
@@ -23,18 +23,18 @@ REMEDIES = {
     400: "The platform refused the settings: {said}",
     401: "The platform refuses the API key: {said}\n"
     "ELEVENLABS_API_KEY must be a whole, unrevoked key of the workspace that owns the agent. A "
-    "workspace with data residency wants its own ELEVENLABS_BASE_URL too.",
+    "workspace with data residency also needs its own ELEVENLABS_BASE_URL.",
     403: "The API key may not do this: {said}\n"
-    "Give it, in the workspace's settings, the right to read and write agents and secrets.",
+    "In the workspace's settings, let it read and write agents and secrets.",
     404: "The workspace of this API key has no agent {agent}, or a secret just vanished: {said}\n"
-    "The agent's id stands in its address in the dashboard, agent_...; AGENT=... takes it.",
+    "Set AGENT=... to the agent's id, agent_..., from its address in the dashboard.",
     409: "Somebody else is changing the same thing: {said}\nRun it again.",
     422: "The platform refused the settings: {said}",
-    429: "The platform takes no more requests for now: {said}\nWait a minute and run it again.",
+    429: "The platform accepts no more requests for now: {said}\nWait a minute and run it again.",
 }
 MISSING_RIGHT = (
-    "The API key lacks a right: {said}\n"
-    "Give it, in the workspace's settings, the right to read and write agents and secrets."
+    "The API key lacks a permission: {said}\n"
+    "In the workspace's settings, let it read and write agents and secrets."
 )
 
 
@@ -52,14 +52,14 @@ def guarded(call: Callable[..., Result]) -> Callable[..., Result]:
             raise self.problem(error) from None  # a trace would show bodies, and so a key
         except httpx.HTTPError as error:
             raise Problem(
-                f"{self.host} cannot be reached ({type(error).__name__}: {error}). Is the network "
-                "there, is a proxy needed (HTTPS_PROXY), is ELEVENLABS_BASE_URL right? "
+                f"{self.host} cannot be reached ({type(error).__name__}: {error}). Check the "
+                "network, the proxy (HTTPS_PROXY) and ELEVENLABS_BASE_URL. "
                 "Run it again: what was done is not done twice."
             ) from None
         except (TypeError, ValueError, AttributeError) as error:
-            # The SDK does not check answers: what does not fit fails where it is first used.
+            # The SDK does not check answers: a misfit fails where it is first used.
             raise Problem(
-                f"{self.host} answers what the SDK does not know ({type(error).__name__}). Is "
+                f"The SDK does not understand {self.host}'s answer ({type(error).__name__}). Is "
                 "ELEVENLABS_BASE_URL the platform's? Is there a newer elevenlabs for `make lock`?"
             ) from None
 
@@ -70,7 +70,7 @@ class Workspace:
     """A workspace of the platform, as the holder of an API key may see and change it."""
 
     def __init__(self, api_key: str, base_url: str, *, agent_id: str, caller_key: str) -> None:
-        """`base_url` may be empty: the platform's usual one. Raises Problem."""
+        """Prepare to talk to `base_url`, or to the platform's usual one. Raises Problem."""
         from elevenlabs.client import ElevenLabs
 
         split = urlsplit(base_url or "https://api.elevenlabs.io")
@@ -83,7 +83,7 @@ class Workspace:
             api_key=api_key,
             base_url=base_url or None,
             timeout=TIMEOUT_S,
-            # NOTE: httpx takes `xi-api-key` along to wherever it is sent.
+            # NOTE: httpx sends `xi-api-key` along with every redirect.
             follow_redirects=False,
         )
         self._agents = client.conversational_ai.agents
@@ -91,16 +91,16 @@ class Workspace:
 
     @guarded
     def agent(self) -> dict[str, Any]:
-        """Return the agent, every setting of it. Raises Problem."""
+        """Return the agent with all its settings. Raises Problem."""
         return dict(_decoded(self._agents.get(self._agent_id, request_options=_retried(1))))
 
     @guarded
     def secrets(self) -> list[dict[str, Any]]:
-        """All secrets of the workspace, without their values. Raises Problem."""
+        """Return all secrets of the workspace, without their values. Raises Problem."""
         found: list[dict[str, Any]] = []
         seen: set[str | None] = set()
         cursor = None
-        while cursor not in seen:  # a cursor that comes back would never end
+        while cursor not in seen:  # a repeated cursor would never end
             seen.add(cursor)
             page = self._secrets.list(
                 page_size=PAGE_SIZE, cursor=cursor, request_options=_retried(1)
@@ -112,13 +112,13 @@ class Workspace:
     @guarded
     def create_secret(self, name: str) -> str:
         """Return the id of a new secret with the caller key. Raises Problem."""
-        # Never repeated by itself: the platform might have made one that we did not hear of.
+        # Never retried: the platform might have created one without our hearing of it.
         made = self._secrets.create(name=name, value=self._keys[1], request_options=_retried(0))
         return str(made.secret_id)
 
     @guarded
     def update_secret(self, secret_id: str, name: str) -> None:
-        """Put the caller key, and its new name, into a secret that is there. Raises Problem."""
+        """Put the caller key, and its new name, into an existing secret. Raises Problem."""
         self._secrets.update(secret_id, name=name, value=self._keys[1], request_options=_retried(1))
 
     @guarded
@@ -136,18 +136,18 @@ class Workspace:
         return dict(_decoded(after))
 
     def problem(self, error: Any) -> Problem:
-        """Return what an ApiError means to the operator, without any key that it quotes."""
+        """Return what an ApiError means to the operator, with any quoted key removed."""
         status, said = error.status_code or 0, _said(error.body)
         if "missing_permissions" in json.dumps(error.body, default=str):
             text = MISSING_RIGHT
         elif status in REMEDIES:
             text = REMEDIES[status]
         elif status >= 500:
-            text = "The platform fails ({status}): {said}\nRun it again later."
+            text = "The platform failed ({status}): {said}\nRun it again later."
         else:
             text = (
-                "{host} gave no answer of the platform ({status}). Is ELEVENLABS_BASE_URL right, "
-                "or does a proxy answer in its place?"
+                "{host} did not answer like the platform ({status}). Is ELEVENLABS_BASE_URL right, "
+                "or does a proxy answer instead?"
             )
         text = text.format(agent=self._agent_id, said=said, status=status, host=self.host)
         for key in self._keys:
@@ -179,5 +179,5 @@ def _decoded(answer: Any) -> Any:
 
 
 def _retried(times: int) -> Any:
-    """Return the SDK's options: a time-out, and how often a 408, 409, 429 or 5xx is repeated."""
+    """Return the SDK's options: a time-out, and how often to retry a 408, 409, 429 or 5xx."""
     return {"max_retries": times, "timeout_in_seconds": TIMEOUT_S}

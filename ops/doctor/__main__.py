@@ -21,7 +21,7 @@ YES, NO, USAGE, STOPPED = 0, 1, 2, 130
 
 
 def main() -> int:
-    """Make one visit and print it; the exit status."""
+    """Make one visit and print it; return the exit status."""
     options = _options()
     try:
         address = Address.parse(options.url)
@@ -64,7 +64,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 -m ops.doctor",
         description="Play a voice platform against a URL, and say what is wrong with it.",
-        epilog="The caller key: the variable DOCTOR_KEY, else it is asked for.",
+        epilog="The caller key is read from the variable DOCTOR_KEY, or asked for.",
     )
     url = os.environ.get("DOCTOR_URL")
     parser.add_argument("url", nargs="?", default=url, help="or DOCTOR_URL")
@@ -89,11 +89,11 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    # What a model says may not fit the terminal's encoding.
+    # A model's words may not fit the terminal's encoding.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         sys.exit(main())
     except BrokenPipeError:
-        # Whoever read our output has had enough. Python would complain of it once more at exit.
+        # The reader of our output has closed it. Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(STOPPED)

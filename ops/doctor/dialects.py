@@ -1,8 +1,8 @@
-"""What a strict client makes of a streamed answer: its words, its calls, and each broken rule.
+"""Reads a streamed answer like a strict client: its words, its calls, and each broken rule.
 
-Written from platform.openai.com/docs/api-reference (chat-streaming, responses-streaming), apart
-from the function, whose own reading is not to be trusted here. A broken rule is a `Trouble`, named
-as in `causes`. Knows nothing of HTTP and nothing of what is slow.
+Written from platform.openai.com/docs/api-reference (chat-streaming, responses-streaming),
+independently of the function, whose own reading is not trusted here. A broken rule is a `Trouble`,
+named as in `causes`. Does not know HTTP, or what is slow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BUFFER_WORDS = re.compile(r"[^.]*\.\.\. ")
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something wrong, by its name in `causes`, and what was seen of it."""
+    """Something wrong: its name in `causes`, and what was seen."""
 
     cause: str
     detail: str = ""
@@ -60,12 +60,12 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """All that is spoken."""
+        """All spoken text."""
         return "".join(text for _, text in self.words)
 
     @property
     def first_words_ms(self) -> float | None:
-        """When the caller hears something, ours or the model's: a letter or digit, or a call."""
+        """When the caller first hears a letter or digit, ours or the model's, or a call."""
         spoken = [at_ms for at_ms, text in self.words if any(map(str.isalnum, text))]
         return min(
             [*spoken, *([] if self.called_at_ms is None else [self.called_at_ms])], default=None
@@ -86,18 +86,18 @@ class Heard:
         return len(self.model_words) < sum(1 for _, text in self.words if text)
 
     def breaks(self, cause: str, detail: str = "") -> None:
-        """Note a broken rule; each is noted once."""
+        """Note a broken rule, each one once."""
         if all(trouble.cause != cause for trouble in self.troubles):
             self.troubles.append(Trouble(cause, detail))
 
 
 def is_buffer_words(piece: str) -> bool:
-    """Return True if a piece of an answer is the deployment's own way of taking time."""
+    """Return True if a piece of an answer is buffer words."""
     return _BUFFER_WORDS.fullmatch(piece) is not None
 
 
 def hear(stream: Stream, *, responses: bool) -> Heard:
-    """Read one answer to its end, whatever it is."""
+    """Read one answer to its end, in either dialect."""
     heard = Heard(events=len(stream.events))
     if not stream.events:
         heard.breaks("empty_stream", f"{len(stream.rest)} bytes, no event")
@@ -164,7 +164,7 @@ def _decoded(event: Event, heard: Heard) -> dict[str, Any] | None:
 
 
 def _chat(chunks: Sequence[tuple[Event, dict[str, Any]]], heard: Heard) -> None:
-    # NOTE: `created` should be one as well, but no client minds, and llama.cpp's changes.
+    # NOTE: `created` should stay the same, too, but no client minds, and llama.cpp's changes.
     for name in ("id", "model"):
         if len({str(chunk.get(name)) for _, chunk in chunks}) > 1:
             heard.breaks("changing_identity", f"`{name}` changes in mid-stream")

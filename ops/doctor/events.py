@@ -1,6 +1,6 @@
 """Server-sent events with their time of arrival, cut as a strict client cuts them.
 
-Knows the event stream format (WHATWG HTML, section 9.2.6) and nothing of what an event says.
+Knows the event stream format (WHATWG HTML, section 9.2.6), not what an event says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event that has data, and when its last byte had arrived."""
+    """One event with data, and when its last byte arrived."""
 
     at_ms: float
     data: bytes
@@ -27,17 +27,17 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """All events of a body. Comments are none."""
+    """All events of a body, without comments."""
 
     events: tuple[Event, ...]
     odd: bytes = b""
-    """The first line that is no line of an event stream."""
+    """The first line that does not belong in an event stream."""
     rest: bytes = b""
-    """What stands behind the last blank line: clients never see it."""
+    """The rest after the last blank line, which clients never see."""
 
 
 def read(pieces: Sequence[Piece]) -> Stream:
-    """Return the body's events in their order."""
+    """Return the body's events in order."""
     body = b"".join(piece.data for piece in pieces)
     ends = list(accumulate(len(piece.data) for piece in pieces))
     events: list[Event] = []

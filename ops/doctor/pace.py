@@ -1,6 +1,6 @@
 """How bytes arrived: as a stream or in one lump, from a warm environment or a cold one.
 
-Both are read from times, so both can be "cannot tell", and say so. Knows no HTTP and no causes.
+Both are judged by times alone, so the result may be "cannot tell". Does not know HTTP or causes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from statistics import median
 from typing import Literal
 
 TOGETHER_MS = 2.0
-"""Pieces closer than this have come in one arrival: they left together, or were held together."""
+"""Pieces closer than this count as one arrival: they left together, or were held together."""
 PIECES_FEW = 8
 """A shorter answer proves nothing."""
 ARRIVALS_MANY = 8
-"""A long answer held back and then let go at once still comes in several: TCP's slow start sends
+"""A long answer that was held back and released at once has fewer arrivals: TCP's slow start sends
 10 segments, waits for a round trip, sends 20, waits … (RFC 6928): four trips carry 220 kB."""
 HELD_BACK_MS = 300.0
 COLD_MS = 150.0
@@ -24,16 +24,16 @@ COLD_TIMES = 3.0
 
 @dataclass(frozen=True, slots=True)
 class LongAnswer:
-    """An answer that was asked to be long: arrival of each piece of the model's words, in ms."""
+    """A long answer, as requested: when each piece of the model's words arrived, in ms."""
 
     arrivals_ms: Sequence[float]
     length_known: bool = False
-    """True if the response's head told the length of its body: it was whole by then."""
+    """True if the response's head stated its body's length, so that the body was complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`stream`, `lump` or `unknown`, and why so. `certain` when no clock was needed."""
+    """`stream`, `lump` or `unknown`, and why. `certain` if no clock was needed."""
 
     verdict: Literal["stream", "lump", "unknown"]
     why: str
@@ -43,9 +43,9 @@ class Pace:
 def judge(answer: LongAnswer, short_waits_ms: Sequence[float]) -> Pace:
     """Compare one long answer with the waits for the first words of short ones.
 
-    A quick model's answer may come at once, too. What tells the two apart: held back, a long
-    answer's first word is late by the time that the whole answer takes to make; streamed, it comes
-    as soon as a short one's.
+    A quick model's answer may come at once, too. The first word tells the two apart: if a long
+    answer is held back, it is late by the time that the whole answer takes; if it is streamed, it
+    comes as soon as a short one's.
     """
     times = sorted(answer.arrivals_ms)
     if answer.length_known:
@@ -77,14 +77,14 @@ def judge(answer: LongAnswer, short_waits_ms: Sequence[float]) -> Pace:
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """Whether the first request met an environment that had to be started; None: cannot tell."""
+    """True if the first request met an environment that had to be started; None: cannot tell."""
 
     met: bool | None
     why: str
 
 
 def cold_start(first_ms: float | None, later_ms: Sequence[float]) -> ColdStart:
-    """Compare the first request with the same one later. Nothing in an answer tells it."""
+    """Compare the first request with the same one later, since no answer shows a cold start."""
     if first_ms is None or not later_ms:
         return ColdStart(None, "it needs the same request twice")
     usual_ms = median(later_ms)

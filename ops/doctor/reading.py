@@ -1,6 +1,6 @@
-"""What one answer to a turn tells, whoever asks: its words, its faults, and what these mean there.
+"""What one answer to a turn shows: its words, its faults, and what these mean for that turn.
 
-Knows exchanges and turns; nothing of what was asked before.
+Knows exchanges and turns, not what was asked before.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from ops.doctor.turns import Turn
 from ops.doctor.wire import Exchange
 
 APOLOGIES = {"failure_sentence", "declined"}
-"""Words of ours where a model's were due."""
+"""Our own words where a model's were expected."""
 _ENDS_EARLY = {"no_terminator", "unfinished_event", "no_finish", "silent"}
-"""What a stream that was cut lacks besides: no causes of their own."""
+"""What a cut stream also lacks, without separate causes."""
 _MODEL_FAILED = {*APOLOGIES, "error_frame", "silent", "model_down", "model_slow"}
 _REFUSED = {"bad_request", "model_down", "proxy_error", "error_frame"}
-"""What a refusal of a history looks like: a template that cannot take it is a server's failure."""
+"""How a refusal of a history shows: a server whose template cannot take it fails."""
 
 
 def heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
-    """Return what a strict client makes of it, and everything wrong with it."""
+    """Return the answer as a strict client reads it, and everything wrong with it."""
     if found := causes.of_exchange(came):
         return Heard(), [found]
     answer = dialects.hear(events.read(came.pieces), responses=turn.responses)
@@ -44,7 +44,7 @@ def without_the_models(came: Exchange, troubles: Sequence[Trouble]) -> list[Trou
 
 
 def of_shape(troubles: Sequence[Trouble]) -> list[Trouble]:
-    """Return what failures of a turn mean whose history is all that is odd about it."""
+    """Return what failures mean for a turn that only has an odd history."""
     return [
         Trouble("shape_refused", each.detail) if each.cause in _REFUSED else each
         for each in troubles
@@ -58,7 +58,7 @@ def long_answer(came: Exchange, heard: Heard) -> pace.LongAnswer:
 
 
 def described(came: Exchange, heard: Heard) -> str:
-    """Return the row's text for an answer that is well."""
+    """Return the row's text for a good answer."""
     if heard.calls:
         call = heard.calls[0]
         return f"{came.status} {call.name}({call.arguments})"

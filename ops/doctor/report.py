@@ -39,7 +39,7 @@ def usable(findings: Sequence[Finding]) -> bool:
 
 
 def causes(findings: Sequence[Finding]) -> str:
-    """Each cause once, the failures first: where it was seen, why, and what to do."""
+    """List each cause once, failures first: where it was seen, why, and what to do."""
     seen: dict[str, list[tuple[str, str]]] = {}
     for finding in findings:
         for trouble in finding.troubles:
@@ -73,7 +73,7 @@ def verdict(visit: Visit, findings: Sequence[Finding], *, whole: bool) -> str:
 
 
 def as_json(visit: Visit, findings: Sequence[Finding], *, whole: bool) -> dict[str, Any]:
-    """All of it, for machines. Times in ms; what was not seen is null."""
+    """Return everything for machines. Times in ms; null for what was not seen."""
     return {
         "url": visit.address.base_url,
         "usable": usable(findings) if whole else None,

@@ -1,7 +1,7 @@
-"""What is asked: requests in the shapes that voice platforms send, and that break naive servers.
+"""The requests to send: in the shapes that voice platforms send, and that break naive servers.
 
-After ElevenLabs' and Vapi's documentation of custom LLMs, and what people report who run such
-servers. A table, and nothing of what is made of the answers.
+From ElevenLabs' and Vapi's documentation of custom LLMs, and from reports by people who run such
+servers. Only a table: does not know how the answers are read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TOKENS = 300
 SYSTEM = {"role": "system", "content": "You answer a phone. Be brief."}
 ASK = {"role": "user", "content": "Answer with one word: yes."}
 OURS = {"language": "en"}
-"""Words of the deployment's own come in a language that the doctor can tell from a model's."""
+"""The deployment's own words come in this language, so that the doctor can recognise them."""
 LOOK_UP = {
     "name": "look_up_order",
     "description": "Looks up an order by its number. Call it whenever an order is asked about.",
@@ -35,11 +35,11 @@ ERRORS_AS_STATUS = {"x-completions-on-failure": "error"}
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A streamed turn. `path` has `{base}` and, for bases that end in /v1, `{bare}` without it."""
+    """A streamed turn. `path` has `{base}`, or `{bare}`: the base without its /v1."""
 
     name: str
     body: Callable[[Sequence[Call]], dict[str, Any]]
-    """From the calls that the model made in the turn before."""
+    """The turn's messages, from the model's calls in the turn before."""
     path: str = "{base}/chat/completions"
     kind: str = ""
     """`short` and `long` answers are compared, `call` wants a call, `shape` has a history that
@@ -126,7 +126,7 @@ SHAPES = (
     _shape("metadata", ASK, metadata={"turns": 3}, user="caller-1"),
     _shape("an empty list of tools", ASK, tools=[]),
 )
-"""What some model APIs refuse, a row each (the function's `dialects/shapes` mends them)."""
+"""What some model APIs refuse, a row each (the function's `dialects/shapes` fixes them)."""
 
 _STORY = {
     "role": "user",
@@ -177,7 +177,7 @@ TURNS = (
     Turn("an interruption", _chat(**_TELL), kind="leave"),
     Turn("the turn after it", _chat(ASK), kind="short"),
     Turn(
-        # Blanks: a token holds many of them, and they are paid for.
+        # Blanks, because many fit into one token, and tokens cost money.
         "a 2 MB prompt",
         lambda _: (
             _chat(ASK)(())

@@ -1,7 +1,7 @@
-"""The visit: one check after the other, each on a connection of its own, and what each tells.
+"""The visit: one check after the other, each on a new connection, and what each shows.
 
-A check's row never depends on how the next one goes; what is seen across several (stream or lump,
-cold start) comes as rows of its own at the end. Knows nothing of how rows are shown.
+A check's row never depends on the next one; what shows only across several (stream or lump, cold
+start) gets separate rows at the end. Does not know how rows are printed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ops.pasted_url import Address
 
 SLOW_WORDS_MS = 2000.0
 UPLOAD_S = 40.0
-"""More for the 2 MB: a telephone's line takes so long."""
+"""Extra time for the 2 MB, which a phone's connection needs."""
 VISIT_S = 300.0
 REFUSED_KEYS = {"no key": {}, "a wrong key": {"authorization": "Bearer not-a-key-of-anybody"}}
 
@@ -52,14 +52,14 @@ class Finding:
 
 @dataclass(slots=True)
 class Visit:
-    """One visit to one address. `rows` once; the rest tells afterwards what was seen."""
+    """One visit to one address. Call `rows` once; the rest holds what was seen."""
 
     address: Address
     key: str
     model: str
     timeout_s: float = 20.0
     patience_ms: float = 4000.0
-    """The platform's, until the first words."""
+    """How long the platform waits for the first words."""
     streaming: pace.Pace | None = None
     cold_start: pace.ColdStart | None = None
     _ends_at: float = 0.0
@@ -68,7 +68,7 @@ class Visit:
     _short_ms: list[float] = field(default_factory=list)
     _long: tuple[Turn, pace.LongAnswer] | None = None
     _alive: bool = False
-    """True once a turn went well: from then on no failure stops the visit."""
+    """True once a turn succeeded: from then on no failure stops the visit."""
 
     def rows(self) -> Iterator[Finding]:
         """Make the visit, yielding each row as soon as it is known."""
@@ -142,7 +142,7 @@ class Visit:
         )
 
     def _knock(self) -> tuple[Finding, float | None]:
-        """Make the cheapest request there is, first: it meets a cold start if anything does."""
+        """Make the cheapest request first: it meets the cold start, if there is one."""
         came = self._health()
         troubles = []
         if came.trouble:
@@ -200,14 +200,14 @@ class Visit:
         return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
 
     def _reasons(self, turn: Turn, troubles: Sequence[Trouble]) -> list[Trouble]:
-        """Return why the caller hears an apology: a client that asks for errors hears it."""
+        """Return why the caller hears an apology, by asking again for errors instead."""
         if not any(trouble.cause in reading.APOLOGIES for trouble in troubles):
             return []
         _, reasons = reading.heard(self._ask(turn, ERRORS_AS_STATUS), turn)
         return [each for each in reasons if not CAUSES[each.cause].warning]
 
     def _again(self, turn: Turn, late: Heard) -> tuple[Exchange, Heard, list[Trouble]]:
-        """Do what the platform does when its patience ends: ask the same once more."""
+        """Do what the platform does when its patience ends: send the same turn again."""
         came = self._ask(turn)
         heard, troubles = reading.heard(came, turn)
         seen = f"{late.first_words_ms:.0f} ms"
@@ -239,7 +239,7 @@ class Visit:
             self._long = turn, reading.long_answer(came, heard)
 
     def _interruption(self, turn: Turn) -> Finding:
-        """Leaves after the first words, as a platform does when the caller speaks."""
+        """Leaves after the first words, like a platform when the caller speaks."""
 
         def enough(pieces: Sequence[Piece]) -> bool:
             stream = events.read(pieces)
@@ -249,7 +249,7 @@ class Visit:
         heard, troubles = reading.heard(came, turn)
         words_ms = heard.first_words_ms
         if came.left:
-            # What we did not stay for is no fault; an apology is one, however soon we left.
+            # What we did not wait for is no fault; an apology is one, however early we left.
             troubles = [each for each in troubles if each.cause in reading.APOLOGIES]
         troubles = [*troubles, *self._reasons(turn, troubles)]
         if troubles or not came.left:
@@ -257,7 +257,7 @@ class Visit:
             return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
         return Finding(turn.name, "left after the first words", (), came.first_byte_ms, words_ms)
 
-    # -- what only several requests tell
+    # -- what only several requests show
 
     def _arrival(self) -> Finding:
         name = "stream or lump"
@@ -267,7 +267,7 @@ class Visit:
         turn, answer = self._long
         self.streaming = pace.judge(answer, self._short_ms)
         if self.streaming.verdict == "lump" and not self.streaming.certain:
-            # Once may be chance: a model that was slow to begin, and then quick.
+            # Once may be chance: a model that was slow to start, and then quick.
             came = self._ask(turn)
             heard, _ = reading.heard(came, turn)
             second = pace.judge(reading.long_answer(came, heard), self._short_ms)

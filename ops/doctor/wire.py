@@ -1,7 +1,7 @@
-"""One HTTP request on a connection of its own, with the time of every socket read.
+"""One HTTP request on its own connection, with the time of every socket read.
 
-Written on sockets and `http.client`'s parser, because libraries hide when bytes arrive and how a
-connection ended. Knows nothing of what is asked. Proxies of the environment are not used.
+Built on sockets and `http.client`'s parser, because libraries hide when bytes arrive and how a
+connection ended. Does not use the environment's proxies, and does not know what is asked.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ops.pasted_url import Address
 
 READ_BYTES = 65536
 BODY_LIMIT_BYTES = 8 * 1024 * 1024
-"""More than this is no turn's answer; a server that never ends must not fill the memory."""
+"""No turn's answer is larger; a server that never ends must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of a body, and when the socket read that completed them returned."""
+    """Bytes of a body, and when the socket read returned that completed them."""
 
     at_ms: float
     data: bytes
@@ -38,7 +38,7 @@ class Exchange:
     connect_ms: float | None = None
     """Name, TCP and TLS, before the request began; None if there was no connection."""
     status: int = 0
-    """0 when no answer came."""
+    """0 if no answer came."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     pieces: list[Piece] = field(default_factory=list)
@@ -59,9 +59,9 @@ class Exchange:
 
 
 class Running:
-    """A running exchange in other threads' hands: since when it asks, and how to hang up.
+    """Lets another thread follow one running exchange: when it began, and how to hang up.
 
-    For one exchange. Times are `time.monotonic`'s, in seconds.
+    Times are `time.monotonic`'s, in seconds.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Running:
         self._lock = threading.Lock()
 
     def opened(self, connection: socket.socket, began_at: float) -> None:
-        """Take the connection that can be hung up from now on."""
+        """Set the connection that can be hung up from now on."""
         with self._lock:
             self._connection, self.began_at = connection, began_at
             left = self.left
@@ -83,12 +83,12 @@ class Running:
             self.hang_up()
 
     def hang_up(self) -> None:
-        """End the exchange now, whatever it waits for; once ended, nothing happens."""
+        """End the exchange now, whatever it waits for; do nothing if it has ended."""
         with self._lock:
             self.left = True
             connection = self._connection
         if connection is not None:
-            # NOTE: past TLS, whose own shutdown would take the session from under a read.
+            # NOTE: bypasses TLS, whose own shutdown would end the session during a read.
             with suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
@@ -117,7 +117,7 @@ class _Timed(io.RawIOBase):
         return count
 
     def makefile(self, _: str) -> io.BufferedReader:
-        """Return what `http.client` asks of a socket."""
+        """Return the file that `http.client` asks a socket for."""
         return io.BufferedReader(self, READ_BYTES)
 
 
@@ -132,10 +132,10 @@ def exchange(
     enough: Callable[[Sequence[Piece]], bool] | None = None,
     running: Running | None = None,
 ) -> Exchange:
-    """One request, from connecting to the end, within `timeout_s`. Never raises for what it meets.
+    """Make one request, from connecting to the end, within `timeout_s`; never raise for failures.
 
-    `enough` is asked after each piece; when it says so, the connection is closed in mid-answer.
-    `running` lets another thread hang up at any time.
+    `enough` is called after each piece; when it returns True, the connection is closed in
+    mid-answer. `running` lets another thread hang up at any time.
     """
     result = Exchange()
     deadline = time.monotonic() + timeout_s
@@ -211,7 +211,7 @@ def _send(connection: socket.socket, request: bytes, deadline: float) -> None:
     except TimeoutError as error:
         raise _Broken("timeout", "the request was not taken in time") from error
     except OSError:
-        # A server that has answered early (413) has closed its ear: its answer may be there.
+        # A server that answered early (413) stops reading, but its answer may be there.
         pass
 
 

@@ -316,7 +316,7 @@ def test_keys_are_asked_for_without_echo(api: ElevenLabs) -> None:
         ({"AGENT": ""}, "AGENT="),
         ({"ELEVENLABS_API_KEY": ""}, "ELEVENLABS_API_KEY is not set"),
         ({"CALLER_KEY": ""}, "KEY is not set"),
-        ({"CALLER_KEY": "two words"}, "more pasted than the key"),
+        ({"CALLER_KEY": "two words"}, "Paste only the key"),
         ({"URL": "http://127.0.0.1:8080/v1"}, "tunnel"),
         ({"MODEL": ""}, "MODEL="),
         ({"API_TYPE": "websocket"}, "API_TYPE"),
@@ -342,7 +342,7 @@ def test_what_is_called_wrongly_says_how_to_call_it(
         (
             "PATCH agents",
             error(401, "missing_permissions", "missing the permission convai_write"),
-            "lacks a right: missing the permission convai_write",
+            "lacks a permission: missing the permission convai_write",
         ),
         ("GET secrets", error(403, "forbidden", "Not for you"), "may not do this: Not for you"),
         ("GET agents", error(404, "document_not_found", "No such"), "no agent agent_front"),
@@ -354,10 +354,10 @@ def test_what_is_called_wrongly_says_how_to_call_it(
         ("POST secrets", error(400, "bad", f"{KEY} is no good value"), "*** is no good value"),
         ("PATCH agents", error(409, "conflict", "Being edited"), "Run it again"),
         ("PATCH agents", error(429, "rate_limited", "Too many"), "Wait a minute"),
-        ("GET agents", (503, "<html>down</html>"), "fails (503)"),
-        ("GET agents", (302, ""), "no answer of the platform (302)"),
-        ("GET agents", (200, "<html>log in</html>"), "no answer of the platform (200)"),
-        ("GET agents", (200, ["not", "an", "agent"]), "does not know"),
+        ("GET agents", (503, "<html>down</html>"), "failed (503)"),
+        ("GET agents", (302, ""), "did not answer like the platform (302)"),
+        ("GET agents", (200, "<html>log in</html>"), "did not answer like the platform (200)"),
+        ("GET agents", (200, ["not", "an", "agent"]), "does not understand"),
     ],
 )
 def test_an_error_says_what_to_do(
