@@ -1,66 +1,66 @@
-# `make run` and `make test` need make and a Python >= 3.11, nothing else: they install the rest.
+# `make run` and `make test` need only make and a Python >= 3.11: they install the rest.
 PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
 BIN := $(VENV)/bin
-# Nothing of this make reaches the one that `sam build` starts, and nothing is reported home.
+# Hide this make's variables from the one that `sam build` starts, and send no telemetry.
 SAM := env -u MAKEFLAGS -u MAKELEVEL SAM_CLI_TELEMETRY=0 $(SAM_VENV)/bin/sam
-# The locks are complete, so nothing is resolved: --no-deps is faster and asks for no extras.
+# The locks are complete, so nothing needs resolving: --no-deps is faster and skips extras.
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check --require-hashes --no-deps
-# The system's certificates count, too: there are networks with an authority of their own.
+# Trust the system's certificates, too, for networks with their own authority.
 LOCK := UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
-# Lambda's Python compiles the packages, and runs them when built. PYTHON313=/path/to/it names one
-# that is not on the PATH; without any, packages carry no bytecode and their tests are skipped.
+# Lambda's Python compiles the packages, and runs the built ones. PYTHON313=/path/to/it names one
+# that is not on the PATH; without any, packages have no bytecode and their tests are skipped.
 ifndef PYTHON313
 PYTHON313 := $(firstword $(shell for python in python3.13 $(PYTHON); do "$$python" -c 'import sys; \
 	sys.exit(sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 13))' 2>/dev/null \
 	&& command -v "$$python"; done))
 endif
 export PYTHON PYTHON313
-# This machine's processor, in Lambda's words. What is built to run here lies apart from what
-# `make deploy` builds, so that neither can be taken for the other.
+# This machine's processor, in Lambda's words. Packages to run here are kept apart from those of
+# `make deploy`, so that neither can be taken for the other.
 ARCHITECTURE ?= $(patsubst aarch64,arm64,$(shell uname -m))
 BUILT := .aws-sam/$(ARCHITECTURE)
 PACKAGE_SOURCES := template.yaml samconfig.toml $(shell find functions layers -type f ! -name '*.pyc')
-# Unless given, stack and region are what samconfig.toml says of the stage.
+# Unless given, stack and region come from the stage in samconfig.toml.
 STAGE ?= default
 configured = $(shell awk -F '"' '/^\[/ { here = ($$0 == "[$(STAGE).global.parameters]") } \
 	here && $$1 ~ /^$(1) *=/ { print $$2 }' samconfig.toml)
 STACK ?= $(call configured,stack_name)
 REGION ?= $(call configured,region)
 AWS = aws $(if $(REGION),--region $(REGION))
-# $(call a-stage,what tells where): without it, a stage that is mistyped is not another one.
+# $(call a-stage,stack or URL): refuse a mistyped stage, which has neither.
 a-stage = test -n "$(1)" || { echo "samconfig.toml has no [$(STAGE).global.parameters] with a" \
 	"stack_name: there is no such stage" >&2; exit 1; }
-# What was not said in samconfig.toml has to be said again to the next make.
+# The next make needs the values that are not in samconfig.toml again.
 again = $(strip $(1) $(foreach name,STAGE STACK REGION,$(if $(filter-out file,$(origin $(name))),$(name)=$($(name)))))
 
-# Your agent, as PARAMETERS or samconfig.toml's stage names it. Its package is left whole, and
-# `make build` plays a turn of it there: what a framework lacks shows on first use.
+# Your agent, as PARAMETERS or samconfig.toml's stage names it. Its package keeps every file, and
+# `make build` plays one of its turns there: what a framework lacks shows on first use.
 RESPONDER ?= $(or $(patsubst Responder=%,%,$(filter Responder=%,$(PARAMETERS))),$(shell awk -F '["=]' \
 	'/^\[/ { here = ($$0 == "[$(STAGE).global.parameters]") } \
 	here && $$1 ~ /^ *$$/ && $$2 == "Responder" { print $$3 }' samconfig.toml))
 export RESPONDER
 
-# Elsewhere than on Linux, or without Lambda's Python, the packages do not run: tests skip them.
+# The packages run only on Linux and with Lambda's Python: otherwise tests skip them.
 TESTABLE := $(if $(PYTHON313),$(filter Linux,$(shell uname -s)))
 
 MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	"Python 3.11 or newer is needed: make PYTHON=/path/to/python3.13 ...")'
 
-# $(call environment,folder): a virtual environment. Nothing is left of one that could not be made
-# (Debian without python3-venv), else the next make would take it for whole.
+# $(call environment,folder): a virtual environment. Remove one that could not be made (Debian
+# without python3-venv), or the next make would take it for complete.
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
 .PHONY: help run invoke setup build deploy upstream-key connect doctor call talk trial check test-unit test test-slow test-browser screenshot test-built soak matrix bench clean lock
-help: ## show what make can do here
+help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
-# $(call once,stamp,source,what is done): two makes of one clone wait for each other, and the second
-# one finds that nothing is left to do. What follows is the command.
+# $(call once,stamp,source,message) command: two makes in one clone wait for each other, and the
+# second one finds nothing left to do.
 once = $(MODERN_PYTHON) && $(PYTHON) local/locked.py $(1) "$(2)" "$(3)"
 pip-install = $(call once,$@,$<,installing $(1)) $(BIN)/python $(PIP_INSTALL) -r $<
 
@@ -83,17 +83,17 @@ $(SAM_VENV)/.sam: requirements/sam.txt
 	@$(SAM_VENV)/bin/python $(PIP_INSTALL) -r requirements/sam.txt
 	@touch $@
 
-# What is chosen wrongly is said before anything is installed.
+# Refuse wrong options before anything is installed.
 .PHONY: options
 options:
 	@$(MODERN_PYTHON) && $(PYTHON) -m local.options $(filter invoke,$(MAKECMDGOALS))
 
-# Another model than the embedded one needs none of its 130 MB.
+# Only the embedded model needs its 130 MB.
 EMBEDDED = $(if $(filter-out model,$(UPSTREAM)),,$(VENV)/.model)
 
 # PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, FALLBACK_KEY, TRANSPORT, CODE, LIMIT, LOG_LINES,
-# REAL_TURN and PARAMETERS (docs/local.md) reach local/ as the environment variables that make turns
-# them into: no key shows in a process list.
+# REAL_TURN and PARAMETERS (docs/local.md) reach local/ as environment variables, so that no key
+# shows in a process list.
 run: options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
 	@$(BIN)/python -m local run
 
@@ -118,7 +118,7 @@ endif
 endif
 
 PLAYABLE := $(if $(RESPONDER),$(if $(filter file,$(origin BUILT)),$(TESTABLE)))
-build: $(BUILT)/template.yaml $(if $(PLAYABLE),$(VENV)/.local) ## make the packages as they are deployed, for this machine's processor
+build: $(BUILT)/template.yaml $(if $(PLAYABLE),$(VENV)/.local) ## build the packages as deployed, for this machine's processor
 	@$(if $(PLAYABLE),$(BIN)/python -m local.agent_turn $(RESPONDER))
 
 deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: STAGE=prod
@@ -139,7 +139,7 @@ deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: 
 	&& echo "Next: make $(call again,upstream-key)" \
 		"(until the model API's key is stored, every turn is answered with 503)" || true
 
-upstream-key: ## ask for the keys of model API and fallback, store them in the deployed secret
+upstream-key: ## ask for the keys of model API and fallback, and store them in the secret
 	@$(call a-stage,$(STACK))
 	@$(MODERN_PYTHON) && STACK="$(STACK)" REGION="$(REGION)" AWS_CLI="$$(command -v aws)" \
 		$(PYTHON) -m ops.upstream_key
@@ -156,9 +156,9 @@ connect: $(VENV)-connect/.connect ## point an ElevenLabs agent at the deployment
 	@$(call a-stage,$(STACK)$(URL))
 	@STACK="$(STACK)" REGION="$(REGION)" $(VENV)-connect/bin/python -m ops.connect
 
-# The key goes by the environment, where no process list shows it; KEY counts only where make was
-# given it, since a variable of that name may be anybody's. Without it DOCTOR_KEY counts, else the
-# doctor asks. MODEL and DOCTOR_ARGS are in docs/doctor.md.
+# The key is passed in the environment, where no process list shows it. KEY counts only on make's
+# command line, since a variable of that name may belong to anything. Without it DOCTOR_KEY counts,
+# or else the doctor asks. MODEL and DOCTOR_ARGS are in docs/doctor.md.
 ifeq ($(origin KEY),command line)
 doctor: export DOCTOR_KEY := $(value KEY)
 endif
@@ -168,7 +168,7 @@ doctor: ## play a voice platform against a URL: URL=https://... KEY=...
 	@$(MODERN_PYTHON) && $(PYTHON) -m ops.doctor $(DOCTOR_ARGS)
 
 # Without URL the deployment is started here, and its models play the files' scripts (docs/calls.md).
-# The key goes by the environment, as the doctor's.
+# The key is passed in the environment, like the doctor's.
 CALLS ?= calls/*.yaml
 ifeq ($(origin KEY),command line)
 call: export CALL_KEY := $(value KEY)
@@ -185,12 +185,12 @@ talk: export TALK_KEY := $(value KEY)
 endif
 talk: export TALK_URL := $(value URL)
 talk: export TALK_MODEL := $(value MODEL)
-talk: $(if $(URL),,options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build)) ## a page to talk with it, and see each turn: URL=https://... KEY=...
+talk: $(if $(URL),,options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build)) ## a page to talk with it and see each turn: URL=https://... KEY=...
 	@$(MODERN_PYTHON) && exec $(if $(URL),$(PYTHON),$(BIN)/python) -m ops.talk
 
-# In the SAM CLI's environment, whose boto3 is what `sam` asks with. YES=1 asks nobody, TAKE_AWAY names
-# an earlier trial, TRIAL_ENDPOINT stands for all of AWS (docs/trial.md).
-trial: build $(SAM_VENV)/.sam ## ask AWS what is assumed of it here: deploys, reports, takes all away
+# Runs in the SAM CLI's environment, with the boto3 that `sam` uses. YES=1 does not ask, TAKE_AWAY
+# names an earlier trial, TRIAL_ENDPOINT replaces all of AWS (docs/trial.md).
+trial: build $(SAM_VENV)/.sam ## check what we assume of AWS: deploys, reports, removes everything
 	@REGION="$(REGION)" YES="$(YES)" TAKE_AWAY="$(TAKE_AWAY)" TRIAL_ENDPOINT="$(TRIAL_ENDPOINT)" \
 		TRIAL_PACKAGES="$(BUILT)" TRIAL_ARCHITECTURE="$(ARCHITECTURE)" \
 		exec $(SAM_VENV)/bin/python -m ops.trial $(TRIAL_ARGS)
@@ -202,20 +202,20 @@ check: $(VENV)/.test $(SAM_VENV)/.sam ## lint, types, import rules, the template
 	@PYTHONPATH=functions:layers/streaming:. $(BIN)/lint-imports --no-logo
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 
-# A worker for each core; one that is done takes half of what another has left, within files, too.
-# `.venv/bin/pytest path::test` has no workers.
+# One worker per core; a worker that is done takes half of another's remaining tests, even within a
+# file. `.venv/bin/pytest path::test` has no workers.
 PYTEST = $(BIN)/pytest -n auto --dist worksteal
-# What takes long by nature: the other processor's packages, deployments, the model, benchmarks.
+# Tests that take long: the other processor's packages, deployments, the model, benchmarks.
 SLOW := slow or model
 
 test-unit: $(VENV)/.test ## run the unit tests, which need neither packages nor other tools
 	@$(PYTEST) -m "not ($(SLOW))" tests/unit $(PYTEST_ARGS)
 
-test: $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect $(if $(TESTABLE),build) ## run all tests but the slow ones
+test: $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect $(if $(TESTABLE),build) ## run all tests except the slow ones
 	@$(PYTEST) -m "not ($(SLOW))" $(PYTEST_ARGS)
 
 $(VENV)-apps/.apps: requirements/apps.txt
-	@echo "installing into $(VENV)-apps the frameworks that the layer is tried with"
+	@echo "installing the frameworks that the layer is tested with into $(VENV)-apps"
 	@$(call environment,$(VENV)-apps)
 	@$(VENV)-apps/bin/python $(PIP_INSTALL) -r requirements/apps.txt
 	@touch $@
@@ -224,35 +224,35 @@ test-slow: setup $(VENV)-apps/.apps $(if $(TESTABLE),build) ## run the slow test
 	@$(PYTEST) -m "$(SLOW)" $(PYTEST_ARGS)
 
 $(VENV)-browser/.browser: requirements/browser.txt
-	@echo "installing into $(VENV)-browser what steers a browser (165 MB)"
+	@echo "installing the browser automation into $(VENV)-browser (165 MB)"
 	@$(call environment,$(VENV)-browser)
 	@$(VENV)-browser/bin/python $(PIP_INSTALL) -r requirements/browser.txt
 	@touch $@
 
-# Debian: apt-get install chromium-headless-shell. CHROMIUM names another browser of its kind.
-test-browser: $(VENV)/.local $(VENV)-browser/.browser ## try the page of `make talk` in a real browser
+# Debian: apt-get install chromium-headless-shell. CHROMIUM names another Chromium browser.
+test-browser: $(VENV)/.local $(VENV)-browser/.browser ## test the page of `make talk` in a real browser
 	@$(VENV)-browser/bin/pytest --confcutdir=tests/browser tests/browser $(PYTEST_ARGS)
 
 $(VENV)-agents%/.agents: requirements/agents%.txt
-	@echo "installing into $(VENV)-agents$* the newest frameworks for agents"
+	@echo "installing the newest agent frameworks into $(VENV)-agents$*"
 	@$(call environment,$(VENV)-agents$*)
 	@$(VENV)-agents$*/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
 
-# `%` stands for some characters, so for none there is a rule of its own.
+# `%` does not match an empty string, so that case needs its own rule.
 $(VENV)-agents/.agents: requirements/agents.txt
-	@echo "installing into $(VENV)-agents the newest frameworks for agents"
+	@echo "installing the newest agent frameworks into $(VENV)-agents"
 	@$(call environment,$(VENV)-agents)
 	@$(VENV)-agents/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
 
-screenshot: $(VENV)/.local $(VENV)-browser/.browser ## take the picture of the page anew
+screenshot: $(VENV)/.local $(VENV)-browser/.browser ## take a new picture of the page
 	@$(VENV)-browser/bin/python -m tests.browser.screenshot docs/talk.png
 
 test-built: setup build ## run the tests of the built packages only
 	@$(PYTEST) -m built $(PYTEST_ARGS)
 
-# TURNS, HISTORIES and SEED choose how much of what: a seed is a run that can be had again.
+# TURNS, HISTORIES and SEED choose how much to play: the same seed repeats a run.
 TURNS ?= 20000
 HISTORIES ?= 10000
 SEED ?= 1
@@ -263,10 +263,10 @@ soak: $(VENV)/.test ## play random faults and histories against many turns: TURN
 matrix: $(VENV)/.test ## play every platform against every model API's stand-in; write docs/matrix.md
 	@PYTHONPATH=functions:. $(BIN)/python -m tests.matrix
 
-# Peers of the benchmarks: one that cannot be installed is left out of the comparison.
+# Peers of the benchmarks: any that cannot be installed are left out of the comparison.
 BENCH := $(VENV)-bench
 $(BENCH)-%/.bench: requirements/bench-%.txt
-	@echo "installing into $(BENCH)-$* what to compare with"
+	@echo "installing peers to compare with into $(BENCH)-$*"
 	@$(call environment,$(BENCH)-$*)
 	@$(BENCH)-$*/bin/python $(PIP_INSTALL) -r $< \
 		|| { rm -rf $(BENCH)-$*; echo "it cannot be installed: measuring without it"; }
@@ -275,7 +275,7 @@ $(BENCH)-%/.bench: requirements/bench-%.txt
 # For Lambda's Python: the usual package as SAM's builder leaves it, and AWS's runtime client, which
 # AWS ships with bytecode.
 $(BENCH)-lambda/.bench: requirements/bench-usual.txt requirements/bench-lambda.txt | $(VENV)/bin/python
-	@echo "installing into $(BENCH)-lambda what cold starts are compared with"
+	@echo "installing packages to compare cold starts with into $(BENCH)-lambda"
 	@rm -rf $(BENCH)-lambda
 	@for part in usual lambda; do \
 		$(BIN)/python $(PIP_INSTALL) --no-compile --only-binary=:all: --python-version 3.13 \
@@ -286,17 +286,17 @@ $(BENCH)-lambda/.bench: requirements/bench-usual.txt requirements/bench-lambda.t
 
 PEERS := $(patsubst %,$(BENCH)-%/.bench,memorysync vendor plot $(if $(TESTABLE),lambda))
 # BENCH_ARGS=--publish puts table, JSON and plot into docs/.
-bench: setup $(PEERS) $(if $(TESTABLE),build) ## measure what a turn costs, beside others
+bench: setup $(PEERS) $(if $(TESTABLE),build) ## measure what a turn costs, compared with others
 	@$(BIN)/python -m tests.benchmarks --peers $(BENCH) --result .benchmarks/result.json $(BENCH_ARGS)
 	@test ! -x $(BENCH)-plot/bin/python || \
 		$(BENCH)-plot/bin/python tests/benchmarks/plot.py .benchmarks/result.json \
 			$(if $(findstring --publish,$(BENCH_ARGS)),docs,.benchmarks)/benchmarks.png
 
-clean: ## remove what was built and cached, not the environments
+clean: ## remove builds and caches, but not the environments
 	rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .local
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
-lock: ## pin every dependency anew, with hashes
+lock: ## pin every dependency again, with hashes
 	@$(call environment,$(VENV)-lock) && $(VENV)-lock/bin/python -m pip install --quiet uv
 	$(LOCK) --group pyproject.toml:function -o functions/completions/requirements.txt
 	$(LOCK) --group pyproject.toml:local -c functions/completions/requirements.txt -o requirements/local.txt

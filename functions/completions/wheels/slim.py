@@ -1,23 +1,23 @@
-"""Takes out of a package what Lambda's Python never reads: `python slim.py FOLDER KEPT`.
+"""Removes from a package what Lambda's Python never reads: `python slim.py FOLDER KEPT`.
 
-Sources of other people's modules whose bytecode is there (a traceback still names file and line,
-and the version is pinned), and what stands in shared objects for debuggers and linkers. What is
-in the folder KEPT stays as it is. Knows ELF for 64-bit machines, whatever machine this is.
+That is the sources of third-party modules that have bytecode (a traceback still names file and
+line, and the version is pinned), and the parts of shared objects for debuggers and linkers. The
+folder KEPT stays unchanged. Knows ELF for 64-bit machines, whatever machine this is.
 """
 
 import struct
 import sys
 from pathlib import Path
 
-# ELF-64: where the program headers lie and how many there are; where the section headers do.
+# ELF-64: where the program headers are, and how many; where the section headers are.
 _PROGRAM_HEADERS, _SECTION_HEADERS = (32, 54, 56), (40, 60, 62)
 
 
 def without_sections(data: bytes) -> bytes:
-    """A shared object without section headers and all that only they name.
+    """Return a shared object without section headers and the parts that only they name.
 
-    The loader reads program headers only (ELF specification, "Program Loading"): what lies behind
-    the last segment of the file is symbols and notes for other tools.
+    The loader reads only program headers (ELF specification, "Program Loading"): after the last
+    segment of the file come symbols and notes for other tools.
     """
     if data[:6] != b"\x7fELF\x02\x01":
         return data
@@ -37,14 +37,14 @@ def without_sections(data: bytes) -> bytes:
 
 
 def main(folder: Path, kept: Path) -> None:
-    """Makes the package slim, in place."""
+    """Slim the package in place."""
     for file in folder.rglob("*.so*"):
         file.write_bytes(without_sections(file.read_bytes()))
     for bytecode in list(folder.rglob("__pycache__/*.pyc")):
         module = bytecode.name.split(".")[0]
         source = bytecode.parent.with_name(f"{module}.py")
         if kept not in bytecode.parents and source.exists():
-            # Beside the source's place, where Python takes it for the module.
+            # Where the source was, so that Python takes it for the module.
             bytecode.rename(source.with_suffix(".pyc"))
             source.unlink()
     for cache in list(folder.rglob("__pycache__")):
