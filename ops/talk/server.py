@@ -19,8 +19,7 @@ PAGE = Path(__file__).with_name("page")
 FILES = {
     "": ("index.html", "text/html; charset=utf-8"),
     "talk.css": ("talk.css", "text/css; charset=utf-8"),
-    "talk.js": ("talk.js", "text/javascript; charset=utf-8"),
-}
+} | {file.name: (file.name, "text/javascript; charset=utf-8") for file in PAGE.glob("*.js")}
 BODY_LIMIT_BYTES = 256 * 1024
 QUIET_S = 10.0
 """Without news, the page is told so after this time, which also finds a page that has gone."""

@@ -112,6 +112,21 @@ async def test_frames_and_log_are_one_click_away(page: Page, staged: Stage) -> N
     await expect(page.locator("#turn-1 .inside")).to_contain_text("turn.finished")
 
 
+async def test_a_log_that_is_not_known_is_asked_for_once(page: Page, staged: Stage) -> None:
+    """Of a deployed URL no log line comes, however long the frames stay open."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    await page.route("**/logs", lambda route: route.fulfill(json=[]))
+    await begin(page)
+    await say(page, "And on Sunday?")
+    await over(page, 1)
+    await page.locator("#turn-1 summary").click()
+    await expect(page.locator("#turn-1 .inside")).to_contain_text("data: [DONE]")
+    await say(page, "And on Sunday?")
+    await over(page, 2)
+    assert asked.count("logs") == 1
+
+
 async def test_a_saved_call_is_played(page: Page, staged: Stage, tmp_path: Path) -> None:
     """`make call` plays the file that the page saves."""
     await begin(page, result={"ok": True})

@@ -16,7 +16,7 @@ from ops.call.agent import Line
 from ops.pasted_url import Address
 from ops.talk.conversation import Conversation
 from ops.talk.gate import HEADERS
-from ops.talk.server import PageServer
+from ops.talk.server import FILES, PageServer
 from tests.support.patients import KEY, healthy, serve
 
 
@@ -44,7 +44,7 @@ def _asked(
     return connection.getresponse()
 
 
-@pytest.mark.parametrize("name", ["", "talk.css", "talk.js"])
+@pytest.mark.parametrize("name", sorted(FILES))
 def test_the_page_has_no_key_and_names_no_other_host(name: str) -> None:
     """Each file comes with the policy, and holds neither the caller key nor another address."""
     with _served() as server:

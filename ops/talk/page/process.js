@@ -1,0 +1,18 @@
+// The process behind the page is asked here, and what it refuses is shown. Addresses are relative:
+// the token stays in the page's own.
+import { $ } from "./elements.js";
+
+export function post(path, body) {
+  return fetch(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  }).then(async (answer) => {
+    $("problem").textContent = "";
+    if (!answer.ok) throw new Error(await answer.text());
+  });
+}
+
+export function complain(error) {
+  $("problem").textContent = error.message;
+}
