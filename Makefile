@@ -205,7 +205,8 @@ check: $(VENV)/.test $(SAM_VENV)/.sam ## lint, types, import rules, the template
 # One worker per core; a worker that is done takes half of another's remaining tests, even within a
 # file. `.venv/bin/pytest path::test` has no workers.
 PYTEST = $(BIN)/pytest -n auto --dist worksteal
-# Tests that take long: the other processor's packages, deployments, the model, benchmarks.
+# Tests that take long: the other processor's packages, deployments, the model, three quarters of the
+# matrix, benchmarks.
 SLOW := slow or model
 
 test-unit: $(VENV)/.test ## run the unit tests, which need neither packages nor other tools

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.authorities import leave_out_the_worlds_authorities
+
 # How long an example takes says how busy the machine is.
 settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -31,6 +33,8 @@ os.environ |= {
     "POWERTOOLS_SERVICE_NAME": "completions",
     "POWERTOOLS_METRICS_NAMESPACE": "Voice",
 }
+
+leave_out_the_worlds_authorities()
 
 # A shell that starts something behind itself lets it ignore Ctrl-C, and all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -29,7 +29,10 @@ def _run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("code", ["source", pytest.param("built", marks=pytest.mark.built)])
+BUILT = pytest.param("built", marks=[pytest.mark.built, pytest.mark.slow])
+
+
+@pytest.mark.parametrize("code", ["source", BUILT])
 def test_the_shipped_calls_go_well(code: str, tmp_path: Path) -> None:
     """All but the real model's pass against the deployment as it is; machines can read that."""
     report = tmp_path / "calls.xml"

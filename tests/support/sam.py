@@ -1,16 +1,19 @@
 """What AWS's own tools make of a template: SAM's translator, its parameters, its linter.
 
 They live in the SAM CLI's environment, so they are asked in a process of its Python.
+It is kept for the next question: their imports take longer than most answers.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,19 @@ SAMCONFIG = ROOT / "samconfig.toml"
 CODE = {"CompletionsFunction": "CodeUri", "StreamingLayer": "ContentUri"}
 """Where a template names what is uploaded."""
 
+_PROGRAM = """
+import json, sys, traceback
+
+for line in sys.stdin:
+    code, given = json.loads(line)
+    names = {"given": given}
+    try:
+        exec(code, names)
+        told = {"answer": names["answer"]}
+    except Exception:
+        told = {"error": traceback.format_exc()}
+    print(json.dumps(told), flush=True)
+"""
 _TRANSLATE = """
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
@@ -87,17 +103,25 @@ def _config() -> dict[str, Any]:
     return tomllib.loads(SAMCONFIG.read_text())
 
 
-def _ask(program: str, given: object) -> Any:
-    frame = (
-        f"import json, sys\ngiven = json.load(sys.stdin)\n{program}\njson.dump(answer, sys.stdout)"
-    )
-    done = subprocess.run(
-        [SAM_VENV / "bin/python", "-c", frame],
-        input=json.dumps(given),
+@cache
+def _process() -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [SAM_VENV / "bin/python", "-c", _PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         env={"AWS_DEFAULT_REGION": "us-east-1", "PATH": os.environ["PATH"]},
-        capture_output=True,
         text=True,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    atexit.register(process.communicate)
+    return process
+
+
+def _ask(code: str, given: object) -> Any:
+    process = _process()
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps([code, given]) + "\n")
+    process.stdin.flush()
+    told = json.loads(process.stdout.readline())
+    assert "error" not in told, told["error"]
+    return told["answer"]

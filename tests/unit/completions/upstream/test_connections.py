@@ -20,6 +20,7 @@ from completions.upstream import connections
 from completions.upstream.connections import Connections
 from local.scripted.script import answer, refused
 from local.scripted.upstream import ScriptedUpstream
+from tests.support.authorities import load_verify_locations
 from tests.support.deployment import CALM, ask, calling, deploy
 
 BASE, OTHER = "https://api.example/v1", "https://fallback.example/v1"
@@ -89,6 +90,7 @@ async def test_after_a_long_freeze_no_certificate_is_read(
 @pytest.mark.parametrize("variable", ["", "SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_who_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
     """The machine's authorities or the ones of the environment's choice, as httpx2 has it."""
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load_verify_locations)
     authorities = Path(botocore.__file__).with_name("cacert.pem").read_text()
     (first,) = re.findall(r"-----BEGIN.*?-----END [^\n]*\n", authorities, re.DOTALL)[:1]
     (tmp_path / "one.pem").write_text(first)
