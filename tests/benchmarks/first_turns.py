@@ -19,6 +19,9 @@ BUSY = Pace(first_ms=3000)
 """A model that is still silent when its caller interrupts."""
 HEARD_S = 0.1
 """How long the function has a turn before its caller interrupts it."""
+LEAST = "the least: TCP, TLS, secret, then a turn"
+"""The slower of the two chains, a secret's (TCP, TLS, its value) and the model's connection (TCP,
+TLS), and one round trip: four in all."""
 _FAR = f"secrets and model behind TLS, {ROUND_TRIP_S * 1000:.0f} ms away"
 
 
@@ -49,12 +52,12 @@ async def _cold(there: Far, ms: int, pace: Pace, rounds: int) -> Figure:
         connection.append(connection_ms)
         turn.append(turn_ms)
     return Figure(
-        f"restore to first content, {_FAR}, speaking at {ms} ms",
+        f"restore to first content, {_FAR}, model at {ms} ms",
         "ms",
         spread(first),
         1.4,
         None,
-        "the slower chain (secret: TCP, TLS, value; model: TCP, TLS) and one round trip",
+        LEAST,
         spread(least),
         also={
             "secret chain": spread(secret),
@@ -73,7 +76,7 @@ async def _after_warm(there: Far, ms: int, pace: Pace, rounds: int) -> Figure:
             await caller.warm()
             first.append((await caller.ask(5, pace)).first_s * 1000)
             warm += await _warm_turns(caller, pace)
-    name = f"first turn after POST …/warm, {_FAR}, speaking at {ms} ms"
+    name = f"first turn after POST …/warm, {_FAR}, model at {ms} ms"
     return Figure(name, "ms", spread(first), *_limits(ms), "a warm turn", spread(warm))
 
 
@@ -94,7 +97,7 @@ async def _interrupted(there: Far, rounds: int) -> list[Figure]:
     }
     return [
         Figure(
-            f"{name}, speaking at {max(PACES)} ms",
+            f"{name}, model at {max(PACES)} ms",
             "ms",
             spread(second[number]),
             *(_limits(max(PACES)) if number == max(second) else (None, None)),

@@ -50,7 +50,7 @@ async def added(peers: Mapping[int, Spread | None], peer: str, *, requests: int)
 
 
 def _added(ms: int, of: Mapping[str, Spread], theirs: Spread | None, peer: str) -> Figure:
-    limit, aim = (0.55, 0.45) if ms == max(PACES) else (None, None)
+    limit, aim = (0.55, 0.45) if theirs and ms == max(PACES) else (None, None)
     return Figure(
         f"added to first content, through URL, Runtime API and layer, model at {ms} ms",
         "ms",

@@ -24,11 +24,11 @@ README_ROWS = (
     ("cold start: process to first poll", "the same packages as usual, without bytecode"),
     ("cold first token: process to first content, model at 60 ms", "those"),
     (
-        "restore to first content, secrets and model behind TLS, 30 ms away, speaking at 60 ms",
+        "restore to first content, secrets and model behind TLS, 30 ms away, model at 60 ms",
         "the least wait: the slower of secret and connection, and one round trip",
     ),
     (
-        "first turn after POST …/warm, secrets and model behind TLS, 30 ms away, speaking at 60 ms",
+        "first turn after POST …/warm, secrets and model behind TLS, 30 ms away, model at 60 ms",
         "a warm turn",
     ),
 )

@@ -81,15 +81,15 @@ async def measure(
     *quick, slow = PACES
     first = "added to first content, over uvicorn, model at {} ms"
     return [
-        *(_figure(first.format(ms), "ms", added[ms], PEER) for ms in quick),
-        _figure(first.format(slow), "ms", added[slow], PEER, limit=0.8, aim=0.7),
-        _figure("CPU per 1,000 chunks, burst of 2,000", "ms", burst, PEER, limit=0.45, aim=0.35),
-        _figure("CPU per 1,000 chunks, 2 ms apart", "ms", paced, PEER, limit=0.7, aim=0.6),
-        _figure("memory after ten turns", "MiB", memory, VENDOR, limit=1.25, aim=1.0),
+        *(figure(first.format(ms), "ms", added[ms], PEER) for ms in quick),
+        figure(first.format(slow), "ms", added[slow], PEER, limit=0.8, aim=0.7),
+        figure("CPU per 1,000 chunks, burst of 2,000", "ms", burst, PEER, limit=0.45, aim=0.35),
+        figure("CPU per 1,000 chunks, 2 ms apart", "ms", paced, PEER, limit=0.7, aim=0.6),
+        figure("memory after ten turns", "MiB", memory, VENDOR, limit=1.25, aim=1.0),
     ]
 
 
-def _figure(
+def figure(
     name: str,
     unit: str,
     of: dict[str, Spread],
@@ -98,10 +98,12 @@ def _figure(
     limit: float | None = None,
     aim: float | None = None,
 ) -> Figure:
+    """One row, of what everybody took."""
     others = {one: each for one, each in of.items() if one not in {"ours", peer, *FLOORS}}
-    there = peer if peer in of else ""
     floors = {one: of.get(one) for one in FLOORS}
-    return Figure(name, unit, of["ours"], limit, aim, there, of.get(peer), floors, others)
+    if peer not in of:  # Limits are about the ratio to it.
+        return Figure(name, unit, of["ours"], floors=floors, also=others)
+    return Figure(name, unit, of["ours"], limit, aim, peer, of[peer], floors, others)
 
 
 async def _first_content(

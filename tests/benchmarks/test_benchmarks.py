@@ -45,6 +45,12 @@ async def test_every_server_is_measured() -> None:
     assert len(table(figures).splitlines()) == 7
 
 
+def test_without_its_peer_a_row_has_no_limit() -> None:
+    """A limit is about the ratio to a peer: where that one is not installed nothing is judged."""
+    alone = relay.figure("f", "ms", {"ours": spread([63])}, relay.PEER, limit=1.25, aim=1.0)
+    assert (alone.limit, alone.verdict) == (None, "")
+
+
 async def test_a_floor_that_is_not_here_is_said_to_be(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

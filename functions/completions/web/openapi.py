@@ -232,9 +232,10 @@ def _warmth() -> Schema:
         {
             "status": {"enum": ["ready", "not_ready"]},
             "ready": {"type": "array", "items": {"type": "string"}},
+            "starting": {"type": "array", "items": {"type": "string"}},
             "failed": {"type": "object", "additionalProperties": {"type": "string"}},
         },
-        *("status", "ready", "failed"),
+        *("status", "ready", "starting", "failed"),
     )
     return {"anyOf": [plain, *({"const": dict(one.answer)} for one in CALL_STARTS)]}
 

@@ -40,6 +40,7 @@ BESIDE_HEADER = "x-completions-warm-beside"
 STAY_S = 0.2
 """How long a request of our own stays, so that those of one moment meet as many environments."""
 PATH = "/v1/warm"
+_ENVIRONMENT = "environment "
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ class Outcome:
     """What is ready, and why the rest is not."""
 
     ready: list[str] = field(default_factory=list)
+    starting: list[str] = field(default_factory=list)
+    """Other environments that were asked for and have not answered yet: a start takes its time."""
     failed: dict[str, str] = field(default_factory=dict)
 
     def note(self, step: str, error: BaseException | None) -> None:
@@ -103,7 +106,7 @@ class Warming:
         beside = BESIDE_HEADER in request.headers
         steps: dict[str, Coroutine[Any, Any, None]] = {}
         for number in range(2, 1 if beside else _environments(request, outcome) + 1):
-            steps[f"environment {number}"] = self._another(request)
+            steps[f"{_ENVIRONMENT}{number}"] = self._another(request)
         steps["upstream_key"] = self._readiness.upstream_key()
         steps["connection"] = self._readiness.connection()
         steps["imports"] = self._imports()
@@ -132,7 +135,12 @@ async def _together(
     try:
         await asyncio.wait(tasks.values(), timeout=max(0.0, ends_at - loop.time()))
         for name, task in tasks.items():
-            outcome.note(name, task.exception() if task.done() else _too_late())
+            if task.done():
+                outcome.note(name, task.exception())
+            elif name.startswith(_ENVIRONMENT):
+                outcome.starting.append(name)
+            else:
+                outcome.note(name, _too_late())
     finally:
         for task in tasks.values():
             task.cancel()
@@ -162,13 +170,19 @@ def _too_late() -> CompletionsError:
 
 def _plain(outcome: Outcome) -> dict[str, Any]:
     status = "not_ready" if outcome.failed else "ready"
-    return {"status": status, "ready": outcome.ready, "failed": outcome.failed}
+    return {
+        "status": status,
+        "ready": outcome.ready,
+        "starting": outcome.starting,
+        "failed": outcome.failed,
+    }
 
 
 def _tell(outcome: Outcome, platform: str | None, warm_ms: float) -> None:
     count("Warmups")
     facts: dict[str, Any] = {
         "ready": outcome.ready,
+        "starting": outcome.starting,
         "failed": sorted(outcome.failed),
         "platform": platform or "other",
         "warm_ms": round(warm_ms, 1),

@@ -60,6 +60,7 @@ async def test_a_first_turn_finds_everything_ready(
     assert response.json() == {
         "status": "ready",
         "ready": READY,
+        "starting": [],
         "failed": {},
     }
     read = list(secrets.reads)
@@ -185,6 +186,7 @@ async def test_others_are_asked_beside_it(upstream: ScriptedUpstream) -> None:
     assert response.json() == {
         "status": "ready",
         "ready": ["environment 2", "environment 3", *READY],
+        "starting": [],
         "failed": {},
     }
     assert [(one.method, one.target) for one in url.asked] == [("POST", WARM)] * 2
@@ -219,6 +221,23 @@ async def test_one_of_many_environments_that_fails_is_said(upstream: ScriptedUps
         told = (await client.post(WARM, params={"environments": "2"})).json()
     assert "429" in told["failed"]["environment 2"]
     assert told["ready"] == READY
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_an_environment_that_takes_its_time_has_not_failed(
+    upstream: ScriptedUpstream,
+) -> None:
+    """Another environment that has not answered yet is told to be starting, and is left to it."""
+    url = _Url()
+    url.expected = 2
+    async with (
+        Server(url.handle) as server,
+        _environment(upstream, f"127.0.0.1:{server.port}") as client,
+    ):
+        told = (await client.post(WARM, params={"environments": "2"})).json()
+        url.all_there.set()
+    assert told["starting"] == ["environment 2"]
+    assert "environment 2" not in told["failed"]
 
 
 async def test_nobody_there_is_said(upstream: ScriptedUpstream) -> None:
