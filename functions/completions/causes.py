@@ -19,7 +19,9 @@ class Cause(StrEnum):
     FILTER = "filter"
     """A content filter does not like what was said, or what would be answered."""
     KEY = "key"
-    """The key is wrong, or may not do this."""
+    """The key is wrong, or it is not known why it is refused."""
+    RIGHTS = "rights"
+    """The API knows the key, and the key may not do this."""
     CREDIT = "credit"
     """The account is empty, or not active."""
     MODEL = "model"
@@ -54,7 +56,12 @@ _BY_WORDS = {
     Cause.CREDIT: r"credit balance is too low|insufficient (account )?(balance|credit|fund)"
     r"|(not|n't) have any credits|余额不足",
     Cause.MODEL: r"\bmodels?\b.{0,80}?(not found|(not|n't) exist|decommissioned)"
-    r"|not a valid model|\b(invalid|unknown) model\b|no endpoints found",
+    r"|not a valid model|\b(invalid|unknown) model\b|no endpoints found"
+    # Bedrock: a name of its other host, one that wants a profile, and one of another path.
+    r"|model identifier is invalid|on-demand throughput isn|supported on this route",
+    # AWS's identities and its model access; OpenAI's restricted keys.
+    Cause.RIGHTS: r"not authorized to (perform|invoke)|model access is denied"
+    r"|(not|n't) have (access|permissions?) to|insufficient permissions",
     # Gemini says it in a 400.
     Cause.KEY: r"api key (not valid|expired|is invalid)|(incorrect|invalid) api key",
 }
@@ -77,6 +84,8 @@ def cause_of(
         if cause is Cause.MODEL and (
             status not in _MODEL_STATUSES or param not in {None, "", "model"}
         ):
+            cause = None
+        if cause is Cause.RIGHTS and status not in {401, 403}:
             cause = None
     return cause or (Cause.KEY if Cause.KEY in named else _by_status(status, code, param))
 

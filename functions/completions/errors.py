@@ -155,6 +155,12 @@ class UpstreamAuth(CompletionsError):
     cause = Cause.KEY
 
 
+class UpstreamForbids(UpstreamAuth):
+    """The upstream knows our key, and the key may not do this."""
+
+    cause = Cause.RIGHTS
+
+
 class UpstreamUnavailable(CompletionsError):
     """The upstream cannot be reached, or what it sends is no answer."""
 

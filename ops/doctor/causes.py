@@ -7,6 +7,7 @@ In the words of this deployment: `template.yaml`'s parameters, make's targets, t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -180,8 +181,43 @@ CAUSES: Mapping[str, Cause] = {
     ),
     "upstream_auth": Cause(
         "The model API refuses the deployment's own key: not yet set, mistyped, revoked, or "
-        "without rights to this model. On Bedrock: the role may not ask it.",
-        "`make upstream-key`, then wait KeyTtlS seconds. On Bedrock: `BedrockModelArns`.",
+        "without rights to this model. On Bedrock: a key of another Region than the base URL's.",
+        "`make upstream-key`, then wait KeyTtlS seconds. On Bedrock remove the stored key, and the "
+        "role makes one.",
+        dead_end=True,
+    ),
+    "upstream_rights": Cause(
+        "The model API knows the key, and the key may not ask this model. On Bedrock: the role has "
+        "no right to it, the account has no access to it, or an organisation's policy forbids it.",
+        "Give the key the right at the provider. On Bedrock put the model's ARN into "
+        "`BedrockModelArns` (of a profile also the model's in each Region of it), and look at "
+        "model access in the console, in the base URL's Region.",
+        dead_end=True,
+    ),
+    "bedrock_token": Cause(
+        "The role may not make keys for Bedrock: `BedrockModelArns` is empty, or an organisation's "
+        "policy denies bedrock:CallWithBearerToken.",
+        "Set `BedrockModelArns` and deploy; against the policy only its owner can help, or a "
+        "Bedrock API key of your own does (`make upstream-key`).",
+        dead_end=True,
+    ),
+    "bedrock_name": Cause(
+        "Bedrock does not know the model by this name: bedrock-runtime wants a version in it "
+        "(openai.gpt-oss-20b-1:0), bedrock-mantle none (openai.gpt-oss-20b).",
+        "Set `UpstreamModel` to a name of that host; `GET …/models` of bedrock-mantle lists its "
+        "own.",
+        dead_end=True,
+    ),
+    "bedrock_profile": Cause(
+        "Bedrock serves this model only by an inference profile.",
+        "Put the set of Regions before the name (us., eu., apac., global.) in `UpstreamModel`, and "
+        "the profile's ARN into `BedrockModelArns`.",
+        dead_end=True,
+    ),
+    "bedrock_path": Cause(
+        "Bedrock serves this model on another path.",
+        "On bedrock-mantle some models are under /openai/v1 and others under /v1: change "
+        "`UpstreamBaseUrl`. Some answer the Responses API only, which is not asked.",
         dead_end=True,
     ),
     "key_unavailable": Cause(
@@ -193,7 +229,8 @@ CAUSES: Mapping[str, Cause] = {
     "model_unknown": Cause(
         "The model API does not know the model that was asked for, or `AllowedModels` leaves it "
         "out.",
-        "Set `UpstreamModel`, or ask for one that is served: `make doctor MODEL=…`.",
+        "Set `UpstreamModel`, or ask for one that is served: `make doctor MODEL=…`. On Bedrock it "
+        "may be served in another Region than the base URL's.",
         dead_end=True,
     ),
     "model_path": Cause(
@@ -343,6 +380,20 @@ _BY_CODE = {
 """`errors.py` of the function, and OpenAI's for a model that does not exist."""
 
 
+_BY_WORDS = (
+    (r"not authorized to perform: bedrock[\w-]*:CallWithBearerToken", "bedrock_token"),
+    (r"\(403, bedrock[\w-]*:CallWithBearerToken\)", "bedrock_token"),
+    (r"which may not ask this model|not authorized to perform: bedrock", "upstream_rights"),
+    (r"have access to the model|model access is denied", "upstream_rights"),
+    (r"make sure your API Key is valid|invalid bearer token", "upstream_auth"),
+    (r"model identifier is invalid", "bedrock_name"),
+    (r"on-demand throughput isn", "bedrock_profile"),
+    (r"supported on this route", "bedrock_path"),
+    (r"\bmodel\b.{0,80} does not exist", "model_unknown"),
+)
+"""What a model API says of a set-up, in its own words or in the function's: Bedrock's errors have
+no codes (as its users report them, and the Bedrock user guide, "Troubleshooting")."""
+
 _LAMBDA_FAILED = b"internal server error"
 """A Function URL's whole body when its function failed before it answered."""
 
@@ -400,7 +451,12 @@ def of_status(came: Exchange) -> Trouble:
     aws = came.headers.get("x-amzn-errortype", "")
     if aws.startswith("SnapStart") or b"SnapStart" in came.body[:200]:
         return Trouble("no_snapshot", detail)
-    if cause := _BY_CODE.get(code):
+    body = _object(came.body)
+    said = message or str(body.get("Message") or body.get("message") or "")
+    for pattern, cause in _BY_WORDS:
+        if re.search(pattern, said, re.IGNORECASE):
+            return Trouble(cause, detail)
+    if cause := _BY_CODE.get(code, ""):
         return Trouble(cause, detail)
     if 300 <= status < 400:
         return Trouble("redirected", f"{status} to {came.headers.get('location', '?')[:100]}")

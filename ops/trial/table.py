@@ -27,7 +27,7 @@ PROBES = (
         "doctor",
         "Is the deployed server fit for a voice agent?",
         "usable, and seen as a stream",
-        "docs/deployment.md",
+        "docs/doctor.md",
         server.doctor,
     ),
     Probe(

@@ -1,6 +1,7 @@
 """Amazon Bedrock, as far as keys go: credentials of a role, and a judge of the keys made of them.
 
-The judge takes a key apart and signs the request in it anew, by hand, as the service would.
+The judge takes a key apart and signs the request in it anew, by hand and by botocore, as the
+service would.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
 BASE_URL = "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1"
@@ -86,5 +89,18 @@ def verdict(key: str, frozen: ReadOnlyCredentials, region: str, now: float) -> s
     signing = f"AWS4{frozen.secret_key}".encode()
     for part in (date, region, "bedrock", "aws4_request"):
         signing = hmac.digest(signing, part.encode(), "sha256")
-    good = hmac.digest(signing, to_sign.encode(), "sha256").hex()
-    return "" if hmac.compare_digest(good, signature) else "another signature"
+    by_hand = hmac.digest(signing, to_sign.encode(), "sha256").hex()
+    both = {by_hand, _by_botocore(fields, frozen, region)}
+    return "" if both == {signature} else "another signature"
+
+
+def _by_botocore(fields: dict[str, str], frozen: ReadOnlyCredentials, region: str) -> str:
+    """The signature of the presigned request whose query is `fields`."""
+    auth = SigV4QueryAuth(frozen, "bedrock", region)
+    headers = {"host": "bedrock.amazonaws.com"}
+    request = AWSRequest("POST", "https://bedrock.amazonaws.com/", headers=headers, params=fields)
+    request.context["timestamp"] = fields["X-Amz-Date"]
+    signature: str = auth.signature(
+        auth.string_to_sign(request, auth.canonical_request(request)), request
+    )
+    return signature

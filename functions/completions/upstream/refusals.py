@@ -5,6 +5,7 @@ What it says stands in `dialects.error_objects`. Knows nothing of connections.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 
 from pydantic_core import from_json
@@ -14,6 +15,7 @@ from completions.dialects.error_objects import ErrorObject, read_error
 from completions.errors import (
     CompletionsError,
     UpstreamAuth,
+    UpstreamForbids,
     UpstreamRefused,
     UpstreamUnavailable,
 )
@@ -22,6 +24,8 @@ from completions.upstream.redaction import forwarded_headers, redacted_message, 
 
 REFUSAL_LIMIT_BYTES = 256 * 1024
 """Longest body of a refusal that is read; a refusal is read whole."""
+_AWS_ACTION = re.compile(r"not authorized to perform: ([a-z-]{1,40}:[A-Za-z]{1,60})")
+"""What the role lacks; the rest of such a sentence names an account and a resource."""
 
 
 async def read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
@@ -58,6 +62,13 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
         fields=[path for path in error.fields if redacted_name(path, key)],
         headers=forwarded_headers(headers, key),
     )
+    if refusal.cause is Cause.RIGHTS:
+        action = _AWS_ACTION.search(message or "")
+        return UpstreamForbids(
+            f"The upstream knows this deployment's key, which may not ask this model ({status}"
+            f"{f', {action[1]}' if action else ''}). The operator gives it the right; on Bedrock: "
+            "BedrockModelArns, and model access in the console."
+        )
     if refusal.cause is Cause.KEY or (status in {401, 403} and refusal.cause is not Cause.FILTER):
         return UpstreamAuth(
             f"The upstream refuses this deployment's key ({status}). "

@@ -37,6 +37,22 @@ REFUSALS: dict[str, tuple[Cause | None, int, dict[str, Any]]] = {
     "a 403": (Cause.KEY, 403, {"kind": "permission_error"}),
     "gemini's key": (Cause.KEY, 400, {"message": "API key not valid. Please pass another."}),
     "a key in a stream": (Cause.KEY, 502, {"code": "invalid_api_key"}),
+    # Rights.
+    "bedrock's role": (
+        Cause.RIGHTS,
+        403,
+        {"message": "User: arn:x is not authorized to perform: bedrock:InvokeModel on resource: y"},
+    ),
+    "bedrock's access": (
+        Cause.RIGHTS,
+        403,
+        {"message": "You don't have access to the model with the specified model ID."},
+    ),
+    "openai's restricted key": (
+        Cause.RIGHTS,
+        401,
+        {"message": "You have insufficient permissions for this operation. Missing scopes: x"},
+    ),
     # Accounts.
     "a 402": (Cause.CREDIT, 402, {"code": "invalid_request_error"}),
     "openai's quota": (Cause.CREDIT, 429, {"code": "insufficient_quota"}),
@@ -52,6 +68,22 @@ REFUSALS: dict[str, tuple[Cause | None, int, dict[str, Any]]] = {
     "openrouter's model": (Cause.MODEL, 400, {"message": "m is not a valid model ID"}),
     "groq's old model": (Cause.MODEL, 400, {"message": "The model `m` has been decommissioned."}),
     "gemini's model": (Cause.MODEL, 404, {"message": "models/m is not found for API v1beta."}),
+    "bedrock's name": (Cause.MODEL, 400, {"message": "The provided model identifier is invalid."}),
+    "bedrock's profile": (
+        Cause.MODEL,
+        400,
+        {"message": "Invocation of model ID m with on-demand throughput isn\u2019t supported."},
+    ),
+    "bedrock's other path": (
+        Cause.MODEL,
+        400,
+        {"message": "The model 'm' isn't supported on this route."},
+    ),
+    "a model that is not there, or forbidden": (
+        Cause.MODEL,
+        403,
+        {"message": "The model `m` does not exist or you do not have access to it."},
+    ),
     # Addresses.
     "a bare 404": (Cause.ADDRESS, 404, {}),
     "fastapi": (Cause.ADDRESS, 404, {"message": "Not Found"}),

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
+import time
 import zlib
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
+from completions.app import create_app
 from completions.errors import UpstreamUnavailable
+from completions.keys.bedrock import RoleKeys
 from completions.keys.keys import Keys
-from completions.settings import Candidate
+from completions.settings import Candidate, Settings
 from completions.sse import DONE
 from completions.upstream.client import Upstream
 from completions.upstream.exchange import Exchange
@@ -29,13 +35,16 @@ from local.scripted.script import (
     Reply,
     Role,
     Say,
+    Step,
     Until,
     answer,
     calls,
     page,
     refused,
 )
+from local.scripted.stage import Seen
 from local.scripted.upstream import ScriptedUpstream
+from tests.support import bedrock
 from tests.support.chat_events import chat_event, chat_whole
 from tests.support.deployment import (
     ANSWER_LIMIT_S,
@@ -51,9 +60,13 @@ from tests.support.deployment import (
     spoken,
 )
 from tests.support.logs import Logged
-from tests.support.secrets import UPSTREAM_KEY, UPSTREAM_SECRET, FakeSecrets
+from tests.support.secrets import CALLER_SECRET, UPSTREAM_KEY, UPSTREAM_SECRET, FakeSecrets
 
 CHAT = "/v1/chat/completions"
+BEDROCK_HOST = "bedrock-runtime.us-east-1.amazonaws.com"
+BEDROCK_REFUSES_THE_KEY = (
+    b'{"Message":"Authentication failed: Please make sure your API Key is valid."}'
+)
 FUNCTIONS = Path(__file__).parents[4] / "functions"
 TWO_REQUESTS = """
 import asyncio, sys
@@ -386,3 +399,93 @@ async def test_a_broken_list_of_models_is_a_502(
     upstream.models_script = page()
     response = await client.get("/v1/models")
     assert response.status_code == 502
+
+
+# -- Amazon Bedrock, where the role makes the key
+
+
+@asynccontextmanager
+async def on_bedrock(
+    role: bedrock.Role, monkeypatch: pytest.MonkeyPatch, *scenes: Callable[[Seen], list[Step]]
+) -> AsyncIterator[tuple[httpx2.AsyncClient, ScriptedUpstream]]:
+    """A client of a deployment whose model's host is Bedrock's runtime, played on this machine."""
+    resolve = socket.getaddrinfo
+
+    def here(asked: Any, *args: Any, **kwargs: Any) -> Any:
+        return resolve("127.0.0.1" if asked == BEDROCK_HOST else asked, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", here)
+    async with ScriptedUpstream(*scenes) as upstream:
+        base_url = f"http://{BEDROCK_HOST}:{upstream.port}/openai/v1"
+        secrets = FakeSecrets()
+        del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
+        keys = Keys(
+            CALLER_SECRET,
+            UPSTREAM_SECRET,
+            ttl_s=300,
+            base_urls={"upstream": base_url},
+            connect=secrets.connect,
+            role_keys=RoleKeys(role.connect),
+        )
+        settings = Settings(
+            caller_key_secret=CALLER_SECRET,
+            upstream_key_secret=UPSTREAM_SECRET,
+            upstream_base_url=base_url,
+            **CALM,
+        )
+        async with calling(create_app(settings, keys)) as client:
+            yield client, upstream
+
+
+def judged_by(role: bedrock.Role) -> Callable[[Seen], list[Step]]:
+    """Bedrock's runtime: a key that this role did not make now is refused, in its words."""
+
+    def scene(request: Seen) -> list[Step]:
+        key = request.header("authorization").removeprefix("Bearer ")
+        if bedrock.verdict(key, role.frozen, "us-east-1", time.time()):
+            return [Reply(BEDROCK_REFUSES_THE_KEY, 403, {"content-type": JSON})]
+        return answer("Oil the chain.")
+
+    return scene
+
+
+async def test_bedrock_takes_the_key_that_the_role_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn through the function, before a judge who signs the key's request anew."""
+    role = bedrock.Role()
+    async with on_bedrock(role, monkeypatch, judged_by(role)) as (client, upstream):
+        heard = await ask(client, stream=True)
+    assert spoken(heard.content) == "Oil the chain."
+    assert len(upstream.requests) == 1
+
+
+async def test_a_key_that_bedrock_refuses_is_made_anew_within_the_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The role has other credentials since: a 403, a newer key, and nobody hears of it."""
+    role = bedrock.Role()
+    async with on_bedrock(role, monkeypatch, judged_by(role)) as (client, upstream):
+        await ask(client, stream=True)
+        role.rotate()
+        heard = await ask(client, stream=True)
+    assert spoken(heard.content) == "Oil the chain."
+    keys = [request.header("authorization") for request in upstream.requests]
+    assert len(keys) == 3
+    assert keys[0] == keys[1] != keys[2]
+
+
+async def test_what_the_role_may_not_ask_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner learns which right is missing, and callers nothing of the account."""
+    refusal = (
+        b'{"Message":"User: arn:aws:sts::123456789012:assumed-role/r/f is not authorized to '
+        b'perform: bedrock:InvokeModel on resource: arn:aws:bedrock:us-east-1::foundation-model/m"}'
+    )
+
+    def scene(_: Seen) -> list[Step]:
+        return [Reply(refusal, 403, {"content-type": JSON})]
+
+    async with on_bedrock(bedrock.Role(), monkeypatch, scene) as (client, _):
+        told = (await ask(client)).json()["error"]
+    assert told["code"] == "upstream_auth"
+    assert "(403, bedrock:InvokeModel)" in told["message"]
+    assert "BedrockModelArns" in told["message"]
+    assert "123456789012" not in told["message"]
