@@ -210,7 +210,7 @@ def read(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise TemplateError(f"{path} cannot be read: {error}") from error
     if not isinstance(document, dict):
-        raise TemplateError(f"{path} is no template: a mapping was expected")
+        raise TemplateError(f"{path} is not a template: a mapping was expected")
     return document
 
 

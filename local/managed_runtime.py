@@ -34,7 +34,7 @@ def main() -> None:
 
 
 class Context:
-    """The context that a handler gets, as far as it is known here."""
+    """The part of a handler's context that is known here."""
 
     def __init__(self, headers: http.client.HTTPMessage) -> None:
         self.aws_request_id = headers["Lambda-Runtime-Aws-Request-Id"]

@@ -1,4 +1,4 @@
-"""The embedded language model: xllamacpp's OpenAI-compatible server in a process of its own.
+"""The embedded language model: xllamacpp's OpenAI-compatible server in a separate process.
 
 It serves `/v1/chat/completions`, `/v1/responses` and `/v1/models`, streamed and not, with
 SmolLM2 (135 million parameters): real tokens at a real pace, but not wise. Does not know who asks.

@@ -1,4 +1,4 @@
-"""Secrets Manager on this machine: moto's server in a process of its own.
+"""Secrets Manager on this machine: moto's server in a separate process.
 
 The template says which secrets exist; their values come from the caller or, for generated ones,
 are made up here. Does not know who reads them.

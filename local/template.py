@@ -123,7 +123,7 @@ class Template:
     def _layer(self, reference: Any, where: str) -> Layer:
         if self._resolver.kind(reference) != LAYER:
             raise TemplateError(
-                f"{self.path.name}: {where}: {reference} is no {LAYER} of this template: only"
+                f"{self.path.name}: {where}: {reference} is not a {LAYER} of this template: only"
                 " layers that are built here can run here"
             )
         folder = self._properties(reference).get("ContentUri")

@@ -229,7 +229,7 @@ async def _main() -> None:
     parser.add_argument("--pace-ms", type=float, default=120, help="wait between two words")
     parser.add_argument("--text", default="Thank you for waiting, here is your answer.")
     parser.add_argument("--call", help="a tool to call in place of the text")
-    parser.add_argument("--arguments", default="{}", help="of the call, spelt as it is to be sent")
+    parser.add_argument("--arguments", default="{}", help="of the call, exactly as sent")
     options = parser.parse_args()
     if options.call:
         scene = calls(options.call, options.arguments, at_ms=options.first_ms)

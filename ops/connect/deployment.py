@@ -67,7 +67,7 @@ class Deployment:
 
 
 def named(url: str, key: str) -> Deployment:
-    """Return the deployment at `url`, however much of its path was pasted.
+    """Return the deployment at `url`, with or without its path.
 
     Raises:
         Problem: It is not a URL, or not one that the platform can call.

@@ -23,7 +23,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A shape that some APIs refuse. A dialect without a function of its own lacks the shape."""
+    """A shape that some APIs refuse. A dialect without a function for it lacks the shape."""
 
     name: str
     refused: Words

@@ -147,7 +147,7 @@ def _removable(configured: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
 @lru_cache(maxsize=512)
 def _pattern(core: str, dots: str) -> re.Pattern[str]:
     """Return a pattern that matches a whole phrase."""
-    # No letter may precede the phrase. The look-behind stands after the words, because a pattern
+    # No letter may precede the phrase. The look-behind comes after the words, because a pattern
     # that begins with words is searched several times as fast.
     words = re.escape(core)
     return re.compile(rf"{words}(?<!\w{words}){dots}\s?")

@@ -7,7 +7,7 @@ Knows how to recognise each one, and its rules:
 - `end_call` must not speak a farewell that the caller has just heard;
 - `language_detection` in the history tells which language is spoken.
 
-A new system tool gets a row in `_TOOLS`, and a function here if it has a rule of its own. The
+A new system tool gets a row in `_TOOLS`, and a function here if it has its own rule. The
 parameters of a tool are always those of the request. Does not know how calls are checked
 (`validation`), events or time.
 """
@@ -170,7 +170,7 @@ def detected_language(call: PastCall, tools: Mapping[str, Tool]) -> str | None:
         return language
     parameters = tools[call.name].parameters if call.name in tools else {}
     required, properties = parameters.get("required"), parameters.get("properties")
-    # Even renamed, it is the only tool that takes a language and at most a reason besides.
+    # Even renamed, it is the only tool that takes a language and perhaps a reason.
     switches = (
         isinstance(required, list)
         and "language" in required

@@ -15,7 +15,7 @@ _WRAPPERS = frozenset(
     {"arguments", "args", "parameters", "params", "kwargs"}
     | {"input", "inputs", "tool_input", "properties", "function"}
 )
-"""Names under which the arguments themselves may stand."""
+"""Names that may hold the arguments themselves."""
 _NAMES = frozenset({"name", "tool", "tool_name", "function", "function_name"})
 """Names beside them that may hold the tool's own name."""
 _LABELS = frozenset({"type", "id"})

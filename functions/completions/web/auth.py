@@ -41,7 +41,7 @@ async def authorise(request: Request, keys: CallerKeys) -> str:
         )
     version = await keys.caller_key_version(presented)
     if not version:
-        # The length tells a truncated or doubled key from a wrong one, and gives nothing away.
+        # The length distinguishes a truncated or doubled key from a wrong one, and reveals nothing.
         _log_refusal(
             "wrong key",
             key_length=len(presented),

@@ -15,7 +15,7 @@ from completions.web import conversation
 
 CONVERSATION_FIELD = "gen_ai.conversation.id"
 BOUND_FIELDS = ("function_request_id", "xray_trace_id", "path", CONVERSATION_FIELD, "auth")
-"""The fields in every line of a request, as far as they are known."""
+"""The fields in every line of a request, if known."""
 
 
 def bind_request(request: Request) -> None:

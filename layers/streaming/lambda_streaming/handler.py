@@ -57,7 +57,7 @@ class BadEventError(Exception):
 
 
 def find(name: str) -> Handler:
-    """Return the object that `name` (`package.module.attribute`) stands for.
+    """Return the object that `name` (`package.module.attribute`) refers to.
 
     Raises:
         PlatformError: There is none, or it cannot be called.

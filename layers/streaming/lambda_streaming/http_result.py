@@ -33,7 +33,7 @@ def application_of(result: Any) -> Application | None:
         data = b64decode(body, validate=True) if result.get("isBase64Encoded") else body.encode()
     except (TypeError, ValueError, AttributeError) as error:
         raise PlatformError(
-            "Runtime.MarshalError", f"The result has a statusCode, but is no HTTP response: {error}"
+            "Runtime.MarshalError", f"The result has a statusCode, but is not HTTP: {error}"
         ) from error
     names = {name for name, _ in headers}
     if b"content-type" not in names:

@@ -200,7 +200,7 @@ _TWICE_FRAMED = re.compile(rb"(?:\s*data:\s*)+(?=\{|\[DONE\])")
 
 
 def _not_a_completion() -> Failure:
-    return Failure(UpstreamUnavailable("The upstream sent what is no chat completion."))
+    return Failure(UpstreamUnavailable("The upstream's answer is not a chat completion."))
 
 
 def _index_of(choice: Mapping[str, Any]) -> int:

@@ -292,4 +292,4 @@ class ResponsesReader:
 
 
 def _not_a_response() -> Failure:
-    return Failure(UpstreamUnavailable("The upstream sent what is no response."))
+    return Failure(UpstreamUnavailable("The upstream's answer is not a response."))

@@ -1,4 +1,4 @@
-"""One Responses stream that obeys the protocol, whoever speaks in it.
+"""One Responses stream that obeys the protocol, for an upstream's words and our own.
 
 Strict clients want one `response.created`, one response id, output indices that are unique,
 `item_id`s that were announced, sequence numbers without gaps, and a last event whose `output` is
