@@ -108,7 +108,7 @@ class Environment:
             await self._server.__aexit__(None, None, None)
             self.dead = True
             raise InitError(Failure("Extension.LaunchError", str(error))) from error
-        self._life = asyncio.create_task(self._live())
+        self._life = asyncio.create_task(self._watch_exit())
         await self._ready(self._api.idle, self._api.snapshot)
         self.asleep = self._api.snapshot.is_set()
         self._stop()
@@ -157,7 +157,7 @@ class Environment:
         if self._freeze and not self.dead:
             os.killpg(self._process.pid, signal.SIGCONT)
 
-    async def _live(self) -> None:
+    async def _watch_exit(self) -> None:
         """Wait for the process's end and fail the invocation that dies with it."""
         status = await self._process.wait()
         self.dead = True
@@ -247,7 +247,7 @@ class Function:
 
     async def publish(self) -> None:
         """Have one environment in its snapshot before the first event. Raises `InitError`."""
-        (await self._launched()).release()
+        (await self._new_environment()).release()
 
     async def renew(self) -> None:
         """Replace all environments: their code has changed.
@@ -255,9 +255,9 @@ class Function:
         Raises `InitError`, everything as it was, when a new one does not start.
         """
         old = self._living()
-        environment = await self._launched()
+        environment = await self._new_environment()
         if environment.asleep:
-            with _reported(environment):
+            with _logging_init_error(environment):
                 await environment.restore()
         for each in old:
             each.retired = True
@@ -266,10 +266,10 @@ class Function:
 
     async def invoke(self, event: bytes) -> Invocation:
         """Begin an invocation with this event. Raises `Throttled` and `InitError`."""
-        environment = await self._vacancy()
+        environment = await self._free_environment()
         return environment.give(event)
 
-    async def _vacancy(self) -> Environment:
+    async def _free_environment(self) -> Environment:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + FINISHING_GRACE_S
         # Look again after each wait: another event may have taken the same one.
@@ -287,9 +287,9 @@ class Function:
     async def _start(self) -> Environment:
         """Return a ready environment, restored from its snapshot if there is one."""
         asleep = [each for each in self._living() if each.asleep and not each.retired]
-        environment = asleep[0] if asleep else await self._launched()
+        environment = asleep[0] if asleep else await self._new_environment()
         if environment.asleep:
-            with _reported(environment):
+            with _logging_init_error(environment):
                 await environment.restore()
         return environment
 
@@ -301,19 +301,19 @@ class Function:
         self.environments = [each for each in self.environments if not each.over]
         return [each for each in self.environments if not each.dead]
 
-    async def _launched(self) -> Environment:
+    async def _new_environment(self) -> Environment:
         """Return a new process: ready, or in its snapshot."""
         if len(self._living()) >= self._limit:
             raise Throttled
         environment = Environment(self._launch, freeze=self._freeze)
         self.environments.append(environment)
-        with _reported(environment):
+        with _logging_init_error(environment):
             await environment.start()
         return environment
 
 
 @contextlib.contextmanager
-def _reported(environment: Environment) -> Iterator[None]:
+def _logging_init_error(environment: Environment) -> Iterator[None]:
     try:
         yield
     except InitError as error:

@@ -97,10 +97,10 @@ def turn(event: Mapping[str, Any]) -> str:
     parts.append(f"heard {_heard(event)}")
     if called := event.get("tools_called"):
         parts.append(f"called {', '.join(map(str, called))}")
-    if moments := _moments(event):
-        parts.append(moments)
-    if len(lives := event.get("candidates") or []) > 1:
-        parts.append(f"asked {', '.join(map(_life, lives))}")
+    if times := _times(event):
+        parts.append(times)
+    if len(attempts := event.get("candidates") or []) > 1:
+        parts.append(f"asked {', '.join(map(_attempt, attempts))}")
     if event.get("error.type"):
         parts.append(f"why: {event['error.type']}")
     return " | ".join(parts)
@@ -117,7 +117,7 @@ def _heard(event: Mapping[str, Any]) -> str:
     return "no words" if event.get("tools_called") else "an answer"
 
 
-def _moments(event: Mapping[str, Any]) -> str:
+def _times(event: Mapping[str, Any]) -> str:
     spoken, model = event.get("first_spoken_ms"), event.get("first_token_ms")
     told = []
     if event.get("buffer_words") and spoken is not None:
@@ -129,8 +129,8 @@ def _moments(event: Mapping[str, Any]) -> str:
     return ", ".join(told)
 
 
-def _life(life: Mapping[str, Any]) -> str:
-    return f"{life.get('candidate')} ({life.get('why')})"
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    return f"{attempt.get('candidate')} ({attempt.get('why')})"
 
 
 def _s(milliseconds: float) -> str:

@@ -142,7 +142,7 @@ def bad_gateway(failure: Failure) -> Response:
     for RESPONSE_STREAM they are a guess.
     """
     headers = [("content-type", "text/plain; charset=utf-8")]
-    return Response(502, headers, _once(b"Internal Server Error"), failure)
+    return Response(502, headers, _whole_body(b"Internal Server Error"), failure)
 
 
 async def _streamed(answer: Answer) -> Response:
@@ -163,7 +163,7 @@ async def _streamed(answer: Answer) -> Response:
     if not found or not 200 <= status <= 599:
         await answer.body.discard()
         return bad_gateway(Failure("Runtime.MalformedPrelude", head[:80].decode(errors="replace")))
-    return Response(status, headers, _continued(first, chunks))
+    return Response(status, headers, _body_after(first, chunks))
 
 
 def _interpreted(payload: bytes) -> Response:
@@ -175,7 +175,7 @@ def _interpreted(payload: bytes) -> Response:
         return bad_gateway(Failure("Runtime.MalformedResponse", "it is not JSON"))
     if not isinstance(fields, dict) or "statusCode" not in fields:
         text = fields.encode() if isinstance(fields, str) else payload
-        return Response(200, [("content-type", "application/json")], _once(text))
+        return Response(200, [("content-type", "application/json")], _whole_body(text))
     try:
         status, headers = _head(fields, "application/json")
         given = fields.get("body") or ""
@@ -184,7 +184,7 @@ def _interpreted(payload: bytes) -> Response:
     except (ValueError, TypeError, AttributeError):
         return bad_gateway(Failure("Runtime.MalformedResponse", "statusCode, headers or body"))
     headers = [(name, value) for name, value in headers if name != "content-length"]
-    return Response(status, [*headers, ("content-length", str(len(whole)))], _once(whole))
+    return Response(status, [*headers, ("content-length", str(len(whole)))], _whole_body(whole))
 
 
 def _head(fields: Mapping[str, Any], default_type: str) -> tuple[int, list[tuple[str, str]]]:
@@ -197,11 +197,11 @@ def _head(fields: Mapping[str, Any], default_type: str) -> tuple[int, list[tuple
     ]
 
 
-async def _once(body: bytes) -> AsyncIterator[bytes]:
+async def _whole_body(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _body_after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     if first:
         yield first
     async for chunk in rest:

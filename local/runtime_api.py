@@ -186,7 +186,7 @@ class RuntimeApi:
         await exchange.answer(200, b"", "application/json")
 
     async def _respond(self, exchange: Exchange, request_id: str) -> None:
-        invocation = await self._admit(exchange, request_id)
+        invocation = await self._invocation_of(exchange, request_id)
         if invocation is None:
             return
         content_type = exchange.header("content-type", "application/octet-stream")
@@ -213,7 +213,7 @@ class RuntimeApi:
         await _accept(exchange)
 
     async def _error(self, exchange: Exchange, request_id: str) -> None:
-        invocation = await self._admit(exchange, request_id)
+        invocation = await self._invocation_of(exchange, request_id)
         if invocation is not None:
             await invocation.fail(await _failure(exchange, "Runtime.Unknown"))
             await _accept(exchange)
@@ -226,7 +226,7 @@ class RuntimeApi:
         self.init_failed.set_result(failure)
         await _accept(exchange)
 
-    async def _admit(self, exchange: Exchange, request_id: str) -> Invocation | None:
+    async def _invocation_of(self, exchange: Exchange, request_id: str) -> Invocation | None:
         """Return the running invocation if the request is about it; else refuse it."""
         current = self._current
         if current is None or current.request_id != request_id or current.answer.done():

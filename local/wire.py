@@ -149,7 +149,7 @@ class _Connection:
         self.reader = reader
         self.writer = writer
         self.protocol = h11.Connection(h11.SERVER)
-        self._nonsense = ""
+        self._violation = ""
 
     async def next_event(self) -> h11.Event | None:
         """Return the peer's next event, or None when it has gone or broken the protocol."""
@@ -157,7 +157,7 @@ class _Connection:
             try:
                 event = self.protocol.next_event()
             except h11.RemoteProtocolError as error:
-                self._nonsense = str(error)
+                self._violation = str(error)
                 return None
             if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
                 return None
@@ -171,11 +171,11 @@ class _Connection:
             except OSError:
                 return None
 
-    async def refuse_nonsense(self) -> None:
+    async def refuse_violation(self) -> None:
         """Answer 400 to anything that is not HTTP as we know it, unless an answer has begun."""
-        if not self._nonsense or self.protocol.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+        if not self._violation or self.protocol.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
-        body = f"Bad Request: {self._nonsense}\n".encode()
+        body = f"Bad Request: {self._violation}\n".encode()
         head = [("content-type", "text/plain"), ("content-length", str(len(body)))]
         answer = h11.Response(status_code=400, headers=[*head, ("connection", "close")])
         for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
@@ -213,11 +213,13 @@ class Server:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._talk(_Connection(reader, writer)))
+        task = asyncio.get_running_loop().create_task(
+            self._serve_connection(_Connection(reader, writer))
+        )
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _talk(self, connection: _Connection) -> None:
+    async def _serve_connection(self, connection: _Connection) -> None:
         try:
             while isinstance(request := await connection.next_event(), h11.Request):
                 exchange = Exchange(connection, request)
@@ -233,7 +235,7 @@ class Server:
                     return
                 with contextlib.suppress(h11.LocalProtocolError):
                     connection.protocol.start_next_cycle()
-            await connection.refuse_nonsense()
+            await connection.refuse_violation()
         finally:
             connection.writer.close()
             with contextlib.suppress(OSError):

@@ -119,7 +119,7 @@ class ScriptedUpstream(Stage):
         try:
             while (request := await _read(reader, number)) is not None:
                 await self.note(request)
-                if not await self._attend(request, reader, writer):
+                if not await self._answer_request(request, reader, writer):
                     break
         except (OSError, asyncio.IncompleteReadError):
             pass  # The client is gone. The test decides whether it should be.
@@ -127,7 +127,7 @@ class ScriptedUpstream(Stage):
             self._open.discard(writer)
             writer.close()
 
-    async def _attend(
+    async def _answer_request(
         self, request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Play the answer and watch for a hang-up; return True if the connection stays open."""

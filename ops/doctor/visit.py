@@ -73,21 +73,21 @@ class Visit:
     def rows(self) -> Iterator[Finding]:
         """Make the visit, yielding each row as soon as it is known."""
         self._ends_at = time.monotonic() + VISIT_S
-        knock, first_ms = self._knock()
+        knock, first_ms = self._first_contact()
         yield knock
         self._note(knock)
         for turn in TURNS:
             if turn.path.startswith("{bare}") and not self.address.path.endswith("/v1"):
                 continue
-            yield self._guarded(turn.name, partial(self._turn, turn))
+            yield self._unless_blocked(turn.name, partial(self._turn, turn))
             if turn.kind == "long":
                 for name, headers in REFUSED_KEYS.items():
-                    yield self._guarded(name, partial(self._refusal, name, headers))
+                    yield self._unless_blocked(name, partial(self._refusal, name, headers))
         if not self._blocked:
             yield self._arrival()
         yield self._start(first_ms)
 
-    def _guarded(self, name: str, check: Callable[[], Finding]) -> Finding:
+    def _unless_blocked(self, name: str, check: Callable[[], Finding]) -> Finding:
         if not self._blocked and time.monotonic() > self._ends_at:
             self._blocked = f"the visit took over {VISIT_S:.0f} s"
         if self._blocked:
@@ -141,7 +141,7 @@ class Visit:
             self.address, "GET", f"{self.address.path}/health", headers={}, timeout_s=self.timeout_s
         )
 
-    def _knock(self) -> tuple[Finding, float | None]:
+    def _first_contact(self) -> tuple[Finding, float | None]:
         """Make the cheapest request first: it meets the cold start, if there is one."""
         came = self._health()
         troubles = []
@@ -187,7 +187,7 @@ class Visit:
             troubles = reading.of_shape(troubles)
         words_ms = heard.first_words_ms
         if not troubles and turn.kind != "large":
-            troubles = list(self._impressions(turn, heard))
+            troubles = list(self._remarks(turn, heard))
         failed = any(not CAUSES[trouble.cause].warning for trouble in troubles)
         if not failed:
             self._alive = True
@@ -219,7 +219,7 @@ class Visit:
                 troubles = [Trouble("late_once", f"{seen}, again {heard.first_words_ms:.0f} ms")]
         return came, heard, troubles
 
-    def _impressions(self, turn: Turn, heard: Heard) -> Iterator[Trouble]:
+    def _remarks(self, turn: Turn, heard: Heard) -> Iterator[Trouble]:
         words_ms = heard.first_words_ms or 0
         if heard.had_buffer_words:
             model_ms = heard.model_words[0][0] if heard.model_words else heard.called_at_ms or 0

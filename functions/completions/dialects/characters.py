@@ -69,7 +69,7 @@ def read_json(data: bytes) -> Any:
     try:
         return from_json(data)
     except ValueError:
-        return _read_mended(data)
+        return _read_repaired(data)
 
 
 def read_json_with_halves(data: bytes) -> Any:
@@ -78,15 +78,15 @@ def read_json_with_halves(data: bytes) -> Any:
     Raises:
         ValueError: It is not JSON.
     """
-    return _read_mended(data, _TEXT_FIELDS)
+    return _read_repaired(data, _TEXT_FIELDS)
 
 
-def _read_mended(data: bytes, keeping: frozenset[str] = frozenset()) -> Any:
+def _read_repaired(data: bytes, keeping: frozenset[str] = frozenset()) -> Any:
     if not (_CUT.search(data) or _CONTROL.search(data)) and _is_utf8(data):
         raise ValueError("not JSON")
     try:
         value = json.loads(data.decode(errors="surrogateescape"), strict=False)
-        return _mended(value, keeping)
+        return _repaired(value, keeping)
     except (ValueError, RecursionError) as error:
         raise ValueError("not JSON") from error
 
@@ -99,14 +99,14 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _mended(value: Any, keeping: frozenset[str] = frozenset(), name: str = "") -> Any:
+def _repaired(value: Any, keeping: frozenset[str] = frozenset(), name: str = "") -> Any:
     """Return the value with whole characters, except in the fields that keep halves."""
     if isinstance(value, str):
         return value if name in keeping else _HALF.sub(REPLACEMENT, _joined(value))
     if isinstance(value, list):
-        return [_mended(one, keeping, name) for one in value]
+        return [_repaired(one, keeping, name) for one in value]
     if isinstance(value, dict):
-        return {_mended(key): _mended(one, keeping, key) for key, one in value.items()}
+        return {_repaired(key): _repaired(one, keeping, key) for key, one in value.items()}
     return value
 
 

@@ -53,11 +53,11 @@ def filled(history: History) -> History:
 
     Calls without words get no content at all, the opposite of `null_as_text`.
     """
-    told = [entry for entry in map(_filled, history) if entry is not None]
-    return told or [{**one, "role": "user", "content": SILENCE} for one in history[:1]]
+    changed = [entry for entry in map(_with_words, history) if entry is not None]
+    return changed or [{**one, "role": "user", "content": SILENCE} for one in history[:1]]
 
 
-def _filled(entry: dict[str, Any]) -> dict[str, Any] | None:
+def _with_words(entry: dict[str, Any]) -> dict[str, Any] | None:
     name = "content" if "role" in entry else "output"
     content = entry.get(name)
     if name not in entry or (content.strip() if isinstance(content, str) else content):
@@ -109,13 +109,13 @@ def _nine_letters(text: str) -> str:
 def named_results(history: History) -> History:
     """Name the called function beside each result."""
     names: dict[str, str] = {}
-    told: History = []
+    changed: History = []
     for entry in history:
         for call in entry.get("tool_calls") or ():
             names[call["id"]] = (call.get("function") or call.get("custom") or {}).get("name", "")
         name = "" if entry.get("name") else names.get(entry.get("tool_call_id", ""))
-        told.append({**entry, "name": name} if name else entry)
-    return told
+        changed.append({**entry, "name": name} if name else entry)
+    return changed
 
 
 def json_arguments(history: History) -> History:
@@ -159,14 +159,14 @@ def _without_calls(history: History) -> Iterator[dict[str, Any]]:
     for entry in history:
         if calls := entry.get("tool_calls"):
             for call in calls:
-                called[call["id"]] = _named(call.get("function") or call.get("custom") or {})
+                called[call["id"]] = _tool_named(call.get("function") or call.get("custom") or {})
             if entry.get("content"):
                 yield {name: value for name, value in entry.items() if name != "tool_calls"}
         elif entry.get("role") == "tool":
             tool = called.get(entry["tool_call_id"], SOME_TOOL)
             yield {"role": "user", "content": RETOLD.format(tool=tool) + text_of(entry["content"])}
         elif str(entry.get("type")).endswith("_call") and "call_id" in entry:
-            called[entry["call_id"]] = _named(entry)
+            called[entry["call_id"]] = _tool_named(entry)
         elif str(entry.get("type")).endswith("_call_output") and "call_id" in entry:
             tool = called.get(entry["call_id"], SOME_TOOL)
             text = RETOLD.format(tool=tool) + text_of(entry.get("output"))
@@ -175,6 +175,6 @@ def _without_calls(history: History) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def _named(function: dict[str, Any]) -> str:
+def _tool_named(function: dict[str, Any]) -> str:
     arguments = function.get("arguments") or function.get("input")
     return " ".join(str(one) for one in (function.get("name"), arguments) if one)

@@ -46,17 +46,17 @@ def system_first(history: History) -> History:
 
 def system_as_user(history: History) -> History:
     """Turn all instructions into the user's, in one turn with the user's next words."""
-    told: History = []
+    kept: History = []
     ours = False  # The last turn holds instructions, and may take the user's next words.
     for one in history:
         instructs = _role(one) in _SYSTEM
         entry = _as_user(one) if instructs else one
-        if told and _role(entry) == "user" and (ours or (instructs and _role(told[-1]) == "user")):
-            told[-1] = {**told[-1], "content": _joined(told[-1], entry)}
+        if kept and _role(entry) == "user" and (ours or (instructs and _role(kept[-1]) == "user")):
+            kept[-1] = {**kept[-1], "content": _joined(kept[-1], entry)}
         else:
-            told.append(entry)
+            kept.append(entry)
         ours = instructs
-    return told
+    return kept
 
 
 def in_turns(history: History) -> History:
@@ -73,14 +73,14 @@ def in_turns(history: History) -> History:
             continue
         if not before or before in _SYSTEM:
             if role not in _SYSTEM | {"user"}:
-                turns.insert(last + 1, _turn("user", one))
+                turns.insert(last + 1, _empty_turn("user", one))
         elif role == before and role in {"user", "assistant"} and _joinable(turns[last], one):
             turns[last] = {**turns[last], **one, "content": _joined(turns[last], one)}
             continue
         last = len(turns)
         turns.append(one)
     if turns and (last < 0 or _role(turns[last]) not in {"user", "tool"}):
-        turns.append(_turn("user", turns[-1]))
+        turns.append(_empty_turn("user", turns[-1]))
     return turns
 
 
@@ -92,7 +92,7 @@ def answered(history: History) -> History:
     turns: History = []
     for one in in_turns(history):
         if turns and _role(turns[-1]) == "tool" and _role(one) == "user":
-            turns.append(_turn("assistant", one))
+            turns.append(_empty_turn("assistant", one))
         turns.append(one)
     return turns
 
@@ -102,7 +102,7 @@ def _as_user(entry: dict[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in entry.items() if name != "name"}, "role": "user"}
 
 
-def _turn(role: str, beside: dict[str, Any]) -> dict[str, Any]:
+def _empty_turn(role: str, beside: dict[str, Any]) -> dict[str, Any]:
     """Return a turn in which nobody speaks, in the form of an entry beside it."""
     message = {"role": role, "content": SILENCE}
     return {"type": "message", **message} if "type" in beside else message

@@ -58,21 +58,21 @@ def with_enums_of_text(body: dict[str, Any]) -> dict[str, Any]:
     tools = body.get("tools")
     if not isinstance(tools, list):
         return body
-    told = [_told(tool) for tool in tools]
-    return body if told == tools else {**body, "tools": told}
+    described = [_with_described_enums(tool) for tool in tools]
+    return body if described == tools else {**body, "tools": described}
 
 
-def _told(tool: Any) -> Any:
+def _with_described_enums(tool: Any) -> Any:
     if not isinstance(tool, dict):
         return tool
     if isinstance(tool.get("function"), dict):
-        return {**tool, "function": _told(tool["function"])}
+        return {**tool, "function": _with_described_enums(tool["function"])}
     if "parameters" not in tool:
         return tool
-    return {**tool, "parameters": changed(tool["parameters"], _enum_told)}
+    return {**tool, "parameters": changed(tool["parameters"], _with_described_enum)}
 
 
-def _enum_told(schema: dict[str, Any]) -> dict[str, Any]:
+def _with_described_enum(schema: dict[str, Any]) -> dict[str, Any]:
     values = schema.get("enum")
     of_text = schema.get("type", "string") == "string"
     if not isinstance(values, list) or (of_text and all(isinstance(one, str) for one in values)):

@@ -111,11 +111,11 @@ def strip_phrases(text: str, configured: Sequence[str] = ()) -> str:
     """
     for half, core, dots in _removable(tuple(configured)):
         if half in text:
-            text = _without(text, half, core, dots)
+            text = _without_phrase(text, half, core, dots)
     return text
 
 
-def _without(text: str, half: str, core: str, dots: str) -> str:
+def _without_phrase(text: str, half: str, core: str, dots: str) -> str:
     rest = _pattern(core, dots).sub("", text)
     at = rest.rfind(half)
     if at >= 0 and core.startswith(rest[at:].rstrip(" .…—-")) and _may_begin(rest[:at]):

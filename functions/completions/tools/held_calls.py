@@ -64,7 +64,7 @@ class _HeldCall:
         return len(arguments) <= LIMIT_CHARS and _is_object(arguments)
 
     @property
-    def says_something(self) -> bool:
+    def is_worth_keeping(self) -> bool:
         """False for an id alone: there is nothing to carry out or to ask for again."""
         return bool(self.name or self.pieces or self.problem)
 
@@ -87,7 +87,7 @@ class HeldCalls:
         that clients read the same calls from their bytes."""
 
     def __bool__(self) -> bool:
-        return any(call.says_something for call in self._calls)
+        return any(call.is_worth_keeping for call in self._calls)
 
     def add(self, chunk: Chunk) -> None:
         """Collect the parts of calls in a chunk; anything else in it rules out relaying the bytes.
@@ -107,7 +107,7 @@ class HeldCalls:
         call = self._by_index.get(part.index)
         # Most parts only add to their arguments.
         if call is None or part.id or part.name or part.alone:
-            call = self._continued_by(part)
+            call = self._call_of(part)
             if call is None:
                 call = _HeldCall()
                 self.relayable = self.relayable and part.index == len(self._calls)
@@ -118,10 +118,10 @@ class HeldCalls:
                 self.relayable = False
             call.id = call.id or part.id
             if part.name:
-                call.name = call.name + part.name if self._spells_on(call, part) else call.name
+                call.name = call.name + part.name if self._continues_name(call, part) else call.name
                 call.name = call.name or part.name
         if part.extra_content:
-            call.extra_content = _joined(call.extra_content, part.extra_content)
+            call.extra_content = _merged_content(call.extra_content, part.extra_content)
         self._chars_left -= len(part.arguments)
         if self._chars_left < 0 or len(self._calls) > CALLS_LIMIT:
             # Drop the call: this piece may complete it, and complete calls survive a cut.
@@ -133,7 +133,7 @@ class HeldCalls:
         call.nonstandard |= part.nonstandard
         call.problem = call.problem or part.problem
 
-    def _continued_by(self, part: CallPart) -> _HeldCall | None:
+    def _call_of(self, part: CallPart) -> _HeldCall | None:
         """Return the call that a part belongs to, or None if it begins one."""
         if part.alone:
             return None
@@ -142,9 +142,9 @@ class HeldCalls:
             # Without an index: the call with this id, else the latest.
             same = (one for one in self._calls if part.id and one.id == part.id)
             call = next(same, self._calls[-1])
-        return None if call is None or self._begins_another(call, part) else call
+        return None if call is None or self._begins_new_call(call, part) else call
 
-    def _begins_another(self, call: _HeldCall, part: CallPart) -> bool:
+    def _begins_new_call(self, call: _HeldCall, part: CallPart) -> bool:
         """Return whether a part begins a new call, not the one in its slot.
 
         Some upstreams give every call of an answer the same index, or none. Others repeat a call's
@@ -156,7 +156,7 @@ class HeldCalls:
         if other_id:
             return True
         if call.name and part.name != call.name:
-            if self._spells_on(call, part):
+            if self._continues_name(call, part):
                 return False
             named = validation.offered_name(part.name, self._offered)
             if named not in {None, validation.offered_name(call.name, self._offered)}:
@@ -165,7 +165,7 @@ class HeldCalls:
             return False  # A placeholder that some gateways send before the arguments.
         return call.whole and part.arguments.lstrip().startswith("{")
 
-    def _spells_on(self, call: _HeldCall, part: CallPart) -> bool:
+    def _continues_name(self, call: _HeldCall, part: CallPart) -> bool:
         """Return whether a part brings the rest of its call's name."""
         if not call.name or not part.name or call.pieces:
             return False
@@ -215,7 +215,7 @@ class HeldCalls:
         return [
             Call(held.id or "", held.name, held.arguments, held.extra_content)
             for held in self._calls
-            if held.says_something and not held.problem
+            if held.is_worth_keeping and not held.problem
         ]
 
 
@@ -244,7 +244,7 @@ def _identity(call: Call) -> tuple[str, str]:
     return call.name, call.arguments if arguments is None else json.dumps(arguments, sort_keys=True)
 
 
-def _joined(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> dict[str, Any]:
+def _merged_content(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> dict[str, Any]:
     """Merge the extra content of two parts of a call, objects one level deep."""
     joined = dict(one or {})
     for name, value in other.items():

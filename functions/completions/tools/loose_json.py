@@ -98,7 +98,7 @@ def _first_value(text: str) -> Any:
     return value
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -115,14 +115,14 @@ def read_float(text: str) -> float:
     return number
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name comes twice")
     return found
 
 
-def _agreeing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_conflicts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found and not _same(found[name], value):
@@ -137,14 +137,14 @@ def _same(one: Any, other: Any) -> bool:
 
 
 _STRICT_DECODER = json.JSONDecoder(
-    parse_constant=_no_constant, parse_float=read_float, object_pairs_hook=_distinct
+    parse_constant=_refuse_constant, parse_float=read_float, object_pairs_hook=_refuse_repeats
 )
 # strict=False, because models write raw line ends inside strings.
 _DECODER = json.JSONDecoder(
     strict=False,
-    parse_constant=_no_constant,
+    parse_constant=_refuse_constant,
     parse_float=read_float,
-    object_pairs_hook=_agreeing,
+    object_pairs_hook=_refuse_conflicts,
 )
 
 

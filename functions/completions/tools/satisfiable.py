@@ -23,39 +23,39 @@ _CHOICES = frozenset({"oneOf", "not", "if"})
 _ELSEWHERE = _PARTS | _CHOICES | {"$ref", "patternProperties", "then", "else", "dependentSchemas"}
 
 
-def satisfiable(schema: Any, *, whole: bool = True, free: bool = True) -> Any:
+def satisfiable(schema: Any, *, whole: bool = True, may_loosen: bool = True) -> Any:
     """Return the schema, changed where no value could fit it.
 
-    `whole` says that the schema is not part of another one, and `free` that it may be loosened.
+    `whole` says that the schema is not part of another, `may_loosen` that it may accept more.
     """
     if isinstance(schema, list):
-        return [satisfiable(one, whole=whole, free=free) for one in schema]
+        return [satisfiable(one, whole=whole, may_loosen=may_loosen) for one in schema]
     if not isinstance(schema, Mapping):
         return schema
-    mended: dict[str, Any] = {}
+    fixed: dict[str, Any] = {}
     for name, item in schema.items():
         if item is None and name not in {"const", "default"}:
             continue  # Serialisers write unset keywords as null, which no draft allows.
         inside = {
             "whole": whole and name not in _PARTS and name not in _CHOICES,
-            "free": free and name not in _CHOICES,
+            "may_loosen": may_loosen and name not in _CHOICES,
         }
         if name in _VALUES:
-            mended[name] = item
+            fixed[name] = item
         elif name in _BY_NAME and isinstance(item, Mapping):
-            mended[name] = {
+            fixed[name] = {
                 key: satisfiable(one, **inside) for key, one in item.items() if one is not None
             }
         else:
-            mended[name] = satisfiable(item, **inside)
-    if whole and free:
-        _require_what_is_described(mended)
-    if free:
-        _offer_what_fits(mended)
-    return mended
+            fixed[name] = satisfiable(item, **inside)
+    if whole and may_loosen:
+        _drop_undescribed_names(fixed)
+    if may_loosen:
+        _match_enum_to_type(fixed)
+    return fixed
 
 
-def _require_what_is_described(schema: dict[str, Any]) -> None:
+def _drop_undescribed_names(schema: dict[str, Any]) -> None:
     """Drop required names that the properties lack, unless they may be described elsewhere."""
     required, properties = schema.get("required"), schema.get("properties")
     if not isinstance(required, list) or not isinstance(properties, Mapping):
@@ -67,7 +67,7 @@ def _require_what_is_described(schema: dict[str, Any]) -> None:
     ]
 
 
-def _offer_what_fits(schema: dict[str, Any]) -> None:
+def _match_enum_to_type(schema: dict[str, Any]) -> None:
     """Respell the values of an enum to match its type; drop the type if none can match."""
     given = schema.get("type")
     types = [given] if isinstance(given, str) else given

@@ -96,11 +96,11 @@ async def _render_routing_error(request: Request, error: Exception) -> Response:
             request,
             MethodNotAllowed(f"{path} takes {allowed}, not {method}.", headers={"allow": allowed}),
         )
-    message = f"No such path: {method} {path}. {_what_to_set(path, base)}"
+    message = f"No such path: {method} {path}. {_url_advice(path, base)}"
     return await _render_error(request, NotFound(message))
 
 
-def _what_to_set(path: str, base: str) -> str:
+def _url_advice(path: str, base: str) -> str:
     """Return advice on the URL to give to a client; some post to it unchanged."""
     turn = f"POST {base}/v1/chat/completions"
     if path.rstrip("/").endswith("/completions"):

@@ -137,7 +137,7 @@ class _Conversation:
         self._begun = False
         self._complete = False
         self._closed = False
-        self._owed: int | None = None
+        self._bytes_due: int | None = None
         self._held: dict[str, Any] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
@@ -173,14 +173,14 @@ class _Conversation:
         self._begun = True
         self._bodiless = self._bodiless or status in (204, 304)
         metadata = prelude(status, headers, bodiless=self._bodiless)
-        self._owed = None if self._bodiless else length(metadata)
+        self._bytes_due = None if self._bodiless else length(metadata)
         if not may_be_empty(metadata):
             await self._response.start(metadata)
             return
         self._held = metadata
-        asyncio.get_running_loop().call_later(_HOLD_S, self._release)
+        asyncio.get_running_loop().call_later(_HOLD_S, self._start_held)
 
-    def _release(self, *, empty: bool = False) -> None:
+    def _start_held(self, *, empty: bool = False) -> None:
         """Start the response whose prelude is held, if one still is."""
         if self._held is None:
             return
@@ -193,14 +193,14 @@ class _Conversation:
     async def _body(self, data: bytes, *, last: bool) -> None:
         if self._bodiless:
             data = b""
-        elif self._owed is not None:
-            self._owed -= len(data)
-            if self._owed < 0:
+        elif self._bytes_due is not None:
+            self._bytes_due -= len(data)
+            if self._bytes_due < 0:
                 raise RuntimeError("the body is longer than its content-length")
-            if last and self._owed:
+            if last and self._bytes_due:
                 raise RuntimeError("the body is shorter than its content-length")
         if data or last:
-            self._release(empty=not data)
+            self._start_held(empty=not data)
         if self._starting:
             await asyncio.shield(self._starting)
         if data:

@@ -182,7 +182,7 @@ class OrdinaryCalls:
         if self._threads is None:
             from concurrent.futures import ThreadPoolExecutor  # streaming functions do not need it
 
-            self._threads = ThreadPoolExecutor(self._concurrency, "handler", self._give_loop)
+            self._threads = ThreadPoolExecutor(self._concurrency, "handler", self._set_event_loop)
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, copy_context().run, _call, handler, event, context
         )
@@ -194,7 +194,7 @@ class OrdinaryCalls:
         for loop in self._loops:
             loop.close()
 
-    def _give_loop(self) -> None:
+    def _set_event_loop(self) -> None:
         """Give the thread an event loop, which a Mangum called within a plain handler needs."""
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)

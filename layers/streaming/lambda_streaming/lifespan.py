@@ -22,7 +22,7 @@ class Lifespan:
     def __init__(self, application: Application, mode: str) -> None:
         self.state: dict[str, Any] | None = None if mode == "off" else {}
         self._application = application
-        self._insist = mode == "on"
+        self._is_required = mode == "on"
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._reply: asyncio.Future[Message] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -40,7 +40,7 @@ class Lifespan:
         try:
             reply = await self._ask("lifespan.startup")
         except Exception as error:
-            if self._insist:
+            if self._is_required:
                 raise PlatformError(
                     _FAILED, f"the application has no lifespan: {error!r}"
                 ) from error

@@ -43,7 +43,7 @@ def main() -> int:
         except RuntimeApiError as error:
             log.critical("The Runtime API is lost: %s", error)
         finally:
-            _end_within(_GRACE_S, code)
+            _exit_within(_GRACE_S, code)
         if loop:
             runner.run(loop.shutdown())
     return code
@@ -66,7 +66,7 @@ def _run_to_the_end(runner: asyncio.Runner, serving: Coroutine[Any, Any, None]) 
             log.error("An application's task raised SystemExit.", exc_info=True)  # noqa: G201 - no failure of ours
 
 
-def _end_within(grace_s: float, code: int) -> None:
+def _exit_within(grace_s: float, code: int) -> None:
     """End the process with `code` after `grace_s` at the latest, whatever still runs in it.
 
     An application that swallows its cancellation, a lifespan that does not end, a thread in a

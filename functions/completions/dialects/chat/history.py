@@ -43,7 +43,7 @@ def _clean_message(message: dict[str, Any], clean: Callable[[str], str]) -> dict
     kept = message
     if None in message.values() or not message.keys() <= keys or role == "function":
         if role == "function" or isinstance(message.get("function_call"), dict):
-            message = _of_today(message)
+            message = _with_tool_calls(message)
             role = message["role"]
             keys = _KEYS.get(role, _OTHER_KEYS)
         kept = {k: value for k, value in message.items() if k in keys and value is not None}
@@ -51,8 +51,8 @@ def _clean_message(message: dict[str, Any], clean: Callable[[str], str]) -> dict
         kept = {k: value for k, value in kept.items() if k != "name"}
     content = kept.get("content")
     if role != "assistant":
-        told = content if type(content) is str else _clean_parts(content, str) or ""
-        return kept if told is content else {**kept, "content": told}
+        sent = content if type(content) is str else _clean_parts(content, str) or ""
+        return kept if sent is content else {**kept, "content": sent}
     calls = _clean_calls(kept.get("tool_calls"))
     words = _clean_content(content, clean)
     if calls is not kept.get("tool_calls"):
@@ -67,14 +67,14 @@ def _clean_message(message: dict[str, Any], clean: Callable[[str], str]) -> dict
     return message if kept == message else kept
 
 
-def _of_today(message: Mapping[str, Any]) -> dict[str, Any]:
+def _with_tool_calls(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a call and its result in the form of `tools`, which replaced `functions` (2023)."""
-    today = {name: value for name, value in message.items() if name != "function_call"}
+    current = {name: value for name, value in message.items() if name != "function_call"}
     if message["role"] == "function":
-        return {**today, "role": "tool", "tool_call_id": ""}
-    if not today.get("tool_calls"):
-        today["tool_calls"] = [{"id": "", "function": message["function_call"]}]
-    return today
+        return {**current, "role": "tool", "tool_call_id": ""}
+    if not current.get("tool_calls"):
+        current["tool_calls"] = [{"id": "", "function": message["function_call"]}]
+    return current
 
 
 def _clean_content(content: Any, clean: Callable[[str], str]) -> Any:

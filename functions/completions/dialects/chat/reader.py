@@ -59,7 +59,7 @@ class ChatReader:
         self._halves = Halves()
         self._skipped = False
         """True if something could not be understood; alone, that is not an answer."""
-        self._amid = False
+        self._expects_plain = False
         """True while choice 0 is open and nothing is odd, as for most events."""
 
     def read(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
@@ -69,10 +69,10 @@ class ChatReader:
         try:
             body: Any = from_json(sse.data)
         except ValueError:
-            return self._read_odd(sse)
+            return self._read_not_json(sse)
         try:
             choices = body.get("choices")
-            if self._amid and choices and len(choices) == 1:
+            if self._expects_plain and choices and len(choices) == 1:
                 choice = choices[0]
                 delta = choice.get("delta")
                 if (
@@ -93,9 +93,9 @@ class ChatReader:
                         return tuple(deltas)
             return tuple(self._read_body(body, sse))
         except _MISSHAPEN:
-            return self._not_understood(sse)
+            return self._skip_or_fail(sse)
 
-    def _read_odd(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
+    def _read_not_json(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
         """Read what is not JSON: the terminator, halves of characters, or nothing at all."""
         if sse.data.strip().upper() == b"[DONE]":
             nothing = self._skipped and not (self._open or self._finished)
@@ -106,16 +106,16 @@ class ChatReader:
             body = read_json_with_halves(sse.data)
             return tuple(self._read_body(body, sse, halved=True))
         except _MISSHAPEN:
-            return self._not_understood(sse)
+            return self._skip_or_fail(sse)
 
-    def _not_understood(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
+    def _skip_or_fail(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
         """Skip an odd event in a stream; report an error, or a whole body that is no answer."""
         if sse.raw and sse.event != b"error":
             self._skipped = True
             return (Rewrite(),)
-        return (self._unless_whole(_not_a_completion()),)
+        return (self._unless_finished(_not_a_completion()),)
 
-    def _unless_whole(self, failure: Failure) -> Delta:
+    def _unless_finished(self, failure: Failure) -> Delta:
         """Return the failure, unless the answer had its finish and so was whole."""
         return Rewrite() if self._finished and not self._open else failure
 
@@ -124,7 +124,7 @@ class ChatReader:
     ) -> list[Delta]:
         streamed = bool(sse.raw)
         if error := error_in(body, sse.event):
-            return [self._unless_whole(Failure(upstream_failure(error)))]
+            return [self._unless_finished(Failure(upstream_failure(error)))]
         choices = body.get("choices") or ()
         deltas: list[Delta] = []
         odd = False
@@ -150,7 +150,7 @@ class ChatReader:
         if halved or self._halves.held:
             deltas, odd = self._halves.join(deltas), True
         self._seen.update(map(type, deltas))
-        self._amid = self._index == 0 and 0 in self._open and not self._halves.held
+        self._expects_plain = self._index == 0 and 0 in self._open and not self._halves.held
         return [*deltas, Rewrite()] if odd else deltas
 
     def _number(self, choice: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> int:
@@ -183,7 +183,7 @@ class ChatReader:
             seen = self._seen | {Text} if self._spoke else self._seen
             deltas += [one for one in found if type(one) not in seen]
         if error := choice.get("error"):
-            deltas.append(self._unless_whole(Failure(upstream_failure(error))))
+            deltas.append(self._unless_finished(Failure(upstream_failure(error))))
         if (reason := choice.get("finish_reason")) is not None:
             finish = read_finish(reason)
             if isinstance(finish, Finish):

@@ -100,7 +100,7 @@ class ResponsesReader:
             try:
                 event, halved = read_json_with_halves(sse.data), True
             except ValueError:
-                return self._not_understood(sse)
+                return self._skip_or_fail(sse)
         try:
             if not sse.raw:
                 deltas = self._buffered_answer(event)
@@ -113,9 +113,9 @@ class ResponsesReader:
                 deltas = (*self._halves.join(deltas), Rewrite())
             return tuple(deltas)
         except (ValueError, TypeError, AttributeError):
-            return self._not_understood(sse)
+            return self._skip_or_fail(sse)
 
-    def _not_understood(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
+    def _skip_or_fail(self, sse: ServerSentEvent) -> tuple[Delta, ...]:
         """Skip an odd event in a stream; report an error, or a whole body that is no answer."""
         if not sse.raw or sse.event == b"error":
             return (_not_a_response(),)
