@@ -1,8 +1,8 @@
-"""One turn of an agent in the built package: does the package hold what the agent needs?
+"""Plays one turn of an agent in the built package, to see whether the package is complete.
 
-`make build` runs it where an agent is named, against a model that says yes to everything. An import
-alone does not tell: frameworks and SDKs load much on first use. What is missing fails the build;
-what the turn lacks besides, such as an API of yours, is told and left alone.
+`make build` runs it if an agent is named, against a model that says yes to everything. An import is
+not enough: frameworks and SDKs load much on first use. A missing package fails the build; anything
+else that the turn lacks, such as an API of yours, is only reported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TIMEOUT_S = 60.0
 MISSING = re.compile(
     r"(?:(?:ModuleNotFound|Import|FileNotFound)Error|UnknownServiceError|PackageNotFoundError)\b.*"
 )
-"""How Python, botocore and importlib.metadata say that a file of a package is not there."""
+"""How Python, botocore and importlib.metadata report a missing file of a package."""
 HINT = (
     "packages that it needs go into the group function of pyproject.toml; make lock pins them"
     " (docs/agents.md)"
@@ -35,10 +35,10 @@ HINT = (
 
 
 async def play(responder: str, template: Path = ROOT / "template.yaml") -> str:
-    """Play the turn; return what was raised in it, empty if nothing was.
+    """Play the turn; return the exception raised in it, or nothing.
 
-    Raises `InitError` with the agent's own words where it cannot be loaded, and what else keeps a
-    deployment from starting.
+    Raises `InitError` with the agent's own words if it cannot be loaded, and the other errors of a
+    deployment that cannot start.
     """
     async with ScriptedUpstream(answer("Yes."), responses=True) as model:
         parameters = {"Responder": responder, "LogContent": "On"}
@@ -73,11 +73,11 @@ def _raised(log: str) -> str:
 
 
 def verdict(responder: str, raised: str) -> tuple[int, str]:
-    """Return the exit status, and what to say of a turn in which this was raised."""
+    """Return the exit status, and what to print about a turn that raised this."""
     if not raised:
         return 0, f"a turn of {responder} in the package: it answers"
     if missing := MISSING.findall(raised):
-        return 1, f"the package lacks something that {responder} asks for: {missing[-1]}\n{HINT}"
+        return 1, f"the package lacks something that {responder} needs: {missing[-1]}\n{HINT}"
     last = raised.splitlines()[-1]
     return 0, f"a turn of {responder} in the package: nothing is missing, but it raised {last}"
 

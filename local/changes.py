@@ -1,7 +1,7 @@
-"""Which file of a folder has changed: watched without help of the operating system.
+"""Watches the files of a folder for changes, without help from the operating system.
 
-A look at a hundred files takes a millisecond, and needs no package. What follows from a change is
-not known here.
+Looking at a hundred files takes a millisecond, and needs no package. Does not know what follows
+from a change.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from pathlib import Path
 
 LOOK_EVERY_S = 0.5
 WATCHED = frozenset({".py", ".json", ".jsonl", ".yaml", ".txt", ".md"})
-"""Code, and what code reads: prompts, lists."""
+"""Code, and files that code reads, such as prompts and lists."""
 
 
 Look = Mapping[Path, int]
@@ -20,7 +20,7 @@ Look = Mapping[Path, int]
 async def since(
     before: Look, folder: Path, every_s: float = LOOK_EVERY_S
 ) -> AsyncGenerator[Path, None]:
-    """Yield a file that was changed, made or removed; one of several that changed together."""
+    """Yield a file that was changed, created or removed; only one of several at once."""
     while True:
         await asyncio.sleep(every_s)
         now = await asyncio.to_thread(look, folder)
@@ -30,7 +30,7 @@ async def since(
 
 
 def look(folder: Path) -> Look:
-    """Return what is there now."""
+    """Return when each watched file was changed."""
     found = {}
     for path in folder.rglob("*"):
         if path.suffix in WATCHED:

@@ -195,7 +195,7 @@ def interpreter(runtime: str) -> str:
 
 
 def _check_system() -> None:
-    # A compiled module's name has the processor, which a Mac may share, and the system.
+    # The names of compiled modules hold the processor, which a Mac may share: check Linux first.
     if platform.system() != "Linux":
         raise CodeError("the package is built for Linux: use CODE=source")
 

@@ -1,8 +1,8 @@
-"""The function's variables against Lambda's limit, before AWS refuses the deployment.
+"""Checks the function's variables against Lambda's limit, before AWS refuses the deployment.
 
-Lambda measures all of them together, as JSON with its escapes: so it says itself, "exceeded the 4KB
-limit. String measured: {…}". `python -m local.variables STAGE` is run by make before it builds, in
-the SAM CLI's environment, which reads samconfig.toml as SAM does.
+Lambda measures all of them together, as JSON with its escapes: its error says "exceeded the 4KB
+limit. String measured: {…}". Before it builds, make runs `python -m local.variables STAGE` in the
+SAM CLI's environment, which reads samconfig.toml as SAM does.
 """
 
 import json
@@ -18,12 +18,12 @@ from local.template import Template
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_BYTES = 4096  # "Lambda quotas", AWS Lambda developer guide
 SECRET_SUFFIX_BYTES = 26
-"""What an ARN of AWS's has more than the one that is resolved here: random ends, longer Regions."""
+"""How much longer an ARN is on AWS than the one resolved here: random end, longer Region."""
 SHOWN = 3
 
 
 def complaint(path: Path, parameters: Mapping[str, str], stack: str) -> str:
-    """Return what is too long, the longest first; empty if all fits. Raises `TemplateError`."""
+    """Return what is too long, the longest first, or nothing. Raises `TemplateError`."""
     template = Template(path, parameters)
     document = read(path)
     (raw,) = (
@@ -52,13 +52,13 @@ def complaint(path: Path, parameters: Mapping[str, str], stack: str) -> str:
 
 
 def measured(variables: Mapping[str, str]) -> int:
-    """How many bytes Lambda counts."""
+    """Return how many bytes Lambda counts."""
     return len(json.dumps(variables, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def main() -> None:
-    """Check one stage of samconfig.toml; ends the process with what is wrong."""
-    # Only the SAM CLI's environment has it.
+    """Check one stage of samconfig.toml; end the process with what is wrong."""
+    # Installed only in the SAM CLI's environment.
     from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-not-found]
 
     stage = sys.argv[1]

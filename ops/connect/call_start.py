@@ -1,7 +1,7 @@
-"""The webhook by which the platform announces a call: whether it may be ours, and how it is set.
+"""The webhook by which the platform announces a call: whether it may be ours, and how to set it.
 
-The platform waits for its answer, and starts no call without it, so nobody else's is ever replaced.
-Fields as in elevenlabs 2.78.0 (`AgentWorkspaceOverridesInput`).
+The platform waits for its answer, and starts no call without it, so another server's webhook is
+never replaced. Fields as in elevenlabs 2.78.0 (`AgentWorkspaceOverridesInput`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def webhook_url(server_url: str, environments: int) -> str:
 
 
 def obstacle(agent: dict[str, Any], server_url: str) -> str | None:
-    """Return why the agent's webhook must stay what it is; None if it may be ours."""
+    """Return why the agent's webhook must stay unchanged, or None if it may be ours."""
     url = at(agent, (*WORKSPACE, WEBHOOK)).get("url")
     if url:
         if _is_ours(url, server_url):
@@ -48,7 +48,7 @@ def is_set(agent: dict[str, Any], server_url: str) -> bool:
 def settings(
     agent: dict[str, Any], server_url: str, environments: int, secret_id: str | None
 ) -> dict[str, dict[str, Any]]:
-    """Return the parts of `platform_settings` to send, with what else they had."""
+    """Return the parts of `platform_settings` to send, with their other fields."""
     had = at(agent, (*WORKSPACE, WEBHOOK))
     headers = at(had, ("request_headers",)) | {KEY_HEADER: {"secret_id": secret_id}}
     webhook = had | {"url": webhook_url(server_url, environments), "request_headers": headers}

@@ -1,4 +1,4 @@
-"""An agent as the API tells it: a tree of objects, any of which may be missing or null."""
+"""An agent in the API's form: a tree of objects, any of which may be missing or null."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What platforms ask when a call begins, and what they want to hear: a row for each.
+"""What platforms ask when a call begins, and the answers that they expect: a row for each.
 
 A platform that fetches the call's data from a URL waits for the answer, and starts no call without
-it. Knows bodies and answers; not what is done before the answer.
+it. Knows bodies and answers, not what is done before the answer.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ class CallStart:
 
     platform: str
     has: frozenset[str]
-    """Fields that its body always has."""
+    """The fields that its body always has."""
     has_one_of: frozenset[str]
     answer: Mapping[str, Any]
-    """What it wants to hear from somebody who has nothing to say about the call."""
+    """The answer that it expects from a server with nothing to say about the call."""
 
 
 CALL_STARTS = (
     # elevenlabs.io/docs, "Twilio personalization": the arguments are agent_id, caller_id,
-    # called_number and call_sid, and the answer is what a client sends first on a WebSocket.
+    # called_number and call_sid, and the answer is a client's first message on a WebSocket.
     CallStart(
         "elevenlabs",
         frozenset({"agent_id"}),
@@ -36,7 +36,7 @@ CALL_STARTS = (
 
 
 def call_start(body: Mapping[str, Any]) -> CallStart | None:
-    """Return whose webhook this is, or None if nobody's that we know."""
+    """Return the platform's row for this webhook, or None if it is unknown."""
     for one in CALL_STARTS:
         if one.has <= body.keys() and one.has_one_of & body.keys():
             return one

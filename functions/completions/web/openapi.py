@@ -196,19 +196,19 @@ def _warm_operation() -> Schema:
     return {
         **_read_operation("warm", "What is ready for a call", "Warmth", keyed=True),
         "description": "Does before a call what its first turn would wait for. A platform's "
-        "webhook for the start of a call gets the answer that it wants.",
+        "webhook for the start of a call gets the answer that it expects.",
         "parameters": [
             {
                 "name": ENVIRONMENTS,
                 "in": "query",
-                "description": "How many environments are to be ready, this one among them: 1 to "
-                f"{ENVIRONMENTS_LIMIT}. Anything else counts as 1, and is told.",
+                "description": "How many environments should be ready, including this one: 1 to "
+                f"{ENVIRONMENTS_LIMIT}. Anything else counts as 1 and is reported.",
                 "schema": {},
             }
         ],
         "requestBody": {
             "required": False,
-            "description": "A platform's webhook, or anything: none is refused.",
+            "description": "A platform's webhook, or anything else: no body is refused.",
             "content": {"application/json": {"schema": {}}},
         },
     }

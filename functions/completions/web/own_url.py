@@ -1,7 +1,7 @@
-"""The function's own URL, as Lambda names it: where another environment of it is reached.
+"""The function's own URL, as Lambda names it, which leads to its other environments.
 
-Taken from the event's `requestContext`, which Lambda writes, and never from a header. Whatever does
-not look like a Function URL of Lambda's is none, so that nobody's word sends a key anywhere.
+Taken from the event's `requestContext`, which Lambda writes, and never from a header. Only a
+Function URL of Lambda's counts, so that no caller can send a key elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fastapi import Request
 # Developer Guide, "Lambda function URLs": https://<url-id>.lambda-url.<region>.on.aws
 _ON_LAMBDA = re.compile(r"[a-z0-9]+\.lambda-url\.[a-z0-9-]+\.on\.aws")
 _ON_THIS_MACHINE = re.compile(r"127\.0\.0\.1:[0-9]{1,5}")
-"""The local deployment, which names the port that it listens on."""
+"""The local deployment, with the port that it listens on."""
 
 
 def own_url(request: Request) -> str | None:

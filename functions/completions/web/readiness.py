@@ -1,8 +1,8 @@
-"""Ready for a turn: what it waits for before a model can be asked, all begun together.
+"""Prepares what a turn needs before it can ask a model, everything at the same time.
 
-That is both keys and a connection to the model that is asked first. A turn waits for each where it
-needs it, whoever announces a call (`warm`) for each by name. Strangers open nothing: while the
-caller's key is known a connection is opened for those who have it; before, at most one.
+That is both keys and a connection to the model that is asked first. A turn waits for each of them
+where it needs it, an announced call (`warm`) for each by name. Strangers open nothing: once the
+caller's key is known, only its holders open connections; before that, at most one is opened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from completions.upstream.client import Upstream
 
 
 class Readiness:
-    """Gets one environment ready. `first` tells which candidate the next turn would ask."""
+    """Gets one environment ready. `first` returns the candidate that the next turn would ask."""
 
     def __init__(self, keys: Keys, upstream: Upstream, first: Callable[[], Candidate]) -> None:
         self._keys = keys
@@ -25,13 +25,13 @@ class Readiness:
         self._first = first
 
     async def caller_key_version(self, presented: str) -> str:
-        """Return which version of the caller key this is, as `Keys` does; begin all the rest.
+        """Return which version of the caller key this is, like `Keys`; begin everything else.
 
         Raises:
-            KeyUnavailable: there is no key to compare with, or none in time.
+            KeyUnavailable: There is no key to compare with, or none in time.
         """
         if not self._keys.known:
-            # After the reads have begun: what opens a connection may have to be imported.
+            # After the reads have begun, because opening a connection may import modules first.
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._open)
         version = await self._keys.caller_key_version(presented)
@@ -40,30 +40,30 @@ class Readiness:
         return version
 
     async def upstream_key(self) -> None:
-        """Return when the key for the model that is asked first is known.
+        """Return once the key for the model that is asked first is known.
 
         Raises:
-            KeyUnavailable: there is none.
+            KeyUnavailable: There is none.
         """
         await self._keys.upstream_key(self._first().key)
 
     async def connection(self) -> None:
-        """Return when there is a connection to that model.
+        """Return once there is a connection to that model.
 
         Raises:
-            CompletionsError: there is none to be had.
+            CompletionsError: It cannot be opened.
         """
         await self._upstream.opened(self._first())
 
     async def settle(self) -> None:
         """Return once nothing is under way, because Lambda may then freeze the environment.
 
-        A read or a connection frozen half-way would cost the next turn a time-out.
+        A read or a connection that is frozen half-way would cost the next turn a time-out.
         """
         await self._keys.wait_for_reads()
         await self._upstream.end_openings()
 
     def _open(self) -> None:
-        # The turn's own request will meet what is wrong here, and tell.
+        # The turn's own request will meet the same failure, and report it.
         with suppress(Exception):
             self._upstream.open(self._first())

@@ -1,9 +1,8 @@
-"""`POST …/warm`: what the first turn of a call would wait for, done before the call begins.
+"""`POST …/warm`: does before a call what its first turn would wait for.
 
 Platforms that ask at a call's start wait for the answer, so it is a 200 within a second whatever
-fails; what failed stands in the answer and in the log. One request meets one environment. For more
-of them it asks the function's own URL beside itself: this environment is busy until then, so Lambda
-takes another one.
+fails; the answer and the log say what failed. One request reaches one environment. To reach more,
+it calls the function's own URL as well: this one is busy meanwhile, so Lambda uses another.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from completions.web.own_url import own_url
 from completions.web.readiness import Readiness
 
 LIMIT_S = 0.9
-"""For everything, so that the answer is there within a second."""
+"""The limit for everything, so that the answer comes within a second."""
 ENVIRONMENTS_LIMIT = 5
 ENVIRONMENTS = "environments"
-"""The parameter of the query: how many environments are to be ready."""
+"""The query parameter: how many environments should be ready."""
 BESIDE_HEADER = "x-completions-warm-beside"
-"""In a request of our own. Whoever gets it asks nobody else, so this cannot go on for ever."""
+"""Marks our own requests. An environment that gets one calls no others, so this ends."""
 STAY_S = 0.2
-"""How long a request of our own stays, so that those of one moment meet as many environments."""
+"""How long our own request stays, so that simultaneous ones reach different environments."""
 PATH = "/v1/warm"
 _ENVIRONMENT = "environment "
 
@@ -49,7 +48,7 @@ class Outcome:
 
     ready: list[str] = field(default_factory=list)
     starting: list[str] = field(default_factory=list)
-    """Other environments that were asked for and have not answered yet: a start takes its time."""
+    """Other environments that were called and have not answered yet: a start takes time."""
     failed: dict[str, str] = field(default_factory=dict)
 
     def note(self, step: str, error: BaseException | None) -> None:
@@ -74,10 +73,10 @@ class Warming:
         self._candidates = candidates
 
     async def answer(self, request: Request) -> tuple[Response, Outcome]:
-        """Return the answer, and what came of the work.
+        """Return the answer and the outcome of the work.
 
         Raises:
-            Unauthorized: no key, or a wrong one.
+            Unauthorized: No key was sent, or a wrong one.
         """
         began = time.monotonic()
         request_log.bind_request(request)
@@ -86,7 +85,7 @@ class Warming:
         body: Mapping[str, Any] = {}
         try:
             async with asyncio.timeout_at(ends_at):
-                # Nothing is done for a caller whose key cannot be judged.
+                # Do nothing for a caller whose key cannot be checked.
                 bind(auth=await authorise(request, self._readiness))
                 body = await _body(request)
                 request_log.bind_body(request, body)
@@ -129,7 +128,7 @@ class Warming:
 async def _together(
     steps: Mapping[str, Coroutine[Any, Any, None]], outcome: Outcome, ends_at: float
 ) -> None:
-    """Run all steps beside each other until they are done or the time is up."""
+    """Run all steps at the same time until they are done or the time is up."""
     loop = asyncio.get_running_loop()
     tasks = {name: loop.create_task(step) for name, step in steps.items()}
     try:
@@ -148,7 +147,7 @@ async def _together(
 
 
 async def _body(request: Request) -> Mapping[str, Any]:
-    """Return the body; an empty one if there is none that can be read."""
+    """Return the body, or an empty one if it cannot be read."""
     try:
         return await bodies.read_json_object(request)
     except CompletionsError:
@@ -156,7 +155,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
 
 
 def _environments(request: Request, outcome: Outcome) -> int:
-    """Return how many environments are asked for; one if that cannot be understood."""
+    """Return the requested number of environments, or one if it cannot be understood."""
     text = request.query_params.get(ENVIRONMENTS, "1")
     if text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= ENVIRONMENTS_LIMIT:
         return int(text[:4])

@@ -1,6 +1,6 @@
-"""Who is calling, as an agent is told: the id of the call, and headers that hold no secret.
+"""What an agent may know about its caller: the id of the call, and headers without secrets.
 
-Knows which headers may be shown; nothing of what an agent makes of them.
+Knows which headers may be shown, not what an agent does with them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from completions.web import conversation
 
 SHOWN = frozenset({"accept-language", "traceparent", "tracestate", "user-agent"})
 SHOWN_BEGINNINGS = ("x-agent-", "x-completions-")
-"""The first is for headers of a deployment's own."""
+"""The first is for a deployment's own headers."""
 SHOWN_ENDS = ("-id",)
-"""By ids platforms name calls, agents and customers."""
+"""Platforms identify calls, agents and customers by ids."""
 _SECRETS = ("auth", "cookie", "credential", "key", "password", "secret", "signature", "token")
-"""What a header's name says that is never shown, whatever else it says."""
+"""A header whose name contains one of these words is never shown."""
 
 
 def noted(parsed: ParsedRequest, request: Request, body: Mapping[str, Any]) -> ParsedRequest:
-    """Return the request with what an agent may know of its caller."""
+    """Return the request with what an agent may know about its caller."""
     return replace(
         parsed,
         call_id=conversation.named_in_request(request) or conversation.named_in_body(body),
