@@ -9,13 +9,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import httpx2
 from openai import AsyncOpenAI
 from openai.lib.streaming.responses import ResponseStreamEvent
 from openai.types.responses import ParsedResponse
 from openai.types.responses import ResponseStreamEvent as RawEvent
 
 from completions.sse import Decoder, ServerSentEvent
+from tests.support.sdk_http import httpx
 
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
@@ -125,12 +125,12 @@ def spoken_in(output: Sequence[dict[str, Any]]) -> str:
 
 def _client(data: bytes) -> AsyncOpenAI:
     headers = {"content-type": "text/event-stream"}
-    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=data))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, content=data))
     return AsyncOpenAI(
         api_key="k",
         base_url="http://127.0.0.1/v1",
         max_retries=0,
-        http_client=httpx2.AsyncClient(transport=transport),
+        http_client=httpx.AsyncClient(transport=transport),
     )
 
 

@@ -9,9 +9,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk, ParsedChatCompletion
+
+from tests.support.sdk_http import httpx
 
 FINISHES = {"stop", "length", "tool_calls", "content_filter"}
 _HEADER = b"data: "
@@ -112,12 +113,12 @@ def _add(part: dict[str, Any], calls: list[dict[str, Any]]) -> None:
 
 def _client(data: bytes) -> AsyncOpenAI:
     headers = {"content-type": "text/event-stream"}
-    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=data))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, content=data))
     return AsyncOpenAI(
         api_key="k",
         base_url="http://127.0.0.1/v1",
         max_retries=0,
-        http_client=httpx2.AsyncClient(transport=transport),
+        http_client=httpx.AsyncClient(transport=transport),
     )
 
 
