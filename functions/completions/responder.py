@@ -11,6 +11,11 @@ from __future__ import annotations
 from completions.agent_api.client import client, sync_client
 from completions.agent_api.conversation import Conversation
 from completions.agent_api.events import Call, Event, Say, Think
+from completions.agent_api.frameworks import (
+    langchain_options,
+    llama_index_options,
+    pydantic_ai_history,
+)
 from completions.agent_api.loading import Responder, ResponderError, load
 from completions.dialects.chat import text_of
 
@@ -23,7 +28,10 @@ __all__ = [
     "Say",
     "Think",
     "client",
+    "langchain_options",
+    "llama_index_options",
     "load",
+    "pydantic_ai_history",
     "sync_client",
     "text_of",
 ]

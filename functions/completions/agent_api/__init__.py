@@ -5,6 +5,7 @@ whether it asks by `Conversation.ask` or through the client. Imports point down:
 
     answering · loading             an agent in the model's place, and how it is found
     conversation                    what it is given
+    frameworks                      what frameworks want in place of that
     client · transport              the SDK's clients, and the HTTP below them
     requests · replies              one request of a client, and its answer
     run · tasks                     one run of an agent, and the tasks that it starts

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from completions.agent_api import frameworks
 from completions.agent_api.events import Event, Say, Think, from_model
 from completions.agent_api.run import Run
 from completions.dialects import chat
@@ -54,6 +55,11 @@ class Conversation:
         from completions.agent_api.client import client
 
         return client(run=self._run)
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The messages as input items of the Responses API: openai-agents takes them."""
+        return frameworks.items(self.messages)
 
     async def ask(
         self,
