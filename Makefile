@@ -55,7 +55,7 @@ MODERN_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 environment = $(MODERN_PYTHON) \
 	&& { $(PYTHON) -m venv $(1) || { rm -rf $(1); exit 1; }; }
 
-.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk trial check test-unit test test-slow test-browser screenshot test-built soak matrix bench clean lock
+.PHONY: help run invoke setup build deploy upstream-key connect doctor call talk trial check test-unit test test-slow test-agents test-browser screenshot test-built soak matrix bench clean lock
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
@@ -91,7 +91,7 @@ options:
 # Only the embedded model needs its 130 MB.
 EMBEDDED = $(if $(filter-out model,$(UPSTREAM)),,$(VENV)/.model)
 
-# PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, FALLBACK_KEY, TRANSPORT, CODE, LIMIT, LOG_LINES,
+# PORT, CALLER_KEY, UPSTREAM, UPSTREAM_KEY, FALLBACK_KEY, SECRETS, TRANSPORT, CODE, LIMIT, LOG_LINES,
 # REAL_TURN and PARAMETERS (docs/local.md) reach local/ as environment variables, so that no key
 # shows in a process list.
 run: options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build) ## start everything here, with a real model
@@ -210,7 +210,7 @@ PYTEST = $(BIN)/pytest -n auto --dist worksteal
 SLOW := slow or model
 
 test-unit: $(VENV)/.test ## run the unit tests, which need neither packages nor other tools
-	@$(PYTEST) -m "not ($(SLOW))" tests/unit $(PYTEST_ARGS)
+	@$(PYTEST) -m "not ($(SLOW))" tests/unit tests/agents $(PYTEST_ARGS)
 
 test: $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect $(if $(TESTABLE),build) ## run all tests except the slow ones
 	@$(PYTEST) -m "not ($(SLOW))" $(PYTEST_ARGS)
@@ -246,6 +246,10 @@ $(VENV)-agents/.agents: requirements/agents.txt
 	@$(call environment,$(VENV)-agents)
 	@$(VENV)-agents/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
+
+test-agents: $(VENV)-agents/.agents $(VENV)-agents-llama-index/.agents ## try the frameworks of docs/agents.md in their newest versions
+	@$(VENV)-agents/bin/pytest tests/frameworks $(PYTEST_ARGS)
+	@$(VENV)-agents-llama-index/bin/pytest tests/frameworks $(PYTEST_ARGS)
 
 screenshot: $(VENV)/.local $(VENV)-browser/.browser ## take a new picture of the page
 	@$(VENV)-browser/bin/python -m tests.browser.screenshot docs/talk.png

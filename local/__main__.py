@@ -56,6 +56,7 @@ def _deployment(chosen: argparse.Namespace, log: IO[str], **more: str) -> Deploy
         upstream_key=chosen.upstream_key or "local-upstream-key",
         fallback_key=chosen.fallback_key or "local-fallback-key",
         caller_key=chosen.caller_key,
+        secret_values=chosen.secrets,
         transport=chosen.transport,
         code=chosen.code,
         port=chosen.port,

@@ -43,8 +43,9 @@ class Deployment:
     `upstream` is "model" (the embedded one, started here), "openai" or a base URL; `transport` is
     "lambda" or "uvicorn"; `code` is "source" or "built"; port 0 takes any free one. `parameters`
     replace the template's defaults, and `environment` overrides the function's variables in the
-    template. `limit` is the number of processes at once. Without `log`, `log_text()` returns what
-    the function and its platform write. `warm=False` leaves the first start, or with SnapStart the
+    template. `secret_values` holds the values of the template's further secrets, by logical id.
+    `limit` is the number of processes at once. Without `log`, `log_text()` returns what the
+    function and its platform write. `warm=False` leaves the first start, or with SnapStart the
     first restore, to the first request, as on Lambda. `freeze` stops idle processes.
 
     Raises, on entering, `TemplateError`, `CodeError`, `ServiceError`, `InitError` and OSError.
@@ -60,6 +61,7 @@ class Deployment:
         upstream_key: str = "local-upstream-key",
         fallback_key: str = "local-fallback-key",
         caller_key: str = CALLER_KEY,
+        secret_values: Mapping[str, str] | None = None,
         transport: str = "lambda",
         code: str = "source",
         port: int = 0,
@@ -73,7 +75,11 @@ class Deployment:
         self._template = Template(template, parameters)
         self._environment = dict(environment or {})
         self._upstream = OPENAI_BASE_URL if upstream == "openai" else upstream
-        self._model_keys = {"upstream": upstream_key, "fallback": fallback_key}
+        self._secret_values: dict[str, Mapping[str, str] | str] = {
+            CALLER_SECRET: {"key": caller_key},
+            UPSTREAM_SECRET: {"upstream": upstream_key, "fallback": fallback_key},
+            **(secret_values or {}),
+        }
         self._transport = transport
         self._code = code
         self._port = port
@@ -197,11 +203,7 @@ class Deployment:
         self._progress("starting Secrets Manager")
         self.secrets = service = await secrets.start(log)
         self._keep(stack, service)
-        values = {
-            CALLER_SECRET: {"key": self.caller_key},
-            UPSTREAM_SECRET: self._model_keys,
-        }
-        await secrets.create(service.address, self._template.secrets, values)
+        await secrets.create(service.address, self._template.secrets, self._secret_values)
         return service.address
 
     async def _start_model(self, stack: contextlib.AsyncExitStack, log: IO[str]) -> str:
@@ -231,6 +233,16 @@ def _run_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=RUNS))
 
 
-def passed_on(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the user's variables that a command line deployment gives to the function."""
-    return {name: value for name, value in environ.items() if name.startswith(PASSED_ON)}
+def passed_on(
+    environ: Mapping[str, str] = os.environ, template: Path = ROOT / "template.yaml"
+) -> dict[str, str]:
+    """Return the user's variables that a command line deployment gives to the function.
+
+    Those of ours by their beginning, and an agent's by name: the template has them, too.
+    """
+    named = {name for name in Template(template).function.environment if name[:4] != "AWS_"}
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(PASSED_ON) or name in named
+    }

@@ -57,6 +57,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
     option("code", "source", "or built: what make build made", choices=("source", "built"))
     option("limit", 10, "function processes at once", type=_limit)
     option("log-lines", "plain", "or json: unchanged", choices=("plain", "json"))
+    option("secrets", {}, "what the template's further secrets hold, as JSON", type=_secrets)
     option("parameters", {}, "template parameters, as in 'KeyTtlS=5'", type=_parameters)
     options = parser.parse_args([*given, *arguments])
     if options.command == "invoke" and options.event is None:
@@ -125,6 +126,22 @@ def _parameters(text: str) -> dict[str, str]:
         after = _NEXT.match(text, end)
         position = after.end() if after else end
     return found
+
+
+def _secrets(text: str) -> dict[str, str]:
+    """Read the values of secrets by logical id; one that is an object is what its JSON says."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        raise argparse.ArgumentTypeError(
+            """no JSON object of secrets, as in SECRETS='{"ShopSecret": "its value"}'"""
+        )
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+    }
 
 
 def _end_of_value(text: str, start: int, name: str) -> int:

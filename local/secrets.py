@@ -25,12 +25,12 @@ async def start(log: IO[str]) -> Service:
 
 
 async def create(
-    endpoint: str, declared: Iterable[Secret], values: Mapping[str, Mapping[str, str]]
+    endpoint: str, declared: Iterable[Secret], values: Mapping[str, Mapping[str, str] | str]
 ) -> None:
     """Create the template's secrets.
 
-    `values` holds, by logical id, JSON fields that replace the template's value. Other secrets
-    get the template's value, a generated one, or, as on AWS, none at all.
+    `values` holds, by logical id, a text or JSON fields that replace the template's value. Other
+    secrets get the template's value, a generated one, or, as on AWS, none at all.
     """
     for secret in declared:
         fields = {"Name": secret.name, "ClientRequestToken": secrets.token_hex(16)}
@@ -40,9 +40,9 @@ async def create(
         await asyncio.to_thread(_call, endpoint, "CreateSecret", fields)
 
 
-def _value(secret: Secret, given: Mapping[str, str] | None) -> str | None:
+def _value(secret: Secret, given: Mapping[str, str] | str | None) -> str | None:
     if given is not None:
-        return json.dumps(given)
+        return given if isinstance(given, str) else json.dumps(given)
     if secret.generate is None:
         return secret.value
     length = int(secret.generate.get("PasswordLength", PASSWORD_LENGTH))

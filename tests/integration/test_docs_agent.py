@@ -24,15 +24,17 @@ ANSWER = "Yes, three of them."
 LOOKUP_MS = 2000
 
 
-def python_in_the_document() -> list[str]:
-    """The agent, and the test for it."""
-    return re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+def code_under(heading: str, language: str = "python") -> list[str]:
+    """What stands under a heading of the document, in this language."""
+    _, _, section = DOCUMENT.read_text().partition(f"\n## {heading}\n")
+    section = section.partition("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> responder.Responder:
-    """The first Python in the document, as a module, by the name that a deployment gives."""
-    code, _ = python_in_the_document()
+    """The first agent in the document, as a module, by the name that a deployment gives."""
+    (code,) = code_under("An example")
     (tmp_path / "agent_of_the_docs.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "agent_of_the_docs", raising=False)
@@ -85,15 +87,13 @@ async def test_a_hang_up_ends_the_agents_question(agent: responder.Responder) ->
     assert request.hung_up_at == pytest.approx(request.at + 4.0 - LOOKUP_MS / 1000)
 
 
-async def test_the_documents_own_test_passes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_documents_own_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test in the document finds the agent where the document says to save it."""
-    agent, test = python_in_the_document()
+    (agent,), (test,) = code_under("An example"), code_under("A test for it")
     (tmp_path / "shop.py").write_text(agent)
     monkeypatch.setattr(agents, "__path__", [*agents.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "completions.agents.shop", raising=False)
     names: dict[str, Any] = {}
     exec(compile(test, "test_shop.py", "exec"), names)
     (run,) = (name for name in names if name.startswith("test_"))
-    await names[run]()
+    names[run]()

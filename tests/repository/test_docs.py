@@ -23,13 +23,13 @@ DOCUMENTS = [
     if path.exists()
 ]
 MAKE_COMMAND = re.compile(
-    r"""(?<![\w-])make(?P<words>(?:\ +(?:[a-z][\w-]*|[A-Z][A-Z0-9_]*=(?:"[^"]*"|\S*)))+)"""
+    r"""(?<![\w-])make(?P<words>(?:\ +(?:[a-z][\w-]*|[A-Z][A-Z0-9_]*=(?:"[^"]*"|'[^']*'|\S*)))+)"""
 )
 TOP_LEVEL = {path.name for path in ROOT.iterdir()}
 GENERATED = (".aws-sam", ".venv", ".venv-sam", ".local", ".trial")
 WRITTEN_BY_THE_READER = {
     "functions/completions/agents/shop.py",
-    "tests/unit/completions/test_shop.py",
+    "tests/agents/test_shop.py",
 }
 
 

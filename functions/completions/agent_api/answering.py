@@ -95,6 +95,7 @@ class ResponderQuestion:
     ) -> AsyncGenerator[list[Chunk], None]:
         """Yield what the responder yields, each piece at once; raise what it raises."""
         self.runs.left -= 1
+        self.questions.begin()
         run, reader = Run(self.questions), EventReader()
 
         def chunk(deltas: Sequence[Delta]) -> list[Chunk]:

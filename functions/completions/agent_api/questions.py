@@ -59,6 +59,12 @@ class Questions:
         self.unanswered: list[CompletionsError] = []
         """Those of them that nobody began to answer: to ask again would be of no use."""
 
+    def begin(self) -> None:
+        """Note that the agent begins to work, for the first time or again."""
+        requests = self.question.requests
+        if requests.agent_began_at is None:
+            requests.agent_began_at = asyncio.get_running_loop().time()
+
     def as_callers(self, request: ParsedRequest) -> ParsedRequest:
         """Return a request of the agent's own with what the caller's says of the call."""
         user = self.question.request.body.get("user_id")
@@ -112,6 +118,7 @@ class Questions:
         """
         race: Race | None = None
         try:
+            self.question.requests.put(asyncio.get_running_loop().time())
             requests = self.question.requests.of_one_question()
             if not requests.left:
                 raise AgentRequestsExhausted(self.question.requests.limit)

@@ -26,6 +26,10 @@ class Requests:
     on_written: Callable[[], None] | None = None
     """Called when a request has been written to its connection."""
     limit: int = REQUESTS_LIMIT
+    agent_began_at: float | None = None
+    """When the turn's agent began to work, if it has one (loop time)."""
+    agent_asked_at: float | None = None
+    """When it put its first question."""
     turns: Requests | None = None
     """All of the turn's, of which these are one question's; None for the turn's own."""
 
@@ -52,6 +56,23 @@ class Requests:
             exchange.first = not self.exchanges
             self.exchanges.append(exchange)
         return exchange
+
+    def put(self, now: float) -> None:
+        """Note that the turn's agent puts a question."""
+        if self.agent_asked_at is None:
+            self.agent_asked_at = now
+
+    @property
+    def first_sent_at(self) -> float | None:
+        """When the first request had been written, or an agent that made none began to work."""
+        return self.exchanges[0].sent_at if self.exchanges else self.agent_began_at
+
+    @property
+    def agent_s(self) -> float:
+        """How long an agent worked before its first question, in seconds."""
+        if self.agent_began_at is None or self.agent_asked_at is None:
+            return 0.0
+        return self.agent_asked_at - self.agent_began_at
 
     def answered(self, winner: Candidate | None, source: int) -> Exchange | None:
         """Return the exchange that brought the answer.

@@ -80,9 +80,10 @@ def finished(
         # It was stopped before its end.
         outcome = Outcome.CRASHED
     ended_at = response.closed_at or asyncio.get_running_loop().time()
-    sent_at = requests.exchanges[0].sent_at if requests.exchanges else None
     duration_ms = _ms(plan.arrived, ended_at)
-    overhead_ms = _ms(arrival.seen_at, sent_at)
+    # An agent's work before its first question is its own.
+    seen_at = None if arrival.seen_at is None else arrival.seen_at + requests.agent_s
+    overhead_ms = _ms(seen_at, requests.first_sent_at)
     headers_ms = _ms(answered.sent_at, answered.headers_at) if answered else None
     first_spoken_ms = _ms(plan.arrived, record.first_spoken_at)
     first_token_ms = _ms(plan.arrived, record.first_model_output_at)

@@ -12,6 +12,7 @@ import pytest
 from completions import observability
 from completions.observability import METRICS
 from completions.responder import Conversation, Event
+from completions.responder import Say as Spoken
 from completions.turn import report
 from completions.turn.record import Outcome
 from local.scripted.script import (
@@ -274,6 +275,25 @@ async def test_off_lambda_a_turn_counts_from_when_it_was_seen(way: Way, emitted:
     await way.post(way.caller(PlayedUpstream(answer(at_ms=300))), late_ms=900)
     values = emitted.values()
     assert (values["OverheadMs"], values["FirstTokenMs"], values["TurnMs"]) == (900, 1200, 1200)
+
+
+@pytest.mark.parametrize(("asks", "first_ms"), [(True, 2600), (False, 2500)])
+async def test_an_agents_own_time_is_not_ours(emitted: Emitted, asks: bool, first_ms: int) -> None:
+    """Before its first question, and where it puts none."""
+
+    async def looks_first(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        await asyncio.sleep(2)
+        if asks:
+            async for event in conversation.ask():
+                yield event
+        else:
+            await asyncio.sleep(0.5)
+            yield Spoken("Yes.")
+
+    caller = Caller(PlayedUpstream(answer("Yes.", at_ms=600)), agent=looks_first)
+    await caller.post(body(), late_ms=20)
+    values = emitted.values()
+    assert (values["OverheadMs"], values["FirstTokenMs"]) == (20, first_ms + 20)
 
 
 async def test_the_headers_time_is_that_of_the_request_that_won(way: Way, logs: Logged) -> None:

@@ -1,0 +1,158 @@
+"""The agents of docs/agents.md on other people's frameworks, as they stand there, in whole turns.
+
+`make test-agents` runs them where the frameworks are; the SDK's own also runs with all other tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from completions.speech.phrases import PHRASES
+from tests.support.agent_turn import play
+from tests.support.tools import TRANSFER
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/agents.md"
+INSTALLED = {
+    ".venv-agents": ["The OpenAI SDK alone", "LangGraph", "pydantic-ai", "openai-agents"],
+    ".venv-agents-llama-index": ["The OpenAI SDK alone", "LlamaIndex"],
+}
+"""What each environment brings."""
+HERE = INSTALLED.get(Path(sys.prefix).name, ["The OpenAI SDK alone"])
+# Other people's warnings are no faults of ours.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+LOOKS = {"tools": [{"stock": {"product": "helmet"}}]}
+TRANSFERS = {"tools": [{"transfer_to_agent": {"agent_number": 1}}]}
+
+
+def example(name: str) -> str:
+    """Return the code under a heading of the document."""
+    found = re.search(
+        rf"^### {name}\n.*?^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert found, name
+    return found[1]
+
+
+@pytest.fixture(scope="module", params=HERE)
+def agent(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Write an example into a module; return the name that a deployment gives it."""
+    module = "example_" + re.sub(r"\W", "_", request.param).lower()
+    folder = tmp_path_factory.mktemp(module)
+    (folder / f"{module}.py").write_text(example(request.param))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")  # as the template does
+        patched.syspath_prepend(folder)
+        yield f"{module}:answer"
+
+
+def test_words_are_heard_as_they_come(agent: str) -> None:
+    """Each word leaves when the model has said it."""
+    heard = play(agent, "Helmets?", model={"say": "Yes we have three.", "pace_ms": 100})
+    assert heard.speech == [(0, "Yes "), (100, "we "), (200, "have "), (300, "three.")]
+
+
+def test_it_runs_a_tool_of_its_own(agent: str) -> None:
+    """The model is asked again with the result, and the caller hears that answer."""
+    heard = play(agent, "Helmets?", model=[LOOKS, "Three are left."])
+    assert heard.text == "Three are left."
+    _, asked_again = heard.questions
+    called, result = asked_again["messages"][-2:]
+    assert called["tool_calls"][0]["function"]["name"] == "stock"
+    assert (result["role"], result["content"]) == ("tool", "helmet: three left.")
+
+
+def test_words_before_its_tool_are_heard_too(agent: str) -> None:
+    """Models say that they will look, and then look."""
+    heard = play(agent, "Helmets?", model=[{"say": "Let me look. ", **LOOKS}, "Three are left."])
+    assert heard.text == "Let me look. Three are left."
+
+
+def test_the_platforms_tool_goes_to_the_platform(agent: str) -> None:
+    """The call is delivered, and nothing is asked or said after it."""
+    heard = play(agent, "A person!", model=[TRANSFERS, "Never mind."], tools=[TRANSFER])
+    assert heard.calls == [("transfer_to_agent", {"agent_number": 1})]
+    assert heard.text == ""
+    (question,) = heard.questions
+    offered = [tool["function"]["name"] for tool in question["tools"]]
+    assert offered == ["stock", "transfer_to_agent"]
+
+
+def test_both_kinds_of_tools_are_served_at_once(agent: str) -> None:
+    """Its own is run and answered for, and the platform's is delivered."""
+    both = {"tools": [*LOOKS["tools"], *TRANSFERS["tools"]]}
+    heard = play(agent, "Both!", model=[both, "Three are left."], tools=[TRANSFER])
+    assert heard.calls == [("transfer_to_agent", {"agent_number": 1})]
+    assert heard.text == "Three are left."
+
+
+def test_a_history_with_a_tools_result_arrives(agent: str) -> None:
+    """The platform's calls and their results are told to the model in order."""
+    call = {"name": "transfer_to_agent", "arguments": '{"agent_number": 1}'}
+    history: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "A person, please."},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "call_9", "type": "function", "function": call}],
+        },
+        {"role": "tool", "tool_call_id": "call_9", "content": "Nobody is there."},
+    ]
+    heard = play(agent, history, model="Sorry, nobody is there.", tools=[TRANSFER])
+    assert heard.text == "Sorry, nobody is there."
+    (question,) = heard.questions
+    system, user, called, result = question["messages"]
+    assert (system["content"], user["content"]) == ("Be brief.", "A person, please.")
+    (told,) = called["tool_calls"]
+    assert told["function"]["name"] == "transfer_to_agent"
+    assert json.loads(told["function"]["arguments"]) == {"agent_number": 1}
+    assert (result["tool_call_id"], result["content"]) == ("call_9", "Nobody is there.")
+
+
+def test_a_silent_user_is_told_as_one(agent: str) -> None:
+    """Where the assistant spoke last, the model is asked, and its old words are not repeated."""
+    history = [
+        {"role": "user", "content": "Helmets?"},
+        {"role": "assistant", "content": "How old is the child?"},
+    ]
+    heard = play(agent, history, model="Are you still there?")
+    assert heard.text == "Are you still there?"
+
+
+def test_buffer_words_cover_it(agent: str) -> None:
+    """They are spoken where a model takes its time before its first word."""
+    slow = {"say": "Yes.", "after_ms": 2500}
+    heard = play(agent, "Helmets?", model=slow, first_token_timeout_ms=5000)
+    (first_ms, first), (answer_ms, answer) = heard.speech
+    assert (first_ms, answer_ms, answer) == (1500, 2500, "Yes.")
+    assert first.removesuffix("... ") in {one.rstrip(".… ") for one in PHRASES["en"].buffer}
+
+
+def test_a_dead_first_model_goes_unnoticed(agent: str) -> None:
+    """The fallback answers within the same question."""
+    heard = play(agent, "Helmets?", model={"fails": 503}, fallback="Yes, three.")
+    assert heard.text == "Yes, three."
+
+
+def test_no_model_at_all_is_the_models_failure(agent: str) -> None:
+    """The caller hears the turn's apology, and the agent is not run again."""
+    heard = play(agent, "Helmets?", model={"fails": 503}, fallback={"fails": 503})
+    assert heard.text == PHRASES["en"].failure
+    assert len(heard.questions) == 3
+
+
+def test_a_hang_up_reaches_the_model(agent: str) -> None:
+    """The request that the framework made is left at once."""
+    heard = play(agent, "Helmets?", model={"say": "Yes we have", "pace_ms": 500}, hang_up_ms=700)
+    assert [words for _, words in heard.speech] == ["Yes ", "we "]
+    assert heard.hung_up == [True]
