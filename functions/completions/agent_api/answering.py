@@ -45,6 +45,7 @@ class _Runs:
     """The runs of one turn."""
 
     left: int = RUNS
+    current: Run | None = None
 
     def none_left(self) -> None:
         """Note that another run would be of no use."""
@@ -80,6 +81,11 @@ class ResponderQuestion:
         """Return the same: what an agent does with its silence is its own."""
         return self
 
+    def given_up(self) -> None:
+        """Note that the run is being cancelled."""
+        if self.runs.current is not None:
+            self.runs.current.give_up()
+
     def with_feedback(self, answer: str, feedback: str) -> ResponderQuestion:
         """Return the conversation continued by the answer and what was wrong with it."""
         body = chat.with_feedback({"messages": list(self.told["messages"])}, answer, feedback)
@@ -96,7 +102,8 @@ class ResponderQuestion:
         """Yield what the responder yields, each piece at once; raise what it raises."""
         self.runs.left -= 1
         self.questions.begin()
-        run, reader = Run(self.questions), EventReader()
+        self.runs.current = run = Run(self.questions)
+        reader = EventReader()
 
         def chunk(deltas: Sequence[Delta]) -> list[Chunk]:
             return [Chunk(None, tuple(deltas), unchanged=False, source=source)]

@@ -120,6 +120,13 @@ class Run:
         calls, self.calls = self.calls, []
         return calls
 
+    def give_up(self) -> None:
+        """Cancel the agent's tasks, since the agent itself is being cancelled.
+
+        It may wait for one of them before it ends.
+        """
+        self._tasks.cancel()
+
     async def close(self) -> None:
         """End every task that the agent has started, and every answer that it did not read."""
         self._over = True

@@ -39,13 +39,16 @@ class OwnedTasks:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def cancel(self) -> None:
+        """Cancel what runs now; what is started to clean up may run on until the `end`."""
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+
     async def end(self) -> None:
         """Cancel what still runs, and return when it has cleaned up, or has had time to."""
         self._over = True
-        running = self._tasks - {asyncio.current_task()}
-        for task in running:
-            task.cancel()
-        if running:
+        self.cancel()
+        if running := self._tasks - {asyncio.current_task()}:
             _, stubborn = await asyncio.wait(running, timeout=END_S)
             if stubborn:
                 log.warning("agent.tasks_left", tasks=len(stubborn))

@@ -52,6 +52,10 @@ class Askable(Protocol):
         """Return the question continued: the model said `answer`, and is told what was wrong."""
         ...
 
+    def given_up(self) -> None:
+        """Note that nobody waits for an answer any more: what gives it is being cancelled."""
+        ...
+
     def after_silence(self) -> Askable:
         """Return the question to ask again after an answer without a word."""
         ...
@@ -143,6 +147,7 @@ class Attempts:
                 attempt.task.cancel()
                 tasks.append(attempt.task)
         if tasks:
+            self._question.given_up()
             _, stubborn = await asyncio.wait(tasks, timeout=CANCEL_S)
             if stubborn:
                 # A responder that will not be stopped must not hold its caller.

@@ -90,6 +90,9 @@ class Question:
         """True: nothing in a request to a model belongs to the task that began it."""
         return True
 
+    def given_up(self) -> None:
+        """Do nothing: a request to a model ends with the task that reads it."""
+
     async def ask(
         self, candidate: Candidate, source: int, /, *, hedge: bool = False
     ) -> AsyncGenerator[list[Chunk], None]:

@@ -63,7 +63,19 @@ async def starts_a_task(_: Conversation) -> AsyncGenerator[Event, None]:
     await task
 
 
-@pytest.mark.parametrize("agent", [streams, waits, starts_a_task])
+async def waits_for_its_task(_: Conversation) -> AsyncGenerator[Event, None]:
+    """Clean up by waiting for the task, whatever happens, and by a task of its own."""
+    said: asyncio.Queue[str] = asyncio.Queue()
+    task = asyncio.create_task(asks(said))
+    try:
+        while text := await said.get():
+            yield Say(text)
+    finally:
+        await asyncio.wait({task})
+        assert await asyncio.create_task(asyncio.sleep(0.01, "cleaned")) == "cleaned"
+
+
+@pytest.mark.parametrize("agent", [streams, waits, starts_a_task, waits_for_its_task])
 @pytest.mark.parametrize("hang_up_ms", [300, 700])
 async def test_a_hang_up_reaches_the_model_at_once(
     way: Way, agent: responder.Responder, hang_up_ms: int

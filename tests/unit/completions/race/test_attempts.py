@@ -33,6 +33,9 @@ class FakeQuestion:
         self.made: list[tuple[str, int, bool]] = []
         self.closed: list[str] = []
 
+    def given_up(self) -> None:
+        """Do nothing."""
+
     def after_silence(self) -> FakeQuestion:
         return self
 

@@ -420,6 +420,9 @@ class _OneRequest:
 
     can_ask, can_change_task, requests_left = True, True, 1
 
+    def given_up(self) -> None:
+        """Do nothing."""
+
     def after_silence(self) -> _OneRequest:
         return self
 

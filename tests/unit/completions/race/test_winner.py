@@ -49,6 +49,9 @@ class Spoken:
     ended_at: float | None = None
     whole: bool = False
 
+    def given_up(self) -> None:
+        """Do nothing."""
+
     def after_silence(self) -> Spoken:
         return self
 

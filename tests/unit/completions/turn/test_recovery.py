@@ -69,6 +69,9 @@ class FakeQuestion:
         self.can_change_task = True
         self.feedback: tuple[str, str] | None = None
 
+    def given_up(self) -> None:
+        """Do nothing."""
+
     def after_silence(self) -> FakeQuestion:
         return self
 
