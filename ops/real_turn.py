@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 
-from ops.doctor import causes
+from ops.doctor import diagnosis
+from ops.doctor.causes import CAUSES
 from ops.doctor.wire import exchange
 from ops.pasted_url import Address
 
@@ -49,10 +50,10 @@ def outcome(url: str, key: str, model: str = "") -> str:
         body=json.dumps(body).encode(),
         timeout_s=TIMEOUT_S,
     )
-    trouble = causes.of_exchange(came)
+    trouble = diagnosis.of_exchange(came)
     # Asked in one piece, an answer is JSON.
     if trouble is None or (came.status == 200 and trouble.cause == "wrong_type"):
         return "answered."
-    cause = causes.CAUSES[trouble.cause]
+    cause = CAUSES[trouble.cause]
     detail = "".join(each if each.isprintable() else " " for each in trouble.detail)
     return f"it failed.\n  {detail}\n  {cause.why}\n  {cause.remedy}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.call.agent import Line, Patience
-from ops.doctor import causes, events, wire
+from ops.doctor import diagnosis, events, wire
 from ops.doctor.dialects import Heard, Trouble, hear
 from ops.doctor.wire import Exchange, Piece
 
@@ -199,13 +199,13 @@ def _is_whole(post: Post) -> bool:
 
 def _read(post: Post, *, responses: bool) -> Heard:
     came = post.came
-    trouble = causes.of_exchange(came) if not (came.left and not came.body) else None
+    trouble = diagnosis.of_exchange(came) if not (came.left and not came.body) else None
     if trouble is not None:
         heard = Heard()
         heard.troubles.append(trouble)
         return heard
     heard = hear(events.read(came.pieces), responses=responses)
-    heard.troubles = [causes.refined(each) for each in heard.troubles]
+    heard.troubles = [diagnosis.refined(each) for each in heard.troubles]
     if came.trouble or came.left:
         heard.troubles = [each for each in heard.troubles if each.cause not in _ENDS_EARLY]
     if came.trouble:

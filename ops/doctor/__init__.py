@@ -9,7 +9,8 @@ the function, so that a mistake there is not repeated here. Imports point down::
     visit                        one check after the other, and what they show together
     reading                      what one answer shows
     turns · pace                 what is asked · how the bytes arrived
-    dialects · causes            what a strict client makes of an answer · why, and the remedy
+    dialects · diagnosis         what a strict client makes of an answer · what an error means
+    causes                       why, and the remedy
     wire · events                one request with its times · server-sent events
     ops.pasted_url               the address in what the user pasted
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ops.doctor import causes, dialects, events, pace
+from ops.doctor import diagnosis, dialects, events, pace
 from ops.doctor.dialects import Heard, Trouble
 from ops.doctor.turns import Turn
 from ops.doctor.wire import Exchange
@@ -23,10 +23,10 @@ _REFUSED = {"bad_request", "model_down", "proxy_error", "error_frame"}
 
 def heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
     """Return the answer as a strict client reads it, and everything wrong with it."""
-    if found := causes.of_exchange(came):
+    if found := diagnosis.of_exchange(came):
         return Heard(), [found]
     answer = dialects.hear(events.read(came.pieces), responses=turn.responses)
-    troubles = [causes.refined(trouble) for trouble in answer.troubles]
+    troubles = [diagnosis.refined(trouble) for trouble in answer.troubles]
     if came.trouble:
         troubles = [each for each in troubles if each.cause not in _ENDS_EARLY]
         troubles.insert(0, Trouble(came.trouble, came.detail))
@@ -37,7 +37,7 @@ def without_the_models(came: Exchange, troubles: Sequence[Trouble]) -> list[Trou
     """Return what a refused long prompt means: the model may refuse it, the server may not."""
     if not troubles:
         return []
-    refused = came.status >= 400 and causes.is_error_object(came) and came.status != 413
+    refused = came.status >= 400 and diagnosis.is_error_object(came) and came.status != 413
     if refused or all(trouble.cause in _MODEL_FAILED for trouble in troubles):
         return [Trouble("small_window", troubles[0].detail)]
     return list(troubles)

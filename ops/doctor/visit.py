@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from ops.doctor import causes, dialects, events, pace, reading
+from ops.doctor import diagnosis, dialects, events, pace, reading
 from ops.doctor.causes import CAUSES
 from ops.doctor.dialects import Call, Heard, Trouble
 from ops.doctor.turns import ERRORS_AS_STATUS, TURNS, Turn
@@ -147,10 +147,10 @@ class Visit:
         troubles = []
         if came.trouble:
             troubles.append(Trouble(came.trouble, came.detail))
-        elif found := causes.of_text(came):
+        elif found := diagnosis.of_text(came):
             troubles.append(found)
         elif came.status not in {200, 401, 404, 405}:
-            troubles.append(causes.of_status(came))
+            troubles.append(diagnosis.of_status(came))
         if not self.address.tls and not self.address.is_loopback:
             troubles.append(Trouble("plain_http", self.address.origin))
         connected = "" if came.connect_ms is None else f"connected in {came.connect_ms:.0f} ms"
@@ -168,7 +168,7 @@ class Visit:
         elif came.status == 200:
             trouble = Trouble("open_door", f"200, {len(came.body)} bytes")
         else:
-            trouble = causes.of_status(came)
+            trouble = diagnosis.of_status(came)
         return Finding(name, trouble.detail, (trouble,), came.first_byte_ms)
 
     # -- a turn

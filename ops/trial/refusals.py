@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ops.doctor import causes
+from ops.doctor import diagnosis
 from ops.doctor.wire import Exchange
 from ops.trial.probe import Lab, Measured
 
@@ -54,7 +54,7 @@ def _is_refused(came: Exchange, status: int, message: str, cause: str) -> Measur
         said = json.loads(came.body).get("Message")
     except (ValueError, AttributeError):
         said = None
-    seen = causes.of_status(came).cause if came.status else came.trouble
+    seen = diagnosis.of_status(came).cause if came.status else came.trouble
     told = f"{_told(came)}; the doctor says {seen}"
     return Measured(told, (came.status, said, seen) == (status, message, cause))
 
@@ -73,15 +73,15 @@ def too_large_413(lab: Lab) -> Measured:
 def forbidden_403(lab: Lab) -> Measured:
     """Ask a URL that wants a signature, without one."""
     came = lab.ask("Private", "/event")
-    seen = causes.of_status(came).cause if came.status else came.trouble
+    seen = diagnosis.of_status(came).cause if came.status else came.trouble
     return Measured(f"{_told(came)}; the doctor says {seen}", seen == "aws_forbidden")
 
 
 def our_404(lab: Lab) -> Measured:
     """Ask the server for a path that it does not have."""
     came = lab.ask("Server", "/v1/nowhere")
-    seen = causes.of_status(came).cause if came.status else came.trouble
-    ours = came.status == 404 and causes.is_error_object(came)
+    seen = diagnosis.of_status(came).cause if came.status else came.trouble
+    ours = came.status == 404 and diagnosis.is_error_object(came)
     return Measured(f"{_told(came)}; the doctor says {seen}", ours and seen == "path_unknown")
 
 
@@ -98,6 +98,6 @@ def paths_as_sent(lab: Lab) -> Measured:
 def dict_as_text(lab: Lab) -> Measured:
     """Ask a function without the layer on a URL that streams."""
     came = lab.ask("Bare", "/event")
-    found = causes.of_text(came)
+    found = diagnosis.of_text(came)
     same = came.status == 200 and found is not None and found.cause == "dict_as_text"
     return Measured(_told(came), same)

@@ -13,7 +13,7 @@ _PRELUDE = "layers/streaming/lambda_streaming/response_stream.py"
 _ASGI = "layers/streaming/lambda_streaming/asgi.py"
 _PAYLOAD = "local/payload.py"
 _URL = "local/function_url.py"
-_DOCTOR = "ops/doctor/causes.py"
+_DOCTOR = "ops/doctor/diagnosis.py"
 
 PROBES = (
     Probe(
@@ -172,7 +172,7 @@ PROBES = (
 NOT_ASKED = {
     "What does the URL of an inactive version say?": "It takes 14 days without a call. Leave a "
     "stack alone for so long, then run `make doctor`: it should name SnapStart (cause no_snapshot, "
-    "ops/doctor/causes.py).",
+    "ops/doctor/diagnosis.py).",
     "Does Bedrock take the role's key?": "It needs a model that your account may ask: deploy with "
     "`BedrockModelArns` and run `make doctor` (docs/models.md).",
     "Does a Lambda Web Function run Python?": "See docs/web-functions.md.",
