@@ -6,7 +6,6 @@ is cut into pieces, the same parts of it are speech.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from completions.dialects.deltas import Reasoning, Text
@@ -20,23 +19,12 @@ from completions.speech.marks import (
     spelling,
     unfinished_at,
 )
+from completions.speech.parts import CallText, Part, joined
 
 CALL_LIMIT_CHARS = 16 * 1024
 """Of a call written as text: what is longer holds back words, if they are some, for too long."""
 HEADER_LIMIT_CHARS = 160
 """Of a role and a channel: `assistant to=functions.name`. What is longer is no header."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallText:
-    """What stood between the marks of a call."""
-
-    text: str
-    whole: bool = True
-    """False if its end did not come."""
-
-
-Part = Text | Reasoning | CallText
 
 
 def without_marks(text: str) -> str:
@@ -108,7 +96,7 @@ class Scanner:
         """Part the next piece of the text; hold back what may become a mark or a call."""
         if self.passes and not may_hold_mark(text):
             return self._take(text)
-        return self._joined(self._scan(text, last=False))
+        return joined(self._scan(text, last=False))
 
     def flush(self, *, whole: bool = True) -> list[Part]:
         """Return what is held at the end of the text: no mark after all, a call, or no thought.
@@ -123,7 +111,7 @@ class Scanner:
             parts += self._end_call(closed=False)
         elif self._state is _In.HEADER:
             parts += self._end_header("")
-        return self._joined(parts)
+        return joined(parts)
 
     def _scan(self, text: str, *, last: bool) -> list[Part]:
         text, self._held = self._held + text, ""
@@ -142,20 +130,6 @@ class Scanner:
         parts += self._take(rest[:end])
         self._held = rest[end:]
         return parts
-
-    @staticmethod
-    def _joined(parts: list[Part]) -> list[Part]:
-        """Return the parts, neighbours of one type as one."""
-        joined: list[Part] = []
-        for part in parts:
-            before = joined[-1] if joined else None
-            if isinstance(part, Text) and isinstance(before, Text):
-                joined[-1] = Text(before.text + part.text)
-            elif isinstance(part, Reasoning) and isinstance(before, Reasoning):
-                joined[-1] = Reasoning(before.text + part.text)
-            else:
-                joined.append(part)
-        return joined
 
     def _take(self, text: str) -> list[Part]:
         """Take text without marks."""

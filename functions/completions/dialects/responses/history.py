@@ -1,4 +1,7 @@
-"""The input items of a Responses request: known keys, and each call followed by its output.
+"""The input items of a Responses request as every server takes them.
+
+Known keys only; no nulls, no ids that only another server knows, no empty answers; each call
+followed by its output.
 
 Shapes: platform.openai.com/docs/api-reference/responses/create, `input`. Items other than messages,
 function calls and their outputs are left for the upstream to judge.
@@ -6,11 +9,12 @@ function calls and their outputs are left for the upstream to judge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
 
+from completions.dialects.deltas import arguments_text
 from completions.dialects.history import (
     INTERRUPTED,
     RETOLD,
@@ -19,6 +23,7 @@ from completions.dialects.history import (
     paired,
     text_of,
 )
+from completions.dialects.responses.ids import is_ours
 
 _MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status", "phase"})
 """Strict servers refuse other keys that platforms add (times, scores, ids of turns)."""
@@ -28,8 +33,64 @@ _OUTPUTS = {
 }
 """The types of calls that the client carries out, with JSON arguments, and of their outputs."""
 
+_WHOLE = frozenset({"message", "function_call", "function_call_output", "reasoning"})
+"""Types of items that say all of it themselves."""
 
-def known_keys(item: Mapping[str, Any]) -> dict[str, Any]:
+
+def clean_items(
+    items: Iterable[dict[str, Any]], clean: Callable[[str], str], *, by_id: bool
+) -> Iterable[dict[str, Any]]:
+    """Yield the items as strict servers take them.
+
+    Whole items need no ids: OpenAI's API answers 404 to those that it does not keep ("Items are
+    not persisted when `store` is set to false"), any other upstream to those of the first one. So
+    ids are left out, and with them reasoning without `encrypted_content`, which is nothing but an
+    id; unless there is some of that (`by_id`), whose items belong together by their ids. Ours are
+    left out in any case.
+    """
+    for item in items:
+        kept = _known_keys(item)
+        kind = kept.get("type")
+        if kind in _WHOLE and (not by_id or is_ours(kept.get("id"))):
+            kept.pop("id", None)
+        if kind == "reasoning" and not kept.get("id") and not kept.get("encrypted_content"):
+            continue
+        if kind == "function_call":
+            kept["arguments"] = arguments_text(kept.get("arguments"), "{}")
+        elif kind == "function_call_output" and not isinstance(kept.get("output"), list):
+            kept["output"] = arguments_text(kept.get("output", ""), "{}")
+        elif kind == "message":
+            kept["content"] = _clean_content(kept, clean)
+            if not kept["content"] and kept["role"] == "assistant":
+                continue  # The caller interrupted before a word was said.
+        yield kept
+
+
+def _clean_content(message: Mapping[str, Any], clean: Callable[[str], str]) -> Any:
+    by_assistant = message["role"] == "assistant"
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        cleaned = clean(content) if by_assistant else content
+        return cleaned if cleaned.strip() or not by_assistant else ""
+    parts = []
+    for part in content:
+        kept = part
+        if part.get("text", "") is None:
+            continue
+        if isinstance(part.get("text"), str):
+            cleaned = clean(part["text"]) if by_assistant else part["text"]
+            if by_assistant and not cleaned.strip():
+                continue
+            kept = {
+                **part,
+                "type": "output_text" if by_assistant else "input_text",
+                "text": cleaned,
+            }
+        parts.append(kept)
+    return parts
+
+
+def _known_keys(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the item without nulls, and a message without keys that the API does not have."""
     known = _MESSAGE_KEYS if item.get("type") == "message" else item.keys()
     return {name: value for name, value in item.items() if value is not None and name in known}

@@ -26,8 +26,7 @@ from completions.dialects.request import (
     read_extra,
 )
 from completions.dialects.responses.chain import check_chain, is_chained, thoughts_by_id
-from completions.dialects.responses.history import known_keys, paired_items
-from completions.dialects.responses.ids import is_ours
+from completions.dialects.responses.history import clean_items, paired_items
 from completions.dialects.responses.input import check_items, flat_tool, input_items, message_text
 from completions.errors import InvalidRequest
 
@@ -216,7 +215,7 @@ def prepare(
     added: dict[str, Any] = {}
     if items:
         by_id = request.by_id and extra_body.get("store") is not False
-        cleaned = list(_clean_items(items, clean_if_spoken(clean, request), by_id=by_id))
+        cleaned = list(clean_items(items, clean_if_spoken(clean, request), by_id=by_id))
         # Of a chained history nobody here knows which calls and results the upstream holds.
         body["input"] = cleaned if request.chained else paired_items(cleaned)
     if not body.get("input") and not request.chained and "prompt" not in body:
@@ -238,63 +237,6 @@ def prepare(
     added = {name: value for name, value in added.items() if name not in body}
     added |= extra_body
     return Prepared({**body, **added}, frozenset(added))
-
-
-_WHOLE = frozenset({"message", "function_call", "function_call_output", "reasoning"})
-"""Types of items that say all of it themselves."""
-
-
-def _clean_items(
-    items: Iterable[dict[str, Any]], clean: Callable[[str], str], *, by_id: bool
-) -> Iterable[dict[str, Any]]:
-    """Yield the items as strict servers take them.
-
-    Whole items need no ids: OpenAI's API answers 404 to those that it does not keep ("Items are
-    not persisted when `store` is set to false"), any other upstream to those of the first one. So
-    ids are left out, and with them reasoning without `encrypted_content`, which is nothing but an
-    id; unless there is some of that (`by_id`), whose items belong together by their ids. Ours are
-    left out in any case.
-    """
-    for item in items:
-        kept = known_keys(item)
-        kind = kept.get("type")
-        if kind in _WHOLE and (not by_id or is_ours(kept.get("id"))):
-            kept.pop("id", None)
-        if kind == "reasoning" and not kept.get("id") and not kept.get("encrypted_content"):
-            continue
-        if kind == "function_call":
-            kept["arguments"] = arguments_text(kept.get("arguments"), "{}")
-        elif kind == "function_call_output" and not isinstance(kept.get("output"), list):
-            kept["output"] = arguments_text(kept.get("output", ""), "{}")
-        elif kind == "message":
-            kept["content"] = _clean_content(kept, clean)
-            if not kept["content"] and kept["role"] == "assistant":
-                continue  # The caller interrupted before a word was said.
-        yield kept
-
-
-def _clean_content(message: Mapping[str, Any], clean: Callable[[str], str]) -> Any:
-    by_assistant = message["role"] == "assistant"
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        cleaned = clean(content) if by_assistant else content
-        return cleaned if cleaned.strip() or not by_assistant else ""
-    parts = []
-    for part in content:
-        kept = part
-        if part.get("text", "") is None:
-            continue
-        if isinstance(part.get("text"), str):
-            cleaned = clean(part["text"]) if by_assistant else part["text"]
-            if by_assistant and not cleaned.strip():
-                continue
-            kept = {
-                **part,
-                "type": "output_text" if by_assistant else "input_text",
-                "text": cleaned,
-            }
-        parts.append(kept)
-    return parts
 
 
 def _message(role: str, text: str) -> dict[str, Any]:

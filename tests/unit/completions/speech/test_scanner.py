@@ -11,14 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from completions.dialects.deltas import Reasoning, Text
-from completions.speech.scanner import (
-    CALL_LIMIT_CHARS,
-    HEADER_LIMIT_CHARS,
-    CallText,
-    Part,
-    Scanner,
-    without_marks,
-)
+from completions.speech.parts import CallText, Part
+from completions.speech.scanner import CALL_LIMIT_CHARS, HEADER_LIMIT_CHARS, Scanner, without_marks
 from tests.support.pieces import in_pieces
 
 TAGGED = st.lists(

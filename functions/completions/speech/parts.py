@@ -1,0 +1,33 @@
+"""What a model's text consists of: speech, thoughts, and calls written as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from completions.dialects.deltas import Reasoning, Text
+
+
+@dataclass(frozen=True, slots=True)
+class CallText:
+    """What stood between the marks of a call."""
+
+    text: str
+    whole: bool = True
+    """False if its end did not come."""
+
+
+Part = Text | Reasoning | CallText
+
+
+def joined(parts: list[Part]) -> list[Part]:
+    """Return the parts, neighbours of one type as one."""
+    joined: list[Part] = []
+    for part in parts:
+        before = joined[-1] if joined else None
+        if isinstance(part, Text) and isinstance(before, Text):
+            joined[-1] = Text(before.text + part.text)
+        elif isinstance(part, Reasoning) and isinstance(before, Reasoning):
+            joined[-1] = Reasoning(before.text + part.text)
+        else:
+            joined.append(part)
+    return joined
