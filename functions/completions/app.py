@@ -120,7 +120,7 @@ def create_app(
 
     async def turn(request: Request, dialect: Dialect) -> Response:
         nonlocal cold
-        arrival = _arrival(request, cold=cold)
+        arrival = _arrival(request, settings.timeout_s, cold=cold)
         # A snapshot is taken before the first request, so environments restored from it start cold.
         cold = False
         allow_content(allowed=settings.log_content)
@@ -244,10 +244,10 @@ def _openapi_document() -> dict[str, Any]:
     return openapi.document()
 
 
-def _arrival(request: Request, *, cold: bool) -> Arrival:
+def _arrival(request: Request, timeout_s: int, *, cold: bool) -> Arrival:
     """Return when the Function URL received the request, and how much time Lambda leaves for it.
 
-    Outside Lambda neither is known.
+    Outside Lambda neither is known; a server that ends requests is known by `timeout_s`, if not 0.
     """
     context = request.scope.get("aws.context")
     remaining = getattr(context, "get_remaining_time_in_millis", None)
@@ -255,7 +255,7 @@ def _arrival(request: Request, *, cold: bool) -> Arrival:
         epoch_s = request.scope["aws.event"]["requestContext"]["timeEpoch"] / 1000
     except (KeyError, TypeError):
         epoch_s = None
-    remaining_s = None if remaining is None else remaining() / 1000
+    remaining_s = (timeout_s or None) if remaining is None else remaining() / 1000
     return Arrival(epoch_s, remaining_s, asyncio.get_running_loop().time(), cold)
 
 

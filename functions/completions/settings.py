@@ -87,6 +87,8 @@ class Settings:
     """Silence in mid-answer after which the answer counts as cut."""
     turn_limit_ms: int = 120_000
     """Longest turn, to its last byte; on Lambda the function's own time-out may end it earlier."""
+    timeout_s: int = 0
+    """How long a request may run where no Lambda context tells it, as TimeoutS; 0: unknown."""
     on_failure: str = "speak"
     """`speak`: the caller hears a sentence; `error`: the client sees the status."""
     responder: str = ""

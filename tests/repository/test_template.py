@@ -32,7 +32,7 @@ SET_BY_RESOURCES = {
     "upstream_key_secret": {"Ref": "UpstreamKeySecret"},
 }
 # Settings that a deployment seldom changes: whoever does, adds the variable to the template.
-WITHOUT_PARAMETER: set[str] = set()
+WITHOUT_PARAMETER = {"timeout_s"}  # Lambda tells the function itself.
 INTRINSICS = {"Ref", "Condition"} | {
     f"Fn::{name}" for name in ("Sub", "If", "Equals", "Not", "And", "Or", "Join", "GetAtt")
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import Request
 
-from completions.observability import bind, bind_trace, redacted_path, unbind
+from completions.observability import bind, bind_trace, identifier, redacted_path, unbind
 from completions.web import conversation
 
 CONVERSATION_FIELD = "gen_ai.conversation.id"
@@ -24,7 +24,9 @@ def bind_request(request: Request) -> None:
     context = request.scope.get("aws.context")
     bind_trace(getattr(context, "trace_id", None))
     bind(
-        function_request_id=getattr(context, "aws_request_id", None),
+        function_request_id=getattr(context, "aws_request_id", None)
+        # A Lambda Web Function has no context; Lambda lets no caller set this header.
+        or identifier(request.headers.get("lambda-web-request-id")),
         path=redacted_path(path_of(request)),
         **{CONVERSATION_FIELD: conversation.named_in_request(request)},
     )

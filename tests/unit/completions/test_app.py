@@ -7,14 +7,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 import pytest
+from fastapi import Request
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from completions.app import _arrival
 from completions.settings import BODY_LIMIT_BYTES
 from completions.turn import turn
 from local.scripted.script import Raw, answer
@@ -530,3 +533,20 @@ async def test_a_request_chooses_how_failures_are_told(
     async with calling(deploy(nobody, on_failure=setting, **CALM)) as client:
         response = await client.post(CHAT, json=chat(stream=True), headers=headers)
     assert response.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("context", "timeout_s", "remaining_s"),
+    [
+        (None, 0, None),
+        (None, 20, 20),
+        (SimpleNamespace(get_remaining_time_in_millis=lambda: 7000), 20, 7),
+    ],
+    ids=["unknown", "by the setting", "by Lambda"],
+)
+async def test_lambdas_own_deadline_wins_over_the_setting(
+    context: object, timeout_s: int, remaining_s: float | None
+) -> None:
+    """The setting is for servers that end requests and do not say when."""
+    scope = {"type": "http", "headers": [], **({"aws.context": context} if context else {})}
+    assert _arrival(Request(scope), timeout_s, cold=False).remaining_s == remaining_s

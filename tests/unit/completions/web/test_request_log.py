@@ -15,7 +15,7 @@ from tests.support.logs import Logged
 
 def _request(path: str = "/v1/x", conversation: str = "", **scope: Any) -> Request:
     headers = [(b"x-conversation-id", conversation.encode("latin-1"))] if conversation else []
-    return Request({"type": "http", "method": "POST", "path": path, "headers": headers, **scope})
+    return Request({"type": "http", "method": "POST", "path": path, "headers": headers} | scope)
 
 
 async def test_each_line_names_its_request(logs: Logged) -> None:
@@ -30,6 +30,15 @@ async def test_each_line_names_its_request(logs: Logged) -> None:
         "path": "/v1/v1/x",
         "gen_ai.conversation.id": "conv_1",
     }
+
+
+async def test_a_server_without_a_context_may_name_its_request(logs: Logged) -> None:
+    """A Lambda Web Function's header tells the id; what looks like none is not written down."""
+    for value in (b"request-1", b"a b; c"):
+        bind_request(_request(headers=[(b"lambda-web-request-id", value)]))
+        log.info("something.happened")
+    told = [event["function_request_id"] for event in logs.events("something.happened")]
+    assert told == ["request-1", "other"]
 
 
 async def test_nothing_is_said_of_the_request_before(logs: Logged) -> None:
