@@ -136,7 +136,7 @@ def _secrets(text: str) -> dict[str, str]:
         values = None
     if not isinstance(values, dict):
         raise argparse.ArgumentTypeError(
-            """no JSON object of secrets, as in SECRETS='{"ShopSecret": "its value"}'"""
+            """not a JSON object of secrets, as in SECRETS='{"ShopSecret": "its value"}'"""
         )
     return {
         name: value if isinstance(value, str) else json.dumps(value)

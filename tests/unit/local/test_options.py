@@ -35,6 +35,7 @@ def test_parameters_may_hold_lists(text: str, parameters: dict[str, str]) -> Non
         ({"LIMIT": "0"}, "LIMIT: 0 is not a number of processes: use 1 to 1000"),
         ({"PARAMETERS": "one"}, "PARAMETERS: expected Name=value, found one"),
         ({"PARAMETERS": "BufferWords=[Hm"}, "PARAMETERS: BufferWords is not JSON; "),
+        ({"SECRETS": "the-key"}, "SECRETS: not a JSON object of secrets, as in SECRETS='{"),
         ({"UPSTREAM": "openai"}, "UPSTREAM=openai needs the key in the variable OPENAI_API_KEY"),
         ({"UPSTREAM": "foo"}, "UPSTREAM=foo is neither model, openai nor a base URL such as "),
         ({"UPSTREAM": "ftp://a/v1"}, "UPSTREAM=ftp://a/v1 is neither"),
@@ -65,6 +66,12 @@ def test_a_mistake_is_one_line(given: dict[str, str], message: str) -> None:
 def test_an_upstream_that_may_be_one(upstream: str) -> None:
     """Whether anybody answers there is found out by asking."""
     assert options.read([], {"UPSTREAM": upstream}).upstream == upstream
+
+
+def test_secrets_are_texts_or_json() -> None:
+    """By the template's logical id, each as the function reads it."""
+    given = {"SECRETS": '{"ShopSecret": "the-key", "Both": {"a": "b"}}'}
+    assert options.read([], given).secrets == {"ShopSecret": "the-key", "Both": '{"a": "b"}'}
 
 
 def test_a_flag_wins_over_a_variable() -> None:
