@@ -63,8 +63,11 @@ class ResponseSender:
         """Send a piece of the event stream; the first piece starts the response."""
         if not data:
             return
-        if self._aside is not None and self._aside is not asyncio.current_task():
+        if self._aside is not None:
             await asyncio.wait({self._aside})
+        await self._write(data)
+
+    async def _write(self, data: bytes) -> None:
         if not self.status:
             await self._start(200, STREAM_HEADERS)
         # Two stores a piece, looked at now and then, are cheaper than a timer for each.
@@ -72,10 +75,23 @@ class ResponseSender:
         await self._send(message)
         self._message = None
 
-    def write_aside(self, data: bytes) -> None:
-        """Send a piece without waiting, where nothing is on its way; what follows waits for it."""
-        self._aside = asyncio.create_task(self.write(data))
+    def write_aside(self, data: bytes) -> asyncio.Task[None]:
+        """Send a piece without waiting, or begin the response without one; what follows waits.
+
+        The turn must not be sending anything itself.
+        """
+        self._aside = asyncio.create_task(self._send_aside(self._aside, data))
         self._aside.add_done_callback(self._aside_is_sent)
+        return self._aside
+
+    async def _send_aside(self, before: asyncio.Task[None] | None, data: bytes) -> None:
+        if before is not None:
+            try:
+                await asyncio.wait({before})
+            except asyncio.CancelledError:
+                before.cancel()
+                raise
+        await (self._write(data) if data else self.start())
 
     @property
     def sending(self) -> bool:
@@ -83,7 +99,8 @@ class ResponseSender:
         return self._message is not None or self._aside is not None
 
     def _aside_is_sent(self, aside: asyncio.Task[None]) -> None:
-        self._aside = None
+        if self._aside is aside:
+            self._aside = None
         if not aside.cancelled():
             aside.exception()  # If the caller is gone, the next message will tell.
 

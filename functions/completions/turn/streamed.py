@@ -8,11 +8,8 @@ dialect's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from typing import Any
 
-from completions.dialects.deltas import Chunk
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import (
@@ -23,19 +20,15 @@ from completions.errors import (
 from completions.observability import identifier, log, loggable_message
 from completions.race.attempts import is_done
 from completions.race.race import EmptyAnswer, Race
-from completions.race.timeouts import TICK_S
-from completions.speech.buffer_words import BUFFER_WORDS_LIMIT
 from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer
 from completions.turn.ending import Ending
+from completions.turn.first_words import FirstWords
 from completions.turn.pauses import PauseCover
-from completions.turn.plan import ANSWER_NEEDS_S, SECOND_BUFFER_WORDS_S, Plan
+from completions.turn.plan import ANSWER_NEEDS_S, Plan
 from completions.turn.record import Outcome
 from completions.turn.recovery import Recovery, after_cut, after_feedback
 from completions.turn.response import ResponseSender
-
-START_AFTER_S = 0.002
-"""After the request was written: a model that answers sooner does not wait for our start."""
 
 
 class Streamed:
@@ -56,13 +49,7 @@ class Streamed:
         self._answer = self._new_answer()
         self._ended = AsyncExitStack()
         """Answers that have ended; they are closed after the turn's own end."""
-        self._buffer_words_left = True
-        self._budget_ends = plan.budget_ends
-        self._asked: asyncio.Future[None] | None = None
-        """Done when the first request has been written: then the response starts; None after."""
-        if plan.starts_early:
-            self._asked = self._loop.create_future()
-            plan.requests.on_written = self._note_asked
+        self._first_words = FirstWords(plan, self._writer, response)
 
     async def run(self) -> None:
         """Write the whole stream.
@@ -112,7 +99,7 @@ class Streamed:
                 answers=self._request.answers,
                 waits=plan.waits,
                 heard_at=lambda: self._record.buffer_words_at,
-                ask_until=plan.ask_until(self._budget_ends),
+                ask_until=plan.ask_until(self._first_words.budget_ends),
                 wait_limit_s=plan.wait_limit_s,
             )
             try:
@@ -142,7 +129,7 @@ class Streamed:
                 candidates = after_cut(candidates, race.winner, race.barred)
             if self._record.words:
                 # The caller has heard something: the wait for the next word is a new one.
-                self._budget_ends = plan.new_budget()
+                self._first_words.budget_ends = plan.new_budget()
                 self._pauses.start(between_answers=True)
             source, started_at = race.next_source, self._loop.time()
             self._answer = self._new_answer()
@@ -166,8 +153,12 @@ class Streamed:
         async with AsyncExitStack() as opened:
             batches = await opened.enter_async_context(aclosing(race.answer()))
             while True:
-                # Once it is heard, an answer has no timers of the turn's: no task, no call for it.
-                batch = await (anext(batches, None) if answer.audible else self._next(batches))
+                # Once it is heard, an answer has no timers of the turn's.
+                batch = await (
+                    anext(batches, None)
+                    if answer.audible
+                    else self._first_words.next(answer, batches)
+                )
                 if batch is None:
                     break
                 self._record.heard(race.winner, batch[0].source if batch else 0, len(batch))
@@ -188,74 +179,9 @@ class Streamed:
         if answer.is_nothing and race.winner:
             raise EmptyAnswer(race.winner, answer.finish, [])
 
-    def _note_asked(self) -> None:
-        self._loop.call_later(START_AFTER_S, self._may_start)
-
-    def _may_start(self) -> None:
-        if self._asked is not None and not self._asked.done():
-            self._asked.set_result(None)
-
-    async def _next(self, batches: AsyncGenerator[list[Chunk], None]) -> list[Chunk] | None:
-        """Return the answer's next batch; while nothing is audible, the turn's timers run."""
-        coming = asyncio.ensure_future(anext(batches, None))
-        try:
-            while True:
-                moment = self._next_moment()
-                wait_s = None if moment is None else max(0.0, moment - self._loop.time())
-                first: set[asyncio.Future[Any]] = {coming}
-                if self._asked is not None:
-                    first.add(self._asked)
-                await asyncio.wait(first, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
-                if self._asked is not None and self._asked.done() and not coming.done():
-                    # While the model is at work: less is left to do at its first words.
-                    self._asked = None
-                    await self._response.start()
-                    continue
-                for _ in range(8):
-                    # Words that are here already beat a timer of the same moment.
-                    if coming.done():
-                        return coming.result()
-                    await asyncio.sleep(0)
-                await self._on_time()
-        finally:
-            if not coming.done():
-                coming.cancel()
-                await asyncio.wait({coming})
-
-    # Time.
-
-    def _next_moment(self) -> float | None:
-        moments = (self._buffer_words_at(), self._budget_ends)
-        return min((moment for moment in moments if moment is not None), default=None)
-
-    def _buffer_words_at(self) -> float | None:
-        first = self._plan.buffer_words_at
-        spoken = self._answer.speaking or self._record.words
-        if first is None or not self._buffer_words_left or spoken:
-            return None
-        return first + SECOND_BUFFER_WORDS_S * self._record.buffer_words
-
-    async def _on_time(self) -> None:
-        now = self._loop.time() + TICK_S
-        if self._budget_ends is not None and self._budget_ends <= now:
-            raise UpstreamTimeout("No model answered in time.")
-        at = self._buffer_words_at()
-        if at is None or at > now:
-            return
-        record = self._record
-        phrase = self._plan.next_buffer_words(record.buffer_words, record.last_buffer_words)
-        if phrase is None:
-            # Nothing to say: the timer must not fire again.
-            self._buffer_words_left = False
-            return
-        record.said_buffer_words(phrase, self._loop.time())
-        self._buffer_words_left = record.buffer_words < BUFFER_WORDS_LIMIT
-        self._answer.follows_buffer_words(phrase)
-        await self._response.write(self._writer.buffer_words(phrase))
-
     def _left_s(self) -> float:
         """Return the seconds until everything must be said."""
-        ends = (self._plan.deadline, None if self._record.words else self._budget_ends)
+        ends = (self._plan.deadline, None if self._record.words else self._first_words.budget_ends)
         return min(moment for moment in ends if moment is not None) - self._loop.time()
 
     # After a cut.
