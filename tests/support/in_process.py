@@ -46,8 +46,8 @@ class PlayedUpstream:
         """Return what one candidate will play and which requests it had."""
         return self._stages[candidate]
 
-    def open(self, candidate: Candidate) -> None:
-        """See `Upstream.open`: there is no connection."""
+    has_idle = True
+    """See `Upstream.has_idle`: there is no connection to wait for."""
 
     async def end_openings(self) -> None:
         """See `Upstream.end_openings`."""

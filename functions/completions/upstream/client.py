@@ -136,6 +136,11 @@ class Upstream:
         for candidate in candidates:
             self._connections.prepare(candidate.base_url)
 
+    @property
+    def has_idle(self) -> bool:
+        """True if a connection waits for a request, to whichever model."""
+        return self._connections.idle
+
     def open(self, candidate: Candidate) -> None:
         """Begin to open a connection for the next request, unless one is idle or on its way."""
         self._connections.open(candidate.base_url)

@@ -138,6 +138,18 @@ class Connections:
         pool.users += 1
         return pool
 
+    @property
+    def idle(self) -> bool:
+        """True if some connection waits for a request, to whichever upstream."""
+        now = time.time()
+        return any(
+            pool.session is not None
+            and pool.used_at is not None
+            and 0 <= now - pool.used_at <= KEEP_ALIVE_S
+            and has_idle(pool.session)
+            for pool in self._pools.values()
+        )
+
     def open(self, base_url: str) -> Pool:
         """Begin to open a connection, unless one is idle or on its way; return its pool."""
         pool = self.acquire(base_url)

@@ -35,10 +35,11 @@ NESTED = (("call", "id"), ("conversation", "id"), ("session", "id"))
 
 def named_in_request(request: Request) -> str:
     """Return the id from the headers or the query, or an empty string."""
+    # Each request has a dozen headers, and hardly ever one of these: decoded are those alone.
     shown = [
-        (name.replace("_", "-"), value)
-        for name, value in request.headers.items()
-        if name.endswith("id")
+        (name.decode("latin-1").replace("_", "-"), value.decode("latin-1"))
+        for name, value in request.scope["headers"]
+        if name.endswith(b"id")
     ]
     found = [value for end in HEADERS for name, value in shown if name.endswith(end)]
     if request.scope.get("query_string"):

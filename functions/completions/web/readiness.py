@@ -35,7 +35,7 @@ class Readiness:
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._open)
         version = await self._keys.caller_key_version(presented)
-        if version:
+        if version and not self._upstream.has_idle:
             self._open()
         return version
 
