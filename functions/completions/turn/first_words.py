@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from completions.dialects.deltas import Chunk
 from completions.dialects.dialect import Writer
 from completions.errors import UpstreamTimeout
-from completions.race.winner import TICK_S
+from completions.race.timeouts import TICK_S
 from completions.speech.buffer_words import BUFFER_WORDS_LIMIT
 from completions.turn.answer import Answer
 from completions.turn.plan import SECOND_BUFFER_WORDS_S, Plan

@@ -1,4 +1,4 @@
-"""A streamed turn: its timers, its buffer words, and its one end.
+"""A streamed turn: races heard one after the other, and its one end.
 
 Reads one or more races and writes one well-formed, non-empty, honest stream. What becomes of a
 chunk is `answer`'s, who is asked next `recovery`'s, who answers `race`'s, and how it is written the
