@@ -137,7 +137,7 @@ class ResponderQuestion:
         failure = failures.of_model(error, self.questions.failures)
         if failure is None:
             raise error
-        if failure in self.questions.unanswered:
+        if failure in self.questions.exhausted:
             self.runs.none_left()
         if failure is error:
             raise error

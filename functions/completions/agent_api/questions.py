@@ -21,6 +21,7 @@ from completions.errors import AgentRequestsExhausted, CompletionsError, Upstrea
 from completions.race.health import Health
 from completions.race.question import Question
 from completions.race.race import Race
+from completions.race.requests import Requests
 from completions.race.timeouts import Timeouts
 from completions.race.waits import Waits
 from completions.settings import Candidate
@@ -56,8 +57,8 @@ class Questions:
         self._asked_last: set[Candidate] = set()
         self.failures: list[CompletionsError] = []
         """Why questions failed, in order."""
-        self.unanswered: list[CompletionsError] = []
-        """Those of them that nobody began to answer: to ask again would be of no use."""
+        self.exhausted: list[CompletionsError] = []
+        """Those of them that nobody was left to answer: to run the agent again is of no use."""
 
     def begin(self) -> None:
         """Note that the agent begins to work, for the first time or again."""
@@ -108,18 +109,21 @@ class Questions:
         self.failures.append(error)
 
     async def answer(
-        self, dialect: Dialect, request: ParsedRequest
+        self, dialect: Dialect, request: ParsedRequest, requests: Requests | None = None
     ) -> AsyncGenerator[list[Chunk], None]:
         """Yield what the first model to answer says, in batches as they arrive.
+
+        Who has failed is asked last from then on, by the next question and by another run. The
+        `requests` are those that the same question has made already.
 
         Raises:
             EmptyAnswer: an answer ended properly, without a word or a call.
             CompletionsError: nobody answered, or the answer broke off.
         """
         race: Race | None = None
+        self.question.requests.put(asyncio.get_running_loop().time())
+        requests = requests or self.question.requests.of_one_question()
         try:
-            self.question.requests.put(asyncio.get_running_loop().time())
-            requests = self.question.requests.of_one_question()
             if not requests.left:
                 raise AgentRequestsExhausted(self.question.requests.limit)
             race = Race(
@@ -137,15 +141,14 @@ class Questions:
                     yield batch
         except CompletionsError as error:
             self.failures.append(error)
-            if race is None or race.winner is None:
-                self.unanswered.append(error)
-            else:
-                # Whoever asks next, in this run of the agent or in another, begins elsewhere.
+            if race is None or race.winner is None or not requests.left:
+                self.exhausted.append(error)
+            if race is not None and race.winner is not None:
                 self._asked_last.add(race.winner)
             raise
         finally:
             if race is not None:
-                self._asked_last |= race.barred
+                self._asked_last |= race.failed
 
 
 def _told(answer: bytes) -> tuple[dict[str, Any] | None, str]:

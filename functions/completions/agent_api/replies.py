@@ -49,10 +49,13 @@ class Reply:
         self._request = request
         self._run = run
         self._platform = platform
-        self._batches = run.answer(dialect, request)
+        self._requests = run.questions.question.requests.of_one_question()
+        self._start()
+
+    def _start(self) -> None:
+        self._batches = self._run.answer(self._dialect, self._request, self._requests)
         self._begun: list[Chunk] = []
-        self._empty: EmptyAnswer | None = None
-        self._held = HeldCalls(request.tools)
+        self._held = HeldCalls(self._request.tools)
         self._spoke = False
         self._finish = ""
         self._usage: dict[str, Any] | None = None
@@ -93,17 +96,24 @@ class Reply:
             await self.close()
 
     async def body(self) -> bytes:
-        """Return the answer in one piece.
+        """Return the answer in one piece; one that breaks off is asked for again, unnoticed.
 
         Raises:
-            CompletionsError: it broke off.
+            CompletionsError: it broke off for the last time.
         """
-        answer: list[Chunk] = []
-        try:
-            async for batch in self._all():
-                answer += [rest for chunk in batch if (rest := self._note(chunk)) is not None]
-        finally:
-            await self.close()
+        while True:
+            answer: list[Chunk] = []
+            try:
+                async for batch in self._all():
+                    answer += [rest for chunk in batch if (rest := self._note(chunk)) is not None]
+                break
+            except CompletionsError:
+                if not self._requests.left:
+                    raise
+            finally:
+                await self.close()
+            self._start()
+            await self.begin()
         calls = self._calls()
         return self._dialect.buffered(
             self._request,

@@ -19,6 +19,7 @@ from completions.dialects.deltas import Chunk
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import NoTurn
+from completions.race.requests import Requests
 
 RUN: ContextVar[Run | None] = ContextVar("completions_run", default=None)
 """The run in whose context something happens; by it a client knows its turn."""
@@ -35,7 +36,7 @@ class Run:
         """True once an answer held nothing but calls for the platform: the turn is the caller's."""
         self._tasks = OwnedTasks()
         self._answers: set[AsyncGenerator[list[Chunk], None]] = set()
-        self._over = False
+        self._over = asyncio.Event()
         self._ended = asyncio.Event()
         self._waiting: asyncio.Task[Any] | None = None
         self._cancelled = False
@@ -60,12 +61,17 @@ class Run:
         return END if self._ended.is_set() else event
 
     async def end(self) -> None:
-        """End the agent where it waits; does not return, since nobody is left to return to."""
+        """End the agent where it waits; nothing is returned to whoever has called this.
+
+        Raises:
+            NoTurn: the run is over, and who called does not belong to it.
+        """
         self._ended.set()
         if self._waiting is not None and not self._cancelled:
             self._cancelled = True
             self._waiting.cancel()
-        await asyncio.Event().wait()
+        await self._over.wait()
+        raise NoTurn
 
     def _took_back(self, task: asyncio.Task[Any]) -> bool:
         """Return True if nobody but `end` has cancelled the agent."""
@@ -75,16 +81,16 @@ class Run:
         return task.uncancel() == 0
 
     async def answer(
-        self, dialect: Dialect, request: ParsedRequest
+        self, dialect: Dialect, request: ParsedRequest, requests: Requests | None = None
     ) -> AsyncGenerator[list[Chunk], None]:
         """Ask the models; see `Questions.answer`.
 
         Raises:
             NoTurn: the run is over.
         """
-        if self._over:
+        if self._over.is_set():
             raise NoTurn
-        answer = self.questions.answer(dialect, request)
+        answer = self.questions.answer(dialect, request, requests)
         self._answers.add(answer)
         try:
             while True:
@@ -107,7 +113,7 @@ class Run:
         Raises:
             CompletionsError: it does not answer, or the run is over.
         """
-        if self._over:
+        if self._over.is_set():
             raise NoTurn
         token = OWNER.set(None)
         try:
@@ -129,7 +135,7 @@ class Run:
 
     async def close(self) -> None:
         """End every task that the agent has started, and every answer that it did not read."""
-        self._over = True
+        self._over.set()
         OWNER.set(None)
         RUN.set(None)
         await self._tasks.end()

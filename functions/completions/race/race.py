@@ -99,6 +99,7 @@ class Race:
             wait_limit_s=wait_limit_s,
         )
         self._errors: list[CompletionsError] = []
+        self._failed: set[Candidate] = set()
         self._loop = asyncio.get_running_loop()
         self.winner: Candidate | None = None
 
@@ -106,6 +107,12 @@ class Race:
     def barred(self) -> frozenset[Candidate]:
         """Candidates that have refused in a way that asking again would not change."""
         return frozenset(self._choices.barred)
+
+    @property
+    def failed(self) -> set[Candidate]:
+        """Candidates that have failed or were late, but for the winner."""
+        late = {one.candidate for one in self._attempts.all if one.late}
+        return (self._failed | late) - {self.winner}
 
     @property
     def next_source(self) -> int:
@@ -251,6 +258,7 @@ class Race:
     def _on_failure(self, candidate: Candidate, error: CompletionsError) -> None:
         """Ask another candidate at once, the same one after a wait; nobody while one is in time."""
         self._waits.failed(candidate, error)
+        self._failed.add(candidate)
         if not error.transient:
             self._choices.barred.add(candidate)
         if all(one.over or one.late for one in self._attempts.all):

@@ -123,6 +123,42 @@ async def test_after_a_cut_or_a_stall_the_next_run_begins_elsewhere(
     assert [one.candidate for one in caller.upstream.requests] == ["upstream", "fallback"]
 
 
+async def test_an_answer_in_one_piece_that_breaks_off_costs_no_run(way: Way) -> None:
+    """Nothing of it was handed on: the question is asked again, elsewhere, within its three."""
+    runs: list[int] = []
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        runs.append(1)
+        yield Say(await ask(conversation))
+
+    broken: Script = [Role(), Says("It "), Cut()]
+    got, caller = await turn(way, agent, broken, fallback=answer("From the fallback."))
+    assert got.text == "From the fallback."
+    assert len(runs) == 1
+    got, caller = await turn(way, agent, broken)
+    assert len(caller.upstream.requests) == 3
+    assert len(runs) == 1 + 1
+
+
+@pytest.mark.parametrize(
+    ("sick", "at_ms"), [([Hold()], 3000), (refused(503), 0), (refused(404), 0)]
+)
+async def test_who_has_failed_one_question_is_not_the_first_for_the_next(
+    way: Way, sick: Scene, at_ms: int
+) -> None:
+    """A model that is dead is waited for once in a turn."""
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        yield Say(await ask(conversation))
+        yield Say(await ask(conversation))
+
+    got, caller = await turn(way, agent, sick, fallback=answer("Well. "))
+    assert got.text.endswith("Well. Well. ")
+    asked = [one.candidate for one in caller.upstream.requests]
+    assert asked == ["upstream", "fallback", "fallback"]
+    assert got.speech[-1][0] == at_ms
+
+
 async def test_an_agent_may_catch_what_the_sdk_raises(way: Way) -> None:
     """Its class and status are those of the model's answer."""
     errors: list[openai.APIStatusError] = []
