@@ -43,6 +43,20 @@ def test_an_agents_turn_is_answered_by_the_last_exchange_that_was() -> None:
     assert requests.answered(Candidate("responder", ""), 0) is first
 
 
+def test_each_question_has_three_and_all_of_them_the_turns_limit() -> None:
+    """Every request counts in its question and in the turn, where each question has a first one."""
+    turn = Requests(limit=5)
+    one, other = turn.of_one_question(), turn.of_one_question()
+    made = [one.ask(A, 0, hedge=hedge) for hedge in (False, True, False, False)]
+    assert [exchange is not None for exchange in made] == [True, True, True, False]
+    assert (one.left, other.left, turn.left) == (0, 2, 2)
+    made = [other.ask(B, 0, hedge=False) for _ in range(3)]
+    assert [exchange is not None for exchange in made] == [True, True, False]
+    assert turn.exchanges == one.exchanges + other.exchanges
+    assert (turn.hedges, turn.retries, turn.left) == (1, 2, 0)
+    assert turn.of_one_question().left == 0
+
+
 def test_tokens_are_summed_under_any_of_their_names() -> None:
     """Counts that are missing or impossible are left out, and no count at all is None."""
     requests = Requests()
