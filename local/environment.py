@@ -62,7 +62,7 @@ class Environment:
         self._life: asyncio.Task[None] | None = None
         self._reserved = True  # for the code that started it
         self.asleep = False  # in its snapshot
-        self.retired = False  # its code has changed: it is given nothing more
+        self.retired = False  # its code has changed: it gets no more invocations
         self.dead = False
 
     @property

@@ -35,7 +35,7 @@ class Wanted:
     api_type: str | None = None
     max_tokens: int | None = None
     warm: int = 0
-    """For how many environments calls are announced; 0 leaves the agent's webhook to it."""
+    """How many environments an announced call gets ready; 0 leaves the agent's webhook alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ class Deployment:
     def patience_s(self) -> float:
         """How long the platform should wait for first content before it posts the turn again.
 
-        The time until the deployment surely said something (buffer words; without them the answer
-        or the sentence that ends the budget), plus the platform's own default, which covers a cold
+        The time until the deployment has surely spoken (buffer words; without them the answer or
+        the sentence that ends the budget), plus the platform's own default, which covers a cold
         start and the network. At 5.5 s a lost turn is still posted twice again before the platform
         gives up at 17 s; the default itself, 4 s, leaves a cold start 2.5 s, after which the same
         turn is made, and paid for, twice.

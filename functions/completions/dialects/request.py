@@ -91,7 +91,7 @@ class ParsedRequest:
     call_id: str = ""
     """The id of the call, from wherever its platform puts it; for agents."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Of the caller's request those that may be shown to agents."""
+    """The caller's headers that may be shown to agents."""
 
     @property
     def user_was_silent(self) -> bool:

@@ -25,7 +25,7 @@ from completions.tools.system_tools import without_heard_farewell
 CALLS_LIMIT = 128
 """The most calls in one answer: as many as the tools that OpenAI's API allows in a request."""
 ARGUMENTS_LIMIT_CHARS = 256 * 1024
-"""The most arguments in one answer, over all calls: a model that writes more does not stop."""
+"""The most arguments in one answer, in all its calls: a model that writes more never stops."""
 
 
 @dataclass(slots=True)

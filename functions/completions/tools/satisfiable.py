@@ -1,4 +1,4 @@
-"""Removes mistakes from a caller's schema that no value at all would fit.
+"""Fixes a caller's schema where mistakes keep every value from fitting it.
 
 People write tools by hand: a required name that is described nowhere, an enum of texts where a
 number is due, a null for a keyword that is not set. A model cannot fix that, so its call would be
