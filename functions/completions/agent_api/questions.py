@@ -14,17 +14,18 @@ from typing import Any
 from pydantic_core import from_json
 
 from completions.dialects import chat
-from completions.dialects.deltas import Chunk
+from completions.dialects.deltas import CallPart, Chunk, Done, Text
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import AgentRequestsExhausted, CompletionsError, UpstreamTimeout
 from completions.race.health import Health
 from completions.race.question import Question
-from completions.race.race import Race
+from completions.race.race import EmptyAnswer, Race
 from completions.race.requests import Requests
 from completions.race.timeouts import Timeouts
 from completions.race.waits import Waits
 from completions.settings import Candidate
+from completions.tools.held_calls import Judgement
 from completions.upstream.exchange import Exchange
 
 WAIT_LIMIT_S = 3.0
@@ -113,7 +114,8 @@ class Questions:
     ) -> AsyncGenerator[list[Chunk], None]:
         """Yield what the first model to answer says, in batches as they arrive.
 
-        Who has failed is asked last from then on, by the next question and by another run. The
+        A call that was written as text, and cannot be trusted, is asked for again, and that answer
+        follows. Who has failed is asked last by the next question, in this run or another. The
         `requests` are those that the same question has made already.
 
         Raises:
@@ -123,22 +125,31 @@ class Questions:
         race: Race | None = None
         self.question.requests.put(asyncio.get_running_loop().time())
         requests = requests or self.question.requests.of_one_question()
+        question = replace(self.question, dialect=dialect, request=request, requests=requests)
         try:
             if not requests.left:
                 raise AgentRequestsExhausted(self.question.requests.limit)
-            race = Race(
-                replace(self.question, dialect=dialect, request=request, requests=requests),
-                sorted(self._candidates(), key=self._asked_last.__contains__),
-                self._health,
-                self._timeouts,
-                started_at=asyncio.get_running_loop().time(),
-                words_only=request.speakable,
-                waits=self._waits,
-                wait_limit_s=WAIT_LIMIT_S,
-            )
-            async with aclosing(race.answer()) as answer:
-                async for batch in answer:
-                    yield batch
+            while True:
+                race = self._race(question, source=race.next_source if race else 0)
+                words: list[str] = []
+                unreadable = Judgement()
+                async with aclosing(race.answer()) as answer:
+                    async for batch in answer:
+                        for chunk in batch:
+                            for delta in chunk.deltas:
+                                if isinstance(delta, Text):
+                                    words.append(delta.text)
+                                elif isinstance(delta, CallPart) and delta.problem:
+                                    unreadable.problems.append(delta.problem)
+                        again = unreadable.problems and requests.left
+                        yield [one for one in batch if Done() not in one.deltas] if again else batch
+                if not (unreadable.problems and requests.left):
+                    return
+                question = question.with_feedback("".join(words), unreadable.feedback)
+        except EmptyAnswer:
+            if question.feedback:
+                return  # What was told of the first answer is all that there is.
+            raise
         except CompletionsError as error:
             self.failures.append(error)
             if race is None or race.winner is None or not requests.left:
@@ -149,6 +160,19 @@ class Questions:
         finally:
             if race is not None:
                 self._asked_last |= race.failed
+
+    def _race(self, question: Question, *, source: int) -> Race:
+        return Race(
+            question,
+            sorted(self._candidates(), key=self._asked_last.__contains__),
+            self._health,
+            self._timeouts,
+            started_at=asyncio.get_running_loop().time(),
+            first_source=source,
+            words_only=question.request.speakable,
+            waits=self._waits,
+            wait_limit_s=WAIT_LIMIT_S,
+        )
 
 
 def _told(answer: bytes) -> tuple[dict[str, Any] | None, str]:

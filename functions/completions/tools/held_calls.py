@@ -41,6 +41,19 @@ class Judgement:
     problems: list[str] = field(default_factory=list)
     """What is wrong with the other calls, in sentences for the model."""
 
+    @property
+    def feedback(self) -> str:
+        """What the model is told about its invalid calls."""
+        problems = " ".join(self.problems)
+        stand = "".join(
+            f" Your call {call.name}({call.arguments}) stands: do not repeat it."
+            for call in self.calls
+        )
+        return (
+            f"(Automatic check, not from the user.) A tool call of yours was not carried out. "
+            f"{problems}{stand} Make that call again with valid arguments, or answer in words."
+        )
+
 
 @dataclass(slots=True, eq=False)
 class _HeldCall:

@@ -43,7 +43,7 @@ class Recovery:
         self.record.tool_repairs += judgement.coerced + len(judgement.problems)
         self.kept += judgement.calls
         log.info("call.reasked", problems=len(judgement.problems))
-        return question.with_feedback(spoken, _feedback_on(judgement))
+        return question.with_feedback(spoken, judgement.feedback)
 
     def after_empty(
         self, empty: EmptyAnswer, question: Askable, candidates: Sequence[Candidate]
@@ -82,16 +82,3 @@ def after_cut(
     """Return whom to ask after a cut: none that has just refused, and last the one that was cut."""
     willing = [one for one in candidates if one not in barred] or candidates
     return sorted(willing, key=lambda one: one == winner)
-
-
-def _feedback_on(judgement: Judgement) -> str:
-    """Tell the model about its invalid calls."""
-    problems = " ".join(judgement.problems)
-    stand = "".join(
-        f" Your call {call.name}({call.arguments}) stands: do not repeat it."
-        for call in judgement.calls
-    )
-    return (
-        f"(Automatic check, not from the user.) A tool call of yours was not carried out. "
-        f"{problems}{stand} Make that call again with valid arguments, or answer in words."
-    )

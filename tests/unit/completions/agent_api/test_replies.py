@@ -1,15 +1,16 @@
-"""One answer of a model as the SDK reads it: its calls, its usage, its thoughts, and none at all."""
+"""One answer of a model as the SDK reads it: its calls, its usage, its thoughts, or nothing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
 
-from completions.responder import Conversation, Event, Say
+from completions.responder import Call, Conversation, Event, Say
 from local.scripted.script import (
     CallPiece,
     Decline,
@@ -116,10 +117,8 @@ async def test_half_a_call_is_no_call(way: Way, read: Any) -> None:
     seen: list[Called] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
-        try:
+        with suppress(ValueError, AssertionError):
             seen.append(await read(conversation.client))
-        except (ValueError, AssertionError):
-            pass
         yield Say("Well.")
 
     script: Script = [
@@ -235,3 +234,51 @@ async def test_a_model_that_does_not_stream_is_heard_all_the_same() -> None:
 
     got, _ = await turn(CHAT, agent, [Reply(json.dumps(body).encode())])
     assert got.text == "Three.Three."
+
+
+BARE = json.dumps({"name": LOOKUP["name"], "arguments": {"count": 3}})
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_a_call_that_was_written_as_text_is_asked_for_again(way: Way, read: Any) -> None:
+    """Within the question's three requests, and the agent sees nothing of it."""
+    seen: list[Called] = []
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        seen.append(await read(conversation.client))
+        yield Say("Three.")
+
+    script = calls(LOOKUP["name"], {"count": 3})
+    got, caller = await turn(way, agent, answer(BARE), script)
+    assert got.text == "Three."
+    assert [(name, json.loads(text)) for name, text in seen[0]] == [(LOOKUP["name"], {"count": 3})]
+    assert len(caller.upstream.requests) == 2
+    assert "not carried out" in json.dumps(caller.upstream.requests[1].json)
+
+
+@pytest.mark.parametrize("second", [[Role(), Finish(), Done()], answer(BARE)])
+async def test_it_is_asked_for_within_the_three_requests(second: Script) -> None:
+    """What stays unreadable, or is empty after that, is an empty answer."""
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        whole = await conversation.client.chat.completions.create(
+            model="m", messages=ASKED, tools=TOOLS
+        )
+        assert not whole.choices[0].message.tool_calls
+        yield Say(whole.choices[0].message.content or "Nothing.")
+
+    got, caller = await turn(CHAT, agent, answer(BARE), second)
+    assert got.text == "Nothing."
+    assert len(caller.upstream.requests) <= 3
+
+
+async def test_ask_asks_for_it_again_as_well(way: Way) -> None:
+    """Both ways of asking are one."""
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        async for event in conversation.ask(tools=TOOLS):
+            if isinstance(event, Call):
+                yield Say(f"{event.arguments['count']} are left.")
+
+    got, _ = await turn(way, agent, answer(BARE), calls(LOOKUP["name"], {"count": 3}))
+    assert got.text == "3 are left."
