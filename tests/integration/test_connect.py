@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
+from completions.web.call_starts import CALL_STARTS
 from tests.support.elevenlabs_api import API_KEY, PYTHON, ROOT, ElevenLabs, Sdk, error
 
 KEY = "caller-key-of-48-letters"
@@ -573,3 +574,13 @@ def test_a_number_of_environments_that_cannot_be_is_refused(connect: Connect, nu
     done = connect(WARM=number)
     assert done.returncode == 2
     assert "WARM" in done.stderr
+
+
+def test_what_is_answered_before_a_call_is_of_the_sdks_shape(sdks: tuple[Sdk, Sdk]) -> None:
+    """The answer to the webhook has no field but its type that the SDK's model does not know."""
+    (start,) = CALL_STARTS
+    answer = dict(start.answer)
+    assert answer.pop("type") == "conversation_initiation_client_data"
+    model = "ConversationInitiationClientDataRequestInput"
+    assert sdks[0].problems("answer", model, answer) == []
+    assert sdks[0].problems("answer", model, {**answer, "other": 1})

@@ -211,6 +211,15 @@ async def test_whoever_was_asked_asks_nobody(
     assert url.asked == []
 
 
+async def test_whoever_was_asked_stays_a_moment(
+    client: httpx2.AsyncClient, logs: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its environment busy, so that others asked at the same moment meet other ones."""
+    monkeypatch.setattr(warm, "STAY_S", 0.1)
+    assert (await client.post(WARM, headers={warm.BESIDE_HEADER: "1"})).json()["failed"] == {}
+    assert logs.event("environment.warmed")["warm_ms"] >= 95
+
+
 async def test_one_of_many_environments_that_fails_is_said(upstream: ScriptedUpstream) -> None:
     """An answer that is no 200 is told, with its status; the rest is ready."""
     url = _Url(429)
