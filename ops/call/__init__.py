@@ -8,7 +8,8 @@ point down::
     report · page                table, transcript, JUnit · the calls that failed, drawn
     play                         one call file, step by step
     judge · stage                what is wrong with a turn · the local deployment, steered
-    call_file · places           the schema · which line a value stands in
+    call_file                    one file, read and checked
+    schema · places              what may stand where · which line a value stands in
     call                         one call: say, interrupt, results, what was heard, how it ends
     turn                         what was asked, said, heard and done in one turn
     post                         one answer as it arrives, and the platform's patience for it

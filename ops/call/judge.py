@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.call.call import Call
-from ops.call.call_file import Step, texts
+from ops.call.call_file import Step
+from ops.call.schema import texts
 from ops.call.speech import letters, pattern
 from ops.call.turn import Turn
 from ops.doctor.causes import CAUSES

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 Path_ = tuple[str | int, ...]
+PLACES_LIMIT = 20_000
+"""Aliases of aliases make a small file a huge value."""
+_TAG = "tag:yaml.org,2002:"
+_KNOWN = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
+_NAMES = {_TAG + kind for kind in ("str", "merge")}
 
 
 class Misspelt(Exception):
@@ -26,8 +30,8 @@ class Document:
         """Read it. Raises `Misspelt` where it is no YAML, or says a field twice."""
         self.file = file
         self._lines: dict[Path_, int] = {(): 1}
-        loader = yaml.SafeLoader(file.read_text("utf-8"))
         try:
+            loader = yaml.SafeLoader(file.read_text("utf-8"))
             node = loader.get_single_node()
             if node is not None:
                 self._walk(node, ())
@@ -36,8 +40,15 @@ class Document:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
             raise Misspelt(file, line, "", f"no YAML: {error.problem or error.context}") from error
-        finally:
-            loader.dispose()
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise Misspelt(file, line, "", "no UTF-8") from error
+        except yaml.reader.ReaderError as error:
+            raise Misspelt(file, 1, "", f"no YAML: {error.reason}") from error
+        except (RecursionError, ValueError) as error:
+            # A date such as 2020-13-45 is a ValueError of the constructor's.
+            why = "too deep" if isinstance(error, RecursionError) else str(error)
+            raise Misspelt(file, 1, "", f"no YAML: {why}") from error
 
     def wrong(self, place: Path_, why: str) -> Misspelt:
         """Return the error of a place; of one that is not there, its nearest parent's line."""
@@ -47,23 +58,41 @@ class Document:
         return Misspelt(self.file, self._lines[known], spelt(place), why)
 
     def _walk(self, node: yaml.Node, place: Path_) -> None:
-        self._lines.setdefault(place, node.start_mark.line + 1)
+        line = node.start_mark.line + 1
+        self._lines.setdefault(place, line)
+        if len(self._lines) > PLACES_LIMIT:
+            raise Misspelt(self.file, line, "", f"more than {PLACES_LIMIT} values")
+        if why := _no_json(node):
+            raise Misspelt(self.file, line, spelt(place), why)
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self._walk(item, (*place, index))
             return
         if not isinstance(node, yaml.MappingNode):
             return
-        for name, line, value in _fields(node):
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.tag not in _NAMES:
+                kind = key.tag.rpartition(":")[2]
+                raise Misspelt(
+                    self.file, line, spelt(place), f"a name that YAML reads as {kind}: quote it"
+                )
+            name = str(key.value)
             if (*place, name) in self._lines:
                 raise Misspelt(self.file, line, spelt((*place, name)), "it is there twice")
             self._lines[(*place, name)] = line
             self._walk(value, (*place, name))
 
 
-def _fields(node: yaml.MappingNode) -> Iterator[tuple[str, int, yaml.Node]]:
-    for key, value in node.value:
-        yield str(key.value), key.start_mark.line + 1, value
+def _no_json(node: yaml.Node) -> str:
+    """Return why a value cannot be sent as JSON; empty if it can."""
+    if node.tag not in _KNOWN:
+        return f"YAML reads it as a {node.tag.rpartition(':')[2]}: quote it"
+    if node.tag.endswith(":float") and node.value.lstrip("+-").lower() in {".nan", ".inf"}:
+        return f"{node.value} is no number that JSON has"
+    if isinstance(node, yaml.ScalarNode) and any("\ud800" <= one <= "\udfff" for one in node.value):
+        return "half of a character"
+    return ""
 
 
 def spelt(place: Path_) -> str:

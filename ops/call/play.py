@@ -65,6 +65,7 @@ def play(
             stage.play("model", step.model)
             if file.has_fallback:
                 stage.play("fallback", step.fallback or [{"fails": 503}])
+        lost = step.late_results.keys() - {*call.waiting.values()}
         if step.caller is None:
             turn = call.go_on(until_heard=until)
         else:
@@ -74,6 +75,7 @@ def play(
         failures = [] if played.unplayable else judge(turn, step, call, saw)
         if until and turn.interrupted_at_ms is None and not played.unplayable:
             failures.append(Failure("over", f"{until!r} was never heard"))
+        failures += [Failure("late_result", f"nobody waited for {name}'s") for name in lost]
         played.turns.append((step, turn, failures))
         on_turn(turn, failures)
         if call.ended:

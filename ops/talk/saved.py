@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.call.call import Call
-from ops.call.speech import text_of
+from ops.call.speech import letters, text_of
 from ops.call.turn import Turn
 from ops.doctor.dialects import Call as Called
 
@@ -71,8 +71,10 @@ def _turn(turn: Turn, before: Turn | None, day: str | None, results: Results) ->
     entry: dict[str, Any] = {}
     if turn.caller is not None:
         entry["caller"] = turn.caller
-        if before is not None and before.interrupted_at_ms is not None and before.heard_text:
+        if before is not None and before.interrupted_at_ms is not None:
             entry["over"] = " ".join(before.heard_text.split()[-3:])
+            if not letters(entry["over"]):
+                del entry["over"]
     if day is not None:
         entry["model"] = _model(turn, day)
     if given := results.of(turn.calls):

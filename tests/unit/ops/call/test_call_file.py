@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.scripted import scenes
-from ops.call import call_file
+from ops.call import schema
 from ops.call.call_file import load
 from ops.call.places import Misspelt
 
@@ -75,6 +75,31 @@ def test_each_feature_of_the_platforms_guide_is_in_a_call() -> None:
         (TURN + "    expect: {silent: 1}\n", 4, "true or false was expected"),
         (TURN + "    expect: {posts: true}\n", 4, "a whole number was expected"),
         (TURN + "    expect: {ends: happily}\n", 4, "one of hung_up, transferred"),
+        (TURN + "    expect: {posts: 0}\n", 4, "a whole number, 1 or more, was expected"),
+        (TURN + "    expect: {says: [5]}\n", 4, "expect.says: text was expected, not 5"),
+        (TURN + "    expect: {state: {a: ['/(/']}}\n", 4, "expect.state: /(/"),
+        (TURN + "    expect: {calls: [{a: {b: '/(/'}}]}\n", 4, "expect.calls[1].a: /(/"),
+        (TURN + "    expect: {calls: [{a: 5}]}\n", 4, "calls[1].a: a mapping was expected"),
+        (TURN + "    model: {fails: 200}\n", 4, "a whole number, from 400 to 599,"),
+        (TURN + "    model: []\n", 4, "turns[1].model: what it does is missing"),
+        (TURN + "    model: {tools: [{a: 5}]}\n", 4, "tools[1].a: a mapping was expected"),
+        (TURN + "  - {caller: b, over: '...'}\n", 4, "turns[2].over: there is no word in it"),
+        (TURN + "  - {caller: b, over: '/(/'}\n", 4, "turns[2].over: /(/"),
+        (TURN + "  - {caller: ' '}\n", 4, 'silence is written "..."'),
+        (TURN + "    result: {a: 1}\n", 4, "turns[1].result.a: the agent has no tool of its own"),
+        ("call: x\nturns:\n  - expect: {}\n", 3, "turns[1]: caller is missing"),
+        (TURN + "agent: {tools: [a, a]}\n", 4, "agent.tools[2]: a is there twice"),
+        (TURN + "agent: {headers: {a: bé}}\n", 4, "what no header can carry"),
+        (TURN + "agent: {headers: {'a b': c}}\n", 4, "is no name of a header"),
+        (TURN + "agent: {cascade_timeout_s: 0}\n", 4, "a number, from 0.1 to 60,"),
+        (TURN + "agent: {tools: [{a: {parameters: {properties: 5}}}]}\n", 4, "a mapping was exp"),
+        (TURN + "agent: {tools: [{language_detection: {languages: [no]}}]}\n", 4, "quote it"),
+        (TURN + "agent: {tools: [{transfer_to_number: {numbers: {+15: a}}}]}\n", 4, "as int"),
+        (TURN + "agent: {extra_body: {a: 2026-01-01}}\n", 4, "reads it as a timestamp: quote it"),
+        (TURN + "agent: {extra_body: {a: .nan}}\n", 4, "is no number that JSON has"),
+        (TURN + 'agent: {extra_body: {a: "\\ud800"}}\n', 4, "half of a character"),
+        (TURN + "agent: &a {extra_body: {a: *a}}\n", 1, "no YAML: too deep"),
+        ("a: &a [" + "1, " * 99 + "]\nb: &b [" + "*a, " * 99 + "]\nc: [*b, *b, *b]\n", 1, "20000"),
         (TURN + "    expect: {says: '/(/'}\n", 4, "turns[1].expect.says: /(/"),
         (TURN + "    expect: {calls: [{a: {}, b: {}}]}\n", 4, "expect.calls[1]: a name"),
         (TURN + "    expect: {model_saw: {user: a}}\n", 4, "a real model does not tell"),
@@ -82,7 +107,7 @@ def test_each_feature_of_the_platforms_guide_is_in_a_call() -> None:
         (TURN + "    model: {say: a}\n  - caller: b\n", 5, "turns[2]: model is missing"),
         (TURN + "    over: a\n", 4, "nothing was heard before it"),
         (TURN + "  - over: a\n", 4, "only a caller interrupts"),
-        (TURN + "agent: {api_type: soap}\n", 4, "chat_completions or responses"),
+        (TURN + "agent: {api_type: soap}\n", 4, "one of chat_completions, responses"),
         (
             TURN + "agent:\n  tools:\n    - end_call: {numbers: {}}\n",
             6,
@@ -101,19 +126,32 @@ def test_what_is_wrong_is_named_with_its_line(
     assert why in str(wrong.value)
 
 
+@pytest.mark.parametrize("content", [TURN.encode("utf-16"), TURN.encode() + b"\xe4", b"a: \0"])
+def test_what_is_no_text_is_told(tmp_path: Path, content: bytes) -> None:
+    """A file of another program's is refused in one line, too."""
+    file = tmp_path / "a.yaml"
+    file.write_bytes(content)
+    with pytest.raises(Misspelt, match=r"no UTF-8|no YAML"):
+        load(file)
+
+
 def test_an_agents_settings_are_read(tmp_path: Path) -> None:
     """Tools of the platform's and of one's own, patience and parameters arrive as they are said."""
     text = TURN + (
         "agent:\n  tools: [skip_turn, {book: {description: Books.}}]\n  cascade_timeout_s: 2\n"
-        "deployment: {BufferWordsAfterMs: 500, SnapStart: true}\n"
+        "deployment: {BufferWordsAfterMs: 500, SnapStart: true, BufferWords: [Hm]}\n"
     )
     call = load(_file(tmp_path, text))
     assert [(tool.name, tool.description) for tool in call.agent.tools][1] == ("book", "Books.")
     assert call.agent.patience.cascade_timeout_s == 2
-    assert call.parameters == {"BufferWordsAfterMs": "500", "SnapStart": "true"}
+    assert call.parameters == {
+        "BufferWordsAfterMs": "500",
+        "SnapStart": "true",
+        "BufferWords": '["Hm"]',
+    }
     assert not call.scripted
 
 
 def test_both_sides_know_the_same_scenes() -> None:
     """What a file may say of a scripted model is what the scripted model understands."""
-    assert set(call_file.SCENE) == set(scenes.FIELDS)
+    assert set(schema.SCENE) == set(scenes.FIELDS)
