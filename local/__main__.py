@@ -36,7 +36,7 @@ def main() -> int:
     chosen = options.read(sys.argv[1:], os.environ)
     try:
         command = _invoke(chosen) if chosen.command == "invoke" else _run(chosen)
-        return asyncio.run(_until_signalled(command))
+        return asyncio.run(_until_signalled(command, ends_with_stdin=chosen.ends_with_stdin))
     except BrokenPipeError:
         # Whoever read our output has had enough. Python would complain of it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,12 +66,23 @@ def _deployment(chosen: argparse.Namespace, log: IO[str], **more: str) -> Deploy
     )
 
 
-async def _until_signalled(command: Coroutine[Any, Any, int]) -> int:
-    """Run to the end, or until Ctrl-C or SIGTERM: then stop everything, quietly."""
+async def _until_signalled(
+    command: Coroutine[Any, Any, int], *, ends_with_stdin: bool = False
+) -> int:
+    """Run to the end, or until Ctrl-C, SIGTERM or SIGHUP: then stop everything, quietly."""
     task = asyncio.create_task(command)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(number, task.cancel)
+
+    def read_stdin() -> None:
+        while os.read(0, 1024):
+            pass
+        loop.call_soon_threadsafe(task.cancel)
+
+    if ends_with_stdin:
+        threading.Thread(target=read_stdin, daemon=True).start()
     try:
         return await task
     except asyncio.CancelledError:

@@ -58,6 +58,9 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> argparse.Names
     option("limit", 10, "function processes at once", type=_limit)
     option("log-lines", "plain", "or json: unchanged", choices=("plain", "json"))
     option("secrets", {}, "what the template's further secrets hold, as JSON", type=_secrets)
+    parser.add_argument(
+        "--ends-with-stdin", action="store_true", help="end when stdin is closed, for programs"
+    )
     option("parameters", {}, "template parameters, as in 'KeyTtlS=5'", type=_parameters)
     options = parser.parse_args([*given, *arguments])
     if options.command == "invoke" and options.event is None:

@@ -17,7 +17,11 @@ import json
 import sys
 
 from local.deployment import Deployment, passed_on
+from local.environment import InitError
+from local.intrinsics import TemplateError
+from local.layout import CodeError
 from local.scripted.steered import SteeredUpstream
+from local.service import ServiceError
 
 
 def main() -> None:
@@ -27,8 +31,12 @@ def main() -> None:
     parser.add_argument("--fallback", action="store_true", help="with a second model to fall back")
     parser.add_argument("--code", default="source", choices=("source", "built"))
     parser.add_argument("--transport", default="lambda", choices=("lambda", "uvicorn"))
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(_serve(parser.parse_args()))
+    except KeyboardInterrupt:
+        pass
+    except (TemplateError, CodeError, ServiceError, InitError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 async def _serve(options: argparse.Namespace) -> None:

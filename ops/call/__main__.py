@@ -1,8 +1,8 @@
 """`python -m ops.call calls/*.yaml`: plays call files, and says which of them went well.
 
 Without a URL a deployment is started here, and its models play the files' scripts. Exit status: 0,
-all went well; 1, a call failed; 2, one could not be played; 130, stopped by Ctrl-C. The caller key
-is the variable CALL_KEY, never an argument: those show in the process list.
+all went well; 1, a call failed; 2, one could not be played, or none was; 130, stopped by Ctrl-C.
+The caller key is the variable CALL_KEY, never an argument: those show in the process list.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> int:
     if options.html:
         options.html.write_text(page.page(all_played), "utf-8")
     results = {played.result for played in all_played}
-    if status == WELL and "unplayable" in results:
+    if status == WELL and ("unplayable" in results or results <= {"skipped"}):
         status = UNPLAYABLE
     return FAILED if status == WELL and "failed" in results else status
 

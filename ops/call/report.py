@@ -6,7 +6,6 @@ Knows nothing of how a call is judged.
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
@@ -27,7 +26,8 @@ def row(played: Played) -> str:
     slowest = f"{max(sounds):.0f} ms" if sounds else "-"
     names = ", ".join(dict.fromkeys(failure.name for failure in played.failures))
     # The transcript has the whole.
-    why = played.skipped or textwrap.shorten(_line(played.unplayable), WIDTH, placeholder=" …")
+    told = _line(played.unplayable)
+    why = played.skipped or (told if len(told) <= WIDTH else f"{told[:WIDTH]}…")
     facts = f"{len(played.turns):>5} {slowest:>12} {played.took_s:>5.1f} s"
     return f"{name:<18} {played.result:<10} {facts}  {why or names}".rstrip()
 

@@ -41,11 +41,16 @@ class Stage:
             text=True,
             start_new_session=True,
         )
-        ready = self._process.stdout.readline() if self._process.stdout else ""
+        try:
+            ready = self._process.stdout.readline() if self._process.stdout else ""
+        except KeyboardInterrupt:
+            self.stop()
+            raise
         if not ready:
             said = self.log().strip().splitlines()
             self.stop()
-            raise Problem(f"the local deployment did not start: {said[-1] if said else '?'}")
+            why = said[-1].removeprefix("error: ") if said else "it has not said why"
+            raise Problem(f"the local deployment did not start: {why}")
         told: dict[str, str] = json.loads(ready)
         self.line = Line(Address.parse(told["url"]), told["key"])
         self._models = {"model": told["model"], "fallback": told["fallback"]}
@@ -63,6 +68,11 @@ class Stage:
         """Return what the deployment has written."""
         self._log.seek(0)
         return self._log.read()
+
+    @property
+    def has_ended(self) -> bool:
+        """True if it has died."""
+        return self._process.poll() is not None
 
     def stop(self) -> None:
         """End it."""
@@ -87,6 +97,8 @@ class Stage:
             body=json.dumps(body).encode() if body is not None else b"",
             timeout_s=STEER_S,
         )
+        if came.trouble:
+            raise Problem(f"the local deployment has died: {came.detail}")
         if came.status != 200:
             raise Problem(f"the scripted model was not steered: {came.body.decode()[:200]}")
         return json.loads(came.body)
@@ -100,8 +112,13 @@ class Stages:
         self._started: dict[tuple[str, bool], Stage] = {}
 
     def stage(self, parameters: Mapping[str, str], *, fallback: bool) -> Stage:
-        """Return the deployment with these parameters, started if it is the first call's."""
+        """Return the deployment with these parameters, started if it is the first call's.
+
+        One that has died is started anew: what killed it is told of the call that met it.
+        """
         key = json.dumps(parameters, sort_keys=True), fallback
+        if key in self._started and self._started[key].has_ended:
+            self._started.pop(key).stop()
         if key not in self._started:
             self._started[key] = Stage(parameters, fallback=fallback, options=self._options)
         return self._started[key]

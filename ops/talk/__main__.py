@@ -26,7 +26,9 @@ from ops.talk.server import PageServer
 def main() -> int:
     """Serve until Ctrl-C."""
     options = _options()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as stack:
             _serve(options, stack)

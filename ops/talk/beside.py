@@ -96,7 +96,8 @@ class Beside:
         print("starting the deployment", file=sys.stderr, flush=True)
         env = {"PORT": "0", "UPSTREAM": self.stand_in.base_url, "UPSTREAM_KEY": self._key}
         env |= {"LOG_LINES": "json", "REAL_TURN": "0"}
-        child = self._start("local", "run", **env)
+        # However this process ends, the deployment ends with it.
+        child = self._start("local", "run", "--ends-with-stdin", **env)
         for line in self._out(child):
             if ready := _READY.search(line):
                 self.url, self.key = ready[1], ready[2]

@@ -74,12 +74,12 @@ class _Handler(BaseHTTPRequestHandler):
         path = self._admitted("POST")
         if path is None:
             return
-        length = int(self.headers.get("content-length") or 0)
-        if not 0 <= length <= BODY_LIMIT_BYTES:
+        length = self.headers.get("content-length") or "0"
+        if not (length.isascii() and length.isdigit() and int(length[:9]) <= BODY_LIMIT_BYTES):
             self._answer(413, b"too long")
             return
         try:
-            asked = json.loads(self.rfile.read(length))
+            asked = json.loads(self.rfile.read(int(length)))
             known = self._do(path, asked)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._answer(400, str(error).encode())

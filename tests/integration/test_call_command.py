@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.call.stage import Stage
+from ops.call.stage import Stage, Stages
+from ops.problem import Problem
 from tests.support.patients import KEY, Answer, Request, serve, speech, told
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +104,26 @@ def test_a_call_that_could_not_be_played_ends_with_two(real: Path, why: str) -> 
     assert done.returncode == 2
     told_as = {"key": "caller_key: 401", "schema": f"{real}:4: turns[1].expect.sayz: unknown"}
     assert told_as.get(why, "error: no caller key") in done.stdout + done.stderr
+
+
+def test_who_plays_nothing_is_told_so_by_the_status() -> None:
+    """A run without a call is none that went well."""
+    with serve(_server) as url:
+        assert _run(CALLS[0], CALL_URL=url, CALL_KEY=KEY).returncode == 2
+
+
+def test_a_deployment_that_died_is_told_and_started_anew() -> None:
+    """One call meets its end, the next one has another deployment."""
+    stages = Stages()
+    try:
+        first = stages.stage({}, fallback=False)
+        first._process.kill()
+        first._process.wait()
+        with pytest.raises(Problem, match="the local deployment has died"):
+            first.play("model", [{"say": "Yes."}])
+        stages.stage({}, fallback=False).play("model", [{"say": "Yes."}])
+    finally:
+        stages.stop()
 
 
 def test_a_stage_is_steered_from_outside() -> None:

@@ -142,9 +142,9 @@ def test_the_fallback_has_a_key_of_its_own(upstream: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_quietly(upstream: str, number: int) -> None:
-    """Ctrl-C, or SIGTERM, ends all processes, with status 0 and no trace of a trace."""
+    """Ctrl-C, SIGTERM or a closed terminal ends all, with status 0 and no trace of a trace."""
     with started(UPSTREAM=upstream) as (process, ready, _):
         assert ready.startswith("ready ")
         children = descendants(process.pid)

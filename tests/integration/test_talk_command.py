@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ NOBODY = "http://127.0.0.1:1/v1"
     [
         ({"UPSTREAM": "foo"}, "UPSTREAM=foo is neither model, openai nor a base URL"),
         ({"UPSTREAM": "openai"}, "UPSTREAM=openai needs the key"),
-        ({"UPSTREAM": NOBODY, "PARAMETERS": "1"}, "PARAMETERS: Name=value was expected"),
+        ({"UPSTREAM": NOBODY, "PARAMETERS": "1"}, "error: PARAMETERS: "),
         ({"TALK_PORT": "seven"}, "seven is no port"),
         ({"TALK_URL": "http://127.0.0.1:1"}, "no caller key: set TALK_KEY"),
     ],
@@ -39,6 +40,28 @@ def test_a_mistake_is_told_in_the_words_of_its_maker(variables: dict[str, str], 
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_deployment_ends_with_the_page_however_that_ends() -> None:
+    """A killed process stops nobody, but the deployment's stdin is closed with it."""
+    process = subprocess.Popen(
+        TALK,
+        cwd=ROOT,
+        env={**os.environ, "UPSTREAM": NOBODY},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        process.stdout.readline()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        deployments = [os.pidfd_open(int(child)) for child in children]
+        process.kill()
+    assert len(deployments) == 1
+    ended, _, _ = select.select(deployments, [], [], 20)
+    assert ended == deployments
+    os.close(deployments[0])
 
 
 def test_who_watches_is_told_that_no_model_answers() -> None:
