@@ -107,5 +107,20 @@ class PlayedUpstream:
         """See `Upstream.close`."""
 
 
+def asked_at_ms(upstream: PlayedUpstream) -> list[tuple[int, str]]:
+    """Return who was asked, and how many milliseconds after the first request."""
+    first = upstream.requests[0].at
+    return [(round((seen.at - first) * 1000), seen.candidate) for seen in upstream.requests]
+
+
+def cancelled_at_ms(upstream: PlayedUpstream) -> list[int | None]:
+    """Return when each request was cancelled, or None for one that ended."""
+    first = upstream.requests[0].at
+    return [
+        None if seen.hung_up_at is None else round((seen.hung_up_at - first) * 1000)
+        for seen in upstream.requests
+    ]
+
+
 def _refusal(reply: Reply) -> CompletionsError:
     return to_error(reply.status, reply.headers, reply.body, key="")

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from completions.dialects import responses
-from completions.race.quirks import ENDPOINT_RETRY_S, GUESS_CHARS
 from local.scripted.script import (
-    At,
-    Done,
-    Finish,
-    Pause,
     Raw,
     Reply,
     Role,
-    Say,
     Script,
     answer,
     calls,
@@ -29,7 +21,6 @@ from local.scripted.stage import Scene, Seen
 from tests.support import history
 from tests.support.in_process import PlayedUpstream
 from tests.support.strict_servers import first_refusal
-from tests.support.turns import Caller
 from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, Way
 
 pytestmark = pytest.mark.looptime
@@ -415,140 +406,6 @@ async def test_a_known_model_is_spared_its_refusals() -> None:
     assert seen.json["max_completion_tokens"] == 50
 
 
-# -- an upstream without the Responses API
-
-
-def without_responses(status: int = 404) -> Scene:
-    """Return a model that has chat completions only."""
-
-    def scene(seen: Seen) -> Script:
-        return refused(status) if seen.path == responses.path else answer("Sunny.")
-
-    return scene
-
-
-@pytest.mark.parametrize("status", [404, 405])
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_missing_endpoint_is_learnt_once(status: int, stream: bool) -> None:
-    """The turn is made over chat completions, and so are later ones at once."""
-    upstream = PlayedUpstream(without_responses(status))
-    caller = RESPONSES.caller(upstream)
-    for _ in range(2):
-        got = RESPONSES.read(await RESPONSES.post(caller, RESPONSES.body(stream=stream)))
-        assert got.text == "Sunny."
-    paths = [seen.path for seen in upstream.requests]
-    assert paths == ["/responses", "/chat/completions", "/chat/completions"]
-
-
-@pytest.mark.parametrize(
-    "missing",
-    [
-        {"code": "model_not_found"},
-        {"code": "previous_response_not_found", "param": "previous_response_id"},
-        {"param": "input"},
-        {"param": "model"},
-    ],
-    ids=str,
-)
-async def test_a_404_that_names_something_is_no_missing_endpoint(missing: dict[str, str]) -> None:
-    """It is passed on, and the endpoint is asked again."""
-    upstream = PlayedUpstream(refused(404, **missing), answer("Sunny."))  # type: ignore[arg-type]
-    caller = RESPONSES.caller(upstream)
-    heard = await RESPONSES.post(caller, on_failure="error")
-    assert heard.status == 404
-    assert len(upstream.requests) == 1
-    assert RESPONSES.read(await RESPONSES.post(caller)).text == "Sunny."
-    assert upstream.requests[1].path == "/responses"
-
-
-async def test_both_apis_missing_is_a_404() -> None:
-    """The caller gets the upstream's own words after two requests."""
-    upstream = PlayedUpstream(refused(404, message="Nothing here."))
-    heard = await RESPONSES.post(RESPONSES.caller(upstream), on_failure="error")
-    got = RESPONSES.read(heard)
-    assert heard.status == 404
-    assert got.error is not None
-    assert got.error["message"] == "Nothing here."
-    assert [seen.path for seen in upstream.requests] == ["/responses", "/chat/completions"]
-
-
-async def test_over_chat_the_fields_have_chats_names() -> None:
-    """Instructions are a system message, limits have the old name."""
-    upstream = PlayedUpstream(answer())
-    request = OVER_CHAT.body(max_output_tokens=50, store=True)
-    await OVER_CHAT.post(OVER_CHAT.caller(upstream), request)
-    body = upstream.requests[0].json
-    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert body["max_tokens"] == 50
-    assert not {"store", "input", "instructions"} & body.keys()
-
-
-# -- thoughts
-
-
-async def test_a_model_that_begins_inside_its_thoughts_is_remembered(way: Way) -> None:
-    """A lone `</think>` shows it; in later answers the text before one is reasoning."""
-    script: list[Any] = [Role(), Say("Hm, "), Say("well</th"), Say("ink>Sunny."), *answer("")[2:]]
-    upstream = PlayedUpstream(script)
-    caller: Caller = way.caller(upstream)
-    assert way.read(await way.post(caller)).text == "Hm, wellSunny."
-    for _ in range(3):
-        got = way.read(await way.post(caller))
-        assert (got.text, got.reasoning) == ("Sunny.", "Hm, well")
-
-
-async def test_a_thought_without_an_end_is_not_spoken(way: Way) -> None:
-    """An answer that its limit ends may have been a thought to its end."""
-    thinks: list[Any] = [Role(), Say("Hm, well.</think>Sunny."), *answer("")[2:]]
-    limited: list[Any] = [Role(), Say("A secret thought."), Finish("length"), Done()]
-    upstream = PlayedUpstream(thinks, thinks, limited, thinks)
-    caller: Caller = way.caller(upstream)
-    heard = [way.read(await way.post(caller)).text for _ in range(3)]
-    assert "secret" not in heard[2]
-
-
-async def test_a_guess_that_its_answer_outlives_is_given_up(way: Way) -> None:
-    """An answer that was taken for a thought until the budget ended does so once."""
-    reply = answer("A tag like </think> closes it.")
-    slow: list[Any] = [Role(), *(s for at in range(0, 14_000, 500) for s in (At(at), Say("on ")))]
-    upstream = PlayedUpstream(reply, reply, slow, slow)
-    caller: Caller = way.caller(upstream, first_token_timeout_ms=0, reasoning_timeout_ms=0)
-    heard = [way.read(await way.post(caller)) for _ in range(4)]
-    assert heard[3].speech[0] == (0, "on ")
-
-
-async def test_a_tag_that_the_caller_said_is_no_sign(way: Way) -> None:
-    """The answer after it is heard as it comes."""
-    upstream = PlayedUpstream(answer("It is </think> then."), answer("Yes, I do.", pace_ms=100))
-    caller: Caller = way.caller(upstream)
-    await way.post(caller, way.body("Say </think> please."))
-    got = way.read(await way.post(caller))
-    assert [at_ms for at_ms, _ in got.speech] == [0, 100, 200]
-
-
-async def test_a_wrong_guess_is_heard_once_it_is_too_long_for_a_thought(way: Way) -> None:
-    """No answer is held back for longer than the signs allow for."""
-    reply = answer("A tag like </think> closes it.")
-    long = [Role(), *(step for _ in range(60) for step in (Say("x" * 99 + " "), Pause(50)))]
-    upstream = PlayedUpstream(reply, [*long, Finish(), Done()])
-    caller: Caller = way.caller(upstream)
-    await way.post(caller)
-    got = way.read(await way.post(caller))
-    assert len(got.text) == 6000
-    assert got.speech[0][0] == GUESS_CHARS[0] // 100 * 50
-
-
-async def test_no_answer_that_a_caller_provokes_silences_later_ones(way: Way) -> None:
-    """However often a model says the tag, the turns after it are heard, to the last word."""
-    reply = answer("A tag like </think> closes it.")
-    upstream = PlayedUpstream(answer("Yes."), reply, reply, reply, answer("No."), answer("Maybe."))
-    caller: Caller = way.caller(upstream)
-    heard = [way.read(await way.post(caller)).text for _ in range(6)]
-    assert heard[0] == "Yes."
-    assert heard[4:] == ["No.", "Maybe."]
-    assert len(upstream.requests) == 6
-
-
 async def test_the_deployments_fields_win(way: Way) -> None:
     """Its model and its extra body replace the caller's, and `stream` is as asked."""
     upstream = PlayedUpstream(answer())
@@ -570,100 +427,3 @@ async def test_an_answer_that_fails_after_a_lesson_is_a_failure(way: Way) -> Non
     heard = await way.post(caller, way.body(temperature=1), on_failure="error")
     assert heard.status == 502
     assert len(upstream.requests) == 3
-
-
-CHAINS: list[dict[str, Any]] = [
-    {"previous_response_id": "resp_00"},
-    {"conversation": "conv_00"},
-    {"input": [{"type": "item_reference", "id": "msg_00"}, {"role": "user", "content": "And?"}]},
-]
-
-
-@pytest.mark.parametrize("chain", CHAINS, ids=str)
-async def test_a_chained_request_goes_to_the_first_candidate_alone(chain: dict[str, Any]) -> None:
-    """Only the upstream that made the response knows it, so nobody else answers without it."""
-    upstream = PlayedUpstream(refused(500), answer("Sunny."), fallback=answer())
-    request = RESPONSES.body(**chain)
-    got = RESPONSES.read(await RESPONSES.post(RESPONSES.caller(upstream), request))
-    assert got.text == "Sunny."
-    assert [seen.candidate for seen in upstream.requests] == ["upstream", "upstream"]
-    for seen in upstream.requests:
-        assert all(seen.json[name] for name in chain)
-
-
-@pytest.mark.parametrize("chain", CHAINS, ids=str)
-@pytest.mark.parametrize("on_failure", ["speak", "error"])
-async def test_a_chain_that_nobody_can_follow_is_refused(
-    chain: dict[str, Any], on_failure: str
-) -> None:
-    """Clients then send the whole history; no answer is made up without it."""
-    upstream = PlayedUpstream(answer())
-    caller = OVER_CHAT.caller(upstream)
-    heard = await OVER_CHAT.post(caller, OVER_CHAT.body(**chain), on_failure=on_failure)
-    error = OVER_CHAT.read(heard).error
-    assert error is not None
-    assert (heard.status, error["code"]) == (400, "previous_response_not_found")
-    assert upstream.requests == []
-
-
-@pytest.mark.parametrize("chain", CHAINS, ids=str)
-@pytest.mark.parametrize("on_failure", ["speak", "error"])
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_chain_that_the_upstream_does_not_have_is_refused(
-    chain: dict[str, Any], on_failure: str, stream: bool
-) -> None:
-    """The caller is told so in every mode, and nothing is learnt from it."""
-    missing = refused(404, message="Not found: resp_00, conv_00, msg_00.")
-    upstream = PlayedUpstream(missing, answer("Sunny."), fallback=answer())
-    caller = RESPONSES.caller(upstream)
-    request = RESPONSES.body(**chain, stream=stream)
-    heard = await RESPONSES.post(caller, request, on_failure=on_failure)
-    error = RESPONSES.read(heard).error
-    assert error is not None
-    assert (heard.status, error["code"]) == (400, "previous_response_not_found")
-    assert [seen.candidate for seen in upstream.requests] == ["upstream"]
-    assert RESPONSES.read(await RESPONSES.post(caller, request)).text == "Sunny."
-    for seen in upstream.requests:
-        assert seen.path == "/responses"
-        assert all(seen.json[name] for name in chain)
-
-
-REASONED: list[dict[str, Any]] = [
-    {"role": "user", "content": "Hello?"},
-    {"type": "reasoning", "id": "rs_0123", "summary": []},
-    {"type": "message", "role": "assistant", "content": "Hi.", "id": "msg_0123"},
-    {"role": "user", "content": "And?"},
-]
-
-
-async def test_items_that_nobody_keeps_go_up_without_their_ids() -> None:
-    """All that was said is in the request: it is asked again without what is nothing but an id."""
-    upstream = PlayedUpstream(refused(404, message="Item with id 'rs_0123' not found."), answer())
-    caller = RESPONSES.caller(upstream)
-    heard = await RESPONSES.post(caller, RESPONSES.body(input=REASONED))
-    assert heard.status == 200
-    first, second = (seen.json["input"] for seen in upstream.requests)
-    assert [one.get("id") for one in first] == [None, "rs_0123", "msg_0123", None]
-    assert [(one.get("id"), one["content"]) for one in second] == [
-        *((None, "Hello?"), (None, "Hi."), (None, "And?"))
-    ]
-
-
-async def test_another_model_gets_no_ids_of_the_first_one() -> None:
-    """It would answer that there are no such items."""
-    upstream = PlayedUpstream(refused(503), fallback=answer())
-    await RESPONSES.post(RESPONSES.caller(upstream), RESPONSES.body(input=REASONED))
-    assert upstream.requests[-1].candidate == "fallback"
-    assert not any("id" in one for one in upstream.requests[-1].json["input"])
-
-
-async def test_a_gateway_that_lacks_the_endpoint_for_a_moment_is_asked_again() -> None:
-    """One 404 is made up for over chat; minutes later the endpoint is asked for again."""
-    page = Reply(b"<html>Not here.</html>", status=404)
-    upstream = PlayedUpstream([page], answer("Over chat."), answer("As before."))
-    caller = RESPONSES.caller(upstream)
-    assert RESPONSES.read(await RESPONSES.post(caller)).text == "Over chat."
-    await asyncio.sleep(ENDPOINT_RETRY_S[0])
-    assert RESPONSES.read(await RESPONSES.post(caller)).text == "As before."
-    paths = [seen.path for seen in upstream.requests]
-    assert paths == ["/responses", "/chat/completions", "/responses"]

@@ -30,7 +30,7 @@ from local.scripted.script import (
     refused,
 )
 from tests.support import responses_rules, rules
-from tests.support.in_process import PlayedUpstream
+from tests.support.in_process import PlayedUpstream, cancelled_at_ms
 from tests.support.logs import Logged
 from tests.support.tools import LOOKUP, TRANSFER
 from tests.support.turns import Caller, body
@@ -61,15 +61,6 @@ TURNS: dict[str, tuple[list[Step], list[Step]]] = {
     "no role": ([Say("Sunny."), Finish(), Done()], []),
     "length": (answer("Sunny.", finish="length"), []),
 }
-
-
-def cancelled_at_ms(upstream: PlayedUpstream) -> list[int | None]:
-    """Return when each request was cancelled, after the first; None for one that ended."""
-    first = upstream.requests[0].at
-    return [
-        None if seen.hung_up_at is None else round((seen.hung_up_at - first) * 1000)
-        for seen in upstream.requests
-    ]
 
 
 # -- the caller hangs up
