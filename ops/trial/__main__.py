@@ -10,6 +10,8 @@ import argparse
 import os
 import signal
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +102,9 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
         told.end(f"it broke: {type(error).__name__}")
         raise
     finally:
-        for each in SIGNALS:
-            signal.signal(each, _go_on)
+        with suppress(KeyboardInterrupt):  # One that comes just now.
+            _disregard_signals()
+        print("taking away what was made ...", flush=True)
         left = mine.take_away()
         told.taken_away(left)
     print(f"\n{told.path}", flush=True)
@@ -119,11 +122,11 @@ def _earlier(account: Account, poll_s: float) -> int:
     """Take away what crashed trials of this checkout have left; tell of others."""
     status = 0
     for each in stacks.crashed(account, RUNS):
-        status = max(status, _taken_away(Stacks(each.name, account, RUNS, poll_s)))
-    for name in stacks.elsewhere(account, RUNS):
+        status = max(status, _taken_away(replace(each, poll_s=poll_s)))
+    for name in stacks.others(account, RUNS):
         print(
-            f"There is a trial that was not started here: {name}. If it is not running: "
-            f"make trial TAKE_AWAY={name}",
+            f"There is another trial, {name}. If it is not running: make trial TAKE_AWAY={name}, "
+            "with its REGION and credentials.",
             flush=True,
         )
     return status
@@ -149,7 +152,14 @@ def _agreed() -> bool:
 
 
 def _stop(*_: Any) -> None:
+    """Stop once: whatever comes next is the taking away, which another signal must not end."""
+    _disregard_signals()
     raise KeyboardInterrupt
+
+
+def _disregard_signals() -> None:
+    for each in SIGNALS:
+        signal.signal(each, _go_on)
 
 
 def _go_on(*_: Any) -> None:

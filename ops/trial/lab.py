@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 30.0
+FORBIDDEN_S = 2.0
 MODEL, LATER_MODEL = "trial", "trial-later"
 MANGUM = ("mangum", "typing_extensions")
 """What of the function's package the small applications need beside them."""
@@ -95,7 +96,15 @@ class DeployedLab:
         messages = [{"role": "user", "content": "Answer with one word: yes."}]
         body = json.dumps({"model": MODEL, "messages": messages, "stream": True}).encode()
         headers = {"content-type": "application/json"}
-        return self.ask("Server", "/v1/chat/completions", method="POST", body=body, headers=headers)
+
+        path = "/v1/chat/completions"
+        ends_at = time.monotonic() + self._patience_s
+        while True:
+            came = self.ask("Server", path, method="POST", body=body, headers=headers)
+            # A right that was given a moment ago; refused so, no environment has started.
+            if came.status != 403 or time.monotonic() > ends_at:
+                return came
+            time.sleep(FORBIDDEN_S)
 
     def visit(self) -> Doctor:
         """Let the doctor visit, without showing its table."""

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ class Stacks:
     def begin(self) -> None:
         """Note that the trial exists, then make its bucket."""
         self.folder.mkdir(parents=True)
-        owner = {"pid": os.getpid(), "region": self.account.region}
+        account = self.account
+        owner = {"pid": os.getpid(), "region": account.region, "account": account.number}
         (self.folder / "owner.json").write_text(json.dumps(owner))
         place = {"LocationConstraint": self.account.region}
         where = {} if self.account.region == "us-east-1" else {"CreateBucketConfiguration": place}
@@ -175,26 +177,30 @@ class Stacks:
 
 
 def crashed(account: Account, runs: Path) -> Iterator[Stacks]:
-    """Yield the trials of this checkout, in this Region, whose process is dead."""
+    """Yield this checkout's trials in the account, in any Region, whose process is dead."""
     for noted in sorted(runs.glob(f"{PREFIX}*/owner.json")):
         owner = json.loads(noted.read_text() or "{}")
-        if owner.get("region") == account.region and not _alive(int(owner.get("pid", 0))):
-            yield Stacks(noted.parent.name, account, runs)
+        if owner.get("account") == account.number and not _alive(int(owner["pid"])):
+            there = replace(account, region=owner["region"])
+            yield Stacks(noted.parent.name, there, runs)
 
 
-def elsewhere(account: Account, runs: Path) -> list[str]:
-    """Return the names of trials in this Region that this checkout knows nothing of."""
-    found = set()
-    pages = account.client("cloudformation").get_paginator("describe_stacks").paginate()
-    for page in pages:
-        for stack in page["Stacks"]:
-            name = NAME.match(stack["StackName"])
-            if name and TAG in stack.get("Tags", []):
-                found.add(name[0])
-    for bucket in account.client("s3").list_buckets()["Buckets"]:
-        if NAME.fullmatch(bucket["Name"]):
-            found.add(bucket["Name"])
-    return sorted(name for name in found if not (runs / name).exists())
+def others(account: Account, runs: Path) -> list[str]:
+    """Return the names of further trials: alive, of another account, or another checkout's.
+
+    The last ones are those that can be seen in this Region.
+    """
+    found = {noted.parent.name for noted in runs.glob(f"{PREFIX}*/owner.json")}
+    with suppress(*ERRORS):  # Rights to list everything are no condition for a trial.
+        for page in account.client("cloudformation").get_paginator("describe_stacks").paginate():
+            for stack in page["Stacks"]:
+                name = NAME.match(stack["StackName"])
+                if name and TAG in stack.get("Tags", []):
+                    found.add(name[0])
+    with suppress(*ERRORS):
+        buckets = account.client("s3").list_buckets()["Buckets"]
+        found |= {each["Name"] for each in buckets if NAME.fullmatch(each["Name"])}
+    return sorted(found)
 
 
 def _alive(pid: int) -> bool:

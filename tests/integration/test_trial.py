@@ -149,7 +149,7 @@ def test_nothing_is_made_unless_somebody_says_yes(cloud: OddCloud, owner: Owner)
     status, said = owner.runs()
     assert status == 2
     assert "YES=1" in said
-    assert "nine functions" in said or "functions with public addresses" in said
+    assert "nine functions with public addresses" in said
     assert left_in(cloud) == NOTHING
     assert not (owner.folder / ".trial").exists()
 
@@ -158,9 +158,11 @@ def test_nothing_is_made_unless_somebody_says_yes(cloud: OddCloud, owner: Owner)
 def test_who_stops_it_is_left_with_nothing(
     cloud: OddCloud, owner: Owner, number: signal.Signals
 ) -> None:
-    """A signal in the middle of a deployment ends the trial, not the taking away."""
+    """A signal in the middle of a deployment ends the trial, and a second one ends nothing."""
     process = owner.begins(YES="1")
     reads_until(process, "deploying the server")
+    process.send_signal(number)
+    reads_until(process, "taking away")
     process.send_signal(number)
     process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
@@ -187,7 +189,7 @@ def test_what_a_killed_trial_left_is_found_again(cloud: OddCloud, owner: Owner) 
     process.communicate(timeout=LIMIT_S)
     assert "it goes on, or has crashed" in owner.report
     assert left_in(cloud) != NOTHING
-    status, said = owner.runs()
+    status, said = owner.runs("--region", "eu-central-1")
     assert status == 2
     assert "taking away voice-trial-" in said
     assert left_in(cloud) == NOTHING
@@ -203,6 +205,18 @@ def test_what_another_checkout_left_is_told_and_taken_away_by_name(
     _, said = owner.runs()
     assert f"make trial TAKE_AWAY={name}" in said
     assert owner.runs(TAKE_AWAY=name)[0] == 0
+    assert left_in(cloud) == NOTHING
+
+
+def test_a_trial_that_runs_is_left_alone(cloud: OddCloud, owner: Owner) -> None:
+    """A second one in the same checkout tells of it, and takes nothing away."""
+    process = owner.begins(YES="1")
+    reads_until(process, "deploying the server")
+    _, said = owner.runs()
+    assert "There is another trial" in said
+    assert "taking away" not in said
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=LIMIT_S)
     assert left_in(cloud) == NOTHING
 
 
