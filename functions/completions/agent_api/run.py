@@ -127,10 +127,11 @@ class Run:
         return calls
 
     def give_up(self) -> None:
-        """Cancel the agent's tasks, since the agent itself is being cancelled.
+        """Cancel the agent's tasks and questions, since the agent itself is being cancelled.
 
-        It may wait for one of them before it ends.
+        It may wait for a task before it ends, or not end at all.
         """
+        self._over.set()
         self._tasks.cancel()
 
     async def close(self) -> None:

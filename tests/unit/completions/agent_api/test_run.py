@@ -217,6 +217,27 @@ async def test_an_answer_that_is_not_read_ends_with_the_run() -> None:
     gc.collect()
 
 
+async def test_an_agent_that_goes_on_is_answered_no_more() -> None:
+    """Its caller is gone, so no model is asked."""
+    codes: list[str | None] = []
+
+    async def goes_on(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        while True:
+            try:
+                async for event in streams(conversation):
+                    yield event
+            except asyncio.CancelledError:
+                continue
+            except openai.BadRequestError as error:
+                codes.append(error.code)
+                return
+
+    caller = with_agent(CHAT, goes_on, SLOW)
+    await caller.post(hang_up_ms=700)
+    assert codes == ["no_turn"]
+    assert len(caller.upstream.requests) == 1
+
+
 async def test_twelve_turns_at_once_do_not_mix_on_one_client() -> None:
     """Each is answered by its own model, and counts its own requests."""
 
