@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 
 from completions.speech.phrases import PHRASES
+from local.template import Template
 from tests.support.agent_turn import play
 from tests.support.tools import TRANSFER
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs/agents.md"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs/agents.md"
+NO_TRACING = "OPENAI_AGENTS_DISABLE_TRACING"
 INSTALLED = {
     ".venv-agents": ["The OpenAI SDK alone", "LangGraph", "pydantic-ai", "openai-agents"],
     ".venv-agents-llama-index": ["The OpenAI SDK alone", "LlamaIndex"],
@@ -50,7 +53,9 @@ def agent(
     folder = tmp_path_factory.mktemp(module)
     (folder / f"{module}.py").write_text(example(request.param))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")  # as the template does
+        patched.setenv(
+            NO_TRACING, Template(ROOT / "template.yaml").function.environment[NO_TRACING]
+        )
         patched.syspath_prepend(folder)
         yield f"{module}:answer"
 

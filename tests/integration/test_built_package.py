@@ -109,7 +109,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def only_without_agent() -> None:
     """Skip a test of what is taken out, where an agent of the owner's keeps all of it."""
-    if "whole" in (FUNCTION / "build.txt").read_text().splitlines()[1]:
+    if "for an agent" in (FUNCTION / "build.txt").read_text().splitlines()[1]:
         pytest.skip("with an agent in agents/ nothing is taken out")
 
 

@@ -60,6 +60,19 @@ def test_without_bytecode_sources_stay(slim: ModuleType, tmp_path: Path) -> None
     assert _run("import theirs; print(theirs.found)", tmp_path).stdout == "True\n"
 
 
+@pytest.mark.parametrize(("limit_bytes", "left"), [(1_000_000, "a.py"), (10, "a.pyc")])
+def test_an_agents_package_is_slim_only_where_it_must(
+    slim: ModuleType, tmp_path: Path, limit_bytes: int, left: str
+) -> None:
+    """Below Lambda's limit a framework finds its own sources."""
+    (tmp_path / "a.py").write_text("found = True\n")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "."], cwd=tmp_path, check=True)
+    told = slim.for_agent(tmp_path, tmp_path / "ours", limit_bytes)
+    assert told.endswith("for an agent")
+    assert (tmp_path / left).exists()
+    assert len(list(tmp_path.glob("a.*"))) == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="shared objects here are no ELF files")
 def test_a_slim_shared_object_loads(slim: ModuleType, tmp_path: Path) -> None:
     """What the loader needs is left, and nothing else changes when it is made slim again."""

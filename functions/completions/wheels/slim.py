@@ -1,8 +1,10 @@
-"""Removes from a package what Lambda's Python never reads: `python slim.py FOLDER KEPT`.
+"""Removes from a package what Lambda's Python never reads: `python slim.py FOLDER KEPT [LIMIT]`.
 
 That is the sources of third-party modules that have bytecode (a traceback still names file and
 line, and the version is pinned), and the parts of shared objects for debuggers and linkers. The
-folder KEPT stays unchanged. Knows ELF for 64-bit machines, whatever machine this is.
+folder KEPT stays unchanged. With a LIMIT in bytes, for an agent's package, it does so only to one
+that is larger: a framework may read its own sources. Knows ELF for 64-bit machines, whatever
+machine this is.
 """
 
 import struct
@@ -52,5 +54,18 @@ def main(folder: Path, kept: Path) -> None:
             cache.rmdir()
 
 
+def for_agent(folder: Path, kept: Path, limit_bytes: int) -> str:
+    """Slim the package if it is larger than that; return what was done."""
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    if size <= limit_bytes:
+        return "whole for an agent"
+    main(folder, kept)
+    return "without sources for an agent"
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    _folder, _kept, *_limit = sys.argv[1:]
+    if _limit:
+        print(for_agent(Path(_folder), Path(_kept), int(_limit[0])))  # noqa: T201
+    else:
+        main(Path(_folder), Path(_kept))
