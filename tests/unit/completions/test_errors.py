@@ -14,6 +14,7 @@ from completions.errors import (
     ChainNotFound,
     CompletionsError,
     InvalidRequest,
+    NoTurn,
     Unauthorized,
     UpstreamAuth,
     UpstreamRefused,
@@ -29,7 +30,9 @@ CLASSES = [
 def _make(kind: type[CompletionsError]) -> CompletionsError:
     if kind is UpstreamRefused:
         return UpstreamRefused("No.", status=418)
-    return ChainNotFound() if kind is ChainNotFound else kind("No.")
+    if kind in (ChainNotFound, NoTurn):
+        return kind()
+    return kind("No.")
 
 
 @pytest.mark.parametrize("kind", CLASSES)
