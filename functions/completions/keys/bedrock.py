@@ -1,9 +1,9 @@
 """Keys for Amazon Bedrock that the function's role makes: no secret, nothing to rotate.
 
 A short-term key is a presigned request in base64 ("Amazon Bedrock API keys" in the Bedrock user
-guide; byte for byte what AWS's `aws-bedrock-token-generator` makes). It costs no call to AWS and
-50 µs, works in its Region only, and dies with the role's credentials. Both of Bedrock's hosts that
-speak OpenAI's protocol take it as a bearer key.
+guide; byte for byte what AWS's `aws-bedrock-token-generator` makes). It takes 50 µs and no call to
+AWS, works only in its Region, and expires with the role's credentials. Both of Bedrock's hosts that
+speak OpenAI's protocol accept it as a bearer key.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from completions.errors import KeyUnavailable
 from completions.observability import count, log
 
 TOKEN_LIFE_S = 900
-"""What the presigned request asks for; the role's own session may end sooner."""
+"""The lifetime that the presigned request asks for; the role's session may end sooner."""
 RENEW_AFTER_S = 300
-"""When a key that still works is made anew."""
+"""When to replace a key that still works."""
 _RETRY_AFTER_S = 5
-"""A refused key that is younger than this was refused for another reason than its age."""
+"""A key younger than this was not refused for its age."""
 _PREFIX = "bedrock-api-key-"
 _HOST = re.compile(
     r"https?://(?:[\w-]+\.)?bedrock-(?:runtime(?:-fips)?|mantle)\.([a-z]{2}(?:-[a-z]+)+-\d)\."
@@ -56,7 +56,7 @@ def _session() -> Session:
 
 
 def warm() -> None:
-    """Load what makes a key, most of what the first one costs."""
+    """Load the code that makes a key, most of the first one's cost."""
     import botocore.auth
     import botocore.awsrequest
     import botocore.session  # noqa: F401
@@ -78,22 +78,22 @@ class RoleKeys:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connect = connect
-        # NOTE: wall clock, because a frozen or restored environment must see that time went by.
+        # NOTE: wall clock, because a frozen or restored environment must see that time has passed.
         self._clock = clock
         self._credentials: Any = None
         self._tokens: dict[str, _Token] = {}
         self._lock = threading.Lock()
         self.finding: asyncio.Task[None] | None = None
-        """Finds the credentials before there is a key to make."""
+        """The task that finds the credentials before the first key is made."""
 
     def prefetch(self) -> None:
-        """Begin to find the role's credentials, which is most of what a first key takes."""
+        """Begin to find the role's credentials, most of the work for a first key."""
         if self._credentials is None and self.finding is None:
             self.finding = asyncio.create_task(asyncio.to_thread(self._find))
             self.finding.add_done_callback(self._found)
 
     def _find(self) -> None:
-        with self._lock, suppress(Exception):  # Whoever needs a key meets the same, and tells.
+        with self._lock, suppress(Exception):  # A turn will meet and report it.
             self._credentials = self._credentials or self._connect().get_credentials()
 
     def _found(self, _: asyncio.Task[None]) -> None:
@@ -103,7 +103,7 @@ class RoleKeys:
         """Return a key for Bedrock in `region`.
 
         Raises:
-            KeyUnavailable: the environment has no role's credentials.
+            KeyUnavailable: The environment has no credentials of a role.
         """
         token = self._tokens.get(region)
         if token is None or not 0 <= self._clock() - token.made_at < RENEW_AFTER_S:
@@ -111,7 +111,7 @@ class RoleKeys:
         return token.text
 
     async def newer_key(self, region: str, refused: str) -> str | None:
-        """Return another key than `refused`; None if a new one would be refused as well."""
+        """Return a key other than `refused`, or None if a new one would be refused as well."""
         token = self._tokens.get(region)
         if token is not None and token.text != refused:
             return token.text
@@ -121,7 +121,7 @@ class RoleKeys:
         return newer.text if newer.made_at - token.made_at >= _RETRY_AFTER_S else None
 
     def forget(self) -> None:
-        """Drop all: after a restore from a snapshot the role has other credentials."""
+        """Drop everything: after a restore from a snapshot the role has other credentials."""
         self._credentials = None
         self._tokens.clear()
 

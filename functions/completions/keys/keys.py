@@ -1,8 +1,8 @@
 """Which keys are good: the caller's, in two versions, and the upstream's.
 
 `secret_cache` keeps both secrets. Lambda may freeze the environment as soon as an invocation ends,
-so each one ends with `wait_for_reads`: a read frozen half-way would cost the next turn a timeout.
-Knows nothing of requests. Keys never reach a log or an error.
+so each one ends with `wait_for_reads`: a read that is frozen half-way would cost the next turn a
+timeout. Keys never reach a log or an error. Does not know requests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Keys:
     """Both secrets of this environment. Safe to share between concurrent turns of one loop.
 
     `base_urls` are those of the upstreams, by the name of their key. For one on Amazon Bedrock the
-    role makes the key where none is stored; where all are there, the secret may be empty.
+    role makes the key if none is stored; if all are on Bedrock, the secret may be empty.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Keys:
         regions = {name: bedrock.region_of(url) for name, url in (base_urls or {}).items()}
         self._bedrock_regions = {name: region for name, region in regions.items() if region}
         self._role_keys = role_keys or RoleKeys(clock=clock)
-        # NOTE: wall clock, because a frozen or restored environment must see that time went by.
+        # NOTE: wall clock, because a frozen or restored environment must see that time has passed.
         self._manager = SecretsManager(connect)
         self._caller = SecretCache(
             caller_secret,
@@ -70,7 +70,7 @@ class Keys:
 
     @property
     def known(self) -> bool:
-        """True if the caller's key has been read: then a stranger's is told from it."""
+        """True once the caller's key has been read, so that strangers can be told apart."""
         return self._caller.cached is not None
 
     async def caller_key_version(self, presented: str) -> str:
@@ -81,9 +81,9 @@ class Keys:
         Every comparison takes the same time.
 
         Raises:
-            KeyUnavailable: there is no key to compare with, or it may be out of date.
+            KeyUnavailable: There is no key to compare with, or it may be out of date.
         """
-        # The upstream's key is needed next, so both secrets are read side by side.
+        # The upstream's key is needed next, so both secrets are read at the same time.
         self._upstream.prefetch()
         if self._bedrock_regions and not self.known:
             self._role_keys.prefetch()
@@ -99,7 +99,7 @@ class Keys:
         if newer is not None and (version := _matching_version(presented, newer)):
             return version
         if not (newer or secret).current.get("key"):
-            # No key is wrong while there is none to compare it with.
+            # A key cannot be wrong while there is none to compare it with.
             raise self._caller.missing("key")
         if newer is None:
             # It may be a newer key, so it cannot be called wrong.
@@ -113,14 +113,14 @@ class Keys:
         """Return the key for the upstream called `name`.
 
         Raises:
-            KeyUnavailable: the secret cannot be read, or does not hold that key.
+            KeyUnavailable: The secret cannot be read, or does not hold that key.
         """
         if region := self._bedrock_regions.get(name):
             return await self._stored(name) or await self._role_keys.key(region)
         secret: CachedSecret | None = await self._upstream.get()
         if secret and not secret.current.get(name):
-            # The two versions may have been read around a rotation, or a mistake corrected since.
-            # Without a key the turn is lost, so it may as well wait for one more read.
+            # A rotation may have come between the two versions' reads, or a mistake been corrected.
+            # Without a key the turn is lost, so it can wait for one more read.
             secret = await self._upstream.read_until(
                 lambda newer: bool(newer.current.get(name)), may_start=self._upstream.may_retry
             )
@@ -137,19 +137,19 @@ class Keys:
     def may_be_stale(self, name: str, status: int) -> bool:
         """Return whether a model API that answers `status` may take a newer key.
 
-        Bedrock's runtime says 403 to an expired key, where others say 401.
+        Bedrock's runtime answers 403 to an expired key, where others answer 401.
         """
         return status == 401 or (status == 403 and name in self._bedrock_regions)
 
     async def newer_upstream_key(self, name: str, refused: str) -> str | None:
-        """Return the key for `name` if it is another one by now than `refused`, else None."""
+        """Return the key for `name` if it is no longer `refused`, else None."""
         if (region := self._bedrock_regions.get(name)) and await self._stored(name) != refused:
             return await self._role_keys.newer_key(region, refused)
 
         def another(secret: CachedSecret) -> bool:
             return secret.current.get(name, refused) != refused
 
-        # Of many turns refused at once, one reads the secret and the others use what it found.
+        # If many turns are refused at once, one reads the secret and the others use its result.
         secret = self._upstream.cached
         if secret is None or not another(secret):
             secret = await self._upstream.read_until(another)
@@ -158,8 +158,8 @@ class Keys:
     async def wait_for_reads(self) -> None:
         """Return once no read is under way, or after `READS_WAIT_LIMIT_S`.
 
-        Only an outage takes longer. It must not keep this environment from its next turn: a new
-        environment would not know any key.
+        Only an outage takes longer. It must not keep this environment from its next turn, since a
+        new environment would know no key at all.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(READS_WAIT_LIMIT_S):
@@ -171,13 +171,13 @@ class Keys:
         return [read for read in reads if read is not None]
 
     def warm(self) -> None:
-        """Load what reads secrets and makes keys; nothing is asked yet."""
+        """Load the code that reads secrets and makes keys, without any request."""
         secrets_manager.warm()
         if self._bedrock_regions:
             bedrock.warm()
 
     def forget(self) -> None:
-        """Drop the secrets and the client: after a restore from a snapshot all of it is old."""
+        """Drop the secrets and the client, which are old after a restore from a snapshot."""
         self._caller.forget()
         self._upstream.forget()
         self._manager.forget()

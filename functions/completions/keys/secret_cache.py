@@ -1,10 +1,10 @@
 """One secret, cached: stale while it is renewed, read once at a time, bridged when a read fails.
 
-A secret is read on first use, never at import; of that read the current version serves as soon as
-it is there. Once it is older than `ttl_s` it is served stale while a thread renews it, so no turn
-waits for Secrets Manager twice. The last good value serves for as long as nothing better can be
-read: an outage, or a mistake somebody stored, costs no turn.
-Knows neither who needs the secret (`keys`) nor how it is read (`secret_reader`).
+A secret is read on first use, never at import, and its current version is used as soon as it is
+there. Once it is older than `ttl_s` it is used stale while a thread renews it, so no turn waits for
+Secrets Manager twice. The last good value is used until a better one can be read: neither an outage
+nor a mistake in the secret costs a turn.
+Does not know who needs the secret (`keys`) or how it is read (`secret_reader`).
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from completions.keys.secret_reader import CachedSecret, SecretReader
 from completions.keys.secrets_manager import SecretsManager
 
 RETRY_AFTER_S = 10
-"""After a failed read, the next one in the background; a turn that has nothing reads at once."""
+"""From a failed read to the next in the background; a turn without any key reads at once."""
 LOOK_EVERY_S = 1.0
-"""Between two looks for a value that unknown keys may be waiting for, however many they are."""
+"""Between two looks for a newer value, however many unknown keys may be waiting for it."""
 WAIT_LIMIT_S = 3.0
-"""The longest wait for a read, from its begin, or for a look: whoever waits is on the telephone."""
+"""The longest wait for a read, from its start, or for a look: a caller waits on the phone."""
 READ_LIFE_S = 10.0
-"""A read that began so long ago was frozen: boto3 gives up sooner. Nobody waits for it any more."""
+"""A read that began this long ago was frozen, since boto3 gives up sooner: stop waiting for it."""
 
 
 class SecretCache:
     """One secret of this environment. Safe to share between concurrent turns of one loop.
 
-    `field` is the field that the secret must hold, `remedy` what the log advises if it does not. An
-    `optional` secret may have no value, which is then no failure.
+    The secret must hold `field`; `remedy` is the log's advice if it does not. An `optional` secret
+    may have no value, which then is not a failure.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class SecretCache:
         self._began_at = 0.0
         """When that read began (wall clock)."""
         self._served: asyncio.Future[CachedSecret] | None = None
-        """Done when that read has brought the current version, if it is the first one."""
+        """Done once the first read has brought the current version."""
         self.reads_begun = 0
-        """How many reads there were: the number of the latest."""
+        """The number of reads so far, which numbers the latest."""
         self._failed_at: float | None = None
         self._failed_read = 0
         """The number of the latest read that failed."""
@@ -76,12 +76,12 @@ class SecretCache:
         """When the latest look began (loop time)."""
 
     async def get(self) -> CachedSecret:
-        """Return the secret, from the cache if it was ever read; renew an expired one behind it.
+        """Return the secret, from the cache if it was ever read; renew an expired one meanwhile.
 
-        Of the first read, the previous version may still be on its way.
+        During the first read, the previous version may still be missing.
 
         Raises:
-            KeyUnavailable: nothing is cached and the secret cannot be read.
+            KeyUnavailable: Nothing is cached and the secret cannot be read.
         """
         secret = self.cached
         if secret is None:
@@ -95,7 +95,7 @@ class SecretCache:
 
     def prefetch(self) -> None:
         """Start the first read, if there was none."""
-        # Callers without a key get here, too: they must not each retry a secret that failed.
+        # Callers without a key get here, too: not each of them may retry a failed secret.
         if self.cached is None and self.may_retry():
             self._start()
 
@@ -105,12 +105,12 @@ class SecretCache:
         *,
         may_start: Callable[[], bool] = lambda: True,
     ) -> CachedSecret | None:
-        """Read the secret anew, at most twice; return it once it is `wanted`, else None.
+        """Read the secret again, at most twice; return it once it is `wanted`, else None.
 
-        `may_start` is asked before a read is started, not before one under way is joined.
+        `may_start` is asked before starting a read, not before joining one under way.
         """
         # A read under way may have begun before the rotation, so one more follows it. That one
-        # began after this call, whoever started it: however many wait for news, two are enough.
+        # began after this call: two reads are enough, however many turns wait for them.
         for _ in range(1 if self._under_way() is None else 2):
             if self._under_way() is None and not may_start():
                 return None
@@ -127,16 +127,16 @@ class SecretCache:
         return self._is_past(self._failed_at, RETRY_AFTER_S)
 
     def _is_past(self, moment: float | None, after_s: float) -> bool:
-        """Return True if the moment is at least that long ago, or lies in the future.
+        """Return True if the moment is at least that long ago, or in the future.
 
-        Wall clocks are set back, and what was read "in an hour" would be new for that hour.
+        Wall clocks are set back, and a value read "in an hour" would count as new for that hour.
         """
         return moment is None or not 0 <= self._clock() - moment < after_s
 
     async def look(
         self, wanted: Callable[[CachedSecret], bool], *, since: int, limit_s: float = WAIT_LIMIT_S
     ) -> CachedSecret | None:
-        """Return the secret once it is `wanted`, or as a later read than number `since` found it.
+        """Return the secret once it is `wanted`, or the result of a read after number `since`.
 
         Return None if that read failed or took longer than `limit_s`. All waiting requests share
         one read every `LOOK_EVERY_S`: many unknown keys neither exhaust Secrets Manager nor keep
@@ -152,7 +152,7 @@ class SecretCache:
                         return secret
                     if self._failed_read > since:
                         break
-                    # Not awaited: one caller's hang-up must not take it from the others.
+                    # Not awaited: one caller's hang-up must not cancel it for the others.
                     coming = self.reading or self._next_look()
                     await (asyncio.sleep(0) if coming.done() else asyncio.wait({coming}))
         return None
@@ -174,7 +174,7 @@ class SecretCache:
         return self._reader.missing(field)
 
     def forget(self) -> None:
-        """Drop everything. A read under way still serves those who wait for it, nobody else."""
+        """Drop everything. A read under way still serves those who wait for it, but nobody else."""
         self.cached = None
         self.reading = None
         self._failed_at = None
@@ -187,10 +187,10 @@ class SecretCache:
         return task.result()
 
     async def _wait(self, *coming: asyncio.Future[CachedSecret] | None) -> None:
-        """Wait for a part of the read under way; a hang-up does not take it from others.
+        """Wait for a part of the read under way; a hang-up does not cancel it for others.
 
         Raises:
-            KeyUnavailable: the read is `WAIT_LIMIT_S` old, and nothing has come.
+            KeyUnavailable: The read is `WAIT_LIMIT_S` old, and nothing has come.
         """
         age_s = max(self._clock() - self._began_at, 0.0)
         done, _ = await asyncio.wait(
@@ -214,14 +214,14 @@ class SecretCache:
         return task
 
     def _under_way(self) -> asyncio.Task[CachedSecret] | None:
-        # NOTE: a task that is done stays in `reading` until the loop runs its callback. Awaiting it
-        # would not yield to the loop, so whoever waits for news would wait forever.
+        # NOTE: a finished task stays in `reading` until the loop runs its callback. Awaiting it
+        # would not yield to the loop, so a turn that waits for news would wait forever.
         if self.reading is None or self.reading.done():
             return None
         return self.reading if 0 <= self._clock() - self._began_at < READ_LIFE_S else None
 
     def _finish(self, number: int, task: asyncio.Task[CachedSecret]) -> None:
-        # Retrieve the exception in any case: a failed read that nobody waits for has been logged.
+        # Always retrieve the exception: a failed read that nobody waits for has been logged.
         succeeded = not task.cancelled() and task.exception() is None
         if self.reading is task:
             self.reading = None
@@ -232,7 +232,7 @@ class SecretCache:
                 self._failed_read = number
 
     def _serve(self, served: asyncio.Future[CachedSecret], secret: CachedSecret) -> None:
-        """Hand out what a read has brought so far, to those who wait for it and to all."""
+        """Publish what a read has brought so far, to those who wait for it and to all others."""
         served.set_result(secret)
         if self.reading is asyncio.current_task():
             self.cached = secret

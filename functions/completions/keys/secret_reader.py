@@ -1,7 +1,7 @@
-"""One read of a secret: which of its versions are asked for, and what serves if one is no good.
+"""One read of a secret: which versions to request, and what to use if one is no good.
 
-Of the first read somebody waits for each version: they are read side by side, and the current one
-is handed out as soon as it is there. Knows nothing of when a secret is read (`secret_cache`).
+A first read has turns waiting for each version: they are read at the same time, and the current one
+is handed out as soon as it is there. Does not know when a secret is read (`secret_cache`).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class CachedSecret:
     previous: Mapping[str, str]
     read_at: float
     number: int = 0
-    """Which read brought it: a read of a higher number began later."""
+    """The number of the read that brought it: a higher number began later."""
     settled: bool = True
-    """False if the previous version was not read after the current one: there may be another."""
+    """False if the previous version was not read after the current one: it may have changed."""
 
 
 class SecretReader:
     """Reads one secret, and logs what is wrong with it.
 
-    `field` is the field that the secret must hold, `remedy` what the log advises if it does not. An
-    `optional` secret may have no value, which is then no failure.
+    The secret must hold `field`; `remedy` is the log's advice if it does not. An `optional` secret
+    may have no value, which then is not a failure.
     """
 
     def __init__(
@@ -67,22 +67,22 @@ class SecretReader:
         *,
         looking: bool,
     ) -> CachedSecret:
-        """Return the secret as read number `number` finds it, or what was `known` bridged.
+        """Return the secret as read number `number` finds it, or else the `known` one, bridged.
 
-        Without anything known, `serve` gets the current version before the previous one is there.
-        A read that is only `looking` for a newer version asks for no other while there is none.
+        If nothing is known, `serve` gets the current version before the previous one is there.
+        A read that is only `looking` for a newer version requests the others only if there is one.
 
         Raises:
-            KeyUnavailable: the current version cannot be read; the log says why.
+            KeyUnavailable: The current version cannot be read; the log says why.
         """
         if not self._name:
             count("KeyFailures")
             log.error("key.unset", hint=_UNSET_HINT)
             raise KeyUnavailable("The deployment names no secret to read its keys from.")
-        # An answer may come after a freeze: it is as old as the question.
+        # An answer may come after a freeze: it is as old as the request.
         asked_at = self._clock()
-        # NOTE: what is read beside the current version may be older than it by two rotations, so
-        # it proves no key wrong.
+        # NOTE: a version that was read at the same time as the current one may be two rotations
+        # older, so it cannot prove a key wrong.
         beside = self._with_previous and known is None
         before = known or CachedSecret({}, {}, 0.0)
         coming = asyncio.create_task(self._previous()) if beside else None
@@ -99,7 +99,7 @@ class SecretReader:
             if coming is not None:
                 coming.cancel()
         if isinstance(previous, Exception):
-            # The current version serves without it.
+            # The current version is enough.
             reason = error_code(previous)
             log.warning("key.previous_unavailable", secret=self._name, reason=reason)
             previous = None
@@ -107,7 +107,7 @@ class SecretReader:
             previous = before.previous if current == before.current else before.current
         if not usable and not self._optional:
             count("KeyFailures")
-            # Somebody stored a mistake: the version before it is better than none.
+            # Somebody stored a mistake: the previous version is better than none.
             for older in (before.current, previous):
                 if older.get(self._field):
                     current = older
@@ -122,7 +122,7 @@ class SecretReader:
         return KeyUnavailable(f'The secret has no "{field}" key. What helps: {self._remedy}.')
 
     def late(self, limit_s: float) -> KeyUnavailable:
-        """Log that a read was waited for in vain, and return the error to raise."""
+        """Log that a read took too long, and return the error to raise."""
         self._log_failure(TimeoutError(), bridged=False)
         return KeyUnavailable(
             f"Secrets Manager has not answered within {limit_s:g} seconds, so a key of this "
@@ -131,13 +131,13 @@ class SecretReader:
         )
 
     def forget(self) -> None:
-        """Warn again: after a restore from a snapshot it is another environment."""
+        """Warn again: after a restore from a snapshot this is another environment."""
         self._warned_at = None
 
     async def _current(self, *, bridged: bool) -> Mapping[str, str]:
         try:
             return await asyncio.to_thread(self._manager.current, self._name)
-        except Exception as error:  # Whatever boto3 raises, the cached value serves.
+        except Exception as error:  # Whatever boto3 raises, the cached value is used.
             if self._optional and error_code(error) == NOT_FOUND:
                 return {}
             self._log_failure(error, bridged=bridged)
@@ -163,8 +163,8 @@ class SecretReader:
         log.error("key.unavailable", secret=self._name, reason=code, hint=advice)
 
     def _warn(self, why: str, advice: str) -> None:
-        """Log that a known key serves for want of a newer one."""
-        # A clock that was set back says nothing.
+        """Log that a known key is used because no newer one could be read."""
+        # The clock may have been set back.
         if self._warned_at is None or not 0 <= self._clock() - self._warned_at < WARN_AGAIN_S:
             self._warned_at = self._clock()
             log.warning("key.bridged", secret=self._name, reason=why, hint=advice)

@@ -1,7 +1,7 @@
 """AWS Secrets Manager: both versions of a secret, what people store in it, why a read failed.
 
 The only module that knows boto3. Knows no policy: `secret_reader` decides which version
-is read and what serves while it cannot be.
+to read, and what to use while it cannot be read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def secrets_client() -> SecretsClient:
     import boto3
     from botocore.config import Config
 
-    # One that hangs is asked once more within the time that a caller waits (`secret_cache`).
+    # A hanging request is retried once within the time that a caller waits (`secret_cache`).
     limits = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
     client: SecretsClient = boto3.client("secretsmanager", config=limits)
     _share_authorities(client)
@@ -50,7 +50,7 @@ def secrets_client() -> SecretsClient:
 
 
 def warm() -> None:
-    """Load boto3, its description of Secrets Manager and whom it trusts: most of a first read."""
+    """Load boto3, its description of Secrets Manager and its authorities: most of a first read."""
     import boto3
     from botocore.httpsession import get_cert_path
 
@@ -66,21 +66,21 @@ def warm() -> None:
 
 
 class _Authorities(ssl.SSLContext):
-    """Trusts the authorities of a file that it reads once.
+    """Trusts the authorities of a file that it reads only once.
 
-    urllib3 reads it into the context for every connection, which takes 18 ms of processor time each
-    (measured 2026-11-28), and three connections are opened side by side.
+    urllib3 reads the file for every connection, which takes 18 ms of processor time each (measured
+    2026-11-28), and three connections are opened at the same time.
     """
 
     def __init__(self, _: int) -> None:
-        self.hostname_checks_common_name = False  # As urllib3 has it.
+        self.hostname_checks_common_name = False  # The same signature as in urllib3.
         self._reading = threading.Lock()
         self._read: set[object] = set()
 
     def load_verify_locations(
         self, cafile: Any = None, capath: Any = None, cadata: Any = None
     ) -> None:
-        """Trust those, too."""
+        """Trust these authorities, too."""
         with self._reading:
             if (cafile, capath, cadata) not in self._read:
                 super().load_verify_locations(cafile, capath, cadata)
@@ -93,9 +93,9 @@ def _authorities() -> _Authorities:
 
 
 def _share_authorities(client: Any) -> Any:
-    """Let all of a client's connections use one TLS context; return what it is to verify.
+    """Let all of a client's connections use one TLS context; return the value for `verify`.
 
-    NOTE: botocore has no public name for it. Where this one is gone, reads take longer.
+    NOTE: botocore has no public name for this. If the private one disappears, reads take longer.
     """
     with suppress(AttributeError):
         http = client._endpoint.http_session  # noqa: SLF001
@@ -111,14 +111,14 @@ class SecretsManager:
         self._connect = connect
         self._client: SecretsClient | None = None
         self._readers = 0
-        # The first reads go side by side, and boto3.client is not thread-safe.
+        # The first reads run at the same time, and boto3.client is not thread-safe.
         self._lock = threading.Lock()
 
     def current(self, name: str) -> Mapping[str, str]:
         """Return the keys in the secret called `name`, by field name. Blocks.
 
         Raises:
-            Exception: whatever boto3 raises; `error_code` and `error_hint` explain it.
+            Exception: Anything that boto3 raises; `error_code` and `error_hint` explain it.
         """
         with self._using() as client:
             return _keys_in(client.get_secret_value(SecretId=name))
@@ -127,14 +127,14 @@ class SecretsManager:
         """Return what the secret held before its last rotation; empty if it had none. Blocks.
 
         Raises:
-            Exception: as `current` does.
+            Exception: As in `current`.
         """
         with self._using() as client:
             try:
                 return _keys_in(client.get_secret_value(SecretId=name, VersionStage="AWSPREVIOUS"))
             except Exception as error:
                 if error_code(error) == NOT_FOUND:
-                    return {}  # Never rotated.
+                    return {}  # The secret was never rotated.
                 raise
 
     @contextmanager
@@ -150,17 +150,17 @@ class SecretsManager:
             with self._lock:
                 self._readers -= 1
                 if not self._readers:
-                    # The next read may be a freeze away, and must not wait on a socket that died in
-                    # it. Not sooner: urllib3 raises ClosedPoolError at whoever is about to ask.
+                    # The next read may come after a freeze, and must not wait on a dead socket. Not
+                    # earlier: urllib3 raises ClosedPoolError for a request that is about to start.
                     client.close()
 
     def forget(self) -> None:
-        """Drop the client: after a restore from a snapshot its credentials are old."""
+        """Drop the client, whose credentials are old after a restore from a snapshot."""
         self._client = None
 
 
 def _keys_in(answer: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the usable keys in a secret's text; a bare text counts as the key that is expected."""
+    """Return the usable keys in a secret's text; a bare text counts as the expected key."""
     text = str(answer.get("SecretString", "")).strip()
     try:
         value = from_json(text)
@@ -171,7 +171,7 @@ def _keys_in(answer: Mapping[str, Any]) -> Mapping[str, str]:
         bare = value if isinstance(value, str) else text if text.isdigit() else ""
         value = {"key": bare, "upstream": bare}
     keys = {name: key.strip() for name, key in value.items() if isinstance(key, str)}
-    # What no header can carry (two lines, another script) is a mistake as well.
+    # Text that no header can carry (two lines, another script) is a mistake as well.
     return {name: key for name, key in keys.items() if key.isascii() and key.isprintable()}
 
 
