@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
@@ -322,6 +323,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     for name in set(sys.modules) - before:
         del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["my_agent", "completions.agents.another"])
+def test_what_an_agent_logs_is_in_the_functions_log(package: Path, logs: Logged, name: str) -> None:
+    """By the standard library's loggers: the agent's own, and those of the modules beside it."""
+    (package / "my_agent.py").write_text(AGENT)
+    load("my_agent:good")
+    logging.getLogger(name).info("Three helmets.")
+    assert logs.event("Three helmets.")["logger"] == name
 
 
 @pytest.mark.parametrize("function", ["good", "more", "bound"])
