@@ -149,7 +149,7 @@ class Visit:
             troubles.append(Trouble(came.trouble, came.detail))
         elif found := diagnosis.of_text(came):
             troubles.append(found)
-        elif came.status not in {200, 401, 404, 405}:
+        elif came.status not in {200, 404, 405} and not _key_is_refused(came):
             troubles.append(diagnosis.of_status(came))
         if not self.address.tls and not self.address.is_loopback:
             troubles.append(Trouble("plain_http", self.address.origin))
@@ -161,8 +161,8 @@ class Visit:
         body = {"model": self.model, **TURNS[0].body(())}
         path = f"{self.address.path}/chat/completions"
         came = self._post(path, headers, body, self.timeout_s)
-        if came.status == 401:
-            return Finding(name, "401, as it should be", (), came.first_byte_ms)
+        if _key_is_refused(came):
+            return Finding(name, f"{came.status}, as it should be", (), came.first_byte_ms)
         if came.trouble and not came.status:
             trouble = Trouble(came.trouble, came.detail)
         elif came.status == 200:
@@ -286,3 +286,10 @@ class Visit:
         verdict = {True: "met", False: "none met", None: "cannot tell"}[self.cold_start.met]
         text = f"{verdict}: {self.cold_start.why}"
         return Finding("cold start", text, skipped=bool(self._blocked))
+
+
+def _key_is_refused(came: Exchange) -> bool:
+    """Return True for a refusal of the key alone, which Bedrock's runtime says with a 403."""
+    if came.status == 403:
+        return diagnosis.of_status(came).cause == "upstream_auth"
+    return came.status == 401

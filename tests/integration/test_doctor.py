@@ -377,6 +377,43 @@ def test_a_wrong_key_is_the_callers(
     assert {check["result"] for check in seen["checks"][2:]} == {"skipped"}
 
 
+BEDROCK_WANTS_A_KEY = Answer(
+    403,
+    patients.JSON,
+    (b'{"Message":"Authentication failed: Please make sure your API Key is valid."}',),
+)
+BEDROCK_FORBIDS = Answer(
+    403,
+    patients.JSON,
+    (b'{"Message":"User: u is not authorized to perform: bedrock:InvokeModel on resource: r"}',),
+)
+
+
+@pytest.mark.parametrize(
+    ("turn", "found", "exit_status"),
+    [(None, [], 0), (BEDROCK_FORBIDS, ["upstream_rights"], 1)],
+    ids=["well", "without the right"],
+)
+def test_bedrock_itself_can_be_asked(
+    turn: Answer | None,
+    found: list[str],
+    exit_status: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its 403 to no key, a wrong one and /health is as good as a 401; its other 403 is not."""
+    monkeypatch.setattr(patients, "PACE_S", 0.025)
+
+    def bedrock(request: Request) -> Answer:
+        if request.headers.get("authorization") != f"Bearer {KEY}":
+            return BEDROCK_WANTS_A_KEY
+        return turn or healthy(request)
+
+    status, seen = told(bedrock, capsys, monkeypatch)
+    assert causes(seen) == found
+    assert status == exit_status
+
+
 def test_a_model_with_a_small_window_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
