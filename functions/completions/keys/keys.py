@@ -87,14 +87,14 @@ class Keys:
         self._upstream.prefetch()
         if self._bedrock_regions and not self.known:
             self._role_keys.prefetch()
-        since, began = self._caller.reads_begun, asyncio.get_running_loop().time()
+        since, first = self._caller.reads_begun, not self.known
         secret = await self._caller.get()
         if version := _matching_version(presented, secret):
             return version
         newer = await self._caller.look(
             lambda found: bool(_matching_version(presented, found)),
             since=since,
-            limit_s=began + WAIT_LIMIT_S - asyncio.get_running_loop().time(),
+            limit_s=WAIT_LIMIT_S - (self._caller.waited_s if first else 0),
         )
         if newer is not None and (version := _matching_version(presented, newer)):
             return version

@@ -25,6 +25,7 @@ LOOK_EVERY_S = 1.0
 """Between two looks for a newer value, however many unknown keys may be waiting for it."""
 WAIT_LIMIT_S = 3.0
 """The longest wait for a read, from its start, or for a look: a caller waits on the phone."""
+_TICKS = 12
 READ_LIFE_S = 10.0
 """A read that began this long ago was frozen, since boto3 gives up sooner: stop waiting for it."""
 
@@ -63,6 +64,10 @@ class SecretCache:
         self.reading: asyncio.Task[CachedSecret] | None = None
         self._began_at = 0.0
         """When that read began (wall clock)."""
+        self.waited_s = 0.0
+        """How long the latest read has lasted, or did, while this process ran."""
+        self._late: asyncio.Future[None] | None = None
+        """Done when that read has lasted for too long; None once it has ended."""
         self._served: asyncio.Future[CachedSecret] | None = None
         """Done once the first read has brought the current version."""
         self.reads_begun = 0
@@ -186,32 +191,46 @@ class SecretCache:
         await self._wait(task)
         return task.result()
 
-    async def _wait(self, *coming: asyncio.Future[CachedSecret] | None) -> None:
-        """Wait for a part of the read under way; a hang-up does not cancel it for others.
+    async def _wait(
+        self,
+        task: asyncio.Task[CachedSecret],
+        served: asyncio.Future[CachedSecret] | None = None,
+    ) -> None:
+        """Wait for a read, or for a part of it; a hang-up does not cancel it for others.
 
         Raises:
-            KeyUnavailable: The read is `WAIT_LIMIT_S` old, and nothing has come.
+            KeyUnavailable: The read has lasted for `WAIT_LIMIT_S`, and nothing has come.
         """
-        age_s = max(self._clock() - self._began_at, 0.0)
-        done, _ = await asyncio.wait(
-            {one for one in coming if one is not None},
-            timeout=max(WAIT_LIMIT_S - age_s, 0.0),
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if not done:
+        coming = {one for one in (task, served, self._late) if one is not None}
+        await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+        if not (task.done() or (served is not None and served.done())):
             raise self._reader.late(WAIT_LIMIT_S)
 
     def _start(self, *, looking: bool = False) -> asyncio.Task[CachedSecret]:
         task = self._under_way()
         if task is None:
+            loop = asyncio.get_running_loop()
             self.reads_begun += 1
             self._began_at = self._clock()
-            self._served = asyncio.get_running_loop().create_future()
-            serve = partial(self._serve, self._served)
-            read = self._reader.read(self.reads_begun, self.cached, serve, looking=looking)
+            self._served, self._late = loop.create_future(), loop.create_future()
+            read = self._reader.read(
+                self.reads_begun,
+                self.cached,
+                partial(self._serve, self._served),
+                asks=partial(self._tick, self._late, _TICKS),
+                looking=looking,
+            )
             self.reading = task = asyncio.create_task(read)
             task.add_done_callback(partial(self._finish, self.reads_begun))
         return task
+
+    def _tick(self, late: asyncio.Future[None], left: int) -> None:
+        """Count how long a read lasts, by ticks: while this process is held up it does not age."""
+        if left and self._late is late:
+            self.waited_s = WAIT_LIMIT_S * (_TICKS - left) / _TICKS
+            asyncio.get_running_loop().call_later(WAIT_LIMIT_S / _TICKS, self._tick, late, left - 1)
+        elif not late.done():
+            late.set_result(None)
 
     def _under_way(self) -> asyncio.Task[CachedSecret] | None:
         # NOTE: a finished task stays in `reading` until the loop runs its callback. Awaiting it
@@ -224,7 +243,7 @@ class SecretCache:
         # Always retrieve the exception: a failed read that nobody waits for has been logged.
         succeeded = not task.cancelled() and task.exception() is None
         if self.reading is task:
-            self.reading = None
+            self.reading = self._late = None
             if succeeded:
                 self.cached = task.result()
             else:

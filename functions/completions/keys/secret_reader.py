@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from completions.errors import KeyUnavailable
@@ -65,6 +66,7 @@ class SecretReader:
         known: CachedSecret | None,
         serve: Callable[[CachedSecret], None],
         *,
+        asks: Callable[[], None],
         looking: bool,
     ) -> CachedSecret:
         """Return the secret as read number `number` finds it, or else the `known` one, bridged.
@@ -79,6 +81,9 @@ class SecretReader:
             count("KeyFailures")
             log.error("key.unset", hint=_UNSET_HINT)
             raise KeyUnavailable("The deployment names no secret to read its keys from.")
+        with suppress(Exception):  # What is wrong will be met again, and told, by the read.
+            await asyncio.to_thread(self._manager.connect)
+        asks()
         # An answer may come after a freeze: it is as old as the request.
         asked_at = self._clock()
         # NOTE: a version that was read at the same time as the current one may be two rotations

@@ -114,6 +114,17 @@ class SecretsManager:
         # The first reads run at the same time, and boto3.client is not thread-safe.
         self._lock = threading.Lock()
 
+    def connect(self) -> SecretsClient:
+        """Return the client; making it is work of this process, without network. Blocks.
+
+        Raises:
+            Exception: As `current` does.
+        """
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
     def current(self, name: str) -> Mapping[str, str]:
         """Return the keys in the secret called `name`, by field name. Blocks.
 
@@ -139,10 +150,8 @@ class SecretsManager:
 
     @contextmanager
     def _using(self) -> Iterator[SecretsClient]:
+        client = self.connect()
         with self._lock:
-            if self._client is None:
-                self._client = self._connect()
-            client = self._client
             self._readers += 1
         try:
             yield client
