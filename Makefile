@@ -39,9 +39,11 @@ again = $(strip $(1) $(foreach name,STAGE STACK REGION,$(if $(filter-out file,$(
 
 # Your agent, as PARAMETERS or samconfig.toml's stage names it. Its package keeps every file, and
 # `make build` plays one of its turns there: what a framework lacks shows on first use.
-RESPONDER ?= $(or $(patsubst Responder=%,%,$(filter Responder=%,$(PARAMETERS))),$(shell awk -F '["=]' \
+ifndef RESPONDER
+RESPONDER := $(or $(patsubst Responder=%,%,$(filter Responder=%,$(PARAMETERS))),$(shell awk -F '["=]' \
 	'/^\[/ { here = ($$0 == "[$(STAGE).global.parameters]") } \
 	here && $$1 ~ /^ *$$/ && $$2 == "Responder" { print $$3 }' samconfig.toml))
+endif
 export RESPONDER
 
 # The packages run only on Linux and with Lambda's Python: otherwise tests skip them.

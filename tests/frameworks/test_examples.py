@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -15,9 +16,14 @@ from typing import Any
 import pytest
 
 from completions.speech.phrases import PHRASES
+from local.scripted.script import Script, answer, calls
+from local.scripted.stage import Seen
 from local.template import Template
 from tests.support.agent_turn import play
+from tests.support.in_process import PlayedUpstream
 from tests.support.tools import TRANSFER
+from tests.support.turns import Caller, body
+from tests.support.ways import in_virtual_time
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs/agents.md"
@@ -124,6 +130,18 @@ def test_a_history_with_a_tools_result_arrives(agent: str) -> None:
     assert (result["tool_call_id"], result["content"]) == ("call_9", "Nobody is there.")
 
 
+def test_a_long_call_is_told_whole(agent: str) -> None:
+    """What a turn is about is the platform's choice, and no framework's."""
+    history = [{"role": "system", "content": "Be brief."}]
+    for number in range(40):
+        history.append({"role": "user", "content": f"{number} {'why ' * 200}"})
+        history.append({"role": "assistant", "content": f"{number} {'since ' * 200}"})
+    history.append({"role": "user", "content": "And now?"})
+    (question,) = play(agent, history, model="Yes.").questions
+    assert len(question["messages"]) == len(history)
+    assert question["messages"][0]["content"] == "Be brief."
+
+
 def test_a_silent_user_is_told_as_one(agent: str) -> None:
     """Where the assistant spoke last, the model is asked, and its old words are not repeated."""
     history = [
@@ -132,6 +150,23 @@ def test_a_silent_user_is_told_as_one(agent: str) -> None:
     ]
     heard = play(agent, history, model="Are you still there?")
     assert heard.text == "Are you still there?"
+
+
+def test_callers_at_once_do_not_mix(agent: str) -> None:
+    """One agent of one module answers them all, each in its own words and with its own tool."""
+
+    def echoes(request: Seen) -> Script:
+        last = request.json["messages"][-1]
+        if last["role"] == "tool":
+            return answer(f"{last['content']}")
+        return calls("stock", {"product": last["content"]}, at_ms=100)
+
+    async def scene() -> list[str]:
+        caller = Caller(PlayedUpstream(echoes), responder=agent)
+        heard = await asyncio.gather(*(caller.post(body(f"bell {n}")) for n in range(12)))
+        return [one.text for one in heard]
+
+    assert in_virtual_time(scene()) == [f"bell {n}: three left." for n in range(12)]
 
 
 def test_buffer_words_cover_it(agent: str) -> None:

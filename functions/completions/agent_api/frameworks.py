@@ -17,6 +17,10 @@ from completions.dialects.request import SILENCE
 if TYPE_CHECKING:
     from completions.agent_api.conversation import Conversation
 
+WHOLE_HISTORY_TOKENS = 10_000_000
+"""What LlamaIndex is told of the model's context: it would cut a longer call down to 3,000 tokens,
+the system prompt first. The platform says what a turn is about, and the model what is too much."""
+
 
 def items(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return messages as the input items of the Responses API, which openai-agents takes."""
@@ -92,6 +96,7 @@ def llama_index_options() -> dict[str, Any]:
         "api_base": str(ours.base_url),
         "api_key": ours.api_key,
         "max_retries": 0,
+        "context_window": WHOLE_HISTORY_TOKENS,
         "is_chat_model": True,
         "is_function_calling_model": True,
         "async_http_client": ours._client,  # noqa: SLF001 - the SDK tells it to nobody
