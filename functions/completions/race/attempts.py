@@ -1,7 +1,7 @@
 """The attempts of one race: requests in flight, all read through one queue.
 
-Starts and stops them, and hands the winner's answer over to its reader. Whom to ask, and who has
-won, is for `race` to decide.
+Starts and stops them, and hands the winner's answer to its reader. `race` decides whom to ask and
+who has won.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Askable(Protocol):
     def ask(
         self, candidate: Candidate, source: int, /, *, hedge: bool = False
     ) -> AsyncGenerator[list[Chunk], None]:
-        """Yield what the candidate says. Raises CompletionsError."""
+        """Yield the candidate's answer in batches. Raises CompletionsError."""
         ...
 
     def with_feedback(self, answer: str, feedback: str) -> Askable:
@@ -53,7 +53,7 @@ class Askable(Protocol):
         ...
 
     def given_up(self) -> None:
-        """Note that nobody waits for an answer any more: what gives it is being cancelled."""
+        """Note that nobody waits for an answer any more: its task is being cancelled."""
         ...
 
     def after_silence(self) -> Askable:
@@ -63,12 +63,12 @@ class Askable(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One request to one candidate, and what is known of its answer so far."""
+    """One request to one candidate, and the state of its answer."""
 
     source: int
     candidate: Candidate
     started_at: float
-    """Loop time, as are the others."""
+    """Loop time, like the other moments here."""
     timeout_base: float
     """From when the candidate's time-outs count."""
     hedge: bool = False
@@ -83,9 +83,9 @@ class Attempt:
     closed: bool = False
     task: asyncio.Task[None] | None = None
     handed_over: bool = False
-    """It has won: with the next batch its task ends, and the reader of the winner reads on."""
+    """It has won: its task ends with the next batch, and the winner's reader reads on."""
     rest: AsyncGenerator[list[Chunk], None] | None = None
-    """What follows the last of its events in the queue, once it was handed over."""
+    """The rest of the answer, behind its last event in the queue, once it was handed over."""
 
 
 Event = tuple[Attempt | None, list[Chunk] | None, CompletionsError | None]
@@ -126,20 +126,20 @@ class Attempts:
         attempt.handed_over = self._question.can_change_task
 
     async def next_event(self, until: float | None) -> Event | None:
-        """Return the next event, or None at the moment `until` (loop time)."""
+        """Return the next event; None if there is none before `until` (loop time)."""
         if not self.events.empty() or until is None:
             return await self.events.get()
         try:
             async with asyncio.timeout_at(until):
                 return await self.events.get()
         except TimeoutError:
-            # An answer that has come already beats a timer of the same moment.
+            # An answer that is already here beats a timer of the same moment.
             for _ in range(3):
                 await asyncio.sleep(0)
             return None if self.events.empty() else self.events.get_nowait()
 
     async def cancel(self, attempts: Iterable[Attempt]) -> None:
-        """Stop these attempts, and return when what they opened is closed."""
+        """Stop these attempts; return once their connections are closed."""
         tasks = []
         for attempt in attempts:
             attempt.over = True
@@ -162,7 +162,7 @@ class Attempts:
                         if is_done(attempt.held):
                             await _drained(attempt)
         finally:
-            # Also where the caller hangs up meanwhile.
+            # Also if the caller hangs up meanwhile.
             await self.cancel(self.all)
             for attempt in self.all:
                 if attempt.rest is not None:
@@ -212,7 +212,7 @@ async def _drained(attempt: Attempt) -> None:
 
 
 def _crashed(attempt: Attempt, bug: BaseException) -> CompletionsError:
-    """Log a bug of ours, or of somebody's responder, and return the error that stands for it."""
+    """Log a bug in our code or in a responder, and return the error to report for it."""
     log.exception("candidate.crashed", candidate=attempt.candidate.key, place=place(bug))
     return UpstreamUnavailable("The answer could not be made; the reason is in the log.")
 

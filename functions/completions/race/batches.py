@@ -1,6 +1,6 @@
-"""What one batch of an answer tells about it: begun, refused, spoken or failed.
+"""Classify one batch of an answer: has it begun, spoken, been refused or failed?
 
-Knows deltas; nothing of requests, of time, or of what is done about it.
+Knows deltas, but no requests and no time, and acts on nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from completions.sse import ServerSentEvent
 
 
 def beginning(batch: list[Chunk]) -> tuple[bool, UpstreamRefused | None]:
-    """Return True if the batch says something of the answer, and a refusal that comes before it.
+    """Return whether the answer has begun in this batch, and a refusal that comes before it.
 
     Some servers send their refusal as an event.
     """
@@ -37,7 +37,7 @@ def beginning(batch: list[Chunk]) -> tuple[bool, UpstreamRefused | None]:
 
 
 def speaks(batch: list[Chunk], *, words_only: bool) -> bool:
-    """Return True if the batch holds a word or a part of a call; else any text is one."""
+    """Return True if the batch has a word or part of a call; else any text counts as a word."""
     says = has_words if words_only else str.strip
     return any(
         isinstance(delta, CallPart | Other)
@@ -48,7 +48,7 @@ def speaks(batch: list[Chunk], *, words_only: bool) -> bool:
 
 
 def failure(batch: list[Chunk]) -> CompletionsError | None:
-    """Return the failure that an API tells as an event."""
+    """Return the failure that an API sends as an event."""
     deltas = (delta for chunk in batch for delta in chunk.deltas)
     return next((delta.error for delta in deltas if isinstance(delta, Failure)), None)
 

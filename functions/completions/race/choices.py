@@ -1,7 +1,7 @@
 """Whom a race asks next, and when.
 
-Knows the candidates, which of them are barred, and how long each is left alone. What has happened
-to an attempt, and what that means for the answer, is for `race` to judge.
+Knows the candidates, which of them are barred, and how long each is left alone. `race` judges what
+happened to an attempt and what that means for the answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Choices:
         ask_until: float,
         wait_limit_s: float,
     ) -> None:
-        """Choose for a race whose attempts are these; `Race` tells what the limits mean."""
+        """Choose for a race with these attempts; the limits are explained in `Race`."""
         self._question = question
         self._candidates = candidates
         self._attempts = attempts
@@ -36,13 +36,13 @@ class Choices:
         self._wait_limit_s = wait_limit_s
         self.barred: set[Candidate] = set()
         self.waiting: tuple[float, Candidate] | None = None
-        """Who is asked later, and when (loop time)."""
+        """Who will be asked later, and when (loop time)."""
 
     def ask_first(self, started_at: float, now: float) -> None:
-        """Ask the first candidate that need not be left alone; else wait for one.
+        """Ask the first candidate that may be asked now; else wait for one.
 
         Raises:
-            UpstreamUnavailable: there is no time to wait for any.
+            UpstreamUnavailable: there is not enough time to wait for any.
         """
         at, candidate = self._soonest(self._candidates, now)
         if at <= now:
@@ -53,9 +53,9 @@ class Choices:
             raise UpstreamUnavailable("Nobody can be asked again in time.")
 
     def ask_soonest(self, now: float, *, late_too: bool = True) -> None:
-        """Ask who may be asked soonest, now or by a timer; nobody if that is of no use.
+        """Ask the candidate that may be asked soonest, now or by a timer; none if that is too late.
 
-        One that is late is asked again only if `late_too`, and only if there is nobody else.
+        A late candidate is asked again only if `late_too` and there is no other.
         """
         empty = {one.candidate for one in self._attempts.all if one.empty}
         able = [one for one in self._candidates if one not in self.barred | empty]
@@ -72,12 +72,12 @@ class Choices:
             self.waiting = (at, candidate)
 
     def ask_hedge(self) -> None:
-        """Ask another one beside the first, if that is all that was done so far."""
+        """Ask another candidate beside the first, if only the first was asked so far."""
         if len(self._attempts.all) == 1 and self.waiting is None:
             self._ask_least_asked(hedge=not self._attempts.all[0].over)
 
     def ask_beside_late(self, now: float) -> None:
-        """Ask another one where all are late; they may still answer, so each is asked once.
+        """Ask another candidate when all are late; they may still answer, so each is asked once.
 
         A lone candidate is asked twice.
         """
@@ -95,7 +95,7 @@ class Choices:
         return True
 
     def _ask_least_asked(self, *, at_most: int = 3, hedge: bool = False) -> bool:
-        """Ask at once the candidate that was asked least; return False if none is left."""
+        """Ask the least asked candidate at once; return False if none is left."""
         if not self._question.can_ask:
             return False
         tries = [one.candidate for one in self._attempts.all]
@@ -107,7 +107,7 @@ class Choices:
         return bool(eligible)
 
     def _soonest(self, able: Sequence[Candidate], now: float) -> tuple[float, Candidate]:
-        """Return who may be asked first, and when; of those that may be asked now the preferred."""
+        """Return who may be asked first, and when; the preferred one if several may be now."""
         last = self._question.requests_left == 1
         ready = [(max(self._waits.ready_at(one, last=last), now), one) for one in able]
         return min(ready, key=lambda one: one[0])

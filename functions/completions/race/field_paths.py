@@ -1,10 +1,10 @@
-"""Paths of fields in a request: what stands there, and a request without it.
+"""Paths of fields in a request: read a field, or remove it.
 
     temperature · stream_options.include_usage · tools[].function.strict · messages[user].name
     tools[].function.parameters.**.default      a keyword anywhere in the schemas
     reasoning.effort=minimal                    where it has this value
 
-Knows decoded JSON only; nothing of what the fields mean.
+Knows decoded JSON only, not what the fields mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from completions.dialects.tool_schemas import without_keyword
 
 
 def value_at(body: Mapping[str, Any], path: str) -> Any:
-    """Return what stands at a path through objects; None if nothing does."""
+    """Return the value at a path through objects; None if there is none."""
     value: Any = body
     for step in _steps(path):
         value = value.get(step) if isinstance(value, dict) else None
@@ -25,9 +25,9 @@ def value_at(body: Mapping[str, Any], path: str) -> Any:
 
 
 def fields_without(body: Mapping[str, Any], paths: Collection[str]) -> dict[str, Any]:
-    """Return the body without what stands at these paths; an object that is empty then goes, too.
+    """Return the body without the values at these paths, and without objects left empty by that.
 
-    What does not change is the same object as before.
+    Unchanged parts are the same objects as before.
     """
     kept = dict(body)
     for told in paths:

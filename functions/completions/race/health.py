@@ -1,7 +1,7 @@
-"""Health: which models failed lately, and are asked last for a while.
+"""Which models failed lately, and are asked last for a while.
 
-One per execution environment, shared by its turns; nothing in it belongs to one of them.
-Knows failures and times; nothing of requests.
+One per execution environment, shared by its turns; it holds nothing of a single turn. Knows
+failures and times, not requests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from completions.errors import CompletionsError
 from completions.settings import Candidate
 
 STRIKES = 2
-"""This many failures in a row, and the model is asked last …"""
+"""After this many failures in a row the model is asked last …"""
 COOLING_S = 30.0
 """… for this long. A `Retry-After` counts at once, for as long as it says."""
 COOLING_LIMIT_S = 60.0
@@ -51,13 +51,13 @@ class Health:
         failures.in_a_row, failures.cooling_s = 0, 0.0
 
     def failed(self, candidate: Candidate, error: CompletionsError | None = None) -> None:
-        """Count a failure; without an error the candidate was late.
+        """Count a failure; no error means that the candidate was late.
 
-        A refusal of one request, which another request would not get, does not count.
+        A refusal that only this request would get does not count.
         """
         refused = error is not None and not error.transient and error.status < 500
         if refused and error and error.cause is not Cause.CREDIT:
-            return  # An empty account, though, refuses whoever asks.
+            return  # But an empty account refuses every request.
         failures = self._failures[candidate]
         failures.in_a_row += 1
         wait_s = error.retry_after_s if error else None

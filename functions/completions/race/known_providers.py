@@ -1,7 +1,7 @@
 """What providers are known to refuse, so that a first turn is not spent on learning it.
 
-`known_providers.jsonl` has a line for each: facts that its vendor documents, or that others have
-verified, and only remedies that do no harm where they are wrong. A line names hosts or models:
+`known_providers.jsonl` has a line for each: facts that the vendor documents or others have
+verified, and only remedies that are harmless if the fact is wrong. A line names hosts or models:
 
     hosts, models   patterns (`*` stands for anything), of which both must fit where both are given;
                     of lines that fit, the first with hosts counts, else the first without
@@ -10,7 +10,7 @@ verified, and only remedies that do no harm where they are wrong. A line names h
     mended          shapes to mend, as named in `dialects.shapes`
     source          where it stands
 
-Knows names; nothing of what was learnt here.
+Knows names, not what was learnt from refusals.
 """
 
 from __future__ import annotations

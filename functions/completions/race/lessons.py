@@ -1,7 +1,7 @@
-"""What a refusal teaches about a model, and what a request is like for one that taught it.
+"""What a refusal teaches about a model, and how to apply that lesson to a request.
 
-A lesson names fields and shapes. It is read from what was sent and what was said about it; nothing
-here is remembered. Knows requests and refusals; nothing of who is asked.
+A lesson names fields and shapes. It is read from the request and the words of the refusal; `quirks`
+remembers it. Knows requests and refusals, not who is asked.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from completions.race.field_paths import fields_without, value_at
 from completions.race.refused_fields import NEEDED, blames_value, refused_fields
 
 FAILED = 500
-"""llama.cpp answers so where a template cannot take the history, gateways to any refusal."""
+"""llama.cpp's status for a history that a template cannot take, some gateways' for any refusal."""
 RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """A field refused under one name is tried once under the other."""
 WEIGHTY = frozenset({"tools", "tool_choice", "functions", "response_format", "text"})
-"""Dropped only where the model does not take them at all: a mistake inside one is the caller's."""
+"""Dropped only if the model does not take them at all: a mistake inside one is the caller's."""
 WITH_TOOLS = frozenset({"tool_choice", "parallel_tool_calls"})
 """Without `tools` these are refused."""
 SAMPLING = frozenset(
@@ -32,26 +32,26 @@ SAMPLING = frozenset(
     }
 )
 """What OpenAI's reasoning models refuse, one field a time (platform.openai.com/docs/guides/
-reasoning): whoever refuses two of these, `temperature` or `top_p` among them, refuses the rest."""
+reasoning): a model that refuses two, `temperature` or `top_p` among them, refuses the rest."""
 BOOKKEEPING = frozenset(
     {
         *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "user"),
         *("metadata", "service_tier"),
     }
 )
-"""What changes no answer. Whoever refuses two of these is taken to refuse the rest.
+"""Fields that change no answer. A model that refuses two is assumed to refuse the rest.
 
-NOTE: without `store`: where it is left out, OpenAI's Responses API keeps the conversation.
+NOTE: not `store`: if it is left out, OpenAI's Responses API keeps the conversation.
 """
 KIN_OF_SHAPES = {"enum": "names"}
 """Gemini refuses both, one after another."""
 VALUE_LIMIT_CHARS = 32
-"""A longer value is a caller's own, not one of a model's list."""
+"""A longer value is the caller's own, not one from a model's list."""
 _NOTHING_HELPS = (
     r"(?i)context_length|content_(?:filter|policy)|context (?:length|window)"
     r"|content management policy|responsible ai|prompt is too long"
 )
-"""Refusals of what was said, which no field changes."""
+"""Refusals of what was said: no change of fields helps."""
 _VALUE_CODES = (
     r"invalid_(?!request|parameter|argument|field)|missing|empty_|.*(above|below|too_|not_found)"
 )
@@ -62,7 +62,7 @@ class Keep(Enum):
     """How long a lesson holds."""
 
     KNOWN = "known"
-    """The API named what it does not take: remembered, whatever becomes of the turn."""
+    """The API named what it does not take: remembered, however the turn ends."""
     IF_ANSWERED = "if answered"
     """A guess: remembered if the model answers."""
     ONCE = "once"
@@ -71,13 +71,13 @@ class Keep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one model does not take: fields to leave out or to rename, and shapes to mend."""
+    """What one model refuses: fields to leave out or rename, and shapes to mend."""
 
     dropped: frozenset[str] = frozenset()
     """Paths, see `field_paths`."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     shapes: frozenset[str] = frozenset()
-    """Names of rows of `dialects.shapes`."""
+    """Names of rows in `dialects.shapes`."""
     keep: Keep = Keep.KNOWN
 
     def __add__(self, other: Lesson) -> Lesson:
@@ -92,14 +92,14 @@ class Lesson:
         return bool(self.dropped or self.renamed or self.shapes)
 
     def applied(self, prepared: Prepared, but: Collection[str] = ()) -> Prepared:
-        """Return the request without what this model refuses, `but` for these fields."""
+        """Return the request without what this model refuses, but keep the fields in `but`."""
         if not self:
             return prepared
         names = {name: self.renamed.get(name, name) for name in prepared.body if name not in but}
         body = {
             names.get(name, name): value
             for name, value in prepared.body.items()
-            # A limit that was sent under both names is sent once.
+            # A limit sent under both names is sent once.
             if names.get(name, name) == name or names[name] not in prepared.body
         }
         # Paths may name roles, which mending changes.
@@ -110,7 +110,7 @@ class Lesson:
 
 
 def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson | None:
-    """Return what a refusal teaches, or None where asking again would be no use.
+    """Return what a refusal teaches, or None if asking again would not help.
 
     `known` was applied to the request. What is refused by name is renamed once, then dropped; a
     400 or 422 that names nothing drops what we added. The next request lacks what was dropped, so
@@ -124,7 +124,7 @@ def lesson_of(error: UpstreamRefused, sent: Prepared, known: Lesson) -> Lesson |
     shapes = refused_shapes("\n".join((*error.fields, error.message)), sent.body)
     shapes |= {KIN_OF_SHAPES[name] for name in shapes & KIN_OF_SHAPES.keys()}
     if error.status == FAILED:
-        # Only what is said in so many words: a server that fails may name anything.
+        # Only explicit words count: a failing server may name anything.
         found = _refused_by_name(refused_fields((), error.message, sent.body), sent, known)
         return replace(found, shapes=shapes) if found or shapes else None
     # Words about a shape name roles, and keys that are missing.
@@ -178,7 +178,7 @@ def _top(path: str) -> str:
 
 
 def _kin(dropped: Collection[str], renamed: Mapping[str, str]) -> frozenset[str]:
-    """Return what goes with the fields that a model refuses."""
+    """Return the fields that go together with those that a model refuses."""
     kin: frozenset[str] = frozenset()
     signs = SAMPLING.intersection(dropped)
     newer = renamed.get("max_tokens") == "max_completion_tokens"
@@ -190,10 +190,10 @@ def _kin(dropped: Collection[str], renamed: Mapping[str, str]) -> frozenset[str]
 
 
 def bare(sent: Prepared, but: Collection[str]) -> Lesson:
-    """Return what leaves nothing in a request that it can do without, `but` for these fields.
+    """Return the lesson that drops every dispensable field of a request, except those in `but`.
 
-    For the last request of a turn, after others were refused: shapes that some API refuses are
-    mended in it unasked.
+    For the last request of a turn, after others were refused: it also mends every shape that some
+    API refuses.
     """
     core = {*NEEDED, *WEIGHTY, *RENAMED, "max_output_tokens", "store", *but}
     return Lesson(frozenset(sent.body.keys() - core), shapes=HARMLESS, keep=Keep.ONCE)

@@ -1,7 +1,7 @@
 """One request for one model: prepared, its quirks applied, its answer read.
 
 Stands between the race, which decides whom to ask, and the upstream client, which carries bytes.
-Knows both dialects where the caller's is not the upstream's; nothing of time.
+Translates if the caller's dialect is not the upstream's. Knows no time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Question:
     clean: Callable[[str], str]
     stateful: Candidate
     candidates: Sequence[Candidate] = ()
-    """All whom the turn may ask."""
+    """Every candidate that the turn may ask."""
     answer: str = ""
     feedback: str = ""
     silent_before: bool = False
@@ -68,10 +68,10 @@ class Question:
         return replace(self, answer=answer, feedback=feedback)
 
     def after_silence(self) -> Question:
-        """Return the question with a user's turn at its end, where the assistant's is the last.
+        """Return the question with a user message at its end, if an assistant message is the last.
 
-        llama.cpp and vLLM go on with such a turn of the assistant's instead of answering it, and
-        often find that it was whole.
+        llama.cpp and vLLM continue such an assistant message instead of answering it, and often
+        find that it was complete.
         """
         return replace(self, silent_before=True)
 
@@ -96,13 +96,13 @@ class Question:
     async def ask(
         self, candidate: Candidate, source: int, /, *, hedge: bool = False
     ) -> AsyncGenerator[list[Chunk], None]:
-        """Yield what the candidate says, as it comes.
+        """Yield the candidate's answer as it comes.
 
-        After a refusal that teaches something it is asked once more, as long as the turn has
-        requests left. What it names is remembered at once, a guess when the model answers.
+        After a refusal that teaches something the candidate is asked once more, as long as the
+        turn has requests left. A named field is remembered at once, a guess when the model answers.
 
         Raises:
-            ChainNotFound: what the request continues is not there.
+            ChainNotFound: the candidate does not have the response that the request continues.
             CompletionsError: before the first batch or after any.
         """
         lesson, guess, by_id = Lesson(), Lesson(), self.request.by_id
@@ -112,7 +112,7 @@ class Question:
             exchange = self.requests.ask(candidate, source, hedge=hedge)
             if exchange is None:
                 raise NotAsked("This turn's three upstream requests are used up.")
-            hedge = False  # What follows a refusal is a retry.
+            hedge = False  # Any request after a refusal is a retry.
             answered = heard = spoken = False
             learnt: Lesson | None = None
             try:
@@ -149,14 +149,14 @@ class Question:
             if learnt.keep is Keep.IF_ANSWERED:
                 guess += learnt
             if self.requests.left == 1 and learnt:
-                # Whoever refuses one thing after another might go on: this caller is answered.
+                # A model that refuses one thing after another might go on: answer this caller.
                 lesson += bare(prepared, candidate.extra_body)
             lesson += learnt
 
     def _confirm(
         self, candidate: Candidate, wire: Dialect, prepared: Prepared, guess: Lesson
     ) -> None:
-        """Remember what an answer has proved."""
+        """Remember the lessons that an answer has confirmed."""
         model = self._model(candidate)
         self.quirks.remember(model, guess)
         self.quirks.doubt(model, prepared.body.keys())
@@ -195,7 +195,7 @@ class Question:
         return wire, self.quirks.applied(self._model(candidate), prepared)
 
     def _model(self, candidate: Candidate) -> Candidate:
-        """Return the candidate with the model that is asked: each model has its own quirks."""
+        """Return the candidate with the model of this request: each model has its own quirks."""
         if candidate.model:
             return candidate
         return replace(candidate, model=self.request.model[:MODEL_LIMIT_CHARS])
@@ -215,16 +215,16 @@ class Question:
             model = self._model(candidate)
             learnt = lesson_of(error, sent, self.quirks.lesson(model) + lesson)
             if learnt and learnt.keep is Keep.KNOWN:
-                # It says so of itself: whatever becomes of this turn, the next one knows.
+                # The API named it: the next turn knows, however this one ends.
                 self.quirks.remember(model, learnt)
             if learnt and learnt.keep is Keep.IF_ANSWERED and self._is_owed(candidate):
                 return None
         return learnt if self.can_ask else None
 
     def _is_owed(self, candidate: Candidate) -> bool:
-        """Return True if the last request is another's, who was not asked yet.
+        """Return True if the last request should go to a candidate that was not asked yet.
 
-        What a model names can be mended; a guess is worth less than another model.
+        A named field can be mended; another model is worth more than a guess.
         """
         asked = {one.candidate for one in self.requests.exchanges}
         others = (one for one in self.candidates if one != candidate and one not in asked)
@@ -276,7 +276,7 @@ class Question:
                     learnt = True
                     self._learn_of_thoughts(model, spoken, finish)
                 yield heard
-        # NOTE: no flush: of an answer that was cut, the beginning of a tag is not spoken.
+        # NOTE: no flush: a cut answer may end in half a tag, which must not be spoken.
 
     def _doubt_thoughts(self, model: Candidate, spoken: SpokenAnswer) -> None:
         """Trust a guess less if its answer was given up before a tag confirmed it."""
@@ -285,6 +285,6 @@ class Question:
 
     def _learn_of_thoughts(self, model: Candidate, spoken: SpokenAnswer, finish: str) -> None:
         """Note whether an answer that has finished began inside a thought."""
-        # What ends by its limit, or with a call, may have been a thought to its end.
+        # An answer that ends at its limit, or with a call, may have been all thought.
         if spoken.began_inside or finish == "stop":
             self.quirks.learn_thinks_first(model, began_inside=spoken.began_inside)

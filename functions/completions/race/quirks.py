@@ -1,9 +1,9 @@
 """Quirks: what each model is known to refuse, and what else its answers have shown.
 
-One per execution environment, shared by its turns; nothing in it belongs to one of them.
-Lessons about fields and shapes last as long as the environment. The others are guesses, which one
-odd answer could suggest for every later turn: they need evidence, they expire, and the first answer
-that contradicts them takes them back. Knows what was learnt; nothing of who is asked.
+One per execution environment, shared by its turns; it holds nothing of a single turn. Lessons about
+fields and shapes last as long as the environment. The others are guesses, and one odd answer must
+not decide every later turn: they need evidence, they expire, and the first answer that contradicts
+them takes them back. Knows what was learnt, not who is asked.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from completions.race.lessons import WEIGHTY, Keep, Lesson
 from completions.settings import Candidate
 
 MODELS_LIMIT = 64
-"""Callers may name as many models as they like: the one used longest ago is forgotten."""
+"""Callers may name any number of models: the least recently used one is forgotten."""
 LESSONS_LIMIT = 128
-"""So much is learnt of one model: a server that refuses ever more is not learnt by heart."""
+"""The most lessons about one model: a server that refuses ever more must not fill memory."""
 GUESS_CHARS = (2 * 1024, 16 * 1024)
-"""How much of an answer's beginning is taken for a thought after one answer that began inside one,
-and after several in a row: that much is heard late if the guess is wrong."""
+"""How much of an answer's beginning is treated as a thought after one answer that began inside one,
+and after several in a row: if the guess is wrong, that much is heard late."""
 GUESS_TTL_S = 600.0
-"""How long such a guess holds without a new sign of it."""
+"""How long such a guess holds without new evidence."""
 ENDPOINT_RETRY_S = (30.0, 120.0, 600.0)
 """How long an upstream that has refused `/responses` is not asked for it: once, twice, more often.
 
@@ -36,7 +36,7 @@ A gateway in trouble answers 404 as well.
 """
 
 REFUSALS_NEEDED = 2
-"""So many refusals in a row must say of something `WEIGHTY` that the model does not take it."""
+"""How many refusals in a row must name a `WEIGHTY` field before it is dropped."""
 
 
 @dataclass(slots=True)
@@ -56,10 +56,10 @@ class _Guess:
 @dataclass(slots=True)
 class _Known:
     facts: Lesson
-    """What is known of its provider before anything was learnt."""
+    """What is known of its provider beforehand."""
     lesson: Lesson = field(default_factory=Lesson)
     weighty: dict[str, _Guess] = field(default_factory=dict)
-    """Fields that lose much; see `lessons.WEIGHTY`."""
+    """Fields whose loss costs much; see `lessons.WEIGHTY`."""
     responses_refused: int = 0
     """How often in a row."""
     responses_refused_at: float = 0.0
@@ -83,7 +83,7 @@ class Quirks:
     def applied(self, model: Candidate, prepared: Prepared) -> Prepared:
         """Return the request without what this model is known to refuse.
 
-        What the deployment itself sends besides it keeps until the model refuses it.
+        Fields that the deployment itself adds stay until the model refuses them.
         """
         known = self._known(model)
         prepared = known.facts.applied(prepared, but=model.extra_body)
@@ -97,7 +97,7 @@ class Quirks:
         return known.lesson + Lesson(frozenset(held))
 
     def remember(self, model: Candidate, lesson: Lesson) -> None:
-        """Keep a lesson; of what loses much only the sign."""
+        """Keep a lesson; for `WEIGHTY` fields only count the evidence."""
         if not lesson or lesson.keep is Keep.ONCE:
             return
         log.warning(
@@ -116,13 +116,13 @@ class Quirks:
         known.lesson += replace(lesson, dropped=lesson.dropped - weighty)
 
     def doubt(self, model: Candidate, answered: Collection[str]) -> None:
-        """Forget what was taken to be refused and stood in a request that was `answered`."""
+        """Forget suspected refusals of fields that were in a request that was `answered`."""
         if weighty := self._known(model).weighty:
             for name in weighty.keys() & answered:
                 del weighty[name]
 
     def lacks_responses(self, upstream: Candidate) -> bool:
-        """Return True while this upstream is taken to have no `/responses`."""
+        """Return True while this upstream is assumed to have no `/responses`."""
         known = self._known(upstream)
         retry_s = ENDPOINT_RETRY_S[min(known.responses_refused, len(ENDPOINT_RETRY_S)) - 1]
         age_s = self._clock() - known.responses_refused_at
@@ -142,7 +142,7 @@ class Quirks:
         self._known(upstream).responses_refused = 0
 
     def guess_chars(self, model: Candidate) -> int:
-        """Return how much of the model's next answer is taken for a thought that nothing opens.
+        """Return how much of the model's next answer to treat as a thought without an opening tag.
 
         The templates of some models open a `<think>` in the prompt.
         """
@@ -152,7 +152,7 @@ class Quirks:
         return GUESS_CHARS[min(guess.signs, len(GUESS_CHARS)) - 1]
 
     def learn_thinks_first(self, model: Candidate, *, began_inside: bool) -> None:
-        """Note of a whole answer whether its first tag closed a thought."""
+        """Note whether the first tag of a complete answer closed a thought."""
         guess = self._known(model).thoughts_first
         if began_inside:
             guess.sign(self._clock())
@@ -160,12 +160,12 @@ class Quirks:
             guess.signs = 0
 
     def doubt_thinks_first(self, model: Candidate) -> None:
-        """Ask for a new sign: an answer was given up while it was taken for a thought."""
+        """Require new evidence: an answer was given up while it was treated as a thought."""
         self._known(model).thoughts_first.signs = 0
 
 
 def _lacks_path(error: UpstreamRefused) -> bool:
-    """Return True if the upstream has no such path, as opposed to something that the request names.
+    """Return True if a 404 means the path, not something that the request names.
 
     A model, an item or an earlier response that is not found is a 404 as well; then `code` ends in
     `_not_found`, or `param` says where the request named it.

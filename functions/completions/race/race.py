@@ -1,9 +1,9 @@
 """Who answers: a race between the candidates of a turn.
 
-A candidate is *committed* by its first spoken word or tool call: it wins, the others are
-cancelled, and nothing of a candidate is handed on before it wins. Everything else it may send
-(headers, roles, empty deltas, keep-alives) proves nothing; streamed reasoning proves life.
-Knows time and candidates; not what words mean to a caller. Whom to ask next is for `choices`.
+A candidate wins with its first spoken word or tool call (it is *committed*): the others are
+cancelled. Nothing of a candidate is handed on before it wins. Anything else that it sends (headers,
+roles, empty deltas, keep-alives) proves nothing; streamed reasoning proves life. Knows time and
+candidates, not what words mean to a caller; `choices` chooses whom to ask next.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from completions.speech.sentences import has_words
 class EmptyAnswer(Exception):
     """An answer ended properly, without a word or a tool call.
 
-    `reason` is the model's finish reason; `held` are the chunks that it sent all the same.
+    `reason` is the model's finish reason; `held` are the chunks that it did send.
     """
 
     def __init__(self, candidate: Candidate, reason: str, held: list[Chunk]) -> None:
@@ -75,11 +75,11 @@ class Race:
 
         `waits` are the turn's; without them a candidate that failed is asked again at once.
         Nobody is asked again after `ask_until` (loop time), when the answer would come too late,
-        and nobody is waited for longer than `wait_limit_s`.
-        `heard_at` tells when the caller last heard words that are not the model's (loop time):
-        what a model does without speaking is bounded from there on.
-        Without `words_only` any text commits at a clean end: JSON may hold no letter.
-        `answers` is how many come in one stream (`n`): each has a finish, the last is the end.
+        and no wait is longer than `wait_limit_s`.
+        `heard_at` returns when the caller last heard words that are not the model's (loop time):
+        the limit on a model's silence counts from there.
+        Without `words_only` any text commits at a clean end: JSON may have no letter.
+        `answers` is their number in one stream (`n`): each has a finish, the last is the end.
         """
         self._health = health
         self._timeouts = timeouts
@@ -105,12 +105,12 @@ class Race:
 
     @property
     def barred(self) -> frozenset[Candidate]:
-        """Candidates that have refused in a way that asking again would not change."""
+        """Candidates that would refuse again if asked again."""
         return frozenset(self._choices.barred)
 
     @property
     def failed(self) -> set[Candidate]:
-        """Candidates that have failed or were late, but for the winner."""
+        """Candidates that failed or were late, except the winner."""
         late = {one.candidate for one in self._attempts.all if one.late}
         return (self._failed | late) - {self.winner}
 
@@ -120,12 +120,12 @@ class Race:
         return self._attempts.next_source
 
     async def answer(self) -> AsyncGenerator[list[Chunk], None]:
-        """Yield the winner's answer, from its first chunk on, as many chunks as arrived together.
+        """Yield the winner's answer from its first chunk on, in batches as the chunks arrived.
 
         Raises:
             EmptyAnswer: an answer ended properly, without a word or a call.
-            CompletionsError: before the first item, the best reason why nobody answered; after it,
-                what cut the winner off.
+            CompletionsError: before the first item, the most telling reason why nobody answered;
+                after it, what cut the winner off.
         """
         try:
             self._choices.ask_first(self._started_at, self._loop.time())
@@ -194,17 +194,17 @@ class Race:
         return False
 
     def _on_empty(self, attempt: Attempt) -> bool:
-        """End an answer without a word; return True if it is one all the same."""
+        """Handle an answer that ended without a word; return True if it counts as one anyway."""
         if self._has_text(attempt):
             return True
         self._on_end(attempt, None)
         return False
 
     def _on_close(self, attempt: Attempt, error: CompletionsError | None) -> bool:
-        """Handle the end of a connection without a terminator; return True if it is an answer."""
+        """Handle a connection that ended without a terminator; return True if it is an answer."""
         attempt.closed = True
         if attempt.finish:
-            # Whatever happened to the connection, the model had ended.
+            # The model had finished, whatever happened to the connection.
             return self._on_empty(attempt)
         error = error or UpstreamUnavailable(
             "The upstream closed the connection without an answer."
@@ -213,7 +213,7 @@ class Race:
         return False
 
     def _has_text(self, attempt: Attempt) -> bool:
-        """Return True if an answer without a letter or digit is one all the same."""
+        """Return True if an answer without a letter or digit counts as one anyway."""
         return not self._words_only and any(
             isinstance(delta, Text) and delta.text.strip()
             for chunk in attempt.held
@@ -225,12 +225,12 @@ class Race:
         attempt.over = True
         attempt.empty = error is None
         if isinstance(error, NotAsked):
-            # Another attempt of the same moment has made the turn's last request.
+            # Another attempt has made the turn's last request at the same moment.
             self._attempts.all.remove(attempt)
             self._errors = self._errors or [error]
         elif error is not None:
             if attempt.task and not attempt.closed:
-                # It said that it failed, but keeps the connection open.
+                # It reported a failure, but keeps the connection open.
                 attempt.task.cancel()
             self._errors.append(error)
             tell_owner(attempt.candidate, error)
@@ -245,7 +245,7 @@ class Race:
 
         Raises:
             EmptyAnswer: an answer was empty.
-            CompletionsError: all failed; the error that says best why.
+            CompletionsError: all failed; the error that says most about why.
         """
         if any(not other.over for other in self._attempts.all) or self._choices.waiting:
             return
@@ -280,7 +280,7 @@ class Race:
         return min(moments, default=None)
 
     def _on_time(self) -> Attempt | None:
-        """Do what is due now; return the winner if an answer has lingered too long and is one."""
+        """Do what is due now; return the winner if a finished answer has waited long enough."""
         now = self._loop.time() + TICK_S
         for attempt in list(self._attempts.all):
             ends_at = lingers_until(attempt)
@@ -297,7 +297,7 @@ class Race:
             if ends_at is not None and ends_at <= now:
                 attempt.late = True
                 if now - attempt.started_at >= self._timeouts.first_token_s:
-                    # Else the time was lost before it was asked, which is not its fault.
+                    # Otherwise the time was lost before it was asked, which is not its fault.
                     self._health.failed(attempt.candidate)
                 log.info("candidate.late", candidate=attempt.candidate.key)
                 if all(one.over or one.late for one in self._attempts.all):

@@ -1,9 +1,9 @@
-"""Which fields of a request a refusal is about.
+"""Find the fields of a request that a refusal is about.
 
-APIs name them in a place of their own, or in words only. A name is believed if it stood in the
-request, so the words may be read widely: in a sentence that refuses something, what is quoted,
-written with an underscore, or told to be a parameter. Returns paths, see `field_paths`. Knows
-requests as they go up; nothing of models, and not what is done about it.
+APIs name them in `param`, or only in words. A name counts only if it was in the request, so the
+words can be read generously: in a sentence that refuses something, any name that is quoted, has an
+underscore, or is called a parameter. Returns paths, see `field_paths`. Knows requests as they go
+up, but no models, and not what is done with the result.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ NEEDED = frozenset(
 )
 """Fields without which it is not this request."""
 _OPENED = frozenset({"stream_options", "response_format", "reasoning", "text"})
-"""Objects of which a part may be refused. Other fields are refused whole: what stands in
-`metadata` or `logit_bias` is a caller's."""
+"""Objects that may be refused in part. Other fields are refused whole: the contents of `metadata`
+or `logit_bias` are the caller's."""
 _KEPT_INSIDE = frozenset(
     {
         *("type", "role", "content", "tool_calls", "tool_call_id", "call_id", "id", "function"),
@@ -31,8 +31,8 @@ _KEPT_INSIDE = frozenset(
         *("parameters", "description", "format", "json_schema", "schema"),
     }
 )
-"""Keys within messages, tools and opened objects without which these are broken; but the `name` of
-a message (who speaks) is not needed."""
+"""Keys that messages, tools and opened objects cannot do without. The `name` of a message (who
+speaks) is dispensable."""
 _SCHEMA_KEPT = frozenset({"type", "properties", "items", "required", "enum", "description"})
 """Keywords of a tool's schema without which the model would not know what to send."""
 
@@ -54,7 +54,7 @@ _ADVICE = (
     r"(?i)\b(?:expected|did you mean|instead|please|to drop|use|try|see|supported \w+ are"
     r"|allowed \w+ are)\b"
 )
-"""Behind these words stands what an API would rather have."""
+"""What an API would rather have follows these words."""
 _CLAUSE = r"[\n;]+|(?<=[.!?])\s+"
 _MARKED = r"""['"`“‘\[]([A-Za-z_$][\w.$-]*(?:\[\d*\][\w.]*)*)\\?['"`”’\]]"""
 _SNAKE = r"[A-Za-z$][\w$]*(?:(?:\.|\[)[\w\]]+|_\w+)+"
@@ -65,18 +65,18 @@ _TOLD = (
     rf"(?i){_WORD}\W{{1,3}}{_KIND}\b",
     rf"(?i)^\W*{_WORD}\W? ?(?::|(?:is|are) )",
 )
-"""Where an ordinary word is told to be a field."""
+"""Where the text says that an ordinary word is a field."""
 _SEGMENT = r"[^.\[\]'\"\s/#]+"
 
 
 def refused_fields(told: Iterable[str], words: str, body: Mapping[str, Any]) -> list[str]:
-    """Return what of `body` is refused: the places told apart, else what the words name."""
+    """Return the refused paths of `body`: those that the API states, else those its words name."""
     found = [path for one in told if (path := _path(one, body))]
     return list(dict.fromkeys(found)) or list(dict.fromkeys(_named(words, body)))
 
 
 def blames_value(words: str) -> bool:
-    """Return True if the words are about what a field holds, and not about the field."""
+    """Return True if the words are about a field's value, not about the field."""
     return bool(re.search(_BLAMES_VALUE, words)) and not re.search(_REFUSES, words)
 
 
@@ -86,7 +86,7 @@ def _named(words: str, body: Mapping[str, Any]) -> Iterator[str]:
             continue
         advice = re.search(_ADVICE, clause[refuses.end() :])
         refusing = clause[: refuses.end() + advice.start()] if advice else clause
-        refusing = re.sub(r"(?i)\broles?\W{1,3}\w+", "", refusing)  # `user` is a field, too.
+        refusing = re.sub(r"(?i)\broles?\W{1,3}\w+", "", refusing)  # `user` is a field as well.
         marked = [*re.findall(_MARKED, refusing), *re.findall(_SNAKE, refusing)]
         told = re.findall(
             r"\w+", " ".join(one for told in _TOLD for one in re.findall(told, refusing))
@@ -94,12 +94,12 @@ def _named(words: str, body: Mapping[str, Any]) -> Iterator[str]:
         paths = [path for name in marked if (path := _path(name, body))]
         paths += (name for word in told if (name := _snake(word)) in body and name not in NEEDED)
         if re.search(r"\bboth\b", refusing):
-            paths = paths[-1:]  # Each alone would do.
+            paths = paths[-1:]  # Leaving out either one is enough.
         yield from paths
 
 
 def _path(name: str, body: Mapping[str, Any]) -> str | None:
-    """Return the path of what may be left out under this name; None if it is not there."""
+    """Return the path of the dispensable field with this name; None if it is not there."""
     segments = re.findall(_SEGMENT, name)
     for skipped in range(min(len(segments), 3)):
         # Before the field there may be a word for the body: `body.x`, `parameter.x`.
@@ -125,7 +125,7 @@ def _from_top(segments: list[str], body: Mapping[str, Any]) -> str | None:
 
 
 def _inside(path: str, value: Any, segments: list[str]) -> str | None:
-    """Return the path of what stands below; words for a union's branch (`user`) are skipped."""
+    """Return the path below; words for a union's branch (`user`) are skipped."""
     name = ""
     for segment in segments:
         if isinstance(value, list):
@@ -145,7 +145,7 @@ def _inside(path: str, value: Any, segments: list[str]) -> str | None:
 
 
 def _within(name: str, body: Mapping[str, Any]) -> str | None:
-    """Return where a bare name stands inside messages, tools, schemas or options."""
+    """Return the path of a bare name inside messages, tools, schemas or options."""
     if name in _KEPT_INSIDE and name != "name":
         return None
     for top in ("messages", "input"):

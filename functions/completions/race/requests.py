@@ -1,7 +1,7 @@
 """The requests of one turn: at most three a question, hedges and retries included.
 
-A model's turn is one question; an agent may put several, within a limit for all of them. Counts
-requests, and sums what they cost; nothing of what the answers say.
+A model's turn is one question; an agent may ask several, within a limit for all of them. Counts
+requests and sums what they cost; does not know what the answers say.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from completions.upstream.exchange import Exchange
 REQUESTS_LIMIT = 3
 """For one question."""
 TOKENS_LIMIT = 1_000_000_000
-"""More tokens than this are no count: metrics cannot hold every number that JSON can."""
+"""A larger number is not a token count: metrics cannot hold every number that JSON can."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,12 +29,12 @@ class Requests:
     agent_began_at: float | None = None
     """When the turn's agent began to work, if it has one (loop time)."""
     agent_asked_at: float | None = None
-    """When it put its first question."""
+    """When it asked its first question."""
     turns: Requests | None = None
-    """All of the turn's, of which these are one question's; None for the turn's own."""
+    """The turn's requests, if these are one question's; None if these are the turn's."""
 
     def of_one_question(self) -> Requests:
-        """Return the requests of a further question, which count among these, too."""
+        """Return the requests of a further question; they count here as well."""
         return Requests(limit=REQUESTS_LIMIT, turns=self)
 
     @property
@@ -44,7 +44,7 @@ class Requests:
         return left if self.turns is None else min(left, self.turns.left)
 
     def ask(self, candidate: Candidate, source: int, *, hedge: bool) -> Exchange | None:
-        """Count a request that is made now; return None when they are used up."""
+        """Count a request that is made now; return None if none is left."""
         if not self.left:
             return None
         exchange: Exchange | None
@@ -58,13 +58,13 @@ class Requests:
         return exchange
 
     def put(self, now: float) -> None:
-        """Note that the turn's agent puts a question."""
+        """Note that the turn's agent asks a question."""
         if self.agent_asked_at is None:
             self.agent_asked_at = now
 
     @property
     def first_sent_at(self) -> float | None:
-        """When the first request had been written, or an agent that made none began to work."""
+        """When the first request was written, or when an agent that made none began to work."""
         return self.exchanges[0].sent_at if self.exchanges else self.agent_began_at
 
     @property
@@ -77,7 +77,7 @@ class Requests:
     def answered(self, winner: Candidate | None, source: int) -> Exchange | None:
         """Return the exchange that brought the answer.
 
-        An agent's turn has no such request: then the last one that brought any answer counts.
+        An agent's turn has no such request: there the last one that brought any answer counts.
         """
         heard = [one for one in self.exchanges if one.headers_at is not None]
         best = [one for one in heard if (one.candidate, one.source) == (winner, source)] or heard
@@ -90,11 +90,11 @@ class Requests:
 
     @property
     def retries(self) -> int:
-        """Requests made after one that was of no use: neither a question's first nor hedges."""
+        """Requests made after one that failed: neither a question's first nor hedges."""
         return sum(not (one.first or one.hedge) for one in self.exchanges)
 
     def tokens(self, *names: str) -> int | None:
-        """Return the sum of a count, under any of its names, over all answers that told it."""
+        """Return the sum of a count, under any of its names, over all answers that have it."""
         usages = [one.usage for one in self.exchanges if one.usage]
         return _sum(usage.get(name) for usage in usages for name in names)
 

@@ -1,7 +1,7 @@
-"""A model API that refuses because of how this deployment is set up: told to its owner.
+"""Tell the owner when a model API refuses because of how this deployment is set up.
 
-Callers hear words whatever is refused, so nobody but the owner would ever find out. Knows causes
-and what helps against them, in the words of the template and of make; nothing of requests.
+Callers hear words whatever is refused, so without this nobody would find out. Knows causes and
+remedies, in the names of the template and of make, but no requests.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _HINTS = {
 
 
 def tell_owner(candidate: Candidate, error: CompletionsError) -> None:
-    """Log and count a refusal that is no fault of the request; nothing for any other error."""
+    """Log and count a refusal that is not the request's fault; ignore any other error."""
     hint = _HINTS.get(error.cause) if error.cause else None
     if hint is None or not candidate.base_url:
-        return  # What an agent was refused was told when its question failed.
+        return  # An agent's refusals were reported when its question failed.
     count("SetupFailures")
     log.error(
         "upstream.misconfigured",

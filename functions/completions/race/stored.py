@@ -1,8 +1,8 @@
-"""What a refusal says of things that only the upstream that made them keeps.
+"""Recognise a refusal that is about things which only the upstream that made them keeps.
 
-Earlier responses, conversations and items, which a Responses request names by their ids. A value
-that is not found says nothing of the model, so nothing is learnt from it. Knows requests and
-refusals; nothing of who is asked.
+These are earlier responses, conversations and items, which a Responses request names by their ids.
+A missing one says nothing about the model, so nothing is learnt from it. Knows requests and
+refusals, not who is asked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CODES = re.compile(r"(response|conversation|item)(_?id)?_?not_?found", re.IGNOR
 
 
 def names_stored(error: UpstreamRefused, body: Mapping[str, Any]) -> bool:
-    """Return True if the upstream does not have what the request names, or keeps nothing at all.
+    """Return True if the upstream lacks what the request names, or keeps nothing at all.
 
     OpenAI's API says so in `code` (`previous_response_not_found`), in `param`, or only in words
     ("Item with id 'rs_1' not found."); other servers in words that name the field or the id.
@@ -42,6 +42,6 @@ def _ids(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _id(value: Any) -> Iterator[str]:
-    # Shorter ones could stand in any sentence.
+    # A shorter id could occur in any sentence.
     if isinstance(value, str) and len(value) > 5:
         yield value

@@ -22,7 +22,7 @@ class Timeouts:
     stall_s: float = 0.0
 
     def late_at(self, attempt: Attempt) -> float | None:
-        """Return from when an attempt is late (loop time), as long as it is not."""
+        """Return when an attempt becomes late (loop time); None if it never does or already is."""
         if attempt.over or attempt.late:
             return None
         seconds = self.reasoning_s if attempt.reasoning else self.first_token_s
@@ -30,7 +30,7 @@ class Timeouts:
 
 
 def lingers_until(attempt: Attempt) -> float | None:
-    """Return until when an answer that finished without a word may get its terminator."""
+    """Return how long (loop time) an answer that finished without a word may take to terminate."""
     if attempt.over or attempt.finished_at is None:
         return None
     return attempt.finished_at + LINGER_S

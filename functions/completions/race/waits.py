@@ -1,7 +1,7 @@
 """When a candidate that has failed may be asked again.
 
-One per turn, shared by its races: what failed before an answer broke off has failed. Moments are
-the event loop's time, in seconds. Knows failures and times; nothing of requests.
+One per turn, shared by its races, so a failure in one race counts in the next. Moments are the
+event loop's time, in seconds. Knows failures and times, not requests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Failures:
 
 
 class Waits:
-    """One turn's waits. Create it inside the event loop; without `waits_s` nobody waits."""
+    """One turn's waits. Create it inside the event loop; without `waits_s` there are none."""
 
     def __init__(self, waits_s: Sequence[float] = ()) -> None:
         self._waits_s = waits_s
@@ -42,7 +42,7 @@ class Waits:
         self._failures: dict[Candidate, _Failures] = {}
 
     def failed(self, candidate: Candidate, error: CompletionsError) -> None:
-        """Leave a candidate alone that has failed just now; its `Retry-After` may prolong it."""
+        """Leave alone a candidate that has just failed; its `Retry-After` may prolong the wait."""
         now = self._loop.time()
         failures = self._failures.setdefault(candidate, _Failures(now))
         failures.count += 1
@@ -50,10 +50,10 @@ class Waits:
         failures.not_before = now + self._jittered(max(wait_s, error.retry_after_s or 0.0))
 
     def ready_at(self, candidate: Candidate, *, last: bool) -> float:
-        """Return from when a candidate may be asked; in the past if it may be asked now.
+        """Return when a candidate may be asked; a past moment means now.
 
-        The `last` request of a turn is not spent on a blip that has just begun: however few there
-        were, it comes when the last of three would.
+        The `last` request of a turn is not spent on a blip that has just begun: it comes when the
+        last of three would, however few there were.
         """
         failures = self._failures.get(candidate)
         if failures is None:

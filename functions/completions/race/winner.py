@@ -1,6 +1,6 @@
 """The winner's answer, read to its end: the terminator, the finish, a cut or a stall.
 
-What arrives together is handed on together. Knows nothing of who else might answer.
+Hands on together what arrives together. Does not know who else might answer.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _LOOK_AGAIN_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Silences:
-    """How long the winner may say nothing, in seconds; 0 disables a bound."""
+    """How long the winner may be silent, in seconds; 0 disables a limit."""
 
     stall_s: float = 0.0
     """Without a sign of life: the answer is cut."""
     unspoken_s: float = 0.0
     """With nothing but reasoning and pieces of calls: the answer is cut."""
     heard_at: Callable[[], float] = float
-    """When the caller last heard words of somebody else's: what is unspoken counts from there."""
+    """When the caller last heard other words than the winner's: `unspoken_s` counts from there."""
 
 
 async def read_on(
@@ -50,10 +50,10 @@ async def read_on(
 ) -> AsyncGenerator[list[Chunk], None]:
     """Yield the answer from its first chunks (`winner.held`) on, in batches.
 
-    Of several `answers` in one stream each has a finish, and the last finish is the end.
+    If a stream has several `answers`, each has a finish, and the last finish is the end.
 
     Raises:
-        CompletionsError: what cut the answer off, after all that came before it.
+        CompletionsError: what cut the answer off, after everything that came before.
     """
     batch, end = winner.held, None
     finishes = 0
@@ -83,7 +83,7 @@ async def read_on(
                     attempt, more, error = await watchdog.bound(next_of(winner))
                 if attempt is winner or (attempt is None and watchdog.expired):
                     break
-                # Else a loser's last words, or a stall while our own caller was slow to read.
+                # Otherwise a loser's last event, or a stall while our caller was slow to read.
             if more is None:
                 if finishes >= answers:
                     return
@@ -94,9 +94,9 @@ async def read_on(
 
 
 def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> Event | None:
-    """Add what else has come already, so that a burst is one write; return the answer's end.
+    """Add what has already come, so that a burst is one write; return the answer's end.
 
-    Nothing is added to a batch that holds the terminator.
+    Add nothing to a batch that has the terminator.
     """
     if events.empty():
         return None
@@ -113,7 +113,7 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> 
 
 
 class Life(IntEnum):
-    """What a batch proves of its model."""
+    """What a batch proves about its model."""
 
     NONE = 0
     """Nothing: keep-alives, empty deltas, blanks."""
@@ -132,7 +132,7 @@ def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, Life, bool, Comple
     finishes, life = 0, Life.NONE
     for position, chunk in enumerate(batch):
         for delta in chunk.deltas:
-            if type(delta) is Text:  # The common delta, first for its speed.
+            if type(delta) is Text:  # The common delta comes first, for speed.
                 if life is not Life.SPOKEN and has_words(delta.text):
                     life = Life.SPOKEN
             elif type(delta) is Finish:
@@ -165,9 +165,9 @@ def _queue_stall(events: asyncio.Queue[Event]) -> bool:
 
 
 class _Watchdog:
-    """Report a stall. A batch costs two assignments: the deadline is made out when a timer looks.
+    """Report a stall. A batch costs two assignments: the deadline is computed when a timer fires.
 
-    Moments of life only ever move it later, so no timer has to be set anew for them.
+    Signs of life only move it later, so they never need a new timer.
     """
 
     def __init__(self, report: Callable[[], bool], silences: Silences) -> None:
@@ -176,7 +176,7 @@ class _Watchdog:
         self._silences = silences
         self._alive_at = self._spoken_at = self._loop.time()
         self._end: float | None = None
-        """The deadline, once nothing moves it any more."""
+        """The deadline once the answer has finished, which nothing moves."""
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._cancelled = False
@@ -197,7 +197,7 @@ class _Watchdog:
             self._alive_at = self._loop.time()
 
     def linger(self) -> None:
-        """Wait for the terminator for a moment: the answer has finished."""
+        """Give a finished answer a moment for its terminator."""
         self._end = self._loop.time() + LINGER_S
         self._look_at(self._end)
 
@@ -209,7 +209,7 @@ class _Watchdog:
         try:
             return await event
         except asyncio.CancelledError:
-            # As asyncio's own time-outs tell their cancellation from everybody else's.
+            # asyncio's time-outs tell their own cancellation from others in the same way.
             if self._cancelled and task.uncancel() <= cancelling:
                 return STALLED
             raise
@@ -247,7 +247,7 @@ class _Watchdog:
         if not self.expired:
             self._look_at(self._ends_at)
         elif passes:
-            # The process may have been paused: what lies in the socket is read first.
+            # The process may have been paused: read what is in the socket first.
             self._loop.call_soon(self._report_if_expired, passes - 1)
         elif self._waiting is not None:
             self._cancelled = self._waiting.cancel()
