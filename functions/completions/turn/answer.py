@@ -1,7 +1,7 @@
 """One model answer on its way to the caller: relayed, filtered, its calls held until whole.
 
-A turn that asks again makes a new one for each answer. Knows what a chunk becomes on the wire;
-nothing of time, and nothing of how a turn ends.
+A turn that asks again makes a new one for each answer. Knows what a chunk becomes on the wire, but
+no time, and not how a turn ends.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Answer:
         self._single = request.single
         self._loop = asyncio.get_running_loop()
         self.audible = False
-        """True once the caller has heard the model's words or got something that is not spoken."""
+        """True once the caller has heard the model's words or got something unspoken of it."""
         self.speaking = False
         """True once the model has sent text, though all of it may still be a copy of ours."""
         self.calls = HeldCalls(request.tools)
@@ -51,12 +51,12 @@ class Answer:
         self._copy: RepeatFilter | None = None
 
     def follows_buffer_words(self, phrase: str) -> None:
-        """Take out the copy of `phrase` with which the model may begin: it was spoken just now."""
+        """Remove a copy of `phrase`, which was just spoken, if the model begins with it."""
         self._copy = RepeatFilter(phrase)
 
     @property
     def is_nothing(self) -> bool:
-        """True if no word and no call came: at most a copy of our own buffer words."""
+        """True if no word and no call came, or only a copy of our own buffer words."""
         return self._single and not self.audible and not self.calls
 
     def pass_on(self, chunk: Chunk) -> bytes:
@@ -67,7 +67,7 @@ class Answer:
             chunk = self._set_apart(chunk)
         deltas = chunk.deltas
         if len(deltas) == 1 and type(word := deltas[0]) is Text and self._copy is None:
-            # The common chunk, apart for its speed.
+            # The common chunk comes first, for speed.
             if word.text:
                 self._note_spoken(word.text)
             return self._writer.relay(chunk) if chunk.sse else self._written(word)
@@ -93,7 +93,7 @@ class Answer:
         return b"".join(self._written(delta) for delta in chunk.deltas)
 
     def flush(self) -> bytes:
-        """Return the text that was held because it might have been a copy of our buffer words."""
+        """Return the text that was held as a possible copy of our buffer words."""
         rest = self._copy.flush() if self._copy else ""
         self._copy = None
         if not rest:
@@ -106,7 +106,7 @@ class Answer:
         return self.calls.judge(self._record.text)
 
     def drop_unfinished_calls(self) -> None:
-        """Keep the calls that are whole as they stand: the answer was cut."""
+        """Keep the calls that are already whole, because the answer was cut."""
         self.calls = self.calls.complete_calls()
 
     def note_output(self) -> None:
@@ -116,7 +116,7 @@ class Answer:
             self._record.model_spoke(self._loop.time())
 
     def _pass_on_raw(self, chunk: Chunk) -> bytes:
-        """Pass on one of several answers (`n` > 1) as it is: to check them is the caller's job."""
+        """Pass on one of several answers (`n` > 1) unchanged: checking them is the caller's job."""
         if chunk.sse and chunk.sse.data and not chunk.sse.raw:
             raise UpstreamUnavailable("The upstream does not stream several answers.")
         self.audible = True
@@ -142,7 +142,7 @@ class Answer:
             self.note_output()
 
     def _set_apart(self, chunk: Chunk) -> Chunk:
-        """Return the first words of a further answer, not glued to what was heard before."""
+        """Return the first words of a further answer, separated from what was heard before."""
         for position, delta in enumerate(chunk.deltas):
             if isinstance(delta, Text) and delta.text.strip():
                 text = spoken_after(self._record.text, delta.text)

@@ -1,7 +1,7 @@
 """A buffered turn: one JSON answer, complete or not at all.
 
-The same race, the same checks of tool calls and the same recovery as a streamed turn, but no words
-of ours and no timers for first words: a buffered answer has none. What fails, fails by its status.
+The same race, checks of tool calls and recovery as in a streamed turn, but none of our words and no
+timers for first words, which a buffered answer does not have. A failure is an error status.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from completions.turn.response import ResponseSender
 
 
 class Buffered:
-    """One buffered turn. `run` it once; the plan's record tells afterwards what happened."""
+    """One buffered turn. `run` it once; afterwards the plan's record says what happened."""
 
     def __init__(
         self, dialect: Dialect, request: ParsedRequest, plan: Plan, response: ResponseSender
@@ -65,7 +65,7 @@ class Buffered:
         except CompletionsError as error:
             await self._refuse(error)
         except Exception:
-            # Whoever called us, and whatever is around us, need not see its insides.
+            # Neither the caller nor the server around us should see its details.
             log.exception("turn.crashed")
             await self._refuse(CompletionsError("Internal error; it has been logged."))
             self._record.outcome = Outcome.CRASHED
@@ -122,7 +122,7 @@ class Buffered:
             candidates = after_feedback(candidates, race.winner)
 
     def _written(self, answer: list[Chunk], held: HeldCalls, judgement: Judgement) -> bytes:
-        """Return the body to send: the upstream's own bytes if nothing in them has to change."""
+        """Return the body to send: the upstream's own bytes if nothing in them must change."""
         record, kept = self._record, self._recovery.kept
         deltas: list[Delta] = [delta for chunk in answer for delta in chunk.deltas]
         usage: dict[str, Any] | None = None
@@ -151,7 +151,7 @@ class Buffered:
         return self._dialect.buffered(
             self._request,
             body,
-            # A refusal has no place but the upstream's own answer; else it is text like any other.
+            # Only the upstream's own answer has a place for a refusal; otherwise it is plain text.
             text=_text(answer, Text) if body else _text(answer, Text, Refusal),
             reasoning=_text(answer, Reasoning),
             calls=calls,

@@ -1,4 +1,4 @@
-"""What each request of a turn did, for its time line: in the log, and in the stream if asked for.
+"""The time line of a turn's requests: for the log, and for the stream if asked for.
 
 Milliseconds count from the arrival of the caller's request. Everything is a name, a time or a code.
 """
@@ -16,12 +16,11 @@ from completions.upstream.exchange import Exchange
 
 
 class CandidateLife(TypedDict, total=False):
-    """One request to a model; what did not happen is left out."""
+    """One request to a model, without the fields for what did not happen."""
 
     candidate: str
     asked: Literal["first", "hedge", "retry"]
-    """`first` of its question; `hedge`: beside one that was slow; `retry`: after one that was of no
-    use."""
+    """`first` of its question; `hedge`: beside a slow one; `retry`: after one that failed."""
     sent_ms: float
     headers_ms: float
     first_word_ms: float
@@ -39,8 +38,8 @@ def candidates(plan: Plan) -> list[CandidateLife]:
 def comment(plan: Plan) -> bytes:
     """Return them as a comment of an event stream (WHATWG HTML, section 9.2.6).
 
-    It is a line of the event that follows it: some clients take a comment that stands alone for an
-    event without data.
+    It is a line of the next event, because some clients take a lone comment for an event without
+    data.
     """
     return b": candidates " + to_json(candidates(plan)) + b"\n"
 

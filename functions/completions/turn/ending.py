@@ -1,7 +1,7 @@
 """The one end of a streamed turn: the model's own, a call in place of silence, a failure told.
 
-Writes the last words, the held calls and the finish. Knows what is owed to a caller; nothing of
-time, and nothing of who might still be asked.
+Writes the last words, the held calls and the finish. Knows what a caller is owed, but no time, and
+not who might still be asked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from completions.turn.response import ResponseSender
 
 
 class Ending:
-    """Ends one streamed turn, exactly once; every method is told which answer was heard last."""
+    """Ends one streamed turn, exactly once; each method takes the answer that was heard last."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Ending:
             relayable = False
             log.warning("call.invalid", problems=len(judgement.problems))
             if not self._request.speakable:
-                # A caller who wants JSON checks for himself: nothing is kept from him.
+                # A caller who wants JSON checks it himself: pass on everything.
                 calls = merge_calls(kept, answer.calls.unchecked())
             elif not calls:
                 await self.failed(
@@ -82,7 +82,7 @@ class Ending:
             answer.note_output()
         finish = honest_finish(answer.finish, calls=bool(calls))
         if finish == "content_filter" and self._plan.speaks and not ends_sentence(record.text):
-            # The filter has cut the answer: nobody is left with half a sentence.
+            # The filter has cut the answer: do not leave the caller with half a sentence.
             declined = spoken_after(record.text, self._plan.phrases.declined)
             out += self._writer.text(declined)
         await self._close(answer, finish, out)
@@ -112,20 +112,20 @@ class Ending:
             record.called.append(call.name)
             await self._close(answer, "tool_calls", self._writer.call(call))
         elif not self._request.user_was_silent:
-            # Nobody hears a pause: but after silence, words are owed.
+            # A pause cannot be heard: after silence the caller is owed words.
             await self.failed(answer, UpstreamUnavailable("The model's answer was empty."))
         else:
             await self._close(answer, "stop", self._writer.text("... "))
 
     def deliverable_calls(self, answer: Answer) -> Judgement | None:
-        """Return the calls that are whole and valid although the answer was cut."""
+        """Return the calls of a cut answer that are whole and valid."""
         answer.drop_unfinished_calls()
         judgement = answer.judge_calls()
         deliverable = (judgement.calls or self._recovery.kept) and not judgement.problems
         return judgement if deliverable else None
 
     async def failed(self, answer: Answer, error: CompletionsError) -> None:
-        """End after a failure: honest in words or honest in status, and exactly once."""
+        """End after a failure: say so in words or in the status, exactly once."""
         record, plan, writer = self._record, self._plan, self._writer
         log.warning("turn.failed", code=identifier(error.code), reason=loggable_message(error))
         if self._response.closed:

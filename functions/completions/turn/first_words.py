@@ -1,7 +1,7 @@
 """The wait for an answer's first words: buffer words, an early start, the end of the budget.
 
-The turn awaits the answer itself; the timers run beside it, so that words pass through no task and
-no queue of theirs. Knows time and what was heard; nothing of who answers.
+The turn awaits the answer itself and the timers run beside it, so that words pass through no extra
+task or queue. Knows time and what was heard, not who answers.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from completions.turn.plan import SECOND_BUFFER_WORDS_S, Plan
 from completions.turn.response import ResponseSender
 
 START_AFTER_S = 0.002
-"""After the request was written: a model that answers sooner does not wait for our start."""
+"""Counts from the written request: a model that answers sooner does not wait for our start."""
 _PASSES = 8
-"""Words that are here already beat a timer of the same moment: they may be so many passes away."""
+"""Passes through the event loop that words may need and still beat a timer of the same moment."""
 
 
 class FirstWords:
-    """Reads a turn's answers until something is audible. One for the whole turn."""
+    """Reads a turn's answers until something is audible. One per turn."""
 
     def __init__(self, plan: Plan, writer: Writer, response: ResponseSender) -> None:
         self._plan = plan
@@ -37,18 +37,18 @@ class FirstWords:
         """When something must be audible (loop time); None for no limit."""
         self._buffer_words_left = True
         self._answer: Answer | None = None
-        """The answer that is waited for; None while none is."""
+        """The answer that the turn waits for, if any."""
         self._limit = asyncio.timeout(None)
         self._timer: asyncio.Handle | None = None
         self._lost: BaseException | None = None
-        """Why the caller could not be sent what was written beside the wait."""
+        """Why something written during the wait could not be sent to the caller."""
         if plan.starts_early:
             plan.requests.on_written = self._note_asked
 
     async def next(
         self, answer: Answer, batches: AsyncGenerator[list[Chunk], None]
     ) -> list[Chunk] | None:
-        """Return the answer's next batch; while nothing is audible, the turn's timers run.
+        """Return the answer's next batch; the turn's timers run until something is audible.
 
         Raises:
             UpstreamTimeout: the budget ended.
@@ -75,7 +75,7 @@ class FirstWords:
         self._loop.call_later(START_AFTER_S, self._start)
 
     def _start(self) -> None:
-        """Start while the model is at work: less is left to do at its first words."""
+        """Start the response while the model works: less is left to do at its first words."""
         if self._answer is not None and not self._response.started:
             self._response.write_aside(b"").add_done_callback(self._is_sent)
 

@@ -1,8 +1,8 @@
-"""A long pause behind words, covered by buffer words: one pause a turn.
+"""Cover a long pause after words with buffer words: one pause a turn.
 
-Where a model stops after a sentence, to think or to write a call, or where another answer is asked
-for, the caller hears nothing, and may take it for a dropped line. Knows time and what was spoken;
-nothing of why it is silent.
+When a model stops after a sentence, to think or to write a call, or when another answer is asked
+for, the caller hears nothing and may think that the line dropped. Knows time and what was spoken,
+not why there is silence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOOK_S = 0.5
 
 
 class PauseCover:
-    """Covers one pause of a streamed turn. `start` it behind words, `stop` it at the turn's end."""
+    """Covers one pause of a streamed turn. `start` it after words, `stop` it at the turn's end."""
 
     def __init__(self, plan: Plan, writer: Writer, response: ResponseSender) -> None:
         self._plan = plan
@@ -41,7 +41,7 @@ class PauseCover:
     def start(self, *, between_answers: bool = False) -> None:
         """Begin to look for a pause, if one may be covered in this turn.
 
-        Between two answers words of ours may follow whatever was said; else only a sentence.
+        Between two answers our words may follow anything; otherwise only a whole sentence.
         """
         plan = self._plan
         self._between_answers = between_answers
@@ -50,7 +50,7 @@ class PauseCover:
             self._look_again()
 
     def stop(self) -> None:
-        """Stop looking; buffer words on their way still leave."""
+        """Stop looking; buffer words that are being sent still leave."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -64,23 +64,23 @@ class PauseCover:
             self._count_new(now)
         elif now >= self._due_at():
             if passes:
-                # The process may have been paused: what lies in the socket is read first.
+                # The process may have been paused: read what is in the socket first.
                 self._timer = self._loop.call_soon(self._look, passes - 1)
                 return
             self._cover(now)
         self._look_again()
 
     def _count_new(self, now: float) -> None:
-        """Note how long the words that have come since the last look will be spoken.
+        """Note how long it takes to speak the words that came since the last look.
 
-        While the caller is slow to take what is sent, time is his own.
+        Time does not count while the caller is slow to take what is sent.
         """
         new = sum(map(len, self._record.words[self._pieces :]))
         self._pieces, self._last_seen_at = len(self._record.words), now
         self._spoken_until = max(self._spoken_until, now) + new / SPEECH_CHARS_PER_S
 
     def _due_at(self) -> float:
-        """Return when words of ours are due; the wait is covered as the one at a turn's start."""
+        """Return when words of ours are due, by the same rule as at a turn's start."""
         if self._record.buffer_words >= BUFFER_WORDS_LIMIT:
             return math.inf
         pause_at = max(self._last_seen_at, self._spoken_until)
@@ -97,12 +97,12 @@ class PauseCover:
             return
         words = spoken_after(record.text, phrase)
         if self._covered_at is not None:
-            words = phrase  # Behind other buffer words, which end in a pause of their own.
+            words = phrase  # After other buffer words, which end in their own pause.
         elif separator := words.removesuffix(phrase):
-            # Part of what was said: what comes next is not set apart once more.
+            # Part of what was said, so that what comes next is not set apart again.
             record.words.append(separator)
             self._pieces += 1
         self._covered_at = now
         record.said_buffer_words(phrase, now)
-        # Not awaited: the turn waits for a model.
+        # Not awaited, because the turn waits for a model.
         self._response.write_aside(self._writer.text(words))

@@ -29,22 +29,22 @@ from completions.turn.record import TurnRecord
 DEADLINE_MARGIN_S = 1.5
 """The turn ends itself this long before Lambda's deadline; at 0.5 s the layer uses force."""
 SPOKEN_WAIT_S = 12.0
-"""Words of ours cover a `Retry-After` of this length, and no longer one."""
+"""The longest `Retry-After` that our words cover."""
 UNSPOKEN_WAIT_S = 3.0
-"""Who hears no words of ours is told of a longer `Retry-After` in place of waiting for it."""
+"""The same without our words: a longer `Retry-After` is reported, not waited for."""
 ANSWER_NEEDS_S = 3.0
-"""With less time than this left, another whole answer is not begun."""
+"""Another whole answer is not begun with less time left than this."""
 FIRST_WORD_NEEDS_S = 1.0
-"""With less time than this left, nobody is asked again for a first word."""
+"""Nobody is asked again for a first word with less time left than this."""
 SECOND_BUFFER_WORDS_S = 5.0
 """After the first ones; they never come a third time."""
 AGE_LIMIT_S = 10.0
-"""A request is not taken to be older than this: clocks differ."""
+"""The oldest that a request can be: clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """What an execution environment keeps between turns; nothing in it belongs to one of them."""
+    """What an execution environment keeps between turns; it holds nothing of a single turn."""
 
     settings: Settings
     upstream: ModelClient
@@ -60,7 +60,7 @@ class Arrival:
     epoch_s: float | None = None
     remaining_s: float | None = None
     seen_at: float | None = None
-    """When the function saw it (loop time)."""
+    """When the function got it (loop time)."""
     cold: bool = False
     """True for the first request of an environment."""
 
@@ -88,7 +88,7 @@ class Plan:
         if state.responder is not None:
             self.requests.limit = settings.agent_request_limit
         seen_at = now if arrival.seen_at is None else arrival.seen_at
-        # Reading the keys counts: without Lambda there is no earlier moment than when we saw it.
+        # Reading the keys counts: without Lambda the earliest known moment is when we got it.
         self.arrived = min(now - _age_s(arrival), seen_at)
         self.deadline = self.arrived + settings.turn_limit_ms / 1000
         if arrival.remaining_s is not None:
@@ -125,14 +125,14 @@ class Plan:
             questions = Questions(question, self.health, self.timeouts, self.waits, self._in_order)
             self.question = in_models_place(state.responder, questions, request)
             self._models = (RESPONDER,)
-            # The agent's own questions to models have the timers; it may pause between words.
+            # The agent's questions to models have timers; the agent itself may pause between words.
             self.timeouts, self.waits = Timeouts(), Waits()
 
     @property
     def starts_early(self) -> bool:
         """True if the status is 200 whatever a model does, as soon as one has been asked.
 
-        Of a chained request it is not: who is told that nobody knows the chain sends all of it.
+        Not for a chained request: a client that learns that the chain is unknown sends all of it.
         """
         return self.speaks and not self._request.chained
 
@@ -144,7 +144,7 @@ class Plan:
         return self.health.order(self._settings.candidates)
 
     def ask_until(self, budget_ends: float | None) -> float:
-        """Return until when it is of use to ask again for a turn that has until `budget_ends`."""
+        """Return the last moment to ask again in a turn whose budget ends at `budget_ends`."""
         in_time = self.deadline - ANSWER_NEEDS_S
         return in_time if budget_ends is None else min(in_time, budget_ends - FIRST_WORD_NEEDS_S)
 
@@ -154,7 +154,7 @@ class Plan:
         return SPOKEN_WAIT_S if self.speaks else UNSPOKEN_WAIT_S
 
     def new_budget(self) -> float | None:
-        """Return until when an answer that is asked for now must be audible; None for no limit."""
+        """Return when an answer that is asked for now must be audible; None for no limit."""
         if not self._budget_s:
             return None
         return asyncio.get_running_loop().time() + self._budget_s
@@ -170,15 +170,15 @@ class Plan:
         request, after_s = self._request, self.pause_after_s
         if not after_s or not request.user_spoke:
             return None
-        # Assistant text that is still being heard covers part of the wait.
+        # Assistant text that is still being spoken covers part of the wait.
         return self.arrived + after_s * (2 if request.assistant_spoke_since else 1)
 
     @property
     def pause_after_s(self) -> float:
-        """How long a caller may hear nothing before words of ours; 0 where there are none."""
+        """How long a caller may hear nothing before words of ours; 0 if there are none."""
         after_ms = self._request.extra.buffer_words_after_ms
         if after_ms is None:
-            # Words are an answer with status 200: who asked for errors gets them where asked for.
+            # Buffer words mean status 200: with OnFailure=error they must be asked for.
             after_ms = self._settings.buffer_words_after_ms if self._speaks_on_failure else 0
         return after_ms / 1000 if self._request.speakable else 0.0
 
@@ -193,7 +193,7 @@ class Plan:
         )
 
     def _clean(self, text: str) -> str:
-        """Return an assistant text without our own words, which models would imitate."""
+        """Return an assistant text without our words, which models would imitate."""
         own = (*self._settings.buffer_words, *(self._request.extra.buffer_words or ()))
         return buffer_words.strip_phrases(text, own)
 

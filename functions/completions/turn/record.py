@@ -1,7 +1,7 @@
-"""What the caller got in a turn, noted by those who see it while it happens.
+"""What the caller got in a turn, noted as it happens.
 
-One record a turn, from the plan to the last byte; `report` makes the log line and the metrics of
-it. Moments are the event loop's time, in seconds. Decides nothing.
+One record a turn, from the plan to the last byte; `report` turns it into the log line and the
+metrics. Moments are the event loop's time, in seconds. Decides nothing.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from completions.settings import Candidate
 class Outcome(StrEnum):
     """How a turn ended: a closed set, for the log line and for the metric's dimension.
 
-    What went wrong is told beside it (`error.type`): that set is as open as the models' own errors.
+    `error.type` says what went wrong: that set is as open as the models' own errors.
     """
 
     OK = "ok"
     """The model's answer, to its end."""
     HUNG_UP = "hung_up"
-    """The caller left first, which is no error."""
+    """The caller left first, which is not an error."""
     EMPTY = "empty"
     """No word and no call came, so `skip_turn` was called or a pause was sent."""
     BRIDGED = "bridged"
-    """Cut in its first sentence; after a short bridge another answer came, to its end."""
+    """Cut in its first sentence; after a short bridge another complete answer followed."""
     CUT = "cut"
     """An answer broke off; a closing sentence, a whole call or an error event ended it."""
     APOLOGY = "apology"
-    """No answer, or none that can be used: the failure sentence was spoken."""
+    """No usable answer: the failure sentence was spoken."""
     ERROR = "error"
     """No answer: an error status, or an error event after buffer words."""
     REFUSED = "refused"
-    """The request was refused before a turn was made of it."""
+    """The request was refused before its turn began."""
     CRASHED = "crashed"
     """A bug of ours, or the turn was stopped from outside before its end."""
 
@@ -55,11 +55,11 @@ class TurnRecord:
     source: int = 0
     """The number of the attempt whose answer that was."""
     chunks: int = 0
-    """Chunks of all answers that were passed on or held; those of the losers do not count."""
+    """Chunks of all answers that were passed on or held, without those of losers."""
 
     # What the caller got.
     words: list[str] = field(default_factory=list)
-    """The model's, and a bridge of ours between two answers; no buffer words."""
+    """The model's words, and our bridge between two answers, but no buffer words."""
     first_model_output_at: float | None = None
     """When the model's first word, or its first whole call, was passed on."""
     first_spoken_at: float | None = None
@@ -71,7 +71,7 @@ class TurnRecord:
     called: list[str] = field(default_factory=list)
     """The names of the tool calls that were delivered."""
     tool_repairs: int = 0
-    """Calls that did not fit their schema: put right here, or asked for again."""
+    """Calls that did not fit their schema: coerced here, or asked for again."""
 
     # How it ended.
     outcome: Outcome | None = None
@@ -79,7 +79,7 @@ class TurnRecord:
     finish: str = ""
 
     def heard(self, winner: Candidate | None, source: int, chunks: int) -> None:
-        """Note that more of the winner's answer has come."""
+        """Count more chunks of the winner's answer."""
         if chunks:
             self.winner, self.source = winner, source
             self.chunks += chunks

@@ -1,7 +1,7 @@
-"""What follows an answer that cannot be used: another question, and to whom, or the end.
+"""What follows an unusable answer: another question, and to whom, or the end.
 
-The same for streamed and buffered turns, and for turns that an agent answers. Each remedy is tried
-once a turn. Knows answers and candidates; writes nothing and knows no timers.
+The same for streamed, buffered and agents' turns. Each remedy is tried once a turn.
+Knows answers and candidates, but no timers, and writes nothing.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from completions.turn.record import TurnRecord
 
 @dataclass(slots=True)
 class Recovery:
-    """One turn's remedies: which were used, and the calls that were kept."""
+    """One turn's remedies: those already used, and the calls that were kept."""
 
     record: TurnRecord
     gave_feedback: bool = False
-    """The model was told once what is wrong with its calls."""
+    """The model has been told what is wrong with its calls."""
     asked_after_empty: bool = False
     bridged: bool = False
-    """A bridge was spoken after a cut in the first sentence."""
+    """A bridge has been spoken after a cut in the first sentence."""
     kept: list[Call] = field(default_factory=list)
     """Valid calls of an answer whose other calls were asked for again."""
 
     def can_give_feedback(self, question: Askable, left_s: float) -> bool:
-        """Return True if the model may be told what is wrong with its calls."""
+        """Return True if the model may still be told what is wrong with its calls."""
         return not self.gave_feedback and question.can_ask and left_s >= ANSWER_NEEDS_S
 
     def give_feedback(self, question: Askable, judgement: Judgement, spoken: str) -> Askable:
-        """Return the question that tells the model, which said `spoken`, what is wrong."""
+        """Return the question that tells the model what is wrong, after it said `spoken`."""
         self.gave_feedback = True
         self.record.tool_repairs += judgement.coerced + len(judgement.problems)
         self.kept += judgement.calls
@@ -48,7 +48,7 @@ class Recovery:
     def after_empty(
         self, empty: EmptyAnswer, question: Askable, candidates: Sequence[Candidate]
     ) -> list[Candidate]:
-        """Return whom to ask once more after an empty answer; nobody the second time."""
+        """Return whom to ask again after an empty answer; nobody the second time."""
         if self.asked_after_empty:
             return []
         self.asked_after_empty = True
@@ -56,13 +56,13 @@ class Recovery:
         if not question.can_ask:
             return []
         others = [one for one in candidates if one != empty.candidate]
-        # The same model would run into its limit, or into its filter, again.
+        # The same model would hit its limit, or its filter, again.
         final = empty.reason in {"length", "content_filter"}
         return others if final else [*others, empty.candidate]
 
     def bridges(self, spoken: str) -> bool:
         """Return True if a cut can be bridged: once a turn, and in the first sentence only."""
-        # Not fed with each word: few answers are cut.
+        # Not computed with each word, because few answers are cut.
         sentence = FirstSentence()
         sentence.feed(spoken)
         if sentence.ended or self.bridged:
@@ -79,6 +79,6 @@ def after_feedback(candidates: Sequence[Candidate], winner: Candidate | None) ->
 def after_cut(
     candidates: Sequence[Candidate], winner: Candidate | None, barred: Collection[Candidate]
 ) -> list[Candidate]:
-    """Return whom to ask after a cut: none that has just refused, and last the one that was cut."""
+    """Return whom to ask after a cut: the one that was cut last, those that just refused never."""
     willing = [one for one in candidates if one not in barred] or candidates
     return sorted(willing, key=lambda one: one == winner)

@@ -1,9 +1,9 @@
-"""The report of a turn: its record as one log line and one line of metrics.
+"""Report a turn: its record as one log line and one line of metrics.
 
-Everything in it is a name, a count, a time or a member of a closed set; what people say only where
-the deployment allows it (`LogContent`). Written after the last byte has left, so that nobody waits
-for it. Field names with dots are OpenTelemetry's (opentelemetry.io/docs/specs/semconv, registry of
-`gen_ai`, `server`, `error` and `http`).
+Every value is a name, a count, a time or a member of a closed set; what people say is included only
+if the deployment allows it (`LogContent`). Written after the last byte has left, so that nobody
+waits for it. Field names with dots are OpenTelemetry's (opentelemetry.io/docs/specs/semconv,
+registry of `gen_ai`, `server`, `error` and `http`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ Fields = TypedDict(
     },
     total=False,
 )
-"""The fields of `turn.finished`; those that are None are left out."""
+"""The fields of `turn.finished`; None leaves a field out."""
 
 
 def finished(
@@ -77,11 +77,11 @@ def finished(
     answered = requests.answered(record.winner, record.source)
     outcome = record.outcome or Outcome.CRASHED
     if not response.closed and outcome is not Outcome.HUNG_UP:
-        # It was stopped before its end.
+        # The turn was stopped before its end.
         outcome = Outcome.CRASHED
     ended_at = response.closed_at or asyncio.get_running_loop().time()
     duration_ms = _ms(plan.arrived, ended_at)
-    # An agent's work before its first question is its own.
+    # An agent's time before its first question is not our overhead.
     seen_at = None if arrival.seen_at is None else arrival.seen_at + requests.agent_s
     overhead_ms = _ms(seen_at, requests.first_sent_at)
     headers_ms = _ms(answered.sent_at, answered.headers_at) if answered else None
@@ -144,7 +144,7 @@ def finished(
 
 
 def not_started(dialect: Dialect, error: Exception, arrival: Arrival) -> None:
-    """Report a request that was refused, or failed, before a model could be asked."""
+    """Report a request that was refused or failed before a model could be asked."""
     told = error if isinstance(error, CompletionsError) else CompletionsError("")
     outcome = Outcome.REFUSED if told.status < 500 else Outcome.ERROR
     if told is not error:
@@ -178,6 +178,6 @@ def _names(names: Iterable[str]) -> list[str]:
 
 
 def _message(role: str, text: str) -> list[Any] | None:
-    """Return a message in OpenTelemetry's shape; None for no text, or where it is not allowed."""
+    """Return a message in OpenTelemetry's shape; None without text, or if it may not be logged."""
     told = loggable_content(text) if text else None
     return [{"role": role, "parts": [{"type": "text", "content": told}]}] if told else None

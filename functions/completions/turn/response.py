@@ -1,6 +1,6 @@
 """The ASGI response, started when its status is settled.
 
-Knows ASGI's two messages and the headers of an event stream; nothing of what is written.
+Knows ASGI's two messages and the headers of an event stream, not what is written.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ STREAM_HEADERS = [
 
 
 UNTAKEN_LIMIT_S = 30.0
-"""A caller who takes nothing of what is sent for so long is gone; noticed after half of it at the
-earliest. Nobody listens to an answer that late, while the model is paid and its connection held."""
+"""A caller who takes nothing for this long is gone; noticed after half of it at the earliest.
+
+Nobody listens to an answer that late, but the model costs money and its connection is held."""
 
 
 class ResponseSender:
@@ -40,10 +41,10 @@ class ResponseSender:
         self._message: Message | None = None
         """The message that is being sent."""
         self._aside: asyncio.Task[None] | None = None
-        """What is sent while the turn waits for something else."""
+        """What is being sent while the turn waits for something else."""
         self._check: asyncio.TimerHandle | None = None
         self.last_comment: Callable[[], bytes] | None = None
-        """Made before the last piece of an event stream, for who asked for it."""
+        """Makes the comment before an event stream's last piece, if the caller asked for it."""
         self.status = 0
         """0 until the response has started."""
         self.closed = False
@@ -52,7 +53,7 @@ class ResponseSender:
 
     @property
     def started(self) -> bool:
-        """True once the status has been sent: an error can only be told in the body then."""
+        """True once the status has been sent: from then on an error can only be in the body."""
         return self.status > 0
 
     async def start(self) -> None:
@@ -70,15 +71,15 @@ class ResponseSender:
     async def _write(self, data: bytes) -> None:
         if not self.status:
             await self._start(200, STREAM_HEADERS)
-        # Two stores a piece, looked at now and then, are cheaper than a timer for each.
+        # Two stores a piece and a timer now and then are cheaper than a timer for each.
         self._message = message = {"type": "http.response.body", "body": data, "more_body": True}
         await self._send(message)
         self._message = None
 
     def write_aside(self, data: bytes) -> asyncio.Task[None]:
-        """Send a piece without waiting, or begin the response without one; what follows waits.
+        """Send a piece without waiting, or start the response without one; later pieces wait.
 
-        The turn must not be sending anything itself.
+        The turn must not be sending anything at the time.
         """
         self._aside = asyncio.create_task(self._send_aside(self._aside, data))
         self._aside.add_done_callback(self._aside_is_sent)
@@ -95,14 +96,14 @@ class ResponseSender:
 
     @property
     def sending(self) -> bool:
-        """True while something is on its way that the caller has not taken yet."""
+        """True while the caller has not taken everything that was sent."""
         return self._message is not None or self._aside is not None
 
     def _aside_is_sent(self, aside: asyncio.Task[None]) -> None:
         if self._aside is aside:
             self._aside = None
         if not aside.cancelled():
-            aside.exception()  # If the caller is gone, the next message will tell.
+            aside.exception()  # If the caller is gone, the next message raises.
 
     async def close(self, data: bytes = b"") -> None:
         """Send a last piece and end the response."""
@@ -154,7 +155,7 @@ class ResponseSender:
             self.untaken.set_result(None)
 
     def release(self) -> None:
-        """Stop watching the caller, and whatever he has not taken."""
+        """Stop watching the caller, and drop what he has not taken."""
         self._message = None
         if self._aside is not None:
             self._aside.cancel()

@@ -1,8 +1,7 @@
 """A streamed turn: races heard one after the other, and its one end.
 
-Reads one or more races and writes one well-formed, non-empty, honest stream. What becomes of a
-chunk is `answer`'s, who is asked next `recovery`'s, who answers `race`'s, and how it is written the
-dialect's.
+Reads one or more races and writes one well-formed, non-empty, honest stream. `answer` handles the
+chunks, `recovery` decides whom to ask next, `race` who answers; the dialect writes.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from completions.turn.response import ResponseSender
 
 
 class Streamed:
-    """One streamed turn. `run` it once; the plan's record tells afterwards what happened."""
+    """One streamed turn. `run` it once; afterwards the plan's record says what happened."""
 
     def __init__(
         self, dialect: Dialect, request: ParsedRequest, plan: Plan, response: ResponseSender
@@ -67,7 +66,7 @@ class Streamed:
                     UpstreamTimeout("The answer took longer than this function may run."),
                 )
             except OSError:
-                raise  # From the response: nobody is there to hear more.
+                raise  # From the response: nobody is left to hear more.
             except Exception:
                 # A bug of ours must not cut a caller off.
                 log.exception("turn.crashed")
@@ -128,7 +127,7 @@ class Streamed:
                     return
                 candidates = after_cut(candidates, race.winner, race.barred)
             if self._record.words:
-                # The caller has heard something: the wait for the next word is a new one.
+                # The caller has heard something, so the wait for the next word starts anew.
                 self._first_words.budget_ends = plan.new_budget()
                 self._pauses.start(between_answers=True)
             source, started_at = race.next_source, self._loop.time()
@@ -143,17 +142,17 @@ class Streamed:
     # Hearing one answer.
 
     async def _hear(self, race: Race) -> None:
-        """Pass one winner's answer on, to its end.
+        """Pass on one winner's answer to its end.
 
         Raises:
-            EmptyAnswer: nothing of it was heard and it called nothing.
+            EmptyAnswer: it had no audible word and no call.
             CompletionsError: nobody answered, or the answer was cut off.
         """
         answer, pauses, watched = self._answer, self._pauses, False
         async with AsyncExitStack() as opened:
             batches = await opened.enter_async_context(aclosing(race.answer()))
             while True:
-                # Once it is heard, an answer has no timers of the turn's.
+                # The turn's timers end once the answer is heard.
                 batch = await (
                     anext(batches, None)
                     if answer.audible
@@ -174,7 +173,7 @@ class Streamed:
                 if batch and is_done(batch[-1:]):
                     break
             await self._response.write(answer.flush())
-            # It is read on for a moment, so that its connection can be used again.
+            # Read on for a moment, so that its connection can be used again.
             self._ended.push_async_exit(opened.pop_all())
         if answer.is_nothing and race.winner:
             raise EmptyAnswer(race.winner, answer.finish, [])
@@ -187,9 +186,9 @@ class Streamed:
     # After a cut.
 
     async def _moves_on(self, error: CompletionsError) -> bool:
-        """Return True if another answer is to follow one that was cut.
+        """Return True if another answer should follow one that was cut.
 
-        Nobody notices as long as nothing was heard; in the first sentence it takes a short bridge.
+        Before anything was heard nobody notices; in the first sentence a short bridge is needed.
         """
         record, plan = self._record, self._plan
         if self._left_s() < ANSWER_NEEDS_S or (

@@ -42,7 +42,7 @@ class Turn(Response):
         super().__init__()
         self._state = state
         self._dialect = dialect
-        # A responder gives one answer, however many a caller asks for.
+        # A responder gives one answer, even if a caller asks for several.
         self._request = replace(request, answers=1) if state.responder else request
         self._arrival = arrival
         self._on_failure = on_failure
@@ -51,7 +51,7 @@ class Turn(Response):
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Run the turn; a hang-up cancels it, and with it every request to a model.
 
-        A caller who takes nothing has hung up, too: the response then stays without an end.
+        A caller who takes nothing has hung up as well: that response gets no end.
         """
         response = ResponseSender(send)
         kind = Streamed if self._request.stream else Buffered
@@ -75,8 +75,8 @@ class Turn(Response):
             untaken = response.untaken
             await asyncio.wait({answer, hang_up, untaken}, return_when=asyncio.FIRST_COMPLETED)
             if response.closed and not untaken.done():
-                # Not a hang-up: servers send this when a response is complete. What is left is the
-                # model's connection, read to its end so that it can be used again.
+                # Not a hang-up: servers send this when a response is complete. The model's
+                # connection is left: it is read to its end so that it can be used again.
                 await asyncio.wait({answer, untaken}, return_when=asyncio.FIRST_COMPLETED)
             if untaken.done():
                 log.warning("turn.untaken", after_s=UNTAKEN_LIMIT_S)
@@ -95,7 +95,7 @@ class Turn(Response):
                 plan.record.outcome = Outcome.HUNG_UP
             report.finished(self._dialect, self._request, plan, response)
         if not answer.cancelled():
-            # The peer is gone: Starlette and the layer know what to do.
+            # The peer is gone: Starlette and the layer handle this.
             answer.result()
 
 
