@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import from_json
 
-from completions.race.lessons import Lesson
+from completions.race.refusal_lessons import Lesson
 from completions.settings import Candidate
 
 LINES = Path(__file__).with_suffix(".jsonl")

@@ -17,12 +17,12 @@ from completions.dialects.dialect import Dialect, Prepared
 from completions.dialects.request import ParsedRequest
 from completions.dialects.shapes import mended
 from completions.errors import ChainNotFound, CompletionsError, NotAsked, UpstreamRefused
-from completions.race import batches
+from completions.race import chunk_batches
 from completions.race.attempts import is_done
-from completions.race.lessons import Keep, Lesson, bare, lesson_of
 from completions.race.quirks import Quirks
+from completions.race.refusal_lessons import Keep, Lesson, bare, lesson_of
 from completions.race.requests import Requests
-from completions.race.stored import names_stored
+from completions.race.stored_responses import names_stored
 from completions.settings import Candidate
 from completions.speech.spoken_answer import SpokenAnswer
 from completions.sse import ServerSentEvent
@@ -120,7 +120,9 @@ class Question:
                 async with aclosing(self._listen(wire, exchange, events)) as arriving:
                     async for batch in arriving:
                         if not spoken:
-                            heard, refusal = (True, None) if heard else batches.beginning(batch)
+                            heard, refusal = (
+                                (True, None) if heard else chunk_batches.beginning(batch)
+                            )
                             if refusal:
                                 learnt = self._lesson(wire, candidate, refusal, prepared, lesson)
                                 if learnt is not None:
@@ -128,7 +130,7 @@ class Question:
                             elif not answered:
                                 self._confirm(candidate, wire, prepared, guess)
                                 answered = True
-                            if spoken := heard and batches.speaks(
+                            if spoken := heard and chunk_batches.speaks(
                                 batch, words_only=self.request.speakable
                             ):
                                 exchange.speaks()
@@ -246,7 +248,7 @@ class Question:
 
         def end(_: object, error: BaseException | None, __: object) -> None:
             exchange.ends(
-                error if isinstance(error, CompletionsError) else batches.failure(heard),
+                error if isinstance(error, CompletionsError) else chunk_batches.failure(heard),
                 whole=is_done(heard),
                 by_itself=error is None,
             )
@@ -261,7 +263,7 @@ class Question:
                     deltas, unchanged = read(sse), True
                     if not named and sse.data:
                         named = True
-                        exchange.model = batches.model_in(sse) or model.model
+                        exchange.model = chunk_batches.model_in(sse) or model.model
                     for delta in deltas:
                         if type(delta) is Usage:
                             exchange.usage = delta.usage

@@ -17,7 +17,7 @@ from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
 from completions.observability import log, printable
 from completions.race.known_providers import facts_of
-from completions.race.lessons import WEIGHTY, Keep, Lesson
+from completions.race.refusal_lessons import WEIGHTY, Keep, Lesson
 from completions.settings import Candidate
 
 MODELS_LIMIT = 64

@@ -29,9 +29,9 @@ from completions.dialects.deltas import (
 from completions.errors import CompletionsError, NotAsked, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
-from completions.race.choices import Choices
 from completions.race.health import Health
-from completions.race.setup_faults import tell_owner
+from completions.race.misconfiguration import tell_owner
+from completions.race.next_candidate import Choices
 from completions.race.timeouts import TICK_S, Timeouts, lingers_until
 from completions.race.waits import Waits
 from completions.race.winner import Silences, read_on

@@ -10,8 +10,8 @@ from pydantic_core import from_json
 from completions.dialects.dialect import Prepared
 from completions.dialects.shapes import SHAPES
 from completions.race.known_providers import LINES, facts_of
-from completions.race.lessons import Lesson
 from completions.race.quirks import Quirks
+from completions.race.refusal_lessons import Lesson
 from completions.settings import Candidate
 
 ROWS = [from_json(line) for line in LINES.read_bytes().splitlines()]

@@ -8,7 +8,6 @@ import pytest
 
 from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
-from completions.race.lessons import Keep, Lesson
 from completions.race.quirks import (
     ENDPOINT_RETRY_S,
     GUESS_CHARS,
@@ -17,6 +16,7 @@ from completions.race.quirks import (
     MODELS_LIMIT,
     Quirks,
 )
+from completions.race.refusal_lessons import Keep, Lesson
 from completions.settings import Candidate
 from tests.support.clock import FakeClock
 from tests.support.logs import Logged

@@ -6,7 +6,7 @@ import pytest
 
 from completions.dialects.deltas import CallPart, Chunk, Delta, Failure, Reasoning, Refusal, Text
 from completions.errors import UpstreamRefused, UpstreamUnavailable
-from completions.race import batches
+from completions.race import chunk_batches
 from completions.sse import ServerSentEvent
 
 REFUSED = UpstreamRefused("No.", status=400)
@@ -18,9 +18,9 @@ def _batch(*deltas: Delta) -> list[Chunk]:
 
 def test_a_refusal_counts_before_the_answer_only() -> None:
     """What comes after a word is a cut."""
-    assert batches.beginning(_batch()) == (False, None)
-    assert batches.beginning(_batch(Failure(REFUSED), Text("a"))) == (False, REFUSED)
-    assert batches.beginning(_batch(Reasoning("a"), Failure(REFUSED))) == (True, None)
+    assert chunk_batches.beginning(_batch()) == (False, None)
+    assert chunk_batches.beginning(_batch(Failure(REFUSED), Text("a"))) == (False, REFUSED)
+    assert chunk_batches.beginning(_batch(Reasoning("a"), Failure(REFUSED))) == (True, None)
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,15 @@ def test_a_refusal_counts_before_the_answer_only() -> None:
 )
 def test_what_speaks(delta: Delta, spoken: bool, text: bool) -> None:
     """A word or a call; where words are not all there is, any text."""
-    assert batches.speaks(_batch(delta), words_only=True) is spoken
-    assert batches.speaks(_batch(delta), words_only=False) is text
+    assert chunk_batches.speaks(_batch(delta), words_only=True) is spoken
+    assert chunk_batches.speaks(_batch(delta), words_only=False) is text
 
 
 def test_a_failure_is_found_wherever_it_stands() -> None:
     """Without one there is none."""
     gone = UpstreamUnavailable("Gone.")
-    assert batches.failure(_batch(Text("a"), Failure(gone), Text("b"))) is gone
-    assert batches.failure(_batch(Text("a"))) is None
+    assert chunk_batches.failure(_batch(Text("a"), Failure(gone), Text("b"))) is gone
+    assert chunk_batches.failure(_batch(Text("a"))) is None
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_a_failure_is_found_wherever_it_stands() -> None:
 )
 def test_the_model_that_an_answer_names(data: bytes, model: str) -> None:
     """It is none unless it is a text."""
-    assert batches.model_in(ServerSentEvent(b"", data)) == model
+    assert chunk_batches.model_in(ServerSentEvent(b"", data)) == model
