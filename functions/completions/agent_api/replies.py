@@ -26,7 +26,7 @@ from completions.dialects.deltas import (
     Usage,
 )
 from completions.dialects.dialect import Dialect, Writer
-from completions.dialects.finish import honest_finish
+from completions.dialects.finish_reasons import honest_finish
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.observability import log

@@ -6,7 +6,7 @@ differently: a row counts only where it would change the history. Knows only a r
 
 from __future__ import annotations
 
-from completions.dialects.contents import (
+from completions.dialects.history_contents import (
     calls_as_words,
     filled,
     json_arguments,
@@ -15,8 +15,13 @@ from completions.dialects.contents import (
     null_as_text,
     parts_as_text,
 )
-from completions.dialects.roles import answered, developer_as_system, in_turns, system_as_user
-from completions.dialects.shape import Shape, in_words
+from completions.dialects.history_roles import (
+    answered,
+    developer_as_system,
+    in_turns,
+    system_as_user,
+)
+from completions.dialects.shape_type import Shape, in_words
 
 HISTORIES = (
     Shape(

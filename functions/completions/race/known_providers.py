@@ -7,7 +7,7 @@ verified, and only remedies that are harmless if the fact is wrong. A line names
                     of lines that fit, the first with hosts counts, else the first without
     dropped         fields to leave out, as paths (see `field_paths`)
     renamed         fields to send under another name
-    mended          shapes to mend, as named in `dialects.shapes`
+    mended          shapes to mend, as named in `dialects.refused_shapes`
     source          where it stands
 
 Knows names, not what was learnt from refusals.

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Finish, Usage
 from completions.dialects.dialect import Dialect, Prepared
+from completions.dialects.refused_shapes import mended
 from completions.dialects.request import ParsedRequest
-from completions.dialects.shapes import mended
 from completions.errors import ChainNotFound, CompletionsError, NotAsked, UpstreamRefused
 from completions.race import chunk_batches
 from completions.race.attempts import is_done

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from completions.dialects.dialect import Prepared
-from completions.dialects.shapes import HARMLESS, mended, refused_shapes
+from completions.dialects.refused_shapes import HARMLESS, mended, refused_shapes
 from completions.errors import BADLY_WRITTEN, UpstreamRefused
 from completions.race.field_paths import fields_without, value_at
 from completions.race.refused_fields import NEEDED, blames_value, refused_fields

@@ -23,7 +23,7 @@ from completions.dialects.deltas import (
     Usage,
 )
 from completions.dialects.dialect import Writer
-from completions.dialects.padding import without_padding
+from completions.dialects.obfuscation import without_padding
 from completions.dialects.request import ParsedRequest
 from completions.errors import UpstreamUnavailable
 from completions.speech.buffer_words import RepeatFilter

@@ -23,7 +23,7 @@ from completions.dialects.deltas import (
     Usage,
 )
 from completions.dialects.dialect import Dialect
-from completions.dialects.finish import honest_finish
+from completions.dialects.finish_reasons import honest_finish
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, InvalidToolCall, UpstreamTimeout
 from completions.observability import identifier, log, loggable_message

@@ -10,7 +10,7 @@ import asyncio
 
 from completions.causes import Cause
 from completions.dialects.dialect import Writer
-from completions.dialects.finish import honest_finish
+from completions.dialects.finish_reasons import honest_finish
 from completions.dialects.request import ParsedRequest
 from completions.errors import (
     CompletionsError,

@@ -11,9 +11,9 @@ from typing import Any
 from fastapi import Request
 from pydantic_core import from_json
 
-from completions.dialects.characters import whole_characters
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
+from completions.dialects.split_characters import whole_characters
 from completions.errors import InvalidRequest, TooLarge
 from completions.settings import BODY_LIMIT_BYTES
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialects.characters import read_json
 from completions.dialects.chat.writer import ChatWriter, with_extra
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
+from completions.dialects.split_characters import read_json
 from completions.sse import ServerSentEvent
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from completions.dialects.characters import Halves, read_json_with_halves
 from completions.dialects.chat.calls import read_calls
+from completions.dialects.content_parts import TextType, read_parts
 from completions.dialects.deltas import (
     Delta,
     Done,
@@ -28,8 +28,8 @@ from completions.dialects.deltas import (
     error_in,
     upstream_failure,
 )
-from completions.dialects.finish import read_finish
-from completions.dialects.parts import TextType, read_parts
+from completions.dialects.finish_reasons import read_finish
+from completions.dialects.split_characters import Halves, read_json_with_halves
 from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
 

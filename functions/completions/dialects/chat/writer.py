@@ -28,7 +28,7 @@ from completions.dialects.deltas import (
     Text,
     Usage,
 )
-from completions.dialects.padding import NAME, without_padding
+from completions.dialects.obfuscation import NAME, without_padding
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.sse import DONE, encode

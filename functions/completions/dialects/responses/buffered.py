@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialects.characters import read_json
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.ids import new_id
@@ -21,7 +20,8 @@ from completions.dialects.responses.output import (
     new_reasoning,
     new_response,
 )
-from completions.dialects.responses.whole import REQUIRED_FIELDS
+from completions.dialects.responses.required_fields import REQUIRED_FIELDS
+from completions.dialects.split_characters import read_json
 from completions.sse import ServerSentEvent
 
 

@@ -15,7 +15,7 @@ from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest
 from completions.dialects.responses.ids import new_id
 from completions.dialects.responses.input import flat_tool
-from completions.dialects.responses.whole import whole_usage
+from completions.dialects.responses.required_fields import whole_usage
 
 
 class TextKind(NamedTuple):

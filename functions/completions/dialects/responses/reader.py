@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from completions.dialects.characters import Halves, read_json_with_halves
+from completions.dialects.content_parts import TextType, read_parts
 from completions.dialects.deltas import (
     CallPart,
     Delta,
@@ -31,11 +31,11 @@ from completions.dialects.deltas import (
     error_in,
     upstream_failure,
 )
-from completions.dialects.finish import read_finish
-from completions.dialects.parts import TextType, read_parts
+from completions.dialects.finish_reasons import read_finish
 from completions.dialects.responses.output import ItemLookup
-from completions.dialects.responses.repeats import Repeats
-from completions.dialects.responses.whole import is_whole
+from completions.dialects.responses.repeated_events import Repeats
+from completions.dialects.responses.required_fields import is_whole
+from completions.dialects.split_characters import Halves, read_json_with_halves
 from completions.errors import UpstreamUnavailable
 from completions.sse import ServerSentEvent
 

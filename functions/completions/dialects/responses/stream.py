@@ -28,7 +28,7 @@ from completions.dialects.responses.output import (
     TextPart,
     new_response,
 )
-from completions.dialects.responses.whole import REQUIRED_FIELDS
+from completions.dialects.responses.required_fields import REQUIRED_FIELDS
 from completions.sse import ServerSentEvent, encode
 
 Event = dict[str, Any]

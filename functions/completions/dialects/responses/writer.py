@@ -21,7 +21,7 @@ from completions.dialects.deltas import (
     Rewrite,
     Text,
 )
-from completions.dialects.padding import NAME, without_padding
+from completions.dialects.obfuscation import NAME, without_padding
 from completions.dialects.request import ParsedRequest
 from completions.dialects.responses import events
 from completions.dialects.responses.events import ARGUMENTS_DELTA, TEXT_DELTAS, can_hold

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from completions.dialects import chat
 from completions.dialects.refused_histories import HISTORIES
-from completions.dialects.shapes import mended, refused_shapes
+from completions.dialects.refused_shapes import mended, refused_shapes
 from tests.support import histories
 from tests.support.history import called, result
 from tests.support.strict_servers import SERVERS, first_refusal

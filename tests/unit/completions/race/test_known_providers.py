@@ -8,7 +8,7 @@ import pytest
 from pydantic_core import from_json
 
 from completions.dialects.dialect import Prepared
-from completions.dialects.shapes import SHAPES
+from completions.dialects.refused_shapes import SHAPES
 from completions.race.known_providers import LINES, facts_of
 from completions.race.quirks import Quirks
 from completions.race.refusal_lessons import Lesson

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from completions.dialects.responses.whole import REQUIRED_FIELDS, is_whole, whole_usage
+from completions.dialects.responses.required_fields import REQUIRED_FIELDS, is_whole, whole_usage
 
 DETAILS = {"cached_tokens": 0, "cache_write_tokens": 0}
 WHOLE = {

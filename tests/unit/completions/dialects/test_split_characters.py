@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from completions.dialects.characters import (
+from completions.dialects.deltas import CallPart, Delta, Done, Finish, Reasoning, Text
+from completions.dialects.split_characters import (
     Halves,
     read_json,
     read_json_with_halves,
     whole_characters,
 )
-from completions.dialects.deltas import CallPart, Delta, Done, Finish, Reasoning, Text
 
 
 def joined(*pieces: str) -> str:

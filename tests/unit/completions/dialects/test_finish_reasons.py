@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from completions.dialects.deltas import Failure, Finish
-from completions.dialects.finish import honest_finish, read_finish
+from completions.dialects.finish_reasons import honest_finish, read_finish
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])

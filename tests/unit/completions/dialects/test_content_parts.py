@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from completions.dialects.content_parts import read_parts
 from completions.dialects.deltas import Reasoning, Refusal, Text
-from completions.dialects.parts import read_parts
 
 
 @pytest.mark.parametrize(

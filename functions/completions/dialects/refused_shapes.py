@@ -18,7 +18,7 @@ from completions.dialects.returned_thoughts import (
     with_reasoning,
     without_empty_thoughts,
 )
-from completions.dialects.shape import Shape, in_words
+from completions.dialects.shape_type import Shape, in_words
 from completions.dialects.tool_schemas import with_enums_of_text
 
 _WANTS_REASONING = in_words(
