@@ -42,6 +42,7 @@ from completions.turn.turn import Turn
 from completions.upstream.client import Upstream
 from completions.web import (
     body,
+    caller_info,
     conversation,
     error_responses,
     models,
@@ -49,7 +50,6 @@ from completions.web import (
     request_log,
     request_options,
     warm,
-    who_calls,
 )
 from completions.web.auth import authorise
 from completions.web.readiness import Readiness
@@ -100,9 +100,9 @@ def create_app(
         schemas.warm()
         upstream.warm(settings.candidates)
         if settings.responder:
-            from completions.agent_api import warming  # The SDK, which no other turn loads.
+            from completions.agent_api import sdk_warmup  # The SDK, which no other turn loads.
 
-            warming.warm()
+            sdk_warmup.warm()
 
     def forget() -> None:
         keys.forget()
@@ -133,7 +133,7 @@ def create_app(
             _check_can_be_served(parsed, settings)
             parsed = request_options.with_buffer_words(parsed, request)
             if settings.responder:
-                parsed = who_calls.noted(parsed, request, content)
+                parsed = caller_info.noted(parsed, request, content)
             on_failure = request_options.on_failure(request, settings)
             comments = request_options.wants_comments(request)
         except (Unauthorized, ClientDisconnect):

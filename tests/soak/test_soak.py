@@ -9,8 +9,8 @@ import pytest
 from completions.race import winner
 from completions.race.quirks import Quirks
 from completions.settings import Candidate
-from completions.speech.parts import Part
 from completions.speech.scanner import Scanner
+from completions.speech.text_parts import Part
 from completions.turn import plan
 from completions.turn.pauses import PauseCover
 from tests.soak.kinds.table import KINDS

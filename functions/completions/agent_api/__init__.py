@@ -7,7 +7,7 @@ whether it asks by `Conversation.ask` or through the client. Imports point down:
     conversation                    what it is given
     frameworks                      what frameworks want in place of that
     client · transport              the SDK's clients, and the HTTP below them
-    requests · replies              one request of a client, and its answer
-    run · tasks                     one run of an agent, and the tasks that it starts
-    questions · platform_tools · failures · events
+    client_requests · replies       one request of a client, and its answer
+    agent_run · agent_tasks         one run of an agent, and the tasks that it starts
+    model_questions · platform_tools · agent_errors · events
 """

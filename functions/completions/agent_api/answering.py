@@ -7,12 +7,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from completions.agent_api import failures
+from completions.agent_api import agent_errors
+from completions.agent_api.agent_run import END, Run
 from completions.agent_api.conversation import Conversation
 from completions.agent_api.events import EventReader
 from completions.agent_api.loading import Responder
-from completions.agent_api.questions import Questions
-from completions.agent_api.run import END, Run
+from completions.agent_api.model_questions import Questions
 from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Delta, Done, Finish
 from completions.dialects.request import ParsedRequest
@@ -134,7 +134,7 @@ class ResponderQuestion:
         Raises:
             CompletionsError: why a model did not answer.
         """
-        failure = failures.of_model(error, self.questions.failures)
+        failure = agent_errors.of_model(error, self.questions.failures)
         if failure is None:
             raise error
         if failure in self.questions.exhausted:

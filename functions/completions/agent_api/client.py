@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from completions.agent_api import transport
-from completions.agent_api.failures import BASE_URL
-from completions.agent_api.requests import Answered, answered, refusal
-from completions.agent_api.run import RUN, Run
+from completions.agent_api.agent_errors import BASE_URL
+from completions.agent_api.agent_run import RUN, Run
+from completions.agent_api.client_requests import Answered, answered, refusal
 from completions.errors import InvalidRequest
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from completions.agent_api import frameworks
+from completions.agent_api.agent_run import Run
 from completions.agent_api.events import Event, Say, Think, from_model
-from completions.agent_api.run import Run
 from completions.dialects import chat
 from completions.dialects.deltas import CallPart, Reasoning, Refusal, Text
 from completions.errors import InvalidRequest

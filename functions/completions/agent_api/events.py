@@ -11,8 +11,8 @@ from pydantic_core import to_json
 
 from completions.dialects import deltas
 from completions.dialects.deltas import CallPart, Delta, Reasoning
-from completions.speech.parts import CallText
 from completions.speech.scanner import Scanner
+from completions.speech.text_parts import CallText
 from completions.tools.loose_json import read_object
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from completions.agent_api import platform_tools
+from completions.agent_api.agent_run import Run
 from completions.agent_api.events import from_model
-from completions.agent_api.run import Run
 from completions.dialects.deltas import (
     Call,
     CallPart,

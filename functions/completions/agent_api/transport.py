@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from completions.agent_api.requests import Answered
+from completions.agent_api.client_requests import Answered
 
 if TYPE_CHECKING:
     import httpx2

@@ -9,7 +9,6 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from completions.dialects.deltas import Reasoning, Text
-from completions.speech.headers import read_header
 from completions.speech.marks import (
     MARK,
     Mark,
@@ -19,7 +18,8 @@ from completions.speech.marks import (
     spelling,
     unfinished_at,
 )
-from completions.speech.parts import CallText, Part, joined
+from completions.speech.message_headers import read_header
+from completions.speech.text_parts import CallText, Part, joined
 
 CALL_LIMIT_CHARS = 16 * 1024
 """Of a call written as text: what is longer holds back words, if they are some, for too long."""

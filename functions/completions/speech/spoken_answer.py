@@ -20,10 +20,10 @@ from completions.dialects.deltas import (
 )
 from completions.dialects.request import ParsedRequest
 from completions.speech.marks import MARK, may_hold_mark
-from completions.speech.parts import CallText, Part
 from completions.speech.scanner import Scanner, without_marks
+from completions.speech.text_parts import CallText, Part
 from completions.tools.bare_calls import BARE_START, LIMIT_CHARS, bare_call, may_be_bare
-from completions.tools.dictation import Dictation
+from completions.tools.dictated_calls import Dictation
 from completions.tools.loose_json import read_strictly
 from completions.tools.written_calls import WrittenCall, looks_like_call, read_calls
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from completions.tools.satisfiable import satisfiable
+from completions.tools.impossible_schemas import satisfiable
 
 if TYPE_CHECKING:
     import jsonschema_rs

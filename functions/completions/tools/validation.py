@@ -18,7 +18,7 @@ from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object, read_s
 from completions.tools.schemas import Schema
 from completions.tools.spellings import normalised
 from completions.tools.system_tools import with_enum_hints
-from completions.tools.wrappings import unwrapped
+from completions.tools.wrapped_arguments import unwrapped
 
 _PROBLEM_LIMIT_CHARS = 800
 

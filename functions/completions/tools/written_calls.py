@@ -1,7 +1,7 @@
 """Reads the tool calls that a model wrote as text, in the notations of many chat templates.
 
-Knows the text between the marks of a call; `speech.marks` knows the marks, `dictation` which calls
-only repeat the caller, and `validation` which are valid.
+Knows the text between the marks of a call; `speech.marks` knows the marks, `dictated_calls` which
+calls only repeat the caller, and `validation` which are valid.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from completions.agent_api.answering import RESPONDER, in_models_place
 from completions.agent_api.loading import Responder
-from completions.agent_api.questions import Questions
+from completions.agent_api.model_questions import Questions
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.race.attempts import Askable

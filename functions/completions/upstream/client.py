@@ -22,7 +22,7 @@ from completions.keys.keys import Keys
 from completions.observability import log
 from completions.settings import Candidate
 from completions.sse import Decoder, ServerSentEvent
-from completions.upstream import beside, compression, connections, refusals
+from completions.upstream import compression, connections, refusals, self_invocation
 from completions.upstream.body import body_of
 from completions.upstream.connections import Connections, Pool, RequestTrace
 from completions.upstream.exchange import Exchange
@@ -129,7 +129,7 @@ class Upstream:
             CompletionsError: There is no good answer.
         """
         with _translate_errors():
-            await beside.call_beside(self._connections, base_url, path, headers)
+            await self_invocation.call_beside(self._connections, base_url, path, headers)
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
         """Do what a first turn would do, as far as it needs no network and no key."""

@@ -1,7 +1,7 @@
 """Connections to the upstreams, kept between turns, dropped when a freeze outlived them.
 
-One pool per base URL. Knows aiohttp only to make a pool; `client` sends the requests, and `opening`
-makes a connection before there is one.
+One pool per base URL. Knows aiohttp only to make a pool; `client` sends the requests, and
+`preconnect` makes a connection before there is one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from completions.upstream.opening import has_idle, open_connection
+from completions.upstream.preconnect import has_idle, open_connection
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

@@ -26,7 +26,7 @@ from completions.web import request_log
 from completions.web.auth import authorise, presented_key
 from completions.web.call_starts import call_start
 from completions.web.error_responses import json_response
-from completions.web.own_url import own_url
+from completions.web.function_url import function_url
 from completions.web.readiness import Readiness
 
 LIMIT_S = 0.9
@@ -118,7 +118,7 @@ class Warming:
         schemas.warm()
 
     async def _another(self, request: Request) -> None:
-        base_url = own_url(request)
+        base_url = function_url(request)
         if base_url is None:
             raise InvalidRequest("Only a Function URL has other environments.")
         headers = {"x-api-key": presented_key(request), BESIDE_HEADER: "1"}

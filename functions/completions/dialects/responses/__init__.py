@@ -4,7 +4,7 @@ Does not know time, retries or HTTP. Imports point down::
 
     request · over_chat · reader · writer · buffered     one task each
     stream                                               a stream that obeys the protocol
-    events · repeats                                     what a stream's events are about
+    events · repeated_events                             what a stream's events are about
     input · output                                       what requests and answers consist of
 """
 

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from completions.dialects.deltas import Reasoning, Text
-from completions.speech.parts import CallText, Part
 from completions.speech.scanner import CALL_LIMIT_CHARS, HEADER_LIMIT_CHARS, Scanner, without_marks
+from completions.speech.text_parts import CallText, Part
 from tests.support.pieces import in_pieces
 
 TAGGED = st.lists(

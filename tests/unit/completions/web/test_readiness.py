@@ -15,7 +15,7 @@ from completions.keys.keys import Keys
 from completions.settings import Candidate
 from completions.upstream import connections
 from completions.upstream.client import Upstream
-from completions.upstream.opening import open_connection
+from completions.upstream.preconnect import open_connection
 from completions.web.readiness import Readiness
 from local.scripted.script import Cut, answer
 from local.scripted.upstream import ScriptedUpstream
@@ -56,7 +56,7 @@ class Gate:
         self._really = open_connection
 
     async def __call__(self, *args: Any) -> None:
-        """See `opening.open_connection`."""
+        """See `preconnect.open_connection`."""
         self.begun.set()
         try:
             await self.open.wait()

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from completions.dialects import chat
-from completions.web.who_calls import noted
+from completions.web.caller_info import noted
 from tests.support.turns import body
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from completions.tools.dictation import Dictation
+from completions.tools.dictated_calls import Dictation
 from completions.tools.written_calls import WrittenCall
 
 ARGUMENTS = {"people": 4, "when": "19:00"}

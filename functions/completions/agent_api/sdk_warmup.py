@@ -11,7 +11,7 @@ from typing import Any
 
 from completions.agent_api import transport
 from completions.agent_api.client import client, sdk_client
-from completions.agent_api.requests import Answered
+from completions.agent_api.client_requests import Answered
 from completions.dialects import chat, responses
 from completions.dialects.deltas import Call
 from completions.dialects.dialect import Dialect

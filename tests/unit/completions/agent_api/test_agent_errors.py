@@ -10,7 +10,7 @@ import httpx2
 import openai
 import pytest
 
-from completions.agent_api.failures import of_model
+from completions.agent_api.agent_errors import of_model
 from completions.responder import Conversation, Event, Responder, Say
 from local.scripted.script import Cut, Fail, Hold, Role, Script, answer, refused
 from local.scripted.script import Say as Says

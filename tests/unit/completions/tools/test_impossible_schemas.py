@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completions.tools.satisfiable import satisfiable
+from completions.tools.impossible_schemas import satisfiable
 from completions.tools.schemas import Schema
 
 

@@ -17,7 +17,7 @@ _ON_THIS_MACHINE = re.compile(r"127\.0\.0\.1:[0-9]{1,5}")
 """The local deployment, with the port that it listens on."""
 
 
-def own_url(request: Request) -> str | None:
+def function_url(request: Request) -> str | None:
     """Return scheme and host of the Function URL that received the request, if one did."""
     event: Any = request.scope.get("aws.event")
     try:

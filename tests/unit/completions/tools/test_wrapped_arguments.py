@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from completions.tools.wrappings import unwrapped
+from completions.tools.wrapped_arguments import unwrapped
 
 INNER = {"people": 4, "when": "19:00"}
 DESCRIBED: dict[str, Any] = {"people": {"type": "integer"}, "when": {"type": "string"}}

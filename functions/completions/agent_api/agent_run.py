@@ -12,9 +12,9 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
+from completions.agent_api.agent_tasks import OWNER, OwnedTasks
 from completions.agent_api.events import Call, Event
-from completions.agent_api.questions import Questions
-from completions.agent_api.tasks import OWNER, OwnedTasks
+from completions.agent_api.model_questions import Questions
 from completions.dialects.deltas import Chunk
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest

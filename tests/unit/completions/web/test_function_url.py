@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi import Request
 
-from completions.web.own_url import own_url
+from completions.web.function_url import function_url
 
 ON_LAMBDA = "abc123.lambda-url.eu-central-1.on.aws"
 
@@ -23,8 +23,8 @@ def _named(domain: Any) -> Request:
 
 def test_a_function_url_is_named_by_its_event() -> None:
     """The domain of the event is the function's own, on Lambda by TLS, and here without."""
-    assert own_url(_named(ON_LAMBDA)) == f"https://{ON_LAMBDA}"
-    assert own_url(_named("127.0.0.1:8080")) == "http://127.0.0.1:8080"
+    assert function_url(_named(ON_LAMBDA)) == f"https://{ON_LAMBDA}"
+    assert function_url(_named("127.0.0.1:8080")) == "http://127.0.0.1:8080"
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_a_function_url_is_named_by_its_event() -> None:
 )
 def test_no_other_name_is_ours(domain: Any) -> None:
     """Whatever does not look like a Function URL is asked for nothing, so no key goes there."""
-    assert own_url(_named(domain)) is None
+    assert function_url(_named(domain)) is None
 
 
 @pytest.mark.parametrize("event", [None, {}, {"requestContext": None}, "text", []])
 def test_a_header_names_no_url(event: Any) -> None:
     """A request that came through no Function URL has none, whatever its headers say."""
     headers = [(b"host", ON_LAMBDA.encode()), (b"x-forwarded-host", ON_LAMBDA.encode())]
-    assert own_url(_request(event, *headers)) is None
+    assert function_url(_request(event, *headers)) is None

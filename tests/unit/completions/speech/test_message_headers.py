@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from completions.speech.headers import Header, read_header
+from completions.speech.message_headers import Header, read_header
 
 
 @pytest.mark.parametrize(
