@@ -59,7 +59,7 @@ class _Known:
     """What is known of its provider beforehand."""
     lesson: Lesson = field(default_factory=Lesson)
     weighty: dict[str, _Guess] = field(default_factory=dict)
-    """Fields whose loss costs much; see `lessons.WEIGHTY`."""
+    """Fields whose loss costs much; see `refusal_lessons.WEIGHTY`."""
     responses_refused: int = 0
     """How often in a row."""
     responses_refused_at: float = 0.0

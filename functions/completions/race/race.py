@@ -3,7 +3,7 @@
 A candidate wins with its first spoken word or tool call (it is *committed*): the others are
 cancelled. Nothing of a candidate is handed on before it wins. Anything else that it sends (headers,
 roles, empty deltas, keep-alives) proves nothing; streamed reasoning proves life. Knows time and
-candidates, not what words mean to a caller; `choices` chooses whom to ask next.
+candidates, not what words mean to a caller; `next_candidate` says whom to ask next.
 """
 
 from __future__ import annotations
