@@ -165,7 +165,7 @@ def create_app(
     async def warm_up(request: Request) -> Response:
         nonlocal cold
         response, outcome = await warming.answer(request)
-        # What a first turn would wait for is done, so no turn is the first.
+        # Everything that a first turn would wait for is done, so no turn counts as first.
         cold = cold and bool(outcome.failed)
         return response
 
@@ -220,7 +220,7 @@ def _allow_browsers(app: FastAPI, origins: tuple[str, ...]) -> None:
 
 
 class _SettleMiddleware:
-    """Let no request end while something is under way that a freeze would break."""
+    """Hold a request's end while something is under way that a freeze would break."""
 
     def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
         self._app = app
@@ -235,7 +235,7 @@ def _check_can_be_served(parsed: ParsedRequest, settings: Settings) -> None:
     """Raise ModelNotFound or ChainNotFound for what this deployment cannot answer."""
     models.check(parsed.model, settings)
     if settings.responder and parsed.chained:
-        raise ChainNotFound  # An agent has the history that it is given, and no other.
+        raise ChainNotFound  # An agent has only the history that it gets.
 
 
 def _openapi_document() -> dict[str, Any]:

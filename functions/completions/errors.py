@@ -25,11 +25,11 @@ class CompletionsError(Exception):
     code: str = "internal_error"
     transient: bool = False
     ours: bool = True
-    """False if a model or its API failed: who listens to a call then hears words in its place."""
+    """False if a model or its API failed: a caller on the phone then hears words instead."""
     cause: Cause | None = None
     """What an upstream's refusal is about, if not about the request."""
     model: str = ""
-    """The model that was asked, where a refusal may be about it."""
+    """The model that was asked, if a refusal may be about it."""
     quotes: bool = False
     """True if the message is an upstream's own, and may quote what people said."""
 
@@ -121,7 +121,7 @@ class TooLarge(CompletionsError):
 
 
 class ChainNotFound(CompletionsError):
-    """The history that a request continues is not there; clients then send all of it.
+    """The history that a request continues is missing; clients then send all of it.
 
     Status and code are OpenAI's for a `previous_response_id` that it does not know.
     """
@@ -162,7 +162,7 @@ class UpstreamForbids(UpstreamAuth):
 
 
 class UpstreamUnavailable(CompletionsError):
-    """The upstream cannot be reached, or what it sends is no answer."""
+    """The upstream cannot be reached, or what it sends is not an answer."""
 
     status = 502
     code = "upstream_unavailable"
@@ -171,11 +171,11 @@ class UpstreamUnavailable(CompletionsError):
 
 
 class NotAsked(UpstreamUnavailable):
-    """No request was made: the turn had used up its own."""
+    """No request was made: the turn had used up its requests."""
 
 
 class AgentRequestsExhausted(CompletionsError):
-    """An agent has made all the requests to models that its turn may make."""
+    """An agent has made all the requests to models that its turn allows."""
 
     status = 502
     code = "agent_requests_exhausted"
@@ -237,8 +237,8 @@ BADLY_WRITTEN = frozenset({"tool_use_failed", "output_parse_failed"})
 class UpstreamRefused(CompletionsError):
     """The upstream answered with an error of its own, which is passed on with its status.
 
-    `fields` are the places of the request that it blames, as far as it tells them apart from its
-    words; paths like `messages[0].name`, best first.
+    `fields` are the places in the request that it blames outside its message: paths like
+    `messages[0].name`, best first.
     """
 
     ours = False

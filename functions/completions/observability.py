@@ -64,12 +64,12 @@ _EMF_METADATA = ("function_request_id",)
 class _Formatter(LambdaPowertoolsFormatter):
     """Powertools' lines, with exception messages only where text is allowed.
 
-    An exception's message may hold what it stumbled over: a caller's words. The trace always names
-    the classes and the places.
+    An exception's message may quote its cause: a caller's words. The trace always names the classes
+    and the places.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; where somebody else's logger wrote it, with that logger's name."""
+        """Return the line, with the logger's name if it is not ours."""
         if record.name != log.name:
             record.logger = record.name
         return super().format(record)
@@ -88,7 +88,7 @@ class _Formatter(LambdaPowertoolsFormatter):
         """Return the line."""
         line = log
         if trace_id := _trace_id.get():
-            # Powertools knows the process's one trace only, and puts it over a bound field.
+            # Powertools knows only the process's one trace, and overwrites a bound field with it.
             line["xray_trace_id"] = trace_id.split(";")[0].removeprefix("Root=")
         if not _content_allowed.get():
             line.pop("exception_notes", None)
@@ -104,7 +104,7 @@ log = Logger(logger_formatter=_Formatter(utc=True, serialize_stacktrace=False))
 
 
 def adopt(name: str) -> None:
-    """Let what this logger, and those below it, say be lines of the log, with the bound fields."""
+    """Log what this logger, and those below it, say as lines with the bound fields."""
     logger = logging.getLogger(name)
     logger.handlers = log.handlers
     logger.setLevel(log.log_level)
@@ -136,7 +136,7 @@ def allow_content(*, allowed: bool) -> None:
 
 
 def loggable_content(text: str) -> str | None:
-    """Return what somebody said, bounded; None, which makes no field, where it is not allowed."""
+    """Return what somebody said, bounded; None, and so no field, if it may not be logged."""
     return printable(text, TEXT_LIMIT_CHARS) if _content_allowed.get() else None
 
 
@@ -149,13 +149,13 @@ def printable(text: str, limit_chars: int = NAME_LIMIT_CHARS) -> str:
 
 
 def redacted_path(path: str) -> str:
-    """Return a path as received, without what may be a key that somebody pasted into it."""
+    """Return a path as received, without anything that may be a key pasted into it."""
     # In this order: a key cut in two would no longer look like one.
     return printable(_KEY.sub("…", path), PATH_LIMIT_CHARS)
 
 
 def identifier(value: object) -> str | None:
-    """Return an identifier from outside (an error code, a field); `other` if it looks like none."""
+    """Return an identifier from outside (an error code, a field); `other` if it is not like one."""
     if value is None or value == "":
         return None
     text = str(value)
@@ -170,7 +170,7 @@ class LoggableError(Protocol):
 
 
 def loggable_message(error: LoggableError) -> str | None:
-    """Return the error's message; None if it may quote the request where text is not allowed."""
+    """Return the error's message; None if it may quote the request and text is not allowed."""
     if error.quotes:
         return loggable_content(error.message)
     return printable(error.message, TEXT_LIMIT_CHARS)
@@ -183,7 +183,7 @@ def turn_finished(fields: Mapping[str, Any], metrics: Mapping[str, float], outco
 
 
 def count(metric: str) -> None:
-    """Count something that is no turn."""
+    """Count something that is not a turn."""
     publish({metric: 1})
 
 

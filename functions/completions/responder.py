@@ -1,4 +1,4 @@
-"""Bring your own agent: an async generator that answers in the model's place.
+"""Bring your own agent: an async generator that answers instead of the model.
 
 `COMPLETIONS_RESPONDER=package.module:function` names it. It is called with a `Conversation` and
 yields `Say`, `Think` and `Call`; the turn around it keeps all its promises (buffer words, never

@@ -16,7 +16,7 @@ from typing import Any
 PREFIX = "COMPLETIONS_"
 ON_FAILURE = ("speak", "error")
 SWITCH = {"On": True, "Off": False}
-"""How a yes or no is written: as in CloudFormation's own SnapStart parameter."""
+"""How yes and no are written: as in CloudFormation's own SnapStart parameter."""
 BODY_LIMIT_BYTES = 6 * 1024 * 1024
 """Lambda's limit for a request (docs.aws.amazon.com, "Lambda quotas")."""
 
@@ -56,7 +56,7 @@ class Settings:
     upstream_model: str = ""
     """Replaces the caller's `model` if set."""
     upstream_extra_body: dict[str, Any] = field(default_factory=dict)
-    """Added to every request to the upstream: what its provider needs besides."""
+    """Fields added to every request to the upstream, if its provider needs them."""
     allowed_models: tuple[str, ...] = ()
     """The models that a caller may name, as a JSON list or with commas; empty: any."""
     max_tokens: int = 0
@@ -88,7 +88,7 @@ class Settings:
     turn_limit_ms: int = 120_000
     """Longest turn, to its last byte; on Lambda the function's own time-out may end it earlier."""
     timeout_s: int = 0
-    """How long a request may run where no Lambda context tells it, as TimeoutS; 0: unknown."""
+    """How long a request may run where no Lambda context says so, like TimeoutS; 0: unknown."""
     on_failure: str = "speak"
     """`speak`: the caller hears a sentence; `error`: the client sees the status."""
     responder: str = ""
@@ -122,7 +122,7 @@ class Settings:
     def allows(self, model: str) -> bool:
         """Return True if a caller may name this model.
 
-        Any name will do where every upstream has a model of its own: the name is not used.
+        If every upstream has its own model, any name is allowed, because it is not used.
         """
         name_matters = any(not candidate.model for candidate in self.candidates)
         return not name_matters or not self.allowed_models or model in self.allowed_models

@@ -1,7 +1,7 @@
-"""What an error that leaves an agent means: the model's own failure, or a bug of the agent's.
+"""Tell whether an error that leaves an agent is a model's failure or the agent's bug.
 
-Frameworks wrap what the SDK raises, and the SDK wraps what its client was told. Knows the SDK's
-errors by their names: they are looked for only where the SDK has been imported.
+Frameworks wrap what the SDK raises, and the SDK wraps what its client got. Knows the SDK's errors
+by name, and looks for them only if the SDK has been imported.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from completions.errors import (
 )
 
 BASE_URL = "http://turn.invalid/v1"
-"""Of an agent's clients; never connected to. They put their paths behind it."""
+"""The base URL of an agent's clients, to which they append their paths; never connected to."""
 _DEPTH_LIMIT = 16
 
 
 def of_model(error: BaseException, told: Sequence[CompletionsError]) -> CompletionsError | None:
     """Return the failure of a model that an agent did not catch; None if it is the agent's own.
 
-    `told` are the failures that its questions came to.
+    `told` are the failures of its questions.
     """
     sdk = sys.modules.get("openai")
     for one in _reasons(error):
@@ -35,7 +35,7 @@ def of_model(error: BaseException, told: Sequence[CompletionsError]) -> Completi
         same = [failure for failure in told if (failure.code, failure.message) == _said(one)]
         if same or _asked_turn(one):
             return same[-1] if same and not _is_mistake(same[-1]) else None
-        # Of a client of the agent's own.
+        # From the agent's own client.
         if isinstance(one, sdk.APITimeoutError):
             return UpstreamTimeout("The agent's model did not answer in time.")
         if not isinstance(one, sdk.APIStatusError):
@@ -51,12 +51,12 @@ def of_model(error: BaseException, told: Sequence[CompletionsError]) -> Completi
 
 
 def _is_mistake(error: CompletionsError) -> bool:
-    """Return True for what no model has refused: the agent asked wrongly."""
+    """Return True if the agent asked wrongly, so that no model was asked."""
     return error.ours and error.status < 500
 
 
 def _asked_turn(error: object) -> bool:
-    """Return True if it was a client of ours that asked."""
+    """Return True if one of our clients asked."""
     url = getattr(getattr(error, "request", None), "url", "")
     return str(url).startswith(BASE_URL)
 
@@ -71,7 +71,7 @@ def _said(error: object) -> tuple[object, object]:
 def _reasons(error: BaseException, depth: int = 0) -> Iterator[BaseException]:
     """Yield an error and what led to it, the nearest first.
 
-    What was being handled when a builtin error was raised is not its reason: that is a bug.
+    A builtin error is a bug, so what was being handled when it was raised is not its reason.
     """
     yield error
     if depth > _DEPTH_LIMIT:

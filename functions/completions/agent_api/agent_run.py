@@ -1,7 +1,7 @@
 """One run of an agent: what it asks, the tasks it starts, and the platform's calls in its answers.
 
-A turn runs its agent once, or twice where the first run came to nothing. Knows no framework and
-no HTTP.
+A turn runs its agent once, or twice if the first run came to nothing. Knows no
+framework and no HTTP.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from completions.errors import NoTurn
 from completions.race.requests import Requests
 
 RUN: ContextVar[Run | None] = ContextVar("completions_run", default=None)
-"""The run in whose context something happens; by it a client knows its turn."""
+"""The run of the current context; a client finds its turn by it."""
 
 
 class Run:
@@ -31,9 +31,9 @@ class Run:
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
         self.calls: list[Call] = []
-        """The platform's calls that are to be delivered."""
+        """The platform's calls to deliver."""
         self.handed_over = False
-        """True once an answer held nothing but calls for the platform: the turn is the caller's."""
+        """True once an answer had only calls for the platform: the caller is next."""
         self._tasks = OwnedTasks()
         self._answers: set[AsyncGenerator[list[Chunk], None]] = set()
         self._over = asyncio.Event()
@@ -44,7 +44,7 @@ class Run:
         OWNER.set(self._tasks)
 
     async def next_of(self, events: AsyncGenerator[Event, None]) -> object:
-        """Return the agent's next event; `END` when it has ended, or has been ended."""
+        """Return the agent's next event; `END` once it has ended or was ended."""
         if self._ended.is_set():
             return END
         self._waiting = task = asyncio.current_task()
@@ -61,10 +61,10 @@ class Run:
         return END if self._ended.is_set() else event
 
     async def end(self) -> None:
-        """End the agent where it waits; nothing is returned to whoever has called this.
+        """End the agent where it waits; this never returns to its caller.
 
         Raises:
-            NoTurn: the run is over, and who called does not belong to it.
+            NoTurn: the run is over, and the calling task does not belong to it.
         """
         self._ended.set()
         if self._waiting is not None and not self._cancelled:
@@ -74,7 +74,7 @@ class Run:
         raise NoTurn
 
     def _took_back(self, task: asyncio.Task[Any]) -> bool:
-        """Return True if nobody but `end` has cancelled the agent."""
+        """Return True if only `end` has cancelled the agent."""
         if not self._cancelled:
             return False
         self._cancelled = False
@@ -94,7 +94,7 @@ class Run:
         self._answers.add(answer)
         try:
             while True:
-                # What we start is ours: connections and keys outlive this run.
+                # Tasks that we start are ours: connections and keys outlive this run.
                 token = OWNER.set(None)
                 try:
                     batch = await anext(answer, None)
@@ -108,7 +108,7 @@ class Run:
             await answer.aclose()
 
     async def pass_on(self, path: str, body: dict[str, Any]) -> bytes:
-        """Return what the first model's API answers; see `Questions.pass_on`.
+        """Return the first model's answer; see `Questions.pass_on`.
 
         Raises:
             CompletionsError: it does not answer, or the run is over.
@@ -135,7 +135,7 @@ class Run:
         self._tasks.cancel()
 
     async def close(self) -> None:
-        """End every task that the agent has started, and every answer that it did not read."""
+        """End every task that the agent started, and every answer that it did not read."""
         self._over.set()
         OWNER.set(None)
         RUN.set(None)

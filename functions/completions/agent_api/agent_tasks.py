@@ -1,8 +1,8 @@
-"""The tasks that an agent starts, so that none of them outlives its run.
+"""End the tasks that an agent starts: none outlives its run.
 
-Frameworks start tasks of their own and do not always end them: a request or a tool would go on
-after the caller has hung up. A task belongs to the run in whose context it was started (PEP 567);
-one that is to outlive it is started in a context of its own: `contextvars.Context()`.
+Frameworks start tasks and do not always end them: a request or a tool would continue after the
+caller has hung up. A task belongs to the run in whose context it was started (PEP 567). Start one
+that should outlive the run in a separate context: `contextvars.Context()`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from completions.observability import log
 
 OWNER: ContextVar[OwnedTasks | None] = ContextVar("completions_owned_tasks", default=None)
-"""To whom a task belongs that is started now; nobody outside an agent's code."""
+"""The owner of a task that is started now; None outside an agent's code."""
 END_S = 0.5
 """How long cancelled tasks may take to clean up."""
 
@@ -32,7 +32,7 @@ class OwnedTasks:
             loop.set_task_factory(_TaskFactory(factory))  # type: ignore[arg-type] # any keywords
 
     def add(self, task: asyncio.Task[Any]) -> None:
-        """Take over a task that was started just now."""
+        """Take over a task that was just started."""
         if self._over:
             task.cancel()
         elif not task.done():
@@ -40,12 +40,12 @@ class OwnedTasks:
             task.add_done_callback(self._tasks.discard)
 
     def cancel(self) -> None:
-        """Cancel what runs now; what is started to clean up may run on until the `end`."""
+        """Cancel what runs now; tasks started to clean up may run until the `end`."""
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
 
     async def end(self) -> None:
-        """Cancel what still runs, and return when it has cleaned up, or has had time to."""
+        """Cancel what still runs, and return once it has cleaned up or had time to."""
         self._over = True
         self.cancel()
         if running := self._tasks - {asyncio.current_task()}:

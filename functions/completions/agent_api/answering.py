@@ -1,4 +1,4 @@
-"""An agent in the model's place: to the turn's race it is a candidate like any other."""
+"""An agent that answers instead of the model: to the turn's race it is an ordinary candidate."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ PARAMETERS = (
     "top_p",
     "verbosity",
 )
-"""The fields that say how to answer, as far as every framework may pass them on."""
+"""The fields that say how to answer, if every framework may pass them on."""
 RUNS = 2
-"""A responder that fails before it said a word is run once more."""
+"""A responder that fails before its first word is run once more."""
 
 
 @dataclass(slots=True)
@@ -48,18 +48,18 @@ class _Runs:
     current: Run | None = None
 
     def none_left(self) -> None:
-        """Note that another run would be of no use."""
+        """Note that another run would not help."""
         self.left = 0
 
 
 @dataclass(frozen=True)
 class ResponderQuestion:
-    """A turn's question, put to a responder in place of a model; see `attempts.Askable`."""
+    """A turn's question to a responder instead of a model; see `attempts.Askable`."""
 
     responder: Responder
     questions: Questions
     told: Mapping[str, Any]
-    """What the responder is told: the fields of its `Conversation`."""
+    """The fields of the responder's `Conversation`."""
     runs: _Runs = field(default_factory=_Runs)
 
     @property
@@ -78,7 +78,7 @@ class ResponderQuestion:
         return False
 
     def after_silence(self) -> ResponderQuestion:
-        """Return the same: what an agent does with its silence is its own."""
+        """Return the same question: an agent's silence is its own decision."""
         return self
 
     def given_up(self) -> None:
@@ -119,7 +119,7 @@ class ResponderQuestion:
             if calls := platform_calls():
                 yield chunk(calls)
             if run.handed_over:
-                # It expected an answer of its own, where only the platform was called.
+                # It expected an answer for itself, but the model only called the platform.
                 log.info("agent.ended", reason=type(error).__name__)
             else:
                 self._raise(error)
@@ -129,7 +129,7 @@ class ResponderQuestion:
         yield chunk([*finish, Finish("tool_calls" if reader.calls else "stop"), Done()])
 
     def _raise(self, error: Exception) -> None:
-        """Raise the model's own error, if an agent has let it pass, or else the agent's.
+        """Raise the model's error if the agent did not catch it, or else the agent's own.
 
         Raises:
             CompletionsError: why a model did not answer.

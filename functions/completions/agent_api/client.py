@@ -26,9 +26,9 @@ Client = TypeVar("Client")
 def client(*, platform_tools: bool = True, run: Run | None = None) -> AsyncOpenAI:
     """Return an OpenAI client that asks the configured models, for whichever turn uses it.
 
-    Made once, at module level, it serves every turn: it knows the turn by the task that asks. The
-    platform's tools are offered with the agent's own, and their calls delivered to the platform;
-    without `platform_tools` a question is the agent's alone.
+    Make it once, at module level: it serves every turn, and finds the turn by the task that asks.
+    The platform's tools are offered with the agent's own, and their calls go to the platform;
+    without `platform_tools` only the agent's tools are offered.
     """
     import openai
 
@@ -42,9 +42,9 @@ def client(*, platform_tools: bool = True, run: Run | None = None) -> AsyncOpenA
 
 
 def sync_client() -> OpenAI:
-    """Return a client for frameworks that want one beside `client()`; every use of it is refused.
+    """Return a blocking client for frameworks that require one; every use of it is refused.
 
-    A request that blocks would hold the event loop, and with it every other turn.
+    A blocking request would stop the event loop, and with it every other turn.
     """
     import openai
 
@@ -70,7 +70,7 @@ def sdk_client(
         max_retries=0,
         http_client=http_client(transport=transport, timeout=None, trust_env=False),
     )
-    # NOTE: for a header that nobody reads the SDK would ask a thread, once for each client.
+    # NOTE: the SDK would start a thread for each client, for a header that nobody reads.
     made._platform = "Unknown"  # noqa: SLF001
     sdk: Client = made
     return sdk

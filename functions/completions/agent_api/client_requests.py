@@ -1,7 +1,7 @@
 """One HTTP request of an agent's client, answered by the turn.
 
-Knows paths, statuses and bodies; neither the SDK nor its HTTP library. Whatever goes wrong is an
-HTTP answer: an exception of a transport would be taken for a broken connection, and asked again.
+Knows paths, statuses and bodies, but neither the SDK nor its HTTP library. Any failure is an HTTP
+answer: the SDK would take a transport's exception for a broken connection, and retry.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def answered(
 
 
 def refusal(error: CompletionsError) -> Answered:
-    """Return an error as the SDK raises it; to ask again would only ask the same models again."""
+    """Return an error for the SDK to raise without a retry, which would ask the same models."""
     headers = {**error.headers, "content-type": "application/json", "x-should-retry": "false"}
     return Answered(error.status, headers, to_json(error.body()))
 
@@ -101,7 +101,7 @@ def _decoded(body: bytes) -> dict[str, Any]:
 
 
 def _check(body: dict[str, Any]) -> None:
-    """Refuse by name what the turn's models are not asked for.
+    """Refuse, by field name, what a turn does not ask its models for.
 
     Raises:
         InvalidRequest: names the field.

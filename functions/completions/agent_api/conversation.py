@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 class Conversation:
     """What the platform asked, in Chat Completions' terms whichever API it used.
 
-    All of it comes from the client, and is never a ground for authorisation. `headers` and `body`
-    may hold telephone numbers, names and what was said: log them as you would log a call.
+    All of it comes from the client: never base authorisation on it. `headers` and `body` may hold
+    telephone numbers, names and what was said: treat them in logs like a recording.
     """
 
     messages: Sequence[Any]
     """As they came."""
     tools: Sequence[Any]
-    """The platform's, as they came."""
+    """The platform's tools, as they came."""
     model: str
     """The model that the caller named."""
     extra: Mapping[str, Any]
     """`elevenlabs_extra_body`."""
     id: str
-    """The call's, from wherever its platform puts it; empty where it names none."""
+    """The call's id, from wherever its platform puts it; empty if it sends none."""
     headers: Mapping[str, str]
     """Ids, `x-agent-…` and a few others, in lower case; never a key."""
     body: Mapping[str, Any]
     """The whole request, in the terms of the API that the caller used."""
     parameters: Mapping[str, Any]
-    """How to answer, as far as the caller says: `temperature`, `response_format` and the like."""
+    """How to answer, if the caller says so: `temperature`, `response_format` and the like."""
     user_text: str
-    """What the user said last; empty if nobody spoke."""
+    """The user's last words; empty if nobody spoke."""
     _run: Run = field(repr=False)
 
     @cached_property
@@ -68,11 +68,11 @@ class Conversation:
         tools: Sequence[Mapping[str, Any]] | None = None,
         **parameters: Any,
     ) -> AsyncGenerator[Event, None]:
-        """Ask the configured models; yield what the first one to answer says.
+        """Ask the configured models; yield the words and calls of the first one to answer.
 
-        Without `messages` or `tools` the caller's own are sent; `parameters` are further fields
-        of the request (`temperature`, `max_tokens`). Tool calls come after the words. An empty
-        answer yields nothing. At most three requests are made for it.
+        Without `messages` or `tools` the caller's are sent; `parameters` are further fields of the
+        request (`temperature`, `max_tokens`). Tool calls come after the words. An empty answer
+        yields nothing. Each question makes three requests at most.
 
         Raises:
             CompletionsError: nobody answered.
@@ -85,7 +85,7 @@ class Conversation:
             "tools": list(self.tools if tools is None else tools),
             "stream": True,
         }
-        body.pop("n", None)  # One answer is what an agent can follow.
+        body.pop("n", None)  # An agent can follow only one answer.
         try:
             request = chat.parse(body)
         except InvalidRequest as error:

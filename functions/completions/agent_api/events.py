@@ -18,7 +18,7 @@ from completions.tools.loose_json import read_object
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Words to be spoken: a sentence or a piece of one, sent on at once."""
+    """Words to speak: a sentence or a piece of one, sent on at once."""
 
     text: str
 
@@ -37,9 +37,9 @@ class Call:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
-    """Made up where it is empty."""
+    """Made up if it is empty."""
     _written: str | None = field(default=None, repr=False, compare=False)
-    """The arguments as a model wrote them: a call that is passed on is checked by these."""
+    """The arguments as a model wrote them: they are what is checked if the call is passed on."""
     _extra_content: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     """What the model's API wants back with the call."""
 
@@ -48,7 +48,7 @@ Event = Say | Think | Call
 
 
 def from_model(call: deltas.Call) -> Call:
-    """Return a model's call; its arguments are an object, even if their JSON must be mended."""
+    """Return a model's call, its arguments as an object even if their JSON must be mended."""
     arguments = read_object(call.arguments) or {}
     return Call(call.name, arguments, call.id, call.arguments, call.extra_content)
 
@@ -62,10 +62,10 @@ class EventReader:
         self._scanner = Scanner()
 
     def read(self, event: object) -> Sequence[Delta]:
-        """Return what an event says.
+        """Return the deltas of an event.
 
         Raises:
-            TypeError: it is none.
+            TypeError: it is not an event.
         """
         match event:
             case Say(str(text)):
@@ -93,7 +93,7 @@ class EventReader:
         return [part for part in self._scanner.feed(text) if not isinstance(part, CallText)]
 
 
-# What is hidden from agents is not from us.
+# The arguments as written are hidden from agents, not from us.
 
 
 def _written(call: Call) -> str:

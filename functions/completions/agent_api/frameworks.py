@@ -1,7 +1,7 @@
-"""What agent frameworks want in place of a client and a list of messages.
+"""What agent frameworks want instead of a client and a list of messages.
 
-Each is imported by whoever calls its function, and by nobody else. Histories are told as every
-server takes them: each call with its result, texts only.
+A framework is imported only when its function is called. Histories have the shape that every server
+takes: each call with its result, texts only.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def items(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def pydantic_ai_history(conversation: Conversation) -> list[Any]:
     """Return the conversation as pydantic-ai's `message_history`.
 
-    Where the assistant spoke last it ends with the user's silence: pydantic-ai would take the
-    assistant's words for its answer.
+    If the assistant spoke last, a silent user message is appended: otherwise pydantic-ai would take
+    the assistant's words for its answer.
     """
     from pydantic_ai import messages as ai
 
@@ -79,7 +79,7 @@ def pydantic_ai_history(conversation: Conversation) -> list[Any]:
 
 
 def langchain_options() -> dict[str, Any]:
-    """Return what makes the turn answer a `ChatOpenAI`; without all four it asks another host."""
+    """Return the options that connect a `ChatOpenAI` to the turn; all four are needed."""
     ours, blocking = client(), sync_client()
     return {
         "root_async_client": ours,
@@ -90,7 +90,7 @@ def langchain_options() -> dict[str, Any]:
 
 
 def llama_index_options() -> dict[str, Any]:
-    """Return what makes the turn answer an `OpenAILike` of LlamaIndex."""
+    """Return the options that connect LlamaIndex's `OpenAILike` to the turn."""
     ours, blocking = client(), sync_client()
     return {
         "api_base": str(ours.base_url),

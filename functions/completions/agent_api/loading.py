@@ -1,4 +1,4 @@
-"""Finds the agent that a deployment names, and says what is wrong with it at start."""
+"""Find the agent that a deployment names, and report at start what is wrong with it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load(name: str) -> Responder:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        # Whatever the module's own code raises, the deployment's owner must see why.
+        # The deployment's owner must see why, whatever the module's code raises.
         raise ResponderError(
             f"COMPLETIONS_RESPONDER={name!r}: module {module_name!r} cannot be imported: "
             f"{type(error).__name__}: {error} ({place(error)}). "

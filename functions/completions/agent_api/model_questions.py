@@ -1,6 +1,6 @@
-"""The questions that an agent puts to the configured models: each is a race of its own.
+"""An agent's questions to the configured models: each is a separate race.
 
-`Conversation.ask` and the client both ask here. Knows races; nothing of how an agent asked.
+`Conversation.ask` and the client both ask here. Knows races, not how an agent asked.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from completions.upstream.exchange import Exchange
 WAIT_LIMIT_S = 3.0
 """How long a question waits for a model that asks for patience."""
 PASS_ON_LIMIT_S = 10.0
-"""How long an answer may take that is no model's words, such as embeddings."""
+"""How long an answer without a model's words may take, such as embeddings."""
 
 
 class Questions:
-    """One turn's questions. Its own `question` is each of them, with another request.
+    """One turn's questions. Each is the turn's `question` with another request.
 
-    That is told in Chat Completions' terms, whichever API the caller used.
+    It is in Chat Completions' terms, whichever API the caller used.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Questions:
         self.failures: list[CompletionsError] = []
         """Why questions failed, in order."""
         self.exhausted: list[CompletionsError] = []
-        """Those of them that nobody was left to answer: to run the agent again is of no use."""
+        """Those that nobody was left to answer: running the agent again would not help."""
 
     def begin(self) -> None:
         """Note that the agent begins to work, for the first time or again."""
@@ -68,15 +68,15 @@ class Questions:
             requests.agent_began_at = asyncio.get_running_loop().time()
 
     def as_callers(self, request: ParsedRequest) -> ParsedRequest:
-        """Return a request of the agent's own with what the caller's says of the call."""
+        """Return the agent's request with the caller's fields about the call."""
         user = self.question.request.body.get("user_id")
         body = request.body if user is None else {"user_id": user, **request.body}
         return replace(request, body=body, extra=self.question.request.extra)
 
     async def pass_on(self, path: str, body: dict[str, Any]) -> bytes:
-        """Return what the first candidate's API answers to a request that is no question.
+        """Return the first candidate's answer to a request that is not a question.
 
-        It counts among the turn's requests. Whom to ask is no choice: vectors of two models do not
+        It counts among the turn's requests. There is no fallback: vectors of two models do not
         compare.
 
         Raises:
@@ -112,11 +112,11 @@ class Questions:
     async def answer(
         self, dialect: Dialect, request: ParsedRequest, requests: Requests | None = None
     ) -> AsyncGenerator[list[Chunk], None]:
-        """Yield what the first model to answer says, in batches as they arrive.
+        """Yield the answer of the first model to answer, in batches as they arrive.
 
-        A call that was written as text, and cannot be trusted, is asked for again, and that answer
-        follows. Who has failed is asked last by the next question, in this run or another. The
-        `requests` are those that the same question has made already.
+        A call written as text that cannot be trusted is asked for again, and that answer follows.
+        The next question, in this run or another, asks last whoever has failed. `requests` are
+        those that the same question has already made.
 
         Raises:
             EmptyAnswer: an answer ended properly, without a word or a call.
@@ -148,7 +148,7 @@ class Questions:
                 question = question.with_feedback("".join(words), unreadable.feedback)
         except EmptyAnswer:
             if question.feedback:
-                return  # What was told of the first answer is all that there is.
+                return  # Only the first answer's chunks have been passed on.
             raise
         except CompletionsError as error:
             self.failures.append(error)
@@ -176,7 +176,7 @@ class Questions:
 
 
 def _told(answer: bytes) -> tuple[dict[str, Any] | None, str]:
-    """Return usage and model as an answer in one piece tells them."""
+    """Return usage and model from an answer in one piece."""
     try:
         told = from_json(answer)
     except ValueError:

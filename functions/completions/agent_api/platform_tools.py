@@ -1,7 +1,7 @@
-"""The platform's tools among an agent's own: added to its questions, their calls taken out.
+"""Add the platform's tools to an agent's questions, and take their calls out of the answers.
 
-What an agent passes itself stays its own, whoever named it first. Knows requests and calls in both
-APIs' shapes; nothing of transports.
+A tool that the agent passes itself stays the agent's, even if the platform has one of that name.
+Knows requests and calls in both APIs' shapes, but no transports.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from completions.dialects.deltas import Call
 from completions.dialects.dialect import Dialect
 
 _FREE_CHOICES = {None, "auto", "required", "any"}
-"""With any other `tool_choice` the agent wants a tool of its own, or none."""
+"""With any other `tool_choice` the agent wants its own tool, or none."""
 
 
 def added(
     body: Mapping[str, Any], dialect: Dialect, tools: Iterable[Mapping[str, Any]]
 ) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return an agent's request with the platform's tools, and the names of those.
+    """Return an agent's request with the platform's tools, and those tools' names.
 
-    A question whose answer has a JSON format is not what the caller hears, and stays as it is.
+    A request for JSON stays as it is: the caller does not hear its answer.
     """
     own = list(body.get("tools") or ())
     names = {_function(tool).get("name") for tool in own if isinstance(tool, dict)}

@@ -1,7 +1,7 @@
 """One answer of a model as the SDK reads it: streamed, or in one piece.
 
-Always streamed by the model, so that the race's timers hold. Tool calls are held until they are
-whole; the platform's are taken out, the agent's own are mended where they can be.
+The model always streams, so that the race's timers work. Tool calls are held until they are whole;
+the platform's are taken out, the agent's own are mended if possible.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Reply:
         self._usage: dict[str, Any] | None = None
 
     async def begin(self) -> None:
-        """Wait for a model that answers: until then the reply may still be an error's status.
+        """Wait for a model to answer: until then the reply may still be an error status.
 
         Raises:
             CompletionsError: nobody answered.
@@ -96,10 +96,10 @@ class Reply:
             await self.close()
 
     async def body(self) -> bytes:
-        """Return the answer in one piece; one that breaks off is asked for again, unnoticed.
+        """Return the answer in one piece; if it breaks off, silently ask again.
 
         Raises:
-            CompletionsError: it broke off for the last time.
+            CompletionsError: it broke off, and no request is left.
         """
         while True:
             answer: list[Chunk] = []
@@ -126,11 +126,11 @@ class Reply:
         )
 
     async def close(self) -> None:
-        """End the question, if it has not ended by itself."""
+        """End the question unless it has ended."""
         await self._batches.aclose()
 
     async def _all(self) -> AsyncGenerator[list[Chunk], None]:
-        """Yield the batches up to the terminator; what follows it is read when all is said."""
+        """Yield the batches up to the terminator; what follows is read at the end."""
         batch: list[Chunk] | None = self._begun
         while batch is not None:
             yield batch
@@ -139,7 +139,7 @@ class Reply:
             batch = await anext(self._batches, None)
 
     def _note(self, chunk: Chunk) -> Chunk | None:
-        """Note what a chunk says; return what of it is no tool call."""
+        """Note a chunk; return it without its tool calls."""
         if any(isinstance(delta, CallPart) for delta in chunk.deltas):
             self._held.add(chunk)
             rest = tuple(delta for delta in chunk.deltas if not isinstance(delta, CallPart))
@@ -156,7 +156,7 @@ class Reply:
         return chunk
 
     def _calls(self) -> list[Call]:
-        """Return the agent's own calls, mended; the platform's go to the turn."""
+        """Return the agent's own calls, mended; give the platform's to the turn."""
         own, platform = platform_tools.parted(self._held.unchecked(), self._platform)
         self._run.calls += [from_model(call) for call in platform]
         self._run.handed_over |= bool(platform) and not own and not self._spoke
@@ -164,7 +164,7 @@ class Reply:
 
 
 def _mended(call: Call, request: ParsedRequest) -> Call:
-    """Return a call that fits its tool's schema, or else one whose arguments are JSON."""
+    """Return a call that fits its tool's schema, or at least has JSON arguments."""
     if (valid := validation.check(call, request.tools).call) is not None:
         return valid
     arguments = read_object(call.arguments)
@@ -188,7 +188,7 @@ def _text(answer: Iterable[Chunk], *kinds: type[Text | Refusal | Reasoning]) -> 
 
 
 def _received(answer: Iterable[Chunk]) -> ServerSentEvent | None:
-    """Return what the model's API said of the answer as a whole, as if it had come in one piece."""
+    """Return the answer's own fields (not its text), as if it had come in one piece."""
     whole: dict[str, Any] = {}
     for chunk in answer:
         event = _decoded(chunk.sse)
@@ -208,5 +208,5 @@ def _decoded(sse: ServerSentEvent | None) -> Mapping[str, Any]:
 
 
 def bug() -> CompletionsError:
-    """Return what stands for a bug of ours."""
+    """Return the error that stands for our own bug."""
     return CompletionsError("Internal error; it has been logged.")

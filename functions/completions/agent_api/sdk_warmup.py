@@ -1,7 +1,7 @@
-"""The SDK's first use, before a snapshot or a first turn: it loads types and resources by use.
+"""Use the SDK before a snapshot or a first turn: it loads types and resources on first use.
 
 That takes half a second, which a caller would wait for. Plays one answer of each kind to the SDK's
-synchronous client, which reads them by the same types as the asynchronous one.
+synchronous client, which reads them with the same types as the asynchronous one.
 """
 
 from __future__ import annotations

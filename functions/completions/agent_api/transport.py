@@ -1,7 +1,7 @@
-"""The transports of an agent's clients, made of the SDK's own HTTP library.
+"""The transports of an agent's clients, built with the SDK's own HTTP library.
 
-That is `httpx2`, or `httpx` where a framework pins an older SDK: both have the same classes. Knows
-that library; nothing of what is asked.
+It is `httpx2`, or `httpx` if a framework pins an older SDK: both have the same classes. Knows that
+library, not what is asked.
 """
 
 from __future__ import annotations

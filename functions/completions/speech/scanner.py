@@ -1,7 +1,7 @@
-"""Parts a model's text, as it comes, into speech, thoughts and calls written as text.
+"""Split a model's text, as it comes, into speech, thoughts and calls written as text.
 
-Knows what the marks do to the text between them; nothing of events, tools or time. However a text
-is cut into pieces, the same parts of it are speech.
+Knows what the marks do to the text between them, but no events, tools or time. The result does not
+depend on how the text is cut into pieces.
 """
 
 from __future__ import annotations
@@ -22,56 +22,56 @@ from completions.speech.message_headers import read_header
 from completions.speech.text_parts import CallText, Part, joined
 
 CALL_LIMIT_CHARS = 16 * 1024
-"""Of a call written as text: what is longer holds back words, if they are some, for too long."""
+"""Longest call written as text: a longer one might be words, held back for too long."""
 HEADER_LIMIT_CHARS = 160
-"""Of a role and a channel: `assistant to=functions.name`. What is longer is no header."""
+"""Longest role and channel (`assistant to=functions.name`): a longer text is not a header."""
 
 
 def without_marks(text: str) -> str:
-    """Return what is speech in a whole text; calls are none."""
+    """Return the speech in a whole text, without calls."""
     scanner = Scanner()
     parts = (*scanner.feed(text), *scanner.flush())
     return "".join(part.text for part in parts if isinstance(part, Text))
 
 
 class _In(Enum):
-    """What the text is at the moment."""
+    """What the current piece of text is."""
 
     SPEECH = auto()
     OVER = auto()
-    """The model has spoken, and then made somebody else speak: no word of it is the answer's."""
+    """The model has spoken and now plays somebody else: nothing from here on is the answer."""
     THOUGHT = auto()
     CALL = auto()
     HEADER = auto()
 
 
 class Scanner:
-    """Parts one answer's text; `feed` it in pieces, then `flush` once.
+    """Splits one answer's text; `feed` it in pieces, then `flush` once.
 
-    A thought that is never closed is one to the end. Marks are never spoken.
+    An unclosed thought lasts to the end. Marks are never spoken.
 
     NOTE: the chat templates of some models open the thought in the prompt, so their answers start
-    inside it and hold only the mark that closes it. By then the text before it has passed as
-    speech: only the mark is removed, and `began_inside` is set. A caller who remembers that of a
-    model passes `guess_chars`: so much of the next answer's beginning is taken for a thought. If no
-    mark closes it by then, or at all, it was none, and is spoken.
+    inside it and have only the mark that closes it. By then the text before it has passed as
+    speech: only the mark is removed, and `began_inside` is set. A caller who remembers that about a
+    model passes `guess_chars`: that much of the next answer's beginning is treated as a thought. If
+    no mark closes it by then, it was not one, and is spoken.
     """
 
     def __init__(self, *, calls: bool = False, guess_chars: int = 0) -> None:
-        """Prepare to part one answer; without `calls` there are none, only marks to take out."""
+        """Prepare to split one answer; without `calls` their marks are just removed."""
         self.began_inside = False
         """True if the first mark of a thought closes one."""
         self.spoke = False
-        """True behind the first word; not told of pieces that need not be fed, see `passes`."""
+        """True after the first word; unaware of pieces that need not be fed, see `passes`."""
         self._calls = calls
         self._state = _In.SPEECH
         self._held = ""
         self._guess_left = guess_chars
         self._guess: list[str] | None = [] if guess_chars else None
-        """What was taken for a thought although no mark says so yet, as it came."""
+        """Text treated as a thought although no mark says so yet, as it came."""
         self._saw_thought = False
         self._channel = False
-        """The thought is a channel or somebody else's turn: the next message ends it."""
+        """True if the thought is a channel or somebody else's turn, which the next message ends."""
         self._mark = Mark(Sense.NOTHING)
         self._opening = ""
         self._gathered: list[str] = []
@@ -85,23 +85,23 @@ class Scanner:
 
     @property
     def guessing(self) -> bool:
-        """True while the text is taken for a thought, and no mark has said so."""
+        """True while the text is treated as a thought without a mark."""
         return self._guess is not None
 
     def saw_reasoning(self) -> None:
-        """Note that thoughts came apart from the text: a mark that closes them is no sign."""
+        """Note that thoughts came in their own field: a closing mark then proves nothing."""
         self._saw_thought = True
 
     def feed(self, text: str) -> list[Part]:
-        """Part the next piece of the text; hold back what may become a mark or a call."""
+        """Split the next piece of the text; hold back what may become a mark or a call."""
         if self.passes and not may_hold_mark(text):
             return self._take(text)
         return joined(self._scan(text, last=False))
 
     def flush(self, *, whole: bool = True) -> list[Part]:
-        """Return what is held at the end of the text: no mark after all, a call, or no thought.
+        """Return what is held at the end: text that was no mark or thought after all, or a call.
 
-        Of a text that is not `whole`, a thought may have lacked its end: it is not spoken.
+        If the text is not `whole`, a thought may lack its end, and is not spoken.
         """
         parts = self._scan("", last=True)
         if self._guess is not None and whole:
@@ -216,13 +216,13 @@ class Scanner:
         self._saw_thought = True
 
     def _hand_over(self) -> None:
-        """Let somebody else speak: a turn that the model plays, or one before its own."""
+        """Begin somebody else's turn: one that the model plays, or one before its own."""
         self._think(channel=True)
         if self.spoke:
             self._state = _In.OVER
 
     def _suspect(self, text: str) -> list[Part]:
-        """Take text for a thought for now."""
+        """Treat text as a thought for now."""
         assert self._guess is not None  # noqa: S101 - asked before
         self._guess.append(text)
         self._guess_left -= len(text)
@@ -231,9 +231,9 @@ class Scanner:
         return [Reasoning(text)]
 
     def _spoken_after_all(self) -> list[Part]:
-        """Part anew what was taken for a thought."""
+        """Split again the text that was treated as a thought."""
         text, self._guess = "".join(self._guess or ()), None
-        # No mark is cut here: a piece ends before what may become one.
+        # This cuts no mark: a piece ends before anything that may become one.
         return self._scan(text, last=True)
 
     # Calls and headers.
@@ -267,7 +267,7 @@ class Scanner:
         return [CallText(text, closed)] if text.strip() else []
 
     def _end_header(self, line_end: str) -> list[Part]:
-        """Go on as the header says."""
+        """Continue as the header says."""
         header, self._state = read_header("".join(self._gathered)), _In.SPEECH
         if header.recipient and self._calls:
             self._begin(_In.CALL, CALL_LIMIT_CHARS, Mark(Sense.CALL), "")

@@ -9,18 +9,18 @@ from completions.dialects.deltas import Reasoning, Text
 
 @dataclass(frozen=True, slots=True)
 class CallText:
-    """What stood between the marks of a call."""
+    """The text between the marks of a call."""
 
     text: str
     whole: bool = True
-    """False if its end did not come."""
+    """False if its end never came."""
 
 
 Part = Text | Reasoning | CallText
 
 
 def joined(parts: list[Part]) -> list[Part]:
-    """Return the parts, neighbours of one type as one."""
+    """Return the parts with neighbours of the same type merged."""
     joined: list[Part] = []
     for part in parts:
         before = joined[-1] if joined else None

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 PIECE_BYTES = 32 * 1024
-"""The most that is handed out at once. While its caller takes nothing a piece is held as events, at
-ten times its size; the rest of what has come waits as bytes."""
+"""The most that is handed out at once. While the caller takes nothing, a piece is held as events,
+at ten times its size; the rest waits as bytes."""
 
 
 def body_of(response: ClientResponse, silence_s: float) -> Body:
     """Return the body of an answer, to be read once."""
-    connection = response.connection  # None once all of the answer is here.
+    connection = response.connection  # None once the whole answer is here.
     protocol = None if connection is None else connection.protocol
-    # NOTE: not by truth: a protocol without messages is false.
+    # NOTE: not by truth value: a protocol without messages is false.
     closed = None if protocol is None else protocol.closed
     coding = response.headers.get("content-encoding", "")
     if is_plain(coding):
@@ -65,8 +65,8 @@ class Body:
         self._timer.cancel()
         if self._closed is not None:
             self._closed.remove_done_callback(self._end_with_connection)
-            # The connection outlives the answer; nobody else asks why it was closed at last, and
-            # asyncio would log an error that nobody has asked for.
+            # The connection outlives the answer; nothing else retrieves the error that closed it,
+            # and asyncio would log that.
             self._closed.remove_done_callback(_retrieve)
             self._closed.add_done_callback(_retrieve)
 
@@ -110,7 +110,7 @@ class Body:
         )
 
     def _check_silence(self, bytes_before: int) -> None:
-        # A caller who is slow to take what is there is no silence of the model.
+        # If the caller is slow to take what is there, the model is not silent.
         if self._content.total_bytes != bytes_before or not self._waiting:
             self._schedule_check()
             return
@@ -120,10 +120,10 @@ class Body:
 
 
 class _PackedBody(Body):
-    """A body that came compressed: a chunk is a piece of what it unpacks to.
+    """A compressed body: a chunk is a piece of its unpacked bytes.
 
     Raises:
-        ValueError: It is not compressed as its header says.
+        ValueError: It is not compressed in the way that its header says.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class _PackedBody(Body):
 
 
 def _as_client_error(error: Exception) -> Exception:
-    """Return an aiohttp error for whatever its reader raises: those of its parser are none."""
+    """Return an aiohttp error for whatever its reader raises: its parser's errors are not."""
     from aiohttp import ClientError, ClientPayloadError
 
     if isinstance(error, ClientError | OSError):

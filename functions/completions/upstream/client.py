@@ -37,9 +37,9 @@ _FIRST_FIELDS = (b"event:", b"data:", b"id:", b":")
 
 
 class _Refused(Exception):
-    """A refusal as it came; `to_error` makes our caller's error of it, and logs it.
+    """A refusal as it came; `to_error` turns it into our caller's error and logs it.
 
-    Apart, because a 401 that the retry with a newer key fixes is not logged.
+    Separate, because a 401 that the retry with a newer key fixes is not logged.
     """
 
     def __init__(self, status: int, to_error: Callable[[], CompletionsError]) -> None:
@@ -64,9 +64,9 @@ class Upstream:
     ) -> AsyncGenerator[list[ServerSentEvent], None]:
         """Yield the answer's events, as many at a time as arrived together.
 
-        An answer that is no event stream comes as a single event without `raw`, whose data is the
-        body. Closing the iterator closes the request. `exchange` learns when the request was sent
-        and when the headers came.
+        An answer that is not an event stream comes as a single event without `raw`, whose data is
+        the body. Closing the iterator closes the request. `exchange` notes when the request was
+        sent and when the headers came.
 
         Raises:
             CompletionsError: There is no answer, or it broke off after some events.
@@ -110,7 +110,7 @@ class Upstream:
         """Return the JSON answer to a GET, as bytes.
 
         Raises:
-            CompletionsError: There is no answer, or it is no JSON.
+            CompletionsError: There is no answer, or it is not JSON.
         """
         response, pool = await self._send(candidate, path, None, Exchange(candidate))
         try:
@@ -123,7 +123,7 @@ class Upstream:
             self._connections.release(pool)
 
     async def call_beside(self, base_url: str, path: str, headers: Mapping[str, str]) -> None:
-        """Post nothing to the function's own URL.
+        """Post an empty body to the function's own URL.
 
         Raises:
             CompletionsError: There is no good answer.
@@ -138,7 +138,7 @@ class Upstream:
 
     @property
     def has_idle(self) -> bool:
-        """True if a connection waits for a request, to whichever model."""
+        """True if a connection to any model is idle."""
         return self._connections.idle
 
     def open(self, candidate: Candidate) -> None:
@@ -146,7 +146,7 @@ class Upstream:
         self._connections.open(candidate.base_url)
 
     async def opened(self, candidate: Candidate) -> None:
-        """Return when a request to this candidate would find a connection.
+        """Return once a request to this candidate would find a connection.
 
         Raises:
             CompletionsError: There is none to be had.
@@ -155,7 +155,7 @@ class Upstream:
             await self._connections.open(candidate.base_url).opened()
 
     async def end_openings(self) -> None:
-        """Return when no connection is being opened that no request waits for."""
+        """Return once no connection is being opened in advance."""
         await self._connections.end_openings(connections.OPENING_WAIT_LIMIT_S)
 
     async def close(self) -> None:
@@ -242,10 +242,10 @@ async def _send_on(
         response = await pool.session.request(
             "GET" if body is None else "POST",
             pool.base_url + path,
-            # aiohttp wants a megabyte and more as a file, of which it sends a piece at a time.
+            # aiohttp wants a megabyte or more as a file, which it sends piece by piece.
             data=BytesIO(content) if content and len(content) >= 1 << 20 else content,
             headers={"authorization": f"Bearer {key}"},
-            # A redirection would carry the conversation to a host that nobody chose.
+            # A redirection would send the conversation to a host that nobody chose.
             allow_redirects=False,
             trace_request_ctx=trace,
         )
@@ -276,7 +276,7 @@ async def _raise_for_status(response: ClientResponse) -> None:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise the libraries' errors as ours, by this one table; the cause is kept."""
+    """Translate the libraries' errors into ours, in this one table; the cause is kept."""
     import aiohttp
 
     try:

@@ -1,4 +1,4 @@
-"""Unpacks an answer that came compressed although nobody had asked for it.
+"""Unpack an answer that came compressed although nobody asked for it.
 
 Proxies do that, against our `accept-encoding`. Knows gzip and deflate (RFC 1952, 1950 and 1951), in
 pieces of a bounded size, as they come; `br` and `zstd` would need a package each.
@@ -15,7 +15,7 @@ _MAGIC = b"\x1f\x8b"
 
 
 def is_plain(coding: str) -> bool:
-    """Return whether a `content-encoding` stands for bytes as they are."""
+    """Return whether a `content-encoding` means uncompressed bytes."""
     return coding.strip().lower() in _PLAIN
 
 
@@ -33,17 +33,17 @@ class Unpacker:
         self._packed = b""
         self._inflate: zlib._Decompress | None = None
         self._whole = False
-        """True behind the end: gzip may begin again, where each piece is compressed for itself."""
+        """True after the end: gzip may begin again, if each piece is compressed separately."""
 
     def feed(self, packed: bytes) -> None:
         """Add what has come."""
         self._packed += packed
 
     def take(self) -> bytes:
-        """Return what can be unpacked now; nothing if more has to come.
+        """Return what can be unpacked now; empty if more has to come.
 
         Raises:
-            ValueError: The bytes are not compressed as they are said to be.
+            ValueError: The bytes are not compressed in the stated way.
         """
         piece = b""
         while not piece and (self._packed or self._inflate) and self._begin():
@@ -62,14 +62,14 @@ class Unpacker:
         return piece
 
     def _begin(self) -> bool:
-        """Begin unpacking once the kind can be told; return False before, and behind the end."""
+        """Begin unpacking once the format is clear; return False before that and after the end."""
         if self._inflate is None and len(self._packed) >= 2:
             if self._whole and not (self._gzip and self._packed.startswith(_MAGIC)):
                 self._packed = b""
                 return False
             bits = 16 + zlib.MAX_WBITS
             if not self._gzip:
-                # Servers take "deflate" for either of two formats: zlib's has a header that checks.
+                # Servers use "deflate" for two formats; zlib's has a header with a checksum.
                 is_zlib = self._packed[0] & 15 == 8 and int.from_bytes(self._packed[:2]) % 31 == 0
                 bits = zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
             self._inflate = zlib.decompressobj(bits)

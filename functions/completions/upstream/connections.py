@@ -47,12 +47,12 @@ HEADERS = {
     "user-agent": "voice-completions",
     "accept": "application/json",
     "content-type": "application/json",
-    # A compressed answer comes late and in lumps.
+    # A compressed answer comes late and in large pieces.
     "accept-encoding": "identity",
 }
-"""Of every request; the key is added to each."""
+"""The headers of every request; the key is added to each."""
 HEADER_LIMIT_BYTES = 64 * 1024
-"""Longest line of a response's head; some gateways write long policies there."""
+"""Longest line of a response's head: some gateways write long policies there."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,17 +68,17 @@ class Pool:
     used_at: float | None = None
     """When the last of them ended (wall clock); None until one has."""
     opening: asyncio.Task[None] | None = None
-    """Opens a connection before there is a request for it; it counts among the users."""
+    """Opens a connection before there is a request for it; counts as a user."""
 
     async def opened(self) -> None:
-        """Wait for the connection that is being opened: who does not would open a second one.
+        """Wait for the connection that is being opened, instead of opening a second one.
 
         Raises:
             TimeoutError: it took too long.
             aiohttp.ClientError: there is none to be had.
         """
         if (opening := self.opening) is not None:
-            # Not awaited: one caller's hang-up must not take it from the others.
+            # Not awaited directly: one caller's hang-up must not take it from the others.
             await asyncio.wait({opening})
             if not opening.cancelled() and (error := opening.exception()):
                 raise error
@@ -140,7 +140,7 @@ class Connections:
 
     @property
     def idle(self) -> bool:
-        """True if some connection waits for a request, to whichever upstream."""
+        """True if a connection to any upstream is idle."""
         now = time.time()
         return any(
             pool.session is not None
@@ -165,12 +165,12 @@ class Connections:
         pool.opening = None
         self.release(pool)
         if not opening.cancelled():
-            opening.exception()  # A request that needs one will meet the same, and tell.
+            opening.exception()  # A request that needs one will meet the same error and report it.
 
     async def end_openings(self, limit_s: float = 0.0) -> None:
-        """Return when no connection is being opened; after the limit it is given up.
+        """Return once no connection is being opened; give it up after the limit.
 
-        One that a request waits for is left to it.
+        Leave alone a connection that a request waits for.
         """
         pools = [pool for pool in self._pools.values() if pool.opening and pool.users == 1]
         if openings := [pool.opening for pool in pools if pool.opening]:
@@ -204,8 +204,8 @@ class Connections:
     def forget(self) -> None:
         """Let go of every used socket without closing it: after a restore no peer knows it.
 
-        A pool that was never connected is as good as new, and kept: it is what makes a snapshot
-        worth taking.
+        A pool that was never connected is kept: it is as good as new, and makes a snapshot worth
+        taking.
         """
         used = [p for p in self._pools.values() if p.users or p.used_at is not None]
         self._pools = {p.base_url: p for p in self._pools.values() if p not in used}
@@ -267,7 +267,7 @@ async def _note_reuse(_: ClientSession, context: Any, __: object) -> None:
 
 async def _note_written(_: ClientSession, context: Any, __: object) -> None:
     if (on_written := context.trace_request_ctx.on_written) is not None:
-        # NOTE: aiohttp says so just before it writes, without a pause in between.
+        # NOTE: aiohttp calls this just before it writes, without an await in between.
         asyncio.get_running_loop().call_soon(on_written)
 
 

@@ -1,7 +1,7 @@
-"""One request to a model: when it was sent and answered, how it ended, and what it says of itself.
+"""One request to a model: when it was sent and answered, how it ended, its model and its usage.
 
-Moments are the event loop's time, in seconds. Knows no bytes and no HTTP; whoever sends the request
-and reads the answer fills it in.
+Moments are the event loop's time, in seconds. Knows no bytes and no HTTP: the code that sends the
+request and reads the answer fills it in.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Exchange:
 
     candidate: Candidate
     source: int = 0
-    """The attempt that it belongs to; an attempt that learns from a refusal makes several."""
+    """The attempt that it belongs to; an attempt that learns from a refusal has several."""
     hedge: bool = False
     """True if it was sent beside a slow request, not after a failed one."""
     first: bool = False
-    """True for the first request of a question; an agent may put several questions."""
+    """True for the first request of a question; an agent may ask several questions."""
     sent_at: float | None = None
-    """When it had a connection to go out on; keys had been read by then."""
+    """When it had a connection; keys had been read by then."""
     on_written: Callable[[], None] | None = None
     """Called when the request has been written to its connection, once or more often."""
     headers_at: float | None = None
@@ -36,11 +36,11 @@ class Exchange:
     finished: bool = False
     """True once the answer has said why it ended."""
     ended_at: float | None = None
-    """When it had finished, had failed, or was given up."""
+    """When it finished, failed, or was given up."""
     error_code: str = ""
-    """Of the failure that ended it."""
+    """The code of the failure that ended it."""
     model: str = ""
-    """As the answer names it."""
+    """The model that the answer names."""
     usage: dict[str, Any] | None = None
 
     def speaks(self) -> None:
@@ -55,7 +55,7 @@ class Exchange:
         self.ended_at = asyncio.get_running_loop().time()
 
     def ends(self, error: CompletionsError | None, *, whole: bool, by_itself: bool) -> None:
-        """Note that nothing more is read; what follows a finish is no failure.
+        """Note that nothing more is read; what follows a finish is not a failure.
 
         `whole` says that the terminator has come, `by_itself` that the API ended the stream.
         """

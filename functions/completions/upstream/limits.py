@@ -1,7 +1,7 @@
 """How much an upstream may send, whoever runs it.
 
-The limits lie far above every answer of a voice agent: they stop what never ends. Knows bytes and
-counts, not what they say.
+The limits are far above any voice agent's answer: they stop answers that never end. Knows bytes and
+counts, not their meaning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EVENTS_LIMIT = 100_000
 
 
 class AnswerLimit:
-    """Counts what an answer has sent, and stops one that never ends."""
+    """Counts what an answer has sent, and stops an endless one."""
 
     def __init__(self, received_bytes: int = 0) -> None:
         self._bytes_left = ANSWER_LIMIT_BYTES - received_bytes

@@ -1,4 +1,4 @@
-"""A connection opened before there is a request for it: the name, TCP and TLS, and no byte more.
+"""Open a connection before there is a request for it: DNS, TCP and TLS, but not a byte more.
 
 Knows aiohttp; not when a connection is wanted (`connections`).
 """
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class _Opened(Exception):
-    """The request has a connection, and must not be written."""
+    """Raised to stop a request that has got its connection: it must not be written."""
 
 
 def has_idle(session: ClientSession) -> bool:
     """Return True if a connection waits for a request.
 
-    NOTE: aiohttp keeps them without a name for the public.
+    NOTE: aiohttp has no public name for them.
     """
     assert session.connector is not None  # noqa: S101 - only a closed session has none
     waiting = session.connector._conns.values()  # noqa: SLF001
@@ -29,8 +29,8 @@ def has_idle(session: ClientSession) -> bool:
 async def open_connection(session: ClientSession, url: str) -> None:
     """Open a connection for the session's next request to this host.
 
-    A request is prepared as all others are, so that it takes the same way (proxy, certificates),
-    and given up as soon as it has a connection.
+    A request is prepared like all others, so that it takes the same route (proxy, certificates),
+    and given up once it has a connection.
 
     Raises:
         TimeoutError: it took too long.

@@ -1,6 +1,6 @@
-"""What callers may see of an upstream's words and headers: never our key.
+"""Take our key out of an upstream's words and headers before callers see them.
 
-Knows events and texts; nothing of HTTP, and not what an event says.
+Knows events and texts, but no HTTP, and not what an event means.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHORTEST_KEY_CHARS = 16
 
 
 def key_to_redact(headers: Mapping[str, str]) -> str:
-    """Return the key in the headers of a request of ours; empty if it is too short to look for."""
+    """Return the key in our request's headers; empty if it is too short to look for."""
     key = headers.get("authorization", "").removeprefix("Bearer ")
     return key if len(key) >= _SHORTEST_KEY_CHARS else ""
 
@@ -38,7 +38,7 @@ def redact_events(events: list[ServerSentEvent], key: bytes) -> list[ServerSentE
 def redacted_message(message: object, key: str) -> str | None:
     """Return the message of an upstream's error, cut to a length and without our key.
 
-    None if it is no text.
+    None if it is not a text.
     """
     if not isinstance(message, str):
         return None
@@ -53,7 +53,7 @@ def redacted_name(value: object, key: str = "") -> str | None:
 
 
 def forwarded_headers(headers: Mapping[str, str], key: str) -> dict[str, str]:
-    """Return the headers of a refusal that help our caller, where they are short and plain."""
+    """Return the headers of a refusal that help our caller, if they are short and plain."""
     return {
         name: value
         for name in FORWARDED_HEADERS

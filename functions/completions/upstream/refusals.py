@@ -29,7 +29,7 @@ _AWS_ACTION = re.compile(r"not authorized to perform: ([a-z-]{1,40}:[A-Za-z]{1,6
 
 
 async def read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return the body of a refusal; empty if it breaks off or never ends, its status is enough."""
+    """Return the body of a refusal; empty if it breaks off or never ends: the status is enough."""
     import aiohttp
 
     body = bytearray()
@@ -44,10 +44,10 @@ async def read_refusal(chunks: AsyncIterator[bytes]) -> bytes:
 
 
 def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> CompletionsError:
-    """Return the error that a refusal is to our caller, and log the refusal.
+    """Return the error that our caller gets for a refusal, and log the refusal.
 
-    That is the upstream's own error, with its status and without our `key` in any of its words. If
-    the upstream refuses our key, the fault is ours; a status that is no answer becomes a 502.
+    It is the upstream's own error, with its status, but without our `key`. If the upstream refuses
+    our key, the fault is ours; a status that is not an answer becomes a 502.
     """
     error = _error_object(headers, body)
     code, param = redacted_name(error.code, key), redacted_name(error.param, key)

@@ -1,6 +1,6 @@
-"""One request to the function's own URL, which meets another environment of it.
+"""One request to the function's own URL, which reaches another environment of it.
 
-Knows aiohttp's session from a pool; its connection is not kept, since nobody needs it again soon.
+Uses the aiohttp session of a pool; its connection is not kept, since nobody needs it soon.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from completions.upstream.connections import Connections, RequestTrace
 async def call_beside(
     connections: Connections, base_url: str, path: str, headers: Mapping[str, str]
 ) -> None:
-    """Post nothing, and return when the answer is there.
+    """Post an empty body, and return once the answer is there.
 
     Raises:
-        UpstreamRefused: The answer is none of 200.
+        UpstreamRefused: The answer's status is not 200.
         OSError, TimeoutError, aiohttp.ClientError: There is no answer.
     """
     pool = connections.acquire(base_url)

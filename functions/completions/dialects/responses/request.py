@@ -70,7 +70,7 @@ KNOWN_FIELDS = frozenset(
 )
 """The fields of OpenAI's API. No other field reaches an upstream: strict ones answer 400 to it.
 
-NOTE: without `background`: such an answer is fetched later, from a path that we do not serve.
+NOTE: not `background`: such an answer is fetched later, from a path that we do not serve.
 """
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -98,11 +98,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def parse(body: dict[str, Any]) -> ParsedRequest:
-    """Read a request body; fields that nothing here needs are left unchecked.
+    """Read a request body; fields that we do not use are not checked.
 
     Raises:
         InvalidRequest: a field cannot be understood; the error names it.
-        ChainNotFound: it continues what nobody has.
+        ChainNotFound: it continues a history that nobody has.
     """
     check_types(body, _TYPES)
     text_format = (body.get("text") or {}).get("format")
@@ -220,7 +220,7 @@ def prepare(
     if items:
         by_id = request.by_id and extra_body.get("store") is not False
         cleaned = list(clean_items(items, clean_if_spoken(clean, request), by_id=by_id))
-        # Of a chained history nobody here knows which calls and results the upstream holds.
+        # We do not know which calls and results of a chained history the upstream holds.
         body["input"] = cleaned if request.chained else paired_items(cleaned)
     if not body.get("input") and not request.chained and "prompt" not in body:
         # The first turn of a call, before anybody spoke. OpenAI's API requires an input.
