@@ -63,7 +63,7 @@ help: ## list these commands
 
 # $(call once,stamp,source,message) command: two makes in one clone wait for each other, and the
 # second one finds nothing left to do.
-once = $(MODERN_PYTHON) && $(PYTHON) local/locked.py $(1) "$(2)" "$(3)"
+once = $(MODERN_PYTHON) && $(PYTHON) local/install_once.py $(1) "$(2)" "$(3)"
 pip-install = $(call once,$@,$<,installing $(1)) $(BIN)/python $(PIP_INSTALL) -r $<
 
 $(VENV)/bin/python:

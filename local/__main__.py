@@ -22,10 +22,10 @@ from local.environment import InitError
 from local.intrinsics import TemplateError
 from local.layout import CodeError
 from local.log_lines import LogLines
-from local.remedies import Upstream
 from local.run_log import RunLog
 from local.runtime_api import Cut
 from local.service import ServiceError
+from local.upstream_advice import Upstream
 
 QUESTION = [{"role": "user", "content": "Tell me one thing about the sea."}]
 USUAL_MODEL = "gpt-4.1-mini"

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from local import changes, layout, model, secrets, uvicorn_server
+from local import file_watcher, layout, model, secrets, uvicorn_server
 from local.environment import Function, InitError, Throttled
 from local.function_url import FunctionUrl
 from local.options import CALLER_KEY
@@ -120,7 +120,7 @@ class Deployment:
         if self.function is None or self._code == "built":
             return
         folder = self._template.function.folder
-        async for changed in changes.since(self._files, folder):
+        async for changed in file_watcher.since(self._files, folder):
             name = changed.relative_to(folder.parent)
             try:
                 await self.function.renew()
@@ -161,7 +161,7 @@ class Deployment:
         self._log_path = folder / "log"
         log = self._log or stack.enter_context(self._log_path.open("a", encoding="utf-8"))
         spec = self._template.function
-        self._files = changes.look(spec.folder)
+        self._files = file_watcher.look(spec.folder)
         # First, because it finds mistakes.
         launch = layout.prepare(
             spec,

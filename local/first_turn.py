@@ -13,7 +13,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from local.remedies import Upstream
+from local.upstream_advice import Upstream
 
 TIMEOUT_S = 20.0
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.remedies import Upstream
+from local.upstream_advice import Upstream
 
 TEXT_LIMIT_CHARS = 300
 _MODEL_MISSING = "a request names no model: PARAMETERS='UpstreamModel=...' names one"

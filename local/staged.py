@@ -4,8 +4,8 @@
 
     {"url": "http://…/v1", "key": "…", "model": "http://…", "fallback": "http://… or empty"}
 
-`model` and `fallback` are steered there (`scripted.steered`). What the function and its platform
-write goes to stderr.
+`model` and `fallback` are steered there (`scripted.remote_control`). What the function and its
+platform write goes to stderr.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from local.deployment import Deployment, passed_on
 from local.environment import InitError
 from local.intrinsics import TemplateError
 from local.layout import CodeError
-from local.scripted.steered import SteeredUpstream
+from local.scripted.remote_control import SteeredUpstream
 from local.service import ServiceError
 
 

@@ -1,8 +1,8 @@
 """The script language: what a scripted model says, when it says it, and what goes wrong.
 
 A script is a sequence of steps, played in answer to one request. The same script answers a chat
-completion or a response, streamed or not: `wires` turns it into bytes, `stage` adds the time, and
-`upstream.ScriptedUpstream` plays it over real sockets.
+completion or a response, streamed or not: `wires` turns it into bytes, `script_player` adds the
+time, and `upstream.ScriptedUpstream` plays it over real sockets.
 
     [At(400), Role(), Say("Hello "), Say("there."), Finish(), Done()]
     answer("Hello there.", at_ms=400)                      # the same, word by word

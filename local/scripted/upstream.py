@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from local.scripted.script import Cut, Head, Raw, Reply, Script, answer, calls, refused
-from local.scripted.stage import Scene, Seen, Stage, perform
+from local.scripted.script_player import Scene, Seen, Stage, perform
 from local.scripted.wires import wire_for
 
 HEAD_LIMIT_BYTES = 1024 * 1024

@@ -21,7 +21,7 @@ from local.scripted.script import (
     Think,
     Usage,
 )
-from local.scripted.stage import Seen, Wire
+from local.scripted.script_player import Seen, Wire
 from local.scripted.wires_responses import ResponsesStream, ResponsesWhole
 
 CREATED = 1_795_338_000

@@ -21,7 +21,7 @@ from local.scripted.script import (
     Think,
     Usage,
 )
-from local.scripted.stage import Wire
+from local.scripted.script_player import Wire
 
 CREATED = 1_795_338_000
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from local.scripted.script import Done, Finish, Pause, Raw, Role, Say, Script, Step
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.upstream import ScriptedUpstream
 from local.scripted.wires import ChatStream
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local.scripted.script import Script, answer, call, calls
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 
 PACE_MS = 60
 OPEN = "Yes, we are open until six today, and on Saturdays from nine to one."

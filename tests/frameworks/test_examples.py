@@ -17,7 +17,7 @@ import pytest
 
 from completions.speech.phrases import PHRASES
 from local.scripted.script import Script, answer, calls
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.template import Template
 from tests.support.agent_turn import play
 from tests.support.in_process import PlayedUpstream

@@ -14,7 +14,7 @@ import pytest
 
 from local.deployment import Deployment
 from local.scripted.script import Script, answer, calls, refused
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.upstream import ScriptedUpstream
 from ops.doctor import __main__ as command
 from ops.doctor import dialects, report

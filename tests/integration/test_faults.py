@@ -40,7 +40,7 @@ from local.scripted.script import (
     page,
     refused,
 )
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import AUTHORIZED, CALM, deploy, served
 from tests.support.secrets import CALLER_KEY

@@ -22,7 +22,7 @@ import pytest
 from local import secrets
 from local.layout import local_credentials
 from local.scripted.script import Done, Finish, Pause, Role, Say, Script, Until
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.upstream import ScriptedUpstream
 from local.template import Secret
 from tests.support.built import FUNCTION, python313

@@ -19,7 +19,7 @@ import pytest
 
 from local.scripted.script import Done as End
 from local.scripted.script import Finish, Pause, Role, Say, Script, Usage, refused
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.upstream import ScriptedUpstream
 from tests.support.layer import REPOSITORY, UnpackedLayer
 from tests.support.runtime_api import FakeRuntimeApi

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.scripted.script import Script
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from tests.matrix import platforms
 from tests.matrix.platforms import STORIES, Turn
 from tests.matrix.stand_ins import GATEWAY, StandIn

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from local.scripted.script import Reply, Script, answer, calls
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from tests.matrix import refusals, rules, streams
 from tests.matrix.refusals import Shape
 from tests.matrix.rules import Rule

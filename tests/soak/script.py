@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 from local.scripted.script import CallPiece, Done, Finish, Role, Say, Step, Think, Usage
-from local.scripted.stage import Wire
+from local.scripted.script_player import Wire
 from local.scripted.wires import CREATED
 
 EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8"}

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from local.scripted.script import CallPiece, Done, Finish, Role, Say, Usage
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.wires import wire_for
 from tests.soak.checker import FAILURE, TurnRequest, judge
 from tests.soak.heard import hear

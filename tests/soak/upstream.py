@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import aiohttp
 
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.wires import wire_for
 from tests.soak.kinds.kind import HEALTHY, Kind
 from tests.soak.script import Acts, Answer, Break, Head, Naked, Reply, Wait

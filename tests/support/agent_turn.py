@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from completions.responder import Responder
-from local.scripted.scenes import script
+from local.scripted.scene_parser import script
 from local.scripted.script import Script, answer
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Caller

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from completions.responder import Conversation, Event, Responder
-from local.scripted.stage import Scene
+from local.scripted.script_player import Scene
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Caller
 from tests.support.ways import Answer, Way

@@ -19,7 +19,7 @@ from completions.sse import Decoder, ServerSentEvent
 from completions.upstream.exchange import Exchange
 from completions.upstream.refusals import to_error
 from local.scripted.script import Cut, Head, Raw, Reply
-from local.scripted.stage import Scene, Seen, Stage, perform
+from local.scripted.script_player import Scene, Seen, Stage, perform
 from local.scripted.wires import wire_for
 
 

@@ -10,7 +10,7 @@ from typing import Self
 import httpx2
 
 from local.scripted.script import Script, answer, refused
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from tests.support.deployment import chat, spoken
 
 WORDS = "Good morning."

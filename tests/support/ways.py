@@ -18,7 +18,7 @@ import looptime
 from completions.dialects import chat, responses
 from completions.dialects.dialect import Dialect
 from completions.errors import UpstreamRefused
-from local.scripted.stage import Scene
+from local.scripted.script_player import Scene
 from tests.support import responses_rules, rules
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Caller, Heard

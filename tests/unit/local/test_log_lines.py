@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.log_lines import LogLines, turn
-from local.remedies import Upstream
+from local.upstream_advice import Upstream
 
 
 def _messages(text: str) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local import first_turn
-from local.remedies import Upstream
+from local.upstream_advice import Upstream
 from ops import real_turn
 
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "Yes."}}]}

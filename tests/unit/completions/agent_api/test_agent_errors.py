@@ -14,7 +14,7 @@ from completions.agent_api.agent_errors import of_model
 from completions.responder import Conversation, Event, Responder, Say
 from local.scripted.script import Cut, Fail, Hold, Role, Script, answer, refused
 from local.scripted.script import Say as Says
-from local.scripted.stage import Scene
+from local.scripted.script_player import Scene
 from tests.support.agents import turn, with_agent
 from tests.support.logs import Logged
 from tests.support.ways import CHAT, Way

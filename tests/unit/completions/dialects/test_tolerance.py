@@ -21,7 +21,7 @@ from completions.keys.keys import Keys
 from completions.settings import Settings
 from completions.speech.phrases import PHRASES
 from local.scripted.script import Script, answer, refused
-from local.scripted.stage import Scene, Seen
+from local.scripted.script_player import Scene, Seen
 from tests.support import history
 from tests.support.deployment import CALM, calling
 from tests.support.in_process import PlayedUpstream

@@ -17,7 +17,7 @@ from local.scripted.script import (
     calls,
     refused,
 )
-from local.scripted.stage import Scene, Seen
+from local.scripted.script_player import Scene, Seen
 from tests.support import history
 from tests.support.in_process import PlayedUpstream
 from tests.support.strict_servers import first_refusal

@@ -21,7 +21,7 @@ from local.scripted.script import (
     answer,
     refused,
 )
-from local.scripted.stage import Scene, Seen
+from local.scripted.script_player import Scene, Seen
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Caller
 from tests.support.ways import OVER_CHAT, RESPONSES, Way

@@ -37,7 +37,7 @@ from local.scripted.script import (
     call,
     refused,
 )
-from local.scripted.stage import Scene
+from local.scripted.script_player import Scene
 from tests.support import rules
 from tests.support.chat_events import chat_event, chat_whole
 from tests.support.in_process import PlayedUpstream

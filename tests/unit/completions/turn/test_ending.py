@@ -29,7 +29,7 @@ from local.scripted.script import (
     refused,
     together,
 )
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from tests.support import responses_rules, rules
 from tests.support.tools import TRANSFER
 from tests.support.ways import CHAT, Way

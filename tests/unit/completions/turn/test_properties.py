@@ -36,7 +36,7 @@ from local.scripted.script import (
     Usage,
     refused,
 )
-from local.scripted.stage import Scene, Seen
+from local.scripted.script_player import Scene, Seen
 from local.scripted.wires import wire_for
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Heard

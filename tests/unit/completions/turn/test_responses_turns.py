@@ -25,7 +25,7 @@ from local.scripted.script import (
     calls,
     refused,
 )
-from local.scripted.stage import Scene, Seen
+from local.scripted.script_player import Scene, Seen
 from tests.support.in_process import PlayedUpstream
 from tests.support.responses_rules import check, events_in, sdk_final, sdk_stream, spoken_in
 from tests.support.turns import Caller, Heard

@@ -23,7 +23,7 @@ from local.scripted.script import (
     calls,
     refused,
 )
-from local.scripted.stage import Scene
+from local.scripted.script_player import Scene
 from tests.support import sdk_types
 from tests.support.turns import Heard
 from tests.support.ways import RESPONSES, Way

@@ -28,7 +28,7 @@ from local.scripted.script import (
     calls,
     refused,
 )
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from tests.support.in_process import PlayedUpstream
 from tests.support.logs import Logged
 from tests.support.tools import LOOKUP, TRANSFER

@@ -29,7 +29,7 @@ from local.scripted.script import (
     call,
     refused,
 )
-from local.scripted.stage import Scene
+from local.scripted.script_player import Scene
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Heard
 from tests.support.ways import Way

@@ -42,7 +42,7 @@ from local.scripted.script import (
     page,
     refused,
 )
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.upstream import ScriptedUpstream
 from tests.support import bedrock
 from tests.support.chat_events import chat_event, chat_whole

@@ -29,7 +29,7 @@ from local.scripted.script import (
     Until,
     page,
 )
-from local.scripted.stage import Scene
+from local.scripted.script_player import Scene
 from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import (
     ANSWER_LIMIT_S,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.scripted import scenes
+from local.scripted import scene_parser
 from ops.call import schema
 from ops.call.call_file import load
 from ops.call.places import Misspelt
@@ -154,4 +154,4 @@ def test_an_agents_settings_are_read(tmp_path: Path) -> None:
 
 def test_both_sides_know_the_same_scenes() -> None:
     """What a file may say of a scripted model is what the scripted model understands."""
-    assert set(schema.SCENE) == set(scenes.FIELDS)
+    assert set(schema.SCENE) == set(scene_parser.FIELDS)

@@ -1,6 +1,6 @@
 """Install something once, even if several makes in one clone want it at the same time.
 
-    python local/locked.py STAMP SOURCE MESSAGE COMMAND...
+    python local/install_once.py STAMP SOURCE MESSAGE COMMAND...
 
 Runs the command and makes the stamp, unless another make has done both meanwhile. Without a source
 the command makes the stamp itself. Standard library only: it runs before any package is installed.

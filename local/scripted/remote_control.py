@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from local.scripted.scenes import script
+from local.scripted.scene_parser import script
 from local.scripted.script import Reply, Script, refused
-from local.scripted.stage import Seen
+from local.scripted.script_player import Seen
 from local.scripted.upstream import ScriptedUpstream
 
 

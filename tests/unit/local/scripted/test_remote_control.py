@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from local.scripted.steered import SteeredUpstream
+from local.scripted.remote_control import SteeredUpstream
 from ops.doctor.wire import Exchange, exchange
 from ops.pasted_url import Address
 

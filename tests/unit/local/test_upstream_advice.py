@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.remedies import Upstream
+from local.upstream_advice import Upstream
 
 URL = "http://127.0.0.1:9/v1"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local import changes
+from local import file_watcher
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["shop.py", "prompt.md", "new.py"])
 async def test_a_change_is_told_once(folder: Path, name: str) -> None:
     """Of code and of what it reads, in folders too, made anew or changed."""
-    async with aclosing(changes.since(changes.look(folder), folder, 0)) as told:
+    async with aclosing(file_watcher.since(file_watcher.look(folder), folder, 0)) as told:
         path = folder / "agents" / name
         path.touch()
         os.utime(path, (1e9, 1e9))
@@ -32,14 +32,14 @@ async def test_a_change_is_told_once(folder: Path, name: str) -> None:
 
 async def test_a_file_that_goes_is_a_change(folder: Path) -> None:
     """What was imported from it is gone."""
-    async with aclosing(changes.since(changes.look(folder), folder, 0)) as told:
+    async with aclosing(file_watcher.since(file_watcher.look(folder), folder, 0)) as told:
         (folder / "agents/shop.py").unlink()
         assert await anext(told) == folder / "agents/shop.py"
 
 
 async def test_what_python_makes_is_no_change(folder: Path) -> None:
     """Bytecode is written by whoever imports the code."""
-    async with aclosing(changes.since(changes.look(folder), folder, 0)) as told:
+    async with aclosing(file_watcher.since(file_watcher.look(folder), folder, 0)) as told:
         (folder / "agents/a.pyc").touch()
         (folder / "agents/prompt.md").unlink()
         assert (await anext(told)).name == "prompt.md"

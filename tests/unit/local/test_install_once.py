@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local import locked
+from local import install_once
 
-SCRIPT = Path(locked.__file__)
+SCRIPT = Path(install_once.__file__)
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _install(command: str) -> int:
-    return locked.main("stamp", "source", "installing", "sh", "-c", command)
+    return install_once.main("stamp", "source", "installing", "sh", "-c", command)
 
 
 def test_what_is_done_is_not_done_again(clone: Path) -> None:
@@ -42,7 +42,7 @@ def test_what_failed_leaves_no_stamp(clone: Path) -> None:
 
 def test_without_a_source_the_command_makes_the_stamp(clone: Path) -> None:
     """A link to an interpreter is not touched: that would touch the interpreter."""
-    assert locked.main("stamp", "", "making", "true") == 0
+    assert install_once.main("stamp", "", "making", "true") == 0
     assert not (clone / "stamp").exists()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.scripted.scenes import script
+from local.scripted.scene_parser import script
 from local.scripted.script import (
     At,
     CallPiece,
