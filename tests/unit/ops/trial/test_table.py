@@ -166,6 +166,12 @@ def test_silence_is_no_answer(name: str) -> None:
     assert probe.ask(lab).verdict == "cannot tell"
 
 
+def test_an_empty_answer_that_ends_late_is_no_good_one() -> None:
+    """It hung, and then somebody's patience ended."""
+    (probe,) = (each for each in PROBES if each.name == "empty-204")
+    assert probe.ask(PlayedLab(came(204, ended_ms=20_000.0))).verdict == "otherwise"
+
+
 def test_a_start_that_was_not_made_is_not_measured() -> None:
     """Where the second deployment failed, its first turn would be another one."""
     (cold,) = (each for each in PROBES if each.name == "cold")
