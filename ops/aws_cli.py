@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from ops.problem import Problem
+from ops.command_problem import Problem
 
 
 def aws(region: str, *arguments: str, output: str = "json", stdin: str = "") -> str:

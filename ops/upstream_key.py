@@ -17,8 +17,8 @@ import sys
 
 from ops import real_turn
 from ops.aws_cli import aws
+from ops.command_problem import Problem
 from ops.connect.deployment import deployed
-from ops.problem import Problem
 
 SECRET = "UpstreamKeySecret"  # noqa: S105 - its logical id in template.yaml
 OWNERS = {"upstream": "model API", "fallback": "fallback, if there is one"}

@@ -5,11 +5,11 @@ and reads answers with the doctor's strict reader. It imports nothing of the fun
 point down::
 
     __main__                     options, the key, the exit status
-    report · page                table, transcript, JUnit · the calls that failed, drawn
+    report · html_report         table, transcript, JUnit · the calls that failed, drawn
     play                         one call file, step by step
-    judge · stage                what is wrong with a turn · the local deployment, steered
+    judge · scripted_deployment  what is wrong with a turn · the local deployment, steered
     call_file                    one file, read and checked
-    schema · places              what may stand where · which line a value stands in
+    schema · yaml_with_lines     what may stand where · which line a value stands in
     call                         one call: say, interrupt, results, what was heard, how it ends
     turn                         what was asked, said, heard and done in one turn
     post                         one answer as it arrives, and the platform's patience for it

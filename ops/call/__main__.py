@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ops import arguments
-from ops.call import page, report
+from ops.call import html_report, report
 from ops.call.agent import Line
 from ops.call.call_file import CallFile, load
-from ops.call.places import Misspelt
 from ops.call.play import Played, play
-from ops.call.stage import Stages
+from ops.call.scripted_deployment import Stages
+from ops.call.yaml_with_lines import Misspelt
+from ops.command_problem import Problem
 from ops.pasted_url import Address
-from ops.problem import Problem
 
 WELL, FAILED, UNPLAYABLE, STOPPED = 0, 1, 2, 130
 SKIPPED = "its model plays a script: only without a URL"
@@ -55,7 +55,7 @@ def main() -> int:
     if options.junit:
         options.junit.write_bytes(report.junit(all_played))
     if options.html:
-        options.html.write_text(page.page(all_played), "utf-8")
+        options.html.write_text(html_report.page(all_played), "utf-8")
     results = {played.result for played in all_played}
     if status == WELL and ("unplayable" in results or results <= {"skipped"}):
         status = UNPLAYABLE

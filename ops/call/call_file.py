@@ -15,8 +15,8 @@ from typing import Any
 
 from ops.call import schema, system_tools
 from ops.call.agent import Agent, Patience, Tool
-from ops.call.places import Document, Path_
 from ops.call.schema import Check
+from ops.call.yaml_with_lines import Document, Path_
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ops.call.agent import Line
 from ops.call.call import Call
 from ops.call.call_file import CallFile, Step
 from ops.call.judge import Failure, judge, unplayable
-from ops.call.stage import Stage
+from ops.call.scripted_deployment import Stage
 from ops.call.turn import Turn
 
 

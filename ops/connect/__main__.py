@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from ops import real_turn
+from ops.command_problem import Problem, usage
 from ops.connect import call_start
 from ops.connect.agent import (
     API_TYPES,
@@ -28,9 +29,8 @@ from ops.connect.agent import (
     patch,
 )
 from ops.connect.deployment import LONGEST_S, SHORTEST_S, Deployment, deployed, named
+from ops.connect.elevenlabs_workspace import Workspace
 from ops.connect.secret import Secret, Store, chosen
-from ops.connect.workspace import Workspace
-from ops.problem import Problem, usage
 
 # The environment variables that set the options of the same name.
 OPTIONS = (

@@ -11,7 +11,7 @@ from typing import Any
 
 from ops.connect import call_start
 from ops.connect.call_start import OVERRIDES
-from ops.connect.tree import at
+from ops.connect.nested_json import at
 
 PROMPT = ("conversation_config", "agent", "prompt")
 CONVERSATION_HEADER = "x-conversation-id"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ops.connect.tree import at
+from ops.connect.nested_json import at
 
 WORKSPACE = ("platform_settings", "workspace_overrides")
 OVERRIDES = ("platform_settings", "overrides")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.aws_cli import aws
+from ops.command_problem import Problem, usage
 from ops.pasted_url import Address
-from ops.problem import Problem, usage
 
 SHORTEST_S, LONGEST_S = 2.0, 15.0  # the range of `cascade_timeout_seconds`
 USUAL_S = 4.0  # its default

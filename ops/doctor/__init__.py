@@ -6,8 +6,8 @@ the function, so that a mistake there is not repeated here. Imports point down::
 
     __main__                     options, the key, the exit status
     report                       the table, the JSON, the verdict
-    visit                        one check after the other, and what they show together
-    reading                      what one answer shows
+    checks                       one check after the other, and what they show together
+    answer_analysis              what one answer shows
     turns · pace                 what is asked · how the bytes arrived
     dialects · diagnosis         what a strict client makes of an answer · what an error means
     causes                       why, and the remedy

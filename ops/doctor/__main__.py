@@ -14,7 +14,7 @@ import sys
 
 from ops.caller_key import caller_key
 from ops.doctor import report
-from ops.doctor.visit import Finding, Visit
+from ops.doctor.checks import Finding, Visit
 from ops.pasted_url import Address
 
 YES, NO, USAGE, STOPPED = 0, 1, 2, 130

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ops.doctor.causes import CAUSES
-from ops.doctor.visit import Finding, Visit
+from ops.doctor.checks import Finding, Visit
 
 MARKS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
 _ROW = "{:<5}{:<25}{:>9} {:>9}  {}"

@@ -6,7 +6,8 @@ browser. The key stays in the process. Imports point down::
     __main__                     the command: options, what is started, the page's address
     server                       HTTP on loopback: the page's files, what it asks, what it is told
     conversation                 one call that the page steers, and what each of its turns shows
-    picture · saved              a turn as the page draws it · the call as a file to be played again
-    gate · beside                who may ask · the deployment beside the page
-    stand_in                     the model's bad days
+    turn_json · saved            a turn as the page draws it · the call as a file to be played again
+    request_guard                who may ask
+    local_deployment             the deployment beside the page
+    fault_injection              the model's bad days
 """

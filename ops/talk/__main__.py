@@ -16,10 +16,10 @@ import sys
 from ops import arguments
 from ops.call.agent import Line
 from ops.caller_key import caller_key
+from ops.command_problem import Problem, usage
 from ops.pasted_url import Address
-from ops.problem import Problem, usage
-from ops.talk.beside import Beside
 from ops.talk.conversation import Conversation
+from ops.talk.local_deployment import Beside
 from ops.talk.server import PageServer
 
 

@@ -21,7 +21,7 @@ from ops.call.call import Call
 from ops.call.system_tools import offered
 from ops.call.turn import Event
 from ops.talk import saved
-from ops.talk.picture import picture
+from ops.talk.turn_json import turn_json
 
 SYSTEM_TOOLS = (
     "end_call",
@@ -189,7 +189,7 @@ class Conversation:
     def _show_turn(self, call: Call, *, live: bool) -> None:
         turn = call.turns[-1]
         now_ms = (time.monotonic() - self._began_at) * 1000 if live else None
-        drawn = picture(turn, now_ms=now_ms)
+        drawn = turn_json(turn, now_ms=now_ms)
         drawn["results"] = _results_before(turn.body)
         drawn["waits_for"] = [c["id"] for c in drawn["calls"] if c["id"] in call.waiting]
         drawn["day"] = self._days.get(turn.number, "well")

@@ -1,6 +1,6 @@
 """HTTP on loopback: the page's files, what the page asks, and what it is told as it happens.
 
-Knows routes; who may ask is `gate`'s business, what is asked `conversation`'s.
+Knows routes; `request_guard` knows who may ask, `conversation` what is asked.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ops.talk.conversation import Conversation
-from ops.talk.gate import HEADERS, Gate
-from ops.talk.stand_in import DAYS, StandIn
+from ops.talk.fault_injection import DAYS, StandIn
+from ops.talk.request_guard import HEADERS, Gate
 
 PAGE = Path(__file__).with_name("page")
 FILES = {

@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ops.problem import Problem, usage
+from ops.command_problem import Problem, usage
 from ops.trial import report, stacks
 from ops.trial.account import ERRORS, Account, entered
-from ops.trial.lab import DeployedLab
+from ops.trial.deployment import DeployedLab
 from ops.trial.probe import Lab, Measured
+from ops.trial.question_table import PROBES
 from ops.trial.report import Report
 from ops.trial.stacks import Stacks
-from ops.trial.table import PROBES
 
 RUNS = Path(".trial")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

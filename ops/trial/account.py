@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.problem import Problem
+from ops.command_problem import Problem
 
 ERRORS = (BotoCoreError, ClientError)
 

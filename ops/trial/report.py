@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.trial.probe import Measured, Probe
-from ops.trial.table import NOT_ASKED
+from ops.trial.question_table import NOT_ASKED
 
 
 @dataclass(slots=True)

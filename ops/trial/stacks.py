@@ -23,7 +23,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ops.problem import Problem
+from ops.command_problem import Problem
 from ops.trial.account import ERRORS, Account, is_missing
 
 PREFIX = "voice-trial-"

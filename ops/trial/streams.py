@@ -10,7 +10,7 @@ from ops.doctor.wire import Exchange
 from ops.trial.probe import Lab, Measured, Place
 
 HELD_MS = 400.0
-"""What apps/questions.py lets pass between the first piece and the rest."""
+"""What apps/probe_app.py lets pass between the first piece and the rest."""
 LATE_MS = HELD_MS / 2
 HANGING_MS = 2000.0
 REFERENCE = b"123456"

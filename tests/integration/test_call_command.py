@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.call.stage import Stage, Stages
-from ops.problem import Problem
+from ops.call.scripted_deployment import Stage, Stages
+from ops.command_problem import Problem
 from tests.support.patients import KEY, Answer, Request, serve, speech, told
 
 ROOT = Path(__file__).resolve().parents[2]

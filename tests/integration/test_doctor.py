@@ -19,8 +19,8 @@ from local.scripted.upstream import ScriptedUpstream
 from ops.doctor import __main__ as command
 from ops.doctor import dialects, report
 from ops.doctor.causes import CAUSES
+from ops.doctor.checks import Finding, Visit
 from ops.doctor.turns import SHAPES, TURNS
-from ops.doctor.visit import Finding, Visit
 from ops.pasted_url import Address
 from tests.support import histories, patients, strict_servers
 from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served, unused_port
@@ -46,7 +46,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """How busy this machine is makes no words slow."""
-    monkeypatch.setattr("ops.doctor.visit.SLOW_WORDS_MS", 60_000)
+    monkeypatch.setattr("ops.doctor.checks.SLOW_WORDS_MS", 60_000)
 
 
 def model(request: Seen) -> Script:
@@ -440,7 +440,7 @@ def test_slow_words_are_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Silence that a platform bears, and a caller notices, is told."""
-    monkeypatch.setattr("ops.doctor.visit.SLOW_WORDS_MS", 0)
+    monkeypatch.setattr("ops.doctor.checks.SLOW_WORDS_MS", 0)
     status, seen = told(healthy, capsys, monkeypatch)
     assert set(causes(seen)) == {"slow_words"}
     assert status == 0

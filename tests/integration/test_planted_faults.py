@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.call.stage import Stages
+from ops.call.scripted_deployment import Stages
 from tests.support.planted import FAULTS, Fault, plays
 
 

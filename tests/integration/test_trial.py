@@ -14,7 +14,7 @@ import pytest
 
 from local.function_url import FunctionUrl
 from local.wire import Exchange
-from ops.trial.table import PROBES
+from ops.trial.question_table import PROBES
 from tests.support.built import ARCHITECTURE, PACKAGES, ROOT
 from tests.support.cloud import Cloud
 from tests.support.sam import SAM_VENV

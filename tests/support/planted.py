@@ -24,7 +24,7 @@ from ops.call import report
 from ops.call.agent import Line
 from ops.call.call_file import load
 from ops.call.play import Played, play
-from ops.call.stage import Stages
+from ops.call.scripted_deployment import Stages
 from ops.pasted_url import Address
 from tests.support.patients import Answer, Request, serve
 

@@ -1,6 +1,6 @@
 // What is told of the call as a whole: server, language, state, first message, end.
 import { $, make } from "./elements.js";
-import { shown } from "./shown.js";
+import { shown } from "./call_state.js";
 
 export function drawCall() {
   const { call } = shown;

@@ -1,6 +1,6 @@
 // What came, byte for byte, and what the deployment's log says of it.
 import { make } from "./elements.js";
-import { shown } from "./shown.js";
+import { shown } from "./call_state.js";
 
 export function inside(turn) {
   const box = make("div", "inside");

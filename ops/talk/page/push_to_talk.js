@@ -1,8 +1,8 @@
 // Push-to-talk. Some browsers send the sound to their maker's servers: the button says so.
 import { $ } from "./elements.js";
-import { interrupt, say } from "./hands.js";
-import { complain } from "./process.js";
-import { shown } from "./shown.js";
+import { interrupt, say } from "./actions.js";
+import { complain } from "./server_api.js";
+import { shown } from "./call_state.js";
 
 const Recognition = window.SpeechRecognition ?? window.webkitSpeechRecognition;
 if (Recognition) {

@@ -1,6 +1,6 @@
 // The agent's form: filled with the settings of the call that goes on; sent, it begins another one.
 import { $, make } from "./elements.js";
-import { post } from "./process.js";
+import { post } from "./server_api.js";
 
 export function fillSettings({ settings, system_tools: names }) {
   for (const id of ["prompt", "first_message", "language", "api_type"]) {

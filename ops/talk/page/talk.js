@@ -1,10 +1,10 @@
 // The page: what it is told is drawn. What is typed is sent by the modules of the buttons.
 import { drawCall, greet } from "./call.js";
 import { $ } from "./elements.js";
-import { complain } from "./process.js";
+import { complain } from "./server_api.js";
 import "./push_to_talk.js";
 import { fillSettings } from "./settings.js";
-import { shown } from "./shown.js";
+import { shown } from "./call_state.js";
 import { draw, drawWithLog, tick } from "./turns.js";
 import { voice } from "./voice.js";
 

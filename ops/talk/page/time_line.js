@@ -1,7 +1,7 @@
 // One turn as a time line: what sounded, each request to a model, and when the platform would ask
 // again.
 import { make, seconds } from "./elements.js";
-import { shown } from "./shown.js";
+import { shown } from "./call_state.js";
 
 const AXIS_MS = 6000; // One axis for all turns, so that lengths can be compared.
 

@@ -1,8 +1,8 @@
 // The turns on the page: each is drawn anew when more is known of it, and while it is spoken.
 import { $, make } from "./elements.js";
 import { askForLog, inside } from "./frames.js";
-import { complain, post } from "./process.js";
-import { shown } from "./shown.js";
+import { complain, post } from "./server_api.js";
+import { shown } from "./call_state.js";
 import { timeLine } from "./time_line.js";
 import { factsLine, saidLine } from "./turn_in_words.js";
 

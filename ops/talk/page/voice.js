@@ -1,6 +1,6 @@
 // The voice: only one of this machine's, since others are asked over the network.
 import { $ } from "./elements.js";
-import { shown } from "./shown.js";
+import { shown } from "./call_state.js";
 
 export const voice = {
   on: false,

@@ -9,7 +9,7 @@ import pytest
 from local.scripted import scene_parser
 from ops.call import schema
 from ops.call.call_file import load
-from ops.call.places import Misspelt
+from ops.call.yaml_with_lines import Misspelt
 
 ROOT = Path(__file__).parents[4]
 FILES = sorted((ROOT / "calls").glob("*.yaml"))

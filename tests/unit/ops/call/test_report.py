@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ops.call import page, report
+from ops.call import html_report, report
 from ops.call.agent import Line
 from ops.call.call_file import load
 from ops.call.play import Played, play
@@ -76,7 +76,7 @@ def test_junit_can_be_read_by_machines(tmp_path: Path) -> None:
 
 def test_the_page_shows_words_and_needs_nothing_else(tmp_path: Path) -> None:
     """What was said is escaped, buffer words have their colour, and nothing is loaded."""
-    html = page.page([_played(tmp_path)])
+    html = html_report.page([_played(tmp_path)])
     assert "Hours &amp; &lt;more&gt;" in html
     assert '<span class="ours">One moment... </span>Yes, &lt;until&gt; six.' in html
     assert "says: &#x27;until five&#x27;" in html

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ops.command_problem import Problem
 from ops.connect.deployment import Deployment, deployed, named
-from ops.problem import Problem
 
 KEY = "the-caller-key"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ops.doctor import report
+from ops.doctor.checks import Finding
 from ops.doctor.dialects import Trouble
-from ops.doctor.visit import Finding
 
 
 def test_nothing_that_came_can_move_the_cursor() -> None:

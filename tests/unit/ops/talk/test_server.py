@@ -15,7 +15,7 @@ import pytest
 from ops.call.agent import Line
 from ops.pasted_url import Address
 from ops.talk.conversation import Conversation
-from ops.talk.gate import HEADERS
+from ops.talk.request_guard import HEADERS
 from ops.talk.server import FILES, PageServer
 from tests.support.patients import KEY, healthy, serve
 

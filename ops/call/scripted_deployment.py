@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from ops.call.agent import Line
+from ops.command_problem import Problem
 from ops.doctor.wire import exchange
 from ops.pasted_url import Address
-from ops.problem import Problem
 
 STEER_S = 10.0
 

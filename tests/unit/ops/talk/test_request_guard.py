@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.talk.gate import HEADERS, Gate
+from ops.talk.request_guard import HEADERS, Gate
 
 PORT = 9000
 PAGE = {"host": f"127.0.0.1:{PORT}", "sec-fetch-site": "same-origin"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from ops.doctor import diagnosis, dialects, events, pace, reading
+from ops.doctor import answer_analysis, diagnosis, dialects, events, pace
 from ops.doctor.causes import CAUSES
 from ops.doctor.dialects import Call, Heard, Trouble
 from ops.doctor.turns import ERRORS_AS_STATUS, TURNS, Turn
@@ -177,14 +177,14 @@ class Visit:
         if turn.kind == "leave":
             return self._interruption(turn)
         came = self._ask(turn, ERRORS_AS_STATUS if turn.kind == "large" else None)
-        heard, troubles = reading.heard(came, turn)
+        heard, troubles = answer_analysis.heard(came, turn)
         if turn.kind == "large" and self._alive:
-            troubles = reading.without_the_models(came, troubles)
+            troubles = answer_analysis.without_the_models(came, troubles)
         elif not troubles and (heard.first_words_ms or 0) > self.patience_ms:
             came, heard, troubles = self._again(turn, heard)
         troubles = [*troubles, *self._reasons(turn, troubles)]
         if turn.kind == "shape" and self._alive:
-            troubles = reading.of_shape(troubles)
+            troubles = answer_analysis.of_shape(troubles)
         words_ms = heard.first_words_ms
         if not troubles and turn.kind != "large":
             troubles = list(self._remarks(turn, heard))
@@ -195,21 +195,21 @@ class Visit:
         text = (
             (troubles[-1].detail or troubles[-1].cause)
             if failed
-            else reading.described(came, heard)
+            else answer_analysis.described(came, heard)
         )
         return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
 
     def _reasons(self, turn: Turn, troubles: Sequence[Trouble]) -> list[Trouble]:
         """Return why the caller hears an apology, by asking again for errors instead."""
-        if not any(trouble.cause in reading.APOLOGIES for trouble in troubles):
+        if not any(trouble.cause in answer_analysis.APOLOGIES for trouble in troubles):
             return []
-        _, reasons = reading.heard(self._ask(turn, ERRORS_AS_STATUS), turn)
+        _, reasons = answer_analysis.heard(self._ask(turn, ERRORS_AS_STATUS), turn)
         return [each for each in reasons if not CAUSES[each.cause].warning]
 
     def _again(self, turn: Turn, late: Heard) -> tuple[Exchange, Heard, list[Trouble]]:
         """Do what the platform does when its patience ends: send the same turn again."""
         came = self._ask(turn)
-        heard, troubles = reading.heard(came, turn)
+        heard, troubles = answer_analysis.heard(came, turn)
         seen = f"{late.first_words_ms:.0f} ms"
         if not troubles:
             too_late = (heard.first_words_ms or 0) > self.patience_ms
@@ -236,7 +236,7 @@ class Visit:
         if turn.kind == "short" and words:
             self._short_ms.append(words[0][0])
         if turn.kind == "long":
-            self._long = turn, reading.long_answer(came, heard)
+            self._long = turn, answer_analysis.long_answer(came, heard)
 
     def _interruption(self, turn: Turn) -> Finding:
         """Leaves after the first words, like a platform when the caller speaks."""
@@ -246,11 +246,11 @@ class Visit:
             return dialects.hear(stream, responses=turn.responses).first_words_ms is not None
 
         came = self._ask(turn, enough=enough)
-        heard, troubles = reading.heard(came, turn)
+        heard, troubles = answer_analysis.heard(came, turn)
         words_ms = heard.first_words_ms
         if came.left:
             # What we did not wait for is no fault; an apology is one, however early we left.
-            troubles = [each for each in troubles if each.cause in reading.APOLOGIES]
+            troubles = [each for each in troubles if each.cause in answer_analysis.APOLOGIES]
         troubles = [*troubles, *self._reasons(turn, troubles)]
         if troubles or not came.left:
             text = troubles[-1].detail if troubles else "the answer ended before we could leave"
@@ -269,8 +269,8 @@ class Visit:
         if self.streaming.verdict == "lump" and not self.streaming.certain:
             # Once may be chance: a model that was slow to start, and then quick.
             came = self._ask(turn)
-            heard, _ = reading.heard(came, turn)
-            second = pace.judge(reading.long_answer(came, heard), self._short_ms)
+            heard, _ = answer_analysis.heard(came, turn)
+            second = pace.judge(answer_analysis.long_answer(came, heard), self._short_ms)
             if second.verdict != "lump":
                 self.streaming = pace.Pace(
                     "unknown", f"{self.streaming.why}; asked again, {second.why}"

@@ -12,8 +12,8 @@ import pytest
 
 from ops.doctor.wire import Exchange, Piece
 from ops.trial.probe import Doctor, Place, Published
+from ops.trial.question_table import NOT_ASKED, PROBES
 from ops.trial.refusals import ODD_PATH
-from ops.trial.table import NOT_ASKED, PROBES
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from ops.problem import Problem, usage
+from ops.command_problem import Problem, usage
 
 TIMEOUT_S = 30
 PAGE_SIZE = 100  # the platform's maximum

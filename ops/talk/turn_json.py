@@ -15,7 +15,7 @@ from ops.call.turn import Turn
 _COMMENT = b": candidates "
 
 
-def picture(turn: Turn, *, now_ms: float | None = None) -> dict[str, Any]:
+def turn_json(turn: Turn, *, now_ms: float | None = None) -> dict[str, Any]:
     """Return what is known of the turn so far. `now_ms` is None once it is over."""
     posts = [_post(post) for post in turn.posts]
     return {

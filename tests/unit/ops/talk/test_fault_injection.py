@@ -12,7 +12,7 @@ import pytest
 from ops.doctor import events
 from ops.doctor.dialects import hear
 from ops.doctor.wire import Piece
-from ops.talk.stand_in import Day, StandIn
+from ops.talk.fault_injection import Day, StandIn
 from tests.support.patients import KEY, healthy, serve
 
 

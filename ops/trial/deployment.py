@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ops.doctor import report
-from ops.doctor.visit import Visit
+from ops.doctor.checks import Visit
 from ops.doctor.wire import Exchange, Piece, exchange
 from ops.pasted_url import Address
 from ops.trial.probe import Doctor, Place, Published

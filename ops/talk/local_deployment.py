@@ -15,8 +15,8 @@ from collections import deque
 from types import TracebackType
 from typing import IO, Self
 
-from ops.problem import Problem
-from ops.talk.stand_in import StandIn
+from ops.command_problem import Problem
+from ops.talk.fault_injection import StandIn
 
 OPENAI, OPENAI_BASE_URL = "openai", "https://api.openai.com/v1"
 _READY = re.compile(r"ready (http://\S+) key=(\S+)")

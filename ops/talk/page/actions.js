@@ -1,6 +1,6 @@
-// What the hands do: type, interrupt, say nothing, choose the model's day, save.
+// What a person does: type, interrupt, say nothing, choose the model's day, save.
 import { $, make } from "./elements.js";
-import { complain, post } from "./process.js";
+import { complain, post } from "./server_api.js";
 
 export function say(text) {
   window.speechSynthesis?.cancel();
