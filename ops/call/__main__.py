@@ -1,8 +1,8 @@
-"""`python -m ops.call calls/*.yaml`: plays call files, and says which of them went well.
+"""`python -m ops.call calls/*.yaml`: play call files, and say which of them passed.
 
 Without a URL a deployment is started here, and its models play the files' scripts. Exit status: 0,
-all went well; 1, a call failed; 2, one could not be played, or none was; 130, stopped by Ctrl-C.
-The caller key is the variable CALL_KEY, never an argument: those show in the process list.
+all passed; 1, a call failed; 2, one could not be played, or none was; 130, stopped by Ctrl-C. The
+caller key is the variable CALL_KEY, never an argument: the process list shows arguments.
 """
 
 from __future__ import annotations
@@ -114,6 +114,6 @@ def _line(options: argparse.Namespace) -> Line | None:
 
 
 if __name__ == "__main__":
-    # What a model says may not fit the terminal's encoding.
+    # The terminal's encoding may lack characters that a model says.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     sys.exit(main())

@@ -1,6 +1,6 @@
 """Who is called and how: an agent's settings, as its owner makes them on the platform.
 
-Knows names and defaults; what they make of a request is `history`'s business.
+Knows names and defaults; `history` makes requests of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ApiType = Literal["chat_completions", "responses"]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that is offered to the model."""
+    """A function that the model may call."""
 
     name: str
     description: str = ""
@@ -30,11 +30,11 @@ class Patience:
     """How long the platform waits (docs and reports, 2026-11); users set the first on the agent."""
 
     cascade_timeout_s: float = 4.0
-    """Until words or a call; then the same request is posted anew."""
+    """Until words or a call come; after it the same request is posted again."""
     posts: int = 3
-    """Posts of one turn, after which the call is dropped."""
+    """Posts of one turn after which the call is dropped."""
     turn_s: float = 17.0
-    """For the whole turn, however often it was posted."""
+    """For the whole turn, with all its posts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Agent:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Further request headers."""
     voicemail_message: str = ""
-    """Left where a machine answers."""
+    """Left when a machine answers."""
     patience: Patience = Patience()
 
 

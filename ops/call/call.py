@@ -6,8 +6,8 @@
     while turn.asks_again:                  # a tool's result is there, and the model has the word
         turn = call.go_on()
 
-What is kept of an answer is what was heard of it, in whole words. Once `ended` says how the call
-ended, nothing can be said any more.
+The history keeps the part of an answer that was heard, in whole words. Once `ended` says how the
+call ended, nothing more can be said.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Results = Callable[[str, Mapping[str, Any]], Any]
 
 
 class Call:
-    """A call that goes on. `say` and `go_on` block; `interrupt` is for another thread.
+    """A call in progress. `say` and `go_on` block; `interrupt` is for another thread.
 
-    `speed` is that of speech: 20 speaks twenty times as fast. `results` answers for the agent's own
-    tools, by name and arguments; what it returns None for comes later, by `result`. With
-    `hear_out=False` a turn ends with its answer, though nobody could have heard all of it yet.
+    `speed` is the speed of speech: 20 speaks twenty times as fast. `results` answers for the
+    agent's own tools, by name and arguments; if it returns None, the result comes later, by
+    `result`. With `hear_out=False` a turn ends with its answer, before all of it could be heard.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Call:
         self.language = agent.language
         self.state: dict[str, Any] = {}
         self.waiting: dict[str, str] = {}
-        """Calls whose results have not come: id and tool."""
+        """Calls without a result so far: id and tool."""
         self._line = line
         self._speed = speed
         self._results = results
@@ -68,9 +68,9 @@ class Call:
     def say(
         self, text: str, *, until_heard: str = "", late: Mapping[str, Any] | None = None
     ) -> Turn:
-        """Say something, and hear the answer: all of it, or until these words of it were heard.
+        """Say something, and hear the answer: all of it, or up to these words of it.
 
-        `late` are results, by tool, that come just behind the caller's words.
+        `late` are results, by tool, that come right after the caller's words.
         """
         self.history.caller(text)
         for tool, value in (late or {}).items():
@@ -78,15 +78,15 @@ class Call:
         return self._turn(text, until_heard)
 
     def silence(self) -> Turn:
-        """Say nothing, until the platform tells the agent so."""
+        """Say nothing, until the platform reports that to the agent."""
         return self.say(SILENCE)
 
     def go_on(self, *, until_heard: str = "") -> Turn:
-        """Let the agent speak about what the tools have answered."""
+        """Let the agent speak about the tools' results."""
         return self._turn(None, until_heard)
 
     def interrupt(self) -> bool:
-        """Speak up: the request is closed, and what was not heard was not said.
+        """Speak up: close the request, and forget what was not heard.
 
         Return False if nothing was being said.
         """
@@ -98,7 +98,7 @@ class Call:
         return True
 
     def result(self, tool_or_id: str, value: Any) -> bool:
-        """Bring a tool's result that was waited for; return False if none is."""
+        """Deliver the result of a tool that a call waits for; return False if none does."""
         for call_id, tool in self.waiting.items():
             if tool_or_id in {call_id, tool}:
                 del self.waiting[call_id]
@@ -127,7 +127,7 @@ class Call:
         return turn
 
     def _listen(self, turn: Turn, running: Turnover, until_heard: str) -> None:
-        """Ask, speak what comes, and stop where the caller speaks up."""
+        """Ask, speak the answer, and stop when the caller speaks up."""
         stop: threading.Timer | None = None
 
         def speak(words: Sequence[Word]) -> None:
@@ -213,7 +213,7 @@ class Call:
         self._keep_result(call.id, call.name, outcome.result, at_ms)
 
     def _use(self, turn: Turn, tool: Tool, call: dialects.Call, at_ms: float) -> None:
-        """Call a tool of the agent's own."""
+        """Call one of the agent's own tools."""
         if why := system_tools.misfit(tool, call.arguments):
             turn.troubles.append(Trouble("unusable_call", why))
             self._keep_result(call.id, call.name, {"error": why}, at_ms)

@@ -1,7 +1,6 @@
 """A call file: who is called, what is said, what a scripted model says, and what is expected.
 
-An error names file, line and field. What may stand where is `schema`'s business. Knows nothing of
-playing.
+An error names file, line and field. `schema` knows the fields. Does not know how a call is played.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Step:
 
     caller: str | None
     over: str = ""
-    """Spoken as soon as these words of the answer before were heard."""
+    """Spoken once these words of the previous answer were heard."""
     model: Sequence[Mapping[str, Any]] = ()
     fallback: Sequence[Mapping[str, Any]] = ()
     results: Mapping[str, Any] = field(default_factory=dict)
@@ -42,7 +41,7 @@ class CallFile:
     agent: Agent
     steps: Sequence[Step]
     parameters: Mapping[str, str]
-    """The template's, for a deployment that is started for it."""
+    """The template's parameters, for a deployment that is started for this file."""
 
     @property
     def scripted(self) -> bool:
@@ -59,7 +58,7 @@ def load(file: Path) -> CallFile:
     """Read a call file.
 
     Raises:
-        Misspelt: It says something that is not in the schema.
+        Misspelt: It does not fit the schema.
         OSError: It cannot be read.
     """
     return _Reader(Document(file)).call()
@@ -166,7 +165,7 @@ class _Reader:
         return said
 
     def _named(self, place: Path_, value: Any) -> tuple[str, Any]:
-        """Return a name and what belongs to it: `name`, or `{name: …}`."""
+        """Return a name and its settings: `name`, or `{name: …}`."""
         if isinstance(value, str):
             return value, None
         if isinstance(value, dict) and len(value) == 1:

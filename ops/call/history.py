@@ -1,8 +1,8 @@
 """What the platform keeps of a call, and the request that it makes of it, in either API.
 
-Entries are chat messages, in the order in which things happened; the Responses API's items are
-made of them. An answer is kept as far as it was heard. Shapes: what ElevenLabs sends (docs and
-reports, 2026-11). Knows nothing of time.
+Entries are chat messages, in the order of events; the Responses API's items are made from them. The
+heard part of an answer is kept. Shapes: what ElevenLabs sends (docs and reports, 2026-11). Knows no
+time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ops.call.agent import Agent, Tool
 from ops.doctor.dialects import Call
 
 SILENCE = "..."
-"""What the platform writes for a caller who says nothing."""
+"""What the platform writes if the caller says nothing."""
 
 
 class History:
@@ -30,7 +30,7 @@ class History:
         self.messages.append({"role": "user", "content": text})
 
     def agent(self, heard: str, calls: Sequence[Call] = ()) -> None:
-        """Add what was heard of an answer, and its calls; an answer of nothing leaves nothing."""
+        """Add the heard part of an answer, and its calls; an empty answer adds nothing."""
         heard = heard.strip()
         if not heard and not calls:
             return
@@ -47,7 +47,7 @@ class History:
         self.messages.append(message)
 
     def result(self, call_id: str, content: str) -> None:
-        """Add a tool's result, wherever the call has got to."""
+        """Add a tool's result at this point of the call."""
         self.messages.append({"role": "tool", "tool_call_id": call_id, "content": content})
 
 

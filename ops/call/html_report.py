@@ -1,6 +1,6 @@
 """The failing calls as one HTML page: each turn's words, and its time line drawn to scale.
 
-One file, without scripts and without anything from another host. Knows nothing of judging.
+One file, without scripts and without anything from another host. Does not judge.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ops.call.speech import Word, text_of
 from ops.call.turn import Turn
 
 AXIS_MS = 6000.0
-"""Each line has the same scale, so that waits can be compared by eye."""
+"""All lines have the same scale, so that waits can be compared by eye."""
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f27; --paper: #fcfbf7; --faint: #8a8f98;
   --ours: #d99a26; --theirs: #1f6f5c; --tool: #7a55a5; --wrong: #c2362f; --rule: #ddd9cf; }
@@ -73,7 +73,7 @@ def _words(turn: Turn) -> Iterator[str]:
 
 
 def _runs(words: Sequence[Word]) -> Iterator[tuple[bool, str]]:
-    """Yield neighbours of one kind together."""
+    """Yield neighbours of the same kind together."""
     start = 0
     for at in range(1, len(words) + 1):
         if at == len(words) or words[at].is_buffer != words[start].is_buffer:

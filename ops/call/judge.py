@@ -1,7 +1,7 @@
-"""What is wrong with a turn: what was expected of it and did not happen, and what never may happen.
+"""Judge a turn: find expectations that it missed, and faults that no turn may have.
 
 Each failure has a name, which tests, tables and JUnit show: an expectation's own, a doctor's cause,
-or one of those that only a whole turn tells (`words_glued`, `said_twice`, `unusable_call`).
+or one that only a whole turn shows (`words_glued`, `said_twice`, `unusable_call`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ BUFFER_WORDS_MOST = 2
 """Documentation of buffer words: rarely twice and never three times a turn."""
 _GLUED = re.compile(r"\w\.\.\.(?=\w)|[a-zäöüß]{2}[.!?](?=[A-ZÄÖÜ][a-zäöüß]+)")
 _BETWEEN = re.compile(r"(?<=[.!?])(?:\s+|(?=[A-ZÄÖÜ][a-zäöüß]))")
-"""Between two sentences, glued ones too: a whole answer that comes twice has no blank there."""
+"""Between two sentences, with or without a blank: an answer that comes twice has none there."""
 _LONG = 12
-"""Letters of a sentence that nobody says twice in one breath."""
+"""A sentence with at least so many letters is never said twice on purpose."""
 _APOLOGIES = {"failure_sentence", "cut_answer"}
 _NO_WAY = {"bad_request", "path_unknown"}
-"""What keeps a call from being played, beside the doctor's dead ends."""
+"""What prevents playing a call, besides the doctor's dead ends."""
 _MODELS = {"timeout"}
-"""Dead ends of a doctor's visit that are a turn's own failure."""
+"""Dead ends of a doctor's visit that count as the turn's own failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is wrong, by its name, and what was seen."""
+    """The name of what is wrong, and what was seen."""
 
     name: str
     seen: str
@@ -44,7 +44,7 @@ class Failure:
 def judge(
     turn: Turn, step: Step, call: Call, saw: Sequence[Mapping[str, Any]] = ()
 ) -> list[Failure]:
-    """Return what is wrong with a turn that has just been played; `saw` is what the model got."""
+    """Return what is wrong with a turn that was just played; `saw` is what the model got."""
     expect = step.expect
     return [
         *_never(turn, expect),
@@ -57,7 +57,7 @@ def judge(
 
 
 def unplayable(turn: Turn) -> str:
-    """Return why a call could not be played at all; empty if what was seen is the call's own."""
+    """Return why a call could not be played at all; empty if it could."""
     if turn.number > 1 or turn.speech.text:
         return ""
     for trouble in turn.troubles:
@@ -162,7 +162,7 @@ def _end(turn: Turn, expect: Mapping[str, Any], call: Call) -> Iterator[Failure]
 
 
 def _said_twice(text: str) -> str:
-    """Return a sentence that is there twice, or nothing."""
+    """Return a sentence that occurs twice; empty if none does."""
     heard: set[str] = set()
     for sentence in _BETWEEN.split(text):
         key = letters(sentence)
@@ -173,7 +173,7 @@ def _said_twice(text: str) -> str:
 
 
 def _within(wanted: Any, given: Any) -> bool:
-    """Return True if all that is wanted is there; a text may be a pattern."""
+    """Return True if everything wanted is there; a text may be a pattern."""
     if isinstance(wanted, dict):
         return isinstance(given, dict) and all(
             name in given and _within(value, given[name]) for name, value in wanted.items()
@@ -191,7 +191,7 @@ def _decoded(arguments: str) -> Any:
 
 
 def _seen(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield role and text of all that a request tells a model, in either API."""
+    """Yield role and text of everything in a request to a model, in either API."""
     if instructions := body.get("instructions"):
         yield "system", str(instructions)
     told = body.get("input", body.get("messages", ()))

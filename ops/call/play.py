@@ -1,4 +1,4 @@
-"""Plays a call file once: step by step, and each turn is judged when it is over."""
+"""Play a call file once, step by step, and judge each turn when it is over."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Played:
 
     @property
     def failures(self) -> list[Failure]:
-        """All that is wrong."""
+        """Everything that is wrong."""
         return [failure for _, _, failures in self.turns for failure in failures]
 
     @property
@@ -48,7 +48,7 @@ def play(
     speed: float = 1.0,
     on_turn: Callable[[Turn, list[Failure]], None] = lambda _turn, _failures: None,
 ) -> Played:
-    """Play a call to its end; `stage` steers the models of a file that has scripts."""
+    """Play a call to its end; `stage` steers the models if the file has scripts."""
     played = Played(file)
     began = time.monotonic()
     step_of: dict[str, Any] = {}

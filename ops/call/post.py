@@ -1,8 +1,8 @@
 """One answer as it arrives, and the platform's patience for it.
 
-A turn is one post, or the same one again where nothing came in time: `ask` makes them, tells each
-word as soon as it is there, and stops when told to. Times are milliseconds from the moment at which
-the turn's first request was sent. Knows nothing of a call's history.
+A turn is one post, or the same one again if nothing came in time: `ask` makes them, reports each
+word at once, and stops when told to. Times are milliseconds since the turn's first request was
+sent. Does not know the call's history.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ops.doctor.dialects import Heard, Trouble, hear
 from ops.doctor.wire import Exchange, Piece
 
 _ENDS_EARLY = {"no_terminator", "unfinished_event", "no_finish", "silent", "empty_stream"}
-"""What an answer lacks that we left, or that was cut: no troubles of their own."""
+"""What an answer lacks if it was cut, or if we left: these are not separate troubles."""
 
 
 @dataclass(slots=True)
 class Post:
-    """One request of a turn, and what came back; times from the turn's beginning."""
+    """One request of a turn, and its answer; times count from the turn's beginning."""
 
     number: int
     sent_at_ms: float
@@ -42,7 +42,7 @@ class Post:
 
     @property
     def ended_at_ms(self) -> float:
-        """When its connection was closed, by whom ever."""
+        """When its connection was closed, by either side."""
         return self.sent_at_ms + self.came.ended_ms
 
     @property
@@ -52,7 +52,7 @@ class Post:
 
 
 class Ear:
-    """Hears one post's pieces as they come: `words` gets each text, once, with its time."""
+    """Reads one post's pieces as they come: `words` gets each text once, with its time."""
 
     def __init__(self, words: Callable[[str, float], None], called: Callable[[], None]) -> None:
         self._words = words
@@ -62,7 +62,7 @@ class Ear:
         self.responses = False
 
     def takes(self, pieces: Sequence[Piece]) -> None:
-        """Read what is new of the body so far."""
+        """Read the new part of the body so far."""
         new = list(pieces[self._read :])
         self._read = len(pieces)
         stream = events.read([*self._rest, *new])
@@ -79,7 +79,7 @@ class Ear:
 
 
 class Turnover:
-    """The posts of one turn. `leave` ends it from any thread; `ask` once, it blocks."""
+    """The posts of one turn. `ask` once, it blocks; `leave` ends it from any thread."""
 
     def __init__(
         self,
@@ -105,11 +105,11 @@ class Turnover:
         self._lock = threading.Lock()
 
     def now_ms(self) -> float:
-        """Return the time since the turn's first request was sent; 0 before that."""
+        """Return the milliseconds since the turn's first request was sent; 0 before that."""
         return 0.0 if self._began_at is None else (time.monotonic() - self._began_at) * 1000
 
     def leave(self, at_ms: float | None = None) -> None:
-        """Close the request, now; `at_ms` is the time to be noted for it."""
+        """Close the request now; `at_ms` is the time to note for it."""
         with self._lock:
             if self.left_at_ms is None:
                 self.left_at_ms = self.now_ms() if at_ms is None else at_ms
@@ -193,7 +193,7 @@ class Turnover:
 
 
 def _is_whole(post: Post) -> bool:
-    """Return True for an answer to its end that says nothing: the platform asks no second time."""
+    """Return True for a complete answer that says nothing: the platform does not ask again."""
     return post.came.status == 200 and not post.came.trouble and not post.came.left
 
 
@@ -214,6 +214,6 @@ def _read(post: Post, *, responses: bool) -> Heard:
 
 
 def _tail(pieces: Sequence[Piece]) -> bytes:
-    """Return what stands behind the last blank line, blanks included."""
+    """Return the text after the last blank line, blanks included."""
     body = b"".join(piece.data for piece in pieces)
     return body[max((match.end() for match in events.BLANK_LINE.finditer(body)), default=0) :]

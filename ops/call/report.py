@@ -1,6 +1,6 @@
-"""What was played, for people and for machines: a table as it goes, transcripts, JUnit.
+"""Report what was played, for people and machines: a running table, transcripts, JUnit.
 
-Knows nothing of how a call is judged.
+Does not know how a call is judged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ops.call.turn import Turn
 HEADING = f"{'call':<18} {'result':<10} {'turns':>5} {'first sound':>12} {'took':>7}  what is wrong"
 
 WIDTH = 60
-"""Of what is said in the table about a call that could not be played."""
+"""Longest reason in the table why a call could not be played."""
 
 
 def row(played: Played) -> str:
@@ -25,7 +25,7 @@ def row(played: Played) -> str:
     sounds = first_sounds([played])
     slowest = f"{max(sounds):.0f} ms" if sounds else "-"
     names = ", ".join(dict.fromkeys(failure.name for failure in played.failures))
-    # The transcript has the whole.
+    # The transcript has all of it.
     told = _line(played.unplayable)
     why = played.skipped or (told if len(told) <= WIDTH else f"{told[:WIDTH]}…")
     facts = f"{len(played.turns):>5} {slowest:>12} {played.took_s:>5.1f} s"
@@ -33,7 +33,7 @@ def row(played: Played) -> str:
 
 
 def transcript(played: Played) -> Iterator[str]:
-    """Yield a call's lines: who said what, from when on, and what was wrong."""
+    """Yield a call's lines: who said what, when it began, and what was wrong."""
     yield f"{played.file.file.stem}: {played.file.title}"
     for step, turn, failures in played.turns:
         if step.over:
@@ -69,7 +69,7 @@ def _said(turn: Turn) -> Iterator[str]:
 
 
 def summary(all_played: Sequence[Played]) -> Iterator[str]:
-    """Yield the last lines: how many, how often each file went well, and the percentiles."""
+    """Yield the last lines: how many passed, how often each file did, and the percentiles."""
     counts = {
         kind: sum(1 for played in all_played if played.result == kind)
         for kind in ("ok", "failed", "unplayable", "skipped")
@@ -92,19 +92,19 @@ def summary(all_played: Sequence[Played]) -> Iterator[str]:
 
 
 def first_sounds(all_played: Sequence[Played]) -> list[float]:
-    """Return the waits of all turns in which something was heard or called."""
+    """Return the waits of all turns with a word or a call."""
     turns = (turn for played in all_played for _, turn, _ in played.turns)
     return [at_ms for turn in turns if (at_ms := turn.first_sound_ms) is not None]
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Return the smallest value that so many percent of them do not exceed."""
+    """Return the percentile: the smallest value that so many percent do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def junit(all_played: Sequence[Played]) -> bytes:
-    """Return JUnit's XML: a test case a call; what could not be played is an error."""
+    """Return JUnit's XML: a test case per call; one that could not be played is an error."""
     suite = ET.Element(
         "testsuite",
         name="calls",
@@ -145,7 +145,7 @@ def _s(at_ms: float) -> str:
 
 
 def _line(text: str) -> str:
-    """Return a text on one line, as a terminal can show it."""
+    """Return a text on one line that a terminal can show."""
     return "".join(each if each.isprintable() else " " for each in text).strip()
 
 

@@ -1,7 +1,7 @@
-"""What a call file may say: the fields of each place, and what has to stand there.
+"""What a call file may say: the fields of each place, and their values.
 
-docs/calls.md tells people of it. A check returns what is wrong with a value, empty if nothing is.
-Knows nothing of files and their lines.
+docs/calls.md explains it to people. A check returns what is wrong with a value; empty if nothing
+is. Knows no files or lines.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _expected(what: str, value: Any) -> str:
 
 
 def a(what: str, *types: type) -> Check:
-    """Return the check for a value of these types; true and false are no numbers."""
+    """Return the check for a value of these types; true and false are not numbers."""
 
     def check(value: Any) -> str:
         fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
@@ -70,7 +70,7 @@ def one_of(*names: str) -> Check:
 
 
 def each(check: Check) -> Check:
-    """Return the check for a list, or the values of a mapping, whose every value passes."""
+    """Return the check for a list or mapping in which every value passes."""
 
     def checked(value: Any) -> str:
         inner = value.values() if isinstance(value, dict) else value
@@ -80,7 +80,7 @@ def each(check: Check) -> Check:
 
 
 def both(*checks: Check) -> Check:
-    """Return the check for what passes all of these."""
+    """Return the check for a value that passes all of these."""
     return lambda value: next((wrong for check in checks if (wrong := check(value))), "")
 
 
@@ -97,7 +97,7 @@ def _over(value: Any) -> str:
 
 
 def _found(value: Any) -> str:
-    """Check a text that is looked for, which may be a regular expression."""
+    """Check a text to look for, which may be a regular expression."""
     if wrong := text(value):
         return wrong
     try:
@@ -108,7 +108,7 @@ def _found(value: Any) -> str:
 
 
 def found_within(value: Any) -> str:
-    """Check values that are looked for, whose texts may be regular expressions, at any depth."""
+    """Check values to look for; texts at any depth may be regular expressions."""
     if isinstance(value, dict | list):
         return each(found_within)(value)
     return _found(value) if isinstance(value, str) else ""
@@ -200,7 +200,7 @@ EXPECT: Mapping[str, Check] = {
     "language": text,
     "state": both(mapping, found_within),
 }
-"""What can be expected of a turn."""
+"""What a file can expect of a turn."""
 SAW: Mapping[str, Check] = dict.fromkeys(
     ("system", "user", "assistant", "tool", "never"), _found_texts
 )

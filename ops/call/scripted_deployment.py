@@ -1,7 +1,7 @@
-"""The local deployment whose models play scripts, as another program: started, steered, stopped.
+"""Start, steer and stop the local deployment whose models play scripts, as another program.
 
-The contract is `python -m local.staged`'s: a line of JSON when it serves, its end when stdin is
-closed, and scenes and requests by HTTP. Nothing of it is imported.
+The contract is that of `python -m local.staged`: it prints a line of JSON when it serves, ends when
+stdin is closed, and takes scenes and gives requests by HTTP. Nothing is imported from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STEER_S = 10.0
 
 
 class Stage:
-    """One deployment with its models. `line` is where its agent is called."""
+    """One deployment with its models. `line` is the address and key of its agent."""
 
     def __init__(
         self, parameters: Mapping[str, str], *, fallback: bool, options: Sequence[str] = ()
@@ -56,16 +56,16 @@ class Stage:
         self._models = {"model": told["model"], "fallback": told["fallback"]}
 
     def play(self, model: str, scenes: Sequence[Mapping[str, Any]]) -> None:
-        """Set what a model, `model` or `fallback`, plays from now on."""
+        """Set the scenes that `model` or `fallback` plays from now on."""
         self._steer(model, "POST", "/scenes", {"scenes": list(scenes)})
 
     def saw(self, model: str = "model") -> list[dict[str, Any]]:
-        """Return the bodies of the requests that a model had since it was told what to play."""
+        """Return the bodies of the requests to a model since its scenes were set."""
         bodies: list[dict[str, Any]] = self._steer(model, "GET", "/requests", None)
         return bodies
 
     def log(self) -> str:
-        """Return what the deployment has written."""
+        """Return what the deployment has logged."""
         self._log.seek(0)
         return self._log.read()
 
@@ -105,16 +105,16 @@ class Stage:
 
 
 class Stages:
-    """The deployments that a run of calls needs: one for each set of parameters."""
+    """The deployments of a run of calls: one for each set of parameters."""
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         self._options = options
         self._started: dict[tuple[str, bool], Stage] = {}
 
     def stage(self, parameters: Mapping[str, str], *, fallback: bool) -> Stage:
-        """Return the deployment with these parameters, started if it is the first call's.
+        """Return the deployment with these parameters, and start it for the first call.
 
-        One that has died is started anew: what killed it is told of the call that met it.
+        A dead one is started anew: the call during which it died reports why.
         """
         key = json.dumps(parameters, sort_keys=True), fallback
         if key in self._started and self._started[key].has_ended:

@@ -1,8 +1,8 @@
-"""An answer as it is spoken: which word sounds from when to when, and what was heard by then.
+"""An answer as it is spoken: when each word sounds, and what was heard at any moment.
 
-Words arrive faster than they are spoken. Each begins when it is whole and the one before it is
-over, and takes as long as its letters: so what a caller has heard at any moment is exact, in whole
-words, without a clock running. Knows nothing of requests.
+Words arrive faster than they are spoken. Each begins when it is whole and the previous one is over,
+and its letters decide how long it takes. So what a caller has heard by any moment is known exactly,
+in whole words, without a running clock. Knows no requests.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from dataclasses import dataclass
 from ops.doctor.dialects import is_buffer_words
 
 LETTER_MS = 1000 / 15
-"""Some 160 words a minute, blanks counted."""
+"""About 160 words a minute, blanks included."""
 SIGN_MS = 200.0
-"""Of a script whose signs are syllables or words."""
+"""The same in a script whose signs are syllables or words."""
 _SIGN = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(
     rf"\s*(?:[{_SIGN}][^\w\s]*(?=[{_SIGN}\s])\s*|[^\s{_SIGN}]+(?:\s+|(?=[{_SIGN}])))"
 )
-"""A word that is certainly whole: a blank or a sign follows it. Signs are words of their own."""
+"""A word that is certainly whole: a blank or a sign follows. Signs are separate words."""
 _LAST = re.compile(rf"\s*(?:[{_SIGN}][^\w\s]*|[^\s{_SIGN}]+|\s+$)\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word with the blanks around it. Times are milliseconds from the turn's beginning."""
+    """One word with the blanks around it. Times are milliseconds since the turn's beginning."""
 
     text: str
     from_ms: float
     until_ms: float
     is_buffer: bool = False
-    """True if the deployment said it in place of the model."""
+    """True if the deployment said it, not the model."""
 
     @property
     def sounds(self) -> bool:
@@ -43,18 +43,18 @@ class Word:
 
 
 class Speech:
-    """What one turn says. `speed` 1 is that of speech; 20 speaks twenty times as fast."""
+    """The words of one turn. `speed` 1 is normal speech; 20 speaks twenty times as fast."""
 
     def __init__(self, speed: float = 1.0) -> None:
         self.words: list[Word] = []
         self._speed = speed
         self._open = ""
-        """The beginning of a word whose end has not come."""
+        """The beginning of an unfinished word."""
         self._open_is_buffer = False
 
     @property
     def text(self) -> str:
-        """All that is to be spoken so far, in the letters that came."""
+        """Everything to speak so far, as it came."""
         return text_of(self.words) + self._open
 
     @property
@@ -63,20 +63,20 @@ class Speech:
         return self.words[-1].until_ms if self.words else 0.0
 
     def says(self, text: str, at_ms: float) -> Sequence[Word]:
-        """Take a piece that arrived; return the words that are whole now."""
+        """Take a piece that arrived; return the words that it completes."""
         ours = is_buffer_words(text)
         return self._take(self._open + text, at_ms, _WORD, ours=ours)
 
     def ends(self, at_ms: float) -> Sequence[Word]:
-        """Take the answer's end, which makes the last word whole; return it, if there is one."""
+        """Take the answer's end, which completes the last word; return that word, if any."""
         return self._take(self._open, at_ms, _LAST, ours=self._open_is_buffer)
 
     def heard_by(self, at_ms: float) -> Sequence[Word]:
-        """Return the words that are over at that time."""
+        """Return the words that are over by that time."""
         return self.words[: bisect_right(self.words, at_ms, key=lambda word: word.until_ms)]
 
     def over_at_ms(self, phrase: str) -> float | None:
-        """Return when the phrase has been heard; None while its words have not all come.
+        """Return when the phrase has been heard; None until all its words have come.
 
         Case, blanks and punctuation do not count, unless it is a `/regular expression/`.
         """
@@ -108,7 +108,7 @@ def text_of(words: Sequence[Word]) -> str:
 
 
 def pattern(text: str) -> re.Pattern[str]:
-    """Return what finds a text in speech: `/a regular expression/`, or words in any case."""
+    """Return the pattern for a text in speech: `/a regular expression/`, or words in any case."""
     if is_expression(text):
         return re.compile(text[1:-1], re.IGNORECASE)
     words = (re.escape(word) for word in text.split())
@@ -116,12 +116,12 @@ def pattern(text: str) -> re.Pattern[str]:
 
 
 def is_expression(text: str) -> bool:
-    """Return True for a regular expression between strokes."""
+    """Return True for a regular expression between slashes."""
     return len(text) > 2 and text.startswith("/") and text.endswith("/")
 
 
 def letters(text: str) -> str:
-    """Return a text as it sounds: its letters and digits in lower case, words apart by nothing."""
+    """Return a text as it sounds: its letters and digits in lower case, without blanks."""
     return "".join(filter(str.isalnum, text.casefold()))
 
 

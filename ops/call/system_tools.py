@@ -1,8 +1,7 @@
 """The platform's own tools ("system tools"): how they are offered, and what a call of one does.
 
-After ElevenLabs' documentation of system tools (2026-11), in words of our own. Their arguments are
-checked as the platform would: what it cannot carry out is `unusable`. Knows nothing of a call's
-history.
+After ElevenLabs' documentation of system tools (2026-11), in our own words. Arguments are checked
+as the platform would: a call that it cannot carry out is `unusable`. Does not know the history.
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ class Outcome:
     """What the platform did about one call."""
 
     result: Mapping[str, Any] = field(default_factory=dict)
-    """What it tells the model."""
+    """The result for the model."""
     ends: Ending | None = None
     asks_again: bool = False
-    """True if the model is asked at once what to say to the result."""
+    """True if the model is asked at once what to say about the result."""
     says: str = ""
     """Spoken by the platform: a farewell, words before a transfer."""
     language: str = ""
     shows: str = ""
-    """One line for people: to whom the call goes, which tones sound."""
+    """One line for people: where the call goes, which tones sound."""
     state: Mapping[str, Any] = field(default_factory=dict)
     unusable: str = ""
     """Why it could not be carried out; empty if it was."""
 
 
 def offered(name: str, settings: Mapping[str, Any] | None = None) -> Tool | None:
-    """Return a system tool as the platform offers it; None if none is called so.
+    """Return a system tool as the platform offers it; None if none has this name.
 
     Settings: `languages` (codes) of language_detection, `agents` (a line for each) of
     transfer_to_agent, `numbers` (number: who that is) of transfer_to_number, `variables`
@@ -94,7 +93,7 @@ def offered(name: str, settings: Mapping[str, Any] | None = None) -> Tool | None
 def carry_out(
     tool: Tool, arguments: str, *, already_said: str = "", voicemail_message: str = ""
 ) -> Outcome | None:
-    """Do what the platform does about a call of this tool; None if the tool is not its own.
+    """Do what the platform does when this tool is called; None if it is not a system tool.
 
     `already_said` is the turn's text.
     """
@@ -124,7 +123,7 @@ def carry_out(
             return Outcome(done, ends="voicemail", says=voicemail_message)
         case "update_state":
             return Outcome(done, state=given, asks_again=True)
-        case _:  # skip_turn: with words it is no skipped turn
+        case _:  # skip_turn: a turn with words is not skipped
             why = "skip_turn was called with spoken words" if already_said.strip() else ""
             return Outcome(done, shows="the turn is skipped", unusable=why)
 
@@ -160,7 +159,7 @@ def misfit(tool: Tool, arguments: str) -> str:
 
 
 def _listed(tool: Tool) -> list[str]:
-    """Return the values that the description lists, of the tools that have such."""
+    """Return the values that the tool's description lists, if it lists any."""
     if tool.name == "language_detection":
         return tool.description.partition("Available: ")[2].rstrip(".").split(", ")
     if tool.name == "transfer_to_number":

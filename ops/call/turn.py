@@ -1,7 +1,6 @@
-"""One turn of a call: what was asked, said, heard and done, and the events that tell of it.
+"""One turn of a call: what was asked, said, heard and done, and its events.
 
-Times are milliseconds from the moment at which the turn's first request was sent. Knows nothing of
-how a turn is played.
+Times are milliseconds since the turn's first request was sent. Does not know how a turn is played.
 """
 
 from __future__ import annotations
@@ -29,33 +28,33 @@ class Event:
     text: str = ""
     until_ms: float | None = None
     name: str = ""
-    """Of a call's or a result's tool."""
+    """The name of a call's or a result's tool."""
 
 
 @dataclass(slots=True)
 class Turn:
-    """One turn of the agent's."""
+    """One turn of the agent."""
 
     number: int
     caller: str | None
-    """What the caller said; None for a turn that a tool's result began."""
+    """What the caller said; None for a turn that follows a tool's result."""
     body: Mapping[str, Any]
     """The request, as it was posted."""
     speech: Speech
     posts: list[Post] = field(default_factory=list)
     interrupted_at_ms: float | None = None
     done: list[tuple[dialects.Call, Outcome | None]] = field(default_factory=list)
-    """Each call, and what the platform did about it; None for a tool of the agent's own."""
+    """Each call, and what the platform did; None for the agent's own tool."""
     platform_says: str = ""
     """Spoken by the platform itself: a farewell, words before a transfer."""
     troubles: list[Trouble] = field(default_factory=list)
     asks_again: bool = False
-    """True if the platform asks at once what to say to a tool's result: `Call.go_on`."""
+    """True if the platform asks at once what to say about a tool's result: `Call.go_on`."""
     ended: Ended = ""
 
     @property
     def heard(self) -> Sequence[Word]:
-        """The words that the caller has heard to their end."""
+        """The words that the caller has completely heard."""
         at_ms = self.interrupted_at_ms
         return self.speech.words if at_ms is None else self.speech.heard_by(at_ms)
 
@@ -66,7 +65,7 @@ class Turn:
 
     @property
     def unheard_text(self) -> str:
-        """What came and was not heard."""
+        """What came but was not heard."""
         return self.speech.text[len(self.heard_text) :]
 
     @property
@@ -83,7 +82,7 @@ class Turn:
 
     @property
     def first_sound_ms(self) -> float | None:
-        """When the caller hears a word, anybody's; or, without words, when a call was there."""
+        """When the caller hears the first word, anybody's; without words, when a call came."""
         sounds = (word.from_ms for word in self.speech.words if word.sounds)
         return next(sounds, self.called_at_ms)
 
@@ -95,5 +94,5 @@ class Turn:
 
     @property
     def buffer_words(self) -> int:
-        """How many times the deployment took time with words of its own."""
+        """How many times the deployment spoke buffer words."""
         return sum(1 for word in self.speech.words if word.is_buffer and "..." in word.text)

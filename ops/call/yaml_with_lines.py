@@ -1,4 +1,4 @@
-"""YAML whose every value knows its line, so that an error can say where it stands."""
+"""YAML in which every value knows its line, so that an error can say where it is."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import yaml
 
 Path_ = tuple[str | int, ...]
 PLACES_LIMIT = 20_000
-"""Aliases of aliases make a small file a huge value."""
+"""Aliases of aliases can turn a small file into a huge value."""
 _TAG = "tag:yaml.org,2002:"
 _KNOWN = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 _NAMES = {_TAG + kind for kind in ("str", "merge")}
 
 
 class Misspelt(Exception):
-    """A call file says something that cannot be understood: file, line, field and why."""
+    """A call file cannot be understood: file, line, field and why."""
 
     def __init__(self, file: Path, line: int, field: str, why: str) -> None:
         super().__init__(f"{file}:{line}: {field}: {why}" if field else f"{file}:{line}: {why}")
@@ -27,7 +27,7 @@ class Document:
     """One file: its value, and the line of each place in it."""
 
     def __init__(self, file: Path) -> None:
-        """Read it. Raises `Misspelt` where it is no YAML, or says a field twice."""
+        """Read it. Raises `Misspelt` if it is not YAML, or has a field twice."""
         self.file = file
         self._lines: dict[Path_, int] = {(): 1}
         try:
@@ -51,7 +51,7 @@ class Document:
             raise Misspelt(file, 1, "", f"no YAML: {why}") from error
 
     def wrong(self, place: Path_, why: str) -> Misspelt:
-        """Return the error of a place; of one that is not there, its nearest parent's line."""
+        """Return the error for a place; a missing place has the line of its nearest parent."""
         known = place
         while known not in self._lines:
             known = known[:-1]

@@ -1,8 +1,7 @@
 """`python -m ops.talk [URL]`: serve the page, and print its address.
 
-Without a URL the deployment is started beside it. The key is read from TALK_KEY or asked for; it
-stays in this process. Exit status: 0 after Ctrl-C; 1, something did not start; 2, the command was
-not understood.
+Without a URL it starts the deployment. The key is read from TALK_KEY or asked for, and stays here.
+Exit status: 0 after Ctrl-C; 1, something did not start; 2, the command was not understood.
 """
 
 from __future__ import annotations

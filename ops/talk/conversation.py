@@ -1,8 +1,7 @@
 """One call that the page steers, and what it shows of it.
 
-The caller's words wait in a queue; one thread plays them. Whatever changes is kept under a key with
-a number, so that a page that comes late, or comes back, is told all that it does not have. Knows
-nothing of HTTP.
+The caller's words wait in a queue; one thread plays them. Every change is kept under a key with a
+number, so that a page that comes late, or comes back, gets everything that it lacks. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SYSTEM_TOOLS = (
     "update_state",
 )
 COMMENTS = {"x-completions-comments": "candidates"}
-"""Asks the deployment to tell what each candidate did (docs/logs.md)."""
+"""Asks the deployment what each candidate did (docs/logs.md)."""
 DEFAULTS: dict[str, Any] = {
     "prompt": "You answer the phone of a small shop. Be brief and friendly.",
     "first_message": "",
@@ -102,15 +101,15 @@ class Conversation:
         threading.Thread(target=self._play, args=(self.call, self._said), daemon=True).start()
 
     def say(self, text: str) -> None:
-        """Let the caller say something; while the agent speaks, this interrupts it."""
+        """Let the caller say something, which interrupts the agent if it speaks."""
         self._do(lambda call: call.say(text))
 
     def interrupt(self) -> bool:
-        """Let the caller speak up without a word; return False if nothing is being said."""
+        """Let the caller interrupt without a word; return False if nothing is being said."""
         return self.call.interrupt()
 
     def result(self, call_id: str, value: Any) -> None:
-        """Bring a tool's result that was waited for, and let the agent go on."""
+        """Deliver a late result of a tool, and let the agent go on."""
 
         def bring(call: Call) -> Any:
             if not call.result(call_id, value):
@@ -121,18 +120,18 @@ class Conversation:
         self._do(bring)
 
     def changes(self, after: int, timeout_s: float) -> tuple[int, list[str]]:
-        """Wait for what is newer than `after`; return the newest number and each thing, as JSON."""
+        """Wait for changes newer than `after`; return the newest number and each one, as JSON."""
         with self._changed:
             self._changed.wait_for(lambda: self._version > after, timeout_s)
             news = [(name, *each) for name, each in self._shown.items() if each[0] > after]
-            # Turns are drawn by what is known of the call.
+            # The page needs the call to draw its turns.
             news.sort(key=lambda each: (each[0] != "call", each[1]))
             return self._version, [text for _, _, text in news]
 
     def logs(self) -> list[str]:
-        """Return the deployment's line of each request so far, in their order, where it is known.
+        """Return the deployment's log line of each request so far, in order, if it is known.
 
-        One of a request that the caller left comes a moment later.
+        The line of a request that the caller left comes a moment later.
         """
         return self._logs(self._call_id)
 
@@ -144,11 +143,11 @@ class Conversation:
         return saved.call_file(name, self.call, self.settings, days, results)
 
     def show_day(self) -> None:
-        """Tell the page that the model's day has changed."""
+        """Tell the page that the model's mood has changed."""
         self._show_call()
 
     def _do(self, what: Callable[[Call], Any]) -> None:
-        # Under the lock, so that nobody interrupts what was said just now.
+        # Under the lock, so that nothing interrupts what was just said.
         with self._speaking:
             if self._busy:
                 self.call.interrupt()
@@ -166,7 +165,7 @@ class Conversation:
                 while turn is not None and turn.asks_again and said.empty() and not call.ended:
                     turn = call.go_on()
                     self._finished(call)
-            except Exception as error:  # the page must learn of whatever went wrong
+            except Exception as error:  # the page must show whatever went wrong
                 self._show("problem", {"text": f"{type(error).__name__}: {error}"})
             finally:
                 with self._speaking:
@@ -223,7 +222,7 @@ class Conversation:
 
 
 def _agent(settings: Mapping[str, Any], model: str, call_id: str) -> tuple[Agent, dict[str, Any]]:
-    """Return the agent that the page describes, and what its own tools answer."""
+    """Return the agent that the page describes, and the results of its own tools."""
     if settings["api_type"] not in {"chat_completions", "responses"}:
         raise ValueError(f"no API type: {settings['api_type']!r}")
     system = [offered(name) for name in settings["system_tools"]]

@@ -1,7 +1,7 @@
-"""A model API that stands before the real one and has bad days on demand: slow, sick, empty.
+"""A proxy for the model API that misbehaves on demand: slow, sick, empty.
 
-The deployment asks it as its upstream. On a good day each request and answer passes as it is. Knows
-the two paths and how an empty answer looks; nothing of the deployment.
+It is the deployment's upstream. While the model is well each request and answer passes unchanged.
+Knows the two paths and what an empty answer looks like, not the deployment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SLOW_S = 5.0
 """Longer than the platform's usual patience of four seconds."""
 TIMEOUT_S = 120.0
 _DROPPED = {"connection", "transfer-encoding", "content-length", "keep-alive", "host"}
-"""Of the connection, not of the message (RFC 9110, section 7.6.1), or made anew."""
+"""Headers of the connection, not of the message (RFC 9110, section 7.6.1), or made anew."""
 _CHAT_EMPTY = (
     {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
     {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
@@ -46,7 +46,7 @@ class StandIn:
 
     @property
     def base_url(self) -> str:
-        """What the deployment takes as its upstream."""
+        """The base URL for the deployment's upstream."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def close(self) -> None:
@@ -61,11 +61,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Pass a question about models on."""
+        """Pass on a request for the models."""
         self._pass_on(b"")
 
     def do_POST(self) -> None:
-        """Answer a turn as the day wants it."""
+        """Answer a turn as the chosen mood demands."""
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         match self.owner.day:
             case "sick":
@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._pass_on(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Stay silent: the deployment's log tells of the request."""
+        """Log nothing: the deployment's log has the request."""
 
     def _pass_on(self, body: bytes) -> None:
         real = self.owner.real
@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._piece(piece)
             self._piece(b"")
         except (OSError, http.client.HTTPException):
-            # Either side has gone: cutting our side short tells the other.
+            # One side has gone: closing ours early tells the other.
             self.close_connection = True
         finally:
             connection.close()

@@ -1,7 +1,6 @@
 """The deployment beside the page: `python -m local run` as a child, its model behind a stand-in.
 
-Knows four command lines of `local` and the line in which it says that it is ready; imports nothing
-of it.
+Knows four command lines of `local` and the line that says it is ready; imports nothing from it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ops.talk.fault_injection import StandIn
 OPENAI, OPENAI_BASE_URL = "openai", "https://api.openai.com/v1"
 _READY = re.compile(r"ready (http://\S+) key=(\S+)")
 LINES = 5000
-"""Of the log, kept for the page."""
+"""Lines of the log to keep for the page."""
 
 
 class Beside:
@@ -41,7 +40,7 @@ class Beside:
         self.key = ""
 
     def log_lines(self, call_id: str) -> list[str]:
-        """Return the lines that tell of this call's finished turns, oldest first."""
+        """Return the log lines of this call's finished turns, oldest first."""
         return [line for line in list(self._log) if call_id in line and "turn.finished" in line]
 
     def __enter__(self) -> Self:
@@ -61,7 +60,7 @@ class Beside:
         self._stop()
 
     def _check_options(self) -> None:
-        """Have the variables read as `make run` reads them, and refused in its words."""
+        """Read the variables as `make run` does, and refuse them in its words."""
         if subprocess.run([sys.executable, "-m", "local.options"], check=False).returncode:
             raise Problem("", status=2)
 
@@ -75,7 +74,7 @@ class Beside:
         return self._upstream
 
     def _play_first_turn(self) -> None:
-        """Where somebody watches, have it said in the words of `make run` if no model answers."""
+        """At a terminal, say in the words of `make run` if no model answers."""
         if self._upstream in {"", "model"}:
             return
         subprocess.run(
@@ -96,7 +95,7 @@ class Beside:
         print("starting the deployment", file=sys.stderr, flush=True)
         env = {"PORT": "0", "UPSTREAM": self.stand_in.base_url, "UPSTREAM_KEY": self._key}
         env |= {"LOG_LINES": "json", "REAL_TURN": "0"}
-        # However this process ends, the deployment ends with it.
+        # The deployment ends with this process, however that ends.
         child = self._start("local", "run", "--ends-with-stdin", **env)
         for line in self._out(child):
             if ready := _READY.search(line):
@@ -115,7 +114,7 @@ class Beside:
             text=True,
             errors="replace",
             env={**os.environ, **{name: value for name, value in env.items() if value}},
-            # Ctrl-C in a terminal goes to the whole group: this process decides the order.
+            # Ctrl-C in a terminal reaches the whole group, but this process decides the order.
             start_new_session=True,
         )
         self._children.append(child)

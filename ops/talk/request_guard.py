@@ -1,9 +1,9 @@
-"""Who may ask the page's server: the page that it serves itself, and nobody else.
+"""Let only the page that the server serves ask it.
 
 Any web page can send requests to a port of this machine, and other names can be made to point at
 127.0.0.1 (DNS rebinding). So a request must know the token in the page's address, name this machine
 in `Host`, and come from the page itself by `Sec-Fetch-Site` (W3C, Fetch Metadata), which pages
-cannot forge. Knows nothing of what is asked.
+cannot forge. Does not know what is asked.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Gate:
         self._token = secrets.token_urlsafe(24)
 
     def address(self, port: int) -> str:
-        """Return the page's address, the only place where the token stands."""
+        """Return the page's address, the only place that has the token."""
         return f"http://127.0.0.1:{port}/{self._token}/"
 
     def admits(
         self, method: str, path: str, headers: Mapping[str, str], port: int
     ) -> tuple[str | None, str]:
-        """Return the path behind the token, or None and why the request is refused.
+        """Return the path after the token, or None and why the request is refused.
 
-        Names of headers in lower case.
+        Header names are in lower case.
         """
         if headers.get("host", "") not in {f"127.0.0.1:{port}", f"localhost:{port}"}:
             return None, "this host is not served"
@@ -51,12 +51,12 @@ class Gate:
             return None, "the address lacks the token that was printed"
         site = headers.get("sec-fetch-site")
         if method == "GET":
-            # The address typed or pasted is `none`; browsers before 2023 send nothing.
+            # A typed or pasted address sends `none`, browsers before 2023 nothing.
             if site not in {None, "none", "same-origin"}:
                 return None, "another site may not ask"
         elif site != "same-origin":
             return None, "only the page itself may ask"
         elif headers.get("content-type") != "application/json":
-            # A form of another site cannot send this type without being asked beforehand.
+            # Another site's form cannot send this type without a preflight.
             return None, "the body must be application/json"
         return inner, ""

@@ -1,7 +1,7 @@
 """A call as a file that `make call` plays.
 
-JSON's values are YAML's, too: the file is written without a library. Knows the format of call files
-(docs/calls.md); nothing of the page.
+JSON values are valid YAML, so the file needs no library. Knows the format of call files
+(docs/calls.md), not the page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ops.doctor.dialects import Call as Called
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What the agent's own tools answered: at once, by tool; later, by the call's id."""
+    """The results of the agent's own tools: immediate ones by tool, late ones by the call's id."""
 
     at_once: Mapping[str, Any] = field(default_factory=dict)
     later: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ def call_file(
 ) -> str:
     """Return the file's text. With `days`, each turn also says what its model did.
 
-    Without them the file asks the real model: such a file plays against a deployed URL, too.
+    Without them the file asks the real model, so it also plays against a deployed URL.
     """
     lines = [f"call: {_json(name)}", "agent:"]
     agent: dict[str, Any] = {
@@ -89,7 +89,7 @@ def _turn(turn: Turn, before: Turn | None, day: str | None, results: Results) ->
     if turn.ended:
         expect["ends"] = turn.ended
     if day is None:
-        expect.pop("says", None)  # a real model says it in other words
+        expect.pop("says", None)  # a real model words it differently
     return entry | {"expect": expect}
 
 

@@ -1,6 +1,6 @@
-"""HTTP on loopback: the page's files, what the page asks, and what it is told as it happens.
+"""HTTP on loopback: the page's files, its requests, and the events that it gets.
 
-Knows routes; `request_guard` knows who may ask, `conversation` what is asked.
+Knows routes; `request_guard` decides who may ask, `conversation` does what is asked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FILES = {
 } | {file.name: (file.name, "text/javascript; charset=utf-8") for file in PAGE.glob("*.js")}
 BODY_LIMIT_BYTES = 256 * 1024
 QUIET_S = 10.0
-"""Without news, the page is told so after this time, which also finds a page that has gone."""
+"""Time after which the page is told that there is no news; this also detects a closed page."""
 
 
 class PageServer(ThreadingHTTPServer):
@@ -44,7 +44,7 @@ class PageServer(ThreadingHTTPServer):
         return self.gate.address(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent about a browser that has gone."""
+        """Do not report a browser that has gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(204 if known else 404, b"")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Stay silent: the path holds the token."""
+        """Log nothing: the path has the token."""
 
     @property
     def _conversation(self) -> Conversation:

@@ -1,7 +1,7 @@
-"""One turn as the page draws it: plain JSON, times in ms from the turn's beginning.
+"""One turn as the page draws it: plain JSON, times in ms since the turn's beginning.
 
-Knows what a turn of the player holds, and the deployment's comment about its candidates
-(docs/logs.md, "A turn's time line"); nothing of HTTP and nothing of pixels.
+Knows the player's turns, and the deployment's comment about its candidates (docs/logs.md, "A turn's
+time line"), but neither HTTP nor pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _COMMENT = b": candidates "
 
 
 def turn_json(turn: Turn, *, now_ms: float | None = None) -> dict[str, Any]:
-    """Return what is known of the turn so far. `now_ms` is None once it is over."""
+    """Return the turn as far as it is known. `now_ms` is None once it is over."""
     posts = [_post(post) for post in turn.posts]
     return {
         "number": turn.number,
@@ -88,7 +88,7 @@ def _candidates(body: bytes) -> list[dict[str, Any]]:
 
 
 def _life(candidate: dict[str, Any], sent_at_ms: float) -> dict[str, Any]:
-    """Move a candidate's times, which count from its request, to the turn's beginning."""
+    """Convert a candidate's times, which count from its request, to the turn's."""
     return {
         name: round(value + sent_at_ms, 1) if name.endswith("_ms") else value
         for name, value in candidate.items()

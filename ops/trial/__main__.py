@@ -1,7 +1,7 @@
 """`make trial`: deploys, asks, reports, takes away. Also after Ctrl-C, and after a failure.
 
-Exit status: 0, every question was asked and nothing is left; 1, something failed or is left; 2, it
-was called wrongly, or nobody said yes; 130, stopped.
+Exit status: 0, every question was asked and nothing is left; 1, something failed or is left; 2,
+wrong usage, or nobody said yes; 130, stopped.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def ask(lab: Lab, told: Report) -> None:
-    """Ask every question. One that breaks is an answer as well: it cannot tell."""
+    """Ask every question. One that breaks is answered with `cannot tell`."""
     for probe in PROBES:
         try:
             measured = probe.ask(lab)
@@ -119,7 +119,7 @@ def _facts(account: Account, options: argparse.Namespace) -> dict[str, str]:
 
 
 def _earlier(account: Account, poll_s: float) -> int:
-    """Take away what crashed trials of this checkout have left; tell of others."""
+    """Delete what crashed trials of this checkout have left; report others."""
     status = 0
     for each in stacks.crashed(account, RUNS):
         status = max(status, _taken_away(replace(each, poll_s=poll_s)))
@@ -152,7 +152,7 @@ def _agreed() -> bool:
 
 
 def _stop(*_: Any) -> None:
-    """Stop once: whatever comes next is the taking away, which another signal must not end."""
+    """Stop once: the deletion follows, which another signal must not end."""
     _disregard_signals()
     raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""The account that a trial runs in: whose it is, in which Region, and the clients that ask it.
+"""The account that a trial runs in: its number, its Region, and its clients.
 
 boto3 comes with the SAM CLI, so credentials that work for `sam deploy` work here.
 """
@@ -18,7 +18,7 @@ ERRORS = (BotoCoreError, ClientError)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where everything happens. `endpoint` stands for all of AWS, where it is given."""
+    """The account and Region of a trial. `endpoint`, if given, stands for all of AWS."""
 
     region: str
     number: str
@@ -35,16 +35,16 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the variables that bring `sam` here."""
+        """Return the variables that point `sam` to this account."""
         here = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         return {**here, **({"AWS_ENDPOINT_URL": self.endpoint} if self.endpoint else {})}
 
 
 def entered(region: str, endpoint: str) -> Account:
-    """Return the account of the credentials at hand.
+    """Return the account of the current credentials.
 
     Raises:
-        Problem: there is no Region, or no credentials that work.
+        Problem: there is no Region, or no working credentials.
     """
     region = region or boto3.Session().region_name or ""
     if not region:
@@ -58,7 +58,7 @@ def entered(region: str, endpoint: str) -> Account:
 
 
 def is_missing(error: ClientError) -> bool:
-    """Return True if the error says that what was asked for is not there."""
+    """Return True if the error means that something does not exist."""
     told = error.response.get("Error", {})
     code, message = str(told.get("Code")), str(told.get("Message"))
     return (

@@ -1,6 +1,6 @@
-"""The laboratory: packages made ready, both stacks deployed, and requests sent to them.
+"""The laboratory: prepares packages, deploys both stacks, and sends requests to them.
 
-What `Lab` in `probe` promises, kept by AWS. Which questions are asked is not known here.
+Implements `Lab` of `probe` with AWS. Does not know the questions.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ TIMEOUT_S = 30.0
 FORBIDDEN_S = 2.0
 MODEL, LATER_MODEL = "trial", "trial-later"
 MANGUM = ("mangum", "typing_extensions")
-"""What of the function's package the small applications need beside them."""
+"""The parts of the function's package that the small applications need."""
 
 
 class DeployedLab:
-    """Deploys on `prepare`, then asks. `patience_s`: how long logs and metrics may take."""
+    """Deploys in `prepare`, then asks. `patience_s`: how long logs and metrics may take."""
 
     def __init__(
         self, stacks: Stacks, packages: Path, architecture: str, rounds: int, patience_s: float
@@ -79,7 +79,7 @@ class DeployedLab:
         headers: Mapping[str, str] | None = None,
         enough: Callable[[Sequence[Piece]], bool] | None = None,
     ) -> Exchange:
-        """Make one request; the server's callers show their key."""
+        """Make one request, to the server with its caller key."""
         mine = {"authorization": f"Bearer {self._key}"} if place == "Server" else {}
         return exchange(
             self._address(place),
@@ -115,7 +115,7 @@ class DeployedLab:
         return Doctor(report.usable(findings), streams, failed)
 
     def log_lines(self, place: Place, words: str, *, wait: bool = True) -> list[dict[str, Any]]:
-        """Ask CloudWatch Logs until it knows such a line, or patience ends."""
+        """Ask CloudWatch Logs until it has such a line, or patience ends."""
         group = self._outputs["server" if place == "Server" else "apps"]["LogGroup"]
         since = int(self._began.timestamp() * 1000)
 
@@ -128,7 +128,7 @@ class DeployedLab:
         return self._waited(found, wait=wait)
 
     def metric(self, name: str) -> float | None:
-        """Ask CloudWatch until it knows the metric, or patience ends."""
+        """Ask CloudWatch until it has the metric, or patience ends."""
 
         def found() -> float | None:
             told = self._client("cloudwatch").get_metric_statistics(
@@ -145,7 +145,7 @@ class DeployedLab:
         return self._waited(found, wait=True)
 
     def publish(self) -> Published:
-        """Deploy the server once more, as after a change of samconfig.toml: the package differs."""
+        """Deploy the server again, as after a change of samconfig.toml: the package differs."""
         before = self._version()
         with (self._folder / "server" / "CompletionsFunction" / "build.txt").open("a") as told:
             told.write("another samconfig.toml\n")
@@ -166,7 +166,7 @@ class DeployedLab:
         return self._stacks.account.client(service)
 
     def _stage(self) -> None:
-        """Lay out what is uploaded: the built packages, and the applications beside a Mangum."""
+        """Lay out the upload: the built packages, and the applications with Mangum."""
         shutil.copytree(self._packages, self._folder / "server")
         apps = self._folder / "apps"
         shutil.copytree(HERE / "apps", apps / "apps", ignore=shutil.ignore_patterns("__pycache__"))

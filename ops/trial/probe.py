@@ -1,4 +1,4 @@
-"""What a question to AWS is, and what it may be asked with."""
+"""What a question to AWS is, and the means to ask it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ops.doctor.wire import Exchange, Piece
 Place = Literal[
     "Streamed", "NoGap", "LongGap", "Buffered", "Bare", "Closed", "Private", "Model", "Server"
 ]
-"""Whom a request goes to: a function of template.yaml here, or the deployed server."""
+"""The target of a request: a function of template.yaml here, or the deployed server."""
 Verdict = Literal["as assumed", "otherwise", "cannot tell"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An answer: in words with figures, and whether it is what we assume; None if it is neither."""
+    """An answer: words with figures, and whether it is what we assume; None if that is unclear."""
 
     told: str
     as_assumed: bool | None
@@ -32,11 +32,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Doctor:
-    """What a visit of the doctor came to."""
+    """The result of a doctor's visit."""
 
     usable: bool
     streams: str
-    """`stream`, `lump`, `unknown`, or nothing if it did not come so far."""
+    """`stream`, `lump`, `unknown`, or empty if the visit ended earlier."""
     failed: Sequence[str]
     """The rows that failed."""
 
@@ -51,11 +51,11 @@ class Published:
 
 
 class Lab(Protocol):
-    """What the questions are asked with."""
+    """The means to ask the questions."""
 
     @property
     def rounds(self) -> int:
-        """How often to ask what may differ from time to time."""
+        """How often to repeat a question whose answer may vary."""
 
     @property
     def snapshot(self) -> bool:
@@ -71,7 +71,7 @@ class Lab(Protocol):
         headers: Mapping[str, str] | None = None,
         enough: Callable[[Sequence[Piece]], bool] | None = None,
     ) -> Exchange:
-        """Make one request, on a connection of its own."""
+        """Make one request on a new connection."""
 
     def turn(self) -> Exchange:
         """Play one streamed turn against the server."""
@@ -80,10 +80,10 @@ class Lab(Protocol):
         """Let the doctor visit the server."""
 
     def log_lines(self, place: Place, words: str, *, wait: bool = True) -> list[dict[str, Any]]:
-        """Return the log's JSON lines that hold these words, if need be after a while."""
+        """Return the log's JSON lines with these words; wait for them if necessary."""
 
     def metric(self, name: str) -> float | None:
-        """Return the sum of one of the server's metrics, after a while; None if there is none."""
+        """Wait for one of the server's metrics and return its sum; None if there is none."""
 
     def publish(self) -> Published:
         """Deploy the server again: SnapStart off, another model's name."""

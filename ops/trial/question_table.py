@@ -1,7 +1,7 @@
 """Every question of a trial, in the order in which they are asked.
 
-What a deployment can be asked only once stands where it must: the first turn first, the second
-deployment last. A question that a trial cannot ask stands in NOT_ASKED, with the reason.
+Questions that a deployment answers only once have their place: the first turn first, the second
+deployment last. Questions that a trial cannot ask are in NOT_ASKED, with the reason.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Questions about answers that AWS gives in a function's place, and about paths on their way."""
+"""Questions about answers that AWS gives instead of the function, and about paths."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ def _is_refused(came: Exchange, status: int, message: str, cause: str) -> Measur
 
 
 def throttled_429(lab: Lab) -> Measured:
-    """Ask a function that has no room."""
+    """Ask a function without free concurrency."""
     return _is_refused(lab.ask("Closed", "/event"), 429, "Rate Exceeded.", "throttled")
 
 
 def too_large_413(lab: Lab) -> Measured:
-    """Send a byte more than 6 MB."""
+    """Send one byte more than 6 MB."""
     came = lab.ask("Streamed", "/event", method="POST", body=TOO_MUCH)
     return _is_refused(came, 413, "Request Too Large", "too_large")
 
 
 def forbidden_403(lab: Lab) -> Measured:
-    """Ask a URL that wants a signature, without one."""
+    """Ask a URL that requires a signature, without one."""
     came = lab.ask("Private", "/event")
     seen = diagnosis.of_status(came).cause if came.status else came.trouble
     return Measured(f"{_told(came)}; the doctor says {seen}", seen == "aws_forbidden")

@@ -1,4 +1,4 @@
-"""The report of a trial: a file that is whole after each answer, whatever happens next."""
+"""The report of a trial: a file that is complete after each answer, whatever happens next."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Report:
     path: Path
     title: str
     facts: dict[str, str]
-    """What a reader should know of where it was measured."""
+    """Where it was measured, for the reader."""
     answers: list[tuple[Probe, Measured]] = field(default_factory=list)
     state: str = "it goes on, or has crashed"
     left: list[str] | None = None
-    """What could not be taken away; None while it was not tried."""
+    """What could not be deleted; None before the attempt."""
 
     def note(self, probe: Probe, measured: Measured) -> None:
         """Add an answer."""
@@ -29,12 +29,12 @@ class Report:
         self.write()
 
     def end(self, state: str) -> None:
-        """Say how it ended."""
+        """Record how it ended."""
         self.state = state
         self.write()
 
     def taken_away(self, left: list[str]) -> None:
-        """Say what is left in the account."""
+        """Record what is left in the account."""
         self.left = left
         self.write()
 

@@ -8,7 +8,7 @@ from ops.doctor.wire import Exchange
 from ops.trial.probe import Lab, Measured
 
 PATIENCE_MS = 4000.0
-"""What voice platforms grant the first words."""
+"""How long voice platforms wait for the first words."""
 FIELDS = ("outcome", "first_token_ms", "duration_ms", "function_request_id", "cold_start")
 WORDS = b"Yes"
 
@@ -77,14 +77,14 @@ def _metrics(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def metrics(lab: Lab) -> Measured:
-    """Look for what CloudWatch made of the metrics in the log."""
+    """Look for the metrics that CloudWatch made from the log."""
     turns = lab.metric("Turns")
     told = "no metric Turns came in time" if turns is None else f"Turns: {turns:.0f}"
     return Measured(told, bool(turns))
 
 
 def new_version(lab: Lab) -> Measured:
-    """Deploy again with changed parameters, and look at what the alias points at."""
+    """Deploy again with changed parameters, and look where the alias points."""
     made = lab.publish()
     runs = "runs the new values" if made.parameter_is_new else "runs the old values"
     told = f"version {made.before}, then {made.after}, which {runs}"

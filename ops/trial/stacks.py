@@ -1,8 +1,8 @@
-"""What a trial has in an account, and how all of it goes: a bucket and two stacks, under one name.
+"""What a trial has in an account, and its deletion: a bucket and two stacks, under one name.
 
-Each trial has a folder of its own under `.trial`, made before anything is created and removed when
-nothing is left. A folder whose process is dead is a trial that crashed: it is found again by it.
-Nothing is deleted that has not a trial's name and, for stacks, its tag.
+Each trial has its own folder under `.trial`, made before anything is created and removed when
+nothing is left. A folder whose process is dead belongs to a trial that crashed, which is found by
+it. Deletes only what has a trial's name and, for stacks, its tag.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ PREFIX = "voice-trial-"
 TAG = {"Key": "application", "Value": "voice-trial"}
 NAME = re.compile(rf"{PREFIX}\d{{8}}-\d{{4}}-[0-9a-f]{{4}}")
 DELETION_S = 1200.0
-"""A snapshot's version takes minutes to go."""
+"""A version with a snapshot takes minutes to delete."""
 POLL_S = 3.0
 
 
 def new_name() -> str:
-    """Return a name that says whose and when, and is a bucket's as well."""
+    """Return a name that says what it is and when it was made, and is valid for a bucket."""
     return f"{PREFIX}{time.strftime('%Y%m%d-%H%M')}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Stacks:
-    """One trial's belongings, there or not."""
+    """One trial's bucket and stacks, whether they exist or not."""
 
     name: str
     account: Account
@@ -51,7 +51,7 @@ class Stacks:
 
     @property
     def folder(self) -> Path:
-        """Packages on their way up, what `sam` said, and whose it is."""
+        """The trial's folder: packages to upload, what `sam` said, and the trial's process."""
         return self.runs / self.name
 
     def stack(self, part: str) -> str:
@@ -69,10 +69,10 @@ class Stacks:
         self.account.client("s3").create_bucket(Bucket=self.name, **where)
 
     def deploy(self, part: str, template: Path, **parameters: str) -> dict[str, str]:
-        """Have `sam` make or change a stack; return its outputs.
+        """Create or change a stack with `sam`; return its outputs.
 
         Raises:
-            Problem: it failed; what it said is at the end of the message.
+            Problem: it failed; the message ends with what `sam` said.
         """
         tags = [f"{TAG['Key']}={TAG['Value']}", f"trial={self.name}"]
         overrides = [f"{name}={value}" for name, value in parameters.items()]
@@ -102,14 +102,14 @@ class Stacks:
         return self.outputs(part)
 
     def outputs(self, part: str) -> dict[str, str]:
-        """Return what a stack tells of itself."""
+        """Return a stack's outputs."""
         described = self._described(self.stack(part)) or {}
         return {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
 
     def take_away(self) -> list[str]:
-        """Delete everything; return what is left, and why, in words.
+        """Delete everything; return what is left and why, in words.
 
-        The folder goes last, and stays if something is left.
+        The folder is deleted last, and stays if something is left.
         """
         left = []
         for part in ("server", "apps"):
@@ -142,7 +142,7 @@ class Stacks:
             before, status = status, described["StackStatus"]
             if status == "DELETE_COMPLETE":
                 return
-            # One that exists for a change set only may have no tags yet.
+            # A stack that exists only for a change set may have no tags yet.
             if status != "REVIEW_IN_PROGRESS" and TAG not in described.get("Tags", []):
                 raise Problem("it has not the tag of a trial, so it is not touched")
             if status == "DELETE_FAILED" and before != status and tries > 1:
@@ -154,7 +154,7 @@ class Stacks:
             time.sleep(self.poll_s)
 
     def _ask_to_delete(self, stack: str) -> int:
-        """Order the deletion; 0 where it is refused for now, as in the middle of an update."""
+        """Request the deletion; 0 if it is refused for now, as during an update."""
         try:
             self.account.client("cloudformation").delete_stack(StackName=stack)
         except ClientError as error:
@@ -191,7 +191,7 @@ def others(account: Account, runs: Path) -> list[str]:
     The last ones are those that can be seen in this Region.
     """
     found = {noted.parent.name for noted in runs.glob(f"{PREFIX}*/owner.json")}
-    with suppress(*ERRORS):  # Rights to list everything are no condition for a trial.
+    with suppress(*ERRORS):  # A trial does not require the right to list everything.
         for page in account.client("cloudformation").get_paginator("describe_stacks").paginate():
             for stack in page["Stacks"]:
                 name = NAME.match(stack["StackName"])

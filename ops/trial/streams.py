@@ -1,4 +1,4 @@
-"""Questions about a streamed answer: when its bytes come, and what becomes of its headers."""
+"""Questions about a streamed answer: when its bytes come, and what happens to its headers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ops.doctor.wire import Exchange
 from ops.trial.probe import Lab, Measured, Place
 
 HELD_MS = 400.0
-"""What apps/probe_app.py lets pass between the first piece and the rest."""
+"""The time that apps/probe_app.py waits between the first piece and the rest."""
 LATE_MS = HELD_MS / 2
 HANGING_MS = 2000.0
 REFERENCE = b"123456"
 
 
 def _held_back(came: Exchange) -> bool:
-    """Return True if the first piece came with the rest, which was made long after it."""
+    """Return True if the first piece came only with the rest, which was sent much later."""
     return not came.pieces or came.ended_ms - came.pieces[0].at_ms < LATE_MS
 
 
 def _gap(lab: Lab, place: Place) -> tuple[int, str]:
-    """How many first pieces were held back, and that in words."""
-    lab.ask(place, "/event")  # Not the one that meets a cold start.
+    """Return how many first pieces were held back, also in words."""
+    lab.ask(place, "/event")  # Without the one that meets a cold start.
     answers = [lab.ask(place, "/first-then-rest") for _ in range(lab.rounds)]
     held = sum(_held_back(came) for came in answers)
     first_ms = median(came.pieces[0].at_ms if came.pieces else came.ended_ms for came in answers)
@@ -37,19 +37,19 @@ def gap_of_2(lab: Lab) -> Measured:
 
 
 def gap_of_25(lab: Lab) -> Measured:
-    """Ask with a gap that nobody would want."""
+    """Ask with a gap that is longer than anybody wants."""
     held, told = _gap(lab, "LongGap")
     return Measured(told, held == 0)
 
 
 def no_gap(lab: Lab) -> Measured:
-    """Ask without a gap; where none is held back, the gap is not needed."""
+    """Ask without a gap; if nothing is held back, the gap is not needed."""
     held, told = _gap(lab, "NoGap")
     return Measured(told, held > 0)
 
 
 def one_small_chunk(lab: Lab) -> Measured:
-    """Look at when a single byte arrives that is followed by nothing for a while."""
+    """See when a single byte arrives if nothing follows it for a while."""
     came = lab.ask("Streamed", "/first-then-rest")
     if not came.pieces:
         return Measured(f"nothing came: {came.trouble or came.status}", None)
@@ -75,7 +75,7 @@ def empty_302(lab: Lab) -> Measured:
 
 
 def empty_204(lab: Lab) -> Measured:
-    """Ask for no content."""
+    """Ask for an answer without content."""
     return _empty(lab, 204)
 
 
@@ -90,7 +90,7 @@ def content_length(lab: Lab) -> Measured:
 
 
 def content_encoding(lab: Lab) -> Measured:
-    """Ask for a compressed answer; where it can be read, `accept-encoding` need not be hidden."""
+    """Ask for a compressed answer; if it can be read, `accept-encoding` need not be hidden."""
     came = lab.ask("Streamed", "/encoded", headers={"accept-encoding": "gzip"})
     named = came.headers.get("content-encoding", "none")
     try:
@@ -102,7 +102,7 @@ def content_encoding(lab: Lab) -> Measured:
 
 
 def hang_up(lab: Lab) -> Measured:
-    """Leave after the first piece, then look in the log whether the function ran to its end."""
+    """Leave after the first piece, then look in the log if the function ran to its end."""
     token = secrets.token_hex(8)
     came = lab.ask("Streamed", f"/beats?token={token}", enough=bool)
     if not came.pieces:

@@ -1,6 +1,6 @@
-"""The medicine chest: each thing that can be wrong, its probable cause, and the remedy.
+"""Everything that can be wrong, its probable cause, and the remedy.
 
-In the words of this deployment: `template.yaml`'s parameters, make's targets, the log's events.
+In the names of this deployment: `template.yaml`'s parameters, make's targets, the log's events.
 """
 
 from collections.abc import Mapping

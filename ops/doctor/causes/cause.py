@@ -11,7 +11,7 @@ LOG = "`sam logs` or the log group that the output `LogGroup` names"
 class Cause:
     """Why, and what to do.
 
-    `warning`: a voice agent can live with it. `dead_end`: whatever is asked next meets the same.
+    `warning`: a voice agent can live with it. `dead_end`: every further request meets the same.
     """
 
     why: str

@@ -1,4 +1,4 @@
-// What a person does: type, interrupt, say nothing, choose the model's day, save.
+// What a person does: type, interrupt, say nothing, choose how the model behaves, save.
 import { $, make } from "./elements.js";
 import { complain, post } from "./server_api.js";
 

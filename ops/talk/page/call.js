@@ -1,4 +1,4 @@
-// What is told of the call as a whole: server, language, state, first message, end.
+// Shows the call as a whole: server, language, state, first message, end.
 import { $, make } from "./elements.js";
 import { shown } from "./call_state.js";
 

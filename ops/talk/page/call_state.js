@@ -1,7 +1,7 @@
-// What the page has been told of the call. It keeps nothing that the process does not know, so that
-// a reload shows the same call.
+// What the page knows of the call. It keeps nothing that the process does not know, so that a
+// reload shows the same call.
 export const shown = {
-  of: 0, // The call's number: another one begins with an empty page.
+  of: 0, // The call's number: a new call begins with an empty page.
   call: null,
-  turns: new Map(), // By number: the turn as it was told, and when we were told.
+  turns: new Map(), // By number: the turn as it came, and when it came.
 };

@@ -1,4 +1,4 @@
-// What came, byte for byte, and what the deployment's log says of it.
+// Shows the answer byte for byte, and the deployment's log lines about it.
 import { make } from "./elements.js";
 import { shown } from "./call_state.js";
 
@@ -22,8 +22,8 @@ function pretty(text) {
   }
 }
 
-// The deployment's log lines are asked for when somebody looks, or where a turn was left before the
-// deployment could tell of its candidates. False: meanwhile another call has begun.
+// Fetches the deployment's log lines when the frames are opened, or when a turn was left before the
+// deployment could report its candidates. False: another call has begun in the meantime.
 export async function askForLog(number) {
   const asked = shown.of;
   const lines = await (await fetch("logs")).json();

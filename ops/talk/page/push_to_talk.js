@@ -1,4 +1,4 @@
-// Push-to-talk. Some browsers send the sound to their maker's servers: the button says so.
+// Push-to-talk. Some browsers send the sound to their vendor's servers: the button says so.
 import { $ } from "./elements.js";
 import { interrupt, say } from "./actions.js";
 import { complain } from "./server_api.js";

@@ -1,5 +1,5 @@
-// The process behind the page is asked here, and what it refuses is shown. Addresses are relative:
-// the token stays in the page's own.
+// Asks the process behind the page, and shows what it refuses. Addresses are relative: the token
+// stays in the page's own.
 import { $ } from "./elements.js";
 
 export function post(path, body) {

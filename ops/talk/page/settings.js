@@ -1,4 +1,4 @@
-// The agent's form: filled with the settings of the call that goes on; sent, it begins another one.
+// The agent's form: shows the settings of the current call; submitting it begins a new one.
 import { $, make } from "./elements.js";
 import { post } from "./server_api.js";
 

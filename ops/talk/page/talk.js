@@ -1,4 +1,4 @@
-// The page: what it is told is drawn. What is typed is sent by the modules of the buttons.
+// The page: draws what it is told. The modules of the buttons send what is typed.
 import { drawCall, greet } from "./call.js";
 import { $ } from "./elements.js";
 import { complain } from "./server_api.js";

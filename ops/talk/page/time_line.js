@@ -24,7 +24,7 @@ function mark(parent, className, ms, text = "") {
   parent.append(element);
 }
 
-// Words that follow each other without a pause, of one speaker, are one stretch of speech.
+// Words of one speaker without a pause between them are one stretch of speech.
 function stretches(words) {
   const found = [];
   for (const word of words) {
@@ -69,7 +69,7 @@ function lastOf(turn) {
   return Math.max(0, ...turn.posts.map((each) => each.ended_ms ?? 0));
 }
 
-// A candidate's life is told by the deployment. Where it tells nothing, the request's own is drawn.
+// The deployment reports what each candidate did. If it does not, the request itself is drawn.
 function lives(turn, nowMs) {
   const told = turn.candidates.map((each) => ({
     from: each.sent_ms, word: each.first_word_ms, until: each.ended_ms ?? nowMs,

@@ -1,4 +1,4 @@
-// The turns on the page: each is drawn anew when more is known of it, and while it is spoken.
+// The turns on the page: each is redrawn when more of it is known, and while it is spoken.
 import { $, make } from "./elements.js";
 import { askForLog, inside } from "./frames.js";
 import { complain, post } from "./server_api.js";
@@ -35,7 +35,7 @@ export function draw(number) {
     details.open = open;
     details.addEventListener("toggle", () => {
       box.hidden = !details.open;
-      // What was open before it was drawn anew has been asked for.
+      // What was open before the redraw has already been fetched.
       if (details.open && !open && turn.posts.some((each) => !each.log)) drawWithLog(number);
       open = details.open;
     });

@@ -1,10 +1,10 @@
-// The voice: only one of this machine's, since others are asked over the network.
+// The voice: only one of this machine, since others send the text over the network.
 import { $ } from "./elements.js";
 import { shown } from "./call_state.js";
 
 export const voice = {
   on: false,
-  spoken: new Map(), // By turn: how many words were given to the voice.
+  spoken: new Map(), // By turn: how many words the voice has got.
   takes(turn) {
     if (!this.on || !window.speechSynthesis) return;
     if (turn.interrupted_at_ms != null) {
@@ -13,7 +13,7 @@ export const voice = {
     }
     const from = this.spoken.get(turn.number) ?? (turn.now_ms == null ? turn.words.length : 0);
     let until = turn.words.length;
-    if (turn.now_ms != null) { // What is not over yet waits for its clause's end.
+    if (turn.now_ms != null) { // An unfinished answer waits for the end of its clause.
       while (until > from && !/[.,;:!?…。、]\s*$/.test(turn.words[until - 1].text)) until -= 1;
     }
     this.spoken.set(turn.number, until);

@@ -1,7 +1,7 @@
 """A played model: OpenAI's chat completions, streamed at a steady pace, for a trial's server.
 
-It says yes, tells a story of many pieces when asked for one, and calls the tool when one is offered
-for an order. It costs nothing and never differs, so what a trial measures is AWS and the server.
+It says yes, tells a story of many pieces when asked for one, and calls the tool that is offered for
+an order. It costs nothing and never varies, so a trial measures AWS and the server.
 """
 
 import asyncio

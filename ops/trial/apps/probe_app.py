@@ -1,6 +1,6 @@
-"""One small application whose paths are a trial's questions: each does one thing that AWS may mind.
+"""A small application whose paths are a trial's questions: each does something AWS may alter.
 
-Deployed with Mangum beside it, by `make trial` only. Whoever asks knows what each path promises.
+Deployed with Mangum, by `make trial` only. The questions know what each path promises.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from mangum import Mangum
 
 HELD_S = 0.4
-"""Between a first piece and the rest: far more than a network needs, so that none is mistaken."""
+"""Between a first piece and the rest: far more than a network needs, so that it is no mistake."""
 BEATS = 6
 
 
