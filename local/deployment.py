@@ -21,7 +21,8 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from local import file_watcher, layout, model, secrets, uvicorn_server
-from local.environment import Function, InitError, Throttled
+from local.environment import InitError
+from local.function import Function, Throttled
 from local.function_url import FunctionUrl
 from local.options import CALLER_KEY
 from local.payload import Response, clock, response_of

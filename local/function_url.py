@@ -8,7 +8,8 @@ import json
 
 import h11
 
-from local.environment import Function, InitError, Throttled
+from local.environment import InitError
+from local.function import Function, Throttled
 from local.payload import event_of, response_of
 from local.runtime_api import PAYLOAD_LIMIT_BYTES, Answer, Cut, Failure
 from local.wire import Exchange

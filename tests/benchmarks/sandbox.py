@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import layout, secrets
-from local.environment import Environment, Function
+from local.environment import Environment
+from local.function import Function
 from local.function_url import FunctionUrl
 from local.layout import Launch
 from local.template import FunctionSpec, Template

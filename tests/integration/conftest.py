@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local import environment
+from local import environment, function
 from tests.support.layer import UnpackedLayer
 from tests.support.runtime_api import FakeRuntimeApi
 
@@ -17,7 +17,7 @@ def unhurried() -> Iterator[None]:
     """A process may take as long as a busy machine needs, to start and to finish."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(environment, "INIT_LIMIT_S", 120)
-        patch.setattr(environment, "FINISHING_GRACE_S", 60)
+        patch.setattr(function, "FINISHING_GRACE_S", 60)
         yield
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from local.deployment import Deployment
-from local.environment import Function, InitError, Throttled
+from local.environment import InitError
+from local.function import Function, Throttled
 from local.layout import prepare
 from local.payload import response_of
 from local.runtime_api import Failure

@@ -24,7 +24,7 @@ from typing import Any, Self
 from moto.cloudformation.models import cloudformation_backends
 
 from local import layout
-from local.environment import Function
+from local.function import Function
 from local.function_url import FunctionUrl
 from local.intrinsics import ACCOUNT, REGION
 from local.template import FunctionSpec, Layer

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from local import layout
-from local.environment import Function
+from local.function import Function
 from local.function_url import FunctionUrl
 from local.template import FunctionSpec, Layer
 from local.wire import Server
