@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import snapshot_restore_py
 from fastapi import FastAPI, Request, Response
 from mangum import Mangum
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from completions import responder
+from completions import responder, snapshot
 from completions.dialects import chat, responses
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
@@ -35,7 +32,6 @@ from completions.observability import allow_content, bind
 from completions.race.health import Health
 from completions.race.quirks import Quirks
 from completions.settings import Settings
-from completions.tools import schemas
 from completions.turn import report
 from completions.turn.plan import AppState, Arrival
 from completions.turn.turn import Turn
@@ -95,26 +91,7 @@ def create_app(
     if settings.allowed_origins:
         _allow_browsers(app, settings.allowed_origins)
 
-    def prepare() -> None:
-        keys.warm()
-        schemas.warm()
-        upstream.warm(settings.candidates)
-        if settings.responder:
-            from completions.agent_api import sdk_warmup  # The SDK, which no other turn loads.
-
-            sdk_warmup.warm()
-
-    def forget() -> None:
-        keys.forget()
-        upstream.forget()
-        # Otherwise all environments restored from one snapshot would draw the same jitter. Ids come
-        # from `secrets` and `uuid4`, hence from the kernel, which no snapshot repeats.
-        random.seed()
-        # TLS draws from OpenSSL's own generator, whose state is in the snapshot, too.
-        ssl.RAND_add(os.urandom(32), 32.0)
-
-    snapshot_restore_py.register_before_snapshot(prepare)
-    snapshot_restore_py.register_after_restore(forget)
+    snapshot.register(settings, keys, upstream)
 
     cold = True
 
