@@ -9,7 +9,6 @@ import asyncio
 import importlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -17,6 +16,7 @@ from contextvars import copy_context
 from inspect import iscoroutinefunction, isfunction
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
+from lambda_streaming import settings
 from lambda_streaming.asgi import Scope
 from lambda_streaming.context import LambdaContext
 from lambda_streaming.failures import PlatformError
@@ -133,7 +133,7 @@ def takes_a_stream(event: Any) -> bool:
     if not isinstance(context, dict):
         return False
     if "resource" in event and "version" not in event:
-        return os.environ.get("LAMBDA_STREAMING_REST_API") == "STREAM"
+        return settings.streams_rest_apis()
     return (
         "http" in context
         and ".execute-api." not in str(context.get("domainName"))

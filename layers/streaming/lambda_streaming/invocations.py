@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Any
 
-from lambda_streaming import failures
+from lambda_streaming import failures, settings
 from lambda_streaming.asgi import Application, Response, Scope, converse, refusal
 from lambda_streaming.buffered_response import BufferedResponse
 from lambda_streaming.context import LambdaContext, current
@@ -43,8 +43,8 @@ class RuntimeLoop:
         self._handler = handler
         self._mangum = handler if is_mangum(handler) else None
         self._concurrency = concurrency
-        self._prelude_gap_s = _prelude_gap_s()
-        self._keeps_accept_encoding = os.environ.get("LAMBDA_STREAMING_ACCEPT_ENCODING") == "KEEP"
+        self._prelude_gap_s = settings.prelude_gap_s()
+        self._keeps_accept_encoding = settings.keeps_accept_encoding()
         self._ordinary = OrdinaryCalls(concurrency)
         self._lifespan = Lifespan(self._mangum.app, self._mangum.lifespan) if self._mangum else None
 
@@ -181,25 +181,3 @@ def _decode(invocation: Invocation) -> Any:
         raise PlatformError(
             "Runtime.UnmarshalError", f"Unable to unmarshal input: {error}"
         ) from error
-
-
-def _prelude_gap_s() -> float:
-    """Return how many seconds a prelude stays alone on the wire.
-
-    2 ms by default, counted from its write: a reader that the prelude wakes then reads it alone in
-    all but a few of thousands of answers. It costs nothing where an application takes its time.
-
-    Raises:
-        PlatformError: The setting is not a number of milliseconds.
-    """
-    text = os.environ.get("LAMBDA_STREAMING_PRELUDE_GAP_MS") or "2"
-    try:
-        gap_ms = float(text)
-    except ValueError:
-        gap_ms = -1.0
-    if not 0 <= gap_ms <= 1000:
-        raise PlatformError(
-            "Runtime.BadSetting",
-            f"LAMBDA_STREAMING_PRELUDE_GAP_MS is {text!r}; expected milliseconds from 0 to 1000",
-        )
-    return gap_ms / 1000

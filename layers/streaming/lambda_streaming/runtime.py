@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Coroutine
 from typing import Any
 
-from lambda_streaming import failures, logs
+from lambda_streaming import failures, logs, settings, snapshot
 from lambda_streaming.handler import find
 from lambda_streaming.invocations import RuntimeLoop
 from lambda_streaming.runtime_api import RuntimeApi, RuntimeApiError
@@ -30,7 +30,7 @@ _GRACE_S = 0.25
 def main() -> int:
     """Run until the platform ends the environment; return the process's exit code."""
     logs.install()
-    api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    api = RuntimeApi(settings.runtime_api())
     code = _EXIT_INIT
     with asyncio.Runner() as runner:  # also makes its loop the current one
         loop = None
@@ -102,18 +102,18 @@ def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "RuntimeLoop":
     """
     try:
         policy = _event_loop_policy()
-        handler = find(os.environ.get("_HANDLER", ""))
+        handler = find(settings.handler_name())
         if _event_loop_policy() is not policy:
             log.warning("The event loop's policy was set too late and is ignored: the loop exists.")
-        loop = RuntimeLoop(api, handler, int(os.environ.get(_MAX_CONCURRENCY) or 1))
+        loop = RuntimeLoop(api, handler, settings.concurrency())
         runner.run(loop.startup())
     except (Exception, SystemExit) as error:
         log.critical("The function cannot be initialised.", exc_info=error)
         runner.run(api.fail_init(failures.of_handler(error)))
         raise _CannotBeginError(_EXIT_INIT) from error
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    if settings.takes_snapshot():
         try:
-            _run_hooks("get_before_snapshot", backwards=True)
+            snapshot.before_snapshot()
             runner.run(api.restore_next())
         except (Exception, SystemExit) as error:
             log.critical("A snapshot cannot be taken.", exc_info=error)
@@ -121,7 +121,7 @@ def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "RuntimeLoop":
             runner.run(api.fail_init(failure))
             raise _CannotBeginError(_EXIT_BEFORE_SNAPSHOT) from error
         try:
-            _run_hooks("get_after_restore")
+            snapshot.after_restore()
         except (Exception, SystemExit) as error:
             log.critical("The restored environment cannot be used.", exc_info=error)
             failure = failures.of_handler(error)._replace(type="Runtime.AfterRestoreError")
@@ -130,21 +130,7 @@ def _begin(runner: asyncio.Runner, api: RuntimeApi) -> "RuntimeLoop":
     return loop
 
 
-_MAX_CONCURRENCY = "AWS_LAMBDA_MAX_CONCURRENCY"
-
-
 def _event_loop_policy() -> object:
     with warnings.catch_warnings():  # Python 3.14 deprecates policies
         warnings.simplefilter("ignore", DeprecationWarning)
         return asyncio.get_event_loop_policy()
-
-
-def _run_hooks(registry: str, *, backwards: bool = False) -> None:
-    """Call the hooks that the function registered with AWS's package, if that is installed."""
-    try:
-        import snapshot_restore_py
-    except ImportError:
-        return
-    hooks = list(getattr(snapshot_restore_py, registry)())
-    for function, args, kwargs in reversed(hooks) if backwards else hooks:
-        function(*args, **kwargs)

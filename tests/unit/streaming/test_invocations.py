@@ -575,13 +575,3 @@ async def test_a_streamed_answer_is_not_asked_to_be_compressed(
     await (await api.post()).read()
     assert (b"accept-encoding" in names[0]) is kept
     assert b"accept" in names[0]
-
-
-@pytest.mark.parametrize("text", ["soon", "-1", "1e9", "nan"])
-async def test_a_gap_that_is_none_is_refused_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    """A setting with a mistake is not another setting."""
-    monkeypatch.setenv("LAMBDA_STREAMING_PRELUDE_GAP_MS", text)
-    with pytest.raises(PlatformError, match="LAMBDA_STREAMING_PRELUDE_GAP_MS"):
-        RuntimeLoop(RuntimeApi("127.0.0.1:1"), print, 1)
