@@ -18,9 +18,10 @@ from completions.dialects.deltas import CallPart, Chunk, Done, Text
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import AgentRequestsExhausted, CompletionsError, UpstreamTimeout
+from completions.race.empty_answer import EmptyAnswer
 from completions.race.health import Health
 from completions.race.question import Question
-from completions.race.race import EmptyAnswer, Race
+from completions.race.race import Race
 from completions.race.requests import Requests
 from completions.race.timeouts import Timeouts
 from completions.race.waits import Waits

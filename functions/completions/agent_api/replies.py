@@ -31,7 +31,7 @@ from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.observability import log
 from completions.race.attempts import is_done
-from completions.race.race import EmptyAnswer
+from completions.race.empty_answer import EmptyAnswer
 from completions.speech.sentences import has_words
 from completions.sse import ServerSentEvent
 from completions.tools import validation

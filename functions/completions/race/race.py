@@ -29,6 +29,7 @@ from completions.dialects.deltas import (
 from completions.errors import CompletionsError, NotAsked, UpstreamUnavailable
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts
+from completions.race.empty_answer import EmptyAnswer
 from completions.race.health import Health
 from completions.race.misconfiguration import tell_owner
 from completions.race.next_candidate import Choices
@@ -37,19 +38,6 @@ from completions.race.waits import Waits
 from completions.race.winner import Silences, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
-
-
-class EmptyAnswer(Exception):
-    """An answer ended properly, without a word or a tool call.
-
-    `reason` is the model's finish reason; `held` are the chunks that it did send.
-    """
-
-    def __init__(self, candidate: Candidate, reason: str, held: list[Chunk]) -> None:
-        super().__init__(reason)
-        self.candidate = candidate
-        self.reason = reason
-        self.held = held
 
 
 class Race:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from completions.dialects.deltas import Call
 from completions.observability import identifier, log
 from completions.race.attempts import Askable
-from completions.race.race import EmptyAnswer
+from completions.race.empty_answer import EmptyAnswer
 from completions.settings import Candidate
 from completions.speech.sentences import FirstSentence
 from completions.tools.held_calls import Judgement

@@ -18,7 +18,8 @@ from completions.errors import (
 )
 from completions.observability import identifier, log, loggable_message
 from completions.race.attempts import is_done
-from completions.race.race import EmptyAnswer, Race
+from completions.race.empty_answer import EmptyAnswer
+from completions.race.race import Race
 from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer
 from completions.turn.ending import Ending
