@@ -50,6 +50,7 @@ async def client(
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is not up, however busy the machine is."""
     monkeypatch.setattr(warm, "LIMIT_S", 60)
+    monkeypatch.setattr(warm, "BODY_LIMIT_S", 60)
 
 
 HURRIED_S = 0.2
@@ -121,20 +122,43 @@ async def test_what_fails_is_said(
     assert logs.event("turn.finished")["cold_start"] is True
 
 
-@pytest.mark.parametrize("body", [None, INITIATION])
 async def test_nothing_is_done_for_whom_nobody_knows(
-    client: httpx2.AsyncClient,
-    upstream: ScriptedUpstream,
-    secrets: FakeSecrets,
-    body: dict[str, Any] | None,
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets
 ) -> None:
     """A caller key that cannot be read is told by a 200, too, and no more is done."""
     secrets.failure = aws_error("AccessDeniedException")
-    response = await client.post(WARM, json=body, params={"environments": "3"})
+    response = await client.post(WARM, params={"environments": "3"})
     assert response.status_code == 200
     assert list(response.json()["failed"]) == ["caller_key"]
     assert response.json()["ready"] == []
     assert upstream.requests == []
+
+
+async def test_a_call_starts_although_no_key_is_known_yet(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
+) -> None:
+    """A webhook gets the answer without which no call begins, and the log has what failed."""
+    secrets.failure = aws_error("ThrottlingException")
+    response = await client.post(WARM, json=INITIATION)
+    assert (response.status_code, response.json()) == (200, CLIENT_DATA)
+    assert upstream.requests == []
+    event = logs.event("environment.warmed")
+    assert (event["platform"], event["failed"]) == ("elevenlabs", ["caller_key"])
+
+
+async def test_a_body_that_does_not_come_holds_nobody(
+    upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that streams bodies may wait for one; the environment is made ready without it."""
+    monkeypatch.setattr(warm, "BODY_LIMIT_S", 0)
+
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        response = await client.post(WARM, content=never())
+    assert response.json()["status"] == "ready"
 
 
 async def test_a_secret_that_does_not_come_holds_nobody(
