@@ -59,13 +59,19 @@ def measured(variables: Mapping[str, str]) -> int:
 def main() -> None:
     """Check one stage of samconfig.toml; end the process with what is wrong."""
     # Installed only in the SAM CLI's environment.
+    from click import BadParameter
     from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-not-found]
 
     stage = sys.argv[1]
-    config: Any = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
-    said = config.get(stage, {}).get("global", {}).get("parameters", {})
-    overrides = said.get("parameter_overrides", [])
-    parameters = CfnParameterOverridesType().convert(overrides, None, None)
+    try:
+        config: Any = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
+        said: dict[str, Any] = {}
+        for command in ("global", "deploy"):  # SAM prefers what a command has of its own.
+            said |= config.get(stage, {}).get(command, {}).get("parameters", {})
+        overrides = said.get("parameter_overrides", [])
+        parameters = CfnParameterOverridesType().convert(overrides, None, None)
+    except (tomllib.TOMLDecodeError, BadParameter) as error:
+        sys.exit(f"samconfig.toml cannot be read: {error}")
     try:
         found = complaint(ROOT / "template.yaml", parameters, said.get("stack_name", ""))
     except TemplateError as error:

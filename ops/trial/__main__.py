@@ -148,7 +148,9 @@ def _say_left(mine: Stacks, left: list[str]) -> int:
 def _agreed() -> bool:
     if not sys.stdin.isatty():
         raise usage("Nobody can be asked here: YES=1 agrees.")
-    return input("Type yes to go on: ").strip() == "yes"
+    with suppress(EOFError):  # Ctrl-D
+        return input("Type yes to go on: ").strip() == "yes"
+    return False
 
 
 def _stop(*_: Any) -> None:

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    InvalidRegionError,
+)
 
-from ops.command_problem import Problem
+from ops.command_problem import Problem, usage
 
 ERRORS = (BotoCoreError, ClientError)
 
@@ -44,7 +49,7 @@ def entered(region: str, endpoint: str) -> Account:
     """Return the account of the current credentials.
 
     Raises:
-        Problem: there is no Region, or no working credentials.
+        Problem: There is no Region, none that can be reached, or no credentials that work.
     """
     region = region or boto3.Session().region_name or ""
     if not region:
@@ -52,6 +57,13 @@ def entered(region: str, endpoint: str) -> Account:
     unknown = Account(region, "", "", endpoint)
     try:
         told = unknown.client("sts").get_caller_identity()
+    except (EndpointConnectionError, InvalidRegionError) as error:
+        raise Problem(
+            f"AWS cannot be reached in the Region {region}: does it exist, and is there a network? "
+            f"{error}"
+        ) from error
+    except ValueError as error:
+        raise usage(f"TRIAL_ENDPOINT is no http:// or https:// URL: {error}") from error
     except ERRORS as error:
         raise Problem(f"There are no AWS credentials that work: {error}") from error
     return Account(region, told["Account"], told["Arn"], endpoint)

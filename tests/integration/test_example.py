@@ -20,13 +20,13 @@ EXAMPLE = ROOT / "examples" / "any-mangum-app"
 pytestmark = pytest.mark.slow
 
 
-def sam(*arguments: str) -> None:
-    """Run SAM in the example's folder, with Lambda's Python on the PATH."""
+def sam(*arguments: str, folder: Path = EXAMPLE) -> None:
+    """Run SAM in the example's folder or a copy's, with Lambda's Python on the PATH."""
     python = python313()
     path = f"{Path(python).parent}:" if python else ""
     subprocess.run(
         [SAM_VENV / "bin" / "sam", *arguments],
-        cwd=EXAMPLE,
+        cwd=folder,
         env=os.environ
         | {
             "PATH": path + os.environ["PATH"],
@@ -44,12 +44,18 @@ def test_its_template_is_valid() -> None:
 
 @pytest.mark.built
 async def test_what_is_built_of_it_streams(tmp_path: Path) -> None:
-    """The function and the layer, as they would be deployed, with their own packages."""
-    build = tmp_path / "build"
+    """Copied into a project of one's own, as the README says; with its own packages."""
+    project, build = tmp_path / "project", tmp_path / "build"
+    shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns(".aws-sam"))
+    shutil.copytree(ROOT / "layers" / "streaming", project / "layers" / "streaming")
+    template = project / "template.yaml"
+    text = template.read_text("utf-8")
+    template.write_text(text.replace("../../layers/streaming", "layers/streaming"), "utf-8")
     sam(
         "build",
         *("--build-dir", str(build), "--cache-dir", str(tmp_path / "cache")),
         *("--parameter-overrides", f"Architecture={ARCHITECTURE}"),
+        folder=project,
     )
     layer = UnpackedLayer(tmp_path / "lambda", python=python313() or "")
     shutil.rmtree(layer.opt)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from completions.app import handler
-from lambda_streaming.handler import takes_a_stream
+from lambda_streaming.http_event import takes_a_stream
 from local.intrinsics import Resolver
 from tests.support import sam
 

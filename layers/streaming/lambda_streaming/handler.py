@@ -16,7 +16,6 @@ from contextvars import copy_context
 from inspect import iscoroutinefunction, isfunction
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
-from lambda_streaming import settings
 from lambda_streaming.asgi import Scope
 from lambda_streaming.context import LambdaContext
 from lambda_streaming.failures import PlatformError
@@ -118,27 +117,6 @@ def is_mangum(handler: object) -> TypeGuard[Mangum]:
 
 def _looks_like_mangum(handler: object) -> bool:
     return callable(getattr(handler, "infer", None)) and callable(getattr(handler, "app", None))
-
-
-def takes_a_stream(event: Any) -> bool:
-    """Whether the sender of an HTTP event reads Lambda's streaming format.
-
-    Function URLs do. HTTP APIs, which send the same event format, do not: they show by a domain of
-    API Gateway's or, behind a custom domain, by a prefix that is not the API's id. REST APIs do if
-    `ResponseTransferMode` is STREAM ("Set up a Lambda proxy integration with payload response
-    streaming", Amazon API Gateway developer guide), but their events do not say so:
-    LAMBDA_STREAMING_REST_API=STREAM has to. Load balancers and Lambda@Edge do not.
-    """
-    context = event.get("requestContext") if isinstance(event, dict) else None
-    if not isinstance(context, dict):
-        return False
-    if "resource" in event and "version" not in event:
-        return settings.streams_rest_apis()
-    return (
-        "http" in context
-        and ".execute-api." not in str(context.get("domainName"))
-        and context.get("domainPrefix") == context.get("apiId")
-    )
 
 
 def read_request(mangum: Mangum, event: Any, context: LambdaContext) -> Request | None:

@@ -3,7 +3,9 @@
 A function around Mangum, or Powertools, returns the whole answer in one dict. On a URL that streams
 Lambda would pass that dict on as JSON text; run as an application it becomes an answer.
 
-Source: "Invoking Lambda function URLs", section payloads (format 2.0), AWS Lambda developer guide.
+Sources: "Invoking Lambda function URLs", section payloads (format 2.0), AWS Lambda developer guide;
+for `multiValueHeaders`, "Output format of a Lambda function for proxy integration", Amazon API
+Gateway developer guide.
 """
 
 from base64 import b64decode
@@ -23,11 +25,15 @@ def application_of(result: Any) -> Application | None:
         return None
     try:
         status = int(result["statusCode"])
+        several = result.get("multiValueHeaders") or {}
+        single = (result.get("headers") or {}).items()
+        fields = [(name, value) for name, value in single if name not in several]
+        fields += [(name, value) for name, values in several.items() for value in values]
+        fields += [("set-cookie", cookie) for cookie in result.get("cookies") or ()]
         headers = [
             (str(name).lower().encode("latin-1"), _text(value).encode("latin-1"))
-            for name, value in (result.get("headers") or {}).items()
+            for name, value in fields
         ]
-        headers += [(b"set-cookie", str(c).encode("latin-1")) for c in result.get("cookies") or ()]
         body = result.get("body")
         body = "" if body is None else body
         data = b64decode(body, validate=True) if result.get("isBase64Encoded") else body.encode()

@@ -23,8 +23,8 @@ from lambda_streaming.handler import (
     encode,
     is_mangum,
     read_request,
-    takes_a_stream,
 )
+from lambda_streaming.http_event import forbid_compression, method, takes_a_stream
 from lambda_streaming.http_result import application_of
 from lambda_streaming.lifespan import Lifespan
 from lambda_streaming.response_stream import ResponseStream
@@ -95,11 +95,15 @@ class RuntimeLoop:
             log.error("The invocation cannot be read.", exc_info=error)  # noqa: TRY400 - same
             await self._api.fail(invocation, failures.of_handler(error, invocation.request_id))
             return
+        streams = takes_a_stream(event)
+        if streams and not self._keeps_accept_encoding:
+            # A compressed stream has been seen to lose its `content-encoding` on the way, or to
+            # become a 502 behind CloudFront (aws/aws-lambda-nodejs-runtime-interface-client#96).
+            forbid_compression(event)
         if self._mangum is None:
-            await self._call(event, context, invocation)
+            await self._call(event, context, invocation, streams=streams)
             return
         application: Application = self._mangum.app
-        streams = takes_a_stream(event)
         try:
             request = read_request(self._mangum, event, context)
         except BadEventError:
@@ -107,9 +111,10 @@ class RuntimeLoop:
             application = refusal(400, "Bad Request", context.aws_request_id)
             request = Request({}, b"", finish=dict) if streams else None
         if request is None:
-            await self._call(event, context, invocation)  # Mangum answers as usual
+            # Mangum answers as usual.
+            await self._call(event, context, invocation, streams=streams)
             return
-        self._complete(request.scope, streams=streams)
+        self._complete(request.scope)
         response: Response
         if streams:
             response = self._stream(invocation)
@@ -120,32 +125,31 @@ class RuntimeLoop:
     def _stream(self, invocation: Invocation) -> ResponseStream:
         return ResponseStream(self._api.address, invocation, self._prelude_gap_s)
 
-    def _complete(self, scope: Scope, *, streams: bool) -> None:
+    def _complete(self, scope: Scope) -> None:
         """Add this server's ASGI version and the lifespan's state to Mangum's scope.
 
         With "2.4" an application takes an OSError from `send` for the client's disconnect, and
-        Starlette spends no task on listening for it. A streamed answer must not be compressed: its
-        `content-encoding` has been seen to be lost on the way, or to become a 502 behind CloudFront
-        (aws/aws-lambda-nodejs-runtime-interface-client#96).
+        Starlette spends no task on listening for it.
         """
         scope["asgi"] = {"version": "3.0", "spec_version": "2.4"}
-        if streams and not self._keeps_accept_encoding and "headers" in scope:
-            scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
         if self._lifespan and self._lifespan.state is not None:
             scope["state"] = self._lifespan.state.copy()
 
-    async def _call(self, event: Any, context: LambdaContext, invocation: Invocation) -> None:
+    async def _call(
+        self, event: Any, context: LambdaContext, invocation: Invocation, *, streams: bool
+    ) -> None:
         """Call a plain handler; stream its HTTP result if the event's sender reads a stream."""
+        asked_by = method(event) if streams else None  # before the handler can change the event
         try:
             result = await self._ordinary.call(self._handler, event, context)
-            application = application_of(result) if takes_a_stream(event) else None
+            application = application_of(result) if streams else None
             body, content_type = (b"", "") if application else encode(result)
         except Exception as error:
             log.exception("The handler failed.")
             await self._api.fail(invocation, failures.of_handler(error, context.aws_request_id))
             return
         if application:
-            scope = {"method": event["requestContext"]["http"].get("method")}
+            scope = {"method": asked_by}
             await _converse(application, scope, b"", self._stream(invocation), context)
         else:
             await self._api.respond(invocation, body, content_type)

@@ -1,12 +1,16 @@
 """What Lambda would refuse for its variables' length, said before it is asked."""
 
 import json
+import os
+import shutil
+import subprocess
 from bisect import bisect_left
 from pathlib import Path
 
 import pytest
 
 from local.variables import LIMIT_BYTES, complaint, measured
+from tests.support.sam import ROOT, SAM_VENV
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "template.yaml"
 WORDS = json.dumps(["One moment, please"] * 150)
@@ -49,3 +53,40 @@ def test_an_extra_body_may_be_long_but_not_too_long(extra: str) -> None:
     small, large = (json.dumps({"prompt": "x" * size}) for size in (1000, 4000))
     assert complaint(TEMPLATE, {extra: small}, "voice-completions") == ""
     assert extra in complaint(TEMPLATE, {extra: large}, "voice-completions")
+
+
+def said(folder: Path, config: str) -> str:
+    """What the check of a stage says beside this configuration, as make calls it."""
+    shutil.copy(TEMPLATE, folder)
+    (folder / "samconfig.toml").write_text(config)
+    program = "import local.variables as v, pathlib; v.ROOT = pathlib.Path.cwd(); v.main()"
+    done = subprocess.run(
+        [SAM_VENV / "bin" / "python", "-c", program, "default"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr
+
+
+@pytest.mark.skipif(not (SAM_VENV / "bin" / "python").exists(), reason="the SAM CLI's environment")
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("[default.global.parameters]\nparameter_overrides = [", "samconfig.toml cannot be read"),
+        ('[default.deploy.parameters]\nparameter_overrides = ["?"]', "samconfig.toml cannot be"),
+        (
+            f"[default.deploy.parameters]\nparameter_overrides = ['UpstreamModel={'m' * 3800}']",
+            "The longest: UpstreamModel 3,",
+        ),
+        ("", ""),
+    ],
+)
+def test_samconfig_is_read_as_sam_reads_it(tmp_path: Path, config: str, expected: str) -> None:
+    """A command's own values count, and a file that cannot be read is said without a traceback."""
+    stderr = said(tmp_path, config)
+    assert "Traceback" not in stderr
+    assert stderr.startswith(expected) if "cannot" in expected else expected in stderr
+    assert bool(stderr) is bool(expected)

@@ -26,7 +26,6 @@ from lambda_streaming.handler import (
     find,
     is_mangum,
     read_request,
-    takes_a_stream,
 )
 from tests.unit.streaming.test_context import INVOCATION
 
@@ -232,37 +231,6 @@ def test_scope_and_body_are_computed_once() -> None:
 async def test_an_event_that_is_not_http_is_no_request(event: Any) -> None:
     """Scheduled events, queues and nonsense are left to the ordinary call."""
     assert read_request(Mangum(application, lifespan="off"), event, CONTEXT) is None
-
-
-HTTP_API = {**URL_EVENT["requestContext"], "domainName": "abc.execute-api.eu-west-1.amazonaws.com"}
-OWN_DOMAIN = {**URL_EVENT["requestContext"], "domainName": "api.a.b", "domainPrefix": "api"}
-
-
-@pytest.mark.parametrize(
-    ("event", "expected"),
-    [
-        (URL_EVENT, True),
-        ({**URL_EVENT, "requestContext": HTTP_API}, False),
-        ({**URL_EVENT, "requestContext": OWN_DOMAIN}, False),
-        ({"version": "1.0", "resource": "/", "requestContext": HTTP_API}, False),
-        ({"resource": "/", "requestContext": {"apiId": "abc"}}, False),
-        ({"requestContext": {"elb": {}}}, False),
-        ({"Records": [{"cf": {}}]}, False),
-        ({**URL_EVENT, "requestContext": None}, False),
-        ([], False),
-    ],
-)
-def test_only_a_function_url_takes_a_stream(event: Any, expected: bool) -> None:
-    """Whoever else sends HTTP events would show the streaming format to the caller."""
-    assert takes_a_stream(event) == expected
-
-
-def test_a_rest_api_takes_a_stream_where_it_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its events are the same in both transfer modes, so a variable tells; it says nothing else."""
-    monkeypatch.setenv("LAMBDA_STREAMING_REST_API", "STREAM")
-    assert takes_a_stream({"resource": "/", "requestContext": {"apiId": "abc"}})
-    assert not takes_a_stream({"version": "1.0", "resource": "/", "requestContext": HTTP_API})
-    assert not takes_a_stream({"requestContext": {"elb": {}}})
 
 
 ODD = {

@@ -58,6 +58,24 @@ async def test_a_body_may_be_base64_or_missing() -> None:
     assert (b"content-type", b"application/json") in start["headers"]
 
 
+async def test_headers_with_several_values_are_said_each() -> None:
+    """Where a REST API's result names one in both fields, only the several values count."""
+    start, _ = await played(
+        {
+            "statusCode": 200,
+            "headers": {"vary": "lost", "x-a": "1"},
+            "multiValueHeaders": {"vary": ["origin", "accept"], "Set-Cookie": ["a=1", "b=2"]},
+        }
+    )
+    assert start["headers"][:5] == [
+        (b"x-a", b"1"),
+        (b"vary", b"origin"),
+        (b"vary", b"accept"),
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+    ]
+
+
 @pytest.mark.parametrize("result", [None, "text", {"status": 200}, [], b"x"])
 def test_another_result_is_none(result: Any) -> None:
     """It goes out as it is."""

@@ -320,6 +320,24 @@ async def test_a_plain_handlers_http_result_is_an_answer_where_it_streams(
     assert json.loads(await (await api.post()).read()) == {"statusCode": 403, "body": "no"}
 
 
+@pytest.mark.parametrize("context", [{}, {"http": None}])
+async def test_a_plain_handler_answers_a_rest_api_that_streams(
+    api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch, context: dict[str, Any]
+) -> None:
+    """Its events have no `http`, and its results name a header twice in a field of their own."""
+    monkeypatch.setenv("LAMBDA_STREAMING_REST_API", "STREAM")
+
+    def handler(event: Any, context: Any) -> Any:
+        return {"statusCode": 200, "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]}, "body": "x"}
+
+    await serve(handler)
+    for asked, body in (("GET", b"x"), ("HEAD", b"")):
+        api.invoke({**BUFFERED["REST API"], "httpMethod": asked, "requestContext": context})
+        post = await api.post()
+        assert (await post.prelude())["cookies"] == ["a=1", "b=2"]
+        assert await post.body() == body
+
+
 async def test_an_http_result_that_is_none_is_the_handlers_failure(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
@@ -575,3 +593,26 @@ async def test_a_streamed_answer_is_not_asked_to_be_compressed(
     await (await api.post()).read()
     assert (b"accept-encoding" in names[0]) is kept
     assert b"accept" in names[0]
+
+
+@pytest.mark.parametrize("where", ["Function URL", "REST API"])
+async def test_a_plain_handler_is_not_asked_to_compress_what_is_streamed(
+    api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """There may be a Mangum in it, and its result goes the same way; other senders' go another."""
+
+    def handler(event: Any, context: Any) -> Any:
+        return {"statusCode": 200, "body": json.dumps([event["headers"], event[several]])}
+
+    several = "multiValueHeaders"
+    headers = {"Accept-Encoding": "gzip", "accept": "*/*"}
+    asking = {"headers": headers, several: {"accept-encoding": ["gzip"]}}
+    monkeypatch.setenv("LAMBDA_STREAMING_REST_API", "STREAM")
+    await serve(handler)
+    api.invoke({**BUFFERED["load balancer"], **asking})
+    seen = json.loads(json.loads(await (await api.post()).read())["body"])
+    assert seen == [headers, asking[several]]
+    api.invoke(
+        {**URL_EVENT, **asking} if where == "Function URL" else {**BUFFERED[where], **asking}
+    )
+    assert json.loads(await (await api.post()).body()) == [{"accept": "*/*"}, {}]
