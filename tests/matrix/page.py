@@ -14,28 +14,28 @@ PAGE = Path(__file__).parents[2] / "docs" / "matrix.md"
 _HEAD = """\
 # Platforms and models
 
-**Stand-ins, all of them:** no platform and no model API was asked. Each of the {platforms}
+**These are all stand-ins:** no real platform or model API was asked. Each of the {platforms}
 platforms of [platforms.md](platforms.md) is played by its file in `events/`, and by the calls that
-follow from it. Each of the {models} model APIs is played by a server that refuses what its
-documentation or public reports say it does, in such words and in such a body, and that speaks in
-its style of stream (`tests/matrix/stand_ins.py`, `tests/support/strict_servers.py`). `make matrix`
-writes this page, and a test holds that it is current.
+follow from it. Each of the {models} model APIs is played by a server that refuses what, according
+to its documentation or public reports, the API refuses, in the same words and shape, and that
+streams in its style (`tests/matrix/stand_ins.py`, `tests/support/strict_servers.py`). `make matrix`
+writes this page, and a test checks that it is current.
 
-A cell is {stories} calls, over Chat Completions and over the Responses API, whether the model API
-has it or not: three turns; a call of a tool, its result, the turn after, and a caller who speaks
-while the tool runs, twice; histories in which nobody has spoken, or the assistant has last, or
-contents are lists, empty or null; all that an owner may have set; and answers in one piece. In each
-turn the caller hears the model's words, and nothing else, or gets its call, after at most three
-requests; the last turn of each call takes one.
+A cell is {stories} calls, each over Chat Completions and over the Responses API, whether the model
+API has it or not: three turns; a tool call, its result, the next turn, and a caller who speaks
+while the tool runs, twice; histories in which nobody has spoken, or the assistant has spoken last,
+or contents are lists, empty or null; everything that an owner may have set; and answers in one
+piece. In each turn the caller hears the model's words and nothing else, or gets its call, after at
+most three requests; the last turn of each call takes one.
 
 `1 / 3`: how many requests the first turn takes at the provider's own address (`·`: it has none),
-and the most that any turn takes behind a host and a model that nobody knows, where all is learnt
-from refusals.
+and the most that any turn takes behind an unknown host and model, where everything is learnt from
+refusals.
 {notes}
 """
 _NOTE = """\
-`3*`: there, the first turn of one call ends in words of ours, and the next one is answered: the
-server has no Responses API, and refuses three things besides, one after another.
+`3*`: there, the first turn of one call ends in our words, and the next one is answered: the server
+has no Responses API, and also refuses three things, one after another.
 """
 
 
