@@ -1,4 +1,4 @@
-"""`make bench`: our figures beside those of others, measured in one run on this machine."""
+"""`make bench`: compare our figures with others', measured in one run on this machine."""
 
 from __future__ import annotations
 

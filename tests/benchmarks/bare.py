@@ -1,6 +1,6 @@
-"""The floor that Python has: a relay of bytes on asyncio's own protocols, which reads none of them.
+"""Python's floor: a relay of bytes on asyncio's own protocols, which does not read them.
 
-Started by itself it relays to the model, and prints its URL. Standard library only.
+Run directly, it relays to the model and prints its URL. Standard library only.
 """
 
 from __future__ import annotations

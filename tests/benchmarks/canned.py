@@ -1,4 +1,4 @@
-"""A Mangum function that answers canned bytes: what the way through Lambda costs by itself."""
+"""A Mangum function that answers canned bytes, to show what the way through Lambda costs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Secrets and model behind TLS, a round trip of 30 ms away each; the function trusts both.
+"""Secrets and model behind TLS, each a round trip of 30 ms away; the function trusts both.
 
-Loopback with a delay: half a round trip for whatever is sent, in either direction, and a whole one
-more for the first bytes of a connection, since TCP's own handshake is done by then. Two relays in
-a row: the outer one delays, the inner one ends TLS.
+Loopback with a delay: half a round trip in each direction, and a whole one more before the first
+bytes of a connection, for TCP's handshake, which is over by then. There are two relays: the outer
+one delays, the inner one ends TLS.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A figure: what was measured of us and of a peer or floor in the same run, beside its limit.
+"""A figure: measured for us and for a peer or floor in the same run, with its limit.
 
-Knows how figures are told: as a row, as JSON. Only the ratio of a figure means anything, because
-both sides of it were measured in turns, on the same machine.
+Knows how figures are shown: as a row, as JSON. Only the ratio means something, because both sides
+were measured in turns on the same machine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A call's first turn with secrets and model far away: cold, after `POST …/warm`, interrupted.
 
-A caller who interrupts while the model still works meets an environment that is busy, since Lambda
-tells it of no hang-up: the next turn begins in another one, as cold as the first was.
+A caller who interrupts while the model still works leaves a busy environment, since Lambda does not
+report hang-ups: the next turn begins in another one, as cold as the first was.
 """
 
 from __future__ import annotations

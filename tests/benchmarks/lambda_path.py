@@ -1,8 +1,7 @@
 """The way through Lambda: Function URL, Runtime API and layer around the function.
 
-A Mangum function with canned bytes on the same way shows what the way costs; what is left of ours
-without it, and without the model asked directly, is ours. After a restore: a first turn beside
-a warm one.
+A Mangum function with canned bytes shows what the way costs. Our cost is our time less that, and
+less the model's when asked directly. After a restore, a first turn is compared with a warm one.
 """
 
 from __future__ import annotations

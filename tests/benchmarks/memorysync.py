@@ -1,6 +1,6 @@
 """The peer: elevenlabs-memorysync, with no identity to look up, so that it only relays.
 
-It runs in an environment of its own (`make bench` makes it) and knows nothing of this project.
+It runs in its own environment (`make bench` creates it) and does not know this project.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The floor: Debian's nginx, which relays and understands nothing."""
+"""The floor: Debian's nginx, which only relays bytes."""
 
 from __future__ import annotations
 

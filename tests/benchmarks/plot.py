@@ -1,4 +1,4 @@
-"""Draws what people ask for first: time to first token and cold start. Needs matplotlib only.
+"""Draw what people ask for first: time to first token and cold start. Needs only matplotlib.
 
 python tests/benchmarks/plot.py result.json docs/benchmarks.png
 """

@@ -1,7 +1,7 @@
-"""A server in a process of its own, and a caller who costs next to nothing.
+"""A server in a separate process, and a caller that costs next to nothing.
 
-Processor time is the scheduler's own account (`/proc/<pid>/schedstat`, nanoseconds), memory what
-is resident (Linux).
+Processor time is the scheduler's own account (`/proc/<pid>/schedstat`, nanoseconds), memory is
+resident memory (Linux).
 """
 
 from __future__ import annotations

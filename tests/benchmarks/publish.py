@@ -1,6 +1,6 @@
-"""Where measured figures are shown: all of them in docs/, those that people ask for in README.
+"""Publish the measured figures: all of them in docs/, those that people ask for in README.
 
-Each page has two marks; what stands between them is written here.
+Each page has two marks; the text between them is written here.
 """
 
 from __future__ import annotations

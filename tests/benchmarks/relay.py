@@ -1,8 +1,8 @@
 """What a server adds between the caller and the model: time, processor time, memory.
 
-All servers in one run, taking turns, against the same model on the same machine, under uvicorn as
-its wheel comes. The floors understand nothing of what they relay: nginx, where Debian's is
-installed, and a bare relay on asyncio.
+All servers take turns in one run, against the same model on the same machine, under plain uvicorn.
+The floors do not read what they relay: nginx, if Debian's is installed, and a bare relay on
+asyncio.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Secrets Manager as far as the function asks it, on a connection that is kept, as AWS keeps it.
+"""The part of Secrets Manager that the function uses, on a connection that is kept, as AWS does.
 
-moto's server closes each connection behind an answer, which 30 ms away would be two round trips
-more for every value.
+moto's server closes each connection after an answer, which at 30 ms would cost two more round trips
+for every value.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Serves `app` of the module file that the first argument names, by uvicorn, on any free port.
+"""Serve `app` from the module file in the first argument, with uvicorn, on any free port.
 
-The same few lines for every server under measurement, run by its own interpreter: standard
-library and uvicorn only.
+Every measured server runs the same few lines in its own interpreter: standard library and uvicorn
+only.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""The vendor's shape, 300 ms late: what the tests of the benchmarks call ours, to see it missed."""
+"""The vendor's shape, 300 ms late: the benchmarks' tests use it as ours, to see a missed limit."""
 
 from __future__ import annotations
 

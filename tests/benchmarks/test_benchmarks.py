@@ -1,4 +1,4 @@
-"""The benchmarks run; what they find is for `make bench` to show, on an idle machine."""
+"""The benchmarks run; `make bench` shows their figures, on an idle machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The model that every server is measured with: `max_tokens` words, at the pace that is asked for.
+"""The model that every server is measured with: `max_tokens` words, at the requested pace.
 
-The pace stands in `stop`, which every server passes on: milliseconds to the first word, and
-between words.
+The pace is in `stop`, which every server passes on: milliseconds to the first word, and between
+words.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The same packages, wired the usual way for Lambda: `vendor.py` with Mangum and the key.
 
-Everything is imported and made at the top, as examples have it; the key is read at the first
-request. The answer is collected by Mangum. It knows nothing of this project.
+Everything is imported and created at the top, as in examples; the key is read at the first request.
+Mangum collects the answer. It does not know this project.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The shape that vendors' documents show: FastAPI, the OpenAI SDK, chunk by chunk.
+"""The server that vendors' documents show: FastAPI, the OpenAI SDK, chunk by chunk.
 
-Each chunk is parsed into the SDK's model and dumped again. It checks no key, keeps no log.
+Each chunk is parsed into the SDK's model and dumped again. It checks no key and keeps no log.
 """
 
 from __future__ import annotations

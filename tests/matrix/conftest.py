@@ -1,4 +1,4 @@
-"""Thousands of turns: none of them is logged, nor are its metrics."""
+"""Turn off logs and metrics, for thousands of turns."""
 
 from __future__ import annotations
 

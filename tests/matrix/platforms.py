@@ -1,7 +1,7 @@
 """The platforms of the matrix: their requests, and the calls that follow from them.
 
-Each story is a call: its requests in order, each with what the model is to say. It begins with the
-platform's own body (`events/`), and goes on with what platforms make of histories.
+Each story is a call: its requests in order, each with the model's answer. It begins with the
+platform's own body (`events/`), and continues with the histories that platforms send.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How model APIs refuse: the body of a refusal in each provider's shape.
 
-After their documentation and public reports, in words of our own where theirs do not matter. None
-of it was tried against a provider. Knows nothing of what is refused.
+From their documentation and public reports, in our own words where theirs do not matter. None of it
+was tried against a provider. Does not know what is refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What strict model APIs refuse in a request besides its history, in their words.
 
-`tests.support.strict_servers` has the histories. After their documentation and public reports; none
-of them was asked.
+`tests.support.strict_servers` has the rules for histories. From documentation and public reports;
+no provider was asked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The model APIs of the matrix: what each refuses, in which words and shape, and how it speaks.
 
-A line each, after documentation and public reports: **stand-ins**, stricter than the real ones in
-places, since each refuses all at once that some of its models do. None was tried.
+A line each, from documentation and public reports: **stand-ins**, sometimes stricter than the real
+ones, since each refuses everything that any of its models does. None was tried.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How model APIs speak: one answer in each provider's style of stream, and whole.
 
-After their documentation and public reports; none of it was recorded from a provider. A style gets
-what is to be said and returns the data of each event; text is a comment or a field of another kind.
+From their documentation and public reports; none of it was recorded from a provider. A style takes
+the answer and returns the data of each event; a text is a comment or another kind of field.
 """
 
 from __future__ import annotations

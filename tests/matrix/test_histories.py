@@ -1,4 +1,4 @@
-"""Any history of any caller, with any model API's stand-in: none is the end of a call."""
+"""Any history from any caller, with any model API's stand-in: none ends a call."""
 
 from __future__ import annotations
 

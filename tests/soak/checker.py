@@ -1,7 +1,7 @@
-"""Judges one turn: what was asked and played, against what was heard.
+"""Judge one turn: compare what was asked and played with what was heard.
 
-Strict, and knows nothing of how the product works: only what a caller is owed. The figures are the
-product's default settings, and what its documentation promises.
+Strict, and independent of how the code works: it only knows what a caller is owed. The figures are
+the default settings, and what the documentation promises.
 """
 
 from __future__ import annotations

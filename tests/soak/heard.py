@@ -1,8 +1,8 @@
-"""What a strict client makes of an answer's bytes, in either API, streamed or whole.
+"""How a strict client reads an answer's bytes, in either API, streamed or whole.
 
 Written from platform.openai.com/docs/api-reference (chat-streaming, responses-streaming) and WHATWG
-HTML, section 9.2, apart from the product: nothing of it is imported here. Notes every breach of the
-protocol and reads on as far as it can.
+HTML, section 9.2, independently of the code, from which it imports nothing. Notes every breach of
+the protocol and reads on as far as it can.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Kinds that are known to go wrong: each with what is known, until it is mended.
+"""Kinds that are known to fail, each with the reason, until it is fixed.
 
-They are played all the same, each in an environment of its own, and counted apart. The aim is an
-empty table: a line goes when what it says is no longer so.
+They are played anyway, each in its own environment, and counted separately. The aim is an empty
+table: remove a line when it is no longer true.
 """
 
 from __future__ import annotations

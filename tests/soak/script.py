@@ -1,8 +1,8 @@
-"""What a scripted model sends in one answer: acts on the wire, and words that are one of a kind.
+"""What a scripted model sends in one answer: acts on the wire, and unique words.
 
-Each word names its turn, its answer and its place in it, and what is owed for it: `t7a0w3` must be
-heard, `t7a0m4` may be, `t7a0x5` (a thought) must not. So whoever reads what a caller heard knows
-which words are missing, doubled, or somebody else's, without knowing how they were sent.
+Each word names its turn, its answer and its place in it, and what should happen to it: `t7a0w3`
+must be heard, `t7a0m4` may be, `t7a0x5` (a thought) must not. So the checker sees which words are
+missing, doubled, or somebody else's, without knowing how they were sent.
 """
 
 from __future__ import annotations

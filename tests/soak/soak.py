@@ -1,9 +1,9 @@
-"""Runs the soak: thousands of turns of all kinds, many at once, and a healthy one after each.
+"""Run the soak: thousands of turns of all kinds, many at once, and a healthy one after each.
 
-A turn is the product's own `Turn`, its race and its real upstream client; in virtual time over
-memory, and some of them over sockets. Turns of one environment share what it learns, so that a
-lesson that was wrong shows in the healthy turn that follows. A seed makes a run that can be had
-again; each turn has a generator of its own.
+A turn is the function's own `Turn`, with its race and its real upstream client, in virtual time
+over memory; some run over sockets. Turns of one environment share what it learns, so that a wrong
+lesson shows in the next healthy turn. A seed makes a run repeatable; each turn has its own
+generator.
 """
 
 from __future__ import annotations

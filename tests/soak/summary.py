@@ -1,4 +1,4 @@
-"""What a soak came to: by kind, in all, and whether anything grew."""
+"""The results of a soak: by kind, in total, and whether anything grew."""
 
 from __future__ import annotations
 

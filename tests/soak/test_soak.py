@@ -1,4 +1,4 @@
-"""The soak itself: it is clean, it can be had again, and it notices bugs that are put back."""
+"""The soak itself: it is clean, it is repeatable, and it notices bugs that are put back."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The upstream of the soak: plays kinds to the real client, over memory or over sockets.
 
-Over memory the client's connector is given a pair of ends in place of a socket, so HTTP and all
-that can be wrong with it is played in virtual time. HTTP is written by hand, because this server
-does on purpose what no HTTP library would.
+Over memory the client's connector gets a pair of ends instead of a socket, so that HTTP and all its
+faults are played in virtual time. HTTP is written by hand, because this server deliberately does
+what no HTTP library would.
 """
 
 from __future__ import annotations

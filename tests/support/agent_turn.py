@@ -3,8 +3,8 @@
     heard = play("completions.agents.shop:answer", "Do you have helmets?", model="Yes, three.")
     assert heard.text.endswith("... Yes, three.")
 
-The turn is a real one: buffer words, timers, the race, checks of tool calls. Only the model is
-played, and time is virtual: two seconds of waiting cost none, and a moment is what it should be.
+The turn is real: buffer words, timers, the race, checks of tool calls. Only the model is played,
+and time is virtual: two seconds of waiting cost nothing, and every moment is exact.
 """
 
 from __future__ import annotations

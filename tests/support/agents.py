@@ -1,4 +1,4 @@
-"""Turns with an agent in the model's place."""
+"""Turns that an agent answers instead of the model."""
 
 from __future__ import annotations
 

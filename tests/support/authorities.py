@@ -1,6 +1,6 @@
-"""TLS without the world's authorities, which no test asks for: reading them takes 18 ms a client.
+"""TLS without the public authorities, which no test needs: reading them takes 18 ms per client.
 
-Certificates that a test names are read as ever.
+Certificates that a test names are read as usual.
 """
 
 from __future__ import annotations

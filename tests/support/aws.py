@@ -1,9 +1,9 @@
-"""AWS on this machine, as `sam deploy` and the function see it: moto, with SAM's transform before.
+"""AWS on this machine, as `sam deploy` and the function see it: moto, behind SAM's transform.
 
-CloudFormation applies the transform when it is given a template, then creates what the template
-says. moto's knows no transform, and some of our resources not at all. So in front of it each new
-change set is translated by SAM's own translator, and rid of what moto's CloudFormation does not
-know. Of that the secrets are made here, by the API; `Account.complete` does the rest likewise.
+CloudFormation applies the transform to a template, then creates its resources. moto's
+CloudFormation has no transform, and lacks some of our resources. So SAM's own translator translates
+each new change set first, and what moto's CloudFormation does not know is removed. The secrets
+among that are created here, by the API; `Account.complete` creates the rest in the same way.
 """
 
 from __future__ import annotations

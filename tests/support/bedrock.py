@@ -1,7 +1,7 @@
-"""Amazon Bedrock, as far as keys go: credentials of a role, and a judge of the keys made of them.
+"""Amazon Bedrock's keys: credentials of a role, and a judge of the keys made from them.
 
-The judge takes a key apart and signs the request in it anew, by hand and by botocore, as the
-service would.
+The judge decodes a key and signs its request again, by hand and with botocore, as the service
+would.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Chat completions as no script says them: events and bodies whose every field a test decides."""
+"""Chat completions that no script can play: a test sets every field of their events and bodies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wall clock, in a test's hands."""
+"""A wall clock that the test sets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""An account whose Function URLs answer: `aws.Account`, with what it deploys run on this machine.
+"""An account whose Function URLs answer: `aws.Account`, which runs its functions on this machine.
 
-What a stack is made of is asked of moto; each Function URL is a server on a port of its own, which
-lays a function out from its uploaded package at its first request. Of CloudWatch it plays what
-moto does not: a function's log is put into its log group, and metrics are made of the lines in it.
+moto knows a stack's resources; each Function URL is a server on its own port, which unpacks the
+function's uploaded package at its first request. It plays the parts of CloudWatch that moto lacks:
+a function's log goes to its log group, and metrics are made from its lines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The function's app as a test wants it: keys in memory, any upstream, served over a socket."""
+"""The function's app for tests: keys in memory, any upstream, served over a socket."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The part of the ElevenLabs API that `make connect` uses, on loopback: agents and secrets.
 
-Its shape is that of the SDK's types, by which every request and every answer is checked. Where the
-documentation is silent it is as strict as anybody has reported: a patch keeps what it does not
-name, but an innermost object is replaced as one; `tools` and `tool_ids` together are refused; a
-secret's value is never shown.
+The SDK's types define its shape, and check every request and every answer. Where the documentation
+is silent it is as strict as anybody has reported: a patch keeps what it does not name, but replaces
+an innermost object as a whole; `tools` and `tool_ids` together are refused; a secret's value is
+never shown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Says what of a request or an answer the elevenlabs SDK's own types do not know.
+"""Find the parts of a request or an answer that the elevenlabs SDK's own types do not know.
 
-Runs in the environment of `make connect`, which has the SDK: a line of JSON in, a line out. The
-SDK itself keeps unknown fields and takes wrong values, so its models cannot be asked as they are.
-It runs `make connect` there, too.
+Runs in the environment of `make connect`, which has the SDK: a line of JSON in, a line out. The SDK
+keeps unknown fields and accepts wrong values, so its models cannot be used as they are. It also
+runs `make connect` there.
 """
 
 from __future__ import annotations

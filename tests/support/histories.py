@@ -1,7 +1,7 @@
-"""Histories of all kinds that a platform may send, and what a strict server refuses in them.
+"""Every kind of history that a platform may send, and what a strict server refuses in it.
 
-Each text in a history is a word of its own, so that a test can tell whether one was lost. The
-checkers are written from what model APIs document and say; they know nothing of what mends.
+Each text in a history is a different word, so that a test sees if one was lost. The checkers follow
+what model APIs document and say, independently of the code that mends.
 """
 
 from __future__ import annotations

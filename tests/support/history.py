@@ -1,4 +1,4 @@
-"""Conversations as a voice platform keeps them, for either API; and what a model got of them."""
+"""Conversations as a voice platform keeps them, for either API, and what a model got of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the function wrote to its log: the very lines that CloudWatch would be given."""
+"""The function's log: exactly the lines that CloudWatch would get."""
 
 from __future__ import annotations
 

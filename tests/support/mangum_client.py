@@ -1,7 +1,7 @@
-"""A Mangum handler as an HTTP client's transport: what a buffered Function URL makes of it.
+"""A Mangum handler as an HTTP client's transport, like a buffered Function URL.
 
-Each request becomes an event, is handled in a thread that has the event loop to itself (as the
-main thread has on Lambda), and the returned dict becomes the response.
+Each request becomes an event, is handled in a thread with its own event loop (like the main thread
+on Lambda), and the returned dict becomes the response.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Servers for the doctor: one in good health, and others that each have one illness.
+"""Servers for the doctor: a healthy one, and others that each have one fault.
 
 Written by hand over sockets in threads, because they do what no HTTP library would. A server is a
-function from a request to an answer; `serve` puts it on a port. On its own it is a patient to
-look at:
+function from a request to an answer; `serve` puts it on a port. Run one to look at it:
 
     python3 -m tests.support.patients "no [DONE]"
     make doctor URL=http://127.0.0.1:… KEY=a-caller-key

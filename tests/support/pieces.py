@@ -1,4 +1,4 @@
-"""Texts together with the pieces in which they may arrive."""
+"""Texts, and the pieces in which they may arrive."""
 
 from __future__ import annotations
 

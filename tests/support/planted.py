@@ -1,8 +1,8 @@
-"""Faults planted between the player and a deployment in good health: each is to be caught by name.
+"""Faults planted between the player and a healthy deployment: the player must name each.
 
-The deployment is the real one, with a model that plays the shipped calls' scripts. What stands
-before it passes every request on and does one thing wrong with the answer. To see the table of
-`make call` for each of them, from source or from the built package:
+The deployment is the real one, with a model that plays the shipped calls' scripts. A proxy in front
+of it passes on every request and does one thing wrong with the answer. To see the table of
+`make call` for each fault, from source or from the built package:
 
     .venv/bin/python -m tests.support.planted
     .venv/bin/python -m tests.support.planted --code built

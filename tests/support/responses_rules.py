@@ -1,6 +1,6 @@
-"""The rules of a Responses stream, and what the official SDK makes of one.
+"""The rules of a Responses stream, and how the official SDK reads one.
 
-Written from platform.openai.com/docs/api-reference/responses-streaming, apart from the product.
+Written from platform.openai.com/docs/api-reference/responses-streaming, independently of the code.
 """
 
 from __future__ import annotations

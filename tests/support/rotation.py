@@ -1,4 +1,4 @@
-"""Callers who never stop, and a provider that changes its mind about keys: a rotation's actors."""
+"""The actors of a key rotation: callers who never stop, and a provider that changes its keys."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The rules of a Chat Completions stream that strict clients hold, and what the SDK makes of one.
+"""The rules of a Chat Completions stream for strict clients, and how the SDK reads one.
 
-Written from platform.openai.com/docs/api-reference/chat-streaming, apart from the product.
+Written from platform.openai.com/docs/api-reference/chat-streaming, independently of the code.
 """
 
 from __future__ import annotations

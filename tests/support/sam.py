@@ -1,7 +1,7 @@
-"""What AWS's own tools make of a template: SAM's translator, its parameters, its linter.
+"""AWS's own tools for a template: SAM's translator, its parameters, its linter.
 
-They live in the SAM CLI's environment, so they are asked in a process of its Python.
-It is kept for the next question: their imports take longer than most answers.
+They are in the SAM CLI's environment, so a process of its Python runs them. It is kept for the next
+question: their imports take longer than most answers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The SDK's own types, read strictly: nothing beside what they declare, nothing of it missing.
+"""The SDK's own types, applied strictly: no undeclared field, and no declared one missing.
 
-The SDK itself takes almost anything (`construct`), clients that validate do not: LiveKit does so
-with the usage, for one. The types are read, never repeated here, so a newer SDK asks for more.
+The SDK accepts almost anything (`construct`), but clients that validate do not: LiveKit, for one,
+validates the usage. The types are read, not repeated here, so a newer SDK demands more.
 """
 
 from __future__ import annotations

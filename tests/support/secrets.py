@@ -1,4 +1,4 @@
-"""Secrets Manager, in memory: what `completions.keys.keys` asks of it, and how it fails."""
+"""Secrets Manager in memory: what `completions.keys.keys` needs of it, and its failures."""
 
 from __future__ import annotations
 

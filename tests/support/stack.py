@@ -1,8 +1,8 @@
-"""A stage as `sam deploy` makes it in an `aws.Account`, and started as Lambda would start it.
+"""A stage, deployed by `sam deploy` into an `aws.Account` and started as Lambda would start it.
 
-SAM's CLI reads samconfig.toml, uploads the packages that `make build` made and has its template
-made into a stack. From then on only the account is asked what the function is: its code, handler,
-layers and variables. The template and the folders here are not looked at again.
+SAM's CLI reads samconfig.toml, uploads the packages that `make build` made and creates a stack from
+the template. From then on only the account says what the function is: its code, handler, layers and
+variables. The template and the folders here are not read again.
 """
 
 from __future__ import annotations

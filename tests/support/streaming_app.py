@@ -1,6 +1,6 @@
-"""A FastAPI application behind Mangum, as anyone has it: it knows nothing of the layer.
+"""An ordinary FastAPI application behind Mangum, unaware of the layer.
 
-The tests run it as it is, once under Mangum alone and once under the layer.
+The tests run it unchanged, once under Mangum alone and once under the layer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What strict model APIs refuse in a history, and in which words: stand-ins, after their documents.
+"""What strict model APIs refuse in a history, and in which words: stand-ins from their documents.
 
-None of them is the real one. Each says one thing at a time, as they do, in the order in which their
-rules stand here. A body that none of its rules refuses would be answered.
+None of them is the real API. Like the real ones each refuses one thing at a time, in the order of
+its rules. A body that no rule refuses is answered.
 """
 
 from __future__ import annotations

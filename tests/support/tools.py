@@ -1,4 +1,4 @@
-"""Tools that requests of tests offer, without the wrapping that the caller's API adds."""
+"""Tools for the requests of tests, without the wrapping that the caller's API adds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A small Mangum app for the local deployment's tests, and the template that deploys it.
 
-It does what a test wants by its path, and is plain ASGI so that it starts at once.
+The path says what it does. It is plain ASGI, so it starts at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Play whole turns in virtual time, without HTTP: a request goes in, the timed answer comes out.
 
-`Caller` is a deployment and whoever calls it; `Heard` is what one request was answered.
+`Caller` is a deployment and its caller; `Heard` is the answer to one request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can happen to a connection, and to HTTP on it."""
+"""Faults of a connection, and of HTTP on it."""
 
 from __future__ import annotations
 

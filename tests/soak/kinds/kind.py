@@ -1,4 +1,4 @@
-"""A kind of behaviour that an upstream may show, and what a caller is owed all the same."""
+"""A kind of upstream behaviour, and what a caller is owed in spite of it."""
 
 from __future__ import annotations
 

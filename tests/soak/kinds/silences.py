@@ -1,4 +1,4 @@
-"""Frames that say nothing, before, amid and behind words; and time going by."""
+"""Frames that say nothing, before, between and after words; and pauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statuses in place of an answer: each of them, with bodies of every shape, and `Retry-After`."""
+"""Statuses instead of an answer: all of them, with bodies of every shape, and `Retry-After`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thoughts in every spelling, and other marks that are no speech."""
+"""Thoughts in every spelling, and other marks that are not speech."""
 
 from __future__ import annotations
 
