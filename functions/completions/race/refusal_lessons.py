@@ -77,7 +77,7 @@ class Lesson:
     """Paths, see `field_paths`."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     shapes: frozenset[str] = frozenset()
-    """Names of rows in `dialects.shapes`."""
+    """Names of rows in `dialects.refused_shapes`."""
     keep: Keep = Keep.KNOWN
 
     def __add__(self, other: Lesson) -> Lesson:
