@@ -20,25 +20,25 @@ REACHING: Mapping[str, Cause] = {
     ),
     "unreachable": Cause(
         "No way to that host from here: a firewall, a VPN, a proxy, or no network.",
-        "Try from another network; this doctor uses no proxy of the environment.",
+        "Try from another network. The doctor ignores the environment's proxy.",
         dead_end=True,
     ),
     "tls_certificate": Cause(
-        "The certificate does not fit: a proxy that reads along, a wrong host, or a wrong clock.",
+        "The certificate is not valid: an intercepting proxy, a wrong host, or a wrong clock.",
         "Function URLs have a valid one. Check host and clock; on Python from python.org for "
         "macOS run its `Install Certificates.command`.",
         dead_end=True,
     ),
     "tls": Cause(
-        "No TLS could be spoken: the port speaks plain HTTP, or something in between cut it.",
+        "The TLS handshake failed: the port speaks plain HTTP, or something in between cut it.",
         "`make run` is http://, a Function URL https:// on port 443.",
         dead_end=True,
     ),
     "timeout": Cause(
         "Nothing came in time: the function hangs, its environment starts too slowly, or "
         "something in between swallows the answer.",
-        f"Look for timeouts in {LOG}. A model that hangs is ended by TurnBudgetMs, so it is not "
-        "the model, unless TurnBudgetMs is 0.",
+        f"Look for timeouts in {LOG}. TurnBudgetMs ends a model that hangs, so it is not the "
+        "model, unless TurnBudgetMs is 0.",
         dead_end=True,
     ),
     "closed": Cause(
@@ -46,8 +46,8 @@ REACHING: Mapping[str, Cause] = {
         f"Look at {LOG}, and for a proxy in front.",
     ),
     "not_http": Cause(
-        "What answers there does not speak HTTP/1.1.",
-        "Check port and scheme: a TLS port asked without TLS answers so.",
+        "The server does not speak HTTP/1.1.",
+        "Check port and scheme: a TLS port that is asked without TLS answers like this.",
         dead_end=True,
     ),
     "cut": Cause(
@@ -55,17 +55,17 @@ REACHING: Mapping[str, Cause] = {
         "ended it.",
         f"Look at {LOG} for `Task timed out` or a trace.",
     ),
-    "endless": Cause("The answer does not end.", "Something else than our function answers there."),
+    "endless": Cause("The answer does not end.", "It is not our function that answers."),
     # -- before the model is asked
     "caller_key": Cause(
-        "This is not the caller key of this deployment: mistyped, cut short, of another stage, or "
-        "rotated twice.",
-        "Take what the output `CallerKeyCommand` prints (`make run`: local-caller-key). The log "
-        "event `auth.refused` tells the length of the key that came.",
+        "This is not the caller key of this deployment: mistyped, cut short, from another stage, "
+        "or rotated twice.",
+        "Use the key that the command in the output `CallerKeyCommand` prints (`make run`: "
+        "local-caller-key). The log event `auth.refused` has the length of the key that came.",
         dead_end=True,
     ),
     "foreign_401": Cause(
-        "Something in front of the function asks for a login of its own.",
+        "Something in front of the function asks for its own login.",
         "Function URLs do not: look for a proxy, an API gateway or a web firewall.",
         dead_end=True,
     ),
@@ -82,12 +82,11 @@ REACHING: Mapping[str, Cause] = {
         dead_end=True,
     ),
     "path_unknown": Cause(
-        "Another server than ours, or an exact path where ours takes any.",
-        "Paste the base URL that ends in /v1, and nothing behind it; is this the output "
-        "`ServerUrl`?",
+        "The server is not ours, or it requires an exact path where ours takes any.",
+        "Paste the base URL that ends in /v1, and nothing after it. Is it the output `ServerUrl`?",
     ),
     "open_door": Cause(
-        "No key, or a wrong one, gets an answer: anybody can spend your model's money.",
+        "A request without a key, or with a wrong one, is answered: anybody can spend your money.",
         "Is this our function? It refuses both. Look for a proxy that adds a key.",
     ),
     "too_large": Cause(
@@ -96,25 +95,25 @@ REACHING: Mapping[str, Cause] = {
         "Raise the proxy's limit (nginx: client_max_body_size).",
     ),
     "throttled": Cause(
-        "AWS let no more turns in: ReservedConcurrency or the account's limit is reached (0 "
+        "AWS refuses more turns: ReservedConcurrency or the account's limit is reached (0 "
         "closes the URL).",
         "Raise `ReservedConcurrency` in samconfig.toml, or ask AWS for more concurrency.",
     ),
     "bad_request": Cause(
-        "The server refuses a request as voice platforms send it.",
+        "The server refuses a request that voice platforms send.",
         "The answer's `param` names the field; if the refusal is the model API's: "
         "`UpstreamExtraBody`, `UpstreamModel`.",
     ),
     "shape_refused": Cause(
         "The model refuses a history of this shape. Platforms send the history again, so each "
-        "later turn of the call fails as well. Our function mends it; another server does not, or "
-        "the model says it in words that ours does not know.",
+        "later turn of the call fails as well. Our function mends it. This is another server, or "
+        "the model refuses in words that ours does not know.",
         "Point the agent at the function and the function at this server (`UpstreamBaseUrl`); if "
         "this is the function, report the words of the refusal.",
     ),
     "redirected": Cause(
-        "The URL leads elsewhere, and voice platforms do not follow.",
-        "Paste the address at the end of it; often it is https:// in place of http://.",
+        "The URL redirects, and voice platforms do not follow.",
+        "Paste the address that it leads to; often that is https:// instead of http://.",
         dead_end=True,
     ),
 }

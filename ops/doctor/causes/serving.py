@@ -39,7 +39,7 @@ SERVING: Mapping[str, Cause] = {
     # -- keys and models behind it
     "no_snapshot": Cause(
         "The version's snapshot is not ready: after 14 days without a call Lambda makes it "
-        "inactive, and the first call starts its way back.",
+        "inactive, and the first call makes it active again.",
         "Wait some minutes and ask again. `KeepSnapshot=On` keeps it ready.",
         dead_end=True,
     ),
@@ -73,7 +73,7 @@ SERVING: Mapping[str, Cause] = {
         dead_end=True,
     ),
     "bedrock_profile": Cause(
-        "Bedrock serves this model only by an inference profile.",
+        "Bedrock serves this model only through an inference profile.",
         "Put the set of Regions before the name (us., eu., apac., global.) in `UpstreamModel`, and "
         "the profile's ARN into `BedrockModelArns`.",
         dead_end=True,
@@ -87,12 +87,11 @@ SERVING: Mapping[str, Cause] = {
     "key_unavailable": Cause(
         "A key cannot be read from Secrets Manager: the upstream secret has no value yet, or the "
         "role has no right to it.",
-        "`make upstream-key`; else the log events `key.unavailable` and `key.missing` tell which.",
+        "`make upstream-key`; or see which in the log events `key.unavailable` and `key.missing`.",
         dead_end=True,
     ),
     "model_unknown": Cause(
-        "The model API does not know the model that was asked for, or `AllowedModels` leaves it "
-        "out.",
+        "The model API does not know the requested model, or `AllowedModels` does not include it.",
         "Set `UpstreamModel`, or ask for one that is served: `make doctor MODEL=…`. On Bedrock it "
         "may be served in another Region than the base URL's.",
         dead_end=True,
@@ -109,8 +108,8 @@ SERVING: Mapping[str, Cause] = {
     ),
     "model_slow": Cause(
         "The model said nothing in time.",
-        "A faster model in `UpstreamModel`, a second one in `FallbackBaseUrl`; `TurnBudgetMs` "
-        "bounds the wait.",
+        "Use a faster model in `UpstreamModel`, or a second one in `FallbackBaseUrl`; "
+        "`TurnBudgetMs` limits the wait.",
     ),
     "model_limited": Cause(
         "The model API's rate limit or credit is used up.",
@@ -119,7 +118,7 @@ SERVING: Mapping[str, Cause] = {
     "small_window": Cause(
         "The server took the prompt, but the model did not answer it: that many tokens do not fit, "
         "or took too long.",
-        "A model with a larger window, if the agent's prompts are that long.",
+        "Use a model with a larger window if the agent's prompts are that long.",
         warning=True,
     ),
 }
