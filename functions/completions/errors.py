@@ -198,7 +198,7 @@ class NoTurn(CompletionsError):
     def __init__(self) -> None:
         super().__init__(
             "This client asks on behalf of a turn, and none is running here: use it inside your "
-            "agent, while the agent runs, in its own tasks or in `asyncio.to_thread`."
+            "agent, while the agent runs, in its own tasks."
         )
 
 

@@ -18,7 +18,7 @@ from completions.agent_api.model_questions import Questions
 from completions.dialects.deltas import Chunk
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
-from completions.errors import NoTurn
+from completions.errors import CompletionsError, InvalidRequest, NoTurn
 from completions.race.requests import Requests
 
 RUN: ContextVar[Run | None] = ContextVar("completions_run", default=None)
@@ -40,6 +40,8 @@ class Run:
         self._ended = asyncio.Event()
         self._waiting: asyncio.Task[Any] | None = None
         self._cancelled = False
+        self._ended_by: set[asyncio.Task[Any] | None] = set()
+        self._loop = asyncio.get_running_loop()
         RUN.set(self)
         OWNER.set(self._tasks)
 
@@ -64,9 +66,13 @@ class Run:
         """End the agent where it waits; this never returns to its caller.
 
         Raises:
-            NoTurn: the run is over, and the calling task does not belong to it.
+            NoTurn: the run is over, or the calling task does not let itself be ended.
         """
         self._ended.set()
+        task = asyncio.current_task()
+        if task in self._ended_by:
+            raise NoTurn  # It caught its cancellation and asks again: nobody would end its wait.
+        self._ended_by.add(task)
         if self._waiting is not None and not self._cancelled:
             self._cancelled = True
             self._waiting.cancel()
@@ -80,19 +86,33 @@ class Run:
         self._cancelled = False
         return task.uncancel() == 0
 
+    def check(self) -> None:
+        """Return if a question may be asked here and now.
+
+        Raises:
+            NoTurn: the run is over.
+            InvalidRequest: another event loop runs here; the turn's connections belong to its own.
+        """
+        if self._over.is_set():
+            raise NoTurn
+        if asyncio.get_running_loop() is not self._loop:
+            raise InvalidRequest(
+                "An agent asks models in the event loop of its turn: make the tool async, or call "
+                "asyncio.run_coroutine_threadsafe in its thread."
+            )
+
     async def answer(
         self, dialect: Dialect, request: ParsedRequest, requests: Requests | None = None
     ) -> AsyncGenerator[list[Chunk], None]:
         """Ask the models; see `Questions.answer`.
 
         Raises:
-            NoTurn: the run is over.
+            CompletionsError: nobody answered, or the run takes no questions.
         """
-        if self._over.is_set():
-            raise NoTurn
         answer = self.questions.answer(dialect, request, requests)
         self._answers.add(answer)
         try:
+            self.check()
             while True:
                 # Tasks that we start are ours: connections and keys outlive this run.
                 token = OWNER.set(None)
@@ -103,6 +123,9 @@ class Run:
                 if batch is None:
                     return
                 yield batch
+        except CompletionsError:
+            await let_others_run()
+            raise
         finally:
             self._answers.discard(answer)
             await answer.aclose()
@@ -111,10 +134,9 @@ class Run:
         """Return the first model's answer; see `Questions.pass_on`.
 
         Raises:
-            CompletionsError: it does not answer, or the run is over.
+            CompletionsError: it does not answer, or the run takes no questions.
         """
-        if self._over.is_set():
-            raise NoTurn
+        self.check()
         token = OWNER.set(None)
         try:
             return await self.questions.pass_on(path, body)
@@ -147,3 +169,12 @@ class Run:
 
 END: Any = object()
 """What `next_of` returns at the end."""
+
+
+async def let_others_run() -> None:
+    """Let the event loop go round, before an agent is told what went wrong.
+
+    One that asks again at once, whatever it is told, would keep the loop for itself: no timer would
+    end it, and no other turn would go on.
+    """
+    await asyncio.sleep(0)

@@ -37,7 +37,9 @@ def client(*, platform_tools: bool = True, run: Run | None = None) -> AsyncOpenA
 
     library = transport.library_of(openai.DefaultAsyncHttpxClient)
     return sdk_client(
-        openai.AsyncOpenAI, library.AsyncClient, transport.asynchronous(library, answers)
+        openai.AsyncOpenAI,
+        transport.never_closed(library.AsyncClient),
+        transport.asynchronous(library, answers),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from completions.agent_api import platform_tools
-from completions.agent_api.agent_run import Run
+from completions.agent_api.agent_run import Run, let_others_run
 from completions.agent_api.replies import Reply, bug
 from completions.dialects import chat, responses
 from completions.dialects.dialect import Dialect
@@ -41,13 +41,13 @@ async def answered(
     if run is None:
         return refusal(NoTurn())
     try:
+        run.check()
         if path == EMBEDDINGS:
             return Answered(body=await run.pass_on(path, _decoded(body)))
-        dialect = _DIALECTS.get(path)
-        if dialect is None:
-            return refusal(_unknown(path))
+        dialect = _dialect_of(path)
         return await _replied(run, dialect, _decoded(body), with_platform_tools=with_platform_tools)
     except CompletionsError as error:
+        await let_others_run()
         return refusal(error)
     except Exception:
         log.exception("agent.client_crashed")
@@ -83,8 +83,10 @@ async def _replied(
     return Answered(body=await reply.body())
 
 
-def _unknown(path: str) -> CompletionsError:
-    return NotFound(
+def _dialect_of(path: str) -> Dialect:
+    if (dialect := _DIALECTS.get(path)) is not None:
+        return dialect
+    raise NotFound(
         "An agent's client has /chat/completions, /responses and /embeddings, and not "
         f"'{path[:80]}'."
     )

@@ -25,7 +25,7 @@ def added(
     A request for JSON stays as it is: the caller does not hear its answer.
     """
     own = list(body.get("tools") or ())
-    names = {_function(tool).get("name") for tool in own if isinstance(tool, dict)}
+    names = [_function(tool).get("name") for tool in own if isinstance(tool, dict)]
     more = {
         function["name"]: function
         for tool in tools

@@ -24,6 +24,16 @@ def library_of(client: type[Any]) -> ModuleType:
     return importlib.import_module(client.__mro__[1].__module__.partition(".")[0])
 
 
+def never_closed(client: type[Any]) -> type[Any]:
+    """Return a class of HTTP clients that serve every turn, whoever closes them after one."""
+
+    class NeverClosed(client):  # type: ignore[misc]
+        async def aclose(self) -> None:
+            """Do nothing: the connections are the turn's."""
+
+    return NeverClosed
+
+
 def asynchronous(library: Any, answers: Answers) -> httpx2.AsyncBaseTransport:
     """Return a transport whose requests are answered by `answers`, given path and body."""
 

@@ -238,6 +238,76 @@ async def test_an_agent_that_goes_on_is_answered_no_more() -> None:
     assert len(caller.upstream.requests) == 1
 
 
+async def asks_wrongly(conversation: Conversation) -> None:
+    """A request that no model is asked."""
+    await conversation.client.chat.completions.create(model="m", messages=ASKED, n=2)
+
+
+async def asks_elsewhere(conversation: Conversation) -> None:
+    """A path that no turn has."""
+    await conversation.client.models.list()
+
+
+async def asks_by_client(conversation: Conversation) -> None:
+    """A good question."""
+    await conversation.client.chat.completions.create(model="m", messages=ASKED)
+
+
+async def asks_by_ask(conversation: Conversation) -> None:
+    """The same without the SDK."""
+    async for _ in conversation.ask():
+        pass
+
+
+@pytest.mark.parametrize("ask", [asks_wrongly, asks_elsewhere, asks_by_client, asks_by_ask])
+async def test_an_agent_that_asks_on_and_on_does_not_hold_the_event_loop(ask: Any) -> None:
+    """Whatever it is refused, timers and other turns run on between its questions."""
+    refused = 0
+    rounds: list[None] = []
+
+    async def insists(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        nonlocal refused
+        while refused < 9:
+            rounds.clear()
+            asyncio.get_running_loop().call_soon(rounds.append, None)
+            try:
+                await ask(conversation)
+            except (openai.OpenAIError, CompletionsError):
+                refused += 1
+                assert rounds
+        yield Say("Well.")
+
+    got, _ = await turn(CHAT, insists, answer("Sunny."))
+    assert got.text == "Well."
+
+
+@pytest.mark.looptime(False)  # virtual time does not wait for threads
+@pytest.mark.parametrize("ask", [asks_by_client, asks_by_ask])
+async def test_another_event_loop_may_not_ask(ask: Any) -> None:
+    """A tool in a thread that starts one would break the turn's connections; it is told how."""
+    told: list[str] = []
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        def in_thread(run: Any) -> None:
+            try:
+                run(ask(conversation))
+            except (openai.BadRequestError, CompletionsError) as error:
+                told.append(str(error))
+
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(in_thread, asyncio.run)
+        yield Say("Well.")
+        await asyncio.to_thread(
+            in_thread, lambda asked: asyncio.run_coroutine_threadsafe(asked, loop).result()
+        )
+
+    got, caller = await turn(CHAT, agent, answer("Sunny."))
+    assert got.text == "Well."
+    assert len(told) == 1
+    assert "run_coroutine_threadsafe" in told[0]
+    assert len(caller.upstream.requests) == 1
+
+
 async def test_twelve_turns_at_once_do_not_mix_on_one_client() -> None:
     """Each is answered by its own model, and counts its own requests."""
 

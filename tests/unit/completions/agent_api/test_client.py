@@ -258,6 +258,19 @@ async def test_a_client_at_module_level_belongs_to_the_turn_that_asks(way: Way) 
     assert got.text == "It is sunny."
 
 
+async def test_a_client_that_was_closed_serves_the_next_turn() -> None:
+    """An agent or a framework may close it after a turn, as it would one with connections."""
+
+    async def agent(_: Conversation) -> AsyncGenerator[Event, None]:
+        async with MODULE_LEVEL as client:
+            yield Say("".join(await chat_streamed(client)))
+        await MODULE_LEVEL.close()
+
+    for _ in range(2):
+        got, _caller = await turn(CHAT, agent, answer("It is sunny."))
+        assert got.text == "It is sunny."
+
+
 async def test_outside_a_turn_the_client_says_so() -> None:
     """It is an error of the request, not of a connection."""
     with pytest.raises(openai.BadRequestError, match="none is running here") as raised:

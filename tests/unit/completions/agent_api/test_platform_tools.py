@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import openai
 import pytest
 
 from completions import responder
@@ -140,6 +141,34 @@ async def test_after_calls_for_the_platform_alone_the_agent_ends(
     assert len(caller.upstream.requests) == 1
     assert logs.event("turn.finished")["outcome"] == "ok"
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("in_task", [False, True])
+async def test_an_agent_that_catches_its_end_keeps_nobody_waiting(in_task: bool) -> None:
+    """It is refused when it asks again; the platform's call is delivered, without its words."""
+    codes: list[str | None] = []
+
+    async def asks(conversation: Conversation) -> None:
+        while not codes:
+            try:
+                await CLIENT.chat.completions.create(model="m", messages=conversation.messages)
+            except asyncio.CancelledError:
+                continue
+            except openai.BadRequestError as error:
+                codes.append(error.code)
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        yield Say("Hm. ")
+        asked = asks(conversation)
+        await (asyncio.create_task(asked) if in_task else asked)
+        yield Say("Never mind.")
+
+    script = calls(TRANSFER["name"], {"agent_number": 2})
+    got, caller = await turn(CHAT, agent, script, tools=[TRANSFER])
+    assert got.text == "Hm. "
+    assert got.calls == [(TRANSFER["name"], {"agent_number": 2})]
+    assert codes == ["no_turn"]
+    assert len(caller.upstream.requests) == 1
 
 
 async def test_a_hang_up_is_no_end_of_the_agents_own() -> None:
