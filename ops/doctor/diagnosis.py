@@ -38,10 +38,16 @@ _BY_WORDS = (
     (r"which may not ask this model|not authorized to perform: bedrock", "upstream_rights"),
     (r"have access to the model|model access is denied", "upstream_rights"),
     (r"make sure your API Key is valid|invalid bearer token", "upstream_auth"),
+    (
+        r"security token included in the request is|\b(token|signature) (has )?expired",
+        "upstream_auth",
+    ),
     (r"model identifier is invalid", "bedrock_name"),
     (r"on-demand throughput isn", "bedrock_profile"),
     (r"supported on this route", "bedrock_path"),
     (r"\bmodel\b.{0,80} does not exist", "model_unknown"),
+    (r"too many (requests|tokens), please wait|service quota", "model_limited"),
+    (r"model is not ready|Bedrock is unable to process", "model_down"),
 )
 """What a model API says of a set-up, in its own words or in the function's: Bedrock's errors have
 no codes (as its users report them, and the Bedrock user guide, "Troubleshooting")."""

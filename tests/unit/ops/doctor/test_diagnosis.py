@@ -79,13 +79,22 @@ BEDROCKS = {
     OPENAI_404 % b"The model 'm' isn't supported on this route": (404, "bedrock_path"),
     OPENAI_404 % b"The model 'm' does not exist": (404, "model_unknown"),
     OPENAI_404 % b"No such path: GET /v1/model": (404, "path_unknown"),
+    b'{"message":"The security token included in the request is expired"}': (403, "upstream_auth"),
+    b'{"Message":"Bearer Token has expired"}': (403, "upstream_auth"),
+    b'{"message":"Too many requests, please wait before trying again."}': (429, "model_limited"),
+    b'{"message":"Model is not ready for inference."}': (429, "model_down"),
+    b'{"message":"Bedrock is unable to process your request."}': (503, "model_down"),
     b'{"Message":"Forbidden"}': (403, "aws_forbidden"),
+    b'{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded","message":"Rate Exceeded."}': (
+        429,
+        "throttled",
+    ),
 }
 
 
 @pytest.mark.parametrize("body", BEDROCKS, ids=lambda body: body[:60].decode())
 def test_bedrocks_words_are_known_and_no_others(body: bytes) -> None:
-    """It has no codes, so its words tell the key, the right, the name, the profile and the path."""
+    """It has no codes, so its words tell what is wrong; those of Lambda mean Lambda."""
     status, cause = BEDROCKS[body]
     found = of_exchange(Exchange(status=status, pieces=[Piece(0, body)]))
     assert found
