@@ -44,11 +44,15 @@ def application_of(result: Any) -> Application | None:
     names = {name for name, _ in headers}
     if b"content-type" not in names:
         headers.append((b"content-type", b"application/json"))  # as Lambda assumes
-    if b"content-length" not in names:
-        headers.append((b"content-length", str(len(data)).encode()))
+    measured = (b"content-length", str(len(data)).encode())
+    of_data = [*(pair for pair in headers if pair[0] != b"content-length"), measured]
 
-    async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+    async def application(scope: Scope, _receive: Receive, send: Send) -> None:
+        # A whole body is measured, whatever the result says. An answer to HEAD, and a 304, tell the
+        # length of a body that they leave out (RFC 9110, section 8.6).
+        left_out = not data and (scope.get("method") == "HEAD" or status == 304)
+        headers_sent = headers if left_out and b"content-length" in names else of_data
+        await send({"type": "http.response.start", "status": status, "headers": headers_sent})
         await send({"type": "http.response.body", "body": data})
 
     return application

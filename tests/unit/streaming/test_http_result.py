@@ -11,7 +11,7 @@ from lambda_streaming.failures import PlatformError
 from lambda_streaming.http_result import application_of
 
 
-async def played(result: Any) -> list[Message]:
+async def played(result: Any, method: str = "GET") -> list[Message]:
     """What the application of `result` says."""
     messages: list[Message] = []
 
@@ -23,7 +23,7 @@ async def played(result: Any) -> list[Message]:
 
     application = application_of(result)
     assert application
-    await application({}, receive, send)
+    await application({"method": method}, receive, send)
     return messages
 
 
@@ -74,6 +74,26 @@ async def test_headers_with_several_values_are_said_each() -> None:
         (b"set-cookie", b"a=1"),
         (b"set-cookie", b"b=2"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "body", "length"),
+    [
+        ("GET", 200, "four", b"4"),
+        ("GET", 200, "", b"0"),
+        ("HEAD", 200, "", b"9"),
+        ("HEAD", 200, "four", b"4"),
+        ("GET", 304, "", b"9"),
+    ],
+)
+async def test_a_wrong_length_is_put_right(
+    method: str, status: int, body: str, length: bytes
+) -> None:
+    """A whole body is measured, whatever the result says; that of one left out is kept."""
+    result = {"statusCode": status, "headers": {"Content-Length": "9"}, "body": body}
+    start, _ = await played(result, method)
+    lengths = [value for name, value in start["headers"] if name == b"content-length"]
+    assert lengths == [length]
 
 
 @pytest.mark.parametrize("result", [None, "text", {"status": 200}, [], b"x"])
