@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
@@ -269,6 +270,22 @@ async def test_a_client_that_was_closed_serves_the_next_turn() -> None:
     for _ in range(2):
         got, _caller = await turn(CHAT, agent, answer("It is sunny."))
         assert got.text == "It is sunny."
+
+
+async def test_a_question_is_bounded_by_the_agents_own_clock() -> None:
+    """The client's time-outs and retries count for nothing, as the turn has its own."""
+
+    async def agent(_: Conversation) -> AsyncGenerator[Event, None]:
+        hasty = MODULE_LEVEL.with_options(timeout=0.5, max_retries=3)
+        try:
+            async with asyncio.timeout(1):
+                await chat_whole(hasty)
+        except TimeoutError:
+            yield Say("Later.")
+
+    got, caller = await turn(CHAT, agent, [Hold()])
+    assert got.speech == [(1000, "Later.")]
+    assert [one.hung_up_at for one in caller.upstream.requests] == [pytest.approx(1.0)]
 
 
 async def test_outside_a_turn_the_client_says_so() -> None:
