@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ops.command_problem import Problem, usage
 from ops.trial import report, stacks
@@ -65,19 +65,19 @@ def ask(lab: Lab, told: Report) -> None:
         except (Problem, *ERRORS, OSError, ValueError, LookupError) as error:
             measured = Measured(f"{type(error).__name__}: {error}"[:300], None)
         told.note(probe, measured)
-        print(report.line(probe, measured), flush=True)
+        _say(report.line(probe, measured))
 
 
 def _trial(options: argparse.Namespace, account: Account) -> int:
     name = stacks.new_name()
     requests = options.rounds * 3 + 80
-    print(PLAN.format(name=name, requests=requests, account=account))
+    _say(PLAN.format(name=name, requests=requests, account=account))
     if not options.yes and not _agreed():
         raise usage("Nothing was made.")
     mine = Stacks(name, account, RUNS, options.poll_s)
     told = Report(RUNS / f"{name}.md", f"The trial {name}", _facts(account, options))
     told.write()
-    print(f"The report: {told.path}\n", flush=True)
+    _say(f"The report: {told.path}\n")
     status = 1
     try:
         mine.begin()
@@ -88,7 +88,7 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
             options.rounds,
             options.patience_s,
         )
-        lab.prepare(lambda text: print(f"{text} ...", flush=True))
+        lab.prepare(lambda text: _say(f"{text} ..."))
         ask(lab, told)
         told.end("every question was asked")
         status = 0
@@ -97,17 +97,17 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
         status = 130
     except (Problem, *ERRORS) as error:
         told.end(f"it failed: {str(error).splitlines()[0]}")
-        print(error, file=sys.stderr)
+        _say(str(error), sys.stderr)
     except BaseException as error:
         told.end(f"it broke: {type(error).__name__}")
         raise
     finally:
         with suppress(KeyboardInterrupt):  # One that comes just now.
             _disregard_signals()
-        print("taking away what was made ...", flush=True)
+        _say("taking away what was made ...")
         left = mine.take_away()
         told.taken_away(left)
-    print(f"\n{told.path}", flush=True)
+    _say(f"\n{told.path}")
     return _say_left(mine, left) or status
 
 
@@ -124,25 +124,34 @@ def _earlier(account: Account, poll_s: float) -> int:
     for each in stacks.crashed(account, RUNS):
         status = max(status, _taken_away(replace(each, poll_s=poll_s)))
     for name in stacks.others(account, RUNS):
-        print(
+        _say(
             f"There is another trial, {name}. If it is not running: make trial TAKE_AWAY={name}, "
-            "with its REGION and credentials.",
-            flush=True,
+            "with its REGION and credentials."
         )
     return status
 
 
 def _taken_away(found: Stacks) -> int:
-    print(f"taking away {found.name} ...", flush=True)
+    _say(f"taking away {found.name} ...")
     return _say_left(found, found.take_away())
 
 
 def _say_left(mine: Stacks, left: list[str]) -> int:
     for each in left:
-        print(f"NOT taken away: {each}", file=sys.stderr)
+        _say(f"NOT taken away: {each}", sys.stderr)
     if left:
-        print(f"Try again: make trial TAKE_AWAY={mine.name}", file=sys.stderr)
+        _say(f"Try again: make trial TAKE_AWAY={mine.name}", sys.stderr)
     return 1 if left else 0
+
+
+def _say(text: str, where: TextIO | None = None) -> None:
+    """Print a text if anybody still reads it.
+
+    Ctrl-C ends a `tee` as well, and a closed terminal takes no words: neither may keep a trial from
+    being deleted.
+    """
+    with suppress(OSError):
+        print(text, file=where or sys.stdout, flush=True)
 
 
 def _agreed() -> bool:
@@ -165,7 +174,9 @@ def _disregard_signals() -> None:
 
 
 def _go_on(*_: Any) -> None:
-    print("All of it is being taken away; that is waited for.", file=sys.stderr, flush=True)
+    # The signal may have come in the middle of a print, which cannot be entered twice.
+    with suppress(OSError):
+        os.write(2, b"All of it is being taken away; that is waited for.\n")
 
 
 def _options() -> argparse.Namespace:

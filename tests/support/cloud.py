@@ -239,7 +239,7 @@ class Cloud(aws.Account):
                     functions.update_alias(**alias)
                 except functions.exceptions.ClientError:
                     functions.create_alias(**alias)
-        for (owner, _), url in self._urls.items():
+        for (owner, _), url in list(self._urls.items()):  # Others may be deploying beside it.
             if owner == stack:
                 self._wait(url.renew())
 
