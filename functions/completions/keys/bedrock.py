@@ -30,14 +30,15 @@ _RETRY_AFTER_S = 5
 _PREFIX = "bedrock-api-key-"
 _HOST = re.compile(
     r"https?://(?:[\w-]+\.)?bedrock-(?:runtime(?:-fips)?|mantle)\.([a-z]{2}(?:-[a-z]+)+-\d)\."
-    r"(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)(?::\d+)?(?:/|$)"
+    r"(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)(?::\d+)?(?:/|$)",
+    re.IGNORECASE,
 )
 
 
 def region_of(base_url: str) -> str | None:
     """Return the Region of a Bedrock endpoint; None for any other host."""
     match = _HOST.match(base_url)
-    return match.group(1) if match else None
+    return match.group(1).lower() if match else None
 
 
 class Session(Protocol):

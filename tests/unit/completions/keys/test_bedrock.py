@@ -37,6 +37,7 @@ def keys(role: Role, clock: FakeClock) -> RoleKeys:
         ("https://bedrock-mantle.eu-central-1.api.aws/v1", "eu-central-1"),
         ("https://vpce-1.bedrock-runtime.ap-southeast-2.vpce.amazonaws.com/v1", "ap-southeast-2"),
         ("https://bedrock-runtime.us-east-1.amazonaws.com", "us-east-1"),
+        ("https://Bedrock-Runtime.US-East-1.AmazonAWS.com/openai/v1", "us-east-1"),
         ("https://bedrock-runtime.us-east-1.amazonaws.com.example.org/v1", None),
         ("https://example.org/bedrock-runtime.us-east-1.amazonaws.com/v1", None),
         ("https://bedrock-agent.us-east-1.amazonaws.com/v1", None),
