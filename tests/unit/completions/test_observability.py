@@ -164,6 +164,8 @@ def test_another_logger_may_write_into_the_log(logs: Logged) -> None:
     event = logs.event("Found 3")
     assert (event["logger"], event["path"], event["shelf"]) == ("somebodys.agent", "/v1", "b")
     assert logs.events("Not yet.") == []
+    logging.getLogger("somebodys").addHandler(logging.NullHandler())
+    assert not any(isinstance(handler, logging.NullHandler) for handler in log.handlers)
     log.info("ours")
     assert "logger" not in logs.event("ours")
 
