@@ -249,7 +249,7 @@ $(VENV)-agents/.agents: requirements/agents.txt
 	@$(VENV)-agents/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
 
-test-agents: $(VENV)-agents/.agents $(VENV)-agents-llama-index/.agents ## try the frameworks of docs/agents.md in their newest versions
+test-agents: $(VENV)-agents/.agents $(VENV)-agents-llama-index/.agents ## try the frameworks of docs/frameworks.md in their newest versions
 	@$(VENV)-agents/bin/pytest tests/frameworks $(PYTEST_ARGS)
 	@$(VENV)-agents-llama-index/bin/pytest tests/frameworks $(PYTEST_ARGS)
 

@@ -1,4 +1,4 @@
-"""The agents of docs/agents.md on other people's frameworks, as they stand there, in whole turns.
+"""The agents of docs/frameworks.md, as they stand there, in whole turns.
 
 `make test-agents` runs them where the frameworks are; the SDK's own also runs with all other tests.
 """
@@ -26,7 +26,7 @@ from tests.support.turns import Caller, body
 from tests.support.ways import in_virtual_time
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs/agents.md"
+DOCUMENT = ROOT / "docs/frameworks.md"
 NO_TRACING = "OPENAI_AGENTS_DISABLE_TRACING"
 INSTALLED = {
     ".venv-agents": ["The OpenAI SDK alone", "LangGraph", "pydantic-ai", "openai-agents"],
@@ -44,7 +44,7 @@ TRANSFERS = {"tools": [{"transfer_to_agent": {"agent_number": 1}}]}
 def example(name: str) -> str:
     """Return the code under a heading of the document."""
     found = re.search(
-        rf"^### {name}\n.*?^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL
+        rf"^## {name}\n.*?^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL
     )
     assert found, name
     return found[1]
