@@ -107,10 +107,13 @@ class Invocation:
         self.over = False  # the function is done, with or without success
 
     async def fail(self, failure: Failure) -> None:
-        """Fail: cut an answer that has begun; keep one that has ended."""
+        """Fail: cut an answer that has begun; keep one that has ended.
+
+        The answer is cancelled if the server was closed while somebody waited for it.
+        """
         if not self.answer.done():
             self.answer.set_result(failure)
-        elif isinstance(answer := self.answer.result(), Answer):
+        elif not self.answer.cancelled() and isinstance(answer := self.answer.result(), Answer):
             await answer.body.close(cut=True)
         self.over = True
 

@@ -280,3 +280,11 @@ async def test_a_reader_who_has_gone_makes_nobody_wait(process: Process) -> None
             await stream.writer.drain()
         assert b"202" in await stream.end()
         assert invocation.over
+
+
+async def test_a_process_may_die_when_nobody_waits_for_its_answer() -> None:
+    """A server that is closed gives up its callers; killing what still runs is no failure then."""
+    invocation = Invocation(b"{}", 1)
+    invocation.answer.cancel()
+    await invocation.fail(Failure("Runtime.ExitError"))
+    assert invocation.over
