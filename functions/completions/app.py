@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from mangum import Mangum
@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from completions import responder, snapshot
+from completions import snapshot
 from completions.dialects import chat, responses
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
@@ -50,6 +50,9 @@ from completions.web import (
 from completions.web.auth import authorise
 from completions.web.readiness import Readiness
 
+if TYPE_CHECKING:
+    from completions.agent_api.loading import Responder
+
 paths.register()
 
 
@@ -75,7 +78,7 @@ def create_app(
         upstream,
         health,
         Quirks(),
-        responder.load(settings.responder) if settings.responder else None,
+        _load_responder(settings.responder) if settings.responder else None,
     )
 
     @asynccontextmanager
@@ -178,6 +181,13 @@ def create_app(
         return error_responses.json_response(to_json(await models.found(name, settings, upstream)))
 
     return app
+
+
+def _load_responder(name: str) -> Responder:
+    """Return the deployment's agent; a deployment without one imports nothing of this."""
+    from completions.agent_api import loading
+
+    return loading.load(name)
 
 
 def _allow_browsers(app: FastAPI, origins: tuple[str, ...]) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from completions.agent_api.answering import RESPONDER, in_models_place
-from completions.agent_api.loading import Responder
-from completions.agent_api.model_questions import Questions
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.race.attempts import Askable
@@ -25,6 +23,9 @@ from completions.settings import Candidate, Settings
 from completions.speech import buffer_words
 from completions.speech.phrases import PHRASES, Phrases
 from completions.turn.record import TurnRecord
+
+if TYPE_CHECKING:
+    from completions.agent_api.loading import Responder
 
 DEADLINE_MARGIN_S = 1.5
 """The turn ends itself this long before Lambda's deadline; at 0.5 s the layer uses force."""
@@ -122,6 +123,10 @@ class Plan:
         self.question: Askable = question
         self._models: tuple[Candidate, ...] = settings.candidates
         if state.responder is not None:
+            # Here, since most deployments have no agent: a cold start pays for every import.
+            from completions.agent_api.answering import RESPONDER, in_models_place
+            from completions.agent_api.model_questions import Questions
+
             questions = Questions(question, self.health, self.timeouts, self.waits, self._in_order)
             self.question = in_models_place(state.responder, questions, request)
             self._models = (RESPONDER,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -550,3 +551,21 @@ async def test_lambdas_own_deadline_wins_over_the_setting(
     """The setting is for servers that end requests and do not say when."""
     scope = {"type": "http", "headers": [], **({"aws.context": context} if context else {})}
     assert _arrival(Request(scope), timeout_s, cold=False).remaining_s == remaining_s
+
+
+def test_a_deployment_without_an_agent_imports_nothing_for_one() -> None:
+    """A cold start pays for every import, and most deployments have no agent."""
+    code = (
+        "import sys, completions.app\n"
+        "from completions.settings import Settings\n"
+        "completions.app.create_app(Settings(upstream_base_url='http://127.0.0.1:9/v1'))\n"
+        "print([name for name in sys.modules if 'agent_api' in name or name == 'openai'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.splitlines()[-1] == "[]"
