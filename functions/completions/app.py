@@ -185,9 +185,9 @@ def create_app(
 
 def _load_responder(name: str) -> Responder:
     """Return the deployment's agent; a deployment without one imports nothing of this."""
-    from completions.agent_api import loading
+    from completions import responder
 
-    return loading.load(name)
+    return responder.load(name)
 
 
 def _allow_browsers(app: FastAPI, origins: tuple[str, ...]) -> None:
