@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 
@@ -32,6 +33,11 @@ class Side(asyncio.Protocol):
         else:
             self._transport.write(data)
 
+    def abort(self) -> None:
+        """Drop the connection of this end at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def close(self) -> None:
         """Close this end."""
         if self._transport is not None:
@@ -47,7 +53,7 @@ class Side(asyncio.Protocol):
 
 
 async def relay(
-    host: str, port: int, side: type[Side] = Side, tls: ssl.SSLContext | None = None
+    host: str, port: int, side: Callable[[], Side] = Side, tls: ssl.SSLContext | None = None
 ) -> asyncio.Server:
     """Relay every connection to this address on one of its own; `tls` ends here."""
     loop = asyncio.get_running_loop()

@@ -115,11 +115,26 @@ async def far(*, built: bool) -> AsyncIterator[Far]:
 
 async def _behind_tls(url: str, tls: ssl.SSLContext, stack: AsyncExitStack) -> str:
     split = urlsplit(url)
-    inner = await relay(str(split.hostname), int(split.port or 80), tls=tls)
-    outer = await relay("127.0.0.1", _port(inner), _FarSide)
+    ends: list[Side] = []
+    stack.push_async_callback(_drop, ends)
+
+    def end(kind: type[Side]) -> Side:
+        ends.append(kind())
+        return ends[-1]
+
+    inner = await relay(str(split.hostname), int(split.port or 80), lambda: end(Side), tls)
+    outer = await relay("127.0.0.1", _port(inner), lambda: end(_FarSide))
     for server in (inner, outer):
         stack.callback(server.close)
     return f"https://127.0.0.1:{_port(outer)}"
+
+
+async def _drop(ends: list[Side]) -> None:
+    """Drop what is still connected: what a line delays would come after the loop's end."""
+    for one in ends:
+        one.abort()
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _port(server: asyncio.Server) -> int:
