@@ -21,6 +21,11 @@ from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, InvalidRequest, NoTurn
 from completions.race.requests import Requests
 
+
+class AgentExited(Exception):
+    """The agent called `sys.exit`, which asyncio would let end the process in mid-turn."""
+
+
 RUN: ContextVar[Run | None] = ContextVar("completions_run", default=None)
 """The run of the current context; a client finds its turn by it."""
 
@@ -57,6 +62,9 @@ class Run:
             if not self._took_back(task):
                 raise
             return END
+        except SystemExit as error:
+            exited = AgentExited(f"sys.exit({error.code!r})")
+            raise exited.with_traceback(error.__traceback__) from None
         finally:
             self._waiting = None
         self._took_back(task)

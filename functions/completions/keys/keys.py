@@ -18,7 +18,7 @@ from completions.errors import KeyUnavailable
 from completions.keys import bedrock, secrets_manager
 from completions.keys.bedrock import RoleKeys
 from completions.keys.secret_cache import WAIT_LIMIT_S, SecretCache
-from completions.keys.secret_reader import CachedSecret
+from completions.keys.secret_reader import CachedSecret, SecretReader
 from completions.keys.secrets_manager import SecretsClient, SecretsManager, secrets_client
 
 READS_WAIT_LIMIT_S = 0.25
@@ -48,25 +48,25 @@ class Keys:
         self._role_keys = role_keys or RoleKeys(clock=clock)
         # NOTE: wall clock, because a frozen or restored environment must see that time has passed.
         self._manager = SecretsManager(connect)
-        self._caller = SecretCache(
+        caller = SecretReader(
             caller_secret,
             field="key",
             remedy='put a value {"key": "…"} into it',
             with_previous=True,
-            ttl_s=ttl_s,
             manager=self._manager,
             clock=clock,
         )
-        self._upstream = SecretCache(
+        upstream = SecretReader(
             upstream_secret,
             field="upstream",
             remedy="run `make upstream-key`",
             with_previous=False,
             optional=bool(regions) and len(self._bedrock_regions) == len(regions),
-            ttl_s=ttl_s,
             manager=self._manager,
             clock=clock,
         )
+        self._caller = SecretCache(caller, ttl_s=ttl_s, clock=clock)
+        self._upstream = SecretCache(upstream, ttl_s=ttl_s, clock=clock)
 
     @property
     def known(self) -> bool:

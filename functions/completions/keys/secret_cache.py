@@ -17,7 +17,6 @@ from functools import partial
 
 from completions.errors import KeyUnavailable
 from completions.keys.secret_reader import CachedSecret, SecretReader
-from completions.keys.secrets_manager import SecretsManager
 
 RETRY_AFTER_S = 10
 """From a failed read to the next in the background; a turn without any key reads at once."""
@@ -31,33 +30,10 @@ READ_LIFE_S = 10.0
 
 
 class SecretCache:
-    """One secret of this environment. Safe to share between concurrent turns of one loop.
+    """One secret of this environment. Safe to share between concurrent turns of one loop."""
 
-    The secret must hold `field`; `remedy` is the log's advice if it does not. An `optional` secret
-    may have no value, which then is not a failure.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        field: str,
-        remedy: str,
-        with_previous: bool,
-        optional: bool = False,
-        ttl_s: float,
-        manager: SecretsManager,
-        clock: Callable[[], float],
-    ) -> None:
-        self._reader = SecretReader(
-            name,
-            field=field,
-            remedy=remedy,
-            with_previous=with_previous,
-            optional=optional,
-            manager=manager,
-            clock=clock,
-        )
+    def __init__(self, reader: SecretReader, *, ttl_s: float, clock: Callable[[], float]) -> None:
+        self._reader = reader
         self._ttl_s = ttl_s
         self._clock = clock
         self.cached: CachedSecret | None = None

@@ -47,7 +47,7 @@ class SecretReader:
         field: str,
         remedy: str,
         with_previous: bool,
-        optional: bool,
+        optional: bool = False,
         manager: SecretsManager,
         clock: Callable[[], float],
     ) -> None:

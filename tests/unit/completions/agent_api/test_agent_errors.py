@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -213,7 +214,10 @@ def mistakes() -> list[Callable[[Conversation], Any]]:
         except openai.APIError:
             int("missing")
 
-    return [two_answers, nothing, another_path, in_a_handler]
+    async def exits(conversation: Conversation) -> None:
+        sys.exit("no configuration")
+
+    return [two_answers, nothing, another_path, in_a_handler, exits]
 
 
 @pytest.mark.parametrize("mistake", mistakes())

@@ -11,7 +11,7 @@ import pytest
 
 from completions.errors import KeyUnavailable
 from completions.keys.secret_cache import READ_LIFE_S, RETRY_AFTER_S, SecretCache
-from completions.keys.secret_reader import CachedSecret
+from completions.keys.secret_reader import CachedSecret, SecretReader
 from completions.keys.secrets_manager import NOT_FOUND, SecretsManager
 from tests.support.clock import FakeClock
 from tests.support.logs import Logged
@@ -30,15 +30,15 @@ def _cache(
     *,
     with_previous: bool = False,
 ) -> SecretCache:
-    return SecretCache(
+    reader = SecretReader(
         name,
         field="upstream",
         remedy=REMEDY,
         with_previous=with_previous,
-        ttl_s=TTL_S,
         manager=SecretsManager(secrets.connect),
         clock=clock,
     )
+    return SecretCache(reader, ttl_s=TTL_S, clock=clock)
 
 
 async def _finish_read(cache: SecretCache) -> None:
