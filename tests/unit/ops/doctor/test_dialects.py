@@ -1,4 +1,4 @@
-"""The strict client, byte by byte; each broken rule is in tests/integration/test_doctor.py."""
+"""The strict client, byte by byte; each broken rule: tests/integration/doctor/test_servers.py."""
 
 from __future__ import annotations
 

@@ -1,188 +1,25 @@
-"""The doctor at work: on the deployment, which is well, and on servers that are not."""
+"""The doctor on servers that are broken, strict or late."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import socket
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from local.deployment import Deployment
-from local.scripted.script import Script, answer, calls, refused
-from local.scripted.script_player import Seen
-from local.scripted.upstream import ScriptedUpstream
-from ops.doctor import __main__ as command
-from ops.doctor import dialects, report
+from ops.doctor import dialects
 from ops.doctor.causes import CAUSES
-from ops.doctor.checks import Finding, Visit
-from ops.doctor.turns import SHAPES, TURNS
-from ops.pasted_url import Address
+from ops.doctor.turns import SHAPES
 from tests.support import histories, patients, strict_servers
-from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served, unused_port
+from tests.support.doctor import causes, told
 from tests.support.patients import (
     ILL,
     KEY,
     Answer,
     Request,
-    Server,
     healthy,
     late_lump,
-    serve,
     speech,
     turns_only,
 )
 from tests.support.patients import told as refusal
-from tests.support.secrets import CALLER_KEY, UPSTREAM_SECRET, FakeSecrets
-from tests.support.tls import make_certificate, server_context
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How busy this machine is makes no words slow."""
-    monkeypatch.setattr("ops.doctor.checks.SLOW_WORDS_MS", 60_000)
-
-
-def model(request: Seen) -> Script:
-    """Answers as a good model would."""
-    if b"story" in request.raw:
-        # Slow enough that a busy machine's pauses make no lump of it.
-        return answer("word " * 40, pace_ms=25)
-    items = request.json.get("messages") or request.json["input"]
-    if request.json.get("tools") and items[-1]["role"] == "user":
-        return calls("look_up_order", {"number": 42})
-    return answer("Yes, hello.")
-
-
-async def visited(url: str, key: str) -> tuple[Visit, list[Finding]]:
-    """A whole visit, in a thread, since the doctor blocks."""
-    visit = Visit(Address.parse(url), key, "m")
-    return visit, await asyncio.to_thread(lambda: list(visit.rows()))
-
-
-def results(findings: Sequence[Finding]) -> dict[str, tuple[str, ...]]:
-    """The rows that are not simply good."""
-    return {
-        each.name: tuple(trouble.cause for trouble in each.troubles)
-        for each in findings
-        if each.result != "ok"
-    }
-
-
-# -- in good health
-
-
-async def test_the_app_is_well_under_uvicorn() -> None:
-    """Every check is good, the answer streams, and nothing was started for the first request."""
-    async with (
-        ScriptedUpstream(model, responses=True) as upstream,
-        served(deploy(upstream.base_url, **CALM)) as url,
-    ):
-        visit, findings = await visited(url, CALLER_KEY)
-    assert results(findings) == {}
-    assert len(findings) == 19 + len(SHAPES)
-    assert report.usable(findings)
-    assert visit.streaming
-    assert visit.streaming.verdict == "stream"
-    heard = {each.name: each for each in findings}
-    assert "look_up_order" in heard["a tool is offered"].came_back
-    assert heard["an interruption"].came_back == "left after the first words"
-    assert heard["a turn"].first_words_ms
-
-
-async def test_what_the_model_is_asked_is_what_a_platform_asks() -> None:
-    """The call that the model made comes back with its result, and 2 MB reach the model."""
-    async with ScriptedUpstream(model, responses=True) as upstream:
-        async with served(deploy(upstream.base_url, **CALM)) as url:
-            await visited(url, CALLER_KEY)
-        bodies = [request.json for request in upstream.requests]
-    (result,) = [
-        body["messages"]
-        for body in bodies
-        if any(one.get("tool_call_id") == "call_0" for one in body.get("messages", ()))
-    ]
-    assert result[-2]["content"] is None
-    assert result[-2]["tool_calls"][0]["id"] == result[-1]["tool_call_id"] == "call_0"
-    assert max(len(request.raw) for request in upstream.requests) > 2_000_000
-    assert any({m["role"] for m in b.get("messages", ())} == {"system"} for b in bodies)
-
-
-@pytest.mark.parametrize("invoke_mode", ["RESPONSE_STREAM", "BUFFERED"])
-async def test_the_deployment_is_well(invoke_mode: str) -> None:
-    """Behind Function URL and layer all is good; in one piece it is usable, with a warning."""
-    async with (
-        ScriptedUpstream(model, responses=True) as upstream,
-        Deployment(
-            upstream=upstream.base_url,
-            parameters={"InvokeMode": invoke_mode, "SnapStart": "Off"},
-            environment=CALM_ENVIRONMENT,
-            warm=False,
-        ) as deployment,
-    ):
-        visit, findings = await visited(deployment.url, deployment.caller_key)
-    assert report.usable(findings)
-    assert visit.streaming
-    assert visit.cold_start
-    # The first request met a process that had to be started.
-    assert visit.cold_start.met
-    lumps = {"stream or lump": ("lump",)} if invoke_mode == "BUFFERED" else {}
-    assert results(findings) == lumps
-    assert visit.streaming.certain == (invoke_mode == "BUFFERED")
-
-
-@pytest.mark.parametrize(
-    ("upstream_key", "script", "cause"),
-    [
-        ("k", refused(401), "upstream_auth"),
-        (None, refused(401), "key_unavailable"),
-        ("k", refused(404, code="model_not_found"), "model_unknown"),
-        ("k", refused(500), "model_down"),
-        ("k", refused(429, code="rate_limit_exceeded"), "model_limited"),
-    ],
-)
-async def test_our_own_errors_are_known(
-    upstream_key: str | None, script: Script, cause: str
-) -> None:
-    """What the function says of keys and models is told in words of its operator."""
-    secrets = FakeSecrets()
-    if upstream_key is None:
-        del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
-    async with (
-        ScriptedUpstream(script) as upstream,
-        served(deploy(upstream.base_url, secrets, **CALM)) as url,
-    ):
-        _, findings = await visited(url, CALLER_KEY)
-    first = next(each for each in findings if each.name == "a turn")
-    assert cause in [trouble.cause for trouble in first.troubles]
-    assert not report.usable(findings)
-
-
-# -- ill
-
-
-def told(
-    server: Server,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    *options: str,
-    key: str = KEY,
-) -> tuple[int, dict[str, Any]]:
-    """Exit status and report of `python3 -m ops.doctor --json` on this server."""
-    monkeypatch.setenv("DOCTOR_KEY", key)
-    with serve(server) as url:
-        monkeypatch.setattr(sys, "argv", ["doctor", url, "--json", *options])
-        status = command.main()
-    return status, json.loads(capsys.readouterr().out)
-
-
-def causes(told: dict[str, Any]) -> list[str]:
-    return [trouble["cause"] for check in told["checks"] for trouble in check["troubles"]]
 
 
 def test_a_healthy_server_is_well(
@@ -216,20 +53,6 @@ def test_an_apology_is_asked_for_its_reason(
     assert causes(seen)[:2] == ["failure_sentence", "upstream_auth"]
 
 
-async def test_a_dead_model_makes_no_row_of_a_turn_good() -> None:
-    """Words of ours are an apology, however soon the doctor leaves, and no model's small window."""
-    async with (
-        ScriptedUpstream(refused(500)) as upstream,
-        served(deploy(upstream.base_url, **CALM)) as url,
-    ):
-        _, findings = await visited(url, CALLER_KEY)
-    told = {each.name: each.result for each in findings}
-    assert {told[turn.name] for turn in TURNS if turn.name in told} == {"failed"}
-    heard = results(findings)
-    assert heard["an interruption"] == ("failure_sentence", "model_down")
-    assert heard["a 2 MB prompt"] == ("model_down",)
-
-
 STRICT: list[strict_servers.Rule] = [
     *(rule for rules in strict_servers.SERVERS.values() for rule in rules),
     lambda messages: next(iter(histories.faults(messages)), None),
@@ -260,22 +83,6 @@ def test_each_shape_that_a_model_refuses_has_a_row(
     (row,) = [row for row in seen["checks"] if row["tried"] == "a developer message"]
     assert "developer is not one of" in row["came_back"]
     assert status == 1
-
-
-async def test_what_a_model_refuses_is_mended_by_the_function() -> None:
-    """In front of the same server every row is good."""
-
-    def answered(request: Seen) -> Script:
-        messages = request.json.get("messages", [])
-        words = strict_servers.first_refusal("Mistral", messages) if messages else None
-        return refused(400, message=words) if words else model(request)
-
-    async with (
-        ScriptedUpstream(answered, responses=True) as upstream,
-        served(deploy(upstream.base_url, **CALM)) as url,
-    ):
-        _, findings = await visited(url, CALLER_KEY)
-    assert results(findings) == {}
 
 
 def test_one_lump_is_told_from_a_stream(
@@ -382,6 +189,8 @@ BEDROCK_WANTS_A_KEY = Answer(
     patients.JSON,
     (b'{"Message":"Authentication failed: Please make sure your API Key is valid."}',),
 )
+
+
 BEDROCK_FORBIDS = Answer(
     403,
     patients.JSON,
@@ -454,52 +263,3 @@ def test_a_key_in_plain_sight_is_a_warning(
     status, seen = told(healthy, capsys, monkeypatch)
     assert causes(seen) == ["plain_http"]
     assert status == 0
-
-
-# -- nobody there
-
-
-def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
-    """A closed port is told at once, and nothing else is tried."""
-    with unused_port() as port:
-        findings = list(Visit(Address.parse(f"127.0.0.1:{port}"), KEY, "m").rows())
-    assert findings[0].troubles[0].cause == "refused"
-    assert {each.result for each in findings[1:]} == {"skipped"}
-    assert not report.usable(findings)
-
-
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        (socket.gaierror(-2, "Name or service not known"), "dns"),
-        (TimeoutError("timed out"), "unreachable"),
-        (OSError(113, "No route to host"), "unreachable"),
-    ],
-)
-def test_no_way_there(error: OSError, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that nobody knows and a network that leads nowhere are told apart."""
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(socket, "create_connection", fail)
-    findings = list(Visit(Address.parse("https://x.lambda-url.eu-west-1.on.aws"), KEY, "m").rows())
-    assert findings[0].troubles[0].cause == cause
-
-
-def test_plain_http_where_tls_is_asked() -> None:
-    """https:// to a port that speaks http:// is named."""
-    with serve(healthy) as url:
-        address = Address.parse(url.replace("http", "https"))
-        findings = list(Visit(address, KEY, "m").rows())
-    assert findings[0].troubles[0].cause == "tls"
-
-
-def test_a_certificate_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that nobody vouches for is refused; one that is trusted carries all turns."""
-    pem = make_certificate(tmp_path / "server.pem")
-    with serve(healthy, tls=server_context(pem)) as url:
-        visit = Visit(Address.parse(url), KEY, "m")
-        assert next(visit.rows()).troubles[0].cause == "tls_certificate"
-        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        assert results(list(Visit(Address.parse(url), KEY, "m").rows())) == {}

@@ -1,0 +1,67 @@
+"""The doctor on addresses that cannot be reached, and on TLS."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.doctor import report
+from ops.doctor.checks import Visit
+from ops.pasted_url import Address
+from tests.support.deployment import unused_port
+from tests.support.doctor import results
+from tests.support.patients import (
+    KEY,
+    healthy,
+    serve,
+)
+from tests.support.tls import make_certificate, server_context
+
+
+def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    """A closed port is told at once, and nothing else is tried."""
+    with unused_port() as port:
+        findings = list(Visit(Address.parse(f"127.0.0.1:{port}"), KEY, "m").rows())
+    assert findings[0].troubles[0].cause == "refused"
+    assert {each.result for each in findings[1:]} == {"skipped"}
+    assert not report.usable(findings)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "dns"),
+        (TimeoutError("timed out"), "unreachable"),
+        (OSError(113, "No route to host"), "unreachable"),
+    ],
+)
+def test_no_way_there(error: OSError, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that nobody knows and a network that leads nowhere are told apart."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    findings = list(Visit(Address.parse("https://x.lambda-url.eu-west-1.on.aws"), KEY, "m").rows())
+    assert findings[0].troubles[0].cause == cause
+
+
+def test_plain_http_where_tls_is_asked() -> None:
+    """https:// to a port that speaks http:// is named."""
+    with serve(healthy) as url:
+        address = Address.parse(url.replace("http", "https"))
+        findings = list(Visit(address, KEY, "m").rows())
+    assert findings[0].troubles[0].cause == "tls"
+
+
+def test_a_certificate_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that nobody vouches for is refused; one that is trusted carries all turns."""
+    pem = make_certificate(tmp_path / "server.pem")
+    with serve(healthy, tls=server_context(pem)) as url:
+        visit = Visit(Address.parse(url), KEY, "m")
+        assert next(visit.rows()).troubles[0].cause == "tls_certificate"
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        assert results(list(Visit(Address.parse(url), KEY, "m").rows())) == {}

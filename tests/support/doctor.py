@@ -1,0 +1,67 @@
+"""Visits of the doctor, in this process, and what was found."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from local.scripted.script import Script, answer, calls
+from local.scripted.script_player import Seen
+from ops.doctor import __main__ as command
+from ops.doctor.checks import Finding, Visit
+from ops.pasted_url import Address
+from tests.support.patients import (
+    KEY,
+    Server,
+    serve,
+)
+
+
+def model(request: Seen) -> Script:
+    """Answers as a good model would."""
+    if b"story" in request.raw:
+        # Slow enough that a busy machine's pauses make no lump of it.
+        return answer("word " * 40, pace_ms=25)
+    items = request.json.get("messages") or request.json["input"]
+    if request.json.get("tools") and items[-1]["role"] == "user":
+        return calls("look_up_order", {"number": 42})
+    return answer("Yes, hello.")
+
+
+async def visited(url: str, key: str) -> tuple[Visit, list[Finding]]:
+    """A whole visit, in a thread, since the doctor blocks."""
+    visit = Visit(Address.parse(url), key, "m")
+    return visit, await asyncio.to_thread(lambda: list(visit.rows()))
+
+
+def results(findings: Sequence[Finding]) -> dict[str, tuple[str, ...]]:
+    """The rows that are not simply good."""
+    return {
+        each.name: tuple(trouble.cause for trouble in each.troubles)
+        for each in findings
+        if each.result != "ok"
+    }
+
+
+def told(
+    server: Server,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *options: str,
+    key: str = KEY,
+) -> tuple[int, dict[str, Any]]:
+    """Exit status and report of `python3 -m ops.doctor --json` on this server."""
+    monkeypatch.setenv("DOCTOR_KEY", key)
+    with serve(server) as url:
+        monkeypatch.setattr(sys, "argv", ["doctor", url, "--json", *options])
+        status = command.main()
+    return status, json.loads(capsys.readouterr().out)
+
+
+def causes(told: dict[str, Any]) -> list[str]:
+    return [trouble["cause"] for check in told["checks"] for trouble in check["troubles"]]
