@@ -1,9 +1,8 @@
-"""What is read in a Responses request, and what an upstream receives of it."""
+"""What is read in a Responses request."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,33 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from completions.dialects import chat, responses
-from completions.dialects.dialect import TOKEN_LIMIT
 from completions.dialects.request import ParsedRequest, PastCall, Tool
-from completions.dialects.responses.ids import new_buffer_words_id, new_id
-from completions.errors import ChainNotFound, InvalidRequest
-
-USER = {"role": "user", "content": "What is the weather?"}
-CALL = {"type": "function_call", "call_id": "c1", "name": "get_weather", "arguments": '{"a":1}'}
-RESULT = {"type": "function_call_output", "call_id": "c1", "output": "sunny"}
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
-FLAT = {"type": "function", "name": "get_weather", "description": "Asks.", "parameters": SCHEMA}
-NESTED = {"type": "function", "function": {k: v for k, v in FLAT.items() if k != "type"}}
-
-
-def assistant(text: str, kind: str = "output_text") -> dict[str, Any]:
-    """An assistant's message in parts."""
-    return {"role": "assistant", "content": [{"type": kind, "text": text}]}
-
-
-def parsed_with(*items: dict[str, Any], **fields: Any) -> ParsedRequest:
-    """A streamed request with these items."""
-    return responses.parse({"model": "m", "stream": True, "input": list(items), **fields})
-
-
-def sent(body: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """What the upstream receives."""
-    options = {"model": "", "extra_body": {}, "clean": str, **options}
-    return responses.prepare(responses.parse(body), **options).body
+from completions.errors import InvalidRequest
+from tests.support.responses_requests import (
+    CALL,
+    FLAT,
+    NESTED,
+    RESULT,
+    SCHEMA,
+    USER,
+    assistant,
+    parsed_with,
+    sent,
+)
 
 
 def test_a_string_is_a_user_s_message() -> None:
@@ -193,252 +178,6 @@ def test_a_wrong_type_is_named(body: dict[str, Any], param: str) -> None:
         responses.parse(body)
     assert caught.value.param == param
     assert f"'{param}'" in caught.value.message
-
-
-def test_only_known_fields_reach_the_upstream() -> None:
-    """Strict upstreams answer 400 to any other; nulls are dropped, too."""
-    body = {
-        "model": "m",
-        "input": "Hi",
-        "temperature": 0.5,
-        "top_p": None,
-        "metadata": {"a": "b"},
-        "service_tier": "priority",
-        "call": {},
-        "phoneNumber": {},
-        "customer": {},
-        "user_id": "u1",
-        "elevenlabs_extra_body": {},
-        "background": True,
-        "messages": [],
-        "stream_options": {"include_usage": True},
-        "tools": [],
-        "tool_choice": "auto",
-        "stream": True,
-    }
-    got = sent(body)
-    assert got.pop("prompt_cache_key")
-    assert got == {
-        "model": "m",
-        "input": [{"type": "message", "role": "user", "content": "Hi"}],
-        "temperature": 0.5,
-        "metadata": {"a": "b"},
-        "service_tier": "priority",
-        "safety_identifier": hashlib.sha256(b"u1").hexdigest()[:32],
-        "stream": True,
-    }
-
-
-def test_obfuscation_may_be_turned_off() -> None:
-    """The one stream option that this API has."""
-    options = {"include_obfuscation": False, "include_usage": True}
-    body = {"input": "Hi", "stream": True, "stream_options": options}
-    assert sent(body)["stream_options"] == {"include_obfuscation": False}
-    assert "stream_options" not in sent({**body, "stream": False})
-
-
-@pytest.mark.parametrize(
-    ("limit", "expected"),
-    [
-        (-1, None),
-        (0, None),
-        (None, None),
-        (float("nan"), None),
-        (0.5, 1),
-        (5000, 5000),
-        (5000.0, 5000),
-        (10**9, TOKEN_LIMIT),
-        (float("inf"), TOKEN_LIMIT),
-    ],
-)
-@pytest.mark.parametrize("name", ["max_output_tokens", "max_tokens"])
-def test_the_token_limit_is_dropped_or_clamped(name: str, limit: Any, expected: Any) -> None:
-    """Platforms send -1 for unlimited; models refuse what they do not allow."""
-    got = sent({"input": "Hi", name: limit})
-    assert got.get("max_output_tokens") == expected
-    assert "max_tokens" not in got
-
-
-def test_the_deployment_s_model_and_fields_win() -> None:
-    """`model` replaces the caller's; `extra_body` replaces any field."""
-    body = {"model": "agent", "input": "Hi", "temperature": 1}
-    got = sent(body, model="gpt", extra_body={"temperature": 0, "store": True})
-    assert (got["model"], got["temperature"], got["store"]) == ("gpt", 0, True)
-
-
-def test_what_we_added_is_named() -> None:
-    """An upstream that refuses it can be asked without it."""
-    request = responses.parse({"input": "Hi", "user_id": 7, "prompt_cache_key": "mine"})
-    prepared = responses.prepare(request, model="", extra_body={"service_tier": "flex"}, clean=str)
-    assert prepared.added == {"safety_identifier", "service_tier"}
-    assert prepared.body["prompt_cache_key"] == "mine"
-
-
-def test_requests_with_the_same_prompt_and_tools_share_a_cache_key() -> None:
-    """It is the hash of what they have in common, wherever the prompt stands."""
-    key = sent({"input": "a", "instructions": "Be brief.", "tools": [FLAT]})["prompt_cache_key"]
-    other = sent({"input": "b", "instructions": "Be brief.", "tools": [FLAT]})["prompt_cache_key"]
-    third = sent({"input": "b", "instructions": "Be long.", "tools": [FLAT]})["prompt_cache_key"]
-    assert key == other != third
-    prompts = [[{"role": "system", "content": text}, USER] for text in ("a", "b")]
-    first, second = (sent({"input": prompt})["prompt_cache_key"] for prompt in prompts)
-    assert first != second
-
-
-def test_our_own_words_are_taken_out_of_the_history() -> None:
-    """Each assistant text passes `clean`, and a message without a word left is not sent."""
-    items = [
-        {**assistant("Hm... Sunny."), "id": None},
-        assistant("Hm... "),
-        {"role": "assistant", "content": "Hm... "},
-        {"role": "assistant", "content": None},
-        {"role": "user", "content": "Hm... "},
-    ]
-    got = sent({"input": items}, clean=lambda text: text.replace("Hm... ", ""))
-    assert got["input"] == [
-        {
-            "type": "message",
-            "role": "assistant",
-            "content": [{"type": "output_text", "text": "Sunny."}],
-        },
-        {"type": "message", "role": "user", "content": "Hm... "},
-    ]
-
-
-def test_parts_get_the_type_that_their_role_has() -> None:
-    """Strict upstreams refuse an assistant's `input_text`, and chat's `text`."""
-    items = [
-        {"role": "user", "content": [{"type": "text", "text": "a"}]},
-        assistant("b", "input_text"),
-        assistant("c", "text"),
-    ]
-    parts = [item["content"][0]["type"] for item in sent({"input": items})["input"]]
-    assert parts == ["input_text", "output_text", "output_text"]
-
-
-def test_calls_and_results_are_strings() -> None:
-    """Some clients send the objects."""
-    items = [USER, {**CALL, "arguments": {"a": 1}}, {**RESULT, "output": {"b": 2}}]
-    _, call, result = sent({"input": items})["input"]
-    assert (call["arguments"], result["output"]) == ('{"a":1}', '{"b":2}')
-
-
-OWN, WORDS = new_id("message"), new_buffer_words_id()
-REASONING = {"type": "reasoning", "id": "rs_1", "summary": []}
-RETURNED: list[dict[str, Any]] = [
-    USER,
-    {**REASONING, "id": "rs_2", "encrypted_content": "x"},
-    {**CALL, "id": "fc_1"},
-    RESULT,
-    {**assistant("One moment... "), "id": WORDS, "type": "message"},
-    {**assistant("Sunny."), "id": "msg_1", "type": "message", "status": "completed"},
-    {**assistant("Bye."), "id": OWN, "type": "message"},
-]
-
-
-def ids_sent(*items: dict[str, Any], **fields: Any) -> list[str | None]:
-    """The ids of the items that the upstream receives."""
-    options = {"extra_body": fields.pop("extra_body", {})}
-    return [one.get("id") for one in sent({"input": [*items], **fields}, **options)["input"]]
-
-
-@pytest.mark.parametrize("store", [None, True, False])
-def test_whole_items_go_up_without_ids(store: bool | None) -> None:
-    """Nobody looks them up then: not who keeps nothing, nor who did not make them."""
-    assert ids_sent(*RETURNED, store=store) == [None] * 6
-    texts = [one.get("content") for one in sent({"input": RETURNED, "store": store})["input"]]
-    assert "Sunny." in str(texts)
-    assert "Bye." in str(texts)
-
-
-def test_reasoning_that_is_nothing_but_an_id_keeps_what_belongs_to_it() -> None:
-    """The upstream that stores it knows the others by their ids, but none of ours."""
-    ids = [None, "rs_1", "rs_2", "fc_1", None, "msg_1", None]
-    for store in (None, True):
-        assert ids_sent(USER, REASONING, *RETURNED[1:], store=store) == ids
-
-
-@pytest.mark.parametrize(
-    ("fields", "extra_body"), [({"store": False}, {}), ({}, {"store": False})], ids=str
-)
-def test_reasoning_that_nobody_keeps_is_not_sent(
-    fields: dict[str, Any], extra_body: dict[str, Any]
-) -> None:
-    """OpenAI's API answers 404 to it, whoever said that nothing is stored."""
-    assert ids_sent(USER, REASONING, *RETURNED[1:], **fields, extra_body=extra_body) == [None] * 6
-
-
-def test_reasoning_of_ours_is_not_sent() -> None:
-    """No upstream has heard of it."""
-    own = {**REASONING, "id": new_id("reasoning")}
-    items = sent({"input": [USER, REASONING, own, {**CALL, "id": "fc_1"}, RESULT]})["input"]
-    assert [one.get("id") for one in items] == [None, "rs_1", "fc_1", None]
-
-
-def test_our_buffer_words_are_no_history() -> None:
-    """Whole or by their id, they are taken out, and chain nothing."""
-    named = {"type": "item_reference", "id": WORDS}
-    request = parsed_with(USER, named, {**assistant("Hm... "), "id": WORDS})
-    assert (request.chained, request.roles, request.assistant_texts) == (False, ("user",), ())
-    assert ids_sent(USER, {"id": WORDS}, USER) == [None, None]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"previous_response_id": new_id("response")},
-        {"input": [{"type": "item_reference", "id": OWN}, USER]},
-        {"input": [{"id": new_id("function_call")}, RESULT]},
-    ],
-    ids=["a response", "an item", "a call"],
-)
-def test_a_link_that_we_made_up_is_refused_at_once(body: dict[str, Any]) -> None:
-    """The text behind it is kept nowhere, and no upstream has heard of it."""
-    body = {"input": "Hi", **body}
-    with pytest.raises(ChainNotFound):
-        responses.parse(body)
-
-
-@pytest.mark.parametrize(
-    "chain",
-    [
-        {"previous_response_id": "resp_1"},
-        {"conversation": "conv_1"},
-        {"input": [{"type": "item_reference", "id": "msg_1"}, USER]},
-        {"input": [{"id": "msg_1"}, USER]},
-    ],
-)
-def test_a_chained_request_is_not_changed(chain: dict[str, Any]) -> None:
-    """Whoever refers to what is stored wants this stored too."""
-    got = sent({"input": "Hi", **chain})
-    assert "store" not in got
-    for name in ("previous_response_id", "conversation"):
-        assert got.get(name) == chain.get(name)
-
-
-@pytest.mark.parametrize("given", [None, False, True])
-def test_what_is_stored_is_the_caller_s_choice(given: bool | None) -> None:
-    """Clients that name items by their ids rely on it; the deployment's field wins."""
-    assert sent({"input": "Hi", "store": given}).get("store") is given
-    assert sent({"input": "Hi", "store": given}, extra_body={"store": False})["store"] is False
-
-
-def test_instructions_alone_become_the_input() -> None:
-    """Before anybody spoke a call has nothing else, and OpenAI's API requires an input."""
-    got = sent({"input": [], "instructions": "Greet the caller."})
-    assert got["input"] == [{"type": "message", "role": "system", "content": "Greet the caller."}]
-    assert "instructions" not in got
-
-
-def test_feedback_is_appended_behind_what_was_said() -> None:
-    """The assistant's words come first, if there are any; a string becomes items."""
-    body = sent({"input": [USER], "previous_response_id": "r"})
-    note = {"type": "message", "role": "user", "content": "Again."}
-    words = {"type": "message", "role": "assistant", "content": "Well."}
-    first = {**USER, "type": "message"}
-    assert responses.with_feedback(body, "Well.", "Again.")["input"] == [first, words, note]
-    assert responses.with_feedback({"input": "Hi"}, "", "Again.")["input"][1:] == [note]
-    assert responses.with_feedback({}, " ", "Again.")["input"] == [note]
 
 
 _JSON = st.recursive(

@@ -1,0 +1,316 @@
+"""Which caller keys are good, and how long an unknown one waits for a newer secret."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from completions.errors import KeyUnavailable
+from completions.keys import keys as keys_module
+from completions.keys import secret_cache
+from completions.keys.keys import Keys
+from completions.keys.secret_cache import LOOK_EVERY_S, WAIT_LIMIT_S
+from tests.support.clock import FakeClock
+from tests.support.logs import Logged
+from tests.support.secrets import (
+    CALLER_KEY,
+    CALLER_SECRET,
+    UPSTREAM_KEY,
+    UPSTREAM_SECRET,
+    FakeSecrets,
+)
+from tests.unit.completions.keys.conftest import LIMIT_S, OUTAGE, TTL_S, new_keys
+
+
+async def test_both_versions_of_the_caller_key_are_accepted(
+    keys: Keys, secrets: FakeSecrets
+) -> None:
+    """After a rotation the new key and the one before it are good, an older one is not."""
+    for number in (2, 3):
+        secrets.put(CALLER_SECRET, {"key": f"{CALLER_KEY}-{number}"})
+    versions = [await keys.caller_key_version(CALLER_KEY + suffix) for suffix in ("-3", "-2", "")]
+    assert versions == ["current", "previous", ""]
+
+
+async def test_the_first_caller_causes_both_reads(keys: Keys, secrets: FakeSecrets) -> None:
+    """The upstream's key, which is needed next, is read beside the caller's."""
+    assert await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
+    assert sorted(secrets.reads) == [CALLER_SECRET, UPSTREAM_SECRET]
+    assert await keys.upstream_key("upstream") == UPSTREAM_KEY
+    assert secrets.connects == 1
+    assert len(secrets.reads) == 2
+
+
+@pytest.mark.parametrize(
+    "presented",
+    ["current", "previous", "wrong", "c", "", "current but longer", "\udc80", "ключ"],
+    ids=ascii,
+)
+async def test_each_key_is_compared_with_all_in_constant_time(
+    monkeypatch: pytest.MonkeyPatch, keys: Keys, secrets: FakeSecrets, presented: str
+) -> None:
+    """Every version is compared by `compare_digest`, and none is left out once another matched."""
+    secrets.only(CALLER_SECRET, '{"key": "previous"}')
+    secrets.put(CALLER_SECRET, {"key": "current"})
+    await keys.caller_key_version("current")
+    await keys.wait_for_reads()
+    compared: list[bytes] = []
+
+    class Watched:
+        @staticmethod
+        def compare_digest(shown: bytes, key: bytes) -> bool:
+            compared.append(key)
+            return hmac.compare_digest(shown, key)
+
+    monkeypatch.setattr(keys_module, "hmac", Watched)
+    version = await keys.caller_key_version(presented)
+    assert version == (presented if presented in {"current", "previous"} else "")
+    # A key that is not accepted at once is compared with a newer version of the secret, too.
+    assert compared == [b"current", b"previous"] * (len(compared) // 2)
+    assert len(compared) == 2 if version else len(compared) >= 4
+
+
+@pytest.mark.parametrize("presented", ["", " ", "x" * 10_000, "ключ", "\udcff", CALLER_KEY + " "])
+async def test_odd_keys_open_nothing(keys: Keys, presented: str) -> None:
+    """Whatever is presented, it is compared and refused, never a crash."""
+    assert not await keys.caller_key_version(presented)
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_unknown_keys_ask_for_news_now_and_then(keys: Keys, secrets: FakeSecrets) -> None:
+    """Wrong keys, however many, make us look for a new version once a second, by one request."""
+    await keys.caller_key_version("wrong")
+    await keys.wait_for_reads()
+    secrets.reads.clear()
+    secrets.previous_reads = 0
+    strangers = []
+    for _ in range(400):
+        strangers.append(asyncio.create_task(keys.caller_key_version("wrong")))
+        await asyncio.sleep(0.1)
+    assert set(await asyncio.gather(*strangers)) == {""}
+    assert 30 <= len(secrets.reads) <= 40 / LOOK_EVERY_S + 2
+    assert secrets.previous_reads == 0
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_a_rotated_key_works_at_once(keys: Keys, secrets: FakeSecrets) -> None:
+    """A key newer than the cached secret is accepted, even right after a wrong one was refused."""
+    await keys.caller_key_version(CALLER_KEY)
+    assert not await keys.caller_key_version("older than the previous one")
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    async with asyncio.timeout(LIMIT_S):
+        versions = await asyncio.gather(*(keys.caller_key_version("newer") for _ in range(5)))
+    assert versions == ["current"] * 5
+    assert await keys.caller_key_version(CALLER_KEY) == "previous"
+    assert secrets.reads.count(CALLER_SECRET) == 3
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_a_key_is_called_wrong_by_a_read_that_began_after_it_came(
+    keys: Keys, secrets: FakeSecrets
+) -> None:
+    """Whenever the rotation comes, before, in or after a look, the new key is good at once."""
+    await keys.caller_key_version(CALLER_KEY)
+    for number in range(40):
+        stranger = asyncio.create_task(keys.caller_key_version("wrong"))
+        await asyncio.sleep(number * 0.03)
+        secrets.put(CALLER_SECRET, {"key": f"newer-{number}"})
+        began = asyncio.get_running_loop().time()
+        assert await keys.caller_key_version(f"newer-{number}") == "current"
+        assert asyncio.get_running_loop().time() - began < LOOK_EVERY_S + 0.2
+        assert await stranger == ""
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_the_first_stranger_costs_two_reads(keys: Keys, secrets: FakeSecrets) -> None:
+    """The read that an environment begins with takes both versions at once, and proves no more."""
+    assert await keys.caller_key_version("wrong") == ""
+    assert secrets.reads.count(CALLER_SECRET) == 2
+
+
+@pytest.mark.looptime
+async def test_nobody_waits_long_for_a_look(
+    keys: Keys, secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Secrets Manager hangs an unknown key is a 503 in time, and a known one is good."""
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
+
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(asyncio, "to_thread", hang)
+    began = asyncio.get_running_loop().time()
+    asked = [asyncio.create_task(keys.caller_key_version("newer?")) for _ in range(9)]
+    assert await keys.caller_key_version(CALLER_KEY) == "current"
+    for one in await asyncio.gather(*asked, return_exceptions=True):
+        assert isinstance(one, KeyUnavailable)
+    assert asyncio.get_running_loop().time() - began == pytest.approx(WAIT_LIMIT_S)
+    assert secrets.reads.count(CALLER_SECRET) == 1
+
+
+@pytest.mark.looptime
+async def test_nobody_waits_long_for_a_first_read(
+    secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch, logs: Logged
+) -> None:
+    """While Secrets Manager hangs there is one bound for all that a turn needs, and a 503."""
+
+    async def hang(work: Callable[..., None], *_: object) -> None:
+        if work.__name__ == "connect":
+            work()
+        else:
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(asyncio, "to_thread", hang)
+    clock = asyncio.get_running_loop().time
+    keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
+    began = clock()
+    for ask in (keys.caller_key_version(CALLER_KEY), keys.upstream_key("upstream")):
+        with pytest.raises(KeyUnavailable, match="has not answered within 3 seconds") as caught:
+            await ask
+        assert caught.value.headers == {"retry-after": "1"}
+        assert clock() - began == pytest.approx(WAIT_LIMIT_S)
+    assert {event["reason"] for event in logs.events("key.unavailable")} == {"TimeoutError"}
+
+
+async def test_a_process_that_is_held_up_has_not_waited(
+    keys: Keys, secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that came meanwhile, or libraries that were loaded, cost nobody his key."""
+    monkeypatch.setattr(secret_cache, "WAIT_LIMIT_S", 1.0)
+    secrets.open.clear()
+    asking = asyncio.create_task(keys.caller_key_version(CALLER_KEY))
+    while len(secrets.reads) < 2:
+        await asyncio.sleep(0)
+    secrets.open.set()
+    time.sleep(1.2)
+    assert await asking == "current"
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_one_bound_holds_for_a_read_and_the_look_after_it(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is none of those known waits no longer than one that is."""
+    read = asyncio.to_thread
+
+    async def slowly(work: Callable[..., Any], *args: Any) -> Any:
+        await asyncio.sleep(0 if work.__name__ == "connect" else WAIT_LIMIT_S * 0.8)
+        return await read(work, *args)
+
+    monkeypatch.setattr(asyncio, "to_thread", slowly)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(KeyUnavailable):
+        await keys.caller_key_version("wrong or new")
+    assert asyncio.get_running_loop().time() - began == pytest.approx(WAIT_LIMIT_S, abs=0.3)
+
+
+async def test_a_rotation_between_both_versions_makes_no_key_wrong(clock: FakeClock) -> None:
+    """They are read side by side, so the key between the two that came may be good as well."""
+    previous_taken, rotated = threading.Event(), threading.Event()
+
+    class Rotated(FakeSecrets):
+        def get_secret_value(self, **kwargs: str) -> Mapping[str, Any]:
+            if kwargs == {"SecretId": CALLER_SECRET}:
+                assert rotated.wait(LIMIT_S)
+            answer = super().get_secret_value(**kwargs)
+            if "VersionStage" in kwargs:
+                previous_taken.set()
+            return answer
+
+    secrets = Rotated()
+    secrets.put(CALLER_SECRET, {"key": "between"})
+    keys = new_keys(secrets, clock)
+    asking = asyncio.create_task(keys.caller_key_version("between"))
+    assert await asyncio.to_thread(previous_taken.wait, LIMIT_S)
+    secrets.put(CALLER_SECRET, {"key": "newest"})
+    rotated.set()
+    assert await asking == "previous"
+    assert await keys.caller_key_version("newest") == "current"
+
+
+async def test_a_hang_up_takes_no_look_from_others(keys: Keys, secrets: FakeSecrets) -> None:
+    """Whoever waited for the same read still gets what it found."""
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
+    secrets.put(CALLER_SECRET, {"key": "newer"})
+    secrets.open.clear()
+    asked = [asyncio.create_task(keys.caller_key_version("newer")) for _ in range(2)]
+    while len(secrets.reads) < 3:
+        await asyncio.sleep(0)
+    asked[0].cancel()
+    await asyncio.sleep(0)
+    secrets.open.set()
+    assert await asked[1] == "current"
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
+    keys: Keys, secrets: FakeSecrets, clock: FakeClock
+) -> None:
+    """The limit holds for reads that fail, too, and nobody's key is called wrong by them."""
+    await keys.caller_key_version(CALLER_KEY)
+    await keys.wait_for_reads()
+    secrets.reads.clear()
+    secrets.failure = OUTAGE
+    clock.now += 1
+    asked = []
+    for _ in range(200):
+        asked.append(asyncio.create_task(keys.caller_key_version("wrong or new")))
+        assert await keys.caller_key_version(CALLER_KEY)
+        await asyncio.sleep(0.1)
+    refused = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(one) for one in refused} == {KeyUnavailable}
+    assert len(secrets.reads) <= 20 / LOOK_EVERY_S + 2
+    secrets.failure = None
+    assert not await keys.caller_key_version("wrong or new")
+
+
+@pytest.mark.parametrize("text", ['{"key": ""}', "{}", '{"key": 5}', '{"key": "sk-trunca', ""])
+async def test_a_caller_secret_without_key_is_the_operators_fault(
+    keys: Keys, secrets: FakeSecrets, logs: Logged, text: str
+) -> None:
+    """When the secret holds no key, nobody is told that theirs is wrong: 503 and a log line."""
+    secrets.only(CALLER_SECRET, text)
+    for presented in ("sk-trunca", ""):
+        with pytest.raises(KeyUnavailable, match='"key"'):
+            await keys.caller_key_version(presented)
+    event = logs.events("key.missing")[0]
+    assert (event["field"], event["secret"]) == ("key", CALLER_SECRET)
+    assert event["hint"] == 'put a value {"key": "…"} into it'
+
+
+async def test_a_mistake_stored_opens_nothing(keys: Keys, secrets: FakeSecrets) -> None:
+    """While a broken value is bridged, the key before it is good and the broken one is not."""
+    await keys.caller_key_version(CALLER_KEY)
+    secrets.put(CALLER_SECRET, '{"key": "sk-trunca')
+    assert not await keys.caller_key_version("sk-trunca")
+    assert await keys.caller_key_version(CALLER_KEY) == "current"
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("timed_reads")
+async def test_strangers_do_not_ask_for_what_cannot_be_read(
+    keys: Keys, secrets: FakeSecrets
+) -> None:
+    """While the upstream's secret is unreadable, a wrong caller key costs no read of it."""
+    del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
+    for _ in range(20):
+        assert not await keys.caller_key_version("wrong")
+        await keys.wait_for_reads()
+    assert secrets.reads.count(UPSTREAM_SECRET) == 1
+    secrets.put(UPSTREAM_SECRET, {"upstream": "stored"})
+    assert await keys.upstream_key("upstream") == "stored"
