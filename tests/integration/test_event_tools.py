@@ -1,7 +1,7 @@
 """The system tools' events, given to the deployed function while the model calls the tool.
 
 Over real sockets and through the layer; every way to call badly is played in virtual time by
-`tests/unit/completions/turn/test_system_tool_turns.py`.
+`tests/unit/completions/turn/test_invalid_call_turns.py`.
 """
 
 import json

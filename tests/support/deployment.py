@@ -18,7 +18,13 @@ from completions.app import create_app
 from completions.keys.keys import Keys
 from completions.settings import Settings
 from completions.turn import plan
-from tests.support.secrets import CALLER_KEY, CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
+from tests.support.secrets import (
+    CALLER_KEY,
+    CALLER_SECRET,
+    UPSTREAM_KEY,
+    UPSTREAM_SECRET,
+    FakeSecrets,
+)
 
 AUTHORIZED = {"authorization": f"Bearer {CALLER_KEY}"}
 CALM: dict[str, Any] = {
@@ -96,6 +102,18 @@ async def ask(client: httpx2.AsyncClient, **fields: Any) -> httpx2.Response:
     async with asyncio.timeout(ANSWER_LIMIT_S):
         body = chat(**fields)
         return await client.post("/v1/chat/completions", json=body, headers=ERRORS_AS_STATUS)
+
+
+def error_of(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """The error object, after checking all that every error has in common."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    error: dict[str, Any] = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["code"] == code
+    for word in ("Traceback", 'File "', CALLER_KEY, UPSTREAM_KEY):
+        assert word not in response.text
+    return error
 
 
 def data_frames(body: bytes) -> list[Any]:

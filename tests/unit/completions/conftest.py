@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
+import httpx2
 import pytest
 
 from completions.race import waits
+from local.scripted.script import answer
+from local.scripted.upstream import ScriptedUpstream
+from tests.support.deployment import CALM, calling, deploy
 from tests.support.ways import WAYS, Way
 
 
 @pytest.fixture(params=WAYS, ids=str)
 def way(request: pytest.FixtureRequest) -> Way:
-    """Every way in which a turn can be had."""
+    """Each way to have a turn."""
     found: Way = request.param
     return found
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """A model that always answers."""
+    async with ScriptedUpstream(answer("Hello there.")) as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
+    """A caller with the right key."""
+    async with calling(deploy(upstream.base_url, **CALM)) as client:
+        yield client
 
 
 @pytest.fixture(autouse=True)

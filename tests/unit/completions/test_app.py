@@ -1,4 +1,4 @@
-"""The app: every path, every wrong request, and an answer that says what to do."""
+"""The app: its routes, other sites' pages, sessions, and no request that ends in a 500."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -19,46 +17,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from completions.app import _arrival
-from completions.settings import BODY_LIMIT_BYTES
 from completions.turn import turn
 from local.scripted.script import Raw, answer
 from local.scripted.upstream import ScriptedUpstream
 from tests.support import rules
-from tests.support.deployment import CALM, HELLO, calling, chat, deploy, spoken
+from tests.support.deployment import CALM, calling, chat, deploy, error_of, spoken
 from tests.support.logs import Logged
 from tests.support.mangum_client import MangumTransport
-from tests.support.secrets import CALLER_KEY, UPSTREAM_KEY
+from tests.support.secrets import CALLER_KEY
 
 # One client serves all examples, and a busy machine may make them slowly.
 UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 FUNCTIONS = Path(__file__).parents[3] / "functions"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    """A model that always answers."""
-    async with ScriptedUpstream(answer("Hello there.")) as upstream:
-        yield upstream
-
-
-@pytest.fixture
-async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
-    """A caller with the right key."""
-    async with calling(deploy(upstream.base_url, **CALM)) as client:
-        yield client
-
-
-def _error(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
-    """The error object, after checking all that every error has in common."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/json"
-    error: dict[str, Any] = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    assert error["code"] == code
-    for word in ("Traceback", 'File "', CALLER_KEY, UPSTREAM_KEY):
-        assert word not in response.text
-    return error
 
 
 def test_import_asks_nobody() -> None:
@@ -79,52 +50,22 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
 
 
-# -- paths
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/chat/completions",
-        "/v1/chat/completions",
-        "/v1/chat/completions/",
-        "/v1/chat/completions//",
-        "/v1/chat/completions/chat/completions",
-        "/chat/completions/chat/completions/chat/completions",
-        "/v1/v1/chat/completions",
-        "/any/where/else/chat/completions",
-        "//v1//chat/completions",
-        "/v1/chat/completions?api-version=2024-10-21&x=%20",
-        "/%E2%82%AC/chat/completions",
-        "/a%2Fb/chat/completions",
-    ],
-)
-async def test_any_path_with_the_right_end(client: httpx2.AsyncClient, path: str) -> None:
-    """People paste bases with suffixes, without versions, with slashes: all of them talk."""
-    response = await client.post(path, json=chat(stream=True))
-    assert response.status_code == 200
-    assert spoken(response.content) == "Hello there."
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/v1",
-        "/v1/completions",
-        "/v1/chat",
-        "/v1/xchat/completions",
-        "/v1/chat/completionsx",
-        "/v1/chat/completions/x",
-        "/v1/chat%2Fcompletionsx",
-        "/docs",
-        "/%00",
-        "/%FF",
-    ],
-)
-async def test_no_path_with_another_end(client: httpx2.AsyncClient, path: str) -> None:
-    """A path that only resembles the right one is a 404, and so are FastAPI's own pages."""
-    _error(await client.post(path, json=chat()), 404, "not_found")
+def test_a_deployment_without_an_agent_imports_nothing_for_one() -> None:
+    """A cold start pays for every import, and most deployments have no agent."""
+    code = (
+        "import sys, completions.app\n"
+        "from completions.settings import Settings\n"
+        "completions.app.create_app(Settings(upstream_base_url='http://127.0.0.1:9/v1'))\n"
+        "print([name for name in sys.modules if 'agent_api' in name or name == 'openai'])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +84,7 @@ async def test_each_path_takes_one_method(
 ) -> None:
     """Turns are posted, everything else is read."""
     response = await client.request(method, path)
-    _error(response, 405, "method_not_allowed")
+    error_of(response, 405, "method_not_allowed")
     assert response.headers["allow"] == allowed
 
 
@@ -152,48 +93,6 @@ async def test_health_needs_no_key(client: httpx2.AsyncClient) -> None:
     for path in ("/health", "/v1/health/"):
         response = await client.get(path, headers={"authorization": ""})
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
-
-
-async def test_models_are_the_upstreams(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream
-) -> None:
-    """Where the caller names the model, the upstream's list is passed on."""
-    upstream.models = ("small", "large")
-    response = await client.get("/v1/models")
-    assert [model["id"] for model in response.json()["data"]] == ["small", "large"]
-
-
-async def test_a_fixed_model_is_the_only_one(upstream: ScriptedUpstream) -> None:
-    """Where the deployment names the model, the list is that model, and nobody is asked."""
-    async with calling(deploy(upstream.base_url, upstream_model="fixed")) as client:
-        response = await client.get("/v1/models")
-    assert [model["id"] for model in response.json()["data"]] == ["fixed"]
-    assert upstream.requests == []
-
-
-@pytest.mark.parametrize("name", ["small", "meta-llama/Llama-3.3-70B", "models/m", "a b/é"])
-@pytest.mark.parametrize("base", ["/v1/models/", "/models/", "/any//where/models/"])
-async def test_one_model_is_found_by_its_id(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream, name: str, base: str
-) -> None:
-    """Clients look a model up before they use it; its id may have slashes, escaped or not."""
-    upstream.models = ("large", name)
-    for path in (quote(name), quote(name, safe=""), quote(name) + "/"):
-        response = await client.get(base + path)
-        assert (response.status_code, response.json()["id"]) == (200, name)
-    error = _error(await client.get(base + "smaller"), 404, "model_not_found")
-    assert error["param"] == "model"
-
-
-async def test_one_fixed_model_is_found_without_asking(upstream: ScriptedUpstream) -> None:
-    """Where the deployment names the models, they are all there are; a key is needed as well."""
-    async with calling(deploy(upstream.base_url, allowed_models=("a/b",))) as client:
-        assert (await client.get("/v1/models/a/b")).json()["id"] == "a/b"
-        _error(await client.get("/v1/models/b"), 404, "model_not_found")
-        _error(
-            await client.get("/v1/models/b", headers={"authorization": ""}), 401, "invalid_api_key"
-        )
-    assert upstream.requests == []
 
 
 PAGE = {"origin": "https://shop.example"}
@@ -237,37 +136,7 @@ async def test_an_agent_is_given_no_half_of_a_history(
         assert (await client.post(RESPONSES, json=body)).status_code == 200
         for chain in ({"previous_response_id": "resp_1"}, {"conversation": "conv_1"}):
             response = await client.post(RESPONSES, json=body | chain)
-            _error(response, 400, "previous_response_not_found")
-
-
-async def test_an_agent_is_told_who_is_calling(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the id of the call and by headers, of which none is a key."""
-    monkeypatch.syspath_prepend(tmp_path)
-    agent = (
-        "from completions.responder import Say\n\nasync def who(one):\n"
-        "    yield Say(' '.join([one.id, *one.headers.values(), str(one.headers)]))\n"
-    )
-    (tmp_path / "who_agent.py").write_text(agent)
-    async with calling(deploy("http://unused.invalid", responder="who_agent:who")) as client:
-        headers = {"x-conversation-id": "conv_1", "x-agent-line": "sales"}
-        text = (await client.post(CHAT, json=chat(), headers=headers)).text
-    assert "conv_1" in text
-    assert "sales" in text
-    assert "bearer" not in text.lower()
-    assert "authorization" not in text.lower()
-
-
-async def test_a_model_that_nobody_names_is_logged(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged
-) -> None:
-    """Some platforms name none; where the deployment does not either, the log says what to set."""
-    assert (await client.post(CHAT, json=chat(model=None))).status_code == 200
-    assert "UpstreamModel" in logs.event("model.missing")["expected"]
-    async with calling(deploy(upstream.base_url, upstream_model="m", **CALM)) as own:
-        await own.post(CHAT, json=chat(model=None))
-    assert logs.text.count("model.missing") == 1
+            error_of(response, 400, "previous_response_not_found")
 
 
 HUME = CHAT + "?custom_session_id=session-7"
@@ -298,131 +167,21 @@ async def test_without_a_session_nothing_is_streamed_unasked(client: httpx2.Asyn
         assert (await client.post(path, json=body)).json()["choices"]
 
 
-# -- bodies
-
-
 @pytest.mark.parametrize(
-    "body",
+    ("context", "timeout_s", "remaining_s"),
     [
-        b"",
-        b"{",
-        b"hello",
-        b"{'model': 'm'}",
-        b'{"model": "m", "messages": [}',
-        b'{"temperature": NaN}',
-        b'{"temperature": -Infinity}',
-        b'{"a": "\x00"}',
-        b'{"model": "\xff", "n": NaN}',
-        b'{"model": "\\ud800"',
-        b'{"seed": ' + b"9" * 5_000 + b"}",
-        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"a":' * 100_000,
-        json.dumps(chat()).encode("utf-16"),
-        b"model=m&messages=hello",
+        (None, 0, None),
+        (None, 20, 20),
+        (SimpleNamespace(get_remaining_time_in_millis=lambda: 7000), 20, 7),
     ],
-    ids=lambda body: repr(body[:30]),
+    ids=["unknown", "by the setting", "by Lambda"],
 )
-async def test_what_is_not_json_is_a_400(
-    client: httpx2.AsyncClient, logs: Logged, body: bytes
+async def test_lambdas_own_deadline_wins_over_the_setting(
+    context: object, timeout_s: int, remaining_s: float | None
 ) -> None:
-    """Whatever the bytes are, the answer says that the body is not JSON."""
-    error = _error(await client.post(CHAT, content=body), 400, "invalid_request")
-    assert "not JSON" in error["message"]
-    assert error["type"] == "invalid_request_error"
-    assert logs.event("request.refused")["code"] == "invalid_request"
-
-
-@pytest.mark.parametrize("body", [b"[]", b'"hello"', b"null", b"7", b"true"])
-async def test_what_is_no_object_is_a_400(client: httpx2.AsyncClient, body: bytes) -> None:
-    """JSON that is not an object is said to be none."""
-    response = await client.post(CHAT, content=body)
-    assert "object" in _error(response, 400, "invalid_request")["message"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "param", "expected"),
-    [
-        ({"messages": "hello"}, "messages", "list"),
-        ({"messages": {}}, "messages", "list"),
-        ({"messages": []}, "messages", "at least one"),
-        ({"messages": None}, "messages", "at least one"),
-        ({"messages": ["hello"]}, "messages[0]", "role"),
-        ({"messages": [*HELLO, {"content": "x"}]}, "messages[1]", "role"),
-        ({"messages": [{"role": 5}]}, "messages[0]", "role"),
-        ({"model": 5}, "model", "string"),
-        ({"stream": "true"}, "stream", "true or false"),
-        ({"stream": 1}, "stream", "true or false"),
-        ({"stream_options": []}, "stream_options", "object"),
-        ({"tools": {}}, "tools", "list"),
-        ({"n": "2"}, "n", "number"),
-        ({"max_tokens": "100"}, "max_tokens", "number"),
-        ({"max_tokens": True}, "max_tokens", "number"),
-        ({"temperature": "hot"}, "temperature", "number"),
-        ({"elevenlabs_extra_body": "x"}, "elevenlabs_extra_body", "object"),
-    ],
-)
-async def test_a_wrong_type_names_the_field(
-    client: httpx2.AsyncClient,
-    upstream: ScriptedUpstream,
-    fields: dict[str, Any],
-    param: str,
-    expected: str,
-) -> None:
-    """`param` is the field, the message what it must be; the model is not asked."""
-    response = await client.post(CHAT, json=chat(**fields))
-    error = _error(response, 400, "invalid_request")
-    assert error["param"] == param
-    assert expected in error["message"]
-    assert upstream.requests == []
-
-
-@pytest.mark.parametrize("content_type", ["", "text/plain", "application/xml; charset=bogus", "x"])
-async def test_the_content_type_does_not_matter(
-    client: httpx2.AsyncClient, content_type: str
-) -> None:
-    """JSON is JSON, whatever a client calls it."""
-    body = json.dumps(chat()).encode()
-    response = await client.post(CHAT, content=body, headers={"content-type": content_type})
-    assert response.status_code == 200
-
-
-async def test_the_limit_is_lambdas(client: httpx2.AsyncClient) -> None:
-    """A body of 6 MB is taken, one byte more is a 413 that says so."""
-    body = json.dumps(chat()).encode()
-    full = body + b" " * (BODY_LIMIT_BYTES - len(body))
-    assert (await client.post(CHAT, content=full)).status_code == 200
-    error = _error(await client.post(CHAT, content=full + b" "), 413, "request_too_large")
-    assert str(BODY_LIMIT_BYTES) in error["message"]
-
-
-async def test_a_long_system_prompt_is_no_problem(
-    client: httpx2.AsyncClient, upstream: ScriptedUpstream
-) -> None:
-    """Platforms send system prompts of up to 2 MB."""
-    prompt = {"role": "system", "content": "x€" * 700_000}
-    response = await client.post(CHAT, json=chat(messages=[prompt, *HELLO]))
-    assert response.status_code == 200
-    assert upstream.requests[0].json["messages"][0] == prompt
-
-
-@pytest.mark.parametrize("host", ["[::1", "a:b", "[::1]:1", "x/y?z#w", "", "x" * 5_000])
-async def test_odd_hosts_harm_nobody(client: httpx2.AsyncClient, host: str) -> None:
-    """A `Host` that is no host still gets an answer, on good paths and on bad ones."""
-    response = await client.post(CHAT, json=chat(), headers={"host": host})
-    assert response.status_code == 200
-    _error(await client.post("/nope", headers={"host": host}), 404, "not_found")
-
-
-@pytest.mark.parametrize("host", ["[", "]x["])
-async def test_odd_hosts_in_an_event_harm_nobody(upstream: ScriptedUpstream, host: str) -> None:
-    """Mangum takes the `Host` for the server's name: no caller gets a 500 by it."""
-    async with httpx2.AsyncClient(
-        transport=MangumTransport(deploy(upstream.base_url, **CALM)),
-        base_url="http://x",
-        headers={"host": host, "x-api-key": CALLER_KEY},
-    ) as client:
-        assert (await client.post(CHAT, json=chat())).status_code == 200
-        _error(await client.post("/nope"), 404, "not_found")
+    """The setting is for servers that end requests and do not say when."""
+    scope = {"type": "http", "headers": [], **({"aws.context": context} if context else {})}
+    assert _arrival(Request(scope), timeout_s, cold=False).remaining_s == remaining_s
 
 
 async def test_a_bug_while_a_turn_is_planned_is_a_failed_turn(
@@ -434,13 +193,31 @@ async def test_a_bug_while_a_turn_is_planned_is_a_failed_turn(
         raise RuntimeError("internals")
 
     monkeypatch.setattr(turn, "Plan", broken)
-    _error(await client.post(CHAT, json=chat()), 500, "internal_error")
+    error_of(await client.post(CHAT, json=chat()), 500, "internal_error")
     event = logs.event("turn.finished")
     assert (event["outcome"], event["http.response.status_code"]) == ("crashed", 500)
     assert "RuntimeError" in logs.event("request.crashed")["exception"]
 
 
-# -- whatever else
+@pytest.mark.parametrize("host", ["[::1", "a:b", "[::1]:1", "x/y?z#w", "", "x" * 5_000])
+async def test_odd_hosts_harm_nobody(client: httpx2.AsyncClient, host: str) -> None:
+    """A `Host` that is no host still gets an answer, on good paths and on bad ones."""
+    response = await client.post(CHAT, json=chat(), headers={"host": host})
+    assert response.status_code == 200
+    error_of(await client.post("/nope", headers={"host": host}), 404, "not_found")
+
+
+@pytest.mark.parametrize("host", ["[", "]x["])
+async def test_odd_hosts_in_an_event_harm_nobody(upstream: ScriptedUpstream, host: str) -> None:
+    """Mangum takes the `Host` for the server's name: no caller gets a 500 by it."""
+    async with httpx2.AsyncClient(
+        transport=MangumTransport(deploy(upstream.base_url, **CALM)),
+        base_url="http://x",
+        headers={"host": host, "x-api-key": CALLER_KEY},
+    ) as client:
+        assert (await client.post(CHAT, json=chat())).status_code == 200
+        error_of(await client.post("/nope"), 404, "not_found")
+
 
 names = st.sampled_from(
     [
@@ -510,7 +287,7 @@ async def test_nothing_a_caller_posts_is_a_500(
     assert "Traceback" not in response.text
     assert "request.crashed" not in logs.text
     if response.status_code >= 400:
-        _error(response, response.status_code, response.json()["error"]["code"])
+        error_of(response, response.status_code, response.json()["error"]["code"])
 
 
 @settings(max_examples=60, suppress_health_check=UNCHECKED)
@@ -519,53 +296,3 @@ async def test_no_path_is_a_500(client: httpx2.AsyncClient, method: str, path: s
     """Any method on any path gets an answer below 500."""
     quoted = quote(path, safe="/", errors="replace")
     assert (await client.request(method, "/" + quoted)).status_code < 500
-
-
-@pytest.mark.parametrize(
-    ("setting", "header", "status"),
-    [("speak", "error", 502), ("error", "speak", 200), ("error", None, 502), ("speak", None, 200)],
-)
-async def test_a_request_chooses_how_failures_are_told(
-    setting: str, header: str | None, status: int
-) -> None:
-    """Its header overrides the deployment's setting."""
-    nobody = "http://127.0.0.1:1/v1"
-    headers = {"x-completions-on-failure": header} if header else {}
-    async with calling(deploy(nobody, on_failure=setting, **CALM)) as client:
-        response = await client.post(CHAT, json=chat(stream=True), headers=headers)
-    assert response.status_code == status
-
-
-@pytest.mark.parametrize(
-    ("context", "timeout_s", "remaining_s"),
-    [
-        (None, 0, None),
-        (None, 20, 20),
-        (SimpleNamespace(get_remaining_time_in_millis=lambda: 7000), 20, 7),
-    ],
-    ids=["unknown", "by the setting", "by Lambda"],
-)
-async def test_lambdas_own_deadline_wins_over_the_setting(
-    context: object, timeout_s: int, remaining_s: float | None
-) -> None:
-    """The setting is for servers that end requests and do not say when."""
-    scope = {"type": "http", "headers": [], **({"aws.context": context} if context else {})}
-    assert _arrival(Request(scope), timeout_s, cold=False).remaining_s == remaining_s
-
-
-def test_a_deployment_without_an_agent_imports_nothing_for_one() -> None:
-    """A cold start pays for every import, and most deployments have no agent."""
-    code = (
-        "import sys, completions.app\n"
-        "from completions.settings import Settings\n"
-        "completions.app.create_app(Settings(upstream_base_url='http://127.0.0.1:9/v1'))\n"
-        "print([name for name in sys.modules if 'agent_api' in name or name == 'openai'])"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout.splitlines()[-1] == "[]"

@@ -50,13 +50,6 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
         yield upstream
 
 
-@pytest.fixture
-async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
-    """A caller with the right key."""
-    async with calling(deploy(upstream.base_url, **CALM)) as client:
-        yield client
-
-
 async def _post(client: httpx2.AsyncClient, body: bytes, path: str = CHAT) -> httpx2.Response:
     return await client.post(path, content=body, headers={"content-type": "application/json"})
 

@@ -1,7 +1,7 @@
 """Whatever a voice platform sends, the model receives a request that it understands.
 
 Whole requests through the whole app, in both dialects, and over chat where the upstream has no
-`/responses`. Bodies that are no requests belong to `test_app`.
+`/responses`. Bodies that are no requests belong to `web/test_body.py`.
 """
 
 from __future__ import annotations

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from fastapi import Request
 
 from completions.dialects import chat
 from completions.web.caller_info import noted
+from tests.support.deployment import calling, deploy
 from tests.support.turns import body
 
 
@@ -56,3 +59,23 @@ def test_the_call_is_named_by_its_body_too() -> None:
     extra = {"elevenlabs_extra_body": {"conversation_id": "conv_2"}}
     assert told({}, **extra)[0] == "conv_2"
     assert told({"x-call-id": "conv_1"}, **extra)[0] == "conv_1"
+
+
+async def test_an_agent_is_told_who_is_calling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the id of the call and by headers, of which none is a key."""
+    monkeypatch.syspath_prepend(tmp_path)
+    agent = (
+        "from completions.responder import Say\n\nasync def who(one):\n"
+        "    yield Say(' '.join([one.id, *one.headers.values(), str(one.headers)]))\n"
+    )
+    (tmp_path / "who_agent.py").write_text(agent)
+    async with calling(deploy("http://unused.invalid", responder="who_agent:who")) as client:
+        headers = {"x-conversation-id": "conv_1", "x-agent-line": "sales"}
+        asked = body(stream=False)
+        text = (await client.post("/v1/chat/completions", json=asked, headers=headers)).text
+    assert "conv_1" in text
+    assert "sales" in text
+    assert "bearer" not in text.lower()
+    assert "authorization" not in text.lower()

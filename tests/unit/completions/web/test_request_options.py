@@ -19,6 +19,7 @@ from completions.web.request_options import (
     wants_comments,
     with_buffer_words,
 )
+from tests.support.deployment import CALM, calling, deploy
 
 BODY = {"messages": [{"role": "user", "content": "Hello?"}]}
 
@@ -71,3 +72,19 @@ def test_comments_come_only_to_who_asks_for_them() -> None:
         with pytest.raises(InvalidRequest, match="must be candidates") as caught:
             wants_comments(_request(**{COMMENTS_HEADER: other}))
         assert caught.value.param == COMMENTS_HEADER
+
+
+@pytest.mark.parametrize(
+    ("setting", "header", "status"),
+    [("speak", "error", 502), ("error", "speak", 200), ("error", None, 502), ("speak", None, 200)],
+)
+async def test_a_request_chooses_how_failures_are_told(
+    setting: str, header: str | None, status: int
+) -> None:
+    """Its header overrides the deployment's setting."""
+    nobody = "http://127.0.0.1:1/v1"
+    headers = {"x-completions-on-failure": header} if header else {}
+    body = {"model": "m", "stream": True, **BODY}
+    async with calling(deploy(nobody, on_failure=setting, **CALM)) as client:
+        response = await client.post("/v1/chat/completions", json=body, headers=headers)
+    assert response.status_code == status
