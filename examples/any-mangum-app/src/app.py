@@ -1,4 +1,4 @@
-"""An application as anyone has it: FastAPI behind Mangum. It knows nothing of the layer."""
+"""An ordinary application: FastAPI behind Mangum. It knows nothing of the layer."""
 
 import asyncio
 from collections.abc import AsyncIterator
