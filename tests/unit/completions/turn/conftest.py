@@ -1,4 +1,4 @@
-"""Answers that break off and answers without a word, for tests of whole turns."""
+"""Answers that break off and empty answers, for tests of whole turns."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ EMPTY: dict[str, Sequence[Step]] = {
 
 @pytest.fixture(params=list(BREAKS.values()), ids=list(BREAKS))
 def broken(request: pytest.FixtureRequest) -> tuple[Sequence[Step], int]:
-    """The steps with which an answer breaks off, and the milliseconds until that is noticed."""
+    """The steps of an answer that breaks off, and the milliseconds until we notice."""
     found: tuple[Sequence[Step], int] = request.param
     return found
 

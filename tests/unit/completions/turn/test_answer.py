@@ -1,4 +1,4 @@
-"""One model answer on its way to the caller: relayed, filtered, its calls held until whole."""
+"""One model answer on its way to the caller: relayed, filtered, its calls held until complete."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ COPIES = [
 
 
 def new_answer(record: TurnRecord | None = None) -> ModelAnswer:
-    """Return an answer to a chat request that heard nothing yet."""
+    """Return an answer to a chat request, with nothing read yet."""
     request = chat.parse(body(tools=[{"type": "function", "function": TRANSFER}]))
     return ModelAnswer(request, chat.writer(request), record or TurnRecord())
 
 
-# -- what is held
+# -- what is held back
 
 
-async def test_calls_are_held_and_words_are_not() -> None:
+async def test_calls_are_held_and_words_are_relayed() -> None:
     """A chunk with words is written at once; one with a call writes nothing."""
     record = TurnRecord()
     answer = new_answer(record)
@@ -77,14 +77,14 @@ async def test_calls_are_held_and_words_are_not() -> None:
 
 
 async def test_the_finish_is_kept_for_the_end() -> None:
-    """It is written by whoever ends the turn, not with its chunk."""
+    """The code that ends the turn writes it, not the chunk that brought it."""
     answer = new_answer()
     assert answer.pass_on(Chunk(None, (FinishDelta("length"),))) == b""
     assert answer.finish == "length"
 
 
-async def test_an_answer_without_words_and_calls_is_nothing() -> None:
-    """Words make it something, and so does the beginning of a call."""
+async def test_an_answer_without_words_and_calls_is_empty() -> None:
+    """Words end that, and so does the beginning of a call."""
     wordless, spoken, calling = new_answer(), new_answer(), new_answer()
     spoken.pass_on(Chunk(None, (Text("Hello"),)))
     calling.pass_on(Chunk(None, (CallPart(0, "c", "transfer_to_agent", ""),)))
@@ -92,7 +92,7 @@ async def test_an_answer_without_words_and_calls_is_nothing() -> None:
 
 
 async def test_unfinished_calls_can_be_dropped() -> None:
-    """After a cut only calls whose arguments are whole are left."""
+    """After a cut only calls with complete arguments are kept."""
     answer = new_answer()
     parts = [
         CallPart(0, "a", "transfer_to_agent", '{"agent_number": 1}'),
@@ -112,8 +112,8 @@ async def test_unfinished_calls_can_be_dropped() -> None:
         ("", "Sorry.", "Sorry."),
     ],
 )
-async def test_a_further_answer_is_set_apart(before: str, text: str, heard: str) -> None:
-    """Its first words are not glued to what was heard before."""
+async def test_a_second_answer_is_set_apart(before: str, text: str, heard: str) -> None:
+    """A space separates its first words from those that were heard before."""
     record = TurnRecord(words=[before] if before else [])
     answer = new_answer(record)
     answer.pass_on(Chunk(None, (Text(text),)))
@@ -121,7 +121,7 @@ async def test_a_further_answer_is_set_apart(before: str, text: str, heard: str)
 
 
 async def test_the_moment_of_the_first_words_is_recorded() -> None:
-    """A call alone is output of the model, but is not spoken."""
+    """A call counts as output of the model, but not as spoken words."""
     record = TurnRecord()
     await asyncio.sleep(1)
     new_answer(record).note_output()
@@ -134,7 +134,7 @@ async def test_the_moment_of_the_first_words_is_recorded() -> None:
 
 
 def heard_after_buffer_words(way: Way, text: str, cuts: list[int]) -> str:
-    """Return what is heard of a late answer that is cut at these places."""
+    """Return what is heard of a late answer that is cut into chunks at these places."""
     places = sorted({cut for cut in cuts if 0 < cut < len(text)})
     pieces = [text[a:b] for a, b in zip((0, *places), (*places, len(text)), strict=True)]
     script: list[Step] = [At(2500), Role(), *map(Say, pieces), Finish(), Done()]
@@ -153,7 +153,7 @@ def heard_after_buffer_words(way: Way, text: str, cuts: list[int]) -> str:
 def test_the_models_copy_of_buffer_words_is_not_heard(
     way: Way, copy: str, rest: str, cuts: list[int]
 ) -> None:
-    """However it is spelt and cut into chunks, what follows it is heard once and whole."""
+    """However it is spelt and chunked, the rest of the answer is heard once and in full."""
     assert heard_after_buffer_words(way, copy + rest, cuts) == f"{PHRASE}... {rest}"
 
 
@@ -165,13 +165,13 @@ def test_the_models_copy_of_buffer_words_is_not_heard(
     cuts=st.lists(st.integers(1, 45), max_size=8),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_only_begins_like_buffer_words_is_heard(way: Way, text: str, cuts: list[int]) -> None:
-    """Nothing of an answer is lost for looking like words of ours."""
+def test_text_that_resembles_buffer_words_is_heard(way: Way, text: str, cuts: list[int]) -> None:
+    """Only a copy of the phrase is removed; nothing else of the answer is lost."""
     assert heard_after_buffer_words(way, text, cuts) == f"{PHRASE}... {text}"
 
 
 async def test_a_copy_alone_is_an_empty_answer(way: Way) -> None:
-    """The model is asked once more."""
+    """The model is asked again."""
     extra = {"buffer_words": [PHRASE]}
     script = answer(f"{PHRASE}...", at_ms=2500)
     got, _, _ = await way.turn(script, answer("Sunny.", at_ms=500), elevenlabs_extra_body=extra)
@@ -180,7 +180,7 @@ async def test_a_copy_alone_is_an_empty_answer(way: Way) -> None:
 
 
 async def test_a_copy_between_reasoning_is_not_heard(way: Way) -> None:
-    """Reasoning before it, in it and after it does not hide it."""
+    """The copy is found even with reasoning before, inside and after it."""
     script: Script = [
         *(At(2500), Role(), Think("Hm."), Say("Hang on,"), Think("Well."), Say(" one moment... ")),
         *(Say("Sunny."), Finish(), Done()),
@@ -189,8 +189,8 @@ async def test_a_copy_between_reasoning_is_not_heard(way: Way) -> None:
     assert (got.text, got.reasoning) == (f"{PHRASE}... Sunny.", "Hm.Well.")
 
 
-async def test_without_buffer_words_nothing_is_taken_out(way: Way) -> None:
-    """A model that answers in time may say what it likes."""
+async def test_without_buffer_words_nothing_is_removed(way: Way) -> None:
+    """A model that answers in time may begin with the same phrase."""
     extra = {"buffer_words": ["Hang on"]}
     got, _, _ = await way.turn(answer("Hang on... It is sunny."), elevenlabs_extra_body=extra)
     assert got.text == "Hang on... It is sunny."
@@ -200,17 +200,17 @@ async def test_without_buffer_words_nothing_is_taken_out(way: Way) -> None:
 
 
 async def test_a_refusal_is_spoken(way: Way) -> None:
-    """A turn that speaks says it in the model's words; elsewhere it stays a refusal."""
+    """A turn that speaks reads it out in the model's words; other turns relay it as a refusal."""
     script: list[Step] = [Role(), Decline("I can"), Decline("not."), Finish(), Done()]
     got, _, _ = await way.turn(script)
     assert (got.text, got.finish) == ("I cannot.", "stop")
     got, _, heard = await way.turn(script, stream=False)
     assert got.text == "I cannot."
-    assert (b'"refusal"' in heard.body) != way.over_chat  # Written anew, it is text.
+    assert (b'"refusal"' in heard.body) != way.over_chat  # Rewritten as text.
 
 
 async def test_usage_is_for_callers_who_ask_for_it() -> None:
-    """The upstream is always asked for it."""
+    """The upstream is always asked for usage."""
     for told in (False, True):
         options: Any = {"stream_options": {"include_usage": True}} if told else {}
         got, upstream, _ = await CHAT.turn(answer(), **options)
@@ -219,7 +219,7 @@ async def test_usage_is_for_callers_who_ask_for_it() -> None:
 
 
 async def test_usage_is_that_of_the_answer_that_was_heard(way: Way) -> None:
-    """Answers that were cut, empty or asked for again do not count."""
+    """Answers that were cut, empty or repeated do not count."""
     ours: list[Step] = [Role(), Say("Sunny."), Finish(), Usage(1, 2), Done()]
     others: list[list[Step]] = [
         [Role(), Say("It"), Usage(90, 90), Cut()],
@@ -234,7 +234,7 @@ async def test_usage_is_that_of_the_answer_that_was_heard(way: Way) -> None:
 
 
 async def test_several_answers_are_relayed() -> None:
-    """With `n` all chunks are passed on, and the first finish is not the end."""
+    """With `n` all chunks are relayed, and the first finish does not end the turn."""
     one = [chat_event({"content": "One."}), chat_event({}, "stop")]
     second = {"index": 1}
     two = [chat_event({"content": "Two."}, choice=second), chat_event({}, "stop", choice=second)]
@@ -255,13 +255,13 @@ async def test_several_answers_are_relayed() -> None:
 
 
 async def several(script: Scene) -> tuple[Heard, PlayedUpstream]:
-    """Play a turn that wants two answers."""
+    """Play a turn that asks for two answers."""
     upstream = PlayedUpstream(script)
     return await CHAT.post(CHAT.caller(upstream), CHAT.body(n=2)), upstream
 
 
 async def test_json_in_answer_to_a_stream_is_streamed(way: Way) -> None:
-    """Some upstreams do not stream; the caller gets all of their answer as a stream."""
+    """Some upstreams do not stream; the caller still gets the whole answer as a stream."""
     script: list[Step] = [
         Unstreamed(),
         Think("Hm."),
@@ -278,7 +278,7 @@ async def test_json_in_answer_to_a_stream_is_streamed(way: Way) -> None:
 
 
 async def test_an_answer_of_another_kind_is_relayed() -> None:
-    """A custom tool's call needs no words: it wins, and reaches the output as it came."""
+    """A custom tool's call wins without words and reaches the output unchanged."""
     item = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c1", "name": "x", "input": "y"}
     response = {
         "id": "resp_1",
@@ -311,7 +311,7 @@ async def test_an_answer_of_another_kind_is_relayed() -> None:
     assert [one["type"] for one in last["response"]["output"]] == ["custom_tool_call"]
 
 
-# -- what is put right for strict clients
+# -- what is repaired for strict clients
 
 
 SKIPPED = [
@@ -332,8 +332,8 @@ SKIPPED = [
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_events_that_say_nothing_are_skipped(way: Way, stream: bool) -> None:
-    """Before, amid and behind the words they are not relayed, and the answer is whole."""
+async def test_empty_events_are_skipped(way: Way, stream: bool) -> None:
+    """They are dropped before, between and after the words, and the answer is complete."""
     junk = [Raw(data) for data in SKIPPED]
     words: list[Step] = [Role(), *junk, Say("Yes, "), *junk, Say("until six."), *junk]
     got, upstream, heard = await way.turn([*junk, *words, Finish(), *junk, Done()], stream=stream)
@@ -344,7 +344,7 @@ async def test_events_that_say_nothing_are_skipped(way: Way, stream: bool) -> No
 
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
 async def test_content_in_parts_is_heard_as_text(way: Way) -> None:
-    """Thinking in it is reasoning, and references are nothing, streamed or not."""
+    """Thinking parts become reasoning and references are dropped, streamed or not."""
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
     parts = [thinking, {"type": "text", "text": "Yes."}, {"type": "reference"}]
     pieces = [chat_event({"role": "assistant", "content": [part]}) for part in parts]
@@ -358,7 +358,7 @@ async def test_content_in_parts_is_heard_as_text(way: Way) -> None:
 
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
 async def test_halves_of_characters_are_joined_or_replaced(way: Way) -> None:
-    """Every byte that the caller gets is UTF-8, and every frame JSON, streamed or not."""
+    """Every byte that the caller gets is UTF-8 and every frame JSON, streamed or not."""
     halves = [rb"Yes \ud83d", rb"\ude00, until", rb" six\ud83d."]
     plain = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n'
     streamed: list[Step] = [Role(), *(Raw(plain % half) for half in halves), Finish(), Done()]
@@ -371,7 +371,7 @@ async def test_halves_of_characters_are_joined_or_replaced(way: Way) -> None:
 
 
 async def test_an_empty_finish_is_no_end() -> None:
-    """Clients that test for anything but null would end at the first word."""
+    """Clients that compare with null only would stop at the first word."""
     words = [chat_event({"content": text}, "") for text in ("Yes, ", "until six.")]
     got, _, heard = await CHAT.turn([Role(), *words, Finish("eos"), Done()])
     assert (got.text, got.finish) == ("Yes, until six.", "stop")
@@ -379,8 +379,8 @@ async def test_an_empty_finish_is_no_end() -> None:
 
 
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
-async def test_what_follows_a_finish_is_not_heard(way: Way) -> None:
-    """Sentences and errors behind it are a proxy's; the answer was whole."""
+async def test_nothing_after_a_finish_is_heard(way: Way) -> None:
+    """Sentences and errors after it come from a proxy; the answer was complete."""
     noise: list[Step] = [Say(" stream closed"), Fail(), Raw(b"data: stream closed\n\n")]
     for behind in noise:
         got, upstream, _ = await way.turn([Role(), Say("Yes."), Finish(), behind, Done()])
@@ -389,7 +389,7 @@ async def test_what_follows_a_finish_is_not_heard(way: Way) -> None:
 
 
 async def test_arguments_sent_as_an_object_become_one_json_string() -> None:
-    """Clients read `arguments` as text, so a chunk that holds an object is not relayed."""
+    """Clients read `arguments` as text, so a chunk that holds an object is rewritten."""
     part = {
         "index": 0,
         "id": "call_1",
@@ -404,8 +404,8 @@ async def test_arguments_sent_as_an_object_become_one_json_string() -> None:
     assert CHAT.read(heard).calls == [("transfer_to_agent", {"agent_number": 2})]
 
 
-async def test_a_role_in_every_chunk_is_told_once() -> None:
-    """The SDK's helper joins what comes twice, and would read `assistantassistant`."""
+async def test_a_role_in_every_chunk_is_written_once() -> None:
+    """The SDK's helper joins repeated values and would read `assistantassistant`."""
     role = {"role": "assistant"}
     chunks = [chat_event({**role, "content": text}) for text in ("Su", "nny", ".")]
     got, _, heard = await CHAT.turn([*chunks, chat_event({**role, "content": ""}, "stop"), Done()])
@@ -414,7 +414,7 @@ async def test_a_role_in_every_chunk_is_told_once() -> None:
 
 
 async def test_a_changing_id_does_not_reach_a_strict_client() -> None:
-    """A stream has one id, even if the upstream changes its own."""
+    """A stream has one id, even if the upstream's id changes."""
     chunks = [
         chat_event({"role": "assistant", "content": "One "}, id="c1"),
         chat_event({"content": "two."}, id="c2"),
@@ -427,8 +427,8 @@ async def test_a_changing_id_does_not_reach_a_strict_client() -> None:
 
 
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
-async def test_other_choices_than_the_one_asked_for_are_not_heard(way: Way) -> None:
-    """They are another answer, and neither words nor their finish are this one's."""
+async def test_choices_that_were_not_asked_for_are_dropped(way: Way) -> None:
+    """They are other answers: neither their words nor their finish belong to this one."""
     other = {"index": 1}
     stray: list[Step] = [
         chat_event({"content": " no"}, choice=other),

@@ -1,4 +1,4 @@
-"""A buffered turn: one JSON answer, complete, or an error with its own status."""
+"""A buffered turn: one complete JSON answer, or an error with its own status."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_an_unasked_stream_becomes_one_answer() -> None:
-    """An upstream that streams unasked is read to its end."""
+    """An upstream that streams unasked is read to the end."""
     deltas: list[tuple[dict[str, str], str | None]] = [
         ({"role": "assistant", "content": ""}, None),
         ({"content": "All "}, None),
@@ -46,8 +46,8 @@ async def test_an_unasked_stream_becomes_one_answer() -> None:
     assert CHAT.read(heard).text == "All of it."
 
 
-async def test_an_empty_buffered_answer_is_asked_for_once_more(way: Way) -> None:
-    """A second empty one is relayed as it is, since no words of ours belong in it."""
+async def test_an_empty_buffered_answer_is_asked_for_again_once(way: Way) -> None:
+    """A second empty answer is relayed unchanged, since no words of ours belong in it."""
     for opening in ([Role()], [Role(), Think("Well.")], [Role(), Say("<think>Well.</think>")]):
         upstream = PlayedUpstream([*opening, Finish(), Usage(), Done()], answer("Sunny."))
         got = way.read(await way.post(way.caller(upstream), way.body(stream=False)))
@@ -61,7 +61,7 @@ async def test_an_empty_buffered_answer_is_asked_for_once_more(way: Way) -> None
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_buffered_turn_fails_by_its_status(way: Way, status: int) -> None:
-    """A 200 with an apology in it would pass for the answer, so callers get the status, too."""
+    """A 200 with an apology would look like an answer, so every caller gets the status."""
     for on_failure in ("speak", "error"):
         got, _, heard = await way.turn(
             refused(status, message="Enough.", retry_after_s=9),
@@ -75,7 +75,7 @@ async def test_a_buffered_turn_fails_by_its_status(way: Way, status: int) -> Non
 
 
 async def test_several_buffered_answers_are_relayed() -> None:
-    """With `n` they are relayed to the byte, even with calls that fit no schema."""
+    """With `n` they are relayed byte for byte, even with calls that fit no schema."""
     wrong = {"id": "x", "type": "function", "function": {"name": "gone", "arguments": "{"}}
     message = {"role": "assistant", "content": None, "tool_calls": [wrong]}
     choices = [{"index": n, "message": message, "finish_reason": "tool_calls"} for n in (0, 1)]

@@ -1,4 +1,4 @@
-"""What each request of a turn did: who, when and why, in the log and in the stream."""
+"""What each request of a turn did, when and why, in the log and in the stream."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ FIRST_IS_SLOW: Script = [At(2600), *answer("Late.")]
 NONE: Script = [Role(), Finish(), Done()]
 
 
-async def test_a_hedge_and_the_one_that_it_beat(way: Way, logs: Logged) -> None:
-    """Each has the milliseconds since the request came; what did not happen is left out."""
+async def test_a_hedge_and_the_request_that_it_beat(way: Way, logs: Logged) -> None:
+    """Times are milliseconds since the request arrived; moments that never came are left out."""
     await way.turn(
         FIRST_IS_SLOW,
         fallback=[Head(), At(500), Role(), At(900), Say("From F. "), Pause(100), Finish(), Done()],
@@ -67,8 +67,8 @@ async def test_a_hedge_and_the_one_that_it_beat(way: Way, logs: Logged) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_refusal_and_who_was_asked_after_it(way: Way, logs: Logged, stream: bool) -> None:
-    """What came of each is its error's code, or that it answered."""
+async def test_a_refusal_and_the_request_after_it(way: Way, logs: Logged, stream: bool) -> None:
+    """The result of each is its error's code, or `answered`."""
     await way.turn(refused(500), fallback=answer("Yes."), stream=stream)
     lives = logs.event("turn.finished")["candidates"]
     assert [(one["candidate"], one["asked"], one["why"]) for one in lives] == [
@@ -99,13 +99,13 @@ ENDS: dict[str, tuple[list[Script], list[str]]] = {
 async def test_why_a_request_ended(
     way: Way, logs: Logged, scenes: list[Sequence[Step]], why: list[str]
 ) -> None:
-    """It is one word, whatever the API did."""
+    """One word gives the reason, whatever the API did."""
     await way.turn(*scenes, tools=[LOOKUP])
     assert [one["why"] for one in logs.event("turn.finished")["candidates"]] == why
 
 
-async def test_a_caller_who_leaves_ends_every_request(way: Way, logs: Logged) -> None:
-    """Neither of two that still run has lost."""
+async def test_a_hang_up_ends_every_request(way: Way, logs: Logged) -> None:
+    """Of two running requests neither is marked as lost."""
     upstream = PlayedUpstream([Hold()], fallback=[Hold()])
     await way.post(way.caller(upstream, hedge_after_ms=500), hang_up_ms=700)
     lives = logs.event("turn.finished")["candidates"]
@@ -113,21 +113,21 @@ async def test_a_caller_who_leaves_ends_every_request(way: Way, logs: Logged) ->
 
 
 async def test_nobody_answers_in_time(way: Way, logs: Logged) -> None:
-    """Those that still ran at the end of the budget were given up."""
+    """A request that still runs at the end of the budget is marked as given up."""
     await way.turn([Hold()], settings={"turn_budget_ms": 3000, "first_token_timeout_ms": 0})
     (life,) = logs.event("turn.finished")["candidates"]
     assert (life["why"], life["ended_ms"]) == ("given_up", 3000.0)
 
 
 async def test_thoughts_are_no_first_word(way: Way, logs: Logged) -> None:
-    """Nor is text without a letter."""
+    """Neither is text without a letter."""
     await way.turn([Role(), Think("Hm."), Say("... "), At(400), *answer("Yes.")[1:]])
     (life,) = logs.event("turn.finished")["candidates"]
     assert life["first_word_ms"] == 400.0
 
 
-async def test_an_agents_requests_have_lives_too(logs: Logged) -> None:
-    """The agent itself is no request, and each of its questions begins with a first one."""
+async def test_an_agents_requests_are_listed_too(logs: Logged) -> None:
+    """The agent itself is not a request, and each of its questions starts with a first one."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         for _ in range(2):
@@ -142,7 +142,7 @@ async def test_an_agents_requests_have_lives_too(logs: Logged) -> None:
     ]
 
 
-async def test_no_more_than_three(way: Way, logs: Logged) -> None:
+async def test_a_turn_lists_three_requests_at_most(way: Way, logs: Logged) -> None:
     """A turn makes no more requests."""
     await way.turn(refused(500))
     lives = logs.event("turn.finished")["candidates"]
@@ -175,10 +175,10 @@ COMMENTED: dict[str, list[Script]] = {
 
 
 @pytest.mark.parametrize("scenes", COMMENTED.values(), ids=COMMENTED)
-async def test_a_stream_tells_it_before_its_end_to_who_asks(
+async def test_a_stream_lists_its_requests_to_clients_that_ask(
     way: Way, logs: Logged, scenes: list[Script]
 ) -> None:
-    """The comment is what the log has, in an event of ours, and nobody else gets a byte of it."""
+    """The comment before its end equals the log's list, and other clients get no byte of it."""
     plain, _, silent = await way.turn(*scenes, tools=[LOOKUP])
     caller, request = way.caller(PlayedUpstream(*scenes)), way.body(tools=[LOOKUP])
     told = await way.post(caller, request, comments=True)
@@ -190,8 +190,8 @@ async def test_a_stream_tells_it_before_its_end_to_who_asks(
     assert _without_comments(silent.body) == silent.body
 
 
-async def test_openais_client_reads_on_over_the_comment() -> None:
-    """A comment is no event to it."""
+async def test_openais_client_ignores_the_comment() -> None:
+    """It does not treat a comment as an event."""
     told = await Caller(PlayedUpstream(answer("Yes."))).post(comments=True)
     assert _comments(told.body)
     contents = [chunk.choices[0].delta.content for chunk in await sdk_chunks(told.body)]
@@ -199,14 +199,14 @@ async def test_openais_client_reads_on_over_the_comment() -> None:
 
 
 async def test_an_answer_in_one_piece_has_no_comment(way: Way) -> None:
-    """JSON has none."""
+    """JSON has no comments."""
     _, _, heard = await way.turn(answer("Yes."), stream=False, post={"comments": True})
     assert not _comments(heard.body)
     json.loads(heard.body)
 
 
-async def test_a_status_has_no_comment(way: Way) -> None:
-    """An error that is told by its status is JSON, too."""
+async def test_an_error_status_has_no_comment(way: Way) -> None:
+    """An error with a status of its own is JSON, too."""
     post = {"comments": True, "on_failure": "error"}
     _, _, heard = await way.turn(refused(400), post=post)
     assert (heard.status, _comments(heard.body)) == (400, [])

@@ -1,4 +1,4 @@
-"""A turn whose answers hold no word: a sentence, a pause, a skipped turn, or an error."""
+"""A turn whose answers are all empty: a sentence, a pause, a skipped turn, or an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENGLISH = PHRASES["en"]
 async def test_a_second_empty_answer_becomes_the_failure_sentence(
     way: Way, empty: Sequence[Step]
 ) -> None:
-    """Nobody hears a pause, and whoever has spoken is owed words."""
+    """A user who has spoken hears a sentence, not a pause."""
     upstream = PlayedUpstream(empty)
     got = way.read(await way.post(way.caller(upstream)))
     assert (got.text, got.finish, got.calls) == (ENGLISH.failure, "stop", [])
@@ -35,10 +35,10 @@ async def test_a_second_empty_answer_becomes_the_failure_sentence(
 
 
 @pytest.mark.parametrize("history", [[], [("assistant", "Hello.")]])
-async def test_a_turn_that_nobody_began_is_no_silence(
+async def test_a_turn_without_user_words_gets_the_failure_sentence(
     way: Way, empty: Sequence[Step], history: Sequence[tuple[str, str]]
 ) -> None:
-    """Who opens a call, or goes on in it, is owed words as well: only silence is answered so."""
+    """Opening a call or continuing it needs words; only a silent user is answered with a pause."""
     body = way.body(history=history)
     got = way.read(await way.post(way.caller(PlayedUpstream(empty)), body))
     assert got.text == ENGLISH.failure
@@ -48,25 +48,23 @@ async def test_a_turn_that_nobody_began_is_no_silence(
 async def test_an_empty_answer_is_the_same_where_the_history_is_stored(
     user_text: str, text: str, empty: Sequence[Step]
 ) -> None:
-    """A chained turn sends its last words only, and they tell whether the caller was silent."""
+    """A chained turn sends only its last messages, which show whether the user was silent."""
     body = RESPONSES.body(user_text, previous_response_id="resp_1")
     caller = RESPONSES.caller(PlayedUpstream(empty))
     got = RESPONSES.read(await RESPONSES.post(caller, body))
     assert got.text == text
 
 
-async def test_where_nobody_spoke_an_empty_answer_becomes_a_pause(
-    way: Way, empty: Sequence[Step]
-) -> None:
-    """In a turn of silence, three dots and a space keep the call alive."""
+async def test_a_silent_user_hears_a_pause(way: Way, empty: Sequence[Step]) -> None:
+    """Three dots and a space keep the call alive."""
     got = way.read(await way.post(way.caller(PlayedUpstream(empty)), way.body("...")))
     assert (got.text, got.finish, got.calls) == ("... ", "stop", [])
 
 
-async def test_a_second_empty_answer_skips_the_turn_where_that_is_offered(
+async def test_a_second_empty_answer_skips_the_turn_if_skip_turn_is_offered(
     way: Way, empty: Sequence[Step]
 ) -> None:
-    """`skip_turn` is called with its required arguments filled, and nothing is spoken."""
+    """`skip_turn` is called with its required arguments filled in, and nothing is spoken."""
     upstream = PlayedUpstream(empty)
     got = way.read(await way.post(way.caller(upstream), way.body(tools=[TRANSFER, SKIP_TURN])))
     ((name, arguments),) = got.calls
@@ -76,7 +74,7 @@ async def test_a_second_empty_answer_skips_the_turn_where_that_is_offered(
 
 
 async def test_a_turn_is_skipped_once_for_each_user_message() -> None:
-    """A model that stays empty would otherwise skip for ever."""
+    """Otherwise a model that stays empty would skip every turn."""
     upstream = PlayedUpstream([Role(), Finish(), Done()])
     request = CHAT.body(tools=[SKIP_TURN])
     skipped = {"id": "c", "type": "function", "function": {"name": "skip_turn", "arguments": "{}"}}
@@ -92,7 +90,7 @@ async def test_a_turn_is_skipped_once_for_each_user_message() -> None:
 
 
 async def test_a_turn_is_not_skipped_with_an_invalid_call(way: Way) -> None:
-    """A tool that requires more than can be made up is not called: words stand in for it."""
+    """If we cannot fill in the tool's required arguments, words are spoken instead."""
     code = {"type": "string", "pattern": "^[0-9]{9}$"}
     parameters = {"type": "object", "properties": {"code": code}, "required": ["code"]}
     tool = {"name": "skip_turn", "description": "Skips the turn.", "parameters": parameters}
@@ -104,7 +102,7 @@ async def test_a_turn_is_not_skipped_with_an_invalid_call(way: Way) -> None:
 async def test_after_buffer_words_an_empty_answer_is_a_failure(
     way: Way, empty: Sequence[Step]
 ) -> None:
-    """The failure sentence follows them, neither a pause nor a skipped turn."""
+    """The failure sentence follows them, not a pause or a skipped turn."""
     upstream = PlayedUpstream([At(1600), *empty], empty)
     got = way.read(await way.post(way.caller(upstream), way.body(tools=[SKIP_TURN])))
     assert got.text.endswith(ENGLISH.failure)
@@ -112,10 +110,10 @@ async def test_after_buffer_words_an_empty_answer_is_a_failure(
     assert (got.finish, got.calls) == ("stop", [])
 
 
-async def test_buffer_words_may_come_between_two_empty_answers(
+async def test_a_failure_sentence_follows_buffer_words_between_two_empty_answers(
     way: Way, empty: Sequence[Step]
 ) -> None:
-    """The failure sentence follows them then, too."""
+    """Buffer words between the two answers rule out a pause, too."""
     upstream = PlayedUpstream([At(300), *empty], [At(2000), *empty])
     got = way.read(await way.post(way.caller(upstream)))
     assert got.text.endswith(ENGLISH.failure)
@@ -124,7 +122,7 @@ async def test_buffer_words_may_come_between_two_empty_answers(
 async def test_without_buffer_words_a_late_empty_answer_is_a_failure(
     way: Way, empty: Sequence[Step]
 ) -> None:
-    """An agent that wants none hears the sentence alone, however long the model took."""
+    """With buffer words off, only the sentence is heard, however long the model took."""
     upstream = PlayedUpstream([At(8000), *empty], empty)
     request = way.body(elevenlabs_extra_body={"buffer_words": []})
     caller = way.caller(upstream, first_token_timeout_ms=0)
@@ -132,16 +130,16 @@ async def test_without_buffer_words_a_late_empty_answer_is_a_failure(
     assert got.text == ENGLISH.failure
 
 
-async def test_a_client_that_wants_errors_is_told_of_an_empty_answer(
+async def test_a_client_that_wants_errors_gets_one_for_an_empty_answer(
     way: Way, empty: Sequence[Step]
 ) -> None:
-    """An answer without a word is none: the status says so."""
+    """The status says that the answer was empty."""
     heard = await way.post(way.caller(PlayedUpstream(empty)), on_failure="error")
     assert heard.status == 502
 
 
 async def test_several_empty_answers_are_relayed() -> None:
-    """With `n` the caller gets every chunk of the model, and one terminator."""
+    """With `n` the caller gets every chunk of the model and one terminator."""
     upstream = PlayedUpstream([Role(), Finish(), Usage(), Done()])
     heard = await CHAT.post(CHAT.caller(upstream), CHAT.body(n=2))
     assert heard.finishes == ["stop"]

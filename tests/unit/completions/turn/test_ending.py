@@ -1,4 +1,4 @@
-"""The end of a streamed turn: honest in words, in its finish or in its status; exactly one."""
+"""The end of a streamed turn: exactly one, and honest in words, finish or status."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ CHAT_ENDS: dict[str, list[Step]] = {
 async def test_the_stream_ends_once_however_the_upstream_ends_it(
     way: Way, tail: list[Step]
 ) -> None:
-    """Doubled terminators, comments and an open connection change nothing."""
+    """Repeated terminators, comments and an open connection change nothing."""
     got, upstream, heard = await way.turn([Role(), Say("Sunny."), *tail], fallback=FALLBACK)
     assert (got.text, got.finish) == ("Sunny.", "stop")
     assert len(upstream.requests) == 1
@@ -73,7 +73,7 @@ async def test_the_stream_ends_once_however_the_upstream_ends_it(
 
 @pytest.mark.parametrize("tail", list(CHAT_ENDS.values()), ids=list(CHAT_ENDS))
 async def test_a_missing_terminator_is_added(tail: list[Step]) -> None:
-    """A finish or a terminator alone is an end, and a caller who wants usage gets it."""
+    """Either a finish or a terminator ends the answer, and usage is sent to callers who want it."""
     got, upstream, heard = await CHAT.turn(
         [Role(), Say("Sunny."), *tail],
         fallback=FALLBACK,
@@ -89,14 +89,14 @@ async def test_a_missing_terminator_is_added(tail: list[Step]) -> None:
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_the_finish_is_the_models_own(way: Way, reason: str, stream: bool) -> None:
-    """Streamed or buffered, the caller gets the reason that the model gave."""
+    """Streamed or buffered, the caller gets the model's reason."""
     got, _, _ = await way.turn(answer("Well, well.", finish=reason), stream=stream)
     assert (got.text, got.finish) == ("Well, well.", reason)
 
 
 @pytest.mark.parametrize("reason", ["stop", "tool_calls", "length"])
 async def test_calls_finish_as_calls(way: Way, reason: str) -> None:
-    """An answer with calls ends with `tool_calls`, and one without never does."""
+    """An answer with calls ends with `tool_calls`, and one without calls never does."""
     script: list[Step] = [Role(), *call("transfer_to_agent", {"agent_number": 1}), Finish(reason)]
     got, _, _ = await way.turn([*script, Done()], tools=[TRANSFER])
     assert got.finish == "tool_calls"
@@ -108,14 +108,14 @@ async def test_calls_finish_as_calls(way: Way, reason: str) -> None:
 @pytest.mark.parametrize("reason", ["tool_calls", "function_call", "STOP"])
 @pytest.mark.parametrize("text", ["{}", ""])
 async def test_json_has_an_honest_finish(reason: str, text: str, stream: bool) -> None:
-    """Without a call it tells of none, whatever the model says, and in the protocol's words."""
+    """Without a call the finish is `stop`, whatever the model says."""
     script: list[Step] = [Role(), Say(text), Finish(reason), Done()]
     got, _, _ = await CHAT.turn(script, stream=stream, json_format=True)
     assert (got.text, got.finish) == (text, "stop")
 
 
 async def test_a_buffered_call_finishes_as_one() -> None:
-    """Gemini says `stop`; what only it knows of the call is kept."""
+    """Gemini sends `stop`; its own extra fields of the call are kept."""
     function = {"name": "transfer_to_agent", "arguments": '{"agent_number": 1}'}
     signed = {"google": {"thought_signature": "Ab"}}
     call_ = {"id": "f1", "type": "function", "function": function, "extra_content": signed}
@@ -129,11 +129,11 @@ async def test_a_buffered_call_finishes_as_one() -> None:
     assert choice["message"]["tool_calls"] == [call_]
 
 
-# -- an answer that broke off
+# -- an answer that breaks off
 
 
 async def test_a_cut_after_the_first_sentence_is_closed(way: Way, broken: Broken) -> None:
-    """A closing sentence is spoken, and the finish says that something is missing."""
+    """A closing sentence is spoken, and the finish says that the answer is incomplete."""
     steps, after_ms = broken
     got, upstream, _ = await way.turn(
         [Role(), Say(SENTENCE), Say("And"), *steps], fallback=FALLBACK
@@ -144,10 +144,8 @@ async def test_a_cut_after_the_first_sentence_is_closed(way: Way, broken: Broken
     assert len(upstream.requests) == 1
 
 
-async def test_a_whole_call_is_delivered_although_the_answer_was_cut(
-    way: Way, broken: Broken
-) -> None:
-    """What the model decided still happens, without a closing sentence."""
+async def test_a_complete_call_is_delivered_after_a_cut(way: Way, broken: Broken) -> None:
+    """The model's decision is carried out, without a closing sentence."""
     steps, after_ms = broken
     made = call("transfer_to_agent", {"agent_number": 1})
     for before in ([], [Say("I'll transfer you. ")], [Say("I'll")]):
@@ -160,8 +158,8 @@ async def test_a_whole_call_is_delivered_although_the_answer_was_cut(
         assert len(upstream.requests) == 1
 
 
-async def test_a_half_call_is_never_delivered(way: Way, broken: Broken) -> None:
-    """A call whose arguments are missing or cut is dropped, and a whole one before it is kept."""
+async def test_an_incomplete_call_is_never_delivered(way: Way, broken: Broken) -> None:
+    """A call with missing or cut arguments is dropped; a complete one before it is kept."""
     steps, _ = broken
     tool = {"name": "hold", "description": "", "parameters": {"type": "object", "properties": {}}}
     whole = call("transfer_to_agent", {"agent_number": 1})
@@ -182,7 +180,7 @@ async def test_a_half_call_is_never_delivered(way: Way, broken: Broken) -> None:
 
 
 async def test_a_second_answer_that_is_cut_is_closed_like_the_first(way: Way) -> None:
-    """After feedback, too, words that were heard get a closing sentence, not the failure one."""
+    """After feedback, too, heard words get the closing sentence, not the failure sentence."""
     invalid: list[Step] = [Role(), Say(SENTENCE), *call("transfer_to_agent", "{}"), *TAIL]
     second: list[Step] = [Role(), Say("Well"), Cut()]
     got, _, _ = await way.turn(invalid, second, tools=[TRANSFER])
@@ -191,7 +189,7 @@ async def test_a_second_answer_that_is_cut_is_closed_like_the_first(way: Way) ->
 
 
 async def test_a_client_that_wants_errors_gets_an_error_event(way: Way, broken: Broken) -> None:
-    """It gets no phrase and no finish but an event that makes the SDK raise."""
+    """It gets neither a phrase nor a finish, but an event that makes the SDK raise."""
     steps, _ = broken
     got, upstream, heard = await way.turn(
         [Role(), Say("It is"), *steps], fallback=FALLBACK, post={"on_failure": "error"}
@@ -206,19 +204,19 @@ async def test_a_client_that_wants_errors_gets_an_error_event(way: Way, broken: 
 
 
 async def test_a_json_answer_that_was_cut_is_not_completed(way: Way, broken: Broken) -> None:
-    """It ends in an error event even where callers hear sentences."""
+    """It ends in an error event, even where failures are spoken."""
     steps, _ = broken
     got, _, _ = await way.turn([Role(), Say('{"a": '), *steps], fallback=FALLBACK, json_format=True)
     assert got.text == '{"a": '
     assert got.error is not None
 
 
-# -- nobody answered
+# -- every model failed
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503])
-async def test_when_all_fail_a_caller_hears_so(way: Way, status: int) -> None:
-    """What may pass is 200 and one sentence, or its own status for a client that wants errors."""
+async def test_when_all_models_fail_the_caller_hears_a_sentence(way: Way, status: int) -> None:
+    """A client that wants errors gets the failure's own status instead of a 200 and a sentence."""
     script = refused(status, message="Enough.", retry_after_s=99)
     got, _, heard = await way.turn(script, fallback=script)
     assert (heard.status, got.text, got.finish) == (200, ENGLISH.failure, "stop")
@@ -229,7 +227,7 @@ async def test_when_all_fail_a_caller_hears_so(way: Way, status: int) -> None:
 
 @pytest.mark.parametrize("language", PHRASES)
 async def test_every_language_fails_in_its_own_words(way: Way, language: str) -> None:
-    """Buffer words and the failure sentence are of one language."""
+    """Buffer words and the failure sentence are in one language."""
     got, _, _ = await way.turn([Hold()], elevenlabs_extra_body={"language": language})
     first, second, last = (words for _, words in got.speech)
     assert {first, second} <= set(PHRASES[language].buffer)
@@ -238,15 +236,15 @@ async def test_every_language_fails_in_its_own_words(way: Way, language: str) ->
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 413, 422, 429, 451, 500, 529])
-async def test_who_listens_hears_no_status(way: Way, status: int) -> None:
-    """To a platform a status is a turn to post again, and then a call to drop."""
+async def test_a_listening_caller_gets_words_and_no_error_status(way: Way, status: int) -> None:
+    """A platform that gets an error status posts the turn again, and then drops the call."""
     got, _, heard = await way.turn(refused(status, param="x", code="bad"))
     assert (heard.status, got.text, got.finish) == (200, ENGLISH.failure, "stop")
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 409, 413, 422, 429, 451, 500, 529])
 async def test_a_program_gets_the_real_status(way: Way, status: int) -> None:
-    """Whoever asks for errors, for JSON or for one piece decides by it."""
+    """A client that asks for errors, for JSON or for one piece decides by the status."""
     script = refused(status, param="x", code="bad")
     for _, _, heard in (
         await way.turn(script, post={"on_failure": "error"}),
@@ -259,7 +257,7 @@ async def test_a_program_gets_the_real_status(way: Way, status: int) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_upstream_key_is_not_the_callers_fault(way: Way, status: int) -> None:
-    """It is words, or a 502 `upstream_auth`, never a 401 that blames the caller."""
+    """It becomes a sentence or a 502 `upstream_auth`, never a 401 that blames the caller."""
     got, _, heard = await way.turn(refused(status))
     assert (heard.status, got.text) == (200, ENGLISH.failure)
     for _, _, heard in (
@@ -271,7 +269,7 @@ async def test_a_refused_upstream_key_is_not_the_callers_fault(way: Way, status:
 
 
 async def test_a_fault_of_ours_keeps_its_status() -> None:
-    """Without an upstream key nobody was asked, so that a call's platform may know it."""
+    """Without an upstream key no model was asked, and the status tells the platform so."""
     for on_failure in ("speak", "error"):
         _, _, heard = await CHAT.turn(_without_a_key, post={"on_failure": on_failure})
         assert heard.status == 503
@@ -302,8 +300,8 @@ WITHHELD: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("script", list(WITHHELD.values()), ids=list(WITHHELD))
-async def test_what_a_filter_withholds_is_declined(script: list[Step]) -> None:
-    """Nothing went wrong that saying it again would mend, so a sentence of its own is spoken."""
+async def test_a_filtered_answer_is_declined(script: list[Step]) -> None:
+    """Repeating the question would not help, so a different sentence is spoken."""
     got, upstream, heard = await CHAT.turn(script)
     assert (heard.status, got.text, got.finish) == (200, ENGLISH.declined, "stop")
     assert len(upstream.requests) == 1
@@ -313,7 +311,7 @@ async def test_what_a_filter_withholds_is_declined(script: list[Step]) -> None:
 
 @pytest.mark.parametrize("script", list(WITHHELD.values()), ids=list(WITHHELD))
 async def test_another_model_may_have_no_such_filter(script: list[Step]) -> None:
-    """The fallback is asked first, and if it fails for good, too, the filter is what is told."""
+    """The fallback is asked first; if it fails for good, too, the filter is reported."""
     got, _, _ = await CHAT.turn(script, fallback=answer("From F."))
     assert got.text == "From F."
     got, _, _ = await CHAT.turn(refused(400), fallback=script)
@@ -321,15 +319,15 @@ async def test_another_model_may_have_no_such_filter(script: list[Step]) -> None
 
 
 @pytest.mark.parametrize("script", list(WITHHELD.values()), ids=list(WITHHELD))
-async def test_a_program_is_told_of_the_filter(script: list[Step]) -> None:
-    """It gets the code that SDKs know, whether the filter refused or ended."""
+async def test_a_program_gets_the_filters_error_code(script: list[Step]) -> None:
+    """SDKs know the code; it is the same whether the filter refused or cut the answer."""
     _, _, heard = await CHAT.turn(script, post={"on_failure": "error"})
     assert heard.status == 400
     assert json.loads(heard.body)["error"]["code"] == "content_filter"
 
 
-async def test_what_a_filter_cuts_is_ended() -> None:
-    """Half a sentence gets an end that says why; a whole one needs none."""
+async def test_an_answer_that_a_filter_cuts_is_closed() -> None:
+    """After half a sentence a closing sentence gives the reason; a complete one needs none."""
     cut: list[Step] = [Role(), Say("We are open. The kitch"), Finish("content_filter"), Done()]
     got, _, _ = await CHAT.turn(cut)
     assert got.text == f"We are open. The kitch... {ENGLISH.declined}"
@@ -340,14 +338,14 @@ async def test_what_a_filter_cuts_is_ended() -> None:
     assert got.text == "Yes."
 
 
-async def test_to_a_silence_nothing_is_declined() -> None:
-    """Nobody has asked for anything, so the turn of silence goes by as if it were empty."""
+async def test_a_filter_in_a_silent_turn_is_not_mentioned() -> None:
+    """The user asked nothing, so the turn ends as an empty one."""
     got, _, _ = await CHAT.turn(WITHHELD["finished"], text="...")
     assert got.text.strip() == "..."
 
 
 async def test_after_buffer_words_a_failure_has_no_status(way: Way) -> None:
-    """A caller hears the sentence whatever failed, and a client gets the error event."""
+    """A caller hears a sentence whatever failed; a client that wants errors gets the event."""
     for script in (refused(500, at_ms=1600), refused(404, at_ms=1600), refused(401, at_ms=1600)):
         got, _, _ = await way.turn(script)
         assert got.text.endswith(f"... {ENGLISH.failure}")
@@ -359,8 +357,8 @@ async def test_after_buffer_words_a_failure_has_no_status(way: Way) -> None:
         assert got.error is not None
 
 
-async def test_a_program_that_asked_for_no_words_gets_a_slow_status(way: Way) -> None:
-    """Buffer words would make the SDK's 429 a stream that breaks."""
+async def test_a_slow_failure_has_a_status_if_no_words_were_wanted(way: Way) -> None:
+    """Buffer words would turn the SDK's 429 into a stream that breaks."""
     for script in (refused(429, at_ms=2900), refused(401, at_ms=1600)):
         _, _, heard = await way.turn(
             script,
@@ -372,6 +370,6 @@ async def test_a_program_that_asked_for_no_words_gets_a_slow_status(way: Way) ->
 
 
 async def test_a_json_format_fails_by_its_status(way: Way) -> None:
-    """A program that asked for JSON gets no failure sentence."""
+    """A program that asked for JSON gets a status, not the failure sentence."""
     _, _, heard = await way.turn(refused(503), json_format=True)
     assert heard.status == 503

@@ -1,4 +1,4 @@
-"""The wait for first words: the timers run beside it, and cost the words no detour."""
+"""The wait for first words: the timers run beside it and add no hand-over."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = Chunk(None, (Text("Here I am."),))
 
 
 class Caller:
-    """What one caller is sent, and how he takes it."""
+    """One caller: what it received, and how fast it takes messages."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[float, str]] = []
@@ -46,7 +46,7 @@ class Written:
 
 
 class Model:
-    """Speaks after a while."""
+    """Speaks after a delay."""
 
     async def batches(self) -> AsyncGenerator[list[Chunk], None]:
         """One batch."""
@@ -72,7 +72,7 @@ def _answer() -> Any:
 
 
 async def test_words_pass_through_no_task() -> None:
-    """Whoever waits for an answer reads it himself; a task and a queue would be two hand-overs."""
+    """The waiting code reads the answer itself; a task and a queue would add two hand-overs."""
     first_words, _ = _wait(Caller())
     tasks: list[set[asyncio.Task[Any]]] = []
     asyncio.get_running_loop().call_later(0.5, lambda: tasks.append(asyncio.all_tasks()))
@@ -80,8 +80,8 @@ async def test_words_pass_through_no_task() -> None:
     assert tasks == [{asyncio.current_task()}]
 
 
-async def test_buffer_words_wait_for_a_start_that_is_taken_slowly() -> None:
-    """What is written beside the wait leaves in its order."""
+async def test_buffer_words_wait_for_a_start_that_is_sent_slowly() -> None:
+    """Messages written during the wait leave in order."""
     caller = Caller()
     caller.takes_after_s = 2.0
     first_words, plan = _wait(caller, starts_early=True)
@@ -92,8 +92,8 @@ async def test_buffer_words_wait_for_a_start_that_is_taken_slowly() -> None:
     assert caller.messages == [(start_at, "start"), (start_at + 2, "Well... ")]
 
 
-async def test_who_cannot_be_sent_buffer_words_is_gone() -> None:
-    """No model is waited for on his behalf."""
+async def test_a_caller_who_cannot_be_sent_buffer_words_has_hung_up() -> None:
+    """The turn stops waiting for the model."""
     caller = Caller()
     caller.gone = True
     first_words, _ = _wait(caller)
@@ -102,8 +102,8 @@ async def test_who_cannot_be_sent_buffer_words_is_gone() -> None:
     assert asyncio.get_running_loop().time() == pytest.approx(BUFFER_WORDS_AT_S)
 
 
-async def test_everybody_elses_cancellation_is_no_time_out() -> None:
-    """A hang-up in the moment of a timer is a hang-up."""
+async def test_a_cancellation_from_outside_is_not_a_time_out() -> None:
+    """A hang-up at the moment when a timer fires is still a hang-up."""
     first_words, _ = _wait(Caller())
     first_words.budget_ends = asyncio.get_running_loop().time() + 1
     waiting = asyncio.ensure_future(first_words.next(_answer(), Model().batches()))

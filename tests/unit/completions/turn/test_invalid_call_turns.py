@@ -32,7 +32,7 @@ FAILURE = PHRASES["en"].failure
 
 @pytest.mark.parametrize(("name", "sent"), COERCED)
 async def test_a_misspelt_call_is_coerced(way: Way, name: str, sent: str) -> None:
-    """It arrives in one delta with valid arguments, without a second request or a word."""
+    """It arrives in one delta with valid arguments, without a second request and without words."""
     got, upstream, heard = await turn(way, name, calls(name, sent, at_ms=400))
     assert got.calls == [(name, CASES[name].coerced[sent])]
     assert (got.text, got.finish, len(upstream.requests)) == ("", "tool_calls", 1)
@@ -44,7 +44,7 @@ async def test_a_misspelt_call_is_coerced(way: Way, name: str, sent: str) -> Non
 
 
 @pytest.mark.parametrize(("name", "sent"), INVALID)
-async def test_an_invalid_call_is_asked_for_once_more(way: Way, name: str, sent: str) -> None:
+async def test_an_invalid_call_is_asked_for_again_once(way: Way, name: str, sent: str) -> None:
     """The model is told what is wrong and what is expected; its good call is delivered."""
     good = CASES[name].good
     got, upstream, _ = await turn(way, name, calls(name, sent), calls(name, good))
@@ -58,8 +58,8 @@ async def test_an_invalid_call_is_asked_for_once_more(way: Way, name: str, sent:
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_an_unknown_tool_is_asked_for_once_more(way: Way, name: str) -> None:
-    """The model is told which tools are offered, and may then answer in words."""
+async def test_an_unknown_tool_is_asked_for_again_once(way: Way, name: str) -> None:
+    """The model is told which tools exist, and may then answer in words."""
     got, upstream, _ = await turn(way, name, calls("press_button", {}), answer("Very well."))
     assert (got.text, got.calls, got.finish) == ("Very well.", [], "stop")
     assert "no tool 'press_button'" in feedback(upstream)
@@ -69,7 +69,7 @@ async def test_an_unknown_tool_is_asked_for_once_more(way: Way, name: str) -> No
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_the_second_request_holds_what_was_said(way: Way, name: str) -> None:
-    """The model is reminded of its own words, so that it does not start over."""
+    """The model sees its own words, so that it does not start over."""
     sent = next(iter(CASES[name].invalid))
     words = CASES[name].says or "Just a second. "
     first = [Role(), Say(words), *call(name, sent), Finish("tool_calls"), Done()]
@@ -80,8 +80,8 @@ async def test_the_second_request_holds_what_was_said(way: Way, name: str) -> No
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_call_that_is_invalid_twice_is_no_silence(way: Way, name: str) -> None:
-    """The failure sentence follows what was said, with an honest end."""
+async def test_a_call_that_is_invalid_twice_ends_in_words(way: Way, name: str) -> None:
+    """The failure sentence follows what was said, and the finish is honest."""
     sent = next(iter(CASES[name].invalid))
     words = CASES[name].says or "Just a second. "
     bad = [*call(name, sent), Finish("tool_calls"), Done()]
@@ -95,7 +95,7 @@ async def test_a_call_that_is_invalid_twice_is_no_silence(way: Way, name: str) -
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_client_that_wants_errors_gets_one(way: Way, name: str) -> None:
-    """It gets no phrase and no call but the error, as a status or as an event that SDKs raise."""
+    """It gets the error, as a status or as an event that SDKs raise, and no phrase or call."""
     sent = next(iter(CASES[name].invalid))
     bad = [*call(name, sent), Finish("tool_calls"), Done()]
     post = {"on_failure": "error"}
@@ -112,7 +112,7 @@ async def test_a_client_that_wants_errors_gets_one(way: Way, name: str) -> None:
     ("streamed", "unasked"), [(True, False), (True, True), (False, False)], ids=str
 )
 async def test_endless_arguments_are_not_delivered(way: Way, streamed: bool, unasked: bool) -> None:
-    """Ten megabytes in one last piece, or in a whole JSON answer, are no call."""
+    """Ten megabytes, in one last piece or in a JSON answer, are dropped."""
     endless = json.dumps({**DONE, "message": "x" * 10_000_000})
     script: list[Step] = [
         *([Unstreamed()] if unasked else []),
@@ -129,8 +129,8 @@ async def test_endless_arguments_are_not_delivered(way: Way, streamed: bool, una
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_buffered_call_is_checked_as_well(way: Way, name: str) -> None:
-    """Good calls pass, misspelt ones are coerced, and invalid ones are asked for once more."""
+async def test_a_buffered_call_is_checked_too(way: Way, name: str) -> None:
+    """Good calls pass, misspelt ones are coerced, and invalid ones are asked for again once."""
     case = CASES[name]
     got, upstream, _ = await turn(way, name, calls(name, case.good), stream=False)
     assert (got.calls, got.finish, len(upstream.requests)) == (

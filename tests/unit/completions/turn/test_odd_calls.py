@@ -1,6 +1,6 @@
-"""Tool calls in the shapes that servers give them, in whole turns: each once, whole and as meant.
+"""Tool calls in the shapes that servers give them, in whole turns: each delivered once, complete.
 
-Each shape is played streamed to callers of both APIs, and to callers who want one body.
+Each shape is played to streaming callers of both APIs, and to callers who want one body.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def part(
     name: Any = GONE,
     **more: Any,
 ) -> dict[str, Any]:
-    """Return a piece of a call; what is not given is left out."""
+    """Return a piece of a call; fields that are not given are left out."""
     function = {"name": name, "arguments": arguments}
     fields = {"index": index, "id": id, "type": "function", **more}
     known = {key: value for key, value in function.items() if value is not GONE}
@@ -54,20 +54,20 @@ Pieces = Sequence[Mapping[str, Any] | Sequence[Mapping[str, Any]]]
 
 
 def played(*pieces: Any, finish: str = "tool_calls") -> list[Step]:
-    """Return an answer whose chunks hold these pieces of calls; a list of them shares a chunk."""
+    """Return an answer of these pieces of calls; those in one list share a chunk."""
     chunks = [piece if isinstance(piece, list) else [piece] for piece in pieces]
     return streamed(*({"tool_calls": chunk} for chunk in chunks), finish=finish)
 
 
 def streamed(*deltas: Mapping[str, Any], finish: str = "tool_calls") -> list[Step]:
-    """Return an event stream with these deltas, also where none was asked for."""
+    """Return an event stream with these deltas, even where none was asked for."""
     events = [chat_event(delta) for delta in ({"role": "assistant"}, *deltas)]
     return [*events, chat_event({}, finish), Raw(b"data: [DONE]\n\n")]
 
 
 @pytest.fixture(params=[CHAT, OVER_CHAT], ids=str)
 def way(request: pytest.FixtureRequest) -> Way:
-    """The ways in which a chat completion is read."""
+    """Each way to read a chat completion."""
     found: Way = request.param
     return found
 
@@ -111,7 +111,7 @@ ONE_CALL: dict[str, Pieces] = {
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("pieces", list(ONE_CALL.values()), ids=list(ONE_CALL))
 async def test_a_call_is_delivered_once(pieces: Pieces, way: Way, stream: bool) -> None:
-    """In whatever pieces it came, with an id of its own, and nobody is asked twice."""
+    """However it is cut, it gets an id of its own, and the model is asked once."""
     got, upstream, _ = await way.turn(played(*pieces), tools=TOOLS, stream=stream)
     assert got.calls == [("transfer_to_agent", {"agent_number": 1})]
     assert (got.text, got.finish, len(upstream.requests)) == ("", "tool_calls", 1)
@@ -144,7 +144,7 @@ TWO_CALLS: dict[str, Pieces] = {
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("pieces", list(TWO_CALLS.values()), ids=list(TWO_CALLS))
 async def test_two_calls_are_told_apart(pieces: Pieces, way: Way, stream: bool) -> None:
-    """In whichever slots they stand, strict clients read two."""
+    """Whichever indices they have, strict clients read two."""
     got, upstream, heard = await way.turn(played(*pieces), tools=TOOLS, stream=stream)
     assert [arguments["agent_number"] for _, arguments in got.calls] == [1, 2]
     assert len(upstream.requests) == 1
@@ -164,7 +164,7 @@ async def test_two_calls_are_told_apart(pieces: Pieces, way: Way, stream: bool) 
     ids=["without arguments", "without an index", "in pieces", "with a prefix"],
 )
 async def test_another_tools_name_ends_the_call_before(pieces: Pieces, way: Way) -> None:
-    """Calls that share a slot and have no ids are told apart by their tools."""
+    """Calls with one index and no ids are told apart by their tools."""
     got, upstream, _ = await way.turn(played(*pieces), tools=TOOLS)
     assert got.calls == [("hold", {}), ("transfer_to_agent", {"agent_number": 1})]
     assert len(upstream.requests) == 1
@@ -172,7 +172,7 @@ async def test_another_tools_name_ends_the_call_before(pieces: Pieces, way: Way)
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_call_of_the_older_api_is_a_call(way: Way, stream: bool) -> None:
-    """Servers that know no `tool_calls` answer with `function_call`, streamed or not."""
+    """Servers without `tool_calls` answer with `function_call`, streamed or not."""
     pieces = [{"name": "transfer_to_agent", "arguments": ""}, {"arguments": ONE}]
     function = {"name": "transfer_to_agent", "arguments": ONE}
     whole = chat_whole({"role": "assistant", "function_call": function}, "function_call")
@@ -184,7 +184,7 @@ async def test_a_call_of_the_older_api_is_a_call(way: Way, stream: bool) -> None
 
 
 async def test_both_forms_of_one_call_are_one(way: Way) -> None:
-    """Some gateways send the older form beside the newer one."""
+    """Some gateways send the older form as well as the newer one."""
     function = {"name": "transfer_to_agent", "arguments": ONE}
     script = streamed({"function_call": function, "tool_calls": [named(ONE)]})
     got, _, _ = await way.turn(script, tools=TOOLS)
@@ -193,20 +193,20 @@ async def test_both_forms_of_one_call_are_one(way: Way) -> None:
 
 @pytest.mark.parametrize("pieces", [[{}], [part("")], [part("", id="call_1")]])
 async def test_an_empty_call_is_an_empty_answer(pieces: Pieces, way: Way) -> None:
-    """Nothing is to be carried out, so somebody is asked again, and the caller hears words."""
+    """There is nothing to carry out, so a model is asked again, and the caller hears words."""
     good = answer("Until six.")
     got, upstream, _ = await way.turn(played(*pieces), good, tools=TOOLS)
     assert (got.text, got.calls, len(upstream.requests)) == ("Until six.", [], 2)
 
 
-# -- what the model's API wants back
+# -- extra fields that the model's API wants back
 
 SIGNED = {"google": {"thought_signature": "AbCd"}}
 BY_VERTEX = {"vertex": {"thought_signature": "EfGh"}}
 
 
 def extras_in(way: Way, heard: Heard) -> list[Any]:
-    """Return what stands beside each delivered call."""
+    """Return the extra fields of each delivered call."""
     if heard.headers["content-type"] == "application/json":
         body = json.loads(heard.body)
     else:
@@ -264,15 +264,15 @@ async def test_a_signature_stays_with_its_call(
 
 
 async def test_a_signature_survives_buffer_words(way: Way) -> None:
-    """The call is written under another identity then."""
+    """The call is then rewritten for the stream that we opened."""
     late = [At(1500), *played(named(ONE, extra_content=SIGNED))]
     _, _, heard = await way.turn(late, tools=TOOLS, settings={"buffer_words_after_ms": 500})
     assert extras_in(way, heard) == [SIGNED]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_signature_survives_an_answer_that_is_no_stream(way: Way, stream: bool) -> None:
-    """Also where the call had to be repaired."""
+async def test_a_signature_survives_a_json_answer(way: Way, stream: bool) -> None:
+    """It survives a repair of the call, too."""
     call = named('{"agent_number": "1"}', extra_content=SIGNED)
     whole = [chat_whole({"role": "assistant", "content": None, "tool_calls": [call]}, "stop")]
     got, _, heard = await way.turn(whole, tools=TOOLS, stream=stream)
@@ -281,7 +281,7 @@ async def test_a_signature_survives_an_answer_that_is_no_stream(way: Way, stream
 
 
 async def test_a_signature_survives_a_call_that_is_asked_for_again(way: Way) -> None:
-    """The good one of two calls stands, with what came beside it."""
+    """The good one of two calls is kept with its extra fields."""
     bad = named('{"agent_number": "many"}', index=1, id="call_2")
     first = played(named(ONE, extra_content=SIGNED), bad)
     got, upstream, heard = await way.turn(first, played(named(TWO, id="call_3")), tools=TOOLS)

@@ -1,6 +1,6 @@
-"""Event streams that miss the protocol, in whole turns: the caller hears the words, once.
+"""Event streams that violate the protocol, in whole turns: the caller hears the words, once.
 
-Errors in every shape, events that come twice or end by a single line end, padding, and objects of
+Errors in every shape, events that come twice or end in a single line end, padding, and objects of
 another kind.
 """
 
@@ -51,7 +51,7 @@ CALLED: Sequence[Speech] = [
 
 
 def events(way: Way, steps: Sequence[Speech] = WORDS) -> list[bytes]:
-    """Return the events with which a healthy upstream of this way says these steps."""
+    """Return the events in which a healthy upstream of this way sends these steps."""
     chats = way.over_chat or way.dialect is chat
     wire = ChatStream("m", include_usage=True) if chats else ResponsesStream("m")
     whole = b"".join(map(wire.render, steps))
@@ -64,7 +64,7 @@ def sent(*pieces: bytes) -> list[Step]:
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-async def test_events_may_end_by_a_single_line_end(way: Way, line_end: bytes) -> None:
+async def test_events_may_end_in_a_single_line_end(way: Way, line_end: bytes) -> None:
     """Each is heard when the next one comes, and the last at the end of the answer."""
     for steps in (WORDS, CALLED):
         lines = [
@@ -95,19 +95,19 @@ ERRORS: dict[str, bytes] = {
 
 @pytest.fixture(params=list(ERRORS.values()), ids=list(ERRORS))
 def error(request: pytest.FixtureRequest) -> Raw:
-    """An error in mid-stream, in one of the shapes that servers give it."""
+    """An error in mid-stream, in one of the shapes that servers use."""
     template: bytes = request.param
     return Raw(template.replace(b"%s", json.dumps(FAILED).encode()))
 
 
-async def test_an_error_before_words_is_asked_again(error: Raw, way: Way) -> None:
-    """At once, also where the connection stays open."""
+async def test_after_an_error_before_words_the_model_is_asked_again(error: Raw, way: Way) -> None:
+    """This happens at once, even if the connection stays open."""
     got, upstream, _ = await way.turn([Head(), error, Hold()], answer("Until six."))
     assert (got.text, len(upstream.requests)) == ("Until six.", 2)
 
 
-async def test_an_error_amid_words_is_a_cut(error: Raw, way: Way) -> None:
-    """Half a sentence is not left to stand as the whole answer."""
+async def test_an_error_within_words_is_a_cut(error: Raw, way: Way) -> None:
+    """Half a sentence is not passed off as the whole answer."""
     broken: list[Step] = [Role(), Say("We are open. The kitchen"), error, Hold()]
     got, _, _ = await way.turn(broken, settings={"stall_timeout_ms": 60_000})
     assert got.text.startswith("We are open. The kitchen")
@@ -115,8 +115,8 @@ async def test_an_error_amid_words_is_a_cut(error: Raw, way: Way) -> None:
     assert got.speech[-1][0] < 5000
 
 
-async def test_an_error_behind_the_finish_changes_nothing(error: Raw, way: Way) -> None:
-    """The answer was whole."""
+async def test_an_error_after_the_finish_changes_nothing(error: Raw, way: Way) -> None:
+    """The answer was complete."""
     end: list[Step] = [Finish(), Done(), error] if way is RESPONSES else [Finish(), error, Done()]
     got, upstream, _ = await way.turn([Role(), Say("Until six."), *end])
     assert (got.text, got.finish, len(upstream.requests)) == ("Until six.", "stop", 1)
@@ -124,22 +124,24 @@ async def test_an_error_behind_the_finish_changes_nothing(error: Raw, way: Way) 
 
 @pytest.mark.parametrize("reason", ["function_call_filter: MALFORMED_FUNCTION_CALL", "abort"])
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
-async def test_a_finish_that_means_failure_is_asked_again(reason: str, way: Way) -> None:
-    """Gemini ends so when it could not write its call; nothing was heard of it."""
+async def test_after_a_finish_that_means_failure_the_model_is_asked_again(
+    reason: str, way: Way
+) -> None:
+    """Gemini finishes so when it could not write its call; nothing has been heard."""
     failed: list[Step] = [Role(), Finish(reason), Usage(), Done()]
     got, upstream, _ = await way.turn(failed, answer("Until six."))
     assert (got.text, len(upstream.requests)) == ("Until six.", 2)
 
 
-# -- what is not handed on
+# -- what is not relayed
 
 
 @pytest.mark.parametrize(
     "field", [b', "obfuscation": "x\\u0041y"', b',"obfuscation":"abc"', b', "obfuscation" : ""']
 )
 @pytest.mark.parametrize("place", ["first", "last"])
-async def test_padding_is_not_handed_on(field: bytes, place: str, way: Way) -> None:
-    """The answer is what it would be without it, to the byte."""
+async def test_padding_is_not_relayed(field: bytes, place: str, way: Way) -> None:
+    """The output is the same as without it, byte for byte."""
     plain = events(way)
     padded = [
         event.replace(b"}\n\n", field + b"}\n\n")
@@ -157,7 +159,7 @@ async def test_padding_is_not_handed_on(field: bytes, place: str, way: Way) -> N
 
 
 async def test_a_word_that_looks_like_padding_is_heard() -> None:
-    """Only a field of the event is padding."""
+    """Only a field of the event counts as padding."""
     words = ['"obfuscation": "x", ', "obfuscation"]
     script = [*map(Raw, events(CHAT, [Role()])), *(chat_event({"content": one}) for one in words)]
     got, _, _ = await CHAT.turn([*script, Finish(), Done()])
@@ -166,8 +168,8 @@ async def test_a_word_that_looks_like_padding_is_heard() -> None:
 
 @pytest.mark.parametrize("kind", [b'"object": "chat.completion"', b'"object": null', b'"a": 1'])
 @pytest.mark.parametrize("before", [True, False])
-async def test_an_odd_object_is_not_handed_on(kind: bytes, before: bool) -> None:
-    """Strict clients tell chunks by it; the answer keeps its own id."""
+async def test_an_odd_object_is_not_relayed(kind: bytes, before: bool) -> None:
+    """Strict clients recognise chunks by `object`; the answer keeps its own id."""
     right = b'"object": "chat.completion.chunk"'
     odd = [event.replace(right, kind) for event in events(CHAT)]
     if not before:
@@ -187,7 +189,7 @@ async def test_an_odd_object_is_not_handed_on(kind: bytes, before: bool) -> None
 async def test_a_body_of_an_odd_kind_becomes_a_completion(
     head: dict[str, Any], stream: bool
 ) -> None:
-    """What a strict client needs is made up where the upstream left it out, and kept elsewhere."""
+    """Required fields that the upstream left out are filled in; the others are kept."""
     message = {"role": "assistant", "content": "Until six."}
     body = {**head, "choices": [{"message": message, "finish_reason": "stop"}], "x": 1}
     got, upstream, heard = await CHAT.turn([Reply(json.dumps(body).encode())], stream=stream)
@@ -200,8 +202,8 @@ async def test_a_body_of_an_odd_kind_becomes_a_completion(
 
 
 @pytest.mark.parametrize("pieces", [["{}", ONE], ["{}" + ONE], [ONE[:5], ONE[5:], ONE]])
-async def test_arguments_may_begin_with_nothing_or_come_twice(pieces: list[str], way: Way) -> None:
-    """In every API they are one call's."""
+async def test_arguments_may_begin_empty_or_come_twice(pieces: list[str], way: Way) -> None:
+    """In every API they belong to one call."""
     opening = CallPiece(0, "", name=TRANSFER["name"], id="call_1")
     called: list[Step] = [opening, *(CallPiece(0, piece) for piece in pieces)]
     script = [Role(), *called, Finish("tool_calls"), Usage(), Done()]
@@ -214,8 +216,8 @@ async def test_arguments_may_begin_with_nothing_or_come_twice(pieces: list[str],
 
 
 @pytest.mark.parametrize("deltas", [True, False])
-async def test_events_that_come_twice_are_told_once(deltas: bool) -> None:
-    """Some proxies send each event of a response twice; a word said twice is heard twice."""
+async def test_repeated_events_are_relayed_once(deltas: bool) -> None:
+    """Some proxies send each event of a response twice, and every word would be heard twice."""
     for steps in (WORDS, CALLED):
         once = events(RESPONSES, steps)
         twice = [event * (2 if deltas or b".delta" not in event else 1) for event in once]
@@ -226,8 +228,8 @@ async def test_events_that_come_twice_are_told_once(deltas: bool) -> None:
         assert len(upstream.requests) == 1
 
 
-async def test_items_that_come_twice_under_new_numbers_are_told_once() -> None:
-    """A proxy that counts for itself repeats them all the same."""
+async def test_items_repeated_under_new_numbers_are_relayed_once() -> None:
+    """A proxy with its own sequence numbers repeats them as well."""
     number = iter(range(1000))
 
     def counted(_: Any) -> bytes:
@@ -246,7 +248,7 @@ async def test_items_that_come_twice_under_new_numbers_are_told_once() -> None:
 
 @pytest.mark.parametrize("number", [b'"sequence_number": 7', b'"sequence_number": "7"', b'"a": 1'])
 async def test_words_that_only_look_repeated_are_heard(number: bytes) -> None:
-    """Servers that do not count their events say `ha ha` in two equal ones."""
+    """Servers that do not number their events send `ha ha` as two equal ones."""
     uncounted = [re.sub(rb'"sequence_number": \d+', number, event) for event in events(RESPONSES)]
     got, _, _ = await RESPONSES.turn(sent(*uncounted))
     assert got.text == "ha ha yes."

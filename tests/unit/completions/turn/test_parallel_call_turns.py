@@ -18,7 +18,7 @@ pytestmark = pytest.mark.looptime
 
 
 async def test_any_number_of_calls_in_parallel(way: Way) -> None:
-    """Thirty calls arrive in their order, each whole, whether they came mixed or in turn."""
+    """Thirty calls arrive in order and complete, whether their pieces came interleaved or not."""
     pieces = [call("transfer_to_agent", {"agent_number": n}, index=n) for n in range(30)]
     mixed = [piece for parts in zip(*pieces, strict=True) for piece in parts]
     expected = [("transfer_to_agent", {"agent_number": n}) for n in range(30)]
@@ -31,8 +31,8 @@ async def test_any_number_of_calls_in_parallel(way: Way) -> None:
         assert got.calls == expected
 
 
-async def test_one_bad_call_among_good_ones(way: Way) -> None:
-    """The model is asked once more; if the call is still bad, the good ones are delivered."""
+async def test_one_invalid_call_among_good_ones(way: Way) -> None:
+    """The model is asked again once; if the call is still invalid, the good ones are delivered."""
     script = [
         Role(),
         *call("end_call", DONE, index=0),
@@ -46,7 +46,7 @@ async def test_one_bad_call_among_good_ones(way: Way) -> None:
 
 
 async def test_one_coerced_call_among_good_ones(way: Way) -> None:
-    """Its neighbours keep their meaning, their order and their ids."""
+    """The calls around it keep their arguments, order and ids."""
     script = [
         Role(),
         *call("end_call", DONE, index=0),
@@ -63,7 +63,7 @@ async def test_one_coerced_call_among_good_ones(way: Way) -> None:
 
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_the_same_call_twice_is_delivered_once(way: Way, streamed: bool) -> None:
-    """With one id or with two: a client would hand the caller over, or book, twice."""
+    """With one id or two, a client would otherwise transfer the caller, or book, twice."""
     for call_id in ("call_0", "call_1"):
         twice = CallPiece(1, "", name="end_call", id=call_id)
         script = [
@@ -80,7 +80,7 @@ async def test_the_same_call_twice_is_delivered_once(way: Way, streamed: bool) -
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_two_calls_of_one_id_get_two(way: Way, streamed: bool) -> None:
+async def test_two_calls_with_one_id_get_two_ids(way: Way, streamed: bool) -> None:
     """Both arrive, and their results can be told apart."""
     script = [
         Role(),

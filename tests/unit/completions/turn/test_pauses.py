@@ -1,4 +1,4 @@
-"""A long pause in mid-answer: covered once, where it is natural, and never in the way."""
+"""A long pause in mid-answer: covered once, between sentences, and never in the answer's way."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ pytestmark = pytest.mark.looptime
 
 ENGLISH = PHRASES["en"]
 SENTENCE = "Let me look. "
-"""Thirteen characters: spoken within a second."""
+"""Thirteen characters, which take less than a second to speak."""
 TAIL = (Finish(), Usage(), Done())
 
 
 async def pieces(way: Way, *steps: Step, **fields: Any) -> list[tuple[int, str]]:
-    """What is heard of an answer, with milliseconds; buffer words by that name."""
+    """Return what is heard of an answer, with milliseconds and buffer words replaced by a name."""
     got, _, _ = await way.turn([Role(), *steps], **fields)
     return [(at, "<ours>" if text.lstrip() in ENGLISH.buffer else text) for at, text in got.speech]
 
 
 async def test_a_pause_after_a_sentence_is_covered(way: Way) -> None:
-    """Once the sentence has been spoken, and no words have come for as long as at the start."""
+    """The wait starts when the sentence has been spoken, and is as long as at the start."""
     heard = await pieces(way, Say(SENTENCE), At(3500), Say("Here it is."), *TAIL)
     assert heard == [(0, SENTENCE), (2500, "<ours>"), (3500, "Here it is.")]
 
 
-async def test_a_long_pause_is_covered_as_the_wait_at_the_start_is(way: Way) -> None:
-    """Twice, five seconds apart, while the model works; and no third time."""
+async def test_a_long_pause_is_covered_like_the_wait_at_the_start(way: Way) -> None:
+    """Two phrases, five seconds apart, are spoken while the model works, and no third."""
     thinking = [step for at in range(500, 14_000, 500) for step in (At(at), Think("Hm. "))]
     heard = await pieces(way, Say(SENTENCE), *thinking, Say("Done."), *TAIL)
     assert heard == [(0, SENTENCE), (2500, "<ours>"), (7500, "<ours>"), (13_500, "Done.")]
@@ -68,8 +68,8 @@ BRIDGED: Script = [Role(), Say("It is"), Cut()]
 LATE: Script = [Role(), At(11_000), Say("It is ten."), *TAIL]
 
 
-async def test_a_pause_behind_a_bridge_is_covered(way: Way) -> None:
-    """Whoever answers next may be slow, and the caller has been promised something."""
+async def test_a_pause_after_a_bridge_is_covered(way: Way) -> None:
+    """The next model may be slow, and the bridge has promised an answer."""
     settings = {"first_token_timeout_ms": 0}
     got, _, _ = await way.turn(BRIDGED, LATE, settings=settings)
     heard = [at for at, text in got.speech if text.lstrip() in ENGLISH.buffer]
@@ -79,8 +79,8 @@ async def test_a_pause_behind_a_bridge_is_covered(way: Way) -> None:
     assert got.text.endswith("... It is ten.")
 
 
-async def test_a_pause_behind_a_call_that_is_asked_for_again_is_covered(way: Way) -> None:
-    """The model is told what is wrong with it, and words need no full stop before ours."""
+async def test_a_pause_while_a_call_is_asked_for_again_is_covered(way: Way) -> None:
+    """This holds even if the words before the call end without a full stop."""
     spoken: Script = [Role(), Say("I book it"), *calls("lookup", {"count": "x"})[1:]]
     late: Script = [At(6000), *calls("lookup", {"count": 1})]
     got, _, _ = await way.turn(spoken, late, tools=[LOOKUP], settings={"first_token_timeout_ms": 0})
@@ -90,15 +90,15 @@ async def test_a_pause_behind_a_call_that_is_asked_for_again_is_covered(way: Way
 
 
 def cover_of(record: TurnRecord, response: ResponseSender) -> PauseCover:
-    """Return the cover of a turn in English, without the turn."""
+    """Return a cover for an English turn, without the turn."""
     plan = SimpleNamespace(
         record=record, speaks=True, pause_after_s=1.5, next_buffer_words=lambda *_: "Hm... "
     )
     return PauseCover(plan, SimpleNamespace(text=str.encode), response)  # type: ignore[arg-type]
 
 
-async def test_who_is_slow_to_take_words_hears_no_buffer_words() -> None:
-    """The pause is his own: it counts from when he takes what was on its way."""
+async def test_a_caller_slow_to_take_words_hears_no_buffer_words() -> None:
+    """The pause is the caller's: it counts from when the pending bytes were taken."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -119,8 +119,8 @@ async def test_who_is_slow_to_take_words_hears_no_buffer_words() -> None:
     assert sent[3:] == [b"Hm... "]
 
 
-async def test_a_pause_of_our_own_process_is_no_pause_of_the_models() -> None:
-    """When its timer comes late, what lies in the socket is read first."""
+async def test_a_pause_of_our_own_process_is_not_covered() -> None:
+    """When the timer fires late, waiting bytes in the socket are read first."""
     loop = asyncio.get_running_loop()
     record = TurnRecord(words=[SENTENCE])
     sent: list[Any] = []
@@ -145,28 +145,28 @@ async def test_a_pause_of_our_own_process_is_no_pause_of_the_models() -> None:
 
 
 async def test_only_one_pause_of_a_turn_is_covered(way: Way) -> None:
-    """More would be a model that speaks slowly, which is no dead line."""
+    """A second pause means that the model speaks slowly, not that the line is dead."""
     steps: list[Step] = [Say(SENTENCE), At(3500), Say("And. "), At(7000), Say("So."), *TAIL]
     heard = await pieces(way, *steps)
     assert [text for _, text in heard] == [SENTENCE, "<ours>", "And. ", "So."]
 
 
 @pytest.mark.parametrize("text", ["Let me look, ", "Ask for Dr. ", "The number is 4. ", "It is "])
-async def test_a_pause_within_a_sentence_is_left_alone(way: Way, text: str) -> None:
-    """Words of ours would be spoken into the middle of it."""
+async def test_a_pause_within_a_sentence_is_not_covered(way: Way, text: str) -> None:
+    """Buffer words would interrupt the sentence."""
     heard = await pieces(way, Say(text), At(3500), Say("mine."), *TAIL)
     assert [words for _, words in heard] == [text, "mine."]
 
 
-async def test_words_that_are_still_being_spoken_are_no_pause(way: Way) -> None:
+async def test_words_still_being_spoken_are_no_pause(way: Way) -> None:
     """An answer comes faster than it is spoken: three hundred characters take twenty seconds."""
     text = "It is a long story. " * 15
     heard = await pieces(way, Say(text), At(3500), Say("The end."), *TAIL)
     assert [words for _, words in heard] == [text, "The end."]
 
 
-async def test_thoughts_and_pieces_of_calls_are_a_pause_to_a_caller(way: Way) -> None:
-    """The model works, and nobody hears it."""
+async def test_thoughts_and_pieces_of_calls_do_not_end_a_pause(way: Way) -> None:
+    """The model works, but the caller hears nothing."""
     thinking = [step for at in range(500, 5000, 500) for step in (At(at), Think("Hm. "))]
     heard = await pieces(way, Say(SENTENCE), *thinking, Say("Done."), *TAIL)
     assert [text for _, text in heard] == [SENTENCE, "<ours>", "Done."]
@@ -186,24 +186,22 @@ async def test_thoughts_and_pieces_of_calls_are_a_pause_to_a_caller(way: Way) ->
     ],
     ids=str,
 )
-async def test_who_wants_no_buffer_words_hears_none(way: Way, fields: dict[str, Any]) -> None:
-    """The deployment, the agent and a client that wants errors each decide for themselves."""
+async def test_buffer_words_can_be_turned_off(way: Way, fields: dict[str, Any]) -> None:
+    """The deployment, the agent or a client that wants errors can do so."""
     heard = await pieces(way, Say(SENTENCE), At(3500), Say("Here."), *TAIL, **fields)
     assert [text for _, text in heard] == [SENTENCE, "Here."]
 
 
 async def test_two_buffer_words_at_the_start_leave_none_for_a_pause(way: Way) -> None:
-    """A turn never hears a third."""
+    """A turn never has a third."""
     steps: list[Step] = [At(7000), Say(SENTENCE), At(10_500), Say("Here."), *TAIL]
     heard = await pieces(way, *steps, settings={"first_token_timeout_ms": 0})
     assert [text for _, text in heard] == ["<ours>", "<ours>", SENTENCE, "Here."]
 
 
 @pytest.mark.parametrize("pace_ms", [500, 3000])
-async def test_a_long_call_behind_words_has_time_from_the_last_words_heard(
-    way: Way, pace_ms: int
-) -> None:
-    """Ours count, too: as long as somebody hears something, the model may write its call."""
+async def test_a_long_call_has_time_from_the_last_words_heard(way: Way, pace_ms: int) -> None:
+    """Buffer words count, too: while they are heard, the model may go on with its call."""
     long = [step for at in range(0, 15_000, pace_ms) for step in (At(at), CallPiece(0, "x"))]
     got, _, _ = await way.turn(
         [
@@ -221,7 +219,7 @@ async def test_an_answer_that_is_cut_after_a_covered_pause_is_closed(way: Way) -
     assert heard == [(0, SENTENCE), (2500, "<ours>"), (3500, ENGLISH.closing)]
 
 
-# -- what proves life
+# -- what keeps an answer alive
 
 NOTHING: dict[str, Step] = {
     "comment": Comment(),
@@ -237,8 +235,8 @@ NOTHING: dict[str, Step] = {
 
 
 @pytest.mark.parametrize("nothing", NOTHING.values(), ids=list(NOTHING))
-async def test_what_says_nothing_keeps_no_answer_alive(nothing: Step) -> None:
-    """However often it comes: the stall's time counts from the last word."""
+async def test_empty_events_keep_no_answer_alive(nothing: Step) -> None:
+    """However many come, the stall time-out counts from the last word."""
     dripping = [step for at in range(500, 60_000, 500) for step in (At(at), nothing)]
     got, _, heard = await CHAT.turn([Role(), Say("We open at nine. And"), *dripping, Hold()])
     assert got.text.endswith(ENGLISH.closing)
@@ -256,8 +254,8 @@ WORK: dict[str, Step] = {
 
 
 @pytest.mark.parametrize("kind", WORK)
-async def test_work_that_nobody_hears_keeps_an_answer_alive_for_a_while(kind: str) -> None:
-    """It has the time that reasoning has before the first word, and no more."""
+async def test_inaudible_work_keeps_an_answer_alive_for_a_while(kind: str) -> None:
+    """It gets the time that reasoning has before the first word, and no more."""
     work = WORK[kind]
     dripping = [step for at in range(500, 60_000, 500) for step in (At(at), work)]
     got, _, heard = await CHAT.turn(
@@ -267,16 +265,16 @@ async def test_work_that_nobody_hears_keeps_an_answer_alive_for_a_while(kind: st
     assert heard.pieces[-1][0] == 8000
 
 
-async def test_a_turn_ends_everywhere(way: Way) -> None:
-    """A model that never stops is ended by the turn's own limit, on Lambda or not."""
+async def test_a_turn_without_end_is_ended(way: Way) -> None:
+    """The turn's own limit ends a model that never stops, on Lambda or not."""
     talking = [step for at in range(500, 200_000, 500) for step in (At(at), Say("and on "))]
     got, _, heard = await way.turn([Role(), *talking], settings={"turn_limit_ms": 30_000})
     assert got.text.endswith(ENGLISH.closing)
     assert heard.pieces[-1][0] == 30_000
 
 
-async def test_a_caller_who_leaves_while_buffer_words_are_written_ends_the_turn() -> None:
-    """A write that nobody takes holds nothing: neither the turn nor its request to the model."""
+async def test_a_hang_up_during_buffer_words_ends_the_turn() -> None:
+    """A write that the caller never takes blocks neither the turn nor its request to the model."""
     taken = asyncio.Event()
     sent: list[Any] = []
 
@@ -301,6 +299,6 @@ async def test_a_caller_who_leaves_while_buffer_words_are_written_ends_the_turn(
 
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
 async def test_an_answer_that_has_finished_is_no_pause(way: Way) -> None:
-    """Whatever its connection does after the finish, no promise is made behind it."""
+    """Whatever the connection does after the finish, no buffer words follow."""
     heard = await pieces(way, Say(SENTENCE), At(2400), Finish(), Hold())
     assert [text for _, text in heard] == [SENTENCE]

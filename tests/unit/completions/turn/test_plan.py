@@ -1,4 +1,4 @@
-"""The plan of a turn: its deadline and budget, when buffer words are due, and which they are."""
+"""The plan of a turn: its deadline and budget, its buffer words and when they are due."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def buffer_words_in(got: Answer) -> str:
 
 
 async def test_the_deadline_leaves_a_margin_before_lambdas() -> None:
-    """It counts from when the function saw the request, and is never beyond the turn's limit."""
+    """It counts from when the function saw the request, and never exceeds the turn's limit."""
     await asyncio.sleep(5)
     assert plan_for(turn_limit_ms=60_000).deadline == 65
     short = plan_for(turn_limit_ms=20_000, arrival=Arrival(remaining_s=30, seen_at=2))
@@ -91,15 +91,15 @@ async def test_the_deadline_leaves_a_margin_before_lambdas() -> None:
     assert plan_for(arrival=arrival).deadline == 2 + 30 - DEADLINE_MARGIN_S
 
 
-async def test_a_budget_of_0_is_none() -> None:
-    """Then a model is waited for without a limit."""
+async def test_a_budget_of_0_is_no_limit() -> None:
+    """The wait for a model is then unbounded."""
     plan = plan_for(turn_budget_ms=0)
     assert plan.budget_ends is None
     assert plan.new_budget() is None
 
 
 async def test_a_turn_after_a_tools_result_has_a_budget_of_its_own() -> None:
-    """A new budget of the same length counts from now."""
+    """A full new budget counts from now."""
     messages = [ASKS, history.called("lookup", "{}"), history.result("ok")]
     plan = plan_for({"model": "m", "messages": messages}, tool_turn_budget_ms=7000)
     assert plan.budget_ends == 7
@@ -115,13 +115,13 @@ async def test_a_turn_after_a_tools_result_has_a_budget_of_its_own() -> None:
 async def test_a_request_has_an_age_of_at_most_ten_seconds(
     monkeypatch: pytest.MonkeyPatch, age_s: float, arrived: float
 ) -> None:
-    """Clocks differ, so it is not believed to be older, nor to come from the future."""
+    """Clocks differ, so an older time or one in the future is not trusted."""
     monkeypatch.setattr(plan_module, "time", SimpleNamespace(time=lambda: 1_000_000.0))
     assert plan_for(arrival=Arrival(epoch_s=1_000_000.0 - age_s)).arrived == arrived
 
 
-async def test_only_a_turn_that_may_hear_phrases_of_ours_speaks() -> None:
-    """Not if its client wants errors, and not if it wants JSON."""
+async def test_only_a_turn_that_may_hear_our_phrases_speaks() -> None:
+    """A client that wants errors or JSON gets none."""
     json_format = body(response_format={"type": "json_object"})
     assert plan_for().speaks
     assert not plan_for(on_failure="error").speaks
@@ -142,7 +142,7 @@ async def test_a_wrong_clock_costs_at_most_ten_seconds() -> None:
 
 @pytest.mark.parametrize(("after_ms", "first"), [(400, 400), (2400, 2400), (0, 2500)])
 async def test_an_agent_sets_the_wait(way: Way, after_ms: int, first: int) -> None:
-    """0 turns buffer words off, whatever the deployment says."""
+    """0 turns buffer words off, whatever the deployment's setting."""
     got = await turn(
         way,
         extra={"buffer_words_after_ms": after_ms},
@@ -151,8 +151,8 @@ async def test_an_agent_sets_the_wait(way: Way, after_ms: int, first: int) -> No
     assert got.speech[0][0] == first
 
 
-async def test_who_asks_for_errors_hears_no_words_unasked(way: Way) -> None:
-    """The deployment's wait is for callers who listen, the agent's own for whoever sets it."""
+async def test_a_client_that_wants_errors_gets_buffer_words_only_if_it_sets_them(way: Way) -> None:
+    """The deployment's wait is for callers who listen, the agent's own for any client."""
     program: dict[str, Any] = {"post": {"on_failure": "error"}}
     got, _, _ = await way.turn(answer(ANSWER, at_ms=2500), **program)
     assert got.text == ANSWER
@@ -161,8 +161,8 @@ async def test_who_asks_for_errors_hears_no_words_unasked(way: Way) -> None:
     assert got.speech[0][0] == 400
 
 
-async def test_a_deployment_may_have_none(way: Way) -> None:
-    """It has none unless an agent wants them."""
+async def test_a_deployment_may_turn_buffer_words_off(way: Way) -> None:
+    """Agents can still set a wait of their own."""
     off = {"buffer_words_after_ms": 0}
     assert (await turn(way, deployment=off)).text == ANSWER
     got = await turn(way, deployment=off, extra={"buffer_words_after_ms": 1500})
@@ -179,16 +179,14 @@ async def test_a_deployment_may_have_none(way: Way) -> None:
         [{"role": "user", "content": "..."}, {"role": "assistant", "content": "Are you there?"}],
     ],
 )
-async def test_a_caller_who_said_nothing_hears_no_buffer_words(
-    way: Way, messages: list[Any]
-) -> None:
+async def test_a_silent_user_hears_no_buffer_words(way: Way, messages: list[Any]) -> None:
     """Without a user message, or after one that means silence, nothing covers the wait."""
     got = await turn(way, *messages, script=answer(ANSWER, at_ms=11_000))
     assert (got.text, got.speech[0][0]) == (ANSWER, 11_000)
 
 
 @pytest.mark.parametrize("content", ["Hm...", "....", "…", "… ...", "Okay"])
-async def test_a_short_word_is_no_silence(way: Way, content: str) -> None:
+async def test_a_short_word_is_not_silence(way: Way, content: str) -> None:
     """Only three dots mean silence."""
     buffer_words_in(await turn(way, {"role": "user", "content": content}))
 
@@ -200,8 +198,8 @@ async def test_a_short_word_is_no_silence(way: Way, content: str) -> None:
         [history.called("look_up", "{}", content="Let me look."), history.result("Sunny")],
     ],
 )
-async def test_what_was_just_said_covers_part_of_the_wait(way: Way, since: list[Any]) -> None:
-    """After assistant text behind the last user message they come at 3,000 ms."""
+async def test_recent_words_cover_part_of_the_wait(way: Way, since: list[Any]) -> None:
+    """After assistant text behind the last user message buffer words come at 3,000 ms."""
     got = await turn(way, ASKS, *since, script=answer(ANSWER, at_ms=2900))
     assert got.text == ANSWER
     got = await turn(way, ASKS, *since, script=answer(ANSWER, at_ms=3100))
@@ -209,7 +207,7 @@ async def test_what_was_just_said_covers_part_of_the_wait(way: Way, since: list[
 
 
 async def test_a_call_alone_covers_nothing(way: Way) -> None:
-    """Without words before a tool's call the caller has waited since the question."""
+    """If no words preceded a tool's call, the caller has waited since the question."""
     past = [ASKS, history.called("look_up", "{}"), history.result("Sunny")]
     buffer_words_in(await turn(way, *past))
 
@@ -220,7 +218,7 @@ async def test_a_call_alone_covers_nothing(way: Way) -> None:
 async def test_no_buffer_words_where_they_would_break_the_answer(
     way: Way, fields: dict[str, Any]
 ) -> None:
-    """What a program reads gets no words of ours."""
+    """A program that reads the answer gets no words of ours."""
     assert (await turn(way, script=answer('{"a": 1}', at_ms=2500), **fields)).text == '{"a": 1}'
 
 
@@ -240,7 +238,7 @@ async def test_a_deployments_phrases_replace_ours(way: Way) -> None:
 
 @pytest.mark.parametrize("code", ["de", "DE", "de-AT", "de_CH"])
 async def test_the_agents_language_comes_first(way: Way, code: str) -> None:
-    """Its extra body names it in any spelling, and it wins over all other languages."""
+    """Its extra body names the language in any spelling, and wins over all other sources."""
     detected = [history.called(DETECTION["name"], '{"reason":"r","language":"es"}')]
     past = [ASKS, *detected, history.result("ok"), ASKS]
     got = await turn(way, *past, extra={"language": code}, deployment={"language": "fr"})
@@ -262,14 +260,14 @@ async def test_the_language_detected_last_comes_next(
 
 
 @pytest.mark.parametrize(("code", "heard"), [("fr", "fr"), ("tlh", "en")])
-async def test_else_the_language_is_the_deployments(way: Way, code: str, heard: str) -> None:
+async def test_the_deployments_language_comes_last(way: Way, code: str, heard: str) -> None:
     """It is English if we have no phrases in that language."""
     got = await turn(way, extra={"language": "xx"}, deployment={"language": code})
     assert buffer_words_in(got) in PHRASES[heard].buffer
 
 
 async def test_no_phrase_comes_twice_in_a_row_in_a_conversation(way: Way) -> None:
-    """They vary over twelve slow turns, however the platform trims or cuts what it keeps."""
+    """They vary over twelve slow turns, however the platform trims or cuts its history."""
     upstream = PlayedUpstream(answer(ANSWER, at_ms=7000))
     caller = way.caller(upstream)
     past: list[Any] = []
@@ -281,7 +279,7 @@ async def test_no_phrase_comes_twice_in_a_row_in_a_conversation(way: Way) -> Non
         words = [text for _, text in got.speech if text in ENGLISH]
         assert len(words) == 2
         heard += words
-        # Platforms trim what they keep, and some cut it where the caller interrupted.
+        # Platforms trim the history, and some cut it where the caller interrupted.
         kept = got.text.strip() if number % 3 else "".join(words).strip()
         past.append({"role": "assistant", "content": kept})
     assert all(one != other for one, other in itertools.pairwise(heard))
@@ -289,7 +287,7 @@ async def test_no_phrase_comes_twice_in_a_row_in_a_conversation(way: Way) -> Non
 
 
 async def test_models_do_not_see_buffer_words(way: Way) -> None:
-    """Those of the agent, the deployment and every language are taken out of the history."""
+    """The agent's, the deployment's and those of every language are removed from the history."""
     caller = way.caller(PlayedUpstream(answer(ANSWER)), buffer_words=("Zwei Momente",))
     answers = [
         f"{ENGLISH[0]}It is sunny.",
@@ -309,8 +307,8 @@ async def test_models_do_not_see_buffer_words(way: Way) -> None:
     assert got == ["It is sunny."] * len(answers)
 
 
-async def test_callers_at_the_same_time_have_buffer_words_of_their_own(way: Way) -> None:
-    """The language of one conversation is nothing to another."""
+async def test_concurrent_callers_have_buffer_words_of_their_own(way: Way) -> None:
+    """The language of one conversation does not affect another."""
     caller = way.caller(PlayedUpstream(answer(ANSWER, at_ms=2500)))
     extras = [{"language": code} for code in PHRASES]
     requests = [way.body(elevenlabs_extra_body=extra) for extra in extras]

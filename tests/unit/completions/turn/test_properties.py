@@ -1,8 +1,7 @@
 """Properties of whole turns: whatever the models send, and whenever they stop, all promises hold.
 
-Scripted answers are rendered, cut at any byte, put in any packets, paced at will, and ended in
-every way there is. Each model writes in a script of its own, so that the caller's text tells who
-said what.
+Scripted answers are rendered, cut at any byte, packetised and paced at random, and ended in every
+possible way. Each model writes in its own script, so that the caller's text shows who said what.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from tests.support.ways import WAYS, Answer, Way, in_virtual_time
 
 ENGLISH = PHRASES["en"]
 LETTERS = ("αβγ", "бгд", "אבג", "กขค")
-"""One script for each request that a turn can make, and one that is never needed."""
+"""One script for each request that a turn can make, and a spare one."""
 THOUGHTS = "思考"
 TOOLS = [
     {
@@ -67,7 +66,7 @@ class Played:
     """One model's answer, and how its bytes arrive."""
 
     content: str
-    """What is in `content`, thoughts in tags included."""
+    """The text of `content`, including thoughts in tags."""
     pieces: Sequence[int]
     """Where the content is cut into chunks."""
     thoughts: str = ""
@@ -79,10 +78,10 @@ class Played:
     pauses: Sequence[int] = ()
     end: Step | None = None
     reply: Sequence[Step] | None = None
-    """Played in place of all this."""
+    """Played instead of all this."""
 
     def speech(self) -> str:
-        """Return what a caller may hear of it, if all of it is heard."""
+        """Return what a caller hears of it, if all of it is heard."""
         return re.sub(r"<think>.*?(</think>|\Z)", "", self.content, flags=re.DOTALL)
 
     def steps(self) -> list[Any]:
@@ -225,7 +224,7 @@ async def play(way: Way, case: Case, **more: Any) -> tuple[Heard, PlayedUpstream
 
 
 def check(case: Case, heard: Heard, answer: Answer) -> None:
-    """Check everything that does not depend on how the turn went."""
+    """Check everything that holds however the turn went."""
     if heard.status != 200:
         assert case.on_failure == "error" or not case.stream or heard.status in {400, 502}
         return
@@ -244,7 +243,7 @@ def check(case: Case, heard: Heard, answer: Answer) -> None:
 
 
 def _check_text(case: Case, answer: Answer) -> None:
-    """Check that each model's words are heard once and in order, beside phrases of ours only."""
+    """Check that each model's words are heard once and in order, with only our phrases between."""
     text = answer.text
     for _ in range(2):
         text = next((text[len(p) :] for p in ENGLISH.buffer if text.startswith(p)), text)
@@ -272,7 +271,7 @@ def _check_words(case: Case, answer: Answer, text: str) -> None:
         whole = [played.speech() for played in played_streams]
         if spoken.strip() in {"", "..."} or spoken in whole:
             continue
-        # Calls that were re-asked for join two answers; all else is the beginning of one.
+        # Calls that were asked for again join two answers; all else is the start of one.
         joined = [
             a + glue for a in whole for b in whole for glue in (b, " " + b, "... " + b.lstrip())
         ]
@@ -293,8 +292,8 @@ MANY = settings(max_examples=150, deadline=None, derandomize=True)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @MANY
 @given(case=cases())
-def test_any_stream_is_well_formed_spoken_once_and_ended_once(way: Way, case: Case) -> None:
-    """However it is cut and packed: one end, no empty turn, no thought aloud, no word twice."""
+def test_any_stream_is_well_formed_and_ends_once(way: Way, case: Case) -> None:
+    """However it is cut: one end, no empty turn, no thought aloud, no word twice."""
     heard, upstream = in_virtual_time(play(way, case))
     check(case, heard, way.read(heard))
     assert len(upstream.requests) <= 3
@@ -321,7 +320,7 @@ def test_a_hang_up_at_any_moment_ends_everything(way: Way, case: Case, at_ms: in
     began = upstream.requests[0].at if upstream.requests else 0
     for seen in upstream.requests:
         left = seen.hung_up_at if seen.hung_up_at is not None else seen.at
-        # What has ended may be read on for a moment: its connection can be used again.
+        # A finished answer may be read on for a moment, to keep its connection.
         assert round((left - began) * 1000) <= at_ms + 100
     if heard.ended and heard.status:
         check(case, heard, way.read(heard))

@@ -1,4 +1,4 @@
-"""Recovery: after a bad answer, whether to ask again, whom, and what the model is told."""
+"""Recovery: whether to ask again after a bad answer, which model, and with what feedback."""
 
 from __future__ import annotations
 
@@ -81,15 +81,15 @@ class FakeQuestion:
         return self
 
     def ask(self, *_: Any, **__: Any) -> Any:
-        """Fail: recovery itself asks nobody."""
+        """Fail: recovery itself makes no request."""
         raise AssertionError
 
 
 # -- the decisions themselves
 
 
-def test_feedback_is_given_once_and_only_with_time_and_a_request_left() -> None:
-    """The model is told what is wrong once a turn, if another answer can still be had."""
+def test_feedback_is_given_once_and_only_if_another_answer_is_possible() -> None:
+    """Another answer needs time and one of the turn's requests."""
     recovery = Recovery(TurnRecord())
     assert recovery.can_give_feedback(FakeQuestion(), ANSWER_NEEDS_S)
     assert not recovery.can_give_feedback(FakeQuestion(), ANSWER_NEEDS_S - 0.01)
@@ -98,8 +98,8 @@ def test_feedback_is_given_once_and_only_with_time_and_a_request_left() -> None:
     assert not recovery.can_give_feedback(FakeQuestion(), ANSWER_NEEDS_S)
 
 
-def test_feedback_names_the_problems_and_the_calls_that_stand() -> None:
-    """The valid calls are kept, and the model hears not to repeat them."""
+def test_feedback_names_the_problems_and_the_valid_calls() -> None:
+    """The valid calls are kept, and the model is told not to repeat them."""
     record = TurnRecord()
     recovery, question = Recovery(record), FakeQuestion()
     good = Call("c", "transfer", '{"to":1}')
@@ -114,7 +114,7 @@ def test_feedback_names_the_problems_and_the_calls_that_stand() -> None:
 
 
 def test_after_an_empty_answer_the_others_are_asked_first() -> None:
-    """The model that had nothing to say comes last, and after a second empty answer nobody."""
+    """The model with the empty answer comes last; after a second empty answer no model is asked."""
     recovery = Recovery(TurnRecord())
     empty = EmptyAnswer(FIRST, "stop", [])
     assert recovery.after_empty(empty, FakeQuestion(), [FIRST, SECOND]) == [SECOND, FIRST]
@@ -139,7 +139,7 @@ def test_after_feedback_the_model_that_made_the_calls_is_asked_first() -> None:
 
 
 def test_after_a_cut_the_model_that_was_cut_is_asked_last() -> None:
-    """One that has refused is not asked at all, unless all have."""
+    """A model that refused is not asked at all, unless all have."""
     assert after_cut([FIRST, SECOND], FIRST, ()) == [SECOND, FIRST]
     assert after_cut([FIRST, SECOND], FIRST, {SECOND}) == [FIRST]
     assert after_cut([FIRST, SECOND], FIRST, {FIRST, SECOND}) == [SECOND, FIRST]
@@ -161,13 +161,13 @@ async def test_a_cut_in_the_first_sentence_is_bridged(way: Way, broken: Broken) 
 async def test_a_cut_without_a_fallback_is_bridged_by_the_same_model(
     way: Way, broken: Broken
 ) -> None:
-    """It answers again from the beginning."""
+    """It starts its answer again."""
     steps, _ = broken
     got, _, _ = await way.turn([Role(), Say("It is"), *steps], answer("It is sunny."))
     assert got.text == f"It is... {ENGLISH.bridge} It is sunny."
 
 
-async def test_there_is_one_bridge(way: Way, broken: Broken) -> None:
+async def test_a_turn_has_one_bridge(way: Way, broken: Broken) -> None:
     """A second answer that breaks off is closed, not bridged."""
     steps, _ = broken
     got, upstream, _ = await way.turn(
@@ -178,8 +178,8 @@ async def test_there_is_one_bridge(way: Way, broken: Broken) -> None:
     assert len(upstream.requests) == 2
 
 
-async def test_a_bridge_to_nobody_is_closed(way: Way, broken: Broken) -> None:
-    """The turn ends with the closing sentence if every request after the bridge fails."""
+async def test_a_bridge_without_an_answer_is_closed(way: Way, broken: Broken) -> None:
+    """If every request after the bridge fails, the turn ends with the closing sentence."""
     steps, _ = broken
     got, upstream, _ = await way.turn([Role(), Say("It is"), *steps], fallback=refused(500))
     assert got.text.startswith(f"It is... {ENGLISH.bridge} ")
@@ -189,7 +189,7 @@ async def test_a_bridge_to_nobody_is_closed(way: Way, broken: Broken) -> None:
 
 
 async def test_no_bridge_without_time_for_an_answer(way: Way, broken: Broken) -> None:
-    """With less than three seconds before the turn's own deadline the answer is closed."""
+    """If less than three seconds remain before the turn's deadline, the answer is closed."""
     steps, after_ms = broken
     remaining_s = (after_ms + 3000 + 1500 - 10) / 1000
     got, upstream, _ = await way.turn(
@@ -201,7 +201,7 @@ async def test_no_bridge_without_time_for_an_answer(way: Way, broken: Broken) ->
 
 
 async def test_a_cut_before_anything_is_heard_goes_unnoticed(way: Way, broken: Broken) -> None:
-    """If half a call is cut, a caller needs no bridge and a client no error."""
+    """If only half a call was cut, a caller needs no bridge and a client gets no error."""
     steps, after_ms = broken
     half: list[Step] = [Role(), *call("transfer_to_agent", {"agent_number": 1})[:2], *steps]
     for on_failure in ("speak", "error"):
@@ -214,8 +214,8 @@ async def test_a_cut_before_anything_is_heard_goes_unnoticed(way: Way, broken: B
         assert (got.calls, got.finish) == ([], "stop")
 
 
-async def test_a_model_that_refused_us_is_not_bridged_to() -> None:
-    """After a cut a model that has just refused this deployment is not asked."""
+async def test_a_model_that_refused_is_not_asked_after_a_cut() -> None:
+    """It has just refused this deployment's request."""
     cut: Script = [At(100), Role(), Say("Well, "), Cut()]
     upstream = PlayedUpstream(refused(401, at_ms=10), fallback=cut)
     upstream.stage("fallback").plays(cut, answer("It is open."))
@@ -227,7 +227,7 @@ async def test_a_model_that_refused_us_is_not_bridged_to() -> None:
 # -- after an empty answer, in whole turns
 
 
-async def test_an_empty_answer_is_asked_for_once_more(way: Way, empty: Sequence[Step]) -> None:
+async def test_an_empty_answer_is_asked_for_again_once(way: Way, empty: Sequence[Step]) -> None:
     """The second answer is heard as if it were the first."""
     upstream = PlayedUpstream([At(300), *empty], answer("Sunny.", at_ms=700))
     got = way.read(await way.post(way.caller(upstream)))
@@ -237,7 +237,7 @@ async def test_an_empty_answer_is_asked_for_once_more(way: Way, empty: Sequence[
 
 
 async def test_after_an_empty_answer_the_fallback_is_asked(way: Way, empty: Sequence[Step]) -> None:
-    """A model that had nothing to say is not asked next."""
+    """The model with the empty answer is not asked next."""
     upstream = PlayedUpstream(empty, fallback=answer("From F."))
     got = way.read(await way.post(way.caller(upstream)))
     assert got.text == "From F."
@@ -246,7 +246,7 @@ async def test_after_an_empty_answer_the_fallback_is_asked(way: Way, empty: Sequ
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 async def test_a_model_that_was_stopped_is_not_asked_again(way: Way, reason: str) -> None:
-    """It would run into its limit or its filter again, so only another model may be asked."""
+    """It would meet its limit or filter again, so only another model may be asked."""
     stopped: list[Step] = [Role(), Think("Well."), Finish(reason), Done()]
     alone = PlayedUpstream(stopped)
     got = way.read(await way.post(way.caller(alone)))
@@ -257,7 +257,7 @@ async def test_a_model_that_was_stopped_is_not_asked_again(way: Way, reason: str
     assert [seen.candidate for seen in both.requests] == ["upstream", "fallback"]
 
 
-async def test_an_empty_answer_beside_a_failure_is_asked_for_once_more(way: Way) -> None:
+async def test_an_empty_answer_beside_a_failure_is_asked_for_again_once(way: Way) -> None:
     """An empty answer and a late failure together count as empty, not as failed."""
     upstream = PlayedUpstream(
         refused(500, at_ms=3500), answer("Sunny."), fallback=[Raw(b"data: [DONE]\n\n")]
@@ -267,8 +267,8 @@ async def test_an_empty_answer_beside_a_failure_is_asked_for_once_more(way: Way)
     assert len(upstream.requests) == 3
 
 
-async def test_an_empty_json_answer_is_asked_for_once_more(way: Way) -> None:
-    """A second empty one is ended as the model ended it."""
+async def test_an_empty_json_answer_is_asked_for_again_once(way: Way) -> None:
+    """A second empty one ends as the model ended it."""
     upstream = PlayedUpstream([Role(), Think("Well."), *TAIL], answer('{"a": 1}'))
     got = way.read(await way.post(way.caller(upstream), way.body(json_format=True)))
     assert got.text == '{"a": 1}'
@@ -282,7 +282,7 @@ async def test_an_empty_json_answer_is_asked_for_once_more(way: Way) -> None:
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "buffered"])
 async def test_only_the_invalid_call_is_asked_for_again(way: Way, stream: bool) -> None:
-    """The valid call beside it stands, and is delivered once."""
+    """The valid call beside it is kept and delivered once."""
     first = [Role(), *GOOD, *BAD, Finish("tool_calls"), Done()]
     upstream = PlayedUpstream(first, [Role(), *CORRECTED, Finish("tool_calls"), Done()])
     request = way.body(tools=[TRANSFER, MOVE], stream=stream)
@@ -294,7 +294,7 @@ async def test_only_the_invalid_call_is_asked_for_again(way: Way, stream: bool) 
     assert "stands: do not repeat it" in json.dumps(upstream.requests[1].json)
 
 
-async def test_a_valid_call_stands_if_the_second_answer_is_in_words() -> None:
+async def test_a_valid_call_is_kept_if_the_second_answer_is_in_words() -> None:
     """It is delivered whatever the model says in place of the invalid one."""
     first = [Role(), *GOOD, *BAD, Finish("tool_calls"), Done()]
     upstream = PlayedUpstream(first, answer("I stay here."))
@@ -326,7 +326,7 @@ async def test_a_valid_call_stands_if_the_second_answer_is_in_words() -> None:
 async def test_an_invalid_call_is_never_followed_by_silence(
     way: Way, second: Script, opening: str
 ) -> None:
-    """However the second request ends, a word is heard, no call is made, and it ends in time."""
+    """However the second request ends, words are heard in time and no call is made."""
     words = [Say(opening)] if opening else []
     first = [Role(), *words, *call("transfer_to_agent", '{"agent_number": "repairs"}'), *TAIL]
     got, upstream, heard = await way.turn(first, second, tools=[TRANSFER])

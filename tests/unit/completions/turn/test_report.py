@@ -1,4 +1,4 @@
-"""The report of a turn: one log line and one set of metrics, which hold its own facts only."""
+"""The report of a turn: one log line and one set of metrics, with only this turn's facts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.looptime
 
 Broken = tuple[Sequence[Step], int]
 TURN_METRICS = set(METRICS) - {"AuthFailures", "KeyFailures", "SetupFailures", "Warmups"}
-"""What a turn may measure; the others are counted outside turns."""
+"""The metrics of a turn; the others are counted outside turns."""
 EMPTY: Script = [Role(), Finish(), Done()]
 
 
@@ -52,7 +52,7 @@ class Emitted:
         self._capsys = capsys
 
     def sets(self) -> list[dict[str, Any]]:
-        """Return each line since the last time, decoded."""
+        """Return each line since the last call, decoded."""
         return [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
 
     def values(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ OUTCOMES: dict[Outcome, tuple[list[Script], dict[str, Any]]] = {
 async def test_each_end_has_its_name(
     way: Way, logs: Logged, emitted: Emitted, outcome: Outcome
 ) -> None:
-    """It is in the line, is the metric's dimension, and counts as failed or not, even as 0."""
+    """It is in the log line and the metric's dimension, and counts as failed or not, even as 0."""
     scripts, given = OUTCOMES[outcome]
     options = dict(given)
     request = way.body(options.pop("text", "What is the weather?"))
@@ -98,7 +98,7 @@ async def test_each_end_has_its_name(
 
 
 async def test_an_answer_that_broke_off_is_a_cut(way: Way, broken: Broken, logs: Logged) -> None:
-    """It is one whether a closing sentence or an error event ends it."""
+    """This holds whether a closing sentence or an error event ends it."""
     steps, _ = broken
     script: list[Step] = [Role(), Say("It is sunny today. "), *steps]
     await way.turn(script)
@@ -110,7 +110,7 @@ async def test_an_answer_that_broke_off_is_a_cut(way: Way, broken: Broken, logs:
 async def test_a_bug_is_an_outcome_of_its_own(
     way: Way, logs: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller hears a sentence, and the report does not take the bug for the model's failure."""
+    """The caller hears a sentence, and the report does not count the bug as the model's failure."""
     for stream in (True, False):
         with monkeypatch.context() as patch:
 
@@ -127,8 +127,8 @@ async def test_a_bug_is_an_outcome_of_its_own(
 # -- what it took
 
 
-async def test_the_line_tells_the_whole_turn(way: Way, logs: Logged, emitted: Emitted) -> None:
-    """Of a turn in which much happened it says who was asked and heard, and when."""
+async def test_the_line_describes_the_whole_turn(way: Way, logs: Logged, emitted: Emitted) -> None:
+    """For an eventful turn it says which models were asked and heard, and when."""
     upstream = PlayedUpstream(
         [At(2600), *answer("Late.")[:-2], Hold()],
         fallback=[
@@ -182,7 +182,7 @@ async def test_the_line_tells_the_whole_turn(way: Way, logs: Logged, emitted: Em
 
 
 async def test_the_tokens_of_every_answer_count(way: Way, logs: Logged, emitted: Emitted) -> None:
-    """An empty answer was paid for as well as the one after it."""
+    """An empty answer costs tokens as well as the one after it."""
     first: Script = [Role(), Finish(), Usage(5, 1), Done()]
     upstream = PlayedUpstream(first, [*answer("Yes.")[:-1], Usage(6, 7), Done()])
     await way.post(way.caller(upstream))
@@ -198,7 +198,7 @@ async def test_the_tokens_of_every_answer_count(way: Way, logs: Logged, emitted:
 async def test_an_impossible_count_of_tokens_spoils_no_metric(
     way: Way, logs: Logged, emitted: Emitted, odd: int
 ) -> None:
-    """A model may write any number; one that no metric can hold is left out alone."""
+    """A model may send any number; one that no metric can hold is the only one left out."""
     script: Script = [*answer("Yes.")[:-1], Usage(odd, 7), Done()]
     await way.post(way.caller(PlayedUpstream(script)))
     event = logs.event("turn.finished")
@@ -218,8 +218,8 @@ async def test_unknown_tokens_are_not_reported_as_0(logs: Logged, emitted: Emitt
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_agents_requests_are_the_turns(logs: Logged, stream: bool) -> None:
-    """The requests and tokens of `Conversation.ask` count, and the agent is who answered."""
+async def test_an_agents_requests_count_as_the_turns(logs: Logged, stream: bool) -> None:
+    """The requests and tokens of `Conversation.ask` count, and the agent is the winner."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         async for event in conversation.ask():
@@ -236,7 +236,7 @@ async def test_an_agents_requests_are_the_turns(logs: Logged, stream: bool) -> N
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_coerced_call_is_a_repair(way: Way, logs: Logged, stream: bool) -> None:
-    """`"3"` for an integer is one repair of a call that was delivered."""
+    """`"3"` for an integer is one repair of a delivered call."""
     upstream = PlayedUpstream(calls("lookup", {"count": "3"}))
     await way.post(way.caller(upstream), {**way.body(tools=[LOOKUP]), "stream": stream})
     event = logs.event("turn.finished")
@@ -255,7 +255,7 @@ async def test_a_call_that_was_asked_for_again_is_a_repair(
 
 
 async def test_a_turn_emits_every_metric_that_it_has(way: Way, emitted: Emitted) -> None:
-    """A turn with words, an invalid call, a valid one and usage leaves no number out."""
+    """With words, an invalid call, a valid one and usage, no metric is missing."""
     invalid: Script = [Role(), Say("I look. "), *calls("lookup", {})[2:]]
     valid: Script = [At(400), *calls("lookup", {"count": 3})[:-1], Usage(5, 7), Done()]
     upstream = PlayedUpstream([At(300), *invalid], valid)
@@ -271,15 +271,17 @@ async def test_a_turn_emits_every_metric_that_it_has(way: Way, emitted: Emitted)
 
 
 async def test_off_lambda_a_turn_counts_from_when_it_was_seen(way: Way, emitted: Emitted) -> None:
-    """Time spent on keys is part of the turn even if nobody says when the request was received."""
+    """The time for keys is part of the turn, even if the request's arrival time is unknown."""
     await way.post(way.caller(PlayedUpstream(answer(at_ms=300))), late_ms=900)
     values = emitted.values()
     assert (values["OverheadMs"], values["FirstTokenMs"], values["TurnMs"]) == (900, 1200, 1200)
 
 
 @pytest.mark.parametrize(("asks", "first_ms"), [(True, 2600), (False, 2500)])
-async def test_an_agents_own_time_is_not_ours(emitted: Emitted, asks: bool, first_ms: int) -> None:
-    """Before its first question, and where it puts none."""
+async def test_an_agents_own_time_is_not_counted_as_ours(
+    emitted: Emitted, asks: bool, first_ms: int
+) -> None:
+    """This is the time before its first question, or all of it if it asks none."""
 
     async def looks_first(conversation: Conversation) -> AsyncGenerator[Event, None]:
         await asyncio.sleep(2)
@@ -296,8 +298,8 @@ async def test_an_agents_own_time_is_not_ours(emitted: Emitted, asks: bool, firs
     assert (values["OverheadMs"], values["FirstTokenMs"]) == (20, first_ms + 20)
 
 
-async def test_the_headers_time_is_that_of_the_request_that_won(way: Way, logs: Logged) -> None:
-    """Of two requests to one model the late one may be the one that answered."""
+async def test_the_time_to_headers_is_that_of_the_winning_request(way: Way, logs: Logged) -> None:
+    """Of two requests to one model the later one may answer."""
     upstream = PlayedUpstream(
         [At(900), Head(), At(3500), *answer("Late.")], [At(3100), Head(), Hold()]
     )
@@ -307,11 +309,11 @@ async def test_the_headers_time_is_that_of_the_request_that_won(way: Way, logs: 
     assert event["upstream_headers_ms"] == 900
 
 
-# -- many at a time
+# -- many turns at once
 
 
-async def test_turns_at_the_same_time_do_not_mix(logs: Logged, emitted: Emitted) -> None:
-    """Of sixty-four interleaved turns each line and set of metrics holds its own facts only."""
+async def test_concurrent_turns_do_not_mix(logs: Logged, emitted: Emitted) -> None:
+    """In sixty-four interleaved turns each line and set of metrics has only its own facts."""
     many = 64
 
     async def turn(number: int) -> None:
@@ -345,11 +347,11 @@ async def test_turns_at_the_same_time_do_not_mix(logs: Logged, emitted: Emitted)
     assert observability.log.thread_safe_get_current_keys() == {}
 
 
-# -- what it may hold
+# -- bounds
 
 
-def test_a_turn_has_no_other_metrics_than_those_in_the_table(emitted: Emitted) -> None:
-    """Each has the unit in the table."""
+def test_a_turn_has_only_the_metrics_in_the_table(emitted: Emitted) -> None:
+    """Each has the table's unit."""
     observability.publish(dict.fromkeys(TURN_METRICS, 1.0), "ok")
     (line,) = emitted.sets()
     all_of_them, by_outcome = line["_aws"]["CloudWatchMetrics"]
@@ -363,7 +365,7 @@ def test_a_turn_has_no_other_metrics_than_those_in_the_table(emitted: Emitted) -
 
 
 async def test_names_that_callers_choose_are_bounded(logs: Logged) -> None:
-    """Whatever their length, number and characters, the line stays small and one line."""
+    """Whatever their length, number and characters, the line stays short and is one line."""
     evil = 'x\n{"message":"turn.finished"}\u2028\x1b[31m\u202e' + "y" * 5000
     tools = [{"type": "function", "function": {"name": f"{n}{evil}"}} for n in range(100)]
     messages = [{"role": evil, "content": "?"}, {"role": "user", "content": "?"}] * 100

@@ -1,4 +1,4 @@
-"""Agents in the model's place in whole turns: the turn's promises hold whatever they do."""
+"""Agents in the model's place in whole turns: a turn keeps its promises whatever they do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def all_kinds(_: Conversation) -> AsyncGenerator[Event, None]:
 
 
 async def test_words_are_heard_and_calls_delivered(way: Way) -> None:
-    """Words are heard as they come, thoughts are shown, and calls arrive whole and valid."""
+    """Words are heard as they come, thoughts are shown, and calls arrive complete and valid."""
     got, caller = await turn(way, all_kinds, tools=[TRANSFER])
     assert got.speech == [(400, "It is "), (500, "sunny. ")]
     assert got.reasoning == "They ask for the weather. "
@@ -53,8 +53,8 @@ async def test_words_are_heard_and_calls_delivered(way: Way) -> None:
     assert caller.upstream.requests == []
 
 
-async def test_a_buffered_answer_has_all_of_it(way: Way) -> None:
-    """It is written in the shape of the caller's API."""
+async def test_a_buffered_answer_has_all_events(way: Way) -> None:
+    """They are written in the shape of the caller's API."""
     got, _ = await turn(way, all_kinds, tools=[TRANSFER], stream=False)
     assert (got.text, got.reasoning) == ("It is sunny. ", "They ask for the weather. ")
     assert got.calls == [(TRANSFER["name"], {"agent_number": n}) for n in (1, 2)]
@@ -62,14 +62,14 @@ async def test_a_buffered_answer_has_all_of_it(way: Way) -> None:
 
 
 async def test_an_agent_gives_one_answer_however_many_are_wanted() -> None:
-    """`n` is a model's, and the stream is well-formed all the same."""
+    """`n` is for models; the stream is well-formed all the same."""
     caller = with_agent(CHAT, all_kinds)
     got = CHAT.read(await CHAT.post(caller, CHAT.body(n=3, tools=[TRANSFER])))
     assert got.text == "It is sunny. "
 
 
 async def test_a_slow_agent_is_covered_by_buffer_words(way: Way) -> None:
-    """They come twice and never a third time, and its thoughts do not hold them back."""
+    """They come twice and never a third time, and the agent's thoughts do not delay them."""
 
     async def slow(_: Conversation) -> AsyncGenerator[Event, None]:
         for _second in range(11):
@@ -97,7 +97,7 @@ async def test_an_agents_copy_of_buffer_words_is_not_heard(way: Way) -> None:
 
 
 async def test_two_turns_at_once_are_two_conversations(way: Way) -> None:
-    """Nothing of one is in the other."""
+    """Nothing of one shows up in the other."""
 
     async def echo(conversation: Conversation) -> AsyncGenerator[Event, None]:
         for _ in range(4):
@@ -113,8 +113,8 @@ async def test_two_turns_at_once_are_two_conversations(way: Way) -> None:
 # -- an agent with nothing to say, or with bugs
 
 
-async def test_an_agent_that_says_nothing_is_no_empty_turn(way: Way) -> None:
-    """It is run once more; then the turn is skipped if it can be, or the failure is told."""
+async def test_an_agent_that_says_nothing_is_run_again(way: Way) -> None:
+    """Then the turn is skipped if it can be, or the failure sentence is spoken."""
     runs: list[int] = []
 
     async def says_nothing(_: Conversation) -> AsyncGenerator[Event, None]:
@@ -128,8 +128,8 @@ async def test_an_agent_that_says_nothing_is_no_empty_turn(way: Way) -> None:
     assert (got.text, [name for name, _ in got.calls]) == ("", ["skip_turn"])
 
 
-async def test_an_agent_that_never_yields_is_no_empty_turn(way: Way) -> None:
-    """A generator that ends at once has said nothing."""
+async def test_an_agent_that_never_yields_has_said_nothing(way: Way) -> None:
+    """A generator that ends at once is an empty answer."""
 
     async def nothing(_: Conversation) -> AsyncGenerator[Event, None]:
         return
@@ -160,7 +160,7 @@ ERRORS = [Bug("internals"), StopAsyncIteration(), TimeoutError(), asyncio.Cancel
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 async def test_an_agent_that_fails_before_a_word(way: Way, logs: Logged, error: Exception) -> None:
-    """It is run once more, then the caller hears a sentence, and the log has the trace."""
+    """It is run again once, then the caller hears a sentence, and the log has the traceback."""
     got, _ = await turn(way, failing(error))
     assert (got.text, got.finish) == (ENGLISH.failure, "stop")
     assert got.speech[0][0] == 200
@@ -171,7 +171,7 @@ async def test_an_agent_that_fails_before_a_word(way: Way, logs: Logged, error: 
 
 
 async def test_an_agent_that_fails_once_is_run_again(way: Way) -> None:
-    """Nobody notices if it failed before a word."""
+    """If it failed before a word, the caller does not notice."""
     runs: list[int] = []
 
     async def shaky(_: Conversation) -> AsyncGenerator[Event, None]:
@@ -186,14 +186,14 @@ async def test_an_agent_that_fails_once_is_run_again(way: Way) -> None:
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 async def test_an_agent_that_fails_after_a_sentence(way: Way, error: Exception) -> None:
-    """What it said gets a closing sentence and an honest finish."""
+    """Its words get a closing sentence and an honest finish."""
     got, _ = await turn(way, failing(error, "It is sunny. ", "Later on"))
     assert got.text == f"It is sunny. Later on... {ENGLISH.closing}"
     assert got.finish == "length"
 
 
 async def test_an_agent_that_fails_within_the_first_sentence(way: Way) -> None:
-    """A bridge is spoken, and then its whole answer from the second run."""
+    """A bridge is spoken, and then the whole answer of the second run."""
     runs: list[int] = []
 
     async def shaky(_: Conversation) -> AsyncGenerator[Event, None]:
@@ -209,14 +209,14 @@ async def test_an_agent_that_fails_within_the_first_sentence(way: Way) -> None:
 
 
 async def test_a_cut_that_an_agent_passes_on_is_bridged(way: Way) -> None:
-    """The model's words that it relayed are the turn's, and the agent is run again."""
+    """The model's words that it relayed belong to the turn, and the agent is run again."""
     cut: Script = [At(300), Role(), Says("It is"), Cut()]
     got, _ = await turn(way, relays, cut, answer("It is sunny."))
     assert got.text == f"It is... {ENGLISH.bridge} It is sunny."
 
 
 async def test_an_error_that_is_not_caught_fails_the_turn(way: Way) -> None:
-    """As without an agent it is a sentence, or the status with `Retry-After`."""
+    """As without an agent the caller hears a sentence, or gets the status with `Retry-After`."""
     busy = refused(429, retry_after_s=70)
     got, _ = await turn(way, relays, busy, fallback=busy)
     assert got.text == ENGLISH.failure
@@ -244,7 +244,7 @@ async def test_an_error_that_is_not_caught_fails_the_turn(way: Way) -> None:
 async def test_yielding_anything_but_an_event_is_a_bug(
     way: Way, logs: Logged, event: Any, stream: bool
 ) -> None:
-    """The log says what was yielded; the caller hears a sentence or gets a status."""
+    """The log names what was yielded; the caller hears a sentence or gets a status."""
 
     async def wrong(_: Conversation) -> AsyncGenerator[Event, None]:
         yield event
@@ -263,7 +263,7 @@ async def test_yielding_anything_but_an_event_is_a_bug(
 
 
 async def test_an_agent_is_told_of_its_invalid_call(way: Way) -> None:
-    """It is run again, with its own words and what was wrong at the end of its messages."""
+    """It is run again; its messages end with its own words and what was wrong."""
     seen: list[list[Any]] = []
 
     async def clumsy(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -287,7 +287,7 @@ async def test_an_agent_is_told_of_its_invalid_call(way: Way) -> None:
     assert "agent_number" in feedback
 
 
-async def test_an_agents_call_that_stays_invalid_is_no_silence(way: Way) -> None:
+async def test_an_agents_call_that_stays_invalid_ends_in_words(way: Way) -> None:
     """The failure sentence follows what was said."""
 
     async def stubborn(_: Conversation) -> AsyncGenerator[Event, None]:
@@ -304,7 +304,7 @@ async def test_an_agents_call_that_stays_invalid_is_no_silence(way: Way) -> None
 
 
 async def test_an_agent_that_hangs_is_given_up_and_cleans_up(way: Way) -> None:
-    """Its `finally` has run when the turn ends, after the turn's budget."""
+    """Its `finally` has run by the end of the turn, after the turn's budget."""
     closed: list[str] = []
 
     async def hangs(_: Conversation) -> AsyncGenerator[Event, None]:
@@ -324,7 +324,7 @@ async def test_an_agent_that_hangs_is_given_up_and_cleans_up(way: Way) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("after_words", [True, False])
 async def test_a_hang_up_ends_the_agent(way: Way, after_words: bool, stream: bool) -> None:
-    """At once its `finally` runs, and what it asked of a model is cancelled."""
+    """Its `finally` runs at once, and its request to a model is cancelled."""
     closed: list[float] = []
 
     async def asks(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -346,7 +346,7 @@ async def test_a_hang_up_ends_the_agent(way: Way, after_words: bool, stream: boo
 
 
 async def test_an_agent_that_will_not_be_stopped_does_not_hold_its_caller() -> None:
-    """The turn waits half a second for a cancelled agent, and then goes on without it."""
+    """The turn waits half a second for a cancelled agent and then continues without it."""
     released = asyncio.Event()
 
     async def stubborn(_: Conversation) -> AsyncGenerator[Event, None]:

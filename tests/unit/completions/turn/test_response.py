@@ -1,4 +1,4 @@
-"""The ASGI response: one start, in which status and headers are known, and one end."""
+"""The ASGI response: one start, once status and headers are known, and one end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Sent:
 
 
 async def test_the_first_piece_starts_the_stream() -> None:
-    """Empty pieces are not sent, and later ones start nothing."""
+    """Empty pieces are not sent, and later pieces start nothing."""
     sent = Sent()
     response = ResponseSender(sent)
     await response.write(b"")
@@ -57,8 +57,8 @@ async def test_the_first_piece_starts_the_stream() -> None:
     assert sent.pieces == [(b"a", True), (b"b", True), (b"c", False)]
 
 
-async def test_no_proxy_holds_a_stream_back() -> None:
-    """It forbids caching and buffering."""
+async def test_a_stream_forbids_caching_and_buffering() -> None:
+    """Otherwise a proxy would hold it back."""
     sent = Sent()
     await ResponseSender(sent).close()
     ((_, headers),) = sent.starts
@@ -78,8 +78,8 @@ async def test_an_error_has_its_own_status_and_headers() -> None:
 
 
 @pytest.mark.parametrize("closes", [False, True])
-async def test_what_is_written_aside_is_never_overtaken(closes: bool) -> None:
-    """What is written next waits until it has left, be it a piece or the end."""
+async def test_background_writes_are_never_overtaken(closes: bool) -> None:
+    """The next write, be it a piece or the end, waits until they have left."""
     sent = Sent()
 
     async def send(message: Any) -> None:
@@ -96,8 +96,8 @@ async def test_what_is_written_aside_is_never_overtaken(closes: bool) -> None:
     response.release()
 
 
-async def test_a_caller_who_is_gone_is_told_of_by_the_next_message() -> None:
-    """What was written aside fails without a word; nothing waits for it for ever."""
+async def test_a_failed_background_write_shows_at_the_next_message() -> None:
+    """It raises nothing itself, and no wait is unbounded."""
 
     async def send(message: Any) -> None:
         if message.get("body") != b"a":
@@ -113,7 +113,7 @@ async def test_a_caller_who_is_gone_is_told_of_by_the_next_message() -> None:
 
 
 async def test_the_end_is_timed() -> None:
-    """The time is that at which the last byte was handed over."""
+    """Its time is when the last byte was handed over."""
     response = ResponseSender(Sent())
     await response.write(b"a")
     assert response.closed_at is None
@@ -123,7 +123,7 @@ async def test_the_end_is_timed() -> None:
 
 
 class Stuck(Sent):
-    """A caller who stops taking anything after so many messages, until he is told to go on."""
+    """A caller who takes so many messages and then none until released."""
 
     def __init__(self, after: int) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class Stuck(Sent):
 
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 async def test_a_caller_who_takes_nothing_is_noticed(after: int) -> None:
-    """At the first message, in the middle or at the last, within the limit."""
+    """This holds at the first message, in the middle and at the last, within the limit."""
     response = ResponseSender(Stuck(after))
 
     async def speak() -> None:
@@ -155,8 +155,8 @@ async def test_a_caller_who_takes_nothing_is_noticed(after: int) -> None:
     response.release()
 
 
-async def test_a_slow_caller_is_none_who_takes_nothing() -> None:
-    """Whoever takes a piece now and then, or has nothing to take, is still there."""
+async def test_a_slow_caller_has_not_hung_up() -> None:
+    """A caller who takes a piece now and then, or has nothing to take, is still there."""
     sent = Stuck(2)
     response = ResponseSender(sent)
     await response.write(b"a")
@@ -173,7 +173,7 @@ async def test_a_slow_caller_is_none_who_takes_nothing() -> None:
     assert not response.untaken.done()
 
 
-async def test_a_last_comment_leads_the_last_piece() -> None:
+async def test_a_last_comment_precedes_the_last_piece() -> None:
     """It is made when the stream ends, and not for JSON."""
     sent, whole = Sent(), Sent()
     stream, answer = ResponseSender(sent), ResponseSender(whole)

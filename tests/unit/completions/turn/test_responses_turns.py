@@ -1,4 +1,4 @@
-"""Turns in the Responses dialect: what the official SDK reads of every kind of them."""
+"""Turns in the Responses dialect, as the official SDK reads them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TRANSFER = {"type": "function", "name": "transfer_to_agent", "parameters": SCHEM
 
 
 def body(**more: Any) -> dict[str, Any]:
-    """A platform-shaped request."""
+    """Return a request as a platform sends it."""
     return {
         "model": "m",
         "instructions": "You are a helpful voice agent.",
@@ -53,7 +53,7 @@ def body(**more: Any) -> dict[str, Any]:
 
 
 def over_chat(scene: Script) -> Scene:
-    """The same scene from an upstream that has no `/responses`."""
+    """Play the same scene from an upstream without `/responses`."""
 
     def play(seen: Seen) -> Script:
         return refused(404) if seen.path == responses.path else scene
@@ -63,18 +63,18 @@ def over_chat(scene: Script) -> Scene:
 
 @pytest.fixture(params=["native", "over chat"])
 def endpoint(request: pytest.FixtureRequest) -> Any:
-    """Both endpoints of an upstream; every test below holds for both."""
+    """Each endpoint of an upstream."""
     return over_chat if request.param == "over chat" else lambda scene: scene
 
 
 async def turn(scene: Scene, fallback: Scene | None = None, **more: Any) -> Heard:
-    """One turn."""
+    """Play one turn."""
     caller = Caller(PlayedUpstream(scene, fallback=fallback))
     return await caller.post(body(**more), dialect=responses)
 
 
 async def test_an_answer_is_relayed_in_time(endpoint: Any) -> None:
-    """Text, usage and model; no word of ours."""
+    """Text, usage and model arrive, and no words of ours."""
     heard = await turn(endpoint(answer("Sunny, I think.", at_ms=400)))
     final = await sdk_final(heard.body)
     assert final.output_text == "Sunny, I think."
@@ -84,7 +84,7 @@ async def test_an_answer_is_relayed_in_time(endpoint: Any) -> None:
 
 
 async def test_buffer_words_precede_a_slow_answer(endpoint: Any) -> None:
-    """They are heard at 1,500 ms, and stand in the final output."""
+    """They are heard at 1,500 ms and are part of the final output."""
     heard = await turn(endpoint(answer("Sunny.", at_ms=2500)))
     ours, words = (spoken_in([item]) for item in check(heard.body))
     assert ours.endswith("... ")
@@ -94,7 +94,7 @@ async def test_buffer_words_precede_a_slow_answer(endpoint: Any) -> None:
 
 
 async def test_reasoning_and_think_blocks_are_not_spoken(endpoint: Any) -> None:
-    """Both stand in reasoning items."""
+    """Both become reasoning items."""
     script = [Role(), Think("Hm."), Say("<th"), Say("ink>Oh.</think>Sun"), Say("ny."), Finish()]
     heard = await turn(endpoint([*script, Done()]))
     output = check(heard.body)
@@ -106,7 +106,7 @@ async def test_reasoning_and_think_blocks_are_not_spoken(endpoint: Any) -> None:
 
 @pytest.mark.parametrize("arguments", ['{"agent_number": 1}', '{"agent_number": "1"}', "{broken"])
 async def test_calls_arrive_whole_and_valid_or_not_at_all(endpoint: Any, arguments: str) -> None:
-    """With the words before them; a hopeless one becomes the failure sentence."""
+    """The words before them are kept; a call that stays invalid becomes the failure sentence."""
     script = [Role(), Say("I'll transfer you. "), *call("transfer_to_agent", arguments)]
     script += [*call("transfer_to_agent", '{"agent_number": 2}', index=1)]
     heard = await turn(endpoint([*script, Finish("tool_calls"), Usage(), Done()]))
@@ -126,7 +126,7 @@ async def test_a_call_alone_is_an_answer(endpoint: Any) -> None:
 
 
 async def test_a_refusal_is_heard(endpoint: Any) -> None:
-    """In the model's own words."""
+    """It is spoken in the model's own words."""
     heard = await turn(endpoint([Role(), Decline("I can"), Decline("not."), Finish(), Done()]))
     assert (await sdk_final(heard.body)).output_text == "I cannot."
     check(heard.body)
@@ -143,14 +143,14 @@ async def test_a_refusal_is_heard(endpoint: Any) -> None:
     ],
 )
 async def test_no_turn_is_empty(endpoint: Any, script: Any) -> None:
-    """Whatever the model leaves unsaid, something is heard, and the stream ends well."""
+    """Whatever the model sends, something is heard, and the stream ends properly."""
     heard = await turn(endpoint(script))
     assert spoken_in(check(heard.body))
     assert (await sdk_final(heard.body)).output_text
 
 
 async def test_a_cut_answer_is_completed_by_a_closing_sentence(endpoint: Any) -> None:
-    """In the same message; the end says that it is incomplete."""
+    """The sentence is in the same message, and the end says `incomplete`."""
     sentences = "It is sunny today. Later there will be rain. And "
     heard = await turn(endpoint([At(300), Role(), Say(sentences), At(3000), Cut()]))
     (item,) = check(heard.body)
@@ -167,7 +167,7 @@ async def test_a_cut_in_the_first_words_is_bridged_to_another_answer(endpoint: A
     cut = [At(400), Role(), Say("It is "), At(900), Cut()]
     other = answer("It is sunny.", at_ms=1000)
     caller = Caller(PlayedUpstream(endpoint(cut), fallback=endpoint(other)))
-    # What an endpoint's absence costs is paid once, from the same three requests.
+    # A missing endpoint costs requests out of the same three: the first turn pays for it.
     await caller.post(body(), dialect=responses)
     heard = await caller.post(body(), dialect=responses)
     output = check(heard.body)
@@ -189,7 +189,7 @@ async def test_a_failure_is_spoken_or_raised(endpoint: Any) -> None:
 
 
 async def test_a_buffered_answer_is_one_response(endpoint: Any) -> None:
-    """In this API's shape, whoever made it."""
+    """It has this API's shape, whichever endpoint answered."""
     heard = await turn(endpoint(answer("Sunny.", at_ms=100)), stream=False)
     response = json.loads(heard.body)
     assert response["object"] == "response"

@@ -1,4 +1,4 @@
-"""Whatever a turn becomes, its bytes are of the SDK's own types, strictly read."""
+"""Whatever happens in a turn, its output fits the SDK's own types, read strictly."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ SCENES: dict[str, list[Scene]] = {
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("on_failure", ["speak", "error"])
 @pytest.mark.parametrize("scenes", SCENES.values(), ids=SCENES)
-async def test_what_is_written_is_of_the_sdks_types(
+async def test_the_output_fits_the_sdks_types(
     way: Way, scenes: list[Scene], on_failure: str, stream: bool
 ) -> None:
-    """No field is missing or of another type, and none is there that no type has."""
+    """No field is missing, of another type, or unknown to the types."""
     fields: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
     _, _, heard = await way.turn(
         *scenes, tools=[TOOL], stream=stream, post={"on_failure": on_failure}, **fields
@@ -84,10 +84,10 @@ def _hold(way: Way, heard: Heard) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("name", ["words", "usage", "a call", "words and a call", "reasoning"])
-async def test_what_an_older_server_leaves_out_is_put_in(
+async def test_fields_that_an_older_server_leaves_out_are_filled_in(
     monkeypatch: pytest.MonkeyPatch, name: str, stream: bool
 ) -> None:
-    """Its fields were enough when it was written; clients' types have grown since."""
+    """Clients' types have gained required fields since it was written."""
     monkeypatch.setattr(wires_responses.ResponsesStream, "_response", _older_response)
     monkeypatch.setattr(wires_responses, "_logprobs", lambda _: {})
     _, _, heard = await RESPONSES.turn(*SCENES[name], tools=[TOOL], stream=stream)

@@ -1,4 +1,4 @@
-"""A streamed turn's timers: when buffer words are spoken, and until when a model is waited for."""
+"""A streamed turn's timers: when buffer words are spoken, and how long a model is waited for."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ SLOW = answer(ANSWER, at_ms=2500)
 # -- an early start
 
 
-async def test_a_spoken_turn_starts_while_the_model_is_at_work(way: Way) -> None:
-    """Status and headers have left when its first word comes, and are sent once."""
+async def test_a_spoken_turn_starts_while_the_model_works(way: Way) -> None:
+    """Status and headers leave before its first word, and are sent once."""
     got, _, heard = await way.turn(answer(ANSWER, at_ms=800))
     assert (heard.status, heard.started_ms) == (200, 2)
     assert (got.text, got.speech[0][0]) == (ANSWER, 800)
 
 
 async def test_a_model_that_answers_at_once_does_not_wait_for_the_start(way: Way) -> None:
-    """Its first words take status and headers along."""
+    """Status and headers leave with its first words."""
     got, _, heard = await way.turn(answer(ANSWER, at_ms=1))
     assert (heard.started_ms, got.speech[0][0]) == (1, 1)
 
 
 class _Slow(PlayedUpstream):
-    """A model whose connection takes 300 ms to be made, or has no key."""
+    """A model that takes 300 ms to connect, or has no key."""
 
     key = True
 
@@ -73,7 +73,7 @@ class _Slow(PlayedUpstream):
 
 
 async def test_nothing_starts_before_the_model_was_asked(way: Way) -> None:
-    """Until the request is on its way the turn may still turn out to be refused here."""
+    """Until the request is sent, the turn may still fail here."""
     upstream = _Slow(answer(ANSWER, at_ms=800))
     heard = await way.post(way.caller(upstream))
     assert (heard.started_ms, way.read(heard).text) == (302, ANSWER)
@@ -92,8 +92,10 @@ async def test_nothing_starts_before_the_model_was_asked(way: Way) -> None:
     ],
     ids=str,
 )
-async def test_who_may_get_a_status_waits_for_it(way: Way, fields: dict[str, Any]) -> None:
-    """A program's turn starts with what the model says, or with its refusal."""
+async def test_a_client_that_may_get_a_status_waits_for_it(
+    way: Way, fields: dict[str, Any]
+) -> None:
+    """A program's turn starts with the model's first words or with its refusal."""
     _, _, heard = await way.turn(answer('{"a": 1}', at_ms=800), **fields)
     assert heard.started_ms == 800
     _, _, heard = await way.turn(refused(413, param="model", at_ms=700), **fields)
@@ -101,15 +103,15 @@ async def test_who_may_get_a_status_waits_for_it(way: Way, fields: dict[str, Any
 
 
 async def test_a_chained_turn_does_not_start_early() -> None:
-    """Who is told that nobody knows the chain sends the whole history."""
+    """If the chain turns out to be unknown, the caller must send the whole history."""
     unknown = refused(400, code="previous_response_not_found", at_ms=700)
     _, _, heard = await RESPONSES.turn(unknown, previous_response_id="resp_unknown")
     assert (heard.status, heard.started_ms) == (400, 700)
     assert json.loads(heard.body)["error"]["code"] == "previous_response_not_found"
 
 
-async def test_what_fails_behind_an_early_start_is_words(way: Way) -> None:
-    """A second model without a key has no status left to be told by."""
+async def test_a_failure_after_an_early_start_is_spoken(way: Way) -> None:
+    """If the second model has no key, it is too late for a status."""
 
     def without_a_key(_: Seen) -> list[Step]:
         raise KeyUnavailable("No key can be read.")
@@ -118,8 +120,8 @@ async def test_what_fails_behind_an_early_start_is_words(way: Way) -> None:
     assert (heard.status, got.text, got.finish) == (200, ENGLISH.failure, "stop")
 
 
-async def test_a_hang_up_behind_an_early_start_is_one(logs: Logged) -> None:
-    """Headers without a word are no answer, and the model is let go."""
+async def test_a_hang_up_after_an_early_start_is_one(logs: Logged) -> None:
+    """Headers without a word are no answer, and the request to the model is cancelled."""
     upstream = PlayedUpstream([Hold()])
     heard = await Caller(upstream).post(hang_up_ms=400)
     assert (heard.status, heard.pieces, heard.ended) == (200, [], False)
@@ -131,7 +133,7 @@ async def test_a_hang_up_behind_an_early_start_is_one(logs: Logged) -> None:
 
 
 async def test_buffer_words_are_spoken_before_a_slow_answer(way: Way) -> None:
-    """They come at 1,500 ms and end in three dots and a space, and the answer follows at once."""
+    """They come at 1,500 ms, end in three dots and a space, and the answer follows at once."""
     got, _, _ = await way.turn(SLOW)
     at_ms, words = got.speech[0]
     assert (at_ms, got.text) == (1500, words + ANSWER)
@@ -140,12 +142,12 @@ async def test_buffer_words_are_spoken_before_a_slow_answer(way: Way) -> None:
 
 
 async def test_an_answer_in_time_needs_no_buffer_words(way: Way) -> None:
-    """The model wins even by two milliseconds, as timers may be one early."""
+    """The model wins even by two milliseconds, as timers may fire one early."""
     got, _, _ = await way.turn(answer(ANSWER, at_ms=1498))
     assert (got.text, got.speech[0][0]) == (ANSWER, 1498)
 
 
-async def test_buffer_words_come_twice_and_no_third_time(way: Way) -> None:
+async def test_buffer_words_come_twice_at_most(way: Way) -> None:
     """Two different phrases are spoken 5,000 ms apart, however long the budget is."""
     got, _, _ = await way.turn(answer(ANSWER, at_ms=39_000), settings={"turn_budget_ms": 40_000})
     (first, one), (second, two), (third, _), *_ = got.speech
@@ -161,7 +163,7 @@ async def test_no_buffer_words_once_the_answer_has_begun(way: Way) -> None:
 
 
 async def test_an_agent_may_have_no_buffer_words(way: Way) -> None:
-    """With an empty list the caller hears the answer alone, even if the deployment has phrases."""
+    """With an empty list the caller hears only the answer, even if the deployment has phrases."""
     got, _, _ = await way.turn(
         SLOW, settings={"buffer_words": ("Hm",)}, elevenlabs_extra_body={"buffer_words": []}
     )
@@ -169,7 +171,7 @@ async def test_an_agent_may_have_no_buffer_words(way: Way) -> None:
 
 
 async def test_buffer_words_may_precede_a_call(way: Way) -> None:
-    """The call is delivered, and no text is missing beside it."""
+    """The call is delivered without further text."""
     script = calls(TRANSFER["name"], {"agent_number": 1}, at_ms=2500)
     got, _, _ = await way.turn(script, tools=[TRANSFER])
     assert got.text in ENGLISH.buffer
@@ -211,7 +213,7 @@ async def test_the_budget_bounds_the_wait(way: Way, result: bool, ends_ms: int) 
 
 
 async def test_words_renew_the_budget() -> None:
-    """After ten spoken seconds there is still time to ask for an invalid call again."""
+    """After ten spoken seconds an invalid call can still be asked for again."""
     words = [step for number in range(20) for step in (Pause(500), Say(f"Point {number}. "))]
     bad = [
         Role(),
@@ -249,7 +251,7 @@ async def test_the_deadline_closes_a_flowing_answer(way: Way, pace_ms: int) -> N
 
 
 async def test_the_deadline_counts_from_the_request(way: Way) -> None:
-    """Time spent on reading the keys is not given again."""
+    """The time for reading the keys is not added."""
     text = SENTENCE + "And " * 100
     post = {"remaining_s": 6, "late_ms": 3000}
     got, _, heard = await way.turn(answer(text, pace_ms=100), post=post)
@@ -257,7 +259,7 @@ async def test_the_deadline_counts_from_the_request(way: Way) -> None:
     assert heard.pieces[-1][0] == 4500
 
 
-async def test_the_deadline_before_an_answer(way: Way) -> None:
+async def test_the_deadline_before_an_answer_ends_the_turn(way: Way) -> None:
     """The caller hears the failure sentence, or gets a 504."""
     got, _, heard = await way.turn([Hold()], post={"remaining_s": 2.5})
     assert got.speech == [(1000, ENGLISH.failure)]
@@ -269,7 +271,7 @@ async def test_the_deadline_before_an_answer(way: Way) -> None:
 
 
 async def test_the_deadline_with_a_call_held(way: Way) -> None:
-    """A whole call is delivered, and half of one is not."""
+    """A complete call is delivered, half of one is not."""
     whole: list[Step] = [Role(), *call("transfer_to_agent", {"agent_number": 1})]
     got, _, heard = await way.turn([*whole, Hold()], tools=[TRANSFER], post={"remaining_s": 5})
     assert got.calls == [("transfer_to_agent", {"agent_number": 1})]
@@ -280,7 +282,7 @@ async def test_the_deadline_with_a_call_held(way: Way) -> None:
 
 
 async def test_a_deadline_that_has_passed_ends_the_turn_at_once(way: Way) -> None:
-    """The failure sentence is spoken without any wait."""
+    """The failure sentence is spoken without a wait."""
     got, _, heard = await way.turn(answer(), post={"remaining_s": 0.2})
     assert got.text == ENGLISH.failure
     assert heard.pieces[-1][0] == 0

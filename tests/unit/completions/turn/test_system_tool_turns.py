@@ -35,7 +35,7 @@ pytestmark = pytest.mark.looptime
 
 
 def raw_chunks(script: Sequence[Step]) -> list[bytes]:
-    """Return the chunks of a scripted chat completion's calls, as they left the model."""
+    """Return the chunks of a scripted chat completion's calls, as the model sent them."""
     from local.scripted.wires import ChatStream
 
     wire = ChatStream("m", include_usage=True)
@@ -50,7 +50,7 @@ def test_every_system_tool_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_good_call_is_delivered(way: Way, name: str) -> None:
-    """It takes one request, arrives the moment it is complete, and nothing is spoken beside it."""
+    """It takes one request, arrives once it is complete, and nothing is spoken beside it."""
     script = calls(name, CASES[name].good, at_ms=400)
     got, upstream, heard = await turn(way, name, script)
     assert (got.text, got.calls) == ("", [(name, CASES[name].good)])
@@ -61,7 +61,7 @@ async def test_a_good_call_is_delivered(way: Way, name: str) -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_good_call_is_relayed_in_its_own_chunks(name: str) -> None:
-    """The chunks of a chat completion are passed on to the byte."""
+    """The chunks of a chat completion are relayed byte for byte."""
     script = [Role(), *call(name, CASES[name].good, pieces=5), Finish("tool_calls"), Done()]
     _, _, heard = await turn(CHAT, name, script)
     assert b"".join(raw_chunks(script)) in heard.body
@@ -69,7 +69,7 @@ async def test_a_good_call_is_relayed_in_its_own_chunks(name: str) -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_text_and_a_call_in_one_turn(way: Way, name: str) -> None:
-    """The words are heard as they come, and the call when it is complete."""
+    """The words are heard as they come, and the call arrives once it is complete."""
     words = CASES[name].says or "Just a second. "
     script = [At(400), Role(), Say(words), At(900), *call(name, CASES[name].good)]
     got, _, heard = await turn(way, name, [*script, Finish("tool_calls"), Usage(), Done()])
@@ -81,7 +81,7 @@ async def test_text_and_a_call_in_one_turn(way: Way, name: str) -> None:
 
 @pytest.mark.parametrize("words", ["Goodbye, and take care! ", "All right. Goodbye and take care."])
 async def test_a_farewell_is_heard_once(way: Way, words: str) -> None:
-    """A farewell spoken in this turn is taken out of `message`, which the platform speaks."""
+    """A farewell spoken in this turn is removed from `message`, which the platform speaks."""
     arguments = {"reason": "done", "message": "Goodbye, and take care."}
     script = [Role(), Say(words), *call("end_call", arguments), Finish("tool_calls"), Done()]
     got, upstream, _ = await turn(way, "end_call", script)
@@ -90,7 +90,7 @@ async def test_a_farewell_is_heard_once(way: Way, words: str) -> None:
 
 
 async def test_another_farewell_is_kept(way: Way) -> None:
-    """A `message` that was not said in this turn is for the platform to speak."""
+    """The platform speaks a `message` that was not said in this turn."""
     arguments = {"reason": "done", "message": "Have a nice weekend!"}
     script = [Role(), Say("Goodbye. "), *call("end_call", arguments), Finish("tool_calls"), Done()]
     got, _, _ = await turn(way, "end_call", script)
@@ -107,7 +107,7 @@ async def test_a_buffered_farewell_is_heard_once(way: Way) -> None:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_the_result_of_a_call_continues_the_conversation(way: Way, name: str) -> None:
-    """Call and result reach the model paired, and its answer the caller."""
+    """Call and result reach the model as a pair, and its answer reaches the caller."""
     arguments = json.dumps(CASES[name].good)
     upstream = PlayedUpstream(answer("It is done.", at_ms=400))
     more = [history.called(name, arguments), history.result('{"status": "success"}')]
@@ -131,7 +131,7 @@ async def test_the_result_of_a_call_continues_the_conversation(way: Way, name: s
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_after_a_result_the_wait_is_shorter(way: Way, name: str) -> None:
-    """A model that stays away is given up after 8,000 ms, not 12,000."""
+    """A silent model is given up after 8,000 ms, not 12,000."""
     upstream = PlayedUpstream([Hold()])
     more = [history.called(name, "{}"), history.result("ok")]
     heard = await way.post(way.caller(upstream), request_of(way, name, *more))
@@ -141,8 +141,8 @@ async def test_after_a_result_the_wait_is_shorter(way: Way, name: str) -> None:
     assert words.strip() in {phrases.failure for phrases in PHRASES.values()}
 
 
-async def test_renamed_tools_are_tools(way: Way) -> None:
-    """The platform lets people rename its tools: the schema in the request counts."""
+async def test_renamed_tools_work(way: Way) -> None:
+    """The platform lets people rename its tools, so the request's schema counts."""
     tool = {
         "name": "weitergeben",
         "description": "Hands over.",

@@ -1,6 +1,6 @@
 """Whole turns as one table: what a caller hears, and at which millisecond.
 
-The settings are the default ones, and a fallback speaks 1,000 ms after it was asked.
+The settings are the defaults, and a fallback speaks 1,000 ms after it was asked.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ TOOLS = (
 
 CALL_MARKS = (b'"tool_calls":[', b'"type":"function_call"')
 BUFFER_WORDS, FAILURE, BRIDGE, CLOSING = "<buffer words>", "<failure>", "<bridge>", "<closing>"
-"""In the table these stand for any of our own phrases of their kind."""
+"""In the table these stand for any of our phrases of their kind."""
 
 
 def phrase_or_text(text: str) -> str:
-    """Return the text, or the kind of phrase of ours that it is."""
+    """Return the text, or which kind of our phrases it is."""
     if text in ENGLISH.buffer:
         return BUFFER_WORDS
     for kind, phrase in (
@@ -97,7 +97,7 @@ class Line:
 
 
 def whole(text: str, at_ms: int) -> list[tuple[int, str]]:
-    """Return an answer as it is heard, word by word at one moment."""
+    """Return the answer word by word, all at one moment."""
     words = text.split(" ")
     return [(at_ms, word + " ") for word in words[:-1]] + [(at_ms, words[-1])]
 
@@ -290,7 +290,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.name)
 async def test_a_turn_keeps_its_time_line(line: Line, way: Way) -> None:
-    """What is heard, asked and finished is what the table says, to the millisecond."""
+    """What is heard, asked and finished matches the table to the millisecond."""
     upstream = PlayedUpstream(*line.primary, fallback=line.fallback)
     heard = await way.post(way.caller(upstream), way.body(**line.request), **line.post)
 

@@ -80,7 +80,7 @@ async def test_a_hang_up_cancels_everything_at_once(way: Way, script: Script, at
 async def test_a_caller_who_takes_nothing_has_hung_up(
     way: Way, logs: Logged, takes_bytes: int
 ) -> None:
-    """The request to the model is closed within the limit, and the answer stays without an end."""
+    """The request to the model is closed within the limit, and the answer gets no end."""
     upstream = PlayedUpstream([Role(), *(Say("word ") for _ in range(200)), Hold()])
     heard = await way.post(way.caller(upstream), takes_bytes=takes_bytes)
     (at_ms,) = cancelled_at_ms(upstream)
@@ -92,10 +92,10 @@ async def test_a_caller_who_takes_nothing_has_hung_up(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_last_byte_that_is_not_taken_is_a_hang_up(
+async def test_a_caller_who_does_not_take_the_end_has_hung_up(
     logs: Logged, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    """Nobody waits for ever for a caller who does not take the end."""
+    """The wait for the last byte is bounded."""
 
     async def stay(response: ResponseSender, _: bytes) -> None:
         response.closed = True
@@ -108,15 +108,15 @@ async def test_a_last_byte_that_is_not_taken_is_a_hang_up(
     assert logs.event("turn.finished")["outcome"] == Outcome.HUNG_UP
 
 
-async def test_a_hang_up_ends_the_wait_for_a_429(way: Way) -> None:
-    """Nobody is asked for a caller who has gone."""
+async def test_a_hang_up_ends_the_wait_after_a_429(way: Way) -> None:
+    """No model is asked for a caller who has gone."""
     upstream = PlayedUpstream(refused(429, retry_after_s=2), answer())
     await way.post(way.caller(upstream), hang_up_ms=1000)
     assert len(upstream.requests) == 1
 
 
 async def test_a_hang_up_ends_a_buffered_turn(way: Way) -> None:
-    """Its request to the model is closed as well."""
+    """Its request to the model is closed, too."""
     upstream = PlayedUpstream([Hold()])
     heard = await way.post(way.caller(upstream), way.body(stream=False), hang_up_ms=500)
     assert cancelled_at_ms(upstream) == [500]
@@ -129,7 +129,7 @@ async def test_a_hang_up_ends_a_buffered_turn(way: Way) -> None:
 async def test_a_connection_that_breaks_at_the_last_byte_is_a_hang_up(
     logs: Logged, monkeypatch: pytest.MonkeyPatch, stream: bool, scene: Script
 ) -> None:
-    """The response fails before the disconnect message comes, which is no error of ours."""
+    """The response fails before the disconnect message comes, which is not our error."""
 
     async def gone(*_: object) -> None:
         raise BrokenPipeError
@@ -141,10 +141,10 @@ async def test_a_connection_that_breaks_at_the_last_byte_is_a_hang_up(
 
 
 async def test_a_disconnect_after_the_last_byte_is_no_hang_up(logs: Logged) -> None:
-    """Servers send it when a response is complete; the upstream's connection is still read out."""
+    """Servers send one after a complete response; the rest of the model's answer is still read."""
     steps: Script = [Role(), Say("Yes."), Finish(), Done(), At(60), Head()]
     upstream = PlayedUpstream(steps)
-    # As uvicorn and the layer do: as soon as the last byte is out.
+    # As uvicorn and the layer do: right after the last byte.
     await Caller(upstream).post(hang_up_ms=1)
     assert logs.event("turn.finished")["outcome"] == Outcome.OK
     assert upstream.requests[0].hung_up_at is None
@@ -155,7 +155,7 @@ async def test_a_disconnect_after_the_last_byte_is_no_hang_up(logs: Logged) -> N
 
 @pytest.mark.parametrize("spoken", [False, True])
 async def test_a_turn_that_is_stopped_from_outside_has_crashed(logs: Logged, spoken: bool) -> None:
-    """If Lambda's time is up or the server goes down, nobody hung up and nothing ended well."""
+    """If Lambda's time is up or the server shuts down, the outcome is neither a hang-up nor ok."""
     steps: Script = [Role(), Say("It "), Hold()] if spoken else [Head(), Hold()]
     caller = Caller(PlayedUpstream(steps), buffer_words_after_ms=0)
     turn = asyncio.create_task(caller.post())
@@ -166,10 +166,10 @@ async def test_a_turn_that_is_stopped_from_outside_has_crashed(logs: Logged, spo
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_nobody_waits_for_the_report(
+async def test_the_report_comes_after_the_last_byte(
     logs: Logged, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    """The last byte is handed over before the report is made."""
+    """The caller does not wait for it."""
     order: list[str] = []
     ended = ResponseSender._end
 
@@ -187,7 +187,7 @@ async def test_nobody_waits_for_the_report(
 
 
 async def test_every_stream_has_one_identity(way: Way) -> None:
-    """Phrases of ours, an answer that was cut, another with calls: all are read as one message."""
+    """Our phrases, a cut answer and another with calls are all read as one message."""
     other: list[Step] = [
         At(1000),
         Role(),
@@ -205,7 +205,7 @@ async def test_every_stream_has_one_identity(way: Way) -> None:
         fallback=other,
         tools=[TRANSFER],
     )
-    # The call that was wrong is asked for again, of the model that made it; the good ones stand.
+    # The model that made the invalid call is asked again; the good ones are kept.
     assert [arguments["agent_number"] for _, arguments in got.calls] == [2, 3]
     assert got.finish == "tool_calls"
     assert len(upstream.requests) == 3
@@ -220,10 +220,10 @@ async def test_every_stream_has_one_identity(way: Way) -> None:
 
 @pytest.mark.parametrize("name", TURNS)
 async def test_the_official_sdk_reads_every_kind_of_turn(way: Way, name: str) -> None:
-    """Both its plain stream and its stream helper, which joins what comes twice, read the turn."""
+    """Both its plain stream and its stream helper, which joins repeated values, read the turn."""
     first, second = TURNS[name]
     got, _, heard = await way.turn(first, second or first, tools=[TRANSFER])
-    cut_off = got.finish == "length"  # The helpers raise at that: it is how they tell.
+    cut_off = got.finish == "length"  # The helpers raise at that: this is how they report it.
     if way is not CHAT:
         assert len(await responses_rules.sdk_events(heard.body)) > 2
         if not cut_off:
