@@ -51,7 +51,7 @@ def environment(api: ElevenLabs, **variables: str) -> dict[str, str]:
 
 
 def at_terminal(api: ElevenLabs, *answers: str, **variables: str) -> tuple[int, str]:
-    """One run at a terminal where each prompt gets its answer: the status, and what was shown."""
+    """Run it at a terminal and answer each prompt; return the status and what was shown."""
     ours, its = pty.openpty()
     process = subprocess.Popen(
         [PYTHON, "-u", "-m", "ops.connect"],
@@ -68,7 +68,7 @@ def at_terminal(api: ElevenLabs, *answers: str, **variables: str) -> tuple[int, 
     with process.stdout as output:
         while data := os.read(output.fileno(), 4096):
             shown += data
-            # getpass drops what was typed ahead, so an answer waits for its prompt.
+            # getpass drops what was typed before its prompt.
             if left and shown.endswith((b"): ", b"[y/N] ")):
                 os.write(ours, left.pop(0).encode())
     status = process.wait()

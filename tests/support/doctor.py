@@ -1,4 +1,4 @@
-"""Visits of the doctor, in this process, and what was found."""
+"""Visits of the doctor in this process, and their findings."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.support.patients import (
 
 
 def model(request: Seen) -> Script:
-    """Answers as a good model would."""
+    """Answer as a good model would."""
     if b"story" in request.raw:
-        # Slow enough that a busy machine's pauses make no lump of it.
+        # Slow enough not to look like a lump on a busy machine.
         return answer("word " * 40, pace_ms=25)
     items = request.json.get("messages") or request.json["input"]
     if request.json.get("tools") and items[-1]["role"] == "user":
@@ -34,13 +34,13 @@ def model(request: Seen) -> Script:
 
 
 async def visited(url: str, key: str) -> tuple[Visit, list[Finding]]:
-    """A whole visit, in a thread, since the doctor blocks."""
+    """Make a whole visit, in a thread, since the doctor blocks."""
     visit = Visit(Address.parse(url), key, "m")
     return visit, await asyncio.to_thread(lambda: list(visit.rows()))
 
 
 def results(findings: Sequence[Finding]) -> dict[str, tuple[str, ...]]:
-    """The rows that are not simply good."""
+    """Return the causes of each row that is not good."""
     return {
         each.name: tuple(trouble.cause for trouble in each.troubles)
         for each in findings
@@ -55,7 +55,7 @@ def told(
     *options: str,
     key: str = KEY,
 ) -> tuple[int, dict[str, Any]]:
-    """Exit status and report of `python3 -m ops.doctor --json` on this server."""
+    """Return exit status and report of `python3 -m ops.doctor --json` on this server."""
     monkeypatch.setenv("DOCTOR_KEY", key)
     with serve(server) as url:
         monkeypatch.setattr(sys, "argv", ["doctor", url, "--json", *options])

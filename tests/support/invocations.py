@@ -1,4 +1,4 @@
-"""HTTP events of every sender, and ASGI applications that answer them."""
+"""HTTP events of every sender, and ASGI applications to answer them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def respond(send: Send, data: bytes = b"", status: int = 200) -> None:
 
 
 async def chatty(scope: Scope, receive: Receive, send: Send) -> None:
-    """Says everything that the formats of answers write differently."""
+    """Answer with everything that the formats write differently."""
     headers = [(b"content-type", b"text/plain"), (b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2")]
     await send({"type": "http.response.start", "status": 201, "headers": headers})
     await send({"type": "http.response.body", "body": b"one ", "more_body": True})

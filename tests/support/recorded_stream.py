@@ -1,4 +1,4 @@
-"""An application's conversation with a streamed answer that is recorded, without sockets."""
+"""ASGI applications, and a streamed answer that records what they send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def body(data: bytes, *, more: bool = False) -> Message:
 
 
 class RecordedStream(ResponseStream):
-    """A streamed answer without sockets: what was said, and when (virtual seconds)."""
+    """A streamed answer without sockets: what was sent, and when it ended (virtual seconds)."""
 
     def __init__(self) -> None:
         self.started = self.ended = self.gone = self.abandoned = False
@@ -71,7 +71,7 @@ async def answer(
     request: bytes = b"question",
     remaining_s: float = 60,
 ) -> RecordedStream:
-    """The answer that `application` gives."""
+    """Return what `application` answers."""
     stream = stream or RecordedStream()
     scope: Scope = {"type": "http", "method": method}
     await converse(application, scope, request, stream, request_id="r-1", remaining_s=remaining_s)
@@ -80,7 +80,7 @@ async def answer(
 
 
 def saying(*messages: Message) -> Application:
-    """An application that sends these messages, whatever it is asked."""
+    """Return an application that sends these messages."""
 
     async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
         for message in messages:

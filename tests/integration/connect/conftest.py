@@ -10,7 +10,7 @@ from tests.support.elevenlabs_api import API_KEY, ElevenLabs, Sdk
 
 @pytest.fixture(scope="package")
 def sdks() -> Iterator[tuple[Sdk, Sdk]]:
-    """One that checks what the other sends."""
+    """Two processes with the platform's SDK: one checks what the other sends."""
     both = Sdk(), Sdk()
     yield both
     for each in both:
@@ -26,7 +26,7 @@ def api(sdks: tuple[Sdk, Sdk]) -> Iterator[ElevenLabs]:
 
 @pytest.fixture
 def connect(api: ElevenLabs, sdks: tuple[Sdk, Sdk]) -> Connect:
-    """One run without a terminal, whose output shows no key."""
+    """Run it without a terminal, and check that its output shows no key."""
 
     def run(**variables: str) -> Done:
         done = Done(*sdks[1].connect(environment(api, **variables)))

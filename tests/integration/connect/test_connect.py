@@ -21,10 +21,8 @@ esac
 """
 
 
-def test_a_first_connect_sets_what_is_ours_and_nothing_else(
-    api: ElevenLabs, connect: Connect
-) -> None:
-    """An agent with a model of the platform's is pointed at the server, the rest as it was."""
+def test_a_first_connect_sets_only_our_fields(api: ElevenLabs, connect: Connect) -> None:
+    """An agent on one of the platform's models is pointed at the server and otherwise unchanged."""
     before = copy.deepcopy(api.agent)
     done = connect()
     assert (done.returncode, done.stderr) == (0, "")
@@ -57,7 +55,7 @@ def test_a_first_connect_sets_what_is_ours_and_nothing_else(
 
 
 def test_a_second_connect_changes_nothing(api: ElevenLabs, connect: Connect) -> None:
-    """A run that finds everything as wanted says so and writes nothing."""
+    """A run that finds nothing to change says so and writes nothing."""
     connect()
     wrote = api.written
     done = connect(MODEL="")
@@ -67,7 +65,7 @@ def test_a_second_connect_changes_nothing(api: ElevenLabs, connect: Connect) -> 
 
 
 def test_a_rotated_key_is_put_into_the_same_secret(api: ElevenLabs, connect: Connect) -> None:
-    """After a rotation the secret is changed where it is, so that every agent with it follows."""
+    """After a rotation the same secret gets the new key, so every agent that uses it follows."""
     connect()
     before = copy.deepcopy(api.agent)
     done = connect(CALLER_KEY="another-key")
@@ -79,7 +77,7 @@ def test_a_rotated_key_is_put_into_the_same_secret(api: ElevenLabs, connect: Con
 
 
 def test_a_secret_on_a_later_page_is_found(api: ElevenLabs, connect: Connect) -> None:
-    """However many secrets a workspace has, the one for this server is not made twice."""
+    """The search reads every page of secrets, so the one for this server is not made twice."""
     connect()
     others = [{"id": f"other_{n}", "name": f"OTHER_{n}", "value": "x"} for n in range(5)]
     api.secrets[:0] = others
@@ -101,7 +99,7 @@ def test_two_servers_have_two_secrets(api: ElevenLabs, connect: Connect) -> None
 def test_an_agent_with_a_server_of_its_own_keeps_its_headers(
     api: ElevenLabs, connect: Connect, replaces: bool
 ) -> None:
-    """Headers, limits and what we do not know stay as they were, however patches are merged."""
+    """Headers, limits and unknown fields stay as they were, however the platform merges a patch."""
     api.replaces = replaces
     api.agent["conversation_config"]["agent"]["prompt"] |= {
         "llm": "custom-llm",
@@ -136,10 +134,10 @@ def test_an_agent_with_a_server_of_its_own_keeps_its_headers(
 
 
 @pytest.mark.parametrize("replaces", [True, False])
-def test_no_other_key_is_sent_beside_ours(
+def test_headers_with_another_servers_key_are_removed(
     api: ElevenLabs, connect: Connect, replaces: bool
 ) -> None:
-    """A header with another server's key is taken away unshown, or named if it cannot be."""
+    """A header with another server's key is removed, or named if it stays, and never printed."""
     api.replaces = replaces
     api.agent["conversation_config"]["agent"]["prompt"]["custom_llm"] = {
         "url": "https://old.example/v1",
@@ -157,7 +155,7 @@ def test_no_other_key_is_sent_beside_ours(
 
 
 def test_options_win_over_what_the_agent_has(api: ElevenLabs, connect: Connect) -> None:
-    """API type, token limit and patience are as told, and may be changed by a later run."""
+    """API type, token limit and patience follow the options, and a later run may change them."""
     connect(API_TYPE="responses", MAX_TOKENS="300", CASCADE_TIMEOUT_S="9")
     assert api.prompt["custom_llm"]["api_type"] == "responses"
     assert (api.prompt["max_tokens"], api.prompt["cascade_timeout_seconds"]) == (300, 9.0)
@@ -178,7 +176,7 @@ def test_a_dry_run_writes_nothing(api: ElevenLabs, connect: Connect) -> None:
 
 
 def test_without_a_terminal_nothing_is_asked_or_done(api: ElevenLabs, connect: Connect) -> None:
-    """Where nobody can answer the question, the platform is not even called."""
+    """If nobody can answer the question, the platform is not called."""
     done = connect(YES="")
     assert done.returncode == 2
     assert "YES=1" in done.stderr
@@ -187,7 +185,7 @@ def test_without_a_terminal_nothing_is_asked_or_done(api: ElevenLabs, connect: C
 
 @pytest.mark.parametrize(("typed", "status"), [("\n", 1), ("n\n", 1), ("\x04", 1), ("y\n", 0)])
 def test_only_a_yes_makes_the_change(api: ElevenLabs, typed: str, status: int) -> None:
-    """The question comes after the change was shown, and anything but yes leaves all as it was."""
+    """The question follows the list of changes, and any answer but yes changes nothing."""
     ended, shown = at_terminal(api, typed)
     assert ended == status, shown
     assert shown.index("Server URL") < shown.index("[y/N]")
@@ -196,7 +194,7 @@ def test_only_a_yes_makes_the_change(api: ElevenLabs, typed: str, status: int) -
 
 
 def test_keys_are_asked_for_without_echo(api: ElevenLabs) -> None:
-    """At a terminal both keys can be typed, and neither is shown."""
+    """Both keys can be typed at a terminal, and neither is shown."""
     typed = (f"{API_KEY}\n", f"{KEY}\n", "y\n")
     status, shown = at_terminal(api, *typed, ELEVENLABS_API_KEY="", CALLER_KEY="")
     assert status == 0, shown
@@ -205,8 +203,8 @@ def test_keys_are_asked_for_without_echo(api: ElevenLabs) -> None:
     assert KEY not in shown
 
 
-def test_a_name_cannot_steer_the_terminal(api: ElevenLabs, connect: Connect) -> None:
-    """Control characters in what the platform tells are shown, not obeyed."""
+def test_control_characters_in_a_name_are_escaped(api: ElevenLabs, connect: Connect) -> None:
+    """Control characters in the platform's answers are printed escaped."""
     api.agent["name"] = "a\x1b[2Jb\nc"
     done = connect()
     assert done.returncode == 0
@@ -214,8 +212,8 @@ def test_a_name_cannot_steer_the_terminal(api: ElevenLabs, connect: Connect) -> 
     assert r"a\x1b[2Jb\x0ac" in done.stdout
 
 
-def test_a_real_turn_ends_it(api: ElevenLabs, connect: Connect) -> None:
-    """Whether something was changed or not, it says what the server's callers would not hear."""
+def test_a_run_ends_with_a_real_turn(api: ElevenLabs, connect: Connect) -> None:
+    """Each run but a dry one ends with a real turn and prints why it failed."""
     for _ in range(2):
         done = connect(URL="https://localhost:1/v1", REAL_TURN="")
         assert done.returncode == 0
@@ -226,7 +224,7 @@ def test_a_real_turn_ends_it(api: ElevenLabs, connect: Connect) -> None:
 def test_a_stack_is_found_with_the_aws_cli(
     api: ElevenLabs, connect: Connect, tmp_path: Path
 ) -> None:
-    """Without URL the server, its key, model and clock come from the deployed stack."""
+    """Without a URL the server, key, model and timeouts come from the deployed stack."""
     aws = tmp_path / "aws"
     aws.write_text(FAKE_AWS)
     aws.chmod(0o755)

@@ -24,10 +24,10 @@ from tests.support.elevenlabs_api import ElevenLabs, error
         ({"ELEVENLABS_BASE_URL": "http://elevenlabs.example"}, "not https"),
     ],
 )
-def test_what_is_called_wrongly_says_how_to_call_it(
+def test_a_wrong_option_names_the_right_one(
     api: ElevenLabs, connect: Connect, variables: dict[str, str], message: str
 ) -> None:
-    """A missing or impossible option ends with status 2, and before anything was written."""
+    """A missing or impossible option ends with status 2 before anything is written."""
     done = connect(**variables)
     assert done.returncode == 2
     assert message in done.stderr
@@ -62,7 +62,7 @@ def test_what_is_called_wrongly_says_how_to_call_it(
 def test_an_error_says_what_to_do(
     api: ElevenLabs, connect: Connect, request_: str, answer: tuple[int, Any], message: str
 ) -> None:
-    """Whatever the platform refuses, the operator reads why and what to do, and no trace."""
+    """A refusal by the platform is printed with its reason and a remedy, without a traceback."""
     api.fail(request_, *answer)
     done = connect()
     assert done.returncode == 1
@@ -70,21 +70,21 @@ def test_an_error_says_what_to_do(
 
 
 def test_a_busy_platform_is_asked_again(api: ElevenLabs, connect: Connect) -> None:
-    """One 429 is waited out."""
+    """A single 429 is retried after a wait."""
     api.fail("PATCH agents", *error(429, "rate_limited", "Too many"), times=1)
     assert connect().returncode == 0
     assert api.prompt["llm"] == "custom-llm"
 
 
 def test_a_secret_is_never_made_twice(api: ElevenLabs, connect: Connect) -> None:
-    """A failed creation is not repeated unasked, since it may have come to pass all the same."""
+    """A failed creation is not retried, since the secret may exist all the same."""
     api.fail("POST secrets", 500, "")
     assert connect().returncode == 1
     assert api.written == ["POST /v1/convai/secrets"]
 
 
-def test_what_was_half_done_is_taken_up(api: ElevenLabs, connect: Connect) -> None:
-    """After a failure between the two writes, the next run uses the secret that is there."""
+def test_the_next_run_resumes_after_a_failure(api: ElevenLabs, connect: Connect) -> None:
+    """After a failure between the two writes, the next run uses the existing secret."""
     api.fail("PATCH agents", *error(422, "bad", "No"), times=1)
     assert connect().returncode == 1
     assert connect().returncode == 0
@@ -92,7 +92,7 @@ def test_what_was_half_done_is_taken_up(api: ElevenLabs, connect: Connect) -> No
 
 
 def test_an_unreachable_platform_says_so(connect: Connect) -> None:
-    """Without a network the operator reads where it was looked for."""
+    """The message names the host that cannot be reached."""
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{nobody_listens.getsockname()[1]}"
@@ -102,7 +102,7 @@ def test_an_unreachable_platform_says_so(connect: Connect) -> None:
 
 
 def test_an_unknown_agent_is_named(api: ElevenLabs, connect: Connect) -> None:
-    """A mistyped agent id comes back in the message, and nothing was written for it."""
+    """The message repeats the mistyped agent id, and nothing is written."""
     done = connect(AGENT="agent_frnt")
     assert done.returncode == 1
     assert "agent_frnt" in done.stderr
@@ -110,7 +110,7 @@ def test_an_unknown_agent_is_named(api: ElevenLabs, connect: Connect) -> None:
 
 
 def test_a_change_that_was_not_taken_is_an_error(api: ElevenLabs, connect: Connect) -> None:
-    """An answer that still shows the old settings is not reported as success."""
+    """A run fails if the platform's answer still shows the old settings."""
     api.forgets = True
     done = connect()
     assert done.returncode == 1

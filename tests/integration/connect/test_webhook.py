@@ -10,7 +10,7 @@ from tests.support.elevenlabs_api import ElevenLabs, Sdk
 
 
 def webhook_of(api: ElevenLabs) -> Any:
-    """The agent's webhook for the start of a call, and whether it is asked."""
+    """Return the agent's webhook for the start of a call, and whether it is switched on."""
     settings = api.agent["platform_settings"]
     overrides = settings.get("workspace_overrides") or {}
     return (
@@ -27,7 +27,7 @@ def plain(api: ElevenLabs) -> ElevenLabs:
 
 
 @pytest.mark.parametrize("number", ["1", "2"])
-def test_calls_are_announced_if_wanted(plain: ElevenLabs, connect: Connect, number: str) -> None:
+def test_warm_sets_the_webhook(plain: ElevenLabs, connect: Connect, number: str) -> None:
     """WARM sets the agent's webhook, with the key from the same secret; a second run finds it."""
     done = connect(WARM=number)
     assert (done.returncode, done.stderr) == (0, "")
@@ -46,15 +46,15 @@ def test_calls_are_announced_if_wanted(plain: ElevenLabs, connect: Connect, numb
     assert webhook_of(plain) == (expected, True)
 
 
-def test_a_dry_run_shows_the_announcement(plain: ElevenLabs, connect: Connect) -> None:
-    """DRY_RUN shows what WARM would set, and without it that there is such a thing."""
+def test_a_dry_run_shows_the_webhook(plain: ElevenLabs, connect: Connect) -> None:
+    """DRY_RUN shows what WARM would set, and mentions WARM if it is not given."""
     assert "/v1/warm" in connect(YES="", DRY_RUN="1", WARM="1").stdout
     assert "WARM=1" in connect(YES="", DRY_RUN="1", WARM="").stdout
     assert plain.written == []
 
 
-def test_an_announcement_is_asked_for(plain: ElevenLabs) -> None:
-    """At a terminal the command asks; without one it leaves the webhook alone."""
+def test_the_webhook_is_offered_at_a_terminal(plain: ElevenLabs) -> None:
+    """The command asks at a terminal whether to set the webhook."""
     status, shown = at_terminal(plain, "y\n", "y\n", WARM="")
     assert status == 0, shown
     assert "announce" in shown
@@ -63,7 +63,7 @@ def test_an_announcement_is_asked_for(plain: ElevenLabs) -> None:
     assert asked
 
 
-def test_no_announcement_is_set_unasked(plain: ElevenLabs, connect: Connect) -> None:
+def test_no_webhook_is_set_without_a_question(plain: ElevenLabs, connect: Connect) -> None:
     """YES alone connects the agent and sets no webhook."""
     assert connect(WARM="").returncode == 0
     assert webhook_of(plain) == (None, False)
@@ -72,8 +72,8 @@ def test_no_announcement_is_set_unasked(plain: ElevenLabs, connect: Connect) -> 
 THEIRS = {"url": "https://crm.example/calls", "request_headers": {"authorization": "x"}}
 
 
-def test_a_webhook_of_somebody_elses_stays(plain: ElevenLabs, connect: Connect) -> None:
-    """An agent whose calls are announced elsewhere is connected, and that stays as it was."""
+def test_another_webhook_stays(plain: ElevenLabs, connect: Connect) -> None:
+    """An agent with another webhook is connected, and the webhook stays as it was."""
     name = "conversation_initiation_client_data_webhook"
     plain.agent["platform_settings"]["workspace_overrides"] = {name: THEIRS}
     done = connect(WARM="1")
@@ -84,7 +84,7 @@ def test_a_webhook_of_somebody_elses_stays(plain: ElevenLabs, connect: Connect) 
 
 
 def test_the_workspaces_webhook_stays(plain: ElevenLabs, connect: Connect) -> None:
-    """An agent that asks the workspace's webhook goes on asking that one."""
+    """An agent that uses the workspace's webhook keeps using it."""
     overrides = plain.agent["platform_settings"]["overrides"]
     overrides["enable_conversation_initiation_client_data_from_webhook"] = True
     done = connect(WARM="1")
@@ -92,8 +92,8 @@ def test_the_workspaces_webhook_stays(plain: ElevenLabs, connect: Connect) -> No
     assert webhook_of(plain) == (None, True)
 
 
-def test_an_agent_with_variables_is_not_announced(api: ElevenLabs, connect: Connect) -> None:
-    """An agent with dynamic variables would start no call with an answer that lacks them."""
+def test_an_agent_with_variables_gets_no_webhook(api: ElevenLabs, connect: Connect) -> None:
+    """No webhook is set for an agent with dynamic variables, since our answer would lack them."""
     done = connect(WARM="1")
     assert (done.returncode, done.stderr) == (0, "")
     assert "dynamic variables (shop)" in done.stdout
@@ -101,15 +101,15 @@ def test_an_agent_with_variables_is_not_announced(api: ElevenLabs, connect: Conn
 
 
 @pytest.mark.parametrize("number", ["6", "-1", "yes"])
-def test_a_number_of_environments_that_cannot_be_is_refused(connect: Connect, number: str) -> None:
-    """WARM is 0 to 5."""
+def test_an_impossible_number_of_environments_is_refused(connect: Connect, number: str) -> None:
+    """WARM must be 0 to 5."""
     done = connect(WARM=number)
     assert done.returncode == 2
     assert "WARM" in done.stderr
 
 
-def test_what_is_answered_before_a_call_is_of_the_sdks_shape(sdks: tuple[Sdk, Sdk]) -> None:
-    """The answer to the webhook has no field but its type that the SDK's model does not know."""
+def test_the_webhooks_answer_fits_the_sdks_model(sdks: tuple[Sdk, Sdk]) -> None:
+    """The SDK's model knows every field of the webhook's answer but its type."""
     (start,) = CALL_STARTS
     answer = dict(start.answer)
     assert answer.pop("type") == "conversation_initiation_client_data"

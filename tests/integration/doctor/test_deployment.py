@@ -1,4 +1,4 @@
-"""The doctor on the function, healthy and with models that are not."""
+"""The doctor on the function, with healthy and with failing models."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.doctor import model, results, visited
 from tests.support.secrets import CALLER_KEY, UPSTREAM_SECRET, FakeSecrets
 
 
-async def test_the_app_is_well_under_uvicorn() -> None:
-    """Every check is good, the answer streams, and nothing was started for the first request."""
+async def test_the_app_passes_under_uvicorn() -> None:
+    """Every check is good and the answer streams."""
     async with (
         ScriptedUpstream(model, responses=True) as upstream,
         served(deploy(upstream.base_url, **CALM)) as url,
@@ -34,8 +34,8 @@ async def test_the_app_is_well_under_uvicorn() -> None:
     assert heard["a turn"].first_words_ms
 
 
-async def test_what_the_model_is_asked_is_what_a_platform_asks() -> None:
-    """The call that the model made comes back with its result, and 2 MB reach the model."""
+async def test_the_model_gets_what_a_platform_would_send() -> None:
+    """The model's call comes back with its result, and a prompt of 2 MB reaches the model."""
     async with ScriptedUpstream(model, responses=True) as upstream:
         async with served(deploy(upstream.base_url, **CALM)) as url:
             await visited(url, CALLER_KEY)
@@ -52,8 +52,8 @@ async def test_what_the_model_is_asked_is_what_a_platform_asks() -> None:
 
 
 @pytest.mark.parametrize("invoke_mode", ["RESPONSE_STREAM", "BUFFERED"])
-async def test_the_deployment_is_well(invoke_mode: str) -> None:
-    """Behind Function URL and layer all is good; in one piece it is usable, with a warning."""
+async def test_the_deployment_passes(invoke_mode: str) -> None:
+    """A streaming Function URL passes every check; a buffered one is usable, with a warning."""
     async with (
         ScriptedUpstream(model, responses=True) as upstream,
         Deployment(
@@ -67,7 +67,7 @@ async def test_the_deployment_is_well(invoke_mode: str) -> None:
     assert report.usable(findings)
     assert visit.streaming
     assert visit.cold_start
-    # The first request met a process that had to be started.
+    # The first request had to start a process.
     assert visit.cold_start.met
     lumps = {"stream or lump": ("lump",)} if invoke_mode == "BUFFERED" else {}
     assert results(findings) == lumps
@@ -84,10 +84,10 @@ async def test_the_deployment_is_well(invoke_mode: str) -> None:
         ("k", refused(429, code="rate_limit_exceeded"), "model_limited"),
     ],
 )
-async def test_our_own_errors_are_known(
+async def test_the_functions_own_errors_are_recognised(
     upstream_key: str | None, script: Script, cause: str
 ) -> None:
-    """What the function says of keys and models is told in words of its operator."""
+    """The function's errors about keys and models are recognised as such."""
     secrets = FakeSecrets()
     if upstream_key is None:
         del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
@@ -101,8 +101,8 @@ async def test_our_own_errors_are_known(
     assert not report.usable(findings)
 
 
-async def test_a_dead_model_makes_no_row_of_a_turn_good() -> None:
-    """Words of ours are an apology, however soon the doctor leaves, and no model's small window."""
+async def test_every_turn_fails_with_a_dead_model() -> None:
+    """An apology counts as a failure even in an interrupted turn, and not as a small window."""
     async with (
         ScriptedUpstream(refused(500)) as upstream,
         served(deploy(upstream.base_url, **CALM)) as url,
@@ -115,8 +115,8 @@ async def test_a_dead_model_makes_no_row_of_a_turn_good() -> None:
     assert heard["a 2 MB prompt"] == ("model_down",)
 
 
-async def test_what_a_model_refuses_is_mended_by_the_function() -> None:
-    """In front of the same server every row is good."""
+async def test_the_function_passes_in_front_of_a_strict_model() -> None:
+    """In front of a strict server the function passes every check."""
 
     def answered(request: Seen) -> Script:
         messages = request.json.get("messages", [])

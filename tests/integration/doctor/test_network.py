@@ -21,8 +21,8 @@ from tests.support.patients import (
 from tests.support.tls import make_certificate, server_context
 
 
-def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
-    """A closed port is told at once, and nothing else is tried."""
+def test_a_closed_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A closed port is reported at once, and nothing else is tried."""
     with unused_port() as port:
         findings = list(Visit(Address.parse(f"127.0.0.1:{port}"), KEY, "m").rows())
     assert findings[0].troubles[0].cause == "refused"
@@ -38,8 +38,10 @@ def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
         (OSError(113, "No route to host"), "unreachable"),
     ],
 )
-def test_no_way_there(error: OSError, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that nobody knows and a network that leads nowhere are told apart."""
+def test_an_unreachable_host_has_its_cause(
+    error: OSError, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unknown name and an unreachable network are different causes."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
@@ -49,16 +51,16 @@ def test_no_way_there(error: OSError, cause: str, monkeypatch: pytest.MonkeyPatc
     assert findings[0].troubles[0].cause == cause
 
 
-def test_plain_http_where_tls_is_asked() -> None:
-    """https:// to a port that speaks http:// is named."""
+def test_plain_http_at_an_https_url_is_named() -> None:
+    """https:// to a port that speaks plain HTTP has a cause of its own."""
     with serve(healthy) as url:
         address = Address.parse(url.replace("http", "https"))
         findings = list(Visit(address, KEY, "m").rows())
     assert findings[0].troubles[0].cause == "tls"
 
 
-def test_a_certificate_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that nobody vouches for is refused; one that is trusted carries all turns."""
+def test_a_self_signed_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A self-signed certificate is refused until it is trusted."""
     pem = make_certificate(tmp_path / "server.pem")
     with serve(healthy, tls=server_context(pem)) as url:
         visit = Visit(Address.parse(url), KEY, "m")

@@ -22,10 +22,10 @@ from tests.support.patients import (
 from tests.support.patients import told as refusal
 
 
-def test_a_healthy_server_is_well(
+def test_a_healthy_server_has_no_trouble(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server that the ill ones are made from has no trouble at all."""
+    """The healthy server, from which the broken ones are made, has no trouble."""
     monkeypatch.setattr(patients, "PACE_S", 0.025)
     status, seen = told(healthy, capsys, monkeypatch)
     assert causes(seen) == []
@@ -33,10 +33,10 @@ def test_a_healthy_server_is_well(
 
 
 @pytest.mark.parametrize("illness", ILL)
-def test_each_illness_is_known(
+def test_each_broken_server_has_its_cause(
     illness: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each broken server gets its own cause, first of all, and the exit status 1."""
+    """Each broken server's own cause comes first, and the exit status is 1."""
     server, cause = ILL[illness]
     patience = ["--timeout-s", "0.7"] if cause == "timeout" else []
     status, seen = told(server, capsys, monkeypatch, *patience)
@@ -45,10 +45,10 @@ def test_each_illness_is_known(
     assert (status, seen["usable"]) == (1, False)
 
 
-def test_an_apology_is_asked_for_its_reason(
+def test_the_error_behind_an_apology_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside the spoken apology stands what a client that asks for errors hears."""
+    """A spoken apology is reported together with the error behind it."""
     _, seen = told(ILL["apologises"][0], capsys, monkeypatch)
     assert causes(seen)[:2] == ["failure_sentence", "upstream_auth"]
 
@@ -60,7 +60,7 @@ STRICT: list[strict_servers.Rule] = [
 
 
 def strict(request: Request, answer: Answer) -> Answer:
-    """Refuses all that any model API refuses, but takes a prompt of two messages."""
+    """Refuse everything that any model API refuses, but take a prompt of two messages."""
     body = request.json
     history = body.get("messages", ())
     plain = [message["role"] for message in history] == ["system", "user"]
@@ -70,10 +70,10 @@ def strict(request: Request, answer: Answer) -> Answer:
     return refusal(400, "invalid_request_error", words) if words else answer
 
 
-def test_each_shape_that_a_model_refuses_has_a_row(
+def test_each_refused_history_has_a_row(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that is strict about histories is told what would end its calls, by its words."""
+    """Each history that a strict server refuses is reported with the server's words."""
     status, seen = told(turns_only(strict), capsys, monkeypatch)
     found = {row["tried"]: [one["cause"] for one in row["troubles"]] for row in seen["checks"]}
     assert {shape.name: found[shape.name] for shape in SHAPES} == {
@@ -88,16 +88,16 @@ def test_each_shape_that_a_model_refuses_has_a_row(
 def test_one_lump_is_told_from_a_stream(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that was held back until it was whole is a warning while the platform waits."""
+    """An answer that was held back until it was whole is a warning if it came in time."""
     status, seen = told(late_lump(0.7), capsys, monkeypatch)
     assert causes(seen) == ["lump"]
     assert (status, seen["streams"]["verdict"]) == (0, "lump")
 
 
-def test_late_by_chance_is_no_lump(
+def test_one_slow_answer_is_not_a_lump(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that was slow to begin once, and quick then, is asked again before it is accused."""
+    """A single slow answer is asked again and not reported as a lump."""
     waits = iter([0.7])
 
     def late_once(request: Request, answer: Answer) -> Answer:
@@ -109,18 +109,18 @@ def test_late_by_chance_is_no_lump(
     assert seen["streams"]["verdict"] == "unknown"
 
 
-def test_what_follows_from_a_cut_is_no_cause_of_its_own(
+def test_a_cut_is_reported_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cut stream lacks its end, and is told to be cut, and no more."""
+    """A cut stream is reported as cut, and its missing end is not reported again."""
     _, seen = told(ILL["cut"][0], capsys, monkeypatch)
     assert set(causes(seen)) == {"cut"}
 
 
-def test_one_request_that_hangs_does_not_end_the_visit(
+def test_a_request_that_hangs_fails_only_its_row(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once a turn went well, a failure is one row's: the others are tried all the same."""
+    """After one good turn, a failure concerns its own row, and the others are still tried."""
     hung = turns_only(lambda request, answer: Answer(0) if "tools" in request.json else answer)
     status, seen = told(hung, capsys, monkeypatch, "--timeout-s", "1.5")
     assert set(causes(seen)) == {"timeout"}
@@ -128,29 +128,29 @@ def test_one_request_that_hangs_does_not_end_the_visit(
     assert status == 1
 
 
-def test_one_lump_that_is_late_cannot_be_used(
+def test_a_late_lump_is_a_failure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Held back for longer than the platform waits, it is none that an agent can use."""
+    """An answer held back for longer than the platform waits is a failure."""
     status, seen = told(late_lump(0.7), capsys, monkeypatch, "--patience-s", "0.5")
     assert "late_words" in causes(seen)
     assert status == 1
 
 
-def test_a_quick_answer_is_no_lump(
+def test_a_quick_answer_is_not_a_lump(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer that is quick as a whole is not accused of anything."""
+    """An answer that is quick as a whole has no trouble."""
     at_once = turns_only(lambda _, answer: answer.changed(lambda data: data))
     status, seen = told(at_once, capsys, monkeypatch)
     assert causes(seen) == []
     assert (status, seen["streams"]["verdict"]) == (0, "unknown")
 
 
-def test_words_that_are_late_once_are_forgiven(
+def test_words_that_are_late_once_are_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The doctor asks again as the platform would, and takes the second answer."""
+    """The doctor asks again, as the platform would, and takes the second answer."""
     waits = iter([1.6])
 
     def first_late(_: Request, answer: Answer) -> Answer:
@@ -161,10 +161,10 @@ def test_words_that_are_late_once_are_forgiven(
     assert status == 0
 
 
-def test_buffer_words_are_not_taken_for_the_model(
+def test_buffer_words_are_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Words of ours before the answer are a warning, which tells when the model spoke."""
+    """Buffer words before the answer are a warning."""
     spoken = Answer(pieces=speech(["Okay, one moment... ", "Yes."]))
     slow = turns_only(
         lambda request, answer: answer if request.path.endswith("/responses") else spoken
@@ -174,10 +174,10 @@ def test_buffer_words_are_not_taken_for_the_model(
     assert status == 0
 
 
-def test_a_wrong_key_is_the_callers(
+def test_a_wrong_key_skips_the_rest(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a wrong key one turn is tried, and no more: the rest would say the same."""
+    """With a wrong key a single turn is tried, since the others would fail alike."""
     status, seen = told(healthy, capsys, monkeypatch, key="another")
     assert causes(seen) == ["caller_key"]
     assert status == 1
@@ -203,14 +203,14 @@ BEDROCK_FORBIDS = Answer(
     [(None, [], 0), (BEDROCK_FORBIDS, ["upstream_rights"], 1)],
     ids=["well", "without the right"],
 )
-def test_bedrock_itself_can_be_asked(
+def test_bedrock_can_be_checked_directly(
     turn: Answer | None,
     found: list[str],
     exit_status: int,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its 403 to no key, a wrong one and /health is as good as a 401; its other 403 is not."""
+    """Its 403 for a missing or wrong key counts as a 401; its 403 for a missing right fails."""
     monkeypatch.setattr(patients, "PACE_S", 0.025)
 
     def bedrock(request: Request) -> Answer:
@@ -226,7 +226,7 @@ def test_bedrock_itself_can_be_asked(
 def test_a_model_with_a_small_window_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A prompt that the server takes and the model refuses is no reason to say no."""
+    """A long prompt that only the model refuses leaves the URL usable."""
     full = refusal(400, "context_length_exceeded", "Too many tokens.")
     small = turns_only(lambda request, answer: full if len(request.raw) > 1e6 else answer)
     status, seen = told(small, capsys, monkeypatch)
@@ -237,7 +237,7 @@ def test_a_model_with_a_small_window_is_a_warning(
 def test_an_answer_that_broke_off_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The deployment's own closing sentence is known for what it is."""
+    """The doctor recognises the sentence with which the deployment closes a cut answer."""
     closed = Answer(pieces=speech(["Well. ", dialects.CUT_SENTENCES[1]]))
     cut = turns_only(lambda request, answer: closed if request.long else answer)
     status, seen = told(cut, capsys, monkeypatch)
@@ -248,17 +248,17 @@ def test_an_answer_that_broke_off_is_a_warning(
 def test_slow_words_are_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Silence that a platform bears, and a caller notices, is told."""
+    """A silence that the platform tolerates but a caller notices is a warning."""
     monkeypatch.setattr("ops.doctor.checks.SLOW_WORDS_MS", 0)
     status, seen = told(healthy, capsys, monkeypatch)
     assert set(causes(seen)) == {"slow_words"}
     assert status == 0
 
 
-def test_a_key_in_plain_sight_is_a_warning(
+def test_a_key_over_plain_http_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """http:// is fine on this machine and told anywhere else."""
+    """http:// is fine on loopback and a warning anywhere else."""
     monkeypatch.setattr("ops.pasted_url._is_loopback", lambda _: False)
     status, seen = told(healthy, capsys, monkeypatch)
     assert causes(seen) == ["plain_http"]

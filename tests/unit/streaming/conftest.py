@@ -22,7 +22,7 @@ async def api() -> AsyncIterator[FakeRuntimeApi]:
 
 @pytest.fixture
 async def serve(api: FakeRuntimeApi) -> AsyncIterator[Serve]:
-    """Start an environment; it is shut down when the test ends."""
+    """Start an environment, which is shut down when the test ends."""
     tasks: list[asyncio.Task[None]] = []
 
     async def start(handler: Any, concurrency: int = 1) -> RuntimeLoop:

@@ -31,13 +31,13 @@ async def test_an_answer_goes_through_piece_by_piece() -> None:
 
 
 async def test_body_and_more_body_have_defaults() -> None:
-    """A bare body message is an empty, last one."""
+    """A bare body message is empty and the last one."""
     stream = await answer(saying(START, {"type": "http.response.body"}))
     assert (bytes(stream.body), stream.failure, stream.ended) == (b"", None, True)
 
 
 async def test_the_prelude_leaves_when_the_response_starts() -> None:
-    """It does not wait for the first data, nor for the end of an empty body."""
+    """It waits neither for the first data nor for the end of an empty body."""
     stream = RecordedStream()
 
     async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -50,8 +50,8 @@ async def test_the_prelude_leaves_when_the_response_starts() -> None:
     assert stream.failure is None
 
 
-async def test_the_request_is_received_once_and_then_the_end() -> None:
-    """`receive` gives the body, then waits, then tells of the disconnect for good."""
+async def test_the_request_is_received_once_and_then_a_disconnect() -> None:
+    """`receive` returns the body, then waits, then returns the disconnect every time."""
     stream = RecordedStream()
     heard: list[Message] = []
 
@@ -76,7 +76,7 @@ async def test_the_request_is_received_once_and_then_the_end() -> None:
 async def test_a_platform_that_stops_listening_is_a_disconnect(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """`receive` tells of it, `send` raises OSError, and it is a warning, not an error."""
+    """`receive` returns the disconnect, `send` raises OSError, and the log has a warning."""
     stream = RecordedStream()
 
     async def application(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,10 +107,10 @@ async def test_a_platform_that_stops_listening_is_a_disconnect(
         ([{"type": "websocket.accept"}], "'websocket.accept' was sent where"),
     ],
 )
-async def test_messages_out_of_order_are_told_to_the_application(
+async def test_messages_out_of_order_raise_in_the_application(
     messages: list[Message], complaint: str
 ) -> None:
-    """The protocol's order is enforced where it is broken."""
+    """`send` raises RuntimeError for a message out of the protocol's order."""
     told: list[str] = []
 
     async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -130,7 +130,7 @@ async def test_messages_out_of_order_are_told_to_the_application(
     ("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("HEAD", 204)]
 )
 async def test_some_answers_have_no_body(method: str, status: int) -> None:
-    """What an application says after HEAD, 204 or 304 is dropped; its end is still an end."""
+    """The body of an answer to HEAD, of a 204 or a 304 is dropped, and the answer ends normally."""
     stream = await answer(
         saying({**START, "status": status}, body(b"x", more=True), body(b"y")), method=method
     )
@@ -141,13 +141,13 @@ async def test_some_answers_have_no_body(method: str, status: int) -> None:
 
 
 async def test_the_status_is_a_plain_number() -> None:
-    """An application may say `HTTPStatus.CREATED`; the platform wants 201."""
+    """The platform gets 201 for `HTTPStatus.CREATED`."""
     stream = await answer(saying({**START, "status": HTTPStatus.CREATED}, END))
     assert type(stream.preludes[0]["statusCode"]) is int
 
 
-async def test_work_after_the_response_is_waited_for() -> None:
-    """Nothing runs between invocations, so background work belongs to this one."""
+async def test_work_after_the_response_is_awaited() -> None:
+    """Background work belongs to its invocation, since nothing runs between invocations."""
     done: list[float] = []
 
     async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -162,7 +162,7 @@ async def test_work_after_the_response_is_waited_for() -> None:
 
 
 async def test_a_quiet_conversation_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """A healthy answer costs no log line."""
+    """A healthy answer logs nothing."""
     with caplog.at_level(logging.DEBUG, "lambda_streaming"):
         await answer(saying(START, body(b"x")))
     assert not [r for r in caplog.records if r.name.startswith("lambda_streaming")]

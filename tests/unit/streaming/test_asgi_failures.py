@@ -37,7 +37,7 @@ pytestmark = pytest.mark.looptime
 async def test_a_failure_before_the_response_is_a_500(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The caller gets JSON that says nothing of the inside; the log gets all of it."""
+    """The caller gets JSON without internals, and the log gets the exception."""
     stream = await answer(failing(error))
     (told,) = stream.preludes
     assert told["statusCode"] == 500
@@ -53,22 +53,22 @@ async def test_a_failure_before_the_response_is_a_500(
 
 
 async def test_a_failure_before_the_response_to_head_has_no_body() -> None:
-    """The layer's own errors keep HTTP's rules as well."""
+    """HEAD gets the status of the layer's own error without a body."""
     stream = await answer(failing(ValueError()), method="HEAD")
     assert stream.preludes[0]["statusCode"] == 500
     assert stream.body == b""
 
 
 async def test_a_response_that_cannot_be_a_prelude_is_a_500() -> None:
-    """A start message that makes no sense fails before anything has left."""
+    """A start message with malformed headers fails before anything is sent."""
     bad = {**START, "headers": [("text", "not bytes")]}
     assert (await answer(saying(bad))).preludes[0]["statusCode"] == 500
 
 
-async def test_a_failure_within_the_response_is_told_in_trailers(
+async def test_a_failure_within_the_response_ends_with_trailers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The caller has a half answer: its end names the class of the error and nothing secret."""
+    """The trailers of a half-sent answer name the error's class and nothing secret."""
     error = ValueError("the key is sk-1")
     stream = await answer(failing(error, START, body(b"half", more=True)))
     assert stream.body == b"half"
@@ -86,7 +86,7 @@ async def test_a_failure_within_the_response_is_told_in_trailers(
 async def test_a_failure_after_the_response_is_only_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Starlette sends its own 500 and then raises: the answer is whole, no trailers."""
+    """The answer has no trailers: Starlette, for one, sends its own 500 and then raises."""
     stream = await answer(failing(ValueError(), {**START, "status": 500}, body(b"Sorry")))
     assert stream.body == b"Sorry"
     assert stream.ended
@@ -95,7 +95,7 @@ async def test_a_failure_after_the_response_is_only_logged(
 
 
 async def test_an_application_that_returns_too_early_has_failed() -> None:
-    """No answer is a 500, half an answer ends with trailers."""
+    """No answer becomes a 500, and half an answer ends with trailers."""
     assert (await answer(saying())).preludes[0]["statusCode"] == 500
     stream = await answer(saying(START, body(b"half", more=True)))
     assert stream.failure
@@ -103,7 +103,7 @@ async def test_an_application_that_returns_too_early_has_failed() -> None:
 
 
 async def test_the_deadline_closes_an_open_response(caplog: pytest.LogCaptureFixture) -> None:
-    """Half a second before it the application is cancelled and its answer ended with trailers."""
+    """The application is cancelled half a second earlier, and its answer ends with trailers."""
     stream = await answer(hanging(START, body(b"half", more=True)), remaining_s=10)
     assert stream.ended_at_s == 9.5
     assert stream.body == b"half"
@@ -117,7 +117,7 @@ async def test_the_deadline_closes_an_open_response(caplog: pytest.LogCaptureFix
 
 
 async def test_the_deadline_before_the_response_is_a_504() -> None:
-    """A caller who has heard nothing yet gets a proper status."""
+    """A caller who has received nothing yet gets an error status."""
     stream = await answer(hanging(), remaining_s=10)
     assert stream.ended_at_s == 9.5
     assert stream.preludes[0]["statusCode"] == 504
@@ -125,7 +125,7 @@ async def test_the_deadline_before_the_response_is_a_504() -> None:
 
 
 async def test_the_deadline_after_the_response_only_cancels() -> None:
-    """Background work that takes too long costs the caller nothing."""
+    """Background work that takes too long is cancelled and does not affect the answer."""
     stream = await answer(hanging(START, END), remaining_s=10)
     assert stream.ended_at_s == 0
     assert stream.failure is None
@@ -133,7 +133,7 @@ async def test_the_deadline_after_the_response_only_cancels() -> None:
 
 
 async def test_a_cancelled_application_cannot_add_to_the_closed_answer() -> None:
-    """After the cut its messages raise OSError, whatever they are."""
+    """Every message that it sends after the cut raises OSError."""
     refused: list[OSError] = []
 
     async def one_more(send: Send) -> None:
@@ -148,8 +148,8 @@ async def test_a_cancelled_application_cannot_add_to_the_closed_answer() -> None
     assert json.loads(stream.body)["message"] == "Gateway Timeout"
 
 
-async def test_a_cancelled_application_hears_of_the_disconnect() -> None:
-    """Whoever still listens after the cut is told that it is over."""
+async def test_a_cancelled_application_receives_a_disconnect() -> None:
+    """`receive` returns a disconnect after the cut."""
     heard: list[Message] = []
 
     async def application(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,7 +168,7 @@ async def test_a_cancelled_application_hears_of_the_disconnect() -> None:
 async def test_an_application_that_ignores_its_cancellation_is_left_behind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The answer is closed, and the next invocation is polled for before the deadline."""
+    """Its answer is closed, and the conversation ends before the deadline."""
 
     async def stubborn(_send: Send) -> None:
         await asyncio.sleep(3600)
@@ -179,13 +179,13 @@ async def test_an_application_that_ignores_its_cancellation_is_left_behind(
     assert asyncio.get_running_loop().time() == pytest.approx(9.9)
     assert "has not ended" in caplog.text
     for task in asyncio.all_tasks() - before:
-        await asyncio.wait({task})  # cancelled a second time, it gives in
+        await asyncio.wait({task})  # the second cancellation ends it
 
 
 async def test_a_platform_that_does_not_read_is_left_behind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Waiting for the verdict ends before the deadline as well."""
+    """Waiting for the platform's verdict ends before the deadline."""
 
     class UnreadStream(RecordedStream):
         async def settle(self) -> None:
@@ -196,14 +196,14 @@ async def test_a_platform_that_does_not_read_is_left_behind(
     assert "has not read" in caplog.text
 
 
-async def test_an_invocation_that_comes_late_is_answered_all_the_same() -> None:
-    """With no time left the caller still gets a 504 rather than nothing."""
+async def test_an_invocation_past_its_deadline_is_answered() -> None:
+    """The caller gets a 504 even if no time is left."""
     stream = await answer(hanging(), remaining_s=0)
     assert stream.preludes[0]["statusCode"] == 504
 
 
 async def test_an_error_that_cannot_be_sent_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """No connection for the 500 either: that is a warning, and the next poll decides."""
+    """If the 500 cannot be sent either, that is logged as a warning."""
 
     class UnreachableStream(RecordedStream):
         async def start(self, prelude: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ async def test_an_error_that_cannot_be_sent_is_logged(caplog: pytest.LogCaptureF
 
 
 async def test_a_broken_environment_is_fatal_and_leaves_no_task() -> None:
-    """The platform's 5xx goes up to the loop; the answer is given up on the way."""
+    """A 5xx of the platform is raised to the loop, and the answer is abandoned."""
 
     class BrokenStream(RecordedStream):
         async def settle(self) -> None:
@@ -228,7 +228,7 @@ async def test_a_broken_environment_is_fatal_and_leaves_no_task() -> None:
 
 
 async def test_a_cancelled_conversation_takes_the_application_with_it() -> None:
-    """When the environment is shut down, nothing of an invocation stays behind."""
+    """A shutdown of the environment cancels the application and abandons its answer."""
     stream = RecordedStream()
     ended = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""The length that an answer names, and the prelude that waits for it, in virtual time."""
+"""An answer's content length, and the prelude that waits to learn it, in virtual time."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ TYPED = (b"content-type", b"text/plain")
         start(200),
     ],
 )
-async def test_an_answer_that_turns_out_empty_names_its_length(message: Message) -> None:
-    """An empty answer of unknown length has been seen to hang a Function URL."""
+async def test_an_empty_answer_gets_a_content_length(message: Message) -> None:
+    """An empty answer gets a content-length of 0; without one, Function URLs have hung."""
     stream = await answer(saying(message, body(b"", more=True), END))
     assert stream.preludes[0]["headers"]["content-length"] == "0"
 
 
 @pytest.mark.parametrize("message", [start(302), start(200)])
-async def test_an_answer_that_has_a_body_after_all_names_no_length(message: Message) -> None:
-    """The prelude leaves with the first of it."""
+async def test_an_answer_with_a_body_gets_no_content_length(message: Message) -> None:
+    """An answer with a body gets no content-length."""
     stream = await answer(saying(message, body(b"x", more=True), END))
     assert "content-length" not in stream.preludes[0].get("headers", {})
     assert stream.body == b"x"
@@ -60,7 +60,7 @@ async def test_an_answer_that_has_a_body_after_all_names_no_length(message: Mess
 async def test_a_prelude_is_held_where_an_empty_body_is_likely(
     message: Message, held_s: float
 ) -> None:
-    """For five milliseconds at most, and a stream of events not at all."""
+    """The prelude is held for 5 ms at most, and not at all for an event stream."""
     now = asyncio.get_running_loop().time
     begun_at: list[float] = []
 
@@ -80,7 +80,7 @@ async def test_a_prelude_is_held_where_an_empty_body_is_likely(
 
 
 async def test_a_failure_while_the_prelude_is_held_is_a_500() -> None:
-    """Nothing was sent yet, so the status can still be honest."""
+    """The prelude has not left yet, so the status is a 500."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start(200))
@@ -90,8 +90,8 @@ async def test_a_failure_while_the_prelude_is_held_is_a_500() -> None:
     assert [told["statusCode"] for told in stream.preludes] == [500]
 
 
-async def test_a_held_prelude_that_cannot_leave_is_told_to_the_application() -> None:
-    """The one that waits for it gets the error, and no task is left with it."""
+async def test_a_held_prelude_that_cannot_be_sent_raises_in_the_application() -> None:
+    """The application's next `send` raises the error."""
 
     class Deaf(RecordedStream):
         async def start(self, prelude: dict[str, Any]) -> None:
@@ -112,14 +112,14 @@ async def test_a_held_prelude_that_cannot_leave_is_told_to_the_application() -> 
 
 @pytest.mark.parametrize("sent", [b"12", b"1234"])
 async def test_a_body_that_is_not_as_long_as_promised_is_a_failure(sent: bytes) -> None:
-    """The caller would wait for the rest, or read too much; no byte beyond the promise leaves."""
+    """A body shorter or longer than its content-length fails, and no extra byte is sent."""
     stream = await answer(saying(start(200, (b"content-length", b"3"), TYPED), body(sent)))
     assert stream.failure
     assert len(stream.body) < 3
 
 
 async def test_a_head_answer_keeps_its_promise_without_a_body() -> None:
-    """Its length is that of the answer to a GET."""
+    """An answer to HEAD may name the length that a GET would have."""
     head = saying(start(200, (b"content-length", b"3"), TYPED), body(b"123"))
     stream = await answer(head, method="HEAD")
     assert (stream.failure, bytes(stream.body)) == (None, b"")

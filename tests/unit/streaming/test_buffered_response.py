@@ -1,4 +1,4 @@
-"""An answer in one piece: what becomes of it when all goes well, and when it does not."""
+"""A buffered answer, posted whole or turned into an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = {
 
 
 def readable(response: dict[str, Any]) -> Any:
-    """A stand-in for Mangum's finishing, which shows all that it was given."""
+    """Return all that Mangum's finishing would be given, readable."""
     headers = [[part.decode("latin-1") for part in pair] for pair in response["headers"]]
     return {**response, "headers": headers, "body": response["body"].decode()}
 
@@ -46,7 +46,7 @@ def saying(*parts: bytes, error: Exception | None = None) -> Application:
 
 
 async def test_an_answer_is_posted_once_and_whole(api: FakeRuntimeApi) -> None:
-    """Status, headers, each cookie and the joined body are what is finished and posted."""
+    """Status, headers, each cookie and the joined body are posted together."""
     post = await answer(api, saying(b"a", b"b"))
     assert post.path == "/invocation/r-1/response"
     assert post.header("content-type") == "application/json"
@@ -58,7 +58,7 @@ async def test_an_answer_is_posted_once_and_whole(api: FakeRuntimeApi) -> None:
 
 
 async def test_half_an_answer_is_a_500(api: FakeRuntimeApi) -> None:
-    """Nothing has left yet, so nothing half-said needs to: and nothing of the inside is told."""
+    """A failure in mid-answer becomes a 500 without internals, since nothing was sent yet."""
     post = await answer(api, saying(b"half", error=ValueError("the key is sk-1")))
     told = json.loads(await post.read())
     assert (told["status"], told["headers"]) == (500, [["content-type", "application/json"]])
@@ -67,7 +67,7 @@ async def test_half_an_answer_is_a_500(api: FakeRuntimeApi) -> None:
 
 
 async def test_no_answer_is_a_500(api: FakeRuntimeApi) -> None:
-    """An application that fails before its response is answered for, as in a stream."""
+    """An application that fails before its response gets a 500, as in a stream."""
 
     async def application(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise ValueError
@@ -81,7 +81,7 @@ async def test_no_answer_is_a_500(api: FakeRuntimeApi) -> None:
 async def test_an_answer_that_cannot_be_finished_is_an_error(
     api: FakeRuntimeApi, result: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What Mangum raises, or makes that is no JSON, goes to the platform and the log."""
+    """An exception of Mangum's, or a result that is not JSON, goes to the platform and the log."""
 
     def finish(_response: dict[str, Any]) -> Any:
         if isinstance(result, Exception):
@@ -96,7 +96,7 @@ async def test_an_answer_that_cannot_be_finished_is_an_error(
 
 
 async def test_a_broken_environment_is_fatal(api: FakeRuntimeApi) -> None:
-    """A 5xx to the post goes up to the loop, as one to a streamed answer does."""
+    """A 5xx to the post is raised to the loop, as for a streamed answer."""
     api.statuses["response"] = 500
     with pytest.raises(RuntimeApiError):
         await answer(api, saying(b"x"))

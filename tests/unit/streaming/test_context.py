@@ -1,4 +1,4 @@
-"""The context object, beside that of AWS's own runtime."""
+"""The context object, compared with that of AWS's own runtime."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INVOCATION = Invocation(
 
 
 def test_it_has_every_attribute_of_the_ordinary_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads the context finds there what AWS's own runtime puts there."""
+    """The context has every attribute that AWS's own runtime gives it."""
     for name in ("FUNCTION_NAME", "FUNCTION_VERSION", "FUNCTION_MEMORY_SIZE"):
         monkeypatch.setenv(f"AWS_LAMBDA_{name}", name)
     monkeypatch.setenv("AWS_LAMBDA_LOG_GROUP_NAME", "group")
@@ -50,19 +50,19 @@ def test_it_has_every_attribute_of_the_ordinary_one(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_the_w3c_trace_context_is_read_as_awss_runtime_reads_it(client: str) -> None:
-    """Only its own fields, only text, and not a second time in the client context."""
+    """Only its own fields are read, only if they are text, and they leave the client context."""
     theirs = TheirContext("r-1", json.loads(client), None, 0)
     assert LambdaContext(INVOCATION._replace(client_context=client)).w3c() == theirs.w3c()
     assert LambdaContext(INVOCATION._replace(client_context=None)).w3c() == {}
 
 
 def test_the_trace_id_is_there_as_well() -> None:
-    """It has no place in AWS's context."""
+    """The context has the trace id, which AWS's does not."""
     assert LambdaContext(INVOCATION).trace_id == "Root=1"
 
 
 def test_client_and_identity_are_objects() -> None:
-    """What a mobile client sent is read by attribute, as documented."""
+    """A mobile client's context and identity are read by attribute, as documented."""
     context = LambdaContext(INVOCATION)
     assert context.client_context
     assert context.client_context.client.installation_id == "i"
@@ -91,7 +91,7 @@ def test_the_remaining_time_follows_the_wall_clock(monkeypatch: pytest.MonkeyPat
 
 
 def test_it_can_be_logged_and_can_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its repr tells the public facts; `log` writes to the function's log."""
+    """Its repr shows the public fields, and `log` writes to the function's log."""
     context = LambdaContext(INVOCATION)
     context.log("hello")
     assert capsys.readouterr().out == "hello\n"

@@ -1,4 +1,4 @@
-"""The shapes in which failures leave."""
+"""The shapes in which failures are reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def fail(error: Exception, cause: Exception | None = None) -> None:
 
 
 def raised(error: Exception, cause: Exception | None = None) -> Exception:
-    """The error, with the stack of having been raised."""
+    """Raise the error and return it, with its stack."""
     with pytest.raises(type(error)) as caught:
         fail(error, cause)
     return caught.value
@@ -29,13 +29,13 @@ def test_a_handlers_failure_has_the_ordinary_shape() -> None:
 
 
 def test_a_failure_that_lambda_has_a_name_for_keeps_it() -> None:
-    """Names like Runtime.ImportModuleError are the same in header and body."""
+    """A name like Runtime.ImportModuleError is the same in header and body."""
     failure = of_handler(PlatformError("Runtime.HandlerNotFound", "no"))
     assert (failure.type, failure.body["errorType"]) == ("Runtime.HandlerNotFound",) * 2
 
 
 def test_a_wrapped_failure_shows_where_its_cause_arose() -> None:
-    """The stack is the function's, not that of the code which found the name for it."""
+    """The stack is the function's, not that of the code that wrapped the error."""
     namespace: dict[str, object] = {}
     with pytest.raises(ZeroDivisionError) as cause:
         exec(compile("def guilty(): 1 / 0\nguilty()", "guilty.py", "exec"), namespace)
@@ -44,7 +44,7 @@ def test_a_wrapped_failure_shows_where_its_cause_arose() -> None:
 
 
 def test_a_half_sent_answer_tells_no_message_and_no_stack() -> None:
-    """What an exception says may be secret; where to read it is not."""
+    """The caller learns the request id instead, since an exception's message may be secret."""
     failure = of_stream(raised(ValueError("the key is sk-1")), "r-1")
     assert failure.type == "Function.ValueError"
     assert failure.body == {

@@ -1,4 +1,4 @@
-"""Finding the handler, and asking it the way it wants to be asked."""
+"""Finding the handler and calling it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONTEXT = LambdaContext(INVOCATION)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """What Mangum wraps in these tests; it is not called."""
+    """The application that Mangum wraps in these tests; it is never called."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def calls() -> Iterator[OrdinaryCalls]:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Write a module with this source; returns its name."""
+    """Write a module with this source and return its name."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
@@ -79,10 +79,10 @@ def test_a_handler_is_found_by_its_name(module: Callable[[str], str], tmp_path: 
         ("async def f(e, c): ...", "f", "Function.AsyncHandlerError", "wrap an ASGI application"),
     ],
 )
-def test_a_handler_that_cannot_be_found_has_lambdas_name_for_it(
+def test_a_handler_that_cannot_be_found_is_lambdas_init_error(
     module: Callable[[str], str], source: str, attribute: str, expected: str, says: str
 ) -> None:
-    """The errors of init are those that AWS's own runtime reports, and say what is wrong."""
+    """Init errors have the types that AWS's own runtime reports, and say what is wrong."""
     with pytest.raises(PlatformError, match=says) as caught:
         find(f"{module(source)}.{attribute}")
     assert caught.value.type == expected
@@ -97,15 +97,15 @@ def test_a_handler_that_cannot_be_found_has_lambdas_name_for_it(
         ("sys.exit", "Runtime.BuiltInModuleConflict"),
     ],
 )
-def test_a_name_that_names_nothing_has_lambdas_name_for_it(name: str, expected: str) -> None:
-    """Without a module, with none that exists, or with a built-in one, there is no handler."""
+def test_an_unknown_module_is_lambdas_init_error(name: str, expected: str) -> None:
+    """A name without a module, with an unknown one or with a built-in one is an init error."""
     with pytest.raises(PlatformError) as caught:
         find(name)
     assert caught.value.type == expected
 
 
-def test_what_a_module_raises_is_not_dressed_up(module: Callable[[str], str]) -> None:
-    """An error of the function's own keeps its class, and its stack begins in the function."""
+def test_what_a_module_raises_is_not_wrapped(module: Callable[[str], str]) -> None:
+    """The function's own import error keeps its class, and its stack begins in the function."""
     name = module("1 / 0")
     with pytest.raises(ZeroDivisionError) as caught:
         find(f"{name}.handler")
@@ -117,23 +117,23 @@ def test_what_a_module_raises_is_not_dressed_up(module: Callable[[str], str]) ->
 
 
 class Custom(Mangum):
-    """Somebody's own, which reads events in its own way."""
+    """An event handler of the owner's."""
 
     def infer(self, event: Any, context: Any) -> Any:
-        """Read them as Mangum does, for the test."""
+        """Read events as Mangum does."""
         return super().infer(event, context)
 
 
 class Guarded(Mangum):
-    """One that refuses callers before Mangum sees them."""
+    """A subclass that refuses callers before Mangum sees them."""
 
     def __call__(self, event: Any, context: Any) -> Any:
         """Refuse."""
         return {"statusCode": 403}
 
 
-async def test_a_mangum_is_known_by_what_is_used_of_it() -> None:
-    """Mangum, or a subclass that only reads events otherwise, will do; a function will not."""
+async def test_mangum_and_its_subclasses_are_recognised() -> None:
+    """Mangum and its subclasses with other event handlers are taken; a function is not."""
     assert is_mangum(Mangum(application, lifespan="off"))
     assert is_mangum(Custom(application, lifespan="off"))
     assert not is_mangum(lambda event, context: None)
@@ -151,7 +151,7 @@ def decorated() -> Any:
 
 
 def wrapped() -> Any:
-    """A proxy that passes for what it wraps, type included, as instrumentations make it."""
+    """Return a proxy that reports the type of what it wraps, as instrumentations do."""
     return wrapt.FunctionWrapper(
         Mangum(application, lifespan="off"), lambda inner, _self, args, kwargs: inner(*args)
     )
@@ -162,7 +162,7 @@ def guarded() -> Any:
 
 
 def patched() -> Any:
-    """Mangum's own class with another `__call__`, which wraps the one that it had."""
+    """Patch Mangum's `__call__` with one that wraps it."""
     look_alike = type("LookAlike", (), {**vars(Mangum)})
     original = look_alike.__call__
 
@@ -176,10 +176,10 @@ def patched() -> Any:
 
 
 @pytest.mark.parametrize("make", [decorated, wrapped, guarded, patched])
-async def test_what_stands_before_a_mangum_is_not_walked_around(
+async def test_a_wrapper_around_mangum_is_not_bypassed(
     module: Callable[[str], str], caplog: pytest.LogCaptureFixture, make: Callable[[], Any]
 ) -> None:
-    """It may be what authorises, so it is called as a plain function, and the log says why."""
+    """A wrapped Mangum is called as a plain function, since the wrapper may authorise callers."""
     name = module("handler = None")
     sys.modules.pop(name, None)
     __import__(name)
@@ -200,7 +200,7 @@ async def test_an_http_event_becomes_a_scope_and_a_body() -> None:
 
 
 def test_scope_and_body_are_computed_once() -> None:
-    """Mangum computes them anew at each access, and a body may have six megabytes."""
+    """Mangum would compute them at each access, and a body may have six megabytes."""
     reads: list[str] = []
 
     class Request:
@@ -229,7 +229,7 @@ def test_scope_and_body_are_computed_once() -> None:
 
 @pytest.mark.parametrize("event", [{}, {"Records": [{"eventSource": "aws:sqs"}]}, [], 1, None, "x"])
 async def test_an_event_that_is_not_http_is_no_request(event: Any) -> None:
-    """Scheduled events, queues and nonsense are left to the ordinary call."""
+    """Scheduled events, queues and malformed events go to the ordinary call."""
     assert read_request(Mangum(application, lifespan="off"), event, CONTEXT) is None
 
 
@@ -247,7 +247,7 @@ ODD = {
 
 @pytest.mark.parametrize("event", ODD.values(), ids=ODD)
 async def test_an_http_event_that_mangum_cannot_read_is_a_bad_event(event: Any) -> None:
-    """What an odd request makes Mangum raise is the request's fault."""
+    """An exception of Mangum's while it reads an event is a bad event."""
     with pytest.raises(BadEventError):
         read_request(Mangum(application, lifespan="off"), event, CONTEXT)
 
@@ -261,18 +261,18 @@ async def test_an_http_event_that_mangum_cannot_read_is_a_bad_event(event: Any) 
     ],
 )
 def test_a_plain_handlers_result_is_json(result: Any, expected: str) -> None:
-    """As the ordinary runtime writes it, decimals (DynamoDB's numbers) included."""
+    """The JSON is the ordinary runtime's, decimals (DynamoDB's numbers) included."""
     assert encode(result) == (expected.encode(), "application/json")
 
 
 def test_bytes_go_out_as_they_are() -> None:
-    """The ordinary runtime does not encode bytes either."""
+    """Bytes are not encoded, as in the ordinary runtime."""
     assert encode(b"\xff") == (b"\xff", "application/unknown")
 
 
 @pytest.mark.parametrize("result", [object(), {1, 2}, "\ud800"])
 def test_a_result_that_is_not_json_is_a_marshal_error(result: Any) -> None:
-    """The error has the platform's name."""
+    """The error has the platform's name for it."""
     with pytest.raises(PlatformError) as caught:
         encode(result)
     assert caught.value.type == "Runtime.MarshalError"
@@ -281,7 +281,7 @@ def test_a_result_that_is_not_json_is_a_marshal_error(result: Any) -> None:
 async def test_a_plain_handler_runs_beside_the_loop_and_knows_its_invocation(
     calls: OrdinaryCalls,
 ) -> None:
-    """It blocks a thread of its own; context variables follow it there."""
+    """It runs in a thread, with the context variables of its invocation."""
     seen: list[Any] = []
 
     def handler(event: Any, context: Any) -> None:
@@ -294,7 +294,7 @@ async def test_a_plain_handler_runs_beside_the_loop_and_knows_its_invocation(
 
 
 async def test_a_plain_handlers_stack_begins_in_the_handler(calls: OrdinaryCalls) -> None:
-    """Neither our frames nor those of the thread pool are the function's business."""
+    """The stack has no frames of the layer or of the thread pool."""
 
     def handler(event: Any, context: Any) -> None:
         raise ValueError("bad")
@@ -306,7 +306,7 @@ async def test_a_plain_handlers_stack_begins_in_the_handler(calls: OrdinaryCalls
 
 
 async def test_a_mangum_called_within_a_plain_handler_answers(calls: OrdinaryCalls) -> None:
-    """Mangum looks for its thread's event loop, and finds one."""
+    """The thread of a plain handler has an event loop for Mangum."""
 
     async def hello(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What goes over the wire, judged by h11; and what comes in, one byte at a time."""
+"""Requests on the wire, checked by h11, and answers read in any pieces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n" + LENGTH
 
 
 async def answer_of(*pieces: bytes, limit: int = 2**20) -> Answer:
-    """What `read_answer` makes of bytes that come in these pieces."""
+    """Return what `read_answer` makes of bytes in these pieces."""
     reader = asyncio.StreamReader(limit=limit)
     task = asyncio.create_task(read_answer(reader))
     for piece in pieces:
@@ -42,7 +42,7 @@ async def answer_of(*pieces: bytes, limit: int = 2**20) -> Answer:
 
 @pytest.mark.parametrize("raw", [LENGTH, CHUNKED, TO_THE_END, INTERIM])
 async def test_answers_are_understood_one_byte_at_a_time(raw: bytes) -> None:
-    """How an answer is cut into packets makes no difference to what it says."""
+    """An answer reads the same however it is cut into packets."""
     dripped = await answer_of(*(raw[i : i + 1] for i in range(len(raw))))
     assert dripped == await answer_of(raw)
     assert (dripped.status, dripped.body) == (200, b"hello")
@@ -50,7 +50,7 @@ async def test_answers_are_understood_one_byte_at_a_time(raw: bytes) -> None:
 
 @given(cuts=st.lists(st.integers(0, len(CHUNKED)), max_size=6))
 def test_any_cut_of_a_chunked_answer_is_understood(cuts: list[int]) -> None:
-    """No place in chunk framing is special to the reader."""
+    """A chunked answer can be cut anywhere."""
     edges = [0, *sorted(cuts), len(CHUNKED)]
     pieces = [CHUNKED[a:b] for a, b in itertools.pairwise(edges) if a < b]
     assert asyncio.run(answer_of(*pieces)).body == b"hello"
@@ -68,13 +68,13 @@ def test_any_cut_of_a_chunked_answer_is_understood(cuts: list[int]) -> None:
     ],
 )
 async def test_a_connection_is_reused_only_if_the_peer_keeps_it(raw: bytes, reusable: bool) -> None:
-    """A connection is kept when the answer's end was told and nobody said close."""
+    """A connection is kept if the answer had a known end and no `close`."""
     assert (await answer_of(raw)).reusable is reusable
 
 
 @pytest.mark.parametrize("raw", [LENGTH, CHUNKED])
 async def test_an_answer_cut_anywhere_is_a_lost_connection(raw: bytes) -> None:
-    """Half an answer is never taken for a whole one."""
+    """Half an answer is never mistaken for a whole one."""
     for length in range(len(raw)):
         with pytest.raises(ConnectionError):
             await answer_of(raw[:length])
@@ -93,13 +93,13 @@ async def test_an_answer_cut_anywhere_is_a_lost_connection(raw: bytes) -> None:
     ],
 )
 async def test_what_is_not_http_is_a_protocol_error(raw: bytes) -> None:
-    """Nonsense is told apart from a lost connection: there is no use in asking again."""
+    """Bytes that are not HTTP raise a protocol error, which is not retried."""
     with pytest.raises(ProtocolError):
         await answer_of(raw, limit=64)
 
 
 def test_requests_are_http_in_the_eyes_of_h11() -> None:
-    """An independent parser reads head, chunks and trailers as they were meant."""
+    """An independent parser reads head, chunks and trailers as intended."""
     server = h11.Connection(h11.SERVER)
     server.receive_data(
         request_head(
@@ -123,7 +123,7 @@ def test_requests_are_http_in_the_eyes_of_h11() -> None:
 
 
 async def test_nagle_is_off() -> None:
-    """A small write leaves at once (TCP_NODELAY): delayed it costs 40 ms of silence."""
+    """TCP_NODELAY is set: without it a small write may wait for 40 ms."""
     import socket
 
     async with await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0) as server:

@@ -1,4 +1,4 @@
-"""What an HTTP event says of its sender."""
+"""Which senders of HTTP events take a stream."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ OWN_DOMAIN = {**URL_EVENT["requestContext"], "domainName": "api.a.b", "domainPre
     ],
 )
 def test_only_a_function_url_takes_a_stream(event: Any, expected: bool) -> None:
-    """Whoever else sends HTTP events would show the streaming format to the caller."""
+    """Any other sender would show the streaming format to the caller."""
     assert takes_a_stream(event) == expected
 
 
-def test_a_rest_api_takes_a_stream_where_it_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its events are the same in both transfer modes, so a variable tells; it says nothing else."""
+def test_a_rest_api_takes_a_stream_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable decides for REST APIs alone, since their events are the same in both modes."""
     monkeypatch.setenv("LAMBDA_STREAMING_REST_API", "STREAM")
     assert takes_a_stream({"resource": "/", "requestContext": {"apiId": "abc"}})
     assert not takes_a_stream({"version": "1.0", "resource": "/", "requestContext": HTTP_API})

@@ -1,4 +1,4 @@
-"""A plain handler's HTTP result, played as an application."""
+"""A plain handler's HTTP result, sent as an ASGI application's messages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lambda_streaming.http_result import application_of
 
 
 async def played(result: Any, method: str = "GET") -> list[Message]:
-    """What the application of `result` says."""
+    """Return the messages that `result` becomes."""
     messages: list[Message] = []
 
     async def send(message: Message) -> None:
         messages.append(message)
 
     async def receive() -> Message:
-        raise AssertionError("nothing is to be received")
+        raise AssertionError("nothing should be received")
 
     application = application_of(result)
     assert application
@@ -28,7 +28,7 @@ async def played(result: Any, method: str = "GET") -> list[Message]:
 
 
 async def test_status_headers_cookies_and_body_are_said() -> None:
-    """Format 2.0 of Function URLs, whose values need not be text."""
+    """Results of payload format 2.0 are read, also with values that are not text."""
     start, body = await played(
         {
             "statusCode": "201",
@@ -50,7 +50,7 @@ async def test_status_headers_cookies_and_body_are_said() -> None:
 
 
 async def test_a_body_may_be_base64_or_missing() -> None:
-    """As in the ordinary answer; without a type it is JSON, which is what Lambda assumes."""
+    """A body may be base64 or missing, and a missing content type means JSON, as for Lambda."""
     _, body = await played({"statusCode": 200, "body": "/w==", "isBase64Encoded": True})
     assert body["body"] == b"\xff"
     start, body = await played({"statusCode": 204, "body": None})
@@ -59,7 +59,7 @@ async def test_a_body_may_be_base64_or_missing() -> None:
 
 
 async def test_headers_with_several_values_are_said_each() -> None:
-    """Where a REST API's result names one in both fields, only the several values count."""
+    """If a REST API's result names a header in both fields, the field with several values wins."""
     start, _ = await played(
         {
             "statusCode": 200,
@@ -89,7 +89,7 @@ async def test_headers_with_several_values_are_said_each() -> None:
 async def test_a_wrong_length_is_put_right(
     method: str, status: int, body: str, length: bytes
 ) -> None:
-    """A whole body is measured, whatever the result says; that of one left out is kept."""
+    """The content-length is the body's; the result's own is kept only if the body is left out."""
     result = {"statusCode": status, "headers": {"Content-Length": "9"}, "body": body}
     start, _ = await played(result, method)
     lengths = [value for name, value in start["headers"] if name == b"content-length"]
@@ -97,8 +97,8 @@ async def test_a_wrong_length_is_put_right(
 
 
 @pytest.mark.parametrize("result", [None, "text", {"status": 200}, [], b"x"])
-def test_another_result_is_none(result: Any) -> None:
-    """It goes out as it is."""
+def test_another_result_is_not_http(result: Any) -> None:
+    """Any other result is sent as it is."""
     assert application_of(result) is None
 
 
@@ -114,7 +114,7 @@ def test_another_result_is_none(result: Any) -> None:
     ],
 )
 def test_a_result_that_cannot_be_an_answer_says_so(result: dict[str, Any]) -> None:
-    """In the platform's words for a result that it cannot read."""
+    """The error is the platform's for a result that it cannot read."""
     with pytest.raises(PlatformError, match="statusCode") as caught:
         application_of(result)
     assert caught.value.type == "Runtime.MarshalError"

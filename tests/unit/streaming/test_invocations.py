@@ -37,7 +37,7 @@ from tests.support.runtime_api import FakeRuntimeApi
 async def test_an_invocation_that_is_not_json_is_an_error(
     api: FakeRuntimeApi, serve: Serve, event: Any, headers: dict[str, str], expected: str
 ) -> None:
-    """Neither the handler nor the environment suffers from it."""
+    """The invocation fails, and the next one is served."""
     await serve(lambda event, context: event)
     api.invoke(event, headers=headers)
     post = await api.post()
@@ -51,7 +51,7 @@ async def test_an_invocation_that_is_not_json_is_an_error(
 async def test_a_refused_answer_does_not_end_the_environment(
     api: FakeRuntimeApi, serve: Serve, status: int
 ) -> None:
-    """An answer that came too late, or grew too large, is the past."""
+    """After an answer that came too late or grew too large, the next one is served."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, b"fine")
@@ -66,7 +66,7 @@ async def test_a_refused_answer_does_not_end_the_environment(
 
 
 async def test_one_invocation_at_a_time_is_the_default(api: FakeRuntimeApi, serve: Serve) -> None:
-    """The next poll comes when the application has ended, background work included."""
+    """The next poll waits for the application's end, background work included."""
     proceed = asyncio.Event()
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +84,7 @@ async def test_one_invocation_at_a_time_is_the_default(api: FakeRuntimeApi, serv
 async def test_many_invocations_share_the_loop_where_lambda_allows_it(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """Three requests in one process meet each other, and each knows its own id."""
+    """Three requests run at once in one process, each with its own id."""
     meeting = asyncio.Barrier(3)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +107,7 @@ async def test_many_invocations_share_the_loop_where_lambda_allows_it(
 async def test_a_deadline_ends_one_invocation_not_the_environment(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """An application that hangs gets its answer closed and the next request is served."""
+    """The answer of an application that hangs is closed, and the next request is served."""
     hangs = True
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,7 +124,7 @@ async def test_a_deadline_ends_one_invocation_not_the_environment(
 
 
 async def test_nothing_of_an_invocation_is_left_behind(api: FakeRuntimeApi, serve: Serve) -> None:
-    """After any kind of answer the same tasks run as before."""
+    """No task is left after any kind of answer."""
     kind = "fine"
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,7 +155,7 @@ async def test_nothing_of_an_invocation_is_left_behind(api: FakeRuntimeApi, serv
 
 
 async def test_a_lost_runtime_api_ends_the_environment(api: FakeRuntimeApi) -> None:
-    """The loop does not go on without a platform, however many polls are open."""
+    """The loop ends when a poll fails, however many are open."""
     api.statuses["next"] = 500
     loop = RuntimeLoop(RuntimeApi(api.address), lambda event, context: None, 2)
     with pytest.raises(RuntimeApiError, match="answered 500"):
@@ -163,7 +163,7 @@ async def test_a_lost_runtime_api_ends_the_environment(api: FakeRuntimeApi) -> N
 
 
 async def trace_ids_seen(api: FakeRuntimeApi, serve: Serve, concurrency: int) -> list[str | None]:
-    """What the process's environment says of the trace, with one and without."""
+    """Return the trace id in `os.environ` during a request with one, then one without."""
     seen: list[str | None] = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -177,10 +177,10 @@ async def trace_ids_seen(api: FakeRuntimeApi, serve: Serve, concurrency: int) ->
     return seen
 
 
-async def test_the_x_ray_sdk_finds_the_trace_where_it_looks(
+async def test_the_trace_id_is_in_the_process_environment(
     api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the process's environment, as AWS's own runtime puts it there, and no old one."""
+    """The trace id is in `os.environ`, as in AWS's own runtime, and never an old one."""
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "")
     assert await trace_ids_seen(api, serve, 1) == ["Root=1", None]
 
@@ -188,6 +188,6 @@ async def test_the_x_ray_sdk_finds_the_trace_where_it_looks(
 async def test_many_at_once_keep_no_trace_in_the_process_environment(
     api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would be another request's as soon as there are two."""
+    """With several requests at once the trace id is not in `os.environ`."""
     monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
     assert await trace_ids_seen(api, serve, 2) == [None, None]

@@ -1,4 +1,4 @@
-"""Mangum handlers in the loop: who gets a stream, and who Mangum's own answer."""
+"""Mangum handlers in the loop: which senders get a stream, and which Mangum's own answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.runtime_api import FakeRuntimeApi
 
 
 async def test_a_mangum_handler_streams(api: FakeRuntimeApi, serve: Serve) -> None:
-    """What the application sends first is with the platform while the application still works."""
+    """The application's first data reaches the platform while the application still runs."""
     proceed = asyncio.Event()
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,8 +38,8 @@ async def test_a_mangum_handler_streams(api: FakeRuntimeApi, serve: Serve) -> No
     assert await post.body() == b"firstsecond"
 
 
-async def test_the_scope_promises_what_this_server_keeps(api: FakeRuntimeApi, serve: Serve) -> None:
-    """Spec version 2.4, and the context with request, trace and time."""
+async def test_the_scope_has_version_event_and_context(api: FakeRuntimeApi, serve: Serve) -> None:
+    """The scope has spec version 2.4, the event, and the context with request, trace and time."""
     scopes: list[Scope] = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +63,7 @@ async def test_the_scope_promises_what_this_server_keeps(api: FakeRuntimeApi, se
 async def test_the_lifespan_runs_once_and_its_state_is_copied(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """Each request has its own copy of what startup made; nothing is started twice."""
+    """Startup runs once, and each request has its own copy of the state."""
     started: list[str] = []
 
     @asynccontextmanager
@@ -91,7 +91,7 @@ async def test_the_lifespan_runs_once_and_its_state_is_copied(
 
 
 async def test_a_lifespan_that_fails_is_an_init_error(api: FakeRuntimeApi, serve: Serve) -> None:
-    """The environment does not become ready."""
+    """A failed lifespan is an init error."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         raise ValueError("no lifespan here")
@@ -103,7 +103,7 @@ async def test_a_lifespan_that_fails_is_an_init_error(api: FakeRuntimeApi, serve
 async def test_a_request_that_mangum_cannot_read_is_a_400(
     api: FakeRuntimeApi, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The caller hears it in the streaming format; the log hears why; the next request works."""
+    """The caller gets a streamed 400, the log the reason, and the next request works."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, b"fine")
@@ -121,7 +121,7 @@ async def test_a_request_that_mangum_cannot_read_is_a_400(
 async def test_an_event_that_is_not_http_gets_the_ordinary_answer(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """Mangum itself is called, and says what it always says to such events."""
+    """Mangum itself is called and raises its usual error."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send)
@@ -137,10 +137,10 @@ async def test_an_event_that_is_not_http_gets_the_ordinary_answer(
 
 
 @pytest.mark.parametrize("event", BUFFERED.values(), ids=BUFFERED)
-async def test_who_cannot_take_a_stream_gets_mangums_answer(
+async def test_senders_that_take_no_stream_get_mangums_answer(
     api: FakeRuntimeApi, serve: Serve, event: Any
 ) -> None:
-    """To all but Function URLs the answer is the one they get without the layer."""
+    """All senders but Function URLs get the answer that they get without the layer."""
     handler = Mangum(chatty, lifespan="off")
     await serve(handler)
     request_id = api.invoke(event)
@@ -160,7 +160,7 @@ async def test_who_cannot_take_a_stream_gets_mangums_answer(
 async def test_a_buffered_answer_is_made_in_the_one_loop_with_the_one_lifespan(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """Connections and locks that one request left are usable in the next, whoever sent it."""
+    """Streamed and buffered requests share one loop, so they can share connections and locks."""
     loops: list[object] = []
 
     @asynccontextmanager
@@ -180,10 +180,10 @@ async def test_a_buffered_answer_is_made_in_the_one_loop_with_the_one_lifespan(
     assert loops == [asyncio.get_running_loop()] * 10
 
 
-async def test_a_rest_api_streams_where_it_is_said_to(
+async def test_a_rest_api_streams_with_the_setting(
     api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its streaming integration reads the same format as a Function URL."""
+    """With the setting, a REST API gets the same streaming format as a Function URL."""
     monkeypatch.setenv("LAMBDA_STREAMING_REST_API", "STREAM")
     await serve(Mangum(chatty, lifespan="off"))
     api.invoke(BUFFERED["REST API"])
@@ -196,7 +196,7 @@ async def test_a_rest_api_streams_where_it_is_said_to(
 async def test_a_buffered_request_that_mangum_cannot_read_is_an_error(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """Mangum raises, as it does without the layer, and the platform hears of it."""
+    """Mangum's exception is posted as the invocation's error, as without the layer."""
     await serve(Mangum(chatty, lifespan="off"))
     api.invoke({**BUFFERED["load balancer"], "headers": None})
     post = await api.post()
@@ -212,7 +212,7 @@ async def test_a_streamed_answer_is_not_asked_to_be_compressed(
     setting: str | None,
     kept: bool,
 ) -> None:
-    """Unless a setting says so: compressed streams have been seen to break on their way."""
+    """`accept-encoding` is dropped unless a setting keeps it, since compressed streams have broken."""
     if setting:
         monkeypatch.setenv("LAMBDA_STREAMING_ACCEPT_ENCODING", setting)
     names: list[list[bytes]] = []

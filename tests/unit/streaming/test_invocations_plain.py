@@ -1,4 +1,4 @@
-"""Plain handlers in the loop: their results and their errors."""
+"""Plain handlers in the loop, their results and their errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.runtime_api import FakeRuntimeApi
 async def test_a_plain_handler_gets_the_ordinary_answer(
     api: FakeRuntimeApi, serve: Serve, event: Any
 ) -> None:
-    """A function that is no Mangum works as it did without the layer, for HTTP events as well."""
+    """A plain handler works as it does without the layer, for HTTP events as well."""
 
     def handler(event: Any, context: Any) -> Any:
         return {"id": context.aws_request_id}
@@ -34,7 +34,7 @@ async def test_a_plain_handler_gets_the_ordinary_answer(
 async def test_a_plain_handlers_http_result_is_an_answer_where_it_streams(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """A streaming URL would hand its dict on as JSON text; other senders make sense of it."""
+    """A streaming URL gets the result as an answer; other senders interpret the dict."""
 
     def handler(event: Any, context: Any) -> Any:
         return {"statusCode": 403, "body": "no"}
@@ -53,7 +53,7 @@ async def test_a_plain_handlers_http_result_is_an_answer_where_it_streams(
 async def test_a_plain_handler_answers_a_rest_api_that_streams(
     api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch, context: dict[str, Any]
 ) -> None:
-    """Its events have no `http`, and its results name a header twice in a field of their own."""
+    """The method is read from a REST API's event, and `multiValueHeaders` from the result."""
     monkeypatch.setenv("LAMBDA_STREAMING_REST_API", "STREAM")
 
     def handler(event: Any, context: Any) -> Any:
@@ -67,10 +67,10 @@ async def test_a_plain_handler_answers_a_rest_api_that_streams(
         assert await post.body() == body
 
 
-async def test_an_http_result_that_is_none_is_the_handlers_failure(
+async def test_a_malformed_http_result_is_the_handlers_failure(
     api: FakeRuntimeApi, serve: Serve
 ) -> None:
-    """The platform says 502, as it does for such a result without the layer."""
+    """A malformed HTTP result is a marshal error, a 502 as without the layer."""
     await serve(lambda event, context: {"statusCode": "soon"})
     request_id = api.invoke(URL_EVENT)
     post = await api.post()
@@ -81,7 +81,7 @@ async def test_an_http_result_that_is_none_is_the_handlers_failure(
 async def test_a_plain_handlers_error_goes_to_error(
     api: FakeRuntimeApi, serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Type, message and stack, as the ordinary runtime tells them; and the log has it too."""
+    """Type, message and stack are posted as by the ordinary runtime, and the error is logged."""
 
     def handler(event: Any, context: Any) -> None:
         raise ValueError("bad")
@@ -101,7 +101,7 @@ async def test_a_plain_handlers_error_goes_to_error(
 async def test_a_plain_handler_that_exits_ends_its_invocation_only(
     api: FakeRuntimeApi, serve: Serve, error: BaseException
 ) -> None:
-    """`sys.exit()` is told to the platform; what else the process serves goes on."""
+    """`sys.exit()` is posted as an error, and the process serves its other requests."""
     hold = threading.Event()
 
     def handler(event: Any, context: Any) -> Any:
@@ -129,7 +129,7 @@ async def test_a_plain_handler_that_exits_ends_its_invocation_only(
 async def test_a_plain_handler_is_not_asked_to_compress_what_is_streamed(
     api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """There may be a Mangum in it, and its result goes the same way; other senders' go another."""
+    """`accept-encoding` is dropped from its streamed events only."""
 
     def handler(event: Any, context: Any) -> Any:
         return {"statusCode": 200, "body": json.dumps([event["headers"], event[several]])}

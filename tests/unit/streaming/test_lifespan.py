@@ -14,7 +14,7 @@ MODES = pytest.mark.parametrize("mode", ["auto", "on"])
 
 
 class Patient:
-    """An application that follows the protocol, and notes what it heard."""
+    """An application that follows the protocol and records what it received."""
 
     def __init__(self, reply: str = "lifespan.startup.complete") -> None:
         self.heard: list[str] = []
@@ -43,8 +43,8 @@ def stranger(error: Exception | None = None, message: str | None = None) -> Appl
 
 
 @MODES
-async def test_startup_fills_the_state_and_shutdown_is_told(mode: str) -> None:
-    """The application hears startup once, shares its state, and hears shutdown at the end."""
+async def test_startup_fills_the_state_and_shutdown_is_sent(mode: str) -> None:
+    """The application gets startup once, fills the state, and gets shutdown at the end."""
     application = Patient()
     lifespan = Lifespan(application, mode)
     await lifespan.startup()
@@ -56,7 +56,7 @@ async def test_startup_fills_the_state_and_shutdown_is_told(mode: str) -> None:
 
 
 async def test_off_means_off() -> None:
-    """Nothing is run, and no request gets a state."""
+    """With "off" no lifespan runs, and no request gets a state."""
     application = Patient()
     lifespan = Lifespan(application, "off")
     await lifespan.startup()
@@ -77,15 +77,15 @@ STRANGERS = pytest.mark.parametrize(
 
 
 @STRANGERS
-async def test_auto_puts_up_with_an_application_without_lifespan(application: Application) -> None:
-    """Raising, returning or answering as if it were HTTP does not spoil the environment."""
+async def test_auto_accepts_an_application_without_lifespan(application: Application) -> None:
+    """With "auto" an application may raise, return or answer as if to HTTP."""
     lifespan = Lifespan(application, "auto")
     await lifespan.startup()
     await lifespan.shutdown()
 
 
 @STRANGERS
-async def test_on_insists(application: Application) -> None:
+async def test_on_requires_a_lifespan(application: Application) -> None:
     """With "on", an application without lifespan is an init error."""
     with pytest.raises(PlatformError, match="has no lifespan") as caught:
         await Lifespan(application, "on").startup()
@@ -94,7 +94,7 @@ async def test_on_insists(application: Application) -> None:
 
 @MODES
 async def test_a_startup_that_failed_is_an_init_error(mode: str) -> None:
-    """An application that says it cannot start is believed in both modes."""
+    """A reported startup failure is an init error with "auto" and "on"."""
     lifespan = Lifespan(Patient("lifespan.startup.failed"), mode)
     with pytest.raises(PlatformError, match=r"lifespan\.startup\.failed: no database"):
         await lifespan.startup()
@@ -102,7 +102,7 @@ async def test_a_startup_that_failed_is_an_init_error(mode: str) -> None:
 
 
 async def test_a_failing_shutdown_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The environment ends in any case."""
+    """A failing shutdown is logged, and the environment ends."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -117,8 +117,8 @@ async def test_a_failing_shutdown_is_logged(caplog: pytest.LogCaptureFixture) ->
     assert "cannot close" in caplog.text
 
 
-async def test_an_application_that_left_early_is_not_told_of_the_shutdown() -> None:
-    """A lifespan that returned after its startup has nobody to talk to."""
+async def test_a_lifespan_that_returned_early_gets_no_shutdown() -> None:
+    """A lifespan that returned after its startup gets no shutdown."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

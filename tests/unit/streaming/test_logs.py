@@ -21,7 +21,7 @@ from tests.unit.streaming.test_context import INVOCATION
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TextIOWrapper]]:
-    """Install the layer's logging with this environment; returns what stands for stdout."""
+    """Install the layer's logging with this environment; return the stand-in for stdout."""
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
 
@@ -48,7 +48,7 @@ def written(stdout: TextIOWrapper) -> str:
 
 
 def test_text_lines_carry_the_request(installed: Callable[..., TextIOWrapper]) -> None:
-    """Level, time in UTC, request id and message, parted by tabs, as under the ordinary runtime."""
+    """A line has level, UTC time, request id and message, with tabs, as in the ordinary runtime."""
     stdout = installed()
     current.set(LambdaContext(INVOCATION))
     logging.getLogger("any").warning("hello %s", "you")
@@ -61,7 +61,7 @@ def test_text_lines_carry_the_request(installed: Callable[..., TextIOWrapper]) -
 def test_outside_of_an_invocation_there_is_no_request(
     installed: Callable[..., TextIOWrapper],
 ) -> None:
-    """Lines of the init phase have an empty place there, and no key in JSON."""
+    """Lines of the init phase have an empty field for it, and no key in JSON."""
     stdout = installed()
     logging.getLogger().warning("early")
     assert written(stdout).endswith("Z\t\tearly\n")
@@ -70,7 +70,7 @@ def test_outside_of_an_invocation_there_is_no_request(
 def test_json_lines_carry_request_trace_and_tenant(
     installed: Callable[..., TextIOWrapper],
 ) -> None:
-    """One object a record: AWS's keys, the trace, and whatever came in by `extra`."""
+    """Each record is an object with AWS's keys, the trace, and the fields of `extra`."""
     stdout = installed(AWS_LAMBDA_LOG_FORMAT="JSON")
     current.set(LambdaContext(INVOCATION))
     try:
@@ -113,14 +113,14 @@ def test_json_lines_carry_request_trace_and_tenant(
 def test_the_level_is_lambdas(
     installed: Callable[..., TextIOWrapper], level: str, expected: int
 ) -> None:
-    """AWS_LAMBDA_LOG_LEVEL sets the root logger's level; without it Python's default stays."""
+    """AWS_LAMBDA_LOG_LEVEL sets the root logger's level, which is otherwise Python's default."""
     logging.getLogger().setLevel(logging.WARNING)
     installed(AWS_LAMBDA_LOG_LEVEL=level)
     assert logging.getLogger().level == expected
 
 
 def test_print_shows_up_line_by_line(installed: Callable[..., TextIOWrapper]) -> None:
-    """Standard output is a pipe on Lambda, and still a line leaves when it ends."""
+    """A printed line is written at its end, although standard output is a pipe."""
     stdout = installed()
     print("hello")
     assert written(stdout) == "hello\n"
@@ -129,7 +129,7 @@ def test_print_shows_up_line_by_line(installed: Callable[..., TextIOWrapper]) ->
 async def test_concurrent_requests_keep_their_lines_apart(
     installed: Callable[..., TextIOWrapper],
 ) -> None:
-    """Two invocations in one process never borrow each other's id, in tasks or in threads."""
+    """Two invocations in one process keep their own ids, in tasks and in threads."""
     stdout = installed()
     barrier = asyncio.Barrier(2)
 
@@ -153,7 +153,7 @@ async def test_concurrent_requests_keep_their_lines_apart(
 def test_framed_logs_are_one_event_each(
     installed: Callable[..., TextIOWrapper], env: dict[str, str], types: dict[int, bytes]
 ) -> None:
-    """Over Lambda's descriptor a record of many lines is one frame, with its level in the type."""
+    """Over Lambda's descriptor a record of many lines is one frame, whose type has the level."""
     read_end, write_end = os.pipe()
     stdout = installed(_LAMBDA_TELEMETRY_LOG_FD=str(write_end), AWS_LAMBDA_LOG_LEVEL="DEBUG", **env)
     assert "_LAMBDA_TELEMETRY_LOG_FD" not in os.environ

@@ -1,4 +1,4 @@
-"""The search path that the layer makes, since the script that usually makes it does not run."""
+"""The search path, which the layer sets in place of Lambda's own script."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STDLIB = ["/lib/python313.zip", "/lib/python3.13", "/lib/python3.13/site-package
 
 
 def test_the_order_is_lambdas() -> None:
-    """Code first, layers next, then the standard library, and last what the runtime carries."""
+    """The order is the function's code, layers, the standard library, the runtime's packages."""
     assert search_path([_HERE, *STDLIB], "/opt/python") == [
         "/var/task",
         f"/opt/python/lib/{VERSION}/site-packages",
@@ -24,7 +24,7 @@ def test_the_order_is_lambdas() -> None:
 
 
 def test_folders_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lambda names its folders in the environment; the layer's own place is where it lies."""
+    """Lambda's folders come from the environment, the layer's own from its location."""
     monkeypatch.setenv("LAMBDA_TASK_ROOT", "/code")
     monkeypatch.setenv("LAMBDA_RUNTIME_DIR", "/runtime")
     path = search_path(STDLIB, "/elsewhere/python")
@@ -34,7 +34,7 @@ def test_folders_can_be_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_searched_twice() -> None:
-    """A PYTHONPATH that names the same folders changes nothing."""
+    """A PYTHONPATH with the same folders changes nothing."""
     path = search_path(["/opt/python", "/var/task", "/var/runtime", *STDLIB], "/opt/python")
     assert sorted(path) == sorted(set(path))
     assert path[0] == "/var/task"

@@ -62,7 +62,7 @@ from lambda_streaming.prelude import length, prelude
 def test_preludes(
     status: int, headers: list[tuple[bytes, bytes]], bodiless: bool, expected: dict[str, Any]
 ) -> None:
-    """Lower-case names, cookies apart, duplicates joined, no hop-by-hop headers, empty measured."""
+    """Names are lower-case, cookies apart, duplicates joined, hop-by-hop headers dropped."""
     assert prelude(status, headers, bodiless=bodiless) == expected
 
 
@@ -71,6 +71,6 @@ def test_preludes(
     [("12", 12), ("0", 0), ("", None), ("-1", None), ("1 2", None), ("²", None)],
 )
 def test_a_length_is_a_number_or_none(text: str, expected: int | None) -> None:
-    """What is no number promises nothing."""
+    """A content-length that is not a number is ignored."""
     assert length({"statusCode": 200, "headers": {"content-length": text}}) == expected
     assert length({"statusCode": 200}) is None

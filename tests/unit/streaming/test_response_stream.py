@@ -1,4 +1,4 @@
-"""A streamed answer: against the bytes of AWS's own client, and against a platform gone wrong."""
+"""A streamed answer, compared with the bytes of AWS's own client, and with failing platforms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.runtime_api import FakeRuntimeApi
 
 REFERENCE = Path(__file__).parents[2] / "reference"
 PRELUDE = {"statusCode": 200}
-# Its trailers tell the runtime's own type and text; ours are compared by shape.
+# Its trailers have the runtime's own type and text; ours are compared by shape.
 FAILURE = Failure(
     "Function.TypeError",
     {"errorType": "TypeError", "errorMessage": "boom mid stream", "stackTrace": []},
@@ -43,7 +43,7 @@ def invocation(request_id: str = "r-1", invocation_id: str | None = None) -> Inv
 
 @dataclass
 class ParsedPost:
-    """What one request says, however it is cut into packets."""
+    """One request, however it is cut into packets."""
 
     method: bytes
     path: bytes
@@ -134,7 +134,7 @@ async def test_a_failure_is_told_in_the_trailers(api: FakeRuntimeApi) -> None:
 
 
 async def test_the_invocation_id_is_echoed(api: FakeRuntimeApi) -> None:
-    """A streamed answer names the invocation it belongs to when /next did."""
+    """A streamed answer sends the invocation id if /next carried one."""
     stream = ResponseStream(api.address, invocation(invocation_id="inv"))
     await stream.start(PRELUDE)
     stream.abandon()
@@ -169,7 +169,7 @@ async def test_the_prelude_leaves_at_once_and_alone(
 
 @pytest.fixture
 def pauses_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that are made from now on, in seconds; none of them takes time."""
+    """The pauses made from now on, in seconds; none takes time."""
     made: list[float] = []
     sleep = asyncio.sleep
 
@@ -185,7 +185,7 @@ def pauses_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def test_the_first_data_keeps_a_gap_to_the_prelude(
     api: FakeRuntimeApi, pauses_s: list[float]
 ) -> None:
-    """Once, counted from the prelude's write: two writes may share a read, and were held back."""
+    """The gap counts from the prelude's write and is kept once: two writes may share a read."""
     stream = ResponseStream(api.address, invocation(), prelude_gap_s=60)
     await stream.start(PRELUDE)
     await stream.write(b"")
@@ -195,10 +195,10 @@ async def test_the_first_data_keeps_a_gap_to_the_prelude(
     stream.abandon()
 
 
-async def test_an_application_that_took_its_time_waits_for_no_gap(
+async def test_a_slow_application_waits_for_no_gap(
     api: FakeRuntimeApi, pauses_s: list[float]
 ) -> None:
-    """The gap is over by then."""
+    """No pause is made if the gap has already passed."""
     stream = ResponseStream(api.address, invocation(), prelude_gap_s=0.001)
     await stream.start(PRELUDE)
     over_at = asyncio.get_running_loop().time() + 0.001
@@ -210,7 +210,7 @@ async def test_an_application_that_took_its_time_waits_for_no_gap(
 
 
 async def test_without_a_gap_there_is_no_pause(api: FakeRuntimeApi, pauses_s: list[float]) -> None:
-    """The setting may be 0."""
+    """A gap of 0 makes no pause."""
     stream = ResponseStream(api.address, invocation(), prelude_gap_s=0)
     await stream.start(PRELUDE)
     await stream.write(b"first")
@@ -219,7 +219,7 @@ async def test_without_a_gap_there_is_no_pause(api: FakeRuntimeApi, pauses_s: li
 
 
 async def test_writing_nothing_does_not_end_the_answer(api: FakeRuntimeApi) -> None:
-    """An empty piece is skipped: as a chunk it would be the body's end."""
+    """An empty piece is skipped, since an empty chunk would end the body."""
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)
     await stream.write(b"")
@@ -242,7 +242,7 @@ async def test_each_answer_has_a_new_connection(api: FakeRuntimeApi) -> None:
 
 
 async def test_a_connection_that_was_closed_before_its_use_is_replaced() -> None:
-    """It is opened while the application thinks, which may take long."""
+    """The connection is opened early and may be closed before the application answers."""
     closed = asyncio.Event()
     heard: list[bytes] = []
 
@@ -267,8 +267,8 @@ async def test_a_connection_that_was_closed_before_its_use_is_replaced() -> None
     assert len(heard) == 1
 
 
-async def test_a_start_that_was_cancelled_can_be_made_by_another(api: FakeRuntimeApi) -> None:
-    """An application cut off while it connects does not take the connection of its 504 along."""
+async def test_another_start_can_follow_a_cancelled_one(api: FakeRuntimeApi) -> None:
+    """If an application is cut off while it connects, its 504 still gets a connection."""
     stream = ResponseStream(api.address, invocation())
     application = asyncio.create_task(stream.start({"statusCode": 200}))
     await asyncio.sleep(0)
@@ -282,8 +282,8 @@ async def test_a_start_that_was_cancelled_can_be_made_by_another(api: FakeRuntim
     assert (await (await api.post()).prelude()) == {"statusCode": 504}
 
 
-async def test_of_two_starts_the_later_one_is_made(api: FakeRuntimeApi) -> None:
-    """A 504 overtakes an application's start that still waits for the connection: one head."""
+async def test_the_later_of_two_starts_is_sent(api: FakeRuntimeApi) -> None:
+    """A 504 replaces an application's start that still waits for the connection."""
     stream = ResponseStream(api.address, invocation())
     application = asyncio.create_task(stream.start({"statusCode": 200}))
     await asyncio.sleep(0)
@@ -299,8 +299,8 @@ async def test_of_two_starts_the_later_one_is_made(api: FakeRuntimeApi) -> None:
     assert api.calls == [f"POST {post.path}"]
 
 
-async def test_a_start_that_is_abandoned_is_not_made(api: FakeRuntimeApi) -> None:
-    """A child of an application that was left behind connects to nothing and says nothing."""
+async def test_an_abandoned_start_is_not_sent(api: FakeRuntimeApi) -> None:
+    """A start after the stream was abandoned neither connects nor sends."""
     stream = ResponseStream(api.address, invocation())
     child = asyncio.create_task(stream.start(PRELUDE))
     await asyncio.sleep(0)
@@ -317,13 +317,13 @@ TOTAL_BYTES, STEP_BYTES = 32 * 2**20, 2**20
 
 
 async def write_much(stream: ResponseStream) -> None:
-    """More than all the buffers on the way can hold."""
+    """Write more than all the buffers on the way can hold."""
     for _ in range(TOTAL_BYTES // STEP_BYTES):
         await stream.write(bytes(STEP_BYTES))
 
 
 async def stuck(stream: ResponseStream) -> None:
-    """Wait until the writer has to wait for the reader."""
+    """Wait until the writer waits for the reader."""
     assert stream._connection
     transport = stream._connection.writer.transport
     while transport.get_write_buffer_size() <= transport.get_write_buffer_limits()[1]:
@@ -331,7 +331,7 @@ async def stuck(stream: ResponseStream) -> None:
 
 
 async def test_a_slow_reader_slows_the_writer(api: FakeRuntimeApi) -> None:
-    """What the platform does not read waits in the application, not in our memory."""
+    """Data that the platform has not read waits in the application, not in our memory."""
     api.reading.clear()
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)
@@ -352,8 +352,8 @@ async def test_a_slow_reader_slows_the_writer(api: FakeRuntimeApi) -> None:
     assert len(await (await api.post()).body()) == TOTAL_BYTES
 
 
-async def test_a_tireless_writer_lets_others_run(api: FakeRuntimeApi) -> None:
-    """An application that never waits cannot keep the deadline's timer from firing."""
+async def test_a_writer_that_never_waits_lets_others_run(api: FakeRuntimeApi) -> None:
+    """An application that never waits does not keep the deadline's timer from firing."""
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)
     fired = asyncio.Event()
@@ -367,7 +367,7 @@ async def test_a_tireless_writer_lets_others_run(api: FakeRuntimeApi) -> None:
 
 
 async def lose(stream: ResponseStream) -> None:
-    """Write until the platform is known to be gone."""
+    """Write until the platform's disconnect is noticed."""
     while True:
         await stream.write(b"x" * 1024)
         await asyncio.sleep(0)
@@ -402,7 +402,7 @@ async def test_a_closed_socket_ends_the_writing(
     api.hang_up_after = 4096
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)
-    with pytest.raises(OSError):  # noqa: PT011 - by the kernel's or by our words
+    with pytest.raises(OSError):  # noqa: PT011 - the kernel's words or ours
         await lose(stream)
     await stream.settle()
     assert "/invocation/r-1/response: " in caplog.text
@@ -412,7 +412,7 @@ async def test_a_closed_socket_ends_the_writing(
 async def test_an_early_answer_wakes_a_writer_that_waits_for_room(
     api: FakeRuntimeApi,
 ) -> None:
-    """A platform that answers and reads no more does not hold the writer for ever."""
+    """A platform that answers early and stops reading does not block the writer."""
     api.reading.clear()
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)
@@ -427,7 +427,7 @@ async def test_an_early_answer_wakes_a_writer_that_waits_for_room(
 
 
 async def test_a_platform_that_is_not_there_raises_oserror() -> None:
-    """An answer that cannot even begin is the writer's to know."""
+    """`start` raises OSError if there is no connection."""
     async with FakeRuntimeApi() as gone:
         pass
     stream = ResponseStream(gone.address, invocation())
@@ -439,7 +439,7 @@ async def test_a_platform_that_is_not_there_raises_oserror() -> None:
 
 
 async def test_a_broken_environment_is_fatal(api: FakeRuntimeApi) -> None:
-    """A 5xx to a streamed answer ends the process, as one to a buffered answer does."""
+    """A 5xx to a streamed answer ends the process, as for a buffered answer."""
     api.statuses["response"] = 500
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)
@@ -450,7 +450,7 @@ async def test_a_broken_environment_is_fatal(api: FakeRuntimeApi) -> None:
 
 
 async def test_nothing_is_written_after_the_end(api: FakeRuntimeApi) -> None:
-    """The end is final, also for whoever still holds the stream; a second end is none."""
+    """After the end, writes raise and a second end does nothing."""
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)
     stream.end()
@@ -468,7 +468,7 @@ async def test_nothing_is_written_after_the_end(api: FakeRuntimeApi) -> None:
 
 @pytest.mark.parametrize("started", [False, True])
 async def test_an_abandoned_stream_leaves_no_task(api: FakeRuntimeApi, started: bool) -> None:
-    """Whatever state an answer is in, giving it up leaves nothing running."""
+    """Abandoning an answer in any state leaves no task running."""
     before = asyncio.all_tasks()
     stream = ResponseStream(api.address, invocation())
     if started:

@@ -90,7 +90,7 @@ async def test_polls_that_are_open_at_once_have_connections_of_their_own(
 async def test_a_connection_that_was_closed_while_idle_is_replaced(
     api: FakeRuntimeApi, client: RuntimeApi
 ) -> None:
-    """A kept connection outlives a freeze only in name."""
+    """A connection that died during a freeze is replaced."""
     api.closes_after_answer = True
     for _ in range(3):
         api.invoke({})
@@ -101,7 +101,7 @@ async def test_a_connection_that_was_closed_while_idle_is_replaced(
 async def test_many_connections_that_were_closed_while_idle_cost_one_poll(
     api: FakeRuntimeApi, client: RuntimeApi
 ) -> None:
-    """When one connection did not outlive the freeze, the others are not tried."""
+    """If one connection died during a freeze, the others are not tried."""
     api.closes_after_answer = True
     polls = [asyncio.create_task(client.next_invocation()) for _ in range(8)]
     await api.polled(8)
@@ -125,7 +125,7 @@ async def test_a_poll_that_was_lost_is_repeated(api: FakeRuntimeApi, client: Run
 async def test_polls_that_are_always_lost_are_fatal(
     api: FakeRuntimeApi, client: RuntimeApi
 ) -> None:
-    """A Runtime API that only hangs up is given up after five polls."""
+    """Five polls that are hung up on end the process."""
     api.lost_polls = 100
     with pytest.raises(RuntimeApiError, match=r"/invocation/next: the connection was closed"):
         await client.next_invocation()
@@ -133,7 +133,7 @@ async def test_polls_that_are_always_lost_are_fatal(
 
 
 async def test_a_runtime_api_that_is_not_there_is_fatal() -> None:
-    """Connections that are refused end in one error that names the call."""
+    """Refused connections end in one error that names the call."""
     async with FakeRuntimeApi() as gone:
         pass
     with pytest.raises(RuntimeApiError, match="/invocation/next"):
@@ -154,14 +154,14 @@ async def test_a_refused_poll_is_fatal(
 async def test_an_event_without_a_request_id_is_fatal(
     api: FakeRuntimeApi, client: RuntimeApi
 ) -> None:
-    """An event that cannot be answered means that the peer is no Runtime API."""
+    """An event that cannot be answered ends the process."""
     api._events.put_nowait((b"{}", []))
     with pytest.raises(RuntimeApiError, match="aws-request-id"):
         await client.next_invocation()
 
 
 async def test_a_peer_that_does_not_speak_http_is_fatal() -> None:
-    """Nonsense is not asked for again."""
+    """A peer that does not speak HTTP is not polled again."""
 
     async def nonsense(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0\r\n\r\n")
@@ -175,7 +175,7 @@ async def test_a_peer_that_does_not_speak_http_is_fatal() -> None:
 
 
 async def test_the_snapshot_is_allowed_by_a_poll(api: FakeRuntimeApi, client: RuntimeApi) -> None:
-    """/restore/next is asked like /next, without an event in the answer."""
+    """/restore/next is polled like /next, and its answer has no event."""
     await client.restore_next()
     assert api.calls == ["GET /restore/next"]
 
@@ -208,7 +208,7 @@ async def test_an_invocation_without_an_id_of_its_own_echoes_none(
 async def test_a_failure_goes_to_error_with_its_type(
     api: FakeRuntimeApi, client: RuntimeApi
 ) -> None:
-    """The type is a header, the shape is JSON."""
+    """The error's type is a header, its body JSON."""
     request_id = api.invoke({}, headers={"Lambda-Runtime-Invocation-Id": "inv"})
     await client.fail(await client.next_invocation(), FAILURE)
     post = await api.post()
@@ -232,7 +232,7 @@ async def test_init_and_restore_failures_have_calls_of_their_own(
 
 
 @pytest.mark.parametrize("status", [400, 403, 410, 413])
-async def test_a_refused_answer_is_logged_and_survived(
+async def test_a_refused_answer_is_only_logged(
     api: FakeRuntimeApi, client: RuntimeApi, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A 4xx concerns one invocation; the next poll works."""
@@ -256,7 +256,7 @@ async def test_a_broken_environment_is_fatal(api: FakeRuntimeApi, client: Runtim
 async def test_an_answer_that_cannot_be_posted_is_logged(
     api: FakeRuntimeApi, client: RuntimeApi, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whether the Runtime API is lost for good, the next poll finds out."""
+    """A failed post is logged; the next poll decides whether the Runtime API is lost."""
     api.invoke({})
     invocation = await client.next_invocation()
     client.address = "127.0.0.1:1"
