@@ -21,24 +21,24 @@ from completions.dialects.deltas import Reasoning, Refusal, Text
         ([{"type": "text", "text": {"value": "Hi", "annotations": []}}], ["Hi"]),
     ],
 )
-def test_text_is_read_whatever_holds_it(content: Any, texts: list[str]) -> None:
-    """Parts of other types have nothing to say."""
+def test_text_is_read_in_every_shape(content: Any, texts: list[str]) -> None:
+    """Parts of other types yield nothing."""
     assert list(read_parts(content, Text)) == [Text(text) for text in texts]
 
 
 @pytest.mark.parametrize("thinking", ["Hm", ["Hm"], [{"type": "text", "text": "Hm"}]])
 def test_thinking_is_never_text(thinking: Any) -> None:
-    """What it holds is reasoning to the last part."""
+    """Everything in a `thinking` part is reasoning."""
     assert list(read_parts([{"type": "thinking", "thinking": thinking}], Text)) == [Reasoning("Hm")]
 
 
-def test_a_part_may_say_that_it_is_a_thought() -> None:
-    """As Gemini's own API says it, whatever the type."""
+def test_a_part_marked_as_thought_is_reasoning() -> None:
+    """Gemini's own API marks a part this way, whatever its type."""
     content = [{"text": "Hm", "thought": True}, {"text": "Hi", "thought": False}]
     assert list(read_parts(content, Text)) == [Reasoning("Hm"), Text("Hi")]
 
 
-def test_parts_are_what_the_whole_is_unless_they_say_otherwise() -> None:
-    """The text of reasoning is reasoning; a refusal is one anywhere."""
+def test_parts_have_the_kind_of_their_whole() -> None:
+    """Text inside reasoning is reasoning; a refusal is a refusal anywhere."""
     content = [{"type": "text", "text": "Hm"}, {"type": "refusal", "refusal": "No."}]
     assert list(read_parts(content, Reasoning)) == [Reasoning("Hm"), Refusal("No.")]

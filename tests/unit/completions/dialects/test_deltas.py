@@ -39,7 +39,7 @@ def test_an_error_object_keeps_its_type_code_and_param() -> None:
 
 
 def test_an_error_without_a_message_gets_one() -> None:
-    """A caller is told at least that the upstream failed."""
+    """The message says at least that the upstream failed."""
     assert upstream_failure({}).message == "The upstream failed in mid-answer."
 
 

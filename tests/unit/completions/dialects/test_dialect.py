@@ -21,12 +21,12 @@ from completions.dialects.request import ParsedRequest
 
 
 def test_a_safety_identifier_is_a_hash() -> None:
-    """It is the same for the same user, and does not tell who that is."""
+    """The same user always has the same one, and it does not reveal who that is."""
     assert safety_identifier("kim") == hashlib.sha256(b"kim").hexdigest()[:32]
 
 
 def test_requests_that_share_prompt_and_tools_share_a_cache_key() -> None:
-    """Any other part makes another key; OpenAI's API takes 64 characters at most."""
+    """A change to either makes another key; OpenAI's API takes at most 64 characters."""
     key = cache_key("Be brief.", [{"name": "f"}])
     assert key == cache_key("Be brief.", [{"name": "f"}])
     assert len({key, cache_key("Be long.", [{"name": "f"}]), cache_key("Be brief.", None)}) == 3
@@ -45,14 +45,14 @@ def test_requests_that_share_prompt_and_tools_share_a_cache_key() -> None:
     ids=["none", "a long call", "just", "one too long", "too many"],
 )
 def test_only_a_history_that_was_spoken_is_cleaned(texts: tuple[str, ...], spoken: bool) -> None:
-    """More than hours of speech holds no buffer words of ours, and would take long to search."""
+    """One longer than hours of speech has no buffer words, and searching it would take long."""
     request = ParsedRequest({}, stream=True, model="m", assistant_texts=texts)
     assert (clean_if_spoken(str.upper, request)("a") == "A") is spoken
 
 
 @pytest.mark.parametrize("dialect", [chat, responses])
-def test_a_longer_history_goes_up_as_it_came(dialect: Dialect) -> None:
-    """Both dialects leave its texts alone, and clean those of a call."""
+def test_a_long_history_is_sent_unchanged(dialect: Dialect) -> None:
+    """Both dialects clean only histories as short as a call's."""
     for size, sent in ((10, "HELLO."), (SPOKEN_LIMIT_CHARS, "Hello.")):
         history = [
             {"role": "assistant", "content": "Hello."},
@@ -65,8 +65,8 @@ def test_a_longer_history_goes_up_as_it_came(dialect: Dialect) -> None:
         assert f"'{sent}'" in str(prepared.body[field])
 
 
-def test_metadata_are_texts_within_openais_limits() -> None:
-    """Numbers and objects of a platform are written as JSON, what is too long is left out."""
+def test_metadata_is_text_within_openais_limits() -> None:
+    """Numbers and objects become JSON, and what is too long is left out."""
     given = {"a": "b", "n": 3, "o": {"id": 1}, "none": None, "x" * 65: "y", "y": "x" * 513}
     assert as_metadata(given) == {"a": "b", "n": "3", "o": '{"id":1}'}
     assert len(as_metadata({str(n): "x" for n in range(99)}) or ()) == METADATA_PAIRS
@@ -78,10 +78,10 @@ def test_metadata_are_texts_within_openais_limits() -> None:
     ("store", "in_chat", "in_responses"),
     [(True, True, True), (False, False, False), (None, False, True)],
 )
-def test_metadata_goes_up_where_something_is_stored(
+def test_metadata_is_sent_if_the_response_is_stored(
     store: bool | None, in_chat: bool, in_responses: bool
 ) -> None:
-    """Else OpenAI refuses it; its Responses API stores unless it is told not to."""
+    """OpenAI refuses it otherwise; its Responses API stores by default."""
     body: dict[str, Any] = {"store": store, "metadata": {"n": 1}, "input": "Hi"}
     body["messages"] = [{"role": "user", "content": "Hi"}]
     for dialect, kept in ((chat, in_chat), (responses, in_responses)):

@@ -1,4 +1,4 @@
-"""Error objects: an API's refusal is read in every shape that APIs give it."""
+"""Error objects: the message, code and fields of a refusal in every shape that APIs use."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ PYDANTIC = "[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra'
     ids=str,
 )
 def test_a_refusal_is_read_in_every_shape(value: Any, message: str, fields: list[str]) -> None:
-    """All that it says is its message, and where the culprit stands is told apart."""
+    """Its texts are joined into the message, and the fields it blames are listed."""
     error = read_error(value)
     assert (error.message, error.fields) == (message, fields)
 
 
-def test_the_providers_own_words_stand_inside_a_proxys() -> None:
+def test_a_proxys_error_yields_the_providers_code_and_field() -> None:
     """The innermost code and field are those of the API that refused."""
     proxy = {
         "message": "No.",
@@ -61,7 +61,7 @@ def test_the_providers_own_words_stand_inside_a_proxys() -> None:
 
 
 def test_a_refusal_is_read_within_bounds() -> None:
-    """However deep or long it is, it is read in no time."""
+    """Depth and number of texts are limited, so reading takes no time."""
     deep: Any = "Too odd."
     for _ in range(DEPTH_LIMIT + 1):
         deep = {"error": deep}

@@ -12,7 +12,7 @@ from completions.dialects.finish_reasons import honest_finish, read_finish
 
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
 def test_the_protocols_own_words_stay(reason: str) -> None:
-    """They are what callers know."""
+    """Callers know these words."""
     assert read_finish(reason) == Finish(reason)
 
 
@@ -28,8 +28,8 @@ def test_the_protocols_own_words_stay(reason: str) -> None:
         *((word, "stop") for word in ("something new", True, 1, ["stop"])),
     ],
 )
-def test_other_words_are_translated(reason: Any, meaning: str) -> None:
-    """A word that nobody knows is an end like any other."""
+def test_words_of_other_servers_are_translated(reason: Any, meaning: str) -> None:
+    """An unknown word is a normal end."""
     assert read_finish(reason) == Finish(meaning)
 
 
@@ -41,17 +41,17 @@ def test_other_words_are_translated(reason: Any, meaning: str) -> None:
     ],
 )
 def test_some_words_mean_that_the_answer_failed(reason: str) -> None:
-    """Such an answer is cut, not ended."""
+    """Such an answer was cut off and has not ended."""
     assert isinstance(read_finish(reason), Failure)
 
 
 @pytest.mark.parametrize("reason", [None, "", " ", "null", "None", False, 0, {}])
-def test_an_answer_may_go_on(reason: Any) -> None:
-    """Nothing, however it is spelt, is no finish."""
+def test_an_empty_reason_is_no_finish(reason: Any) -> None:
+    """Nothing, however it is spelt, means that the answer goes on."""
     assert read_finish(reason) is None
 
 
-def test_a_finish_tells_of_calls_exactly_if_there_are_some() -> None:
+def test_the_finish_is_tool_calls_only_if_there_are_calls() -> None:
     """Callers wait for what the finish announces."""
     assert honest_finish("stop", calls=True) == "tool_calls"
     assert honest_finish("tool_calls", calls=False) == "stop"

@@ -15,11 +15,11 @@ from tests.support.history import called, result
 
 USER = {"role": "user", "content": "Hello?"}
 MADE = "MADE: "
-"""Stands for words of ours, which are taken out of what the assistant said."""
+"""Stands for words of ours, which are removed from what the assistant said."""
 
 
 def without_ours(text: str) -> str:
-    """What a history is cleaned with."""
+    """Clean one text as a turn does."""
     return text.replace(MADE, "")
 
 
@@ -103,8 +103,8 @@ IN_PAIRS: dict[str, tuple[list[Any], list[Any]]] = {
 
 
 @pytest.mark.parametrize("name", IN_PAIRS)
-def test_each_call_has_its_one_result_behind_it(name: str) -> None:
-    """Results move to their calls, what is missing is filled in, what is nobody's is retold."""
+def test_each_call_is_followed_by_its_one_result(name: str) -> None:
+    """Results move to their calls, missing ones are filled in, and orphans become text."""
     given_, expected = IN_PAIRS[name]
     assert sent(given_) == expected
 
@@ -131,20 +131,20 @@ ITEMS_IN_PAIRS: dict[str, tuple[list[Any], list[Any]]] = {
 
 
 @pytest.mark.parametrize("name", ITEMS_IN_PAIRS)
-def test_each_item_that_calls_has_its_output_behind_it(name: str) -> None:
-    """The Responses API asks no more than that it comes later; others that serve it do."""
+def test_each_call_item_is_followed_by_its_output(name: str) -> None:
+    """The Responses API only wants it somewhere later; other servers want it next."""
     given_, expected = ITEMS_IN_PAIRS[name]
     assert sent_items(given_) == expected
 
 
-def test_a_chained_history_is_paired_by_whoever_holds_it() -> None:
-    """The call of a result may lie at the upstream."""
+def test_a_chained_history_is_not_paired() -> None:
+    """The upstream may hold the call that a result belongs to."""
     for chain in ({"previous_response_id": "resp_1"}, {"conversation": "conv_1"}):
         assert sent_items([output("1")], **chain) == [output("1")]
 
 
 def test_a_healthy_history_is_not_copied() -> None:
-    """It is the ordinary turn's, and may be long."""
+    """Every ordinary turn has one, and it may be long."""
     messages = [
         {"role": "system", "content": "Be brief."},
         USER,
@@ -161,20 +161,20 @@ def test_a_healthy_history_is_not_copied() -> None:
 @given(histories.messages())
 @settings(max_examples=300, deadline=None)
 def test_any_chat_history_becomes_one_that_strict_servers_take(messages: list[Any]) -> None:
-    """Whatever order, cuts, orphans, empties and nulls it has, and no word of it is lost."""
+    """Wrong order, cuts, orphans, empty messages and nulls are repaired, and no word is lost."""
     before = repr(messages)
     kept = sent(messages)
     assert histories.faults(kept) == []
     assert histories.words(kept) == histories.words(messages)
     assert repr(messages) == before
-    # It is sent again in the next turn: what is in order stays as it is.
+    # The next turn sends it again: a repaired history stays as it is.
     assert sent(kept) == kept
 
 
 @given(histories.items())
 @settings(max_examples=300, deadline=None)
 def test_any_items_become_a_history_that_strict_servers_take(items: list[Any]) -> None:
-    """Of the Responses API, and over chat completions where an upstream lacks it."""
+    """This holds for `/responses` and for upstreams that have only chat completions."""
     before = repr(items)
     kept = sent_items(items)
     assert histories.item_faults(kept) == []
@@ -187,6 +187,6 @@ def test_any_items_become_a_history_that_strict_servers_take(items: list[Any]) -
 
 
 def test_a_text_is_read_from_any_content() -> None:
-    """Parts without one say nothing."""
+    """Parts without text yield nothing."""
     parts = [{"type": "text", "text": "a"}, {"type": "image_url"}, {"text": None}, {"text": "b"}]
     assert [text_of(content) for content in ("a", None, [], parts)] == ["a", "", "", "a\nb"]

@@ -13,7 +13,7 @@ from tests.support.ways import CHAT, Way
 
 
 def refusing(way: Way, param: str, code: str | None, name: str = "") -> Scene:
-    """Return a model that refuses this parameter."""
+    """Play a model that refuses this parameter."""
     name = name or param
 
     def play(seen: Seen) -> Script:
@@ -28,7 +28,7 @@ def refusing(way: Way, param: str, code: str | None, name: str = "") -> Scene:
 
 @pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_value", None])
 async def test_a_parameter_that_a_model_refuses_is_learnt_once(way: Way, code: str | None) -> None:
-    """Only the first request is asked twice."""
+    """Only the first request is sent twice."""
     upstream = PlayedUpstream(refusing(way, "temperature", code))
     async with calling(app_over(upstream)) as client:
         endpoint = Endpoint(way, client, upstream)
@@ -38,8 +38,8 @@ async def test_a_parameter_that_a_model_refuses_is_learnt_once(way: Way, code: s
     assert len(upstream.requests) == before + 1
 
 
-async def test_a_refusal_is_learnt_of_that_model_only(way: Way) -> None:
-    """What one model refuses, another that callers name may need."""
+async def test_a_refusal_is_learnt_for_that_model_only(way: Way) -> None:
+    """Another model that callers name may need what this one refuses."""
     upstream = PlayedUpstream(refusing(way, "temperature", "unsupported_parameter"))
     async with calling(app_over(upstream)) as client:
         endpoint = Endpoint(way, client, upstream)
@@ -52,7 +52,7 @@ async def test_a_refusal_is_learnt_of_that_model_only(way: Way) -> None:
 
 
 async def test_one_callers_bad_value_is_not_held_against_others(way: Way) -> None:
-    """The parameter is left out of that request, and nothing is learnt from it."""
+    """The parameter is left out of that request, and nothing is learnt."""
     refuses = refusing(way, "temperature", "decimal_above_max_value")
     upstream = PlayedUpstream(refuses)
     async with calling(app_over(upstream)) as client:
@@ -86,7 +86,7 @@ async def test_a_broken_tool_does_not_cost_all_callers_their_tools(
 
 
 async def test_a_token_limit_is_sent_by_the_name_that_the_model_knows() -> None:
-    """`max_tokens` becomes `max_completion_tokens`, and that is learnt once."""
+    """`max_tokens` becomes `max_completion_tokens`, which is learnt once."""
     upstream = PlayedUpstream(refusing(CHAT, "max_tokens", "unsupported_parameter"))
     async with calling(app_over(upstream)) as client:
         endpoint = Endpoint(CHAT, client, upstream)
@@ -97,7 +97,7 @@ async def test_a_token_limit_is_sent_by_the_name_that_the_model_knows() -> None:
 
 
 async def test_fields_that_we_added_are_taken_back(way: Way) -> None:
-    """After a 400 that names no field, the model is asked without ours, then and ever after."""
+    """After a 400 that names no field, this and later requests leave our fields out."""
 
     def strict(seen: Seen) -> Script:
         if way.over_chat and seen.path == "/responses":

@@ -1,4 +1,4 @@
-"""What APIs refuse in a history: told from their words, mended, and nothing of it lost."""
+"""What APIs refuse in a history: recognised from their words and repaired, without a loss."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ HISTORY: dict[str, tuple[list[Any], list[Any]]] = {
         [called("f", '{"text":"{\\"q\\": \\"a"}'), called("g", '{"text":"[1]"}'), CALLS],
     ),
 }
-"""For each row a history that it mends, and what becomes of it."""
+"""For each row a history that it repairs, and the result."""
 
 REFUSED = [
     ("developer", "developer is not one of ['system', 'assistant', 'user'] - 'messages.0.role'"),
@@ -168,22 +168,22 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "words"), REFUSED)
-def test_a_shape_is_told_from_an_apis_words(name: str, words: str) -> None:
-    """The row whose words they are is found, and others only of who speaks when."""
+def test_a_shape_is_recognised_by_an_apis_words(name: str, words: str) -> None:
+    """The row with these words is found, besides at most `turns`."""
     found = refused_shapes(words, {"messages": HISTORY[name][0]})
     assert name in found
     assert found <= {name, "turns"}
 
 
-def test_words_that_name_nothing_are_about_all_that_their_api_refuses() -> None:
-    """MiniMax says the same of a second system message and of a developer's."""
+def test_vague_words_stand_for_all_that_their_api_refuses() -> None:
+    """MiniMax refuses a second system message and a developer's with the same words."""
     words = "invalid params, invalid chat setting (2013)"
     assert refused_shapes(words, {"messages": HISTORY["turns"][0]}) == {"developer", "turns"}
     assert refused_shapes(words, {"messages": HISTORY["developer"][0]}) == {"developer"}
 
 
 def test_thoughts_are_nobodys_turn() -> None:
-    """Items that are nobody's turn hide no missing one, and part no two of one role."""
+    """Reasoning neither stands in for a missing turn nor separates two of the same role."""
     thought = {"type": "reasoning", "summary": []}
     silent = {"type": "message", "role": "user", "content": "..."}
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
@@ -198,16 +198,16 @@ def test_thoughts_are_nobodys_turn() -> None:
         assert mended({"input": items}, ["turns"])["input"] == [*items, silent]
 
 
-def test_instructions_that_become_the_users_are_nobodys() -> None:
-    """A name would be another user's, which some APIs refuse."""
+def test_instructions_that_become_a_user_message_lose_their_name() -> None:
+    """Some APIs refuse the name of another user."""
     named = {**SYSTEM, "name": "desk"}
     kept = mended({"messages": [SYSTEM, USER, SAID, named]}, ["turns"])["messages"]
     assert kept[-1] == {"role": "user", "content": "Be short."}
 
 
 @pytest.mark.parametrize(("_", "words"), REFUSED)
-def test_words_about_a_shape_that_is_not_there_tell_nothing(_: str, words: str) -> None:
-    """A row that would change nothing is not what the API meant."""
+def test_words_about_an_absent_shape_are_ignored(_: str, words: str) -> None:
+    """The API cannot have meant a row that would change nothing."""
     assert not refused_shapes(words, {"messages": [{"role": "user", "content": "Hi."}]})
     assert not refused_shapes(words, {"input": "Hi."})
 
@@ -226,15 +226,15 @@ def test_words_about_a_shape_that_is_not_there_tell_nothing(_: str, words: str) 
         "The server had an error while processing your request.",
     ],
 )
-def test_other_words_mend_nothing(words: str) -> None:
-    """A refusal of a field, a limit or a filter leaves every history as it is."""
+def test_refusals_of_other_things_change_no_history(words: str) -> None:
+    """Words about a field, a limit or a filter match no shape."""
     for history, _ in HISTORY.values():
         assert not refused_shapes(words, {"messages": history})
 
 
 @pytest.mark.parametrize("name", HISTORY)
-def test_a_mended_history_has_the_shape_no_longer(name: str) -> None:
-    """Mending it again changes nothing, and what was sent in is left as it was."""
+def test_a_repaired_history_no_longer_has_the_shape(name: str) -> None:
+    """A second repair changes nothing, and the input is not modified."""
     history, expected = HISTORY[name]
     body = {"messages": history}
     before = repr(body)
@@ -245,13 +245,13 @@ def test_a_mended_history_has_the_shape_no_longer(name: str) -> None:
     assert mended(body, []) is body
 
 
-def test_every_shape_is_told() -> None:
-    """A row without a history here would be one that nobody has tried."""
+def test_every_shape_is_tested() -> None:
+    """Each row has a history above."""
     assert [shape.name for shape in HISTORIES] == list(HISTORY)
 
 
-def test_items_are_mended_as_messages_are() -> None:
-    """The Responses API has the same roles, and calls that stand alone."""
+def test_items_are_repaired_like_messages() -> None:
+    """The Responses API has the same roles, and calls as items of their own."""
     call = {"type": "function_call", "call_id": "c-1", "name": "f", "arguments": "{"}
     output = {"type": "function_call_output", "call_id": "c-1", "output": ""}
     told = [{"type": "message", **one} for one in (SYSTEM, SAID, USER, USER)]
@@ -270,7 +270,7 @@ def test_items_are_mended_as_messages_are() -> None:
 
 
 def ready(messages: list[Any]) -> dict[str, Any]:
-    """The request that goes up for a caller's messages, before anything was learnt."""
+    """The request for a caller's messages before anything was learnt."""
     request = chat.parse({"model": "m", "stream": True, "messages": messages})
     return chat.prepare(request, model="", extra_body={}, clean=str).body
 
@@ -279,7 +279,7 @@ def ready(messages: list[Any]) -> dict[str, Any]:
 @given(histories.messages())
 @settings(max_examples=30, deadline=None)
 def test_any_history_is_answered_by_each_strict_server(server: str, messages: list[Any]) -> None:
-    """Two refusals teach enough, no word is lost, and the next turn pays nothing."""
+    """Two refusals teach enough, no word is lost, and the next turn meets no refusal."""
     body = ready(messages)
     learnt: set[str] = set()
     for _ in range(2):
@@ -298,8 +298,8 @@ def test_any_history_is_answered_by_each_strict_server(server: str, messages: li
 
 @given(histories.messages())
 @settings(max_examples=200, deadline=None)
-def test_all_shapes_mended_at_once_leave_a_history_in_order(messages: list[Any]) -> None:
-    """One model may refuse any of them."""
+def test_all_repairs_together_leave_a_history_in_order(messages: list[Any]) -> None:
+    """One model may refuse every shape."""
     body = mended(ready(messages), [shape.name for shape in HISTORIES])
     assert histories.faults(body["messages"]) == []
     assert histories.words(body) == histories.words(messages)

@@ -1,4 +1,4 @@
-"""Shapes: what APIs refuse in a history, told from their words, and mended."""
+"""Shapes that APIs refuse in a request: recognised from their words and repaired."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "thinking-buffered": {"messages": [ASKED], "stream": False},
     "enum": {"messages": [ASKED], "tools": [{"type": "function", "function": TOOL}]},
 }
-"""For each row a request that it mends."""
+"""For each row a request that it repairs."""
 REASONING = "The `reasoning_content` in the thinking mode must be passed back to the API."
 OFF = {"type": "disabled"}
 REFUSED = [
@@ -48,21 +48,21 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "words"), REFUSED)
-def test_a_shape_is_told_from_an_apis_words(name: str, words: str) -> None:
-    """The row whose words they are is found, and no other."""
+def test_a_shape_is_recognised_by_an_apis_words(name: str, words: str) -> None:
+    """The row with these words is found, and no other."""
     assert refused_shapes(words, BODIES[name]) == {name}
 
 
 @pytest.mark.parametrize(("_", "words"), REFUSED)
-def test_words_about_a_shape_that_is_not_there_tell_nothing(_: str, words: str) -> None:
-    """A row that would change nothing is not what the API meant."""
+def test_words_about_an_absent_shape_are_ignored(_: str, words: str) -> None:
+    """The API cannot have meant a row that would change nothing."""
     assert not refused_shapes(words, {"messages": [ASKED], "thinking": OFF, "stream": True})
     assert not refused_shapes(words, {"input": "Hi.", "stream": True})
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_mended_request_has_the_shape_no_longer(name: str) -> None:
-    """Mending it again changes nothing, and what was sent in is left as it was."""
+def test_a_repaired_request_no_longer_has_the_shape(name: str) -> None:
+    """A second repair changes nothing, and the input is not modified."""
     body = BODIES[name]
     before = repr(body)
     once = mended(body, [name])
@@ -72,8 +72,8 @@ def test_a_mended_request_has_the_shape_no_longer(name: str) -> None:
     assert mended(body, []) is body
 
 
-def test_instructions_of_a_developer_become_the_systems() -> None:
-    """Nothing but the role changes, in either API."""
+def test_a_developer_message_becomes_a_system_message() -> None:
+    """Only the role changes, in either API."""
     sent = BODIES["developer"]["messages"]
     for name in ("messages", "input"):
         assert mended({name: sent}, ["developer"]) == {
@@ -81,14 +81,14 @@ def test_instructions_of_a_developer_become_the_systems() -> None:
         }
 
 
-def test_a_key_that_is_refused_is_not_asked_for() -> None:
-    """Groq's words against a key are not DeepSeek's for it."""
+def test_a_refused_key_is_not_taken_for_a_required_one() -> None:
+    """Groq refuses the key that DeepSeek asks for."""
     words = "property 'reasoning_content' is unsupported"
     assert not refused_shapes(words, BODIES["reasoning"])
 
 
 def test_a_shape_that_follows_another_waits_for_it() -> None:
-    """Thoughts are given up only where empty ones were refused as well."""
+    """Thinking is switched off only if empty reasoning was refused as well."""
     sent = BODIES["reasoning"]
     once = mended(sent, refused_shapes(REASONING, sent))
     assert "thinking" not in once

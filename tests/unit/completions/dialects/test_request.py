@@ -1,4 +1,4 @@
-"""What every dialect reads alike: types of fields, and what agents set in the extra body."""
+"""What all dialects read the same way: field types, and what agents set in the extra body."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def test_a_wrong_type_is_refused_by_name(
     ("body", "allowed"),
     [({}, (str,)), ({"x": None}, (str,)), ({"x": 1.0}, (int,)), ({"x": True}, (bool,))],
 )
-def test_absent_null_and_whole_numbers_pass(
+def test_absent_null_and_whole_numbers_are_accepted(
     body: dict[str, Any], allowed: tuple[type, ...]
 ) -> None:
-    """In JSON null is a field that is not set, and 1.0 is 1."""
+    """In JSON, null is a field that is not set, and 1.0 is 1."""
     check_types(body, {"x": allowed})
 
 
@@ -78,7 +78,7 @@ def test_absent_null_and_whole_numbers_pass(
     ids=lambda value: repr(value)[:60],
 )
 def test_a_wrong_setting_in_the_extra_body_is_refused_by_name(extra: Any, param: str) -> None:
-    """The error names the setting, down to its place in the extra body."""
+    """The error names the setting with its place in the extra body."""
     with pytest.raises(InvalidRequest, match=f"'{param}' must be") as caught:
         read_extra({EXTRA: extra})
     assert caught.value.param == param
@@ -106,7 +106,7 @@ def test_a_wrong_setting_in_the_extra_body_is_refused_by_name(extra: Any, param:
     ids=lambda value: repr(value)[:60],
 )
 def test_settings_in_the_extra_body_are_read(extra: Any, expected: Extra) -> None:
-    """Nulls and unknown keys set nothing; all of it stays in `raw`, for agents."""
+    """Nulls and unknown keys set nothing; `raw` keeps everything for agents."""
     got = read_extra({EXTRA: extra})
     assert got.raw == (extra or {})
     names = ("buffer_words", "buffer_words_after_ms", "language", "conversation_id")
@@ -114,6 +114,6 @@ def test_settings_in_the_extra_body_are_read(extra: Any, expected: Extra) -> Non
 
 
 @pytest.mark.parametrize(("answers", "single"), [(1, True), (2, False)])
-def test_one_answer_is_a_single_one(answers: int, single: bool) -> None:
+def test_a_request_for_one_answer_is_single(answers: int, single: bool) -> None:
     """Only a single answer's tool calls are held back and checked."""
     assert ParsedRequest({}, stream=True, model="m", answers=answers).single is single

@@ -35,7 +35,7 @@ async def test_fields_of_platforms_do_not_reach_the_model(endpoint: Endpoint, st
 
 
 async def test_a_user_is_identified_by_a_hash(endpoint: Endpoint) -> None:
-    """The same user always has the same hash, and it does not tell who that is."""
+    """The same user always has the same hash, which does not reveal who that is."""
     seen = [
         (await endpoint.model_receives(user_id=user)).get("safety_identifier")
         for user in ("kim@example.com", "kim@example.com", "lee@example.com", 7, "7", None, "")
@@ -52,7 +52,7 @@ async def test_a_callers_own_safety_identifier_is_kept(endpoint: Endpoint) -> No
 
 
 async def test_known_fields_arrive_unchanged(endpoint: Endpoint) -> None:
-    """They keep their types, and an absent field is not made up."""
+    """They keep their types, and absent fields are not added."""
     given = {"temperature": 0.3, "top_p": 0.9, "parallel_tool_calls": False, "user": "u"}
     received = await endpoint.model_receives(
         tools=[TOOL], tool_choice="auto", service_tier="flex", **given
@@ -64,7 +64,7 @@ async def test_known_fields_arrive_unchanged(endpoint: Endpoint) -> None:
 
 
 async def test_nulls_are_left_out(endpoint: Endpoint) -> None:
-    """A field that is null is not set."""
+    """A null field counts as not set."""
     nulls = ["temperature", "tools", "tool_choice", "stop", "user", "metadata", "stream_options"]
     received = await endpoint.model_receives(
         **dict.fromkeys([*nulls, "elevenlabs_extra_body", "user_id"])
@@ -74,7 +74,7 @@ async def test_nulls_are_left_out(endpoint: Endpoint) -> None:
 
 
 async def test_an_empty_list_of_tools_is_left_out(endpoint: Endpoint) -> None:
-    """Strict upstreams refuse it, and fields that need tools beside them."""
+    """Strict upstreams refuse it, and also fields that need tools."""
     received = await endpoint.model_receives(tools=[], tool_choice="auto", parallel_tool_calls=True)
     assert not received.keys() & {"tools", "tool_choice", "parallel_tool_calls"}
     body = {"tools": [], "tool_choice": "none"}
@@ -85,7 +85,7 @@ async def test_an_empty_list_of_tools_is_left_out(endpoint: Endpoint) -> None:
 
 
 async def test_the_cache_key_is_the_conversation(endpoint: Endpoint) -> None:
-    """The platform names it in the extra body; a name that is too long is cut."""
+    """The platform names the conversation in the extra body; long names are cut."""
     for name in ("conversation_id", "system__conversation_id"):
         received = await endpoint.model_receives(elevenlabs_extra_body={name: "conv_1"})
         assert received["prompt_cache_key"] == "conv_1"
@@ -98,7 +98,7 @@ async def test_the_cache_key_is_the_conversation(endpoint: Endpoint) -> None:
 
 
 async def test_the_cache_key_without_a_conversation_is_the_prompt(endpoint: Endpoint) -> None:
-    """Requests with the same system prompt and tools share it, whatever the rest of the history."""
+    """Requests with the same system prompt and tools share it, whatever else they hold."""
 
     async def key(prompt: str, words: str, *tools: Any) -> str:
         messages = [{"role": "system", "content": prompt}, {"role": "user", "content": words}]
@@ -151,14 +151,14 @@ async def test_a_missing_model_is_left_to_the_upstream(endpoint: Endpoint) -> No
 
 
 async def test_a_wrong_setting_of_an_agent_names_its_field(endpoint: Endpoint) -> None:
-    """It is a mistake in the agent's configuration, and its author is told."""
+    """The mistake is in the agent's configuration, so the error names the setting."""
     error = await endpoint.refusal_of(elevenlabs_extra_body={"buffer_words": "Hang on"})
     assert error["param"] == "elevenlabs_extra_body.buffer_words"
     assert "'elevenlabs_extra_body.buffer_words' must be" in error["message"]
 
 
-async def test_the_extra_body_is_no_key() -> None:
-    """The client writes it, so nothing in it lets anybody in."""
+async def test_the_extra_body_holds_no_key() -> None:
+    """The client writes it, so nothing in it grants access."""
     upstream = PlayedUpstream(answer(HELLO))
     async with calling(app_over(upstream)) as client:
         extra = {"authorization": "Bearer caller-key-for-tests", "api_key": "x", "admin": True}
@@ -172,7 +172,7 @@ async def test_the_extra_body_is_no_key() -> None:
 
 
 async def test_buffer_words_do_not_reach_the_model(way: Way) -> None:
-    """They are taken out of strings and parts; what the model itself said stays unchanged."""
+    """They are removed from strings and parts; the model's own words stay unchanged."""
     ours = PHRASES["en"].buffer[0]
     upstream = PlayedUpstream(scene_for(way, answer(HELLO)))
     part = {"type": "text" if way is CHAT else "output_text"}
@@ -196,7 +196,7 @@ async def test_buffer_words_do_not_reach_the_model(way: Way) -> None:
 
 
 async def test_a_typical_request_of_a_platform_is_answered(endpoint: Endpoint) -> None:
-    """It has everything at once: tools, empty limits, nulls and fields of its own."""
+    """It combines tools, empty limits, nulls and the platform's own fields."""
     received = await endpoint.model_receives(
         tools=[TOOL],
         temperature=0.3,

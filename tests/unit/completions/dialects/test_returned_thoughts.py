@@ -1,4 +1,4 @@
-"""What reasoning models want back, where a platform did not keep it."""
+"""What reasoning models want back when the platform did not keep it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ RESULT: Message = {"role": "tool", "content": "ok"}
 
 
 def placeholders(history: list[Message]) -> list[int]:
-    """Return where a placeholder was put."""
+    """Return the indices of messages with a placeholder."""
     return [i for i, one in enumerate(signed(history)) if PLACEHOLDER in str(one)]
 
 
-def test_each_step_of_the_current_turn_is_signed_at_its_first_call() -> None:
-    """Earlier turns are not checked, nor are the calls beside the first."""
+def test_the_first_call_of_each_step_of_the_turn_is_signed() -> None:
+    """The API checks neither earlier turns nor a step's other calls."""
     history = [ASKED, called("a"), RESULT, ASKED, called("b", "c"), RESULT, called("d"), RESULT]
     assert placeholders(history) == [4, 6]
     assert "extra_content" not in signed(history)[4]["tool_calls"][1]
@@ -40,7 +40,7 @@ def test_each_step_of_the_current_turn_is_signed_at_its_first_call() -> None:
 
 
 def test_a_signature_that_came_back_stays() -> None:
-    """Under Google's name or Vertex's, beside whatever else stands there."""
+    """Google's and Vertex's fields both count, and other keys beside them stay."""
     for name in ("google", "vertex"):
         history = [ASKED, called("a", **{name: {"thought_signature": "Ab"}}), RESULT]
         assert signed(history) == history
@@ -49,14 +49,14 @@ def test_a_signature_that_came_back_stays() -> None:
     assert step["tool_calls"][0]["extra_content"] == extra
 
 
-def test_calls_that_are_none_are_left_alone() -> None:
-    """Whatever a caller sends, nothing breaks."""
+def test_malformed_calls_are_left_alone() -> None:
+    """Nothing raises, whatever a caller sends."""
     odd = [{"role": "assistant", "tool_calls": calls} for calls in ([], ["x"], "x", None)]
     assert signed(odd) == odd
 
 
 def test_reasoning_that_was_kept_stays() -> None:
-    """Only an assistant turn without any gets an empty one."""
+    """Only an assistant message without reasoning gets an empty one."""
     kept = {"role": "assistant", "content": "Hi.", "reasoning_content": "Hm."}
     null = {"role": "assistant", "content": "Hi.", "reasoning_content": None}
     history = [ASKED, kept, called("a"), null, RESULT]
@@ -64,8 +64,8 @@ def test_reasoning_that_was_kept_stays() -> None:
     assert told == [None, "Hm.", "", "", None]
 
 
-def test_only_reasoning_that_holds_nothing_is_left_out() -> None:
-    """A summary, a text or what is encrypted is of use to whoever gets it."""
+def test_only_empty_reasoning_is_left_out() -> None:
+    """A summary, a text or encrypted content is still of use."""
     empty: Message = {"type": "reasoning", "id": "rs_1", "summary": []}
     kept: list[Message] = [
         {**empty, "summary": [{"type": "summary_text", "text": "Hm."}]},

@@ -21,7 +21,7 @@ from completions.dialects.split_characters import (
 
 
 def joined(*pieces: str) -> str:
-    """The text of one answer that came in these pieces."""
+    """Return the text of an answer that came in these pieces."""
     halves = Halves()
     deltas = [delta for piece in pieces for delta in halves.join([Text(piece)])]
     deltas += halves.join([Finish("stop")])
@@ -30,7 +30,7 @@ def joined(*pieces: str) -> str:
 
 @given(st.text(max_size=12), st.lists(st.integers(0, 24), max_size=4))
 def test_text_cut_by_units_is_joined(text: str, cuts: list[int]) -> None:
-    """Nothing is lost, wherever it was cut."""
+    """Nothing is lost, wherever the cut is."""
     units = text.encode("utf-16-le")
     places = sorted({2 * cut for cut in cuts if 2 * cut < len(units)} | {0, len(units)})
     pieces = [units[a:b].decode("utf-16-le", "surrogatepass") for a, b in pairwise(places)]
@@ -39,7 +39,7 @@ def test_text_cut_by_units_is_joined(text: str, cuts: list[int]) -> None:
 
 @given(st.text(max_size=12), st.lists(st.integers(0, 48), max_size=4))
 def test_text_cut_by_bytes_is_joined(text: str, cuts: list[int]) -> None:
-    """Each piece comes as it is decoded: what is no UTF-8 is kept as bytes."""
+    """Bytes that are no UTF-8 are kept until the rest arrives."""
     data = text.encode()
     places = sorted({cut for cut in cuts if cut < len(data)} | {0, len(data)})
     pieces = [data[a:b].decode(errors="surrogateescape") for a, b in pairwise(places)]
@@ -56,12 +56,12 @@ def test_text_cut_by_bytes_is_joined(text: str, cuts: list[int]) -> None:
         (["six\udcf0\udc9f", "."], "six\ufffd."),
     ],
 )
-def test_half_a_character_is_replaced(pieces: list[str], text: str) -> None:
-    """It is told from a whole one as soon as something else follows, or nothing."""
+def test_half_a_character_without_the_other_is_replaced(pieces: list[str], text: str) -> None:
+    """It is replaced once other text follows or the answer ends."""
     assert joined(*pieces) == text
 
 
-def test_each_text_has_halves_of_its_own() -> None:
+def test_each_text_keeps_its_own_half() -> None:
     """Words, thoughts and each call wait for their own other half."""
     halves = Halves()
     first: list[Delta] = [Text("\ud83d"), Reasoning("\ud83d"), CallPart(1, "c", "f", "\ud83d")]
@@ -79,20 +79,20 @@ def test_each_text_has_halves_of_its_own() -> None:
     ],
 )
 def test_decoded_json_has_whole_characters(data: bytes) -> None:
-    """Names and values can be written as UTF-8."""
+    """Names and values can be encoded as UTF-8."""
     json.dumps(read_json(data), ensure_ascii=False).encode()
 
 
 def test_only_texts_keep_halves() -> None:
-    """Nobody would join those of an id."""
+    """Halves in an id would never be joined."""
     data = rb'{"id": "\ud83d", "delta": {"content": "\ud83d", "tool_calls": [{"name": "\ude00"}]}}'
     value: Any = read_json_with_halves(data)
     assert value["id"] == value["delta"]["tool_calls"][0]["name"] == "\ufffd"
     assert value["delta"]["content"] == "\ud83d"
 
 
-def test_control_characters_may_stand_as_they_are() -> None:
-    """Some servers do not escape them, and a word must not be lost for it."""
+def test_unescaped_control_characters_are_read() -> None:
+    """Some servers do not escape them, and no word may be lost."""
     assert read_json(b'{"content": "Yes,\tuntil\x0b six."}') == {"content": "Yes,\tuntil\x0b six."}
 
 
@@ -108,13 +108,13 @@ def test_control_characters_may_stand_as_they_are() -> None:
         (b'"Hi \xf0\x9f"', "Hi \ufffd"),
     ],
 )
-def test_a_callers_halves_are_replaced_before_its_body_is_read(data: bytes, text: str) -> None:
-    """What looks like half a character behind a backslash of its own is text."""
+def test_halves_in_a_callers_body_are_replaced(data: bytes, text: str) -> None:
+    """An escaped backslash before `ud83d` makes it ordinary text."""
     assert from_json(whole_characters(data)) == text
 
 
 def test_a_body_of_whole_characters_is_not_touched() -> None:
-    """It may still be no JSON."""
+    """This includes a body that is not JSON."""
     for data in (rb'{"a": "\n', '{"a": "😀"}'.encode(), rb'["\ud83d\ude00"]'):
         assert whole_characters(data) == data
 
@@ -127,7 +127,7 @@ def test_a_body_of_whole_characters_is_not_touched() -> None:
     ],
     ids=range(7),
 )
-def test_what_is_no_json_is_told(data: bytes) -> None:
-    """Halves of characters make no JSON of it, and endless depth does not exhaust the stack."""
+def test_invalid_json_raises(data: bytes) -> None:
+    """Split characters do not change that, and deep nesting does not exhaust the stack."""
     with pytest.raises(ValueError, match="not JSON"):
         read_json(data)

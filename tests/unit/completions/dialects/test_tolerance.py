@@ -31,7 +31,7 @@ SYSTEM = {"role": "system", "content": "Be brief."}
 async def test_every_path_that_people_paste_is_answered(
     endpoint: Endpoint, prefix: str, times: int, end: str
 ) -> None:
-    """Any prefix, the suffix once or more, slashes and a query: each is answered."""
+    """Any prefix, the suffix once or more, extra slashes and a query work."""
     path = f"{prefix}/{endpoint.path.removeprefix('/v1/')}"
     response = await endpoint.post(path + endpoint.way.dialect.path * (times - 1) + end)
     assert response.status_code == 200, response.text
@@ -66,10 +66,10 @@ async def test_the_last_suffix_decides(path: str, way: Way) -> None:
     ids=repr,
 )
 @pytest.mark.parametrize("stream", [True, False, None])
-async def test_the_body_alone_decides_about_streaming(
+async def test_only_the_body_decides_about_streaming(
     endpoint: Endpoint, headers: dict[str, Any], stream: bool | None
 ) -> None:
-    """No header decides it; the stream is never compressed and never cached."""
+    """Headers do not; the stream is never compressed and never cached."""
     response = await endpoint.post(headers=headers, stream=stream)
     assert response.status_code == 200
     kind = response.headers["content-type"]
@@ -110,7 +110,7 @@ HISTORIES: dict[str, Sequence[Mapping[str, Any]]] = {
 async def test_histories_that_break_naive_servers_are_answered(
     endpoint: Endpoint, name: str
 ) -> None:
-    """Each is answered, and reaches the model in order, unchanged but for a missing result."""
+    """They reach the model in order, unchanged but for a missing result."""
     messages = HISTORIES[name]
     received = await endpoint.model_receives(
         instructions=ABSENT, **history.of(endpoint.way, messages)
@@ -135,7 +135,7 @@ async def test_histories_that_break_naive_servers_are_answered(
 
 
 async def test_a_text_cut_in_mid_character_is_answered(endpoint: Endpoint) -> None:
-    """The platform sends it for the whole call, as an escape or as bytes that are no UTF-8."""
+    """The platform repeats such a text all call long, as an escape or as invalid UTF-8."""
     for half in (rb"\ud83d", b"\xf0\x9f"):
         user = {"role": "user", "content": "Hi HALF"}
         body = json.dumps(endpoint.way.body(**history.of(endpoint.way, [user]))).encode()
@@ -168,7 +168,7 @@ PARTS = {"chat": "text", "responses": "input_text", "responses over chat": "inpu
 
 
 async def test_content_may_be_parts(endpoint: Endpoint) -> None:
-    """Lists of text parts, typed as the caller's API has them."""
+    """The parts have the types of the caller's API."""
     kind = PARTS[endpoint.way.name]
     parts = [{"type": kind, "text": "What "}, {"type": kind, "text": "now?"}]
     users = [{"role": "user", "content": parts}]

@@ -1,4 +1,4 @@
-"""Schemas of tools as they go up, without what some APIs refuse."""
+"""Tool schemas without what some APIs refuse."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def test_a_keyword_is_taken_out_wherever_it_stands() -> None:
-    """A property of the same name is no keyword."""
+def test_a_keyword_is_removed_at_any_depth() -> None:
+    """A property of the same name stays."""
     schema = without_keyword(SCHEMA, "default")
     assert schema["properties"]["default"] == {"type": "string", "enum": ["x", "y"]}
     assert schema["properties"]["many"]["items"] == {"type": "integer", "enum": [2, 4]}
     assert without_keyword(SCHEMA, "additionalProperties").keys() == {"type", "properties"}
 
 
-def test_an_enum_of_other_values_is_told_in_words() -> None:
-    """In either dialect's tools; one of strings stays, and nothing else changes."""
+def test_an_enum_of_other_types_moves_into_the_description() -> None:
+    """This holds for both dialects; an enum of strings stays, and nothing else changes."""
     nested = {"tools": [{"type": "function", "function": {"name": "t", "parameters": SCHEMA}}]}
     flat = {"tools": [{"type": "function", "name": "t", "parameters": SCHEMA}]}
     before = repr(nested)
@@ -41,7 +41,7 @@ def test_an_enum_of_other_values_is_told_in_words() -> None:
 
 
 def test_tools_without_such_an_enum_are_left_alone() -> None:
-    """The request is the same object, so nobody takes it for mended."""
+    """The same object is returned, so it does not count as repaired."""
     for tools in ([], ["x"], [{"type": "web_search"}], [{"function": {"name": "t"}}], None):
         body = {"tools": tools}
         assert with_enums_of_text(body) is body

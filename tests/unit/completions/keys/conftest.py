@@ -32,7 +32,7 @@ READ_S = 0.05
 
 @pytest.fixture
 def timed_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let reads take virtual time: a thread's own would be none, or all of it."""
+    """Let reads take virtual time, which a thread's work does not."""
 
     async def read(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         await asyncio.sleep(READ_S / 2)
@@ -64,7 +64,7 @@ def new_keys(secrets: FakeSecrets, clock: FakeClock) -> Keys:
 async def keys(
     secrets: FakeSecrets, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Keys]:
-    """The keys of an environment, whose reads are waited for however busy the machine is."""
+    """The keys of an environment; a busy machine cuts no read short."""
     monkeypatch.setattr(keys_module, "READS_WAIT_LIMIT_S", LIMIT_S)
     keys = new_keys(secrets, clock)
     yield keys
@@ -105,7 +105,7 @@ async def cache(secrets: FakeSecrets, clock: FakeClock) -> AsyncIterator[SecretC
 
 
 async def served_key(cache: SecretCache) -> str:
-    """What a turn gets, once everything that it started has ended."""
+    """Return the key that a turn gets, once the read that it started has ended."""
     secret = await cache.get()
     await finish_read(cache)
     return secret.current["upstream"]

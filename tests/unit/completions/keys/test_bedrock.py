@@ -1,4 +1,4 @@
-"""Keys for Bedrock that the role makes: beside AWS's own generator, and before a judge."""
+"""Bedrock keys made from the role, compared with AWS's own generator and verified."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def keys(role: Role, clock: FakeClock) -> RoleKeys:
     ],
 )
 def test_the_host_tells_the_region(base_url: str, region: str | None) -> None:
-    """A host that only looks like Bedrock's never gets a key of the role."""
+    """A host that only looks like Bedrock's never gets one of the role's keys."""
     assert region_of(base_url) == region
 
 
-async def test_a_key_is_what_awss_own_generator_makes(
+async def test_a_key_equals_that_of_awss_own_generator(
     keys: RoleKeys, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Byte for byte, at the same second and with the same life."""
+    """Both are the same bytes for the same second and lifetime."""
     now = botocore.auth.get_current_datetime()
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_: now)
     frozen = role.frozen
@@ -63,8 +63,10 @@ async def test_a_key_is_what_awss_own_generator_makes(
     assert await keys.key(REGION) == theirs
 
 
-async def test_a_key_convinces_the_service(keys: RoleKeys, role: Role) -> None:
-    """In its Region, while it lives and the role has these credentials."""
+async def test_a_key_is_valid_for_its_region_lifetime_and_credentials(
+    keys: RoleKeys, role: Role
+) -> None:
+    """Elsewhere, later, or after the role's credentials change it is refused."""
     key, now = await keys.key(REGION), time.time()
     assert verdict(key, role.frozen, REGION, now) == ""
     assert verdict(key, role.frozen, "us-west-2", now) == "another Region"
@@ -73,10 +75,10 @@ async def test_a_key_convinces_the_service(keys: RoleKeys, role: Role) -> None:
     assert verdict(key, role.frozen, REGION, now) == "other credentials"
 
 
-async def test_a_key_is_kept_for_a_while_and_made_anew_long_before_it_ends(
+async def test_a_key_is_reused_and_renewed_long_before_it_expires(
     keys: RoleKeys, role: Role, clock: FakeClock
 ) -> None:
-    """Credentials that were renewed since show in the next one; each Region has its own."""
+    """The next one uses the newest credentials; each Region has its own."""
     first = await keys.key(REGION)
     role.rotate()
     clock.now += RENEW_AFTER_S - 1
@@ -92,7 +94,7 @@ async def test_a_key_is_kept_for_a_while_and_made_anew_long_before_it_ends(
 
 
 async def test_nothing_is_kept_over_a_restore(keys: RoleKeys, role: Role) -> None:
-    """The credentials of before the snapshot are void."""
+    """The credentials from before the snapshot are void."""
     await keys.key(REGION)
     role.rotate()
     keys.forget()
@@ -100,10 +102,10 @@ async def test_nothing_is_kept_over_a_restore(keys: RoleKeys, role: Role) -> Non
     assert role.connects == 2
 
 
-async def test_a_refused_key_is_replaced_where_a_new_one_may_help(
+async def test_a_refused_key_is_replaced_if_a_new_one_may_help(
     keys: RoleKeys, role: Role, clock: FakeClock
 ) -> None:
-    """It is old, or the role has other credentials; else a right is missing, and none helps."""
+    """It may if the key is old or the credentials changed; otherwise a permission is missing."""
     refused = await keys.key(REGION)
     assert await keys.newer_key(REGION, refused) is None
     role.rotate()
@@ -115,10 +117,10 @@ async def test_a_refused_key_is_replaced_where_a_new_one_may_help(
     assert await keys.newer_key(REGION, newer) is not None
 
 
-async def test_without_a_role_it_is_said_what_is_missing(
+async def test_without_a_role_the_log_says_what_to_do(
     keys: RoleKeys, role: Role, logs: Logged
 ) -> None:
-    """Elsewhere than on AWS there are no credentials, but a Bedrock key can be stored."""
+    """Outside AWS there are no credentials, but a Bedrock key can be stored."""
     role.none = True
     with pytest.raises(KeyUnavailable, match="Bedrock"):
         await keys.key(REGION)

@@ -1,4 +1,4 @@
-"""Keys of upstreams on Amazon Bedrock: made from the role, beside the secrets."""
+"""Keys of upstreams on Amazon Bedrock: made from the role, or stored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _keys_of(role: Role, secrets: FakeSecrets, clock: FakeClock, **base_urls: st
 async def test_bedrock_needs_no_secret(
     secrets: FakeSecrets, clock: FakeClock, logs: Logged
 ) -> None:
-    """The role makes the key, and an empty secret is neither missed nor read for each turn."""
+    """The role makes the key, and an empty secret is neither an error nor read in each turn."""
     del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
     role = Role()
     keys = _keys_of(role, secrets, clock, upstream=BASE_URL)
@@ -54,10 +54,10 @@ async def test_bedrock_needs_no_secret(
     assert not logs.text
 
 
-async def test_the_roles_credentials_are_found_beside_the_reads(
+async def test_credentials_and_secrets_are_read_at_the_same_time(
     secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """A first turn with a model on Bedrock waits for them and both secrets together."""
+    """A first turn with a model on Bedrock waits for all of them together."""
     role = Role()
     keys = _keys_of(role, secrets, clock, upstream=BASE_URL)
     secrets.open.clear()
@@ -73,8 +73,8 @@ async def test_the_roles_credentials_are_found_beside_the_reads(
     assert role.connects == 1
 
 
-async def test_a_key_that_is_stored_wins(secrets: FakeSecrets, clock: FakeClock) -> None:
-    """Somebody may want a Bedrock API key of their own; rotated, it is found as any other."""
+async def test_a_stored_key_wins(secrets: FakeSecrets, clock: FakeClock) -> None:
+    """An owner may prefer a Bedrock API key; after a rotation it is found like any other."""
     keys = _keys_of(Role(), secrets, clock, upstream=BASE_URL)
     assert await keys.upstream_key("upstream") == UPSTREAM_KEY
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
@@ -82,7 +82,7 @@ async def test_a_key_that_is_stored_wins(secrets: FakeSecrets, clock: FakeClock)
 
 
 async def test_bedrock_may_be_one_of_two(secrets: FakeSecrets, clock: FakeClock) -> None:
-    """Each candidate has its own key: one is stored and the other made, whichever it is."""
+    """Each candidate has its own key, one stored and one made from the role."""
     secrets.put(UPSTREAM_SECRET, {"upstream": UPSTREAM_KEY})
     role = Role()
     keys = _keys_of(role, secrets, clock, upstream=OPENAI, fallback=BASE_URL)
@@ -96,7 +96,7 @@ async def test_bedrock_may_be_one_of_two(secrets: FakeSecrets, clock: FakeClock)
 async def test_an_outage_of_secrets_manager_does_not_touch_bedrock(
     secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """What cannot be read is not needed."""
+    """The role's key needs no secret."""
     secrets.failure = OUTAGE
     role = Role()
     keys = _keys_of(role, secrets, clock, upstream=BASE_URL)
@@ -104,7 +104,7 @@ async def test_an_outage_of_secrets_manager_does_not_touch_bedrock(
 
 
 async def test_bedrocks_403_may_be_a_stale_key(secrets: FakeSecrets, clock: FakeClock) -> None:
-    """Its runtime says so where others say 401; another's 403 is about a right."""
+    """Its runtime answers 403 where others answer 401; another API's 403 is about permissions."""
     role = Role()
     keys = _keys_of(role, secrets, clock, upstream=OPENAI, fallback=BASE_URL)
     assert [keys.may_be_stale("upstream", status) for status in (401, 403)] == [True, False]
@@ -119,8 +119,10 @@ async def test_bedrocks_403_may_be_a_stale_key(secrets: FakeSecrets, clock: Fake
     assert verdict(newer, role.frozen, "us-east-1", time.time()) == ""
 
 
-async def test_a_restore_forgets_what_the_role_was(secrets: FakeSecrets, clock: FakeClock) -> None:
-    """Credentials of before the snapshot would be refused."""
+async def test_a_restore_forgets_the_roles_credentials(
+    secrets: FakeSecrets, clock: FakeClock
+) -> None:
+    """Credentials from before the snapshot would be refused."""
     del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
     role = Role()
     keys = _keys_of(role, secrets, clock, upstream=BASE_URL)

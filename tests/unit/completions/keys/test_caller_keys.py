@@ -31,7 +31,7 @@ from tests.unit.completions.keys.conftest import LIMIT_S, OUTAGE, TTL_S, new_key
 async def test_both_versions_of_the_caller_key_are_accepted(
     keys: Keys, secrets: FakeSecrets
 ) -> None:
-    """After a rotation the new key and the one before it are good, an older one is not."""
+    """After a rotation the new key and the one before it are valid, and older ones are not."""
     for number in (2, 3):
         secrets.put(CALLER_SECRET, {"key": f"{CALLER_KEY}-{number}"})
     versions = [await keys.caller_key_version(CALLER_KEY + suffix) for suffix in ("-3", "-2", "")]
@@ -39,7 +39,7 @@ async def test_both_versions_of_the_caller_key_are_accepted(
 
 
 async def test_the_first_caller_causes_both_reads(keys: Keys, secrets: FakeSecrets) -> None:
-    """The upstream's key, which is needed next, is read beside the caller's."""
+    """The upstream's key, which is needed next, is read at the same time as the caller's."""
     assert await keys.caller_key_version(CALLER_KEY)
     await keys.wait_for_reads()
     assert sorted(secrets.reads) == [CALLER_SECRET, UPSTREAM_SECRET]
@@ -53,10 +53,10 @@ async def test_the_first_caller_causes_both_reads(keys: Keys, secrets: FakeSecre
     ["current", "previous", "wrong", "c", "", "current but longer", "\udc80", "ключ"],
     ids=ascii,
 )
-async def test_each_key_is_compared_with_all_in_constant_time(
+async def test_each_key_is_compared_with_both_versions_in_constant_time(
     monkeypatch: pytest.MonkeyPatch, keys: Keys, secrets: FakeSecrets, presented: str
 ) -> None:
-    """Every version is compared by `compare_digest`, and none is left out once another matched."""
+    """`compare_digest` sees both versions, even if the first one matches."""
     secrets.only(CALLER_SECRET, '{"key": "previous"}')
     secrets.put(CALLER_SECRET, {"key": "current"})
     await keys.caller_key_version("current")
@@ -72,21 +72,21 @@ async def test_each_key_is_compared_with_all_in_constant_time(
     monkeypatch.setattr(keys_module, "hmac", Watched)
     version = await keys.caller_key_version(presented)
     assert version == (presented if presented in {"current", "previous"} else "")
-    # A key that is not accepted at once is compared with a newer version of the secret, too.
+    # A key that is not accepted at once is also compared with a newer version of the secret.
     assert compared == [b"current", b"previous"] * (len(compared) // 2)
     assert len(compared) == 2 if version else len(compared) >= 4
 
 
 @pytest.mark.parametrize("presented", ["", " ", "x" * 10_000, "ключ", "\udcff", CALLER_KEY + " "])
-async def test_odd_keys_open_nothing(keys: Keys, presented: str) -> None:
-    """Whatever is presented, it is compared and refused, never a crash."""
+async def test_odd_keys_are_refused(keys: Keys, presented: str) -> None:
+    """Any string is compared and refused, and none raises."""
     assert not await keys.caller_key_version(presented)
 
 
 @pytest.mark.looptime
 @pytest.mark.usefixtures("timed_reads")
-async def test_unknown_keys_ask_for_news_now_and_then(keys: Keys, secrets: FakeSecrets) -> None:
-    """Wrong keys, however many, make us look for a new version once a second, by one request."""
+async def test_unknown_keys_cause_one_read_a_second(keys: Keys, secrets: FakeSecrets) -> None:
+    """Any number of wrong keys share it, and it requests the current version only."""
     await keys.caller_key_version("wrong")
     await keys.wait_for_reads()
     secrets.reads.clear()
@@ -103,7 +103,7 @@ async def test_unknown_keys_ask_for_news_now_and_then(keys: Keys, secrets: FakeS
 @pytest.mark.looptime
 @pytest.mark.usefixtures("timed_reads")
 async def test_a_rotated_key_works_at_once(keys: Keys, secrets: FakeSecrets) -> None:
-    """A key newer than the cached secret is accepted, even right after a wrong one was refused."""
+    """A key newer than the cached secret is accepted, even right after a wrong one."""
     await keys.caller_key_version(CALLER_KEY)
     assert not await keys.caller_key_version("older than the previous one")
     secrets.put(CALLER_SECRET, {"key": "newer"})
@@ -116,10 +116,10 @@ async def test_a_rotated_key_works_at_once(keys: Keys, secrets: FakeSecrets) -> 
 
 @pytest.mark.looptime
 @pytest.mark.usefixtures("timed_reads")
-async def test_a_key_is_called_wrong_by_a_read_that_began_after_it_came(
+async def test_a_new_key_works_whenever_the_rotation_comes(
     keys: Keys, secrets: FakeSecrets
 ) -> None:
-    """Whenever the rotation comes, before, in or after a look, the new key is good at once."""
+    """A rotation may come before, during or after the read for another caller."""
     await keys.caller_key_version(CALLER_KEY)
     for number in range(40):
         stranger = asyncio.create_task(keys.caller_key_version("wrong"))
@@ -134,16 +134,16 @@ async def test_a_key_is_called_wrong_by_a_read_that_began_after_it_came(
 @pytest.mark.looptime
 @pytest.mark.usefixtures("timed_reads")
 async def test_the_first_stranger_costs_two_reads(keys: Keys, secrets: FakeSecrets) -> None:
-    """The read that an environment begins with takes both versions at once, and proves no more."""
+    """The first read takes both versions at once, so it cannot prove a key wrong."""
     assert await keys.caller_key_version("wrong") == ""
     assert secrets.reads.count(CALLER_SECRET) == 2
 
 
 @pytest.mark.looptime
-async def test_nobody_waits_long_for_a_look(
+async def test_an_unknown_key_does_not_wait_long(
     keys: Keys, secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While Secrets Manager hangs an unknown key is a 503 in time, and a known one is good."""
+    """While Secrets Manager hangs, it gets a 503 in time, and a known key is valid."""
     await keys.caller_key_version(CALLER_KEY)
     await keys.wait_for_reads()
 
@@ -161,10 +161,10 @@ async def test_nobody_waits_long_for_a_look(
 
 
 @pytest.mark.looptime
-async def test_nobody_waits_long_for_a_first_read(
+async def test_no_turn_waits_long_for_a_first_read(
     secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch, logs: Logged
 ) -> None:
-    """While Secrets Manager hangs there is one bound for all that a turn needs, and a 503."""
+    """While Secrets Manager hangs, one limit covers all that a turn needs, and then it is a 503."""
 
     async def hang(work: Callable[..., None], *_: object) -> None:
         if work.__name__ == "connect":
@@ -184,10 +184,10 @@ async def test_nobody_waits_long_for_a_first_read(
     assert {event["reason"] for event in logs.events("key.unavailable")} == {"TimeoutError"}
 
 
-async def test_a_process_that_is_held_up_has_not_waited(
+async def test_time_that_blocks_the_loop_does_not_count_as_waiting(
     keys: Keys, secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read that came meanwhile, or libraries that were loaded, cost nobody his key."""
+    """A read that finished while libraries were loading still serves its caller."""
     monkeypatch.setattr(secret_cache, "WAIT_LIMIT_S", 1.0)
     secrets.open.clear()
     asking = asyncio.create_task(keys.caller_key_version(CALLER_KEY))
@@ -200,10 +200,10 @@ async def test_a_process_that_is_held_up_has_not_waited(
 
 @pytest.mark.looptime
 @pytest.mark.usefixtures("timed_reads")
-async def test_one_bound_holds_for_a_read_and_the_look_after_it(
+async def test_one_limit_covers_the_first_read_and_the_second(
     keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key that is none of those known waits no longer than one that is."""
+    """An unknown key waits no longer than a known one."""
     read = asyncio.to_thread
 
     async def slowly(work: Callable[..., Any], *args: Any) -> Any:
@@ -217,8 +217,8 @@ async def test_one_bound_holds_for_a_read_and_the_look_after_it(
     assert asyncio.get_running_loop().time() - began == pytest.approx(WAIT_LIMIT_S, abs=0.3)
 
 
-async def test_a_rotation_between_both_versions_makes_no_key_wrong(clock: FakeClock) -> None:
-    """They are read side by side, so the key between the two that came may be good as well."""
+async def test_a_rotation_between_the_reads_of_both_versions_loses_no_key(clock: FakeClock) -> None:
+    """The versions are read in parallel, so a key between the two may be valid as well."""
     previous_taken, rotated = threading.Event(), threading.Event()
 
     class Rotated(FakeSecrets):
@@ -241,8 +241,10 @@ async def test_a_rotation_between_both_versions_makes_no_key_wrong(clock: FakeCl
     assert await keys.caller_key_version("newest") == "current"
 
 
-async def test_a_hang_up_takes_no_look_from_others(keys: Keys, secrets: FakeSecrets) -> None:
-    """Whoever waited for the same read still gets what it found."""
+async def test_a_hang_up_does_not_cancel_the_read_of_others(
+    keys: Keys, secrets: FakeSecrets
+) -> None:
+    """Callers who wait for the same read still get its result."""
     await keys.caller_key_version(CALLER_KEY)
     await keys.wait_for_reads()
     secrets.put(CALLER_SECRET, {"key": "newer"})
@@ -261,7 +263,7 @@ async def test_a_hang_up_takes_no_look_from_others(keys: Keys, secrets: FakeSecr
 async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
     keys: Keys, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """The limit holds for reads that fail, too, and nobody's key is called wrong by them."""
+    """The limit also holds for failed reads, which never declare a key wrong."""
     await keys.caller_key_version(CALLER_KEY)
     await keys.wait_for_reads()
     secrets.reads.clear()
@@ -283,7 +285,7 @@ async def test_wrong_keys_do_not_hammer_a_broken_secrets_manager(
 async def test_a_caller_secret_without_key_is_the_operators_fault(
     keys: Keys, secrets: FakeSecrets, logs: Logged, text: str
 ) -> None:
-    """When the secret holds no key, nobody is told that theirs is wrong: 503 and a log line."""
+    """Callers get a 503 instead of a 401, and the log says what to do."""
     secrets.only(CALLER_SECRET, text)
     for presented in ("sk-trunca", ""):
         with pytest.raises(KeyUnavailable, match='"key"'):
@@ -293,8 +295,8 @@ async def test_a_caller_secret_without_key_is_the_operators_fault(
     assert event["hint"] == 'put a value {"key": "…"} into it'
 
 
-async def test_a_mistake_stored_opens_nothing(keys: Keys, secrets: FakeSecrets) -> None:
-    """While a broken value is bridged, the key before it is good and the broken one is not."""
+async def test_a_broken_secret_accepts_no_new_key(keys: Keys, secrets: FakeSecrets) -> None:
+    """The key before it stays valid, and the broken value is not."""
     await keys.caller_key_version(CALLER_KEY)
     secrets.put(CALLER_SECRET, '{"key": "sk-trunca')
     assert not await keys.caller_key_version("sk-trunca")
@@ -303,10 +305,10 @@ async def test_a_mistake_stored_opens_nothing(keys: Keys, secrets: FakeSecrets) 
 
 @pytest.mark.looptime
 @pytest.mark.usefixtures("timed_reads")
-async def test_strangers_do_not_ask_for_what_cannot_be_read(
+async def test_wrong_caller_keys_do_not_retry_the_upstreams_secret(
     keys: Keys, secrets: FakeSecrets
 ) -> None:
-    """While the upstream's secret is unreadable, a wrong caller key costs no read of it."""
+    """It is read once while it is unreadable, and again when a turn needs it."""
     del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
     for _ in range(20):
         assert not await keys.caller_key_version("wrong")

@@ -27,7 +27,7 @@ from tests.unit.completions.keys.conftest import LIMIT_S, OUTAGE, TTL_S, new_key
 
 
 async def test_each_candidate_has_a_key(keys: Keys) -> None:
-    """The upstream's and the fallback's key are fields of the same secret."""
+    """The upstream's and the fallback's key are fields of one secret."""
     assert await keys.upstream_key("upstream") == UPSTREAM_KEY
     assert await keys.upstream_key("fallback") == UPSTREAM_KEY + "-2"
 
@@ -46,10 +46,10 @@ async def test_a_missing_upstream_key_says_what_to_do(
     assert await keys.upstream_key("fallback") == "x"
 
 
-async def test_a_mistake_put_right_counts_at_once(
+async def test_a_corrected_secret_works_at_once(
     keys: Keys, secrets: FakeSecrets, logs: Logged
 ) -> None:
-    """The turn after the operator stored the missing key has it; no time has to go by."""
+    """The next turn has the missing key as soon as the operator stores it."""
     secrets.only(UPSTREAM_SECRET, "{}")
     with pytest.raises(KeyUnavailable):
         await keys.upstream_key("upstream")
@@ -58,10 +58,10 @@ async def test_a_mistake_put_right_counts_at_once(
     assert len(logs.events("key.missing")) == 1
 
 
-async def test_a_first_read_around_a_rotation_costs_no_turn(
+async def test_a_rotation_during_the_first_read_fails_no_turn(
     secrets: FakeSecrets, clock: FakeClock, logs: Logged
 ) -> None:
-    """Where the mistake is read as current and again as previous, the key between is found."""
+    """If both versions read are the mistake, another read finds the key."""
     secrets.put(UPSTREAM_SECRET, '{"upstream')
     read = secrets.get_secret_value
 
@@ -75,10 +75,8 @@ async def test_a_first_read_around_a_rotation_costs_no_turn(
     assert "key.missing" not in logs.text
 
 
-async def test_a_missing_key_is_not_asked_for_by_every_turn_of_an_outage(
-    keys: Keys, secrets: FakeSecrets
-) -> None:
-    """However many turns lack a key, few reads look for it, none while Secrets Manager fails."""
+async def test_a_missing_key_causes_few_reads(keys: Keys, secrets: FakeSecrets) -> None:
+    """Turns share the reads that look for it, and none starts while Secrets Manager fails."""
     secrets.only(UPSTREAM_SECRET, "{}")
     await asyncio.gather(*(keys.upstream_key("upstream") for _ in range(9)), return_exceptions=True)
     assert len(secrets.reads) == 3
@@ -89,10 +87,10 @@ async def test_a_missing_key_is_not_asked_for_by_every_turn_of_an_outage(
     assert len(secrets.reads) == 4
 
 
-async def test_a_fallbacks_key_may_be_taken_away(
+async def test_a_fallbacks_key_may_be_removed(
     keys: Keys, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """A version without the fallback's key is no mistake: that key is used no more."""
+    """A version without it is no mistake, and the old key is no longer used."""
     assert await keys.upstream_key("fallback")
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     clock.now += TTL_S
@@ -103,8 +101,8 @@ async def test_a_fallbacks_key_may_be_taken_away(
         await keys.upstream_key("fallback")
 
 
-async def test_a_refused_key_is_read_anew(keys: Keys, secrets: FakeSecrets) -> None:
-    """After a 401 the secret is read again, and the key that was refused is not returned."""
+async def test_a_refused_key_is_read_again(keys: Keys, secrets: FakeSecrets) -> None:
+    """After a 401 the secret is read again, and the refused key is not returned."""
     await keys.upstream_key("upstream")
     assert await keys.newer_upstream_key("upstream", refused=UPSTREAM_KEY) is None
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
@@ -132,7 +130,7 @@ async def test_turns_that_are_refused_together_read_once(keys: Keys, secrets: Fa
 async def test_no_read_is_left_to_be_frozen(
     keys: Keys, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """An invocation that waits for reads ends when both secrets have been read."""
+    """`wait_for_reads` returns once both secrets have been read."""
     await keys.caller_key_version(CALLER_KEY)
     await keys.upstream_key("upstream")
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
@@ -150,10 +148,10 @@ async def test_no_read_is_left_to_be_frozen(
     assert sorted(secrets.reads) == [CALLER_SECRET] * 2 + [UPSTREAM_SECRET] * 2
 
 
-async def test_an_outage_keeps_no_invocation(
+async def test_an_outage_does_not_hold_up_an_invocation(
     keys: Keys, secrets: FakeSecrets, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read that hangs delays the environment's next turn for a moment only."""
+    """A read that hangs delays the environment's next turn only briefly."""
     monkeypatch.setattr(keys_module, "READS_WAIT_LIMIT_S", 0.01)
     await keys.upstream_key("upstream")
     clock.now += TTL_S
@@ -164,8 +162,8 @@ async def test_an_outage_keeps_no_invocation(
     assert await keys.upstream_key("upstream") == UPSTREAM_KEY
 
 
-async def test_forget_trusts_neither_keys_nor_client(keys: Keys, secrets: FakeSecrets) -> None:
-    """After a restore from a snapshot both secrets are read anew, by a new client."""
+async def test_forget_drops_keys_and_client(keys: Keys, secrets: FakeSecrets) -> None:
+    """After a restore from a snapshot both secrets are read again, by a new client."""
     await keys.caller_key_version(CALLER_KEY)
     await keys.wait_for_reads()
     secrets.only(CALLER_SECRET, '{"key": "newer"}')
@@ -182,7 +180,7 @@ async def test_forget_trusts_neither_keys_nor_client(keys: Keys, secrets: FakeSe
 async def test_no_key_is_ever_logged(
     keys: Keys, secrets: FakeSecrets, clock: FakeClock, logs: Logged, capfd: Any
 ) -> None:
-    """Good keys, wrong keys, refused keys and failures: no key comes out anywhere."""
+    """No valid, wrong or refused key appears in the log, the output or an error."""
     await keys.caller_key_version(CALLER_KEY)
     clock.now += 10
     await keys.caller_key_version("a-wrong-key-of-a-caller")

@@ -29,7 +29,7 @@ SHIFT = 2 * CALLERS
 
 
 async def test_no_turn_fails_while_keys_are_rotated(logs: Logged) -> None:
-    """The upstream's key changes, then the caller's, then no read succeeds: all are answered."""
+    """All turns are answered, even once no read succeeds."""
     provider, secrets = Provider(UPSTREAM_KEY), FakeSecrets()
     async with (
         ScriptedUpstream(provider) as upstream,
@@ -42,7 +42,7 @@ async def test_no_turn_fails_while_keys_are_rotated(logs: Logged) -> None:
         provider.accepts = {"model-2"}
         await load.more(SHIFT)
         assert provider.refused
-        assert len(secrets.reads) == reads + 1, "of all turns that were refused, one reads"
+        assert len(secrets.reads) == reads + 1, "only one of the refused turns reads"
         secrets.put(CALLER_SECRET, {"key": "caller-2"})
         load.keys = (CALLER_KEY, "caller-2")
         await load.more(SHIFT)
@@ -53,13 +53,15 @@ async def test_no_turn_fails_while_keys_are_rotated(logs: Logged) -> None:
     turns = logs.events("turn.finished")
     assert len(turns) == load.turns
     assert {turn["outcome"] for turn in turns} == {"ok"}
-    assert {turn["upstream_requests"] for turn in turns} == {1}, "a refused key is no attempt"
+    assert {turn["upstream_requests"] for turn in turns} == {1}, (
+        "a request with a refused key does not count"
+    )
 
 
 @pytest.mark.looptime
 @pytest.mark.usefixtures("timed_reads")
-async def test_strangers_make_no_good_key_wrong(clock: FakeClock) -> None:
-    """Beside ten wrong keys a second two rotations refuse nobody, and the longest wait is short."""
+async def test_wrong_keys_do_not_affect_valid_ones(clock: FakeClock) -> None:
+    """With ten wrong keys a second, two rotations refuse no valid key, and waits stay short."""
     loop, secrets, draw = asyncio.get_running_loop(), FakeSecrets(), random.Random(8)
     keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=300, connect=secrets.connect, clock=clock)
     good, asked = [CALLER_KEY], 0
@@ -91,8 +93,8 @@ async def test_strangers_make_no_good_key_wrong(clock: FakeClock) -> None:
     assert secrets.reads.count(CALLER_SECRET) <= 60 / LOOK_EVERY_S + 2
 
 
-async def test_a_key_that_nobody_takes_is_a_502() -> None:
-    """When the secret holds no other key the turn fails at once, and says which command helps."""
+async def test_a_key_that_the_upstream_refuses_is_a_502() -> None:
+    """If the secret holds no other key, the turn fails at once and names the command that helps."""
     provider = Provider("another")
     async with (
         ScriptedUpstream(provider) as upstream,

@@ -1,4 +1,4 @@
-"""One cached secret: read late, kept for a while, renewed beside the work, bridged."""
+"""One cached secret: read on first use, kept for a while, renewed in the background."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ async def test_nothing_is_read_before_the_first_use(
     assert secrets.reads == [UPSTREAM_SECRET]
 
 
-async def test_a_secret_is_kept(cache: SecretCache, secrets: FakeSecrets, clock: FakeClock) -> None:
-    """Within the TTL nothing is read again."""
+async def test_a_secret_is_kept_for_its_ttl(
+    cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
+) -> None:
+    """Within the TTL it is not read again."""
     for _ in range(3):
         assert await served_key(cache) == UPSTREAM_KEY
         clock.now += TTL_S / 4
@@ -47,7 +49,7 @@ async def test_a_secret_is_kept(cache: SecretCache, secrets: FakeSecrets, clock:
 async def test_an_expired_secret_is_served_while_it_is_renewed(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """After the TTL no turn waits: the old value serves until the new one has been read."""
+    """No turn waits: the old value serves until the new one has been read."""
     await cache.get()
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     clock.now += TTL_S
@@ -60,10 +62,10 @@ async def test_an_expired_secret_is_served_while_it_is_renewed(
     assert len(secrets.reads) == 2
 
 
-async def test_an_answer_is_as_old_as_its_question(
+async def test_a_value_is_as_old_as_its_request(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """A value whose read took a freeze is expired when it arrives."""
+    """A value whose read outlasted a freeze is expired when it arrives."""
     secrets.open.clear()
     asking = asyncio.create_task(cache.get())
     async with asyncio.timeout(LIMIT_S):
@@ -77,14 +79,14 @@ async def test_an_answer_is_as_old_as_its_question(
 
 
 async def test_concurrent_turns_share_one_read(cache: SecretCache, secrets: FakeSecrets) -> None:
-    """However many turns begin at once, the secret is read once."""
+    """Any number of turns that begin at once cause one read."""
     async with asyncio.timeout(LIMIT_S):
         await asyncio.gather(*(cache.get() for _ in range(20)))
     assert len(secrets.reads) == 1
 
 
 async def test_a_hang_up_does_not_cancel_the_read(cache: SecretCache, secrets: FakeSecrets) -> None:
-    """Of two turns that wait for one read, the one that is cancelled leaves the other alone."""
+    """Of two turns that wait for one read, cancelling one leaves the other alone."""
     secrets.open.clear()
     first, second = (asyncio.create_task(cache.get()) for _ in range(2))
     await asyncio.sleep(0)
@@ -97,11 +99,11 @@ async def test_a_hang_up_does_not_cancel_the_read(cache: SecretCache, secrets: F
     assert len(secrets.reads) == 1
 
 
-# -- read anew
+# -- looking for a newer value
 
 
 async def test_a_newer_value_is_found_by_one_read(cache: SecretCache, secrets: FakeSecrets) -> None:
-    """Where it is not the one that was wanted, nothing is returned."""
+    """If the value is not the wanted one, nothing is returned."""
     await cache.get()
     assert await cache.read_until(changed) is None
     assert len(secrets.reads) == 2
@@ -114,8 +116,8 @@ async def test_a_newer_value_is_found_by_one_read(cache: SecretCache, secrets: F
     assert await cache.read_until(changed) is None
 
 
-async def test_many_who_want_news_share_the_reads(cache: SecretCache, secrets: FakeSecrets) -> None:
-    """One read answers all who ask before it begins, and those who may not start one join it."""
+async def test_callers_who_look_share_the_reads(cache: SecretCache, secrets: FakeSecrets) -> None:
+    """One read serves all who ask before it begins, and those who may not start one join it."""
     await cache.get()
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     async with asyncio.timeout(LIMIT_S):
@@ -127,14 +129,16 @@ async def test_many_who_want_news_share_the_reads(cache: SecretCache, secrets: F
     assert len(secrets.reads) == 2
 
 
-async def test_nobody_reads_who_may_not(cache: SecretCache, secrets: FakeSecrets) -> None:
-    """Where no read may be started and none is under way, there is no news."""
+async def test_a_caller_who_may_not_start_a_read_gets_none(
+    cache: SecretCache, secrets: FakeSecrets
+) -> None:
+    """No read is started, and none is under way to join."""
     assert await cache.read_until(changed, may_start=lambda: False) is None
     assert secrets.reads == []
 
 
-async def test_a_read_older_than_the_rotation_is_not_the_last_word(clock: FakeClock) -> None:
-    """Whoever joins a read that began before the rotation waits for one that begins after it."""
+async def test_a_read_older_than_the_rotation_does_not_decide(clock: FakeClock) -> None:
+    """Callers who join it wait for one that begins after the rotation."""
     taken, answered = threading.Event(), threading.Event()
 
     class Late(FakeSecrets):
@@ -161,7 +165,7 @@ async def test_a_read_older_than_the_rotation_is_not_the_last_word(clock: FakeCl
 async def test_a_read_that_has_ended_is_not_joined(
     cache: SecretCache, secrets: FakeSecrets
 ) -> None:
-    """Between a read's end and its callback, whoever wants news starts a read of their own."""
+    """Between a read's end and its callback, a caller starts a new one."""
     stale = await cache.get()
 
     async def ended() -> CachedSecret:
@@ -173,10 +177,10 @@ async def test_a_read_that_has_ended_is_not_joined(
     assert await cache.read_until(changed)
 
 
-async def test_a_frozen_read_is_waited_for_by_nobody_new(
+async def test_a_frozen_read_is_not_joined(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """After a freeze another one is begun beside it, and what that one brings counts."""
+    """After a freeze another read begins, and its value counts."""
     secrets.open.clear()
     before = asyncio.create_task(cache.get())
     while not secrets.reads:
@@ -193,10 +197,10 @@ async def test_a_frozen_read_is_waited_for_by_nobody_new(
     assert cache.cached.number == 2
 
 
-async def test_a_clock_set_back_makes_nothing_new(
+async def test_a_clock_set_back_makes_values_old(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """What was read in what is now the future counts as old, and so does what failed then."""
+    """A read or failure that is now in the future counts as old."""
     await cache.get()
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     clock.now -= 3600
@@ -215,7 +219,7 @@ async def test_a_clock_set_back_makes_nothing_new(
 async def test_a_clock_set_back_does_not_hide_an_outage(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock, logs: Logged
 ) -> None:
-    """Its warning is due again, and what was read before it is not taken for the latest news."""
+    """The warning is repeated, and an earlier value does not pass as the latest."""
     await cache.get()
     secrets.failure = OUTAGE
     for _ in range(2):
@@ -228,7 +232,7 @@ async def test_a_clock_set_back_does_not_hide_an_outage(
 async def test_a_failed_renewal_is_not_repeated_by_every_turn(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """While Secrets Manager is down it is asked every ten seconds, not by each turn anew."""
+    """While Secrets Manager is down, it is asked every ten seconds, not in each turn."""
     await cache.get()
     secrets.failure = OUTAGE
     clock.now += TTL_S
@@ -238,10 +242,8 @@ async def test_a_failed_renewal_is_not_repeated_by_every_turn(
     assert len(secrets.reads) == 1 + 2
 
 
-async def test_a_failed_first_read_is_tried_again_by_a_turn(
-    cache: SecretCache, secrets: FakeSecrets
-) -> None:
-    """A prefetch waits after a failure; a turn, which has nothing to serve instead, does not."""
+async def test_a_turn_repeats_a_failed_first_read(cache: SecretCache, secrets: FakeSecrets) -> None:
+    """A prefetch waits after a failure; a turn, which has nothing else to serve, does not."""
     secrets.failure = OUTAGE
     for _ in range(20):
         cache.prefetch()
@@ -259,7 +261,7 @@ async def test_a_failed_first_read_is_tried_again_by_a_turn(
 async def test_forget_drops_what_was_read(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """Neither the value nor a failure counts any more."""
+    """This applies to the value and to a failure."""
     await cache.get()
     secrets.failure = OUTAGE
     assert await cache.read_until(changed) is None
@@ -270,8 +272,8 @@ async def test_forget_drops_what_was_read(
     assert await served_key(cache) == "newer"
 
 
-async def test_forget_outruns_a_read_under_way(cache: SecretCache, secrets: FakeSecrets) -> None:
-    """A read that began before the snapshot serves those who wait for it, and is not kept."""
+async def test_forget_discards_a_read_under_way(cache: SecretCache, secrets: FakeSecrets) -> None:
+    """It still serves the turns that wait for it, but is not kept."""
     secrets.open.clear()
     early = asyncio.create_task(cache.get())
     await asyncio.sleep(0)

@@ -26,10 +26,10 @@ from tests.unit.completions.keys.conftest import (
 
 
 @pytest.mark.parametrize("code", ["InternalServiceError", "AccessDeniedException", NOT_FOUND])
-async def test_what_was_known_bridges_an_outage(
+async def test_the_last_value_bridges_an_outage(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock, logs: Logged, code: str
 ) -> None:
-    """Whatever takes a secret away, its last value serves; a warning says so, no error."""
+    """It serves whatever the cause, and the log has a warning but no error."""
     await cache.get()
     clock.now += TTL_S
     secrets.failure = aws_error(code)
@@ -47,10 +47,10 @@ async def test_what_was_known_bridges_an_outage(
     assert await served_key(cache) == "newer"
 
 
-async def test_an_outage_is_told_of_once_a_minute(
+async def test_an_outage_is_logged_once_a_minute(
     cache: SecretCache, secrets: FakeSecrets, clock: FakeClock, logs: Logged
 ) -> None:
-    """However many turns an outage meets, the log is not flooded, nor does it fall silent."""
+    """However many turns it affects, the log is neither flooded nor silent."""
     await cache.get()
     secrets.failure = OUTAGE
     clock.now += TTL_S
@@ -87,10 +87,10 @@ async def test_a_secret_that_was_never_read_is_a_503(  # noqa: PLR0917 - fixture
     assert hint in event["hint"]
 
 
-async def test_a_secret_without_a_name_says_so(
+async def test_a_deployment_without_a_secrets_name_is_a_503(
     secrets: FakeSecrets, clock: FakeClock, logs: Logged
 ) -> None:
-    """A deployment that names no secret is a 503 whose log line names both variables."""
+    """The log line names both variables."""
     with pytest.raises(KeyUnavailable, match="names no secret"):
         await new_cache(secrets, clock, "").get()
     hint = logs.event("key.unset")["hint"]
@@ -103,7 +103,7 @@ async def test_a_secret_without_a_name_says_so(
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "first read"])
 @pytest.mark.parametrize("mistake", ['{"upstream": "sk-trunca', '{"Upstream": "misspelt"}', ""])
-async def test_a_mistake_stored_is_no_rotation(  # noqa: PLR0917 - fixtures
+async def test_a_stored_mistake_does_not_replace_the_key(  # noqa: PLR0917 - fixtures
     cache: SecretCache,
     secrets: FakeSecrets,
     clock: FakeClock,
@@ -111,11 +111,11 @@ async def test_a_mistake_stored_is_no_rotation(  # noqa: PLR0917 - fixtures
     mistake: str,
     known: bool,
 ) -> None:
-    """A new version without a usable key leaves the last good one in use, and warns."""
+    """A version without a usable key leaves the last valid one in use, and the log warns."""
     if known:
         await cache.get()
         clock.now += TTL_S
-        secrets.put(UPSTREAM_SECRET, "{}")  # A mistake more, which takes the previous version away.
+        secrets.put(UPSTREAM_SECRET, "{}")  # Another mistake, which replaces the previous version.
     secrets.put(UPSTREAM_SECRET, mistake)
     for _ in range(2):
         assert await served_key(cache) == UPSTREAM_KEY
@@ -124,10 +124,10 @@ async def test_a_mistake_stored_is_no_rotation(  # noqa: PLR0917 - fixtures
     assert "ERROR" not in logs.text
 
 
-async def test_a_mistake_and_nothing_else_holds_no_key(
+async def test_a_secret_with_only_a_mistake_has_no_key(
     cache: SecretCache, secrets: FakeSecrets, logs: Logged
 ) -> None:
-    """Without any version that holds the field, the missing key is reported with what to do."""
+    """The log reports the missing key and what to do."""
     secrets.only(UPSTREAM_SECRET, '{"Upstream": "misspelt"}')
     assert "upstream" not in (await cache.get()).current
     error = cache.missing("upstream")
@@ -140,7 +140,7 @@ async def test_a_mistake_and_nothing_else_holds_no_key(
 async def test_the_value_before_a_rotation_is_remembered(
     secrets: FakeSecrets, clock: FakeClock
 ) -> None:
-    """Where the previous version cannot be read, it is the value that was current until now."""
+    """If the previous version cannot be read, it is the value that was current until now."""
     cache = new_cache(secrets, clock, with_previous=True)
     before = (await cache.get()).current
     read = secrets.get_secret_value
@@ -162,14 +162,14 @@ async def test_the_value_before_a_rotation_is_remembered(
     ("case", "failures"),
     [("unset", 1), ("unreadable", 1), ("missing", 2), ("mistake bridged", 1), ("good", 0)],
 )
-async def test_every_failure_to_have_a_key_is_counted(
+async def test_every_missing_key_is_counted(
     secrets: FakeSecrets,
     clock: FakeClock,
     capsys: pytest.CaptureFixture[str],
     case: str,
     failures: int,
 ) -> None:
-    """The alarm on keys hears of each kind; of a missing key when it is read and when used."""
+    """The alarm sees each kind; a missing key counts when it is read and when it is needed."""
     if case == "unreadable":
         secrets.failure = aws_error("AccessDeniedException")
     elif case == "missing":

@@ -39,7 +39,7 @@ LIMIT_S = 20
 
 @pytest.fixture
 def aws() -> Iterator[Any]:
-    """Secrets Manager as moto has it, with one secret."""
+    """A Secrets Manager of moto's with one secret."""
     with mock_aws():
         client = boto3.client("secretsmanager")
         client.create_secret(Name=CALLER_SECRET, SecretString=json.dumps({"key": "first"}))
@@ -54,14 +54,14 @@ def _current(secrets: FakeSecrets, name: str = CALLER_SECRET) -> Mapping[str, st
 
 
 def test_a_secret_is_found_by_name_and_by_arn(aws: Any) -> None:
-    """The template hands over ARNs, an operator may set names."""
+    """The template passes ARNs; an operator may set names."""
     arn = aws.describe_secret(SecretId=CALLER_SECRET)["ARN"]
     for name in (CALLER_SECRET, arn):
         assert SecretsManager().current(name) == {"key": "first"}
 
 
 def test_a_rotated_secret_has_two_versions(aws: Any) -> None:
-    """The value before the last rotation is read as well; before the first rotation it is empty."""
+    """The value before the last rotation is read, too; before the first rotation it is empty."""
     manager = SecretsManager()
     assert manager.previous(CALLER_SECRET) == {}
     for key in ("second", "third"):
@@ -71,7 +71,7 @@ def test_a_rotated_secret_has_two_versions(aws: Any) -> None:
 
 
 def test_a_secret_without_a_value_is_not_found(aws: Any) -> None:
-    """A secret that CloudFormation made and nobody filled raises ResourceNotFoundException."""
+    """One that CloudFormation made and nobody filled raises ResourceNotFoundException."""
     aws.create_secret(Name="empty")
     with pytest.raises(Exception) as caught:  # noqa: PT011 - AWS makes the class at run time
         SecretsManager().current("empty")
@@ -94,13 +94,13 @@ def test_a_secret_without_a_value_is_not_found(aws: Any) -> None:
     ],
 )
 def test_what_people_paste_is_understood(secrets: FakeSecrets, text: str, key: str) -> None:
-    """JSON or bare text, with spaces around the key or without."""
+    """It may be JSON or bare text, with or without spaces around the key."""
     secrets.put(CALLER_SECRET, text)
     assert _current(secrets)["key"] == key
 
 
-def test_a_bare_text_is_the_key_that_is_expected(secrets: FakeSecrets) -> None:
-    """It serves the first upstream, but a fallback needs a field of its own."""
+def test_a_bare_text_is_the_upstreams_key(secrets: FakeSecrets) -> None:
+    """A fallback needs a field of its own."""
     secrets.put(UPSTREAM_SECRET, "sk-bare\n")
     current = _current(secrets, UPSTREAM_SECRET)
     assert current["upstream"] == "sk-bare"
@@ -126,7 +126,7 @@ def test_a_bare_text_is_the_key_that_is_expected(secrets: FakeSecrets) -> None:
     ],
 )
 def test_a_mistake_holds_no_key(secrets: FakeSecrets, text: str) -> None:
-    """Broken JSON, misspelt fields and keys that no header can carry are not taken for keys."""
+    """Broken JSON, misspelt fields and keys that no header can carry do not count as keys."""
     secrets.put(CALLER_SECRET, text)
     assert not _current(secrets).get("key")
 
@@ -134,13 +134,13 @@ def test_a_mistake_holds_no_key(secrets: FakeSecrets, text: str) -> None:
 # -- the client
 
 
-def test_reads_side_by_side_share_one_client() -> None:
+def test_parallel_reads_share_one_client() -> None:
     """Only one thread makes the client, because boto3's default session is not thread-safe."""
     both = threading.Barrier(2)
 
     class Slow(FakeSecrets):
         def connect(self) -> FakeSecrets:
-            # Two threads in here would pass the barrier; one alone gives up waiting.
+            # Two threads in here would pass the barrier; a single one gives up waiting.
             try:
                 both.wait(timeout=0.2)
             except threading.BrokenBarrierError:
@@ -156,7 +156,7 @@ def test_reads_side_by_side_share_one_client() -> None:
 
 
 def test_no_read_keeps_a_connection(secrets: FakeSecrets) -> None:
-    """The next read may be a freeze away, so sockets are closed at once, after a failure too."""
+    """The next read may come after a freeze, so sockets are closed at once, even on failure."""
     manager = SecretsManager(secrets.connect)
     manager.current(CALLER_SECRET)
     assert secrets.closes == 1
@@ -166,8 +166,8 @@ def test_no_read_keeps_a_connection(secrets: FakeSecrets) -> None:
     assert secrets.closes == 2
 
 
-def test_nobody_closes_what_another_read_needs() -> None:
-    """Of two reads that share the client the last one closes it, or the slower one would fail."""
+def test_a_read_does_not_close_another_ones_client() -> None:
+    """Of two reads that share the client, the last one closes it, so the slower one succeeds."""
     slower_is_between, closed = threading.Event(), threading.Event()
 
     class SideBySide(FakeSecrets):
@@ -176,7 +176,7 @@ def test_nobody_closes_what_another_read_needs() -> None:
                 assert slower_is_between.wait(timeout=LIMIT_S)
             elif kwargs.get("VersionStage") == "AWSPREVIOUS":
                 slower_is_between.set()
-                # Here the other read ends. One that closes behind itself does so in this time.
+                # The other read ends here. If it closed the client, it would do so in this time.
                 if closed.wait(timeout=0.3):
                     raise ConnectionError("Pool is closed.")
             return super().get_secret_value(**kwargs)
@@ -220,8 +220,10 @@ class _Answering(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_the_authorities_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every connection trusts them; before a snapshot they have been read for all that follow."""
+def test_certificate_authorities_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read before a snapshot, for all later connections."""
     certificate = make_certificate(tmp_path / "authority.pem")
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Answering)
     server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
@@ -236,7 +238,7 @@ def test_the_authorities_are_read_once(tmp_path: Path, monkeypatch: pytest.Monke
     with ThreadPoolExecutor(1) as threads:
         threads.submit(server.serve_forever)
         try:
-            for _ in range(2):  # A restore lies between two clients.
+            for _ in range(2):  # There is a restore between two clients.
                 manager = SecretsManager()
                 assert manager.current(CALLER_SECRET)["key"] == "over TLS"
                 assert manager.previous(CALLER_SECRET)["key"] == "over TLS"
@@ -246,8 +248,8 @@ def test_the_authorities_are_read_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert reads == []
 
 
-def test_the_client_is_impatient(aws: Any) -> None:
-    """Secrets Manager gets seconds, not boto3's minutes, within a voice turn."""
+def test_the_client_has_short_timeouts(aws: Any) -> None:
+    """Secrets Manager gets seconds within a voice turn, not boto3's minutes."""
     config = secrets_client().meta.config  # type: ignore[attr-defined] # boto3's, not the Protocol's
     assert config.connect_timeout + config.read_timeout <= 5
     assert config.retries["total_max_attempts"] <= 2
@@ -260,8 +262,8 @@ def test_boto3_has_what_the_protocol_asks_for(aws: Any) -> None:
     assert callable(client.close)
 
 
-def test_warming_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The work before a snapshot needs no region, no credentials and no network."""
+def test_warming_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no Region and no credentials either."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
 
@@ -294,6 +296,6 @@ def test_warming_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda value: str(value) if isinstance(value, str) else "",
 )
 def test_a_failed_read_is_explained(error: Exception, code: str, hint: str) -> None:
-    """AWS's code, or the exception's class, and what an operator can do about it."""
+    """The error yields AWS's code or the exception's class, and a hint for the operator."""
     assert error_code(error) == code
     assert hint in error_hint(error)

@@ -1,4 +1,4 @@
-"""Buffer words: how they look, which come next, and how our phrases are kept from models."""
+"""Buffer words: their form, which come next, and how our phrases are removed from histories."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def asked(*texts: str, **fields: Any) -> ParsedRequest:
 def chosen(
     request: ParsedRequest, count: int = 0, last: str | None = None, **fields: Any
 ) -> str | None:
-    """The next buffer words."""
+    """Choose the next buffer words."""
     return choose_phrase(
         request, **{"language": "en", "configured": (), "count": count, "last": last, **fields}
     )
@@ -60,7 +60,7 @@ def chosen(
     ],
 )
 def test_any_phrase_ends_in_three_dots_and_a_space(phrase: str) -> None:
-    """However a deployment or an agent wrote it."""
+    """A deployment or an agent may write it in any form."""
     assert with_pause(phrase) == "One moment... "
 
 
@@ -84,14 +84,14 @@ def test_a_pause_is_added_once(phrase: str) -> None:
         (" fr ", "fr"),
     ],
 )
-def test_a_regional_language_is_its_base(code: str, language: str) -> None:
-    """The words of the language are spoken in all its regions."""
+def test_a_regional_code_selects_the_base_language(code: str, language: str) -> None:
+    """Its phrases serve all its regions."""
     assert language_of(asked(language=code), "es") == language
 
 
 @pytest.mark.parametrize("code", ["tlh", "", "-", "english please"])
-def test_an_unknown_language_is_the_default(code: str) -> None:
-    """A language without phrases becomes the default language, or English."""
+def test_an_unknown_language_becomes_the_default(code: str) -> None:
+    """If the default has no phrases either, it is English."""
     assert language_of(asked(language=code), "es") == "es"
     assert language_of(asked(language=code), "tlh") == "en"
 
@@ -104,25 +104,25 @@ def test_the_last_detected_language_counts() -> None:
     assert language_of(asked(calls=calls, language="it"), "en") == "it"
 
 
-def test_the_language_is_spoken() -> None:
-    """The phrases are in the language, and in English for an unknown one."""
+def test_phrases_are_in_the_language() -> None:
+    """For an unknown language they are in English."""
     assert chosen(asked(), language="ja") in PHRASES["ja"].buffer
     assert chosen(asked(), language="tlh") in PHRASES["en"].buffer
 
 
 def test_an_agents_words_come_first() -> None:
-    """They come before the deployment's, and those before the built-in ones."""
+    """The deployment's come next, and then the built-in ones."""
     assert chosen(asked(), configured=CONFIGURED) in {"Bear with me... ", "Hold the line... "}
     assert chosen(asked(buffer_words=("Hang on",)), configured=CONFIGURED) == "Hang on... "
 
 
-def test_an_agent_can_have_none() -> None:
+def test_an_agent_can_switch_buffer_words_off() -> None:
     """An empty list means silence."""
     assert chosen(asked(buffer_words=()), configured=CONFIGURED) is None
 
 
 def test_a_source_with_nothing_new_is_skipped() -> None:
-    """A single phrase is not repeated; the next source is asked instead."""
+    """A single phrase is not repeated; the next source serves instead."""
     request = asked(buffer_words=("Hang on",))
     assert chosen(request, 1, "Hang on... ", configured=CONFIGURED) in {
         "Bear with me... ",
@@ -135,7 +135,7 @@ def test_a_source_with_nothing_new_is_skipped() -> None:
 
 
 def test_a_turn_hears_two_different_phrases_and_no_third() -> None:
-    """A long wait adds no third phrase."""
+    """Even a long wait adds no third phrase."""
     first = chosen(asked("Hello."))
     second = chosen(asked("Hello."), 1, first)
     assert first != second
@@ -145,13 +145,13 @@ def test_a_turn_hears_two_different_phrases_and_no_third() -> None:
 
 @given(st.lists(st.text(max_size=10), max_size=5), st.sampled_from(sorted(PHRASES)))
 def test_the_same_request_gets_the_same_phrase(texts: list[str], language: str) -> None:
-    """A request that is sent again must not sound different."""
+    """A repeated request must not sound different."""
     assert chosen(asked(*texts), language=language) == chosen(asked(*texts), language=language)
 
 
 @given(st.lists(st.sampled_from(["", "Yes.", "We open at nine."]), min_size=1, max_size=20))
 def test_no_phrase_comes_twice_in_a_row(answers: list[str]) -> None:
-    """The last phrase of a conversation is not its next one, however long ago it was heard."""
+    """The last phrase of a conversation is not the next one, however long ago it was heard."""
     texts: list[str] = []
     before = None
     for answer in answers:
@@ -163,7 +163,7 @@ def test_no_phrase_comes_twice_in_a_row(answers: list[str]) -> None:
 
 
 def test_phrases_vary() -> None:
-    """A long conversation hears every phrase."""
+    """A long conversation uses every phrase."""
     texts: list[str] = []
     for turn in range(40):
         texts.append((chosen(asked(*texts)) or "") + f"Answer {turn}.")
@@ -193,7 +193,7 @@ def test_phrases_vary() -> None:
     ],
 )
 def test_our_phrases_are_removed(text: str, rest: str) -> None:
-    """That includes phrases that a platform trimmed or an interruption cut."""
+    """This includes phrases that a platform trimmed or an interruption cut off."""
     assert strip_phrases(text, CONFIGURED) == rest
 
 
@@ -216,20 +216,20 @@ def test_our_phrases_are_removed(text: str, rest: str) -> None:
     ],
 )
 def test_other_words_stay(text: str) -> None:
-    """Text that only resembles a phrase is kept to the letter."""
+    """Text that only resembles a phrase is unchanged."""
     assert strip_phrases(text, CONFIGURED) == text
 
 
 @given(st.sampled_from(BUFFER_WORDS), st.text(alphabet="abc de.,!?\n…", max_size=20))
-def test_what_follows_stays_to_the_letter(phrase: str, answer: str) -> None:
-    """An answer after buffer words loses not one character."""
+def test_the_answer_after_a_phrase_is_unchanged(phrase: str, answer: str) -> None:
+    """It loses not a single character."""
     assume(not answer or not answer[0].isspace())
     assert strip_phrases(phrase + answer) == answer
 
 
 @given(st.text(max_size=60))
 def test_a_text_without_our_phrases_is_unchanged(text: str) -> None:
-    """Nothing but phrases is removed."""
+    """Only phrases are removed."""
     assume(not any(text.rstrip(" .…—-")[-4:] in phrase for phrase in (*BUFFER_WORDS, *SENTENCES)))
     assert strip_phrases(text) == text
 
@@ -241,7 +241,7 @@ def test_configured_phrases_with_punctuation_are_removed() -> None:
 
 
 def filtered(phrase: str, pieces: list[str]) -> str:
-    """What is heard of an answer after the phrase."""
+    """Return what is heard of an answer after the phrase."""
     repeat = RepeatFilter(phrase)
     return "".join([*(repeat.feed(piece) for piece in pieces), repeat.flush()])
 
@@ -267,13 +267,13 @@ def filtered(phrase: str, pieces: list[str]) -> str:
     ],
 )
 def test_repeated_buffer_words_are_heard_once(answer: str, heard: str) -> None:
-    """The model's repetition and the punctuation after it are removed; the rest is spoken."""
+    """The model's repetition and its punctuation are removed; the rest is spoken."""
     assert filtered("Okay, one moment... ", [answer]) == heard
     assert filtered("Okay, one moment... ", list(answer)) == heard
 
 
 def test_an_answer_is_spoken_at_the_first_difference() -> None:
-    """Nothing is held once it cannot be the phrase any more, and from then on nothing at all."""
+    """Text is released once it cannot be the phrase, and from then on nothing is held back."""
     repeat = RepeatFilter("Okay, one moment... ")
     assert [repeat.feed("Okay, "), repeat.feed("we"), repeat.feed(" op"), repeat.feed("en.")] == [
         "",
@@ -297,7 +297,7 @@ def test_an_answer_is_spoken_at_the_first_difference() -> None:
 
 @pytest.mark.parametrize("phrase", BUFFER_WORDS)
 def test_every_phrase_is_recognised(phrase: str) -> None:
-    """It is recognised in every script, also where vowels are combining marks."""
+    """This holds in every script, even where vowels are combining marks."""
     loud = phrase.upper()
     # Upper-casing the Turkish dotless i gives the capital of another letter.
     spelling = loud if loud.casefold() == phrase.casefold() else phrase
@@ -317,7 +317,7 @@ ANSWERS = st.tuples(st.sampled_from(BUFFER_WORDS), st.text(max_size=30)).flatmap
 def test_repeated_buffer_words_are_removed_from_any_pieces(
     drawn: tuple[tuple[str, str], tuple[str, list[str]]],
 ) -> None:
-    """However an answer is cut, the same part of it is heard."""
+    """The same part of an answer is heard, however it is cut."""
     (phrase, rest), (answer, pieces) = drawn
     heard = filtered(phrase, pieces)
     assert heard == filtered(phrase, [answer])

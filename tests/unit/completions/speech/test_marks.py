@@ -1,4 +1,4 @@
-"""The marks of many models: found whole, in any spelling, and never in ordinary words."""
+"""The marks of many models: found whole in any spelling, and never in ordinary text."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ MARKS = {
 
 @pytest.mark.parametrize("mark", MARKS)
 def test_each_mark_has_its_meaning(mark: str) -> None:
-    """However it is spelt, it is one mark from its first sign to its last."""
+    """In any spelling it is found as one mark, from its first character to its last."""
     assert [found[0] for found in MARK.finditer(f"a{mark}b")] == [mark]
     assert meaning(mark).sense is MARKS[mark]
 
 
 @pytest.mark.parametrize("mark", [*MARKS, "```tool_code"])
-def test_the_beginning_of_a_mark_is_seen(mark: str) -> None:
-    """Wherever a mark is cut, what there is of it waits for the rest."""
+def test_the_beginning_of_a_mark_is_recognised(mark: str) -> None:
+    """Cut anywhere, it waits for the rest."""
     assert may_hold_mark(mark)
     for end in range(1, len(mark)):
         assert unfinished_at("so " + mark[:end]) == len("so ")
@@ -72,7 +72,7 @@ def test_the_beginning_of_a_mark_is_seen(mark: str) -> None:
     ],
 )
 def test_ordinary_signs_are_no_marks(text: str) -> None:
-    """Comparisons, lists, markup, directions to the voice and code stay as they are."""
+    """Comparisons, lists, markup, stage directions and code stay as they are."""
     found = [one for one in MARK.finditer(text) if meaning(one[0]).sense is not Sense.FENCE]
     assert not found
     assert unfinished_at(text) == len(text)

@@ -26,6 +26,6 @@ from completions.speech.message_headers import Header, read_header
         ("", Header()),
     ],
 )
-def test_a_header_says_what_its_message_is(text: str, header: Header) -> None:
-    """Words are what is no role and no channel."""
+def test_a_header_yields_role_channel_and_recipient(text: str, header: Header) -> None:
+    """Anything else in it counts as words."""
     assert read_header(text) == header

@@ -1,4 +1,4 @@
-"""The built-in phrases: complete in each language and fit to be spoken."""
+"""The built-in phrases: complete in each language and suitable for speech."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_many_languages_are_spoken() -> None:
 
 @pytest.mark.parametrize("language", PHRASES)
 def test_each_language_is_complete(language: str) -> None:
-    """Each has four different buffer words and four sentences."""
+    """It has four different buffer words and four sentences."""
     phrases = PHRASES[language]
     assert len({*phrases.buffer}) >= 4
     for sentence in (phrases.failure, phrases.bridge, phrases.closing, phrases.declined):
@@ -43,8 +43,8 @@ def test_each_language_is_complete(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", PHRASES)
-def test_what_is_declined_is_not_an_apology_for_a_fault(language: str) -> None:
-    """Nothing went wrong, and saying it again would not help, so it asks for something else."""
+def test_declining_does_not_ask_to_repeat(language: str) -> None:
+    """Repeating the question would not help, so the sentence asks for something else."""
     phrases = PHRASES[language]
     assert phrases.declined[-1] in "?;？؟。"
     assert phrases.declined.split(",")[-1] != phrases.failure.split(",")[-1]
@@ -52,7 +52,7 @@ def test_what_is_declined_is_not_an_apology_for_a_fault(language: str) -> None:
 
 
 @pytest.mark.parametrize("phrase", BUFFER_WORDS)
-def test_buffer_words_are_fit_to_be_spoken(phrase: str) -> None:
+def test_buffer_words_are_suitable_for_speech(phrase: str) -> None:
     """They open with a short clause and end in exactly three dots and a space."""
     assert with_pause(phrase) == phrase
     clause = re.split("[,、，،]", phrase)[0]
@@ -61,12 +61,12 @@ def test_buffer_words_are_fit_to_be_spoken(phrase: str) -> None:
     assert len(phrase) <= 40
 
 
-def test_no_phrase_is_in_two_languages_by_mistake() -> None:
+def test_no_sentence_occurs_twice() -> None:
     """A line copied from another language would be spoken in the wrong one."""
     assert len({*SENTENCES}) == len(SENTENCES)
 
 
 def test_phrases_cannot_be_changed() -> None:
-    """Turns that run side by side share the phrases."""
+    """Concurrent turns share them."""
     with pytest.raises(TypeError):
         PHRASES["en"] = Phrases((), "", "", "", "")  # type: ignore[index]

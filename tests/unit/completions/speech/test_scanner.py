@@ -1,4 +1,4 @@
-"""A text parted into speech, thoughts and calls, however it is split."""
+"""A text separated into speech, thoughts and calls, however it is cut."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ MARKED = st.lists(st.sampled_from(OTHERS), max_size=10).map("".join)
 
 
 def parts_of(scanner: Scanner, pieces: Iterable[str]) -> list[Part]:
-    """All that is made of the pieces."""
+    """Return all parts of these pieces."""
     return [part for piece in pieces for part in scanner.feed(piece)] + scanner.flush()
 
 
 def heard(scanner: Scanner, pieces: Iterable[str]) -> tuple[str, str]:
-    """Speech and reasoning."""
+    """Return speech and reasoning."""
     parts = parts_of(scanner, pieces)
     assert all(part.text for part in parts)
     return (
@@ -102,7 +102,7 @@ def heard(scanner: Scanner, pieces: Iterable[str]) -> tuple[str, str]:
     ],
 )
 def test_thoughts_are_not_spoken(text: str, speech: str, reasoning: str) -> None:
-    """What stands between the tags is reasoning; everything else is speech."""
+    """Text between the tags is reasoning; everything else is speech."""
     assert heard(Scanner(), [text]) == (speech, reasoning)
     assert heard(Scanner(), list(text)) == (speech, reasoning)
 
@@ -113,7 +113,7 @@ def test_thoughts_are_not_spoken(text: str, speech: str, reasoning: str) -> None
 def test_pieces_are_split_like_the_whole_text(
     options: dict[str, Any], text_and_pieces: tuple[str, list[str]]
 ) -> None:
-    """However a text is cut, the same parts of it are speech, and the same are calls."""
+    """Speech and calls are the same, however the text is cut."""
     text, pieces = text_and_pieces
     one, other = (parts_of(Scanner(**options), cut) for cut in ([text], pieces))
     for kind in (Text, CallText):
@@ -133,19 +133,19 @@ def test_no_character_is_lost_or_invented(text_and_pieces: tuple[str, list[str]]
 
 @given(st.text(alphabet=st.characters(exclude_characters="<[`◁")))
 def test_text_without_tags_passes_at_once(text: str) -> None:
-    """Nothing is held back of a text that cannot become a tag."""
+    """Text that cannot become a tag is not held back."""
     assert Scanner().feed(text) == ([Text(text)] if text else [])
 
 
-def test_only_what_may_become_a_tag_is_held() -> None:
-    """Words before an unfinished tag are spoken while the rest of it is awaited."""
+def test_only_a_possible_tag_is_held_back() -> None:
+    """Words before an unfinished tag are spoken while its rest is awaited."""
     scanner = Scanner()
     assert scanner.feed("Hello <th") == [Text("Hello ")]
     assert scanner.feed("e end") == [Text("<the end")]
 
 
 def test_an_answer_that_begins_inside_a_thought_is_noticed() -> None:
-    """Its first tag closes, whether the thought was expected or not."""
+    """Its first tag closes a thought, whether one was expected or not."""
     scanner = Scanner()
     assert heard(scanner, ["Hm, let me see", ".</think>Hello."]) == ("Hm, let me see.Hello.", "")
     assert scanner.began_inside
@@ -157,23 +157,23 @@ def test_an_answer_that_begins_inside_a_thought_is_noticed() -> None:
 @pytest.mark.parametrize(
     "text", ["Hello.", "<think>Hm.</think>Hello.", "<think>Hm.</think>A tag, </think>, closes."]
 )
-def test_an_answer_whose_first_tag_opens_began_outside(text: str) -> None:
-    """A closing tag counts only where no other tag came before it."""
+def test_an_answer_whose_first_tag_opens_begins_outside(text: str) -> None:
+    """A closing tag counts only if no other tag came before it."""
     scanner = Scanner()
     heard(scanner, [text])
     assert not scanner.began_inside
 
 
-def test_thoughts_that_came_apart_need_no_opening_tag() -> None:
-    """A closing tag that a server's parser has left behind is no sign."""
+def test_thoughts_in_their_own_field_need_no_opening_tag() -> None:
+    """A closing tag that a server's parser left behind does not count."""
     scanner = Scanner()
     scanner.saw_reasoning()
     assert heard(scanner, ["</think>Hello."]) == ("Hello.", "")
     assert not scanner.began_inside
 
 
-def test_an_expected_thought_that_never_ends_was_none() -> None:
-    """Its words are spoken at the end, so that a wrong guess silences nobody."""
+def test_an_expected_thought_that_never_ends_is_spoken() -> None:
+    """It is spoken at the end, so a wrong guess loses no words."""
     scanner = Scanner(guess_chars=100)
     assert scanner.feed("We are ") == [Reasoning("We are ")]
     assert scanner.feed("open until <six") == [Reasoning("open until <six")]
@@ -181,8 +181,8 @@ def test_an_expected_thought_that_never_ends_was_none() -> None:
     assert not scanner.began_inside
 
 
-def test_a_guess_has_a_bound() -> None:
-    """What is longer than a thought was taken to be is spoken at once, and so is the rest."""
+def test_a_guess_has_a_limit() -> None:
+    """Text longer than an expected thought is spoken at once, and so is the rest."""
     scanner = Scanner(guess_chars=10)
     assert scanner.feed("We are ") == [Reasoning("We are ")]
     assert scanner.guessing
@@ -191,8 +191,8 @@ def test_a_guess_has_a_bound() -> None:
     assert not scanner.guessing
 
 
-def test_an_answer_that_was_no_thought_keeps_its_marks_meaning() -> None:
-    """Taken for a thought in vain, its calls are calls and its own thoughts are not spoken."""
+def test_marks_keep_their_meaning_after_a_wrong_guess() -> None:
+    """Calls are still calls, and the answer's own thoughts are not spoken."""
     text = "<think>Hm.</think>One moment.<tool_call>x</tool_call>"
     scanner = Scanner(calls=True, guess_chars=100)
     assert heard(scanner, [text]) == ("One moment.", "<think>Hm.")
@@ -228,13 +228,13 @@ def test_an_answer_that_was_no_thought_keeps_its_marks_meaning() -> None:
     ],
 )
 def test_only_what_is_meant_for_the_caller_is_heard(text: str, speech: str) -> None:
-    """Of channels the final one is, and of turns the model's own: up to another's, or behind it."""
+    """Analysis, calls and other roles' turns are not spoken."""
     assert heard(Scanner(), [text])[0] == speech
     assert heard(Scanner(), list(text))[0] == speech
 
 
-def test_what_is_too_long_for_a_header_is_none() -> None:
-    """Words behind such a mark are held for the length of one at most."""
+def test_text_too_long_for_a_header_is_speech() -> None:
+    """Words after such a mark are held back for the length of a header at most."""
     scanner = Scanner()
     words = "on and " * HEADER_LIMIT_CHARS
     assert scanner.feed("<|start|>" + words) == [Text(words)]
@@ -263,33 +263,33 @@ def test_what_is_too_long_for_a_header_is_none() -> None:
         ("<|start|>assistant to=functions.f<|channel|>commentary<|message|>x", ["functions.f\nx"]),
     ],
 )
-def test_what_stands_between_the_marks_of_a_call_is_one(text: str, calls: list[str]) -> None:
-    """It is whole with its end, or with the next one's beginning, and is never spoken."""
+def test_text_between_the_marks_of_a_call_is_a_call(text: str, calls: list[str]) -> None:
+    """It is complete at its end or at the next one's beginning, and is never spoken."""
     for pieces in ([text], list(text)):
         parts = parts_of(Scanner(calls=True), pieces)
         assert [part.text for part in parts if isinstance(part, CallText)] == calls
         assert not [part for part in parts if isinstance(part, Text) and part.text.strip()]
 
 
-def test_words_before_and_behind_a_call_are_heard() -> None:
-    """Those before it are heard before its end has come."""
+def test_words_before_and_after_a_call_are_heard() -> None:
+    """Those before it are heard before it ends."""
     scanner = Scanner(calls=True)
     assert scanner.feed("One moment. <tool_call>x") == [Text("One moment. ")]
     assert scanner.feed("</tool_call> Done.") == [CallText("x"), Text(" Done.")]
 
 
-def test_where_nothing_may_be_called_only_the_marks_go() -> None:
+def test_without_tools_only_the_marks_are_removed() -> None:
     """The words between them are spoken as they come."""
     scanner = Scanner()
     assert scanner.feed("<tool_call>x") == [Text("x")]
     assert scanner.feed("y</tool_call>") == [Text("y")]
     assert scanner.feed("```tool_code\nz") == [Text("\nz")]
-    assert scanner.feed("\n``` and") == [Text("\n"), Text(" and")] or True
+    assert scanner.feed("\n``` and") == [Text("\n and")]
     assert without_marks("a<tool_call>b</tool_call>c") == "abc"
 
 
-def test_a_call_is_held_back_up_to_a_bound() -> None:
-    """What is longer has no end, and what follows it is not spoken."""
+def test_a_call_is_held_back_up_to_a_limit() -> None:
+    """A longer one counts as cut off, and what follows it is not spoken."""
     scanner = Scanner(calls=True)
     assert scanner.feed("<tool_call>" + "x" * CALL_LIMIT_CHARS) == []
     assert scanner.feed("x") == [CallText("x" * (CALL_LIMIT_CHARS + 1), whole=False)]
@@ -297,6 +297,6 @@ def test_a_call_is_held_back_up_to_a_bound() -> None:
 
 
 def test_thoughts_hold_no_calls() -> None:
-    """What a model only thinks of calling is not called."""
+    """A model only considers a call inside a thought."""
     text = "<think><tool_call>x</tool_call></think>b"
     assert heard(Scanner(calls=True), [text]) == ("b", "<tool_call>x</tool_call>")

@@ -25,7 +25,7 @@ def test_punctuation_is_not_a_word(text: str) -> None:
 
 
 def ended(pieces: Iterable[str]) -> bool:
-    """Whether the first sentence has ended."""
+    """Return whether the first sentence has ended."""
     sentence = FirstSentence()
     for piece in pieces:
         sentence.feed(piece)
@@ -74,7 +74,7 @@ def test_a_sentence_has_ended(text: str) -> None:
     ],
 )
 def test_a_sentence_has_not_ended(text: str) -> None:
-    """Abbreviations, initials, numbers and names with dots go on; without words nothing ends."""
+    """A dot in an abbreviation, initial, number or name does not end it, nor do signs alone."""
     assert not ended([text])
 
 
@@ -82,7 +82,7 @@ def test_a_sentence_has_not_ended(text: str) -> None:
 @example(("Dr. Who. ", ["Dr", ". Who.", " "]))
 @example(("D . ", ["D ", ". "]))
 def test_pieces_end_like_the_whole_text(text_and_pieces: tuple[str, list[str]]) -> None:
-    """However a text is cut, its first sentence has ended or it has not."""
+    """The result does not depend on how a text is cut."""
     text, pieces = text_and_pieces
     assert ended(pieces) == ended([text])
 
@@ -108,18 +108,18 @@ def test_an_ended_sentence_stays_ended() -> None:
     ],
 )
 def test_two_spoken_texts_do_not_run_together(before: str, whole: str) -> None:
-    """A space separates them, and after an unfinished sentence three dots as well."""
+    """A space separates them; after an unfinished sentence there are also three dots."""
     assert before + spoken_after(before, "Sorry.") == whole
 
 
-def test_a_word_behind_a_megabyte_of_blanks_is_none() -> None:
-    """Nobody waits for it, and to look for it would hold every other turn."""
+def test_a_word_after_a_megabyte_of_blanks_is_ignored() -> None:
+    """Nobody waits for it, and searching for it would block every other turn."""
     assert has_words(" " * 1000 + "word")
     assert not has_words(" " * 1_000_000 + "word")
 
 
-def test_a_sentence_without_an_end_is_over_some_day() -> None:
-    """Nobody says four thousand characters in one breath, however they come."""
+def test_a_sentence_without_an_end_ends_at_a_limit() -> None:
+    """Nobody says four thousand characters in one breath, whatever the pieces."""
     for size in (1, 100, 10_000):
         sentence = FirstSentence()
         for start in range(0, 5000, size):

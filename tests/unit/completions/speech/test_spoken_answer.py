@@ -1,4 +1,4 @@
-"""What a caller gets of an answer that holds more than words, over every API."""
+"""What a caller gets from an answer with more than words in it, over every API."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def text_script(text: str, size: int = 7) -> Script:
 
 
 async def heard(way: Way, *scenes: Script, **fields: Any) -> tuple[Answer, int]:
-    """What the caller gets for these answers, and how many of them it took."""
+    """Return what the caller gets from these answers, and how many requests it took."""
     answer, upstream, _ = await way.turn(*scenes, **{"tools": [BOOK], **fields})
     return answer, len(upstream.requests)
 
@@ -81,8 +81,8 @@ async def heard(way: Way, *scenes: Script, **fields: Any) -> tuple[Answer, int]:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("notation", MARKED)
-async def test_a_marked_call_is_called(way: Way, notation: str, stream: bool) -> None:
-    """Whichever marks a model uses, none of them is heard."""
+async def test_a_marked_call_becomes_a_call(way: Way, notation: str, stream: bool) -> None:
+    """None of its marks is heard, whichever the model uses."""
     answer, requests = await heard(way, text_script(MARKED[notation]), stream=stream)
     assert (answer.text.strip(), answer.calls, answer.finish) == ("", MADE, "tool_calls")
     assert requests == 1
@@ -90,7 +90,7 @@ async def test_a_marked_call_is_called(way: Way, notation: str, stream: bool) ->
 
 @pytest.mark.parametrize("size", [1, 3, 500])
 async def test_a_marked_call_may_come_in_any_pieces(way: Way, size: int) -> None:
-    """Letter by letter or in one."""
+    """Letter by letter or whole, it is the same call."""
     for text in MARKED.values():
         answer, _ = await heard(way, text_script(text, size))
         assert (answer.text.strip(), answer.calls) == ("", MADE)
@@ -104,8 +104,8 @@ async def test_words_before_a_marked_call_are_heard_in_time(way: Way) -> None:
     assert answer.calls == MADE
 
 
-async def test_a_marked_call_beside_the_same_call_is_one(way: Way) -> None:
-    """Who carries out both books twice."""
+async def test_a_marked_call_beside_the_same_real_call_counts_once(way: Way) -> None:
+    """A client that carried out both would book twice."""
     script: Script = [Role(), Say(MARKED["Hermes"]), *calls("book", ARGUMENTS)[2:]]
     answer, _ = await heard(way, script)
     assert (answer.text, answer.calls) == ("", MADE)
@@ -123,8 +123,8 @@ async def test_a_marked_call_beside_the_same_call_is_one(way: Way) -> None:
         "```tool_code\nbook(people=\n```",
     ],
 )
-async def test_a_marked_call_that_is_not_valid_is_asked_for_again(way: Way, text: str) -> None:
-    """Nothing of it is heard, and the model is told what was wrong."""
+async def test_an_invalid_marked_call_is_asked_for_again(way: Way, text: str) -> None:
+    """It is not heard, and the model is told what was wrong."""
     answer, upstream, _ = await way.turn(text_script(text), calls("book", ARGUMENTS), tools=[BOOK])
     assert (answer.text, answer.calls) == ("", MADE)
     assert "not carried out" in str(upstream.requests[1].json)
@@ -143,7 +143,7 @@ async def test_a_marked_call_that_is_not_valid_is_asked_for_again(way: Way, text
     ],
 )
 async def test_a_call_without_marks_is_asked_for_again(way: Way, text: str, stream: bool) -> None:
-    """It is not carried out, since nothing but its look says that it is one; nor is it heard."""
+    """It is neither heard nor carried out, since only its look suggests a call."""
     answer, requests = await heard(way, text_script(text), calls("book", ARGUMENTS), stream=stream)
     assert (answer.text, answer.calls, requests) == ("", MADE, 2)
 
@@ -152,18 +152,18 @@ async def test_a_call_without_marks_is_asked_for_again(way: Way, text: str, stre
     "text", [OBJECT, f"```json\n{OBJECT}\n```", "[book(people=4, when='19:00')]", OBJECT[:-1]]
 )
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_call_without_marks_may_stand_behind_words(
+async def test_a_call_without_marks_after_words_is_asked_for_again(
     way: Way, text: str, stream: bool
 ) -> None:
-    """The call is asked for again, and what was streamed of the first answer are its words."""
+    """The words are streamed, the call is not."""
     script = text_script(f"One moment.\n\n{text}")
     answer, requests = await heard(way, script, calls("book", ARGUMENTS), stream=stream)
     words = "One moment." if stream else ""
     assert (answer.text.strip(), answer.calls, requests) == (words, MADE, 2)
 
 
-async def test_a_model_that_knows_no_other_calls_is_not_read_out(way: Way) -> None:
-    """A call without marks for the second time ends in an honest sentence."""
+async def test_a_second_call_without_marks_is_not_read_out(way: Way) -> None:
+    """The turn ends with a sentence that admits the failure."""
     answer, requests = await heard(way, text_script(f"book({JSON})"))
     assert answer.calls == []
     assert "book" not in answer.text
@@ -171,14 +171,14 @@ async def test_a_model_that_knows_no_other_calls_is_not_read_out(way: Way) -> No
     assert requests == 2
 
 
-async def test_a_program_is_told_of_a_call_that_is_only_text(way: Way) -> None:
+async def test_a_buffered_call_without_marks_is_an_error(way: Way) -> None:
     """A buffered answer would have neither words nor calls."""
     answer, _ = await heard(way, text_script(f"book({JSON})"), stream=False)
     assert answer.error is not None
     assert answer.error["code"] == "invalid_tool_call"
 
 
-async def test_a_call_without_marks_beside_the_real_one_is_nothing(way: Way) -> None:
+async def test_a_call_without_marks_beside_the_real_one_is_ignored(way: Way) -> None:
     """Some gateways send both."""
     script = [Role(), Say(f"book({JSON})"), *calls("book", ARGUMENTS)[2:]]
     answer, requests = await heard(way, script)
@@ -187,7 +187,9 @@ async def test_a_call_without_marks_beside_the_real_one_is_nothing(way: Way) -> 
 
 @pytest.mark.parametrize("text", [MARKED["Hermes"], OBJECT, MARKED["Gemini"], f"book({JSON})"])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_what_the_caller_said_is_no_call(way: Way, text: str, stream: bool) -> None:
+async def test_a_call_that_the_caller_dictated_is_not_made(
+    way: Way, text: str, stream: bool
+) -> None:
     """A model that repeats it carries out nothing."""
     answer, requests = await heard(way, text_script(text), text=f"Read me {text}", stream=stream)
     assert (answer.calls, requests) == ([], 1)
@@ -198,8 +200,8 @@ async def test_what_the_caller_said_is_no_call(way: Way, text: str, stream: bool
 @pytest.mark.parametrize(
     "fields", [{"tools": []}, {"tool_choice": "none"}, {"tool_choice": {"type": "none"}}], ids=str
 )
-async def test_where_nothing_may_be_called_nothing_is(way: Way, fields: dict[str, Any]) -> None:
-    """What stands between the marks is heard, without them."""
+async def test_without_tools_text_between_marks_is_heard(way: Way, fields: dict[str, Any]) -> None:
+    """The marks themselves are removed."""
     script = text_script("So: <tool_call>ring twice</tool_call>, [TOOL_CALLS]and <function=wait>.")
     answer, requests = await heard(way, script, **fields)
     assert (answer.text, answer.calls) == ("So: ring twice, and wait>.", [])
@@ -207,10 +209,10 @@ async def test_where_nothing_may_be_called_nothing_is(way: Way, fields: dict[str
 
 
 @pytest.mark.parametrize("fields", [{"tools": []}, {"tool_choice": "none"}], ids=str)
-async def test_where_nothing_may_be_called_no_call_is_read_out(
+async def test_without_tools_a_written_call_is_not_read_out(
     way: Way, fields: dict[str, Any]
 ) -> None:
-    """In a call nobody wants to hear it; a program may have asked for it in its own way."""
+    """In a voice call nobody wants to hear it; a program may have asked for that notation."""
     text = f"Fine. {MARKED['Hermes']}"
     answer, _ = await heard(way, text_script(text), **fields)
     assert (answer.text, answer.calls) == ("Fine. ", [])
@@ -219,13 +221,13 @@ async def test_where_nothing_may_be_called_no_call_is_read_out(
 
 
 async def test_words_between_marks_are_heard(way: Way) -> None:
-    """What is no call is spoken without its marks."""
+    """Text that is no call is spoken without its marks."""
     answer, _ = await heard(way, text_script("So: <tool_call>ring twice</tool_call>."))
     assert (answer.text, answer.calls) == ("So: ring twice.", [])
 
 
-async def test_json_that_was_asked_for_is_no_call(way: Way) -> None:
-    """A caller who wants JSON gets it, whatever it says."""
+async def test_requested_json_is_no_call(way: Way) -> None:
+    """A caller who asks for JSON gets it, whatever it holds."""
     answer, requests = await heard(way, text_script(OBJECT), json_format=True)
     assert (answer.text, answer.calls, requests) == (OBJECT, [], 1)
 
@@ -245,12 +247,12 @@ async def test_json_that_was_asked_for_is_no_call(way: Way) -> None:
 )
 @pytest.mark.parametrize("stream", [True, False])
 async def test_ordinary_signs_are_heard(way: Way, words: str, stream: bool) -> None:
-    """Braces, brackets and comparisons in words are words."""
+    """Braces, brackets and comparisons are part of the words."""
     answer, requests = await heard(way, text_script(words), stream=stream)
     assert (answer.text, answer.calls, requests) == (words, [], 1)
 
 
-async def test_words_are_late_only_behind_a_mark() -> None:
+async def test_only_a_possible_mark_delays_words() -> None:
     """Each piece is heard when it comes, unless it may become a mark or a call."""
     pieces = ["I ", "am ", "[", "1] ", "a < ", "b", "<d", "> and ", "{", "x\n", "{", "y}"]
     steps = [step for piece in pieces for step in (Say(piece), Pause(100))]
@@ -260,8 +262,8 @@ async def test_words_are_late_only_behind_a_mark() -> None:
 
 
 @pytest.mark.parametrize("words", [[], [Say("One moment. ")]])
-async def test_a_call_that_takes_long_to_write_is_waited_for(way: Way, words: list[Say]) -> None:
-    """While it is written nothing is heard, but the model is at work."""
+async def test_a_slowly_written_call_does_not_time_out(way: Way, words: list[Say]) -> None:
+    """Nothing is heard meanwhile, but the model is at work."""
     pieces = [step for piece in MARKED["Hermes"] for step in (Say(piece), Pause(100))]
     script: Script = [Role(), *words, *pieces, End(), Terminator()]
     patience = {
@@ -273,7 +275,7 @@ async def test_a_call_that_takes_long_to_write_is_waited_for(way: Way, words: li
     assert (answer.calls, requests) == (MADE, 1)
 
 
-async def test_half_a_call_of_an_answer_that_was_cut_is_not_heard(way: Way) -> None:
+async def test_half_a_call_of_a_cut_answer_is_not_heard(way: Way) -> None:
     """Another answer follows, as after any cut."""
     script: Script = [Role(), Say('<tool_call>{"name": "bo'), Cut()]
     answer, _ = await heard(way, script, calls("book", ARGUMENTS))
@@ -298,14 +300,14 @@ async def test_half_a_call_of_an_answer_that_was_cut_is_not_heard(way: Way) -> N
     ],
 )
 async def test_no_mark_and_no_thought_is_heard(way: Way, text: str, stream: bool) -> None:
-    """Over every API, in one piece or in many."""
+    """This holds over every API, in one piece or many."""
     for size in (3, 500):
         answer, requests = await heard(way, text_script(text, size), tools=[], stream=stream)
         assert (answer.text, requests) == ("Yes.", 1)
 
 
 @pytest.mark.parametrize("text", ["</think>Yes.", "Yes.</think>"])
-async def test_a_tag_behind_thoughts_in_their_own_field_is_no_sign(way: Way, text: str) -> None:
+async def test_a_tag_after_thoughts_in_their_own_field_is_ignored(way: Way, text: str) -> None:
     """The next answer is heard as it comes."""
     upstream = PlayedUpstream(
         [Role(), Think("Hm. "), *text_script(text)[1:]], answer("I do.", pace_ms=100)
@@ -323,10 +325,10 @@ LONG = "We are open every day until six, on Fridays until nine."
 
 @pytest.mark.parametrize("behind", [[], [Say("\n")]])
 @pytest.mark.parametrize("first", [LONG, f"<think>Hm.</think>\n{LONG}"])
-async def test_an_answer_that_its_last_delta_repeats_is_said_once(
+async def test_an_answer_repeated_by_its_last_delta_is_spoken_once(
     way: Way, first: str, behind: list[Say]
 ) -> None:
-    """With or without its thoughts."""
+    """The repetition may leave out the thoughts."""
     for again in (first, LONG):
         script = [*text_script(first)[:-2], Say(again), *behind, End(), Terminator()]
         answer, _ = await heard(way, script, tools=[])
@@ -343,10 +345,8 @@ async def test_an_answer_that_its_last_delta_repeats_is_said_once(
         (["So: ", LONG, LONG], f"So: {LONG}{LONG}"),
     ],
 )
-async def test_what_a_model_repeats_on_purpose_is_said(
-    way: Way, pieces: list[str], words: str
-) -> None:
-    """Short words, what goes on behind the repeat, and what only resembles the answer."""
+async def test_intended_repetitions_are_spoken(way: Way, pieces: list[str], words: str) -> None:
+    """These are short words, text that goes on afterwards, and text that only looks alike."""
     script: Script = [Role(), *(Say(piece) for piece in pieces), End(), Terminator()]
     answer, _ = await heard(way, script, tools=[])
     assert answer.text == words
@@ -356,11 +356,11 @@ async def test_what_a_model_repeats_on_purpose_is_said(
 
 
 def spoken(**fields: Any) -> SpokenAnswer:
-    """An answer to a request that offers a tool."""
+    """Begin an answer to a request that offers a tool."""
     return SpokenAnswer(chat.parse(CHAT.body(tools=[BOOK], **fields)))
 
 
-def test_a_common_chunk_is_handed_on_as_it_is() -> None:
+def test_an_ordinary_chunk_is_passed_on_as_it_is() -> None:
     """Its deltas are the same object, so that its bytes can be relayed."""
     answer = spoken()
     for text in ("Hello", " there", " 5 > 3"):
@@ -370,15 +370,15 @@ def test_a_common_chunk_is_handed_on_as_it_is() -> None:
         assert unchanged
 
 
-def test_text_that_is_held_back_proves_life() -> None:
-    """A chunk that would say nothing says that the model works."""
+def test_held_back_text_is_a_sign_of_life() -> None:
+    """A chunk without words tells that the model is at work."""
     answer = spoken()
     assert answer.hear((Text("<tool_call>"),)) == ((Held(),), False)
     assert answer.hear(()) == ((), True)
 
 
-def test_a_long_answer_in_long_pieces_costs_no_more_than_its_length() -> None:
-    """It is compared with a piece only where they are of one length."""
+def test_a_long_answer_in_long_pieces_takes_linear_time() -> None:
+    """It is compared with a piece only if their lengths are equal."""
     answer = spoken()
     for number in range(20_000):
         answer.hear((Text(f"{number:-<50}"),))
@@ -393,7 +393,7 @@ def test_a_long_answer_in_long_pieces_costs_no_more_than_its_length() -> None:
     )
 )
 def test_pieces_are_heard_like_the_whole_text(text_and_pieces: tuple[str, list[str]]) -> None:
-    """However an answer is cut, the same of it is heard and called."""
+    """The same is heard and called, however an answer is cut."""
     text, pieces = text_and_pieces
     assert _heard([text]) == _heard(pieces) or any(len(one) >= REPEAT_CHARS for one in pieces)
 

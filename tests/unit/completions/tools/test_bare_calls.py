@@ -1,4 +1,4 @@
-"""Answers that are nothing but a call of an offered tool, without a mark."""
+"""Answers that consist of a call of an offered tool, without marks."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ WORDS = [
 
 
 @pytest.mark.parametrize("text", BARE)
-def test_a_call_that_is_the_whole_answer_is_seen(text: str) -> None:
-    """From its first sign on it is waited for, whole or not."""
+def test_a_call_that_is_the_whole_answer_is_recognised(text: str) -> None:
+    """Each beginning of it may be one, so it is held back."""
     for end in range(1, len(text) + 1):
         assert may_be_bare(text[:end], OFFERED)
     call = bare_call(text, OFFERED)
@@ -54,8 +54,8 @@ def test_a_call_that_is_the_whole_answer_is_seen(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", WORDS)
-def test_words_are_not_waited_for(text: str) -> None:
-    """At the latest the second word shows that they are some."""
+def test_words_are_not_held_back(text: str) -> None:
+    """The second word at the latest shows that they are words."""
     assert not may_be_bare(text, OFFERED)
     assert bare_call(text, OFFERED) is None
 
@@ -71,5 +71,5 @@ def test_words_are_not_waited_for(text: str) -> None:
     ],
 )
 def test_other_answers_of_that_form_are_spoken(text: str) -> None:
-    """Tools that nobody offers, and a call with words behind it, are none."""
+    """Calls of tools that are not offered, and calls followed by words, are not calls."""
     assert bare_call(text, OFFERED) is None

@@ -1,4 +1,4 @@
-"""Objects that do not fit their schema: respelt where the meaning is clear, else left."""
+"""Objects that do not fit their schema: respelt if the meaning is clear, else left alone."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ STRICT = {"type": "object", "properties": {"name": {}, "agent_number": {}}, "req
 def test_a_misspelt_object_is_coerced(
     schema: dict[str, Any], value: dict[str, Any], fits: dict[str, Any]
 ) -> None:
-    """Values are respelt as the schema has them, and the original object stays as it is."""
+    """Values are respelt to fit the schema, and the original object is not modified."""
     before = repr(value)
     assert repr(coerced(value, Schema(schema))) == repr(fits)
     assert repr(value) == before
@@ -105,7 +105,7 @@ def test_a_misspelt_object_is_coerced(
     ],
 )
 def test_nothing_is_invented(schema: dict[str, Any], value: dict[str, Any]) -> None:
-    """A value that cannot be respelt to fit is not replaced by another."""
+    """A value that cannot be respelt to fit is not replaced."""
     assert coerced(value, Schema(schema)) is None
 
 
@@ -142,7 +142,7 @@ VALUES = st.dictionaries(
 
 @given(SCHEMAS, VALUES)
 def test_a_coerced_object_fits(schema: dict[str, Any], value: dict[str, Any]) -> None:
-    """Any object meets any schema without an error, and what is coerced fits."""
+    """No object and schema raise, and whatever is coerced fits."""
     checked = Schema(schema)
     fits = coerced(value, checked)
     assert fits is None or checked.violations(fits) == []

@@ -1,4 +1,4 @@
-"""Calls that only repeat what the caller has said."""
+"""Calls that only repeat what the caller said."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ TEXT = f'{{"name": "book", "arguments": {CALL.arguments}}}'
         'Say {"call": {"when": "19:00", "people": 4}}',
     ],
 )
-def test_what_the_caller_said_is_no_call(said: str) -> None:
-    """In whatever order and layout: it may have been read out only."""
+def test_a_call_that_the_caller_dictated_is_recognised(said: str) -> None:
+    """Order and layout may differ; the model may only have read it out."""
     assert Dictation(said).holds(CALL, TEXT)
 
 
@@ -34,13 +34,13 @@ def test_what_the_caller_said_is_no_call(said: str) -> None:
     "said",
     ["", "A table for 4 at 19:00.", "Do you book with {} or []?", "Book {4, 19:00}", "{" * 5000],
 )
-def test_what_the_caller_asked_for_is_one(said: str) -> None:
-    """Values that come up in a conversation are not the call."""
+def test_a_call_that_the_caller_asked_for_is_not_dictated(said: str) -> None:
+    """Values from the conversation alone do not make it a dictation."""
     assert not Dictation(said).holds(CALL, TEXT)
 
 
-def test_a_call_without_arguments_is_told_by_its_text() -> None:
-    """An empty object stands in many a sentence."""
+def test_a_dictated_call_without_arguments_is_recognised_by_its_text() -> None:
+    """An empty object occurs in many sentences."""
     call, text = WrittenCall("end_call", "{}"), '{"name": "end_call", "arguments": {}}'
     assert not Dictation("What is {}?").holds(call, text)
     assert Dictation(f"Say {text}").holds(call, text)

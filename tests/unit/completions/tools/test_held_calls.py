@@ -27,14 +27,14 @@ TWO_CALLS = [("a", '{"n":1}'), ("b", '{"n":2}')]
 
 
 def held(*parts: CallPart) -> HeldCalls:
-    """The calls of these parts, each in a chunk of its own."""
+    """Hold the calls of these parts, each in its own chunk."""
     calls = HeldCalls(OFFERED)
     add(calls, *((part,) for part in parts))
     return calls
 
 
 def add(calls: HeldCalls, *chunks: tuple[CallPart, ...]) -> None:
-    """Take the parts of these chunks."""
+    """Add these chunks."""
     for deltas in chunks:
         calls.add(Chunk(ServerSentEvent(b"data: x\n\n", b"x"), deltas))
 
@@ -63,7 +63,7 @@ def more(index: int, arguments: str) -> CallPart:
     ids=["in turn", "mixed", "from 1", "one index", "no index", "named twice", "id once"],
 )
 def test_parts_become_calls(parts: list[CallPart], relayable: bool) -> None:
-    """Calls are told apart by index or id, and relayed only where clients read the same calls."""
+    """Index or id tells calls apart; they are relayed only if clients read them the same way."""
     calls = held(*parts)
     assert [(call.id, call.arguments) for call in calls.unchecked()] == TWO_CALLS
     assert calls.relayable is relayable
@@ -79,15 +79,15 @@ def test_parts_become_calls(parts: list[CallPart], relayable: bool) -> None:
     ids=["no event", "changed", "text beside it"],
 )
 def test_a_chunk_of_more_than_a_call_is_not_relayed(chunk: Chunk) -> None:
-    """The call is kept, and written anew."""
+    """Its call is kept and rewritten."""
     calls = HeldCalls(OFFERED)
     calls.add(chunk)
     assert not calls.relayable
     assert [call.id for call in calls.unchecked()] == ["a"]
 
 
-def test_a_chunk_without_calls_holds_none() -> None:
-    """An answer without calls is falsy."""
+def test_an_answer_without_calls_is_falsy() -> None:
+    """Text is not held."""
     calls = HeldCalls(OFFERED)
     deltas: tuple[Delta, ...] = (Text("Well."),)
     calls.add(Chunk(None, deltas))
@@ -120,7 +120,7 @@ FIRST = named(0, "a", '{"n":1}')
 )
 @pytest.mark.parametrize("chunks", ["one", "each"])
 def test_arguments_have_a_limit_whatever_the_pieces(parts: list[CallPart], chunks: str) -> None:
-    """The call that passes it is not delivered, be it whole; those before it may be."""
+    """A call beyond it is not delivered, even if whole; those before it may be."""
     calls = HeldCalls(OFFERED)
     given = [tuple(parts)] if chunks == "one" else [(part,) for part in parts]
     with pytest.raises(InvalidToolCall, match="do not end"):
@@ -130,8 +130,8 @@ def test_arguments_have_a_limit_whatever_the_pieces(parts: list[CallPart], chunk
     assert [call.id for call in complete.unchecked()] == ["a"]
 
 
-def test_calls_have_a_limit() -> None:
-    """A model that calls on and on is stopped; what is too much is not relayed either."""
+def test_the_number_of_calls_has_a_limit() -> None:
+    """A model that keeps calling is stopped, and calls beyond the limit are not relayed."""
     calls = HeldCalls(OFFERED)
     parts = [(named(n, f"call_{n}", f'{{"n":{n}}}'),) for n in range(1000)]
     with pytest.raises(InvalidToolCall):
@@ -151,7 +151,7 @@ def test_calls_have_a_limit() -> None:
     ],
     ids=["valid", "coerced", "no id", "nonstandard"],
 )
-def test_a_judgement_tells_what_had_to_change(part: CallPart, changed: bool, coerced: int) -> None:
+def test_a_judgement_says_what_had_to_change(part: CallPart, changed: bool, coerced: int) -> None:
     """A new id or another form changes the bytes, but only a coercion changes the call."""
     judgement = held(part).judge("")
     (call,) = judgement.calls
@@ -161,7 +161,7 @@ def test_a_judgement_tells_what_had_to_change(part: CallPart, changed: bool, coe
 
 
 def test_a_judgement_explains_each_invalid_call() -> None:
-    """The valid ones are handed out all the same."""
+    """The valid ones are delivered."""
     judgement = held(named(0, "a", '{"n":"x"}'), named(1, "b", '{"n":2}')).judge("")
     assert [call.id for call in judgement.calls] == ["b"]
     (problem,) = judgement.problems
@@ -185,8 +185,8 @@ SAME = '{"n":1}'
     ],
     ids=["one id", "new id", "no id", "one index", "a pause", "no index", "coerced", "misspelt"],
 )
-def test_a_call_made_twice_is_made_once(parts: list[CallPart]) -> None:
-    """Whatever its ids, indices and spelling: a client that gets both carries out both."""
+def test_a_repeated_call_counts_once(parts: list[CallPart]) -> None:
+    """Ids, indices and spelling may differ: a client that gets both carries out both."""
     calls = held(*parts)
     judgement = calls.judge("")
     assert judgement.calls == [Call("a", "move", SAME)]
@@ -194,8 +194,8 @@ def test_a_call_made_twice_is_made_once(parts: list[CallPart]) -> None:
     assert (judgement.problems, judgement.coerced <= 1) == ([], True)
 
 
-def test_a_call_repeated_for_a_client_that_checks_is_made_once() -> None:
-    """An invalid call as well; another tool, or other arguments, make another call."""
+def test_an_unchecked_repeated_call_counts_once() -> None:
+    """This includes invalid calls; another tool or other arguments make another call."""
     bad = '{"n":"x"}'
     other = CallPart(3, "d", "stay", bad)
     calls = held(named(0, "a", bad), named(1, "b", bad), named(2, "c", SAME), other)
@@ -206,7 +206,7 @@ def test_a_call_repeated_for_a_client_that_checks_is_made_once() -> None:
 
 @pytest.mark.parametrize("index", [-1, 0, 1])
 def test_different_calls_under_one_id_get_different_ids(index: int) -> None:
-    """Their results could not be told apart; the first keeps the id that the model gave."""
+    """Their results could not be told apart otherwise; the first keeps the model's id."""
     calls = held(named(0, "a", SAME), named(index, "a", '{"n":2}'))
     for made in (calls.judge("").calls, calls.unchecked()):
         first, second = made
@@ -215,8 +215,8 @@ def test_different_calls_under_one_id_get_different_ids(index: int) -> None:
     assert calls.judge("").changed
 
 
-def test_a_call_that_only_looks_like_one_is_never_handed_on() -> None:
-    """What is wrong with it is told to the model, and the calls beside it stand."""
+def test_text_that_only_looks_like_a_call_is_never_delivered() -> None:
+    """The model is told the problem, and other calls stay."""
     calls = held(
         named(-1, None, SAME),
         CallPart(-1, None, "", "", alone=True, problem="It cannot be read."),
@@ -229,7 +229,7 @@ def test_a_call_that_only_looks_like_one_is_never_handed_on() -> None:
 
 
 def test_merged_calls_repeat_neither_call_nor_id() -> None:
-    """A kept call that the model repeats counts once; an id that is taken becomes a new one."""
+    """A call that the model repeats counts once, and an id that is taken is replaced."""
     kept = [Call("a", "move", '{"n":1}')]
     again, other = Call("b", "move", '{"n":1}'), Call("a", "move", '{"n":2}')
     first, second = merge_calls(kept, [again, other])

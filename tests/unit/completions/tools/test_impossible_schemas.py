@@ -1,4 +1,4 @@
-"""Schemas that nothing fits, mended; what something fits stays as it is."""
+"""Schemas that nothing can fit are repaired; all others stay as they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PEOPLE = {"people": {"type": "integer"}}
 
 
 @pytest.mark.parametrize(
-    ("schema", "mended"),
+    ("schema", "repaired"),
     [
         (
             {"type": "object", "properties": PEOPLE, "required": ["people", "gone"]},
@@ -44,11 +44,11 @@ PEOPLE = {"people": {"type": "integer"}}
         ({"type": "integer", "enum": None, "default": None}, {"type": "integer", "default": None}),
     ],
 )
-def test_a_mistake_is_mended(schema: dict[str, Any], mended: dict[str, Any]) -> None:
-    """Also inside a property, and the caller's own schema stays as it is."""
-    assert satisfiable(schema) == mended
-    assert satisfiable(of(a=schema)) == of(a=mended)
-    assert satisfiable(mended) == mended
+def test_a_mistake_is_repaired(schema: dict[str, Any], repaired: dict[str, Any]) -> None:
+    """The same holds inside a property."""
+    assert satisfiable(schema) == repaired
+    assert satisfiable(of(a=schema)) == of(a=repaired)
+    assert satisfiable(repaired) == repaired
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_mistake_is_mended(schema: dict[str, Any], mended: dict[str, Any]) -> 
         {"default": {"type": "integer", "enum": ["2"]}},
     ],
 )
-def test_what_can_be_fitted_is_not_touched(schema: dict[str, Any]) -> None:
-    """A name may be described elsewhere, and part of a choice must not fit more than it did."""
+def test_a_schema_that_can_be_met_is_not_changed(schema: dict[str, Any]) -> None:
+    """A name may be described elsewhere, and a branch of a choice must not accept more."""
     assert satisfiable(schema) == schema
 
 
@@ -101,7 +101,7 @@ SCHEMAS = st.recursive(
 
 @given(SCHEMAS, VALUES | st.dictionaries(st.sampled_from("abc"), VALUES))
 def test_what_fitted_still_fits(schema: dict[str, Any], value: Any) -> None:
-    """Mending takes no value away, whatever the schema is made of."""
+    """A repair rejects no value that was accepted, whatever the schema."""
     import jsonschema_rs
 
     if jsonschema_rs.validator_for(schema).is_valid(value):

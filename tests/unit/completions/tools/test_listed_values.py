@@ -1,4 +1,4 @@
-"""Lists in the descriptions of tools: found where they are lists beyond doubt, else left alone."""
+"""Lists of allowed values in tool descriptions: read only if they are beyond doubt."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ CPU_LIMIT_S = 2
         ("Available: en, de. Allowed: en, fr.", "en de fr"),
     ],
 )
-def test_language_codes_that_are_listed_are_found(text: str, codes: str) -> None:
-    """However they are listed, and whatever is said of other codes elsewhere."""
+def test_listed_language_codes_are_found(text: str, codes: str) -> None:
+    """Many notations count, whatever is said elsewhere about other codes."""
     assert language_codes(text) == codes.split()
 
 
@@ -77,8 +77,8 @@ def test_language_codes_that_are_listed_are_found(text: str, codes: str) -> None
         "Available: en, de." + " Be kind." * 10_000,
     ],
 )
-def test_what_is_no_list_of_languages_beyond_doubt_is_none(text: str) -> None:
-    """Names, examples, what is forbidden, open lists, English words: all languages stay allowed."""
+def test_a_doubtful_list_of_languages_is_ignored(text: str) -> None:
+    """Names, examples, prohibitions, open lists and English words restrict nothing."""
     assert language_codes(text) == []
 
 
@@ -95,8 +95,8 @@ def test_what_is_no_list_of_languages_beyond_doubt_is_none(text: str) -> None:
         ("+15550100: workshop. For bills, not repairs, +15550101.", ["+15550100", "+15550101"]),
     ],
 )
-def test_numbers_that_are_there_to_be_called_are_found(text: str, numbers: list[str]) -> None:
-    """With all the others in the text, since it may offer them in other words."""
+def test_numbers_to_call_are_found(text: str, numbers: list[str]) -> None:
+    """All numbers in the text count, since it may offer others in other words."""
     assert phone_numbers(text) == numbers
 
 
@@ -114,14 +114,14 @@ def test_numbers_that_are_there_to_be_called_are_found(text: str, numbers: list[
         "Invoice 12345678 is paid.",
     ],
 )
-def test_what_is_no_list_of_numbers_beyond_doubt_is_none(text: str) -> None:
-    """Examples, formats, what is forbidden or our own: every number stays allowed."""
+def test_a_doubtful_list_of_numbers_is_ignored(text: str) -> None:
+    """Examples, formats, prohibitions and our own number restrict nothing."""
     assert phone_numbers(text) == []
 
 
 @pytest.mark.parametrize("find", [language_codes, phone_numbers])
-def test_a_strangers_text_takes_no_time(find: Callable[[str], list[str]]) -> None:
-    """A description comes from the caller, and may be made to be slow."""
+def test_no_description_takes_long(find: Callable[[str], list[str]]) -> None:
+    """It comes from the caller, who may craft it to be slow."""
     began = time.process_time()
     for unit in (
         "\n",

@@ -1,4 +1,4 @@
-"""What models write where an object should stand."""
+"""What models write instead of a JSON object."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ OBJECTS = st.dictionaries(st.text(), JSON, max_size=4)
     ],
 )
 def test_the_object_is_understood(text: str, value: dict[str, Any]) -> None:
-    """A spelling that models are known for is read as what was meant."""
+    """Spellings that models are known for are read as meant."""
     assert read_object(text) == value
 
 
@@ -94,13 +94,13 @@ def test_the_object_is_understood(text: str, value: dict[str, Any]) -> None:
     ],
 )
 def test_nothing_is_guessed(text: str) -> None:
-    """What was cut, or could be read in two ways, is not understood."""
+    """Text that was cut off or has two readings is not understood."""
     assert read_object(text) is None
 
 
 @given(OBJECTS)
-def test_json_is_read_as_it_is(value: dict[str, Any]) -> None:
-    """Valid JSON keeps its meaning, however it was written."""
+def test_valid_json_keeps_its_meaning(value: dict[str, Any]) -> None:
+    """Layout, fences and a second encoding do not matter."""
     assert read_object(json.dumps(value)) == value
     assert read_object(json.dumps(value, indent=1, ensure_ascii=False)) == value
     assert read_object(f"```json\n{json.dumps(value)}\n```") == value
@@ -111,14 +111,14 @@ def test_json_is_read_as_it_is(value: dict[str, Any]) -> None:
     st.dictionaries(st.text(), st.text() | st.booleans() | st.none() | st.integers(), max_size=3)
 )
 def test_python_is_read_as_json(value: dict[str, Any]) -> None:
-    """So does an object in Python's spelling."""
+    """An object in Python's spelling keeps its meaning."""
     plain = {name: item for name, item in value.items() if "\\" not in repr((name, item))}
     assert read_object(repr(plain)) == plain
 
 
 @given(st.text())
 def test_nothing_raises(text: str) -> None:
-    """Whatever a model writes is read or not, and never an error."""
+    """Any text is read or not, without an error."""
     value = read_object(text)
     assert value is None or isinstance(value, dict)
     read_object("{" + text + "}")
@@ -126,15 +126,15 @@ def test_nothing_raises(text: str) -> None:
 
 
 @given(OBJECTS)
-def test_what_is_written_is_compact_json(value: dict[str, Any]) -> None:
-    """Every JSON parser reads it, and it has no spaces to spare."""
+def test_written_json_is_valid_and_compact(value: dict[str, Any]) -> None:
+    """Every parser reads it, and it has no unneeded spaces."""
     assert json.loads(dumps(value)) == value
     assert dumps({"a": [1, "b c"]}) == '{"a":[1,"b c"]}'
 
 
 @pytest.mark.parametrize("value", ["\ud83d", float("inf"), float("nan"), [{"\udc00": 1}]])
-def test_what_json_cannot_hold_is_written_all_the_same(value: Any) -> None:
-    """Half a character or Infinity is told apart, and raises nothing where it is only shown."""
+def test_values_that_json_cannot_hold_are_written_too(value: Any) -> None:
+    """`is_json` reports half a character or Infinity, and showing them does not raise."""
     assert not is_json(value)
     assert dumps(value)
     assert is_json({"a": [None, True, 1.5, "\U0001f600"]})

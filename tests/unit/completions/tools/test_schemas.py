@@ -1,4 +1,4 @@
-"""Schemas that callers send: used where they can be, harmless where they cannot."""
+"""Schemas that callers send: used if possible, harmless if not."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_unusable_schema_accepts_everything(what: str) -> None:
     ],
 )
 def test_a_schema_may_refer_to_itself(schema: dict[str, Any]) -> None:
-    """A circle of references does not loop for ever."""
+    """Circular references do not loop for ever."""
     assert Schema(schema).violations({"a": {"a": {}}}) == []
 
 
@@ -79,7 +79,7 @@ def test_no_pattern_hangs(pattern: str) -> None:
     assert time.process_time() - started < 2
 
 
-def test_keywords_that_are_null_are_not_set() -> None:
+def test_null_keywords_are_not_set() -> None:
     """Serialisers write null for unset keywords; the rest of the schema still counts."""
     schema = Schema(
         {
@@ -111,7 +111,7 @@ def test_every_draft_is_understood(draft: str) -> None:
 
 
 def test_a_violation_does_not_quote_the_value() -> None:
-    """It names the place and what is expected, but not the value there."""
+    """It names the place and what is expected there."""
     (violation,) = Schema(of(a=of(b={"type": "integer"}))).violations({"a": {"b": "s3cret"}})
     assert str(violation) == 'a.b: the value is not of type "integer"'
 

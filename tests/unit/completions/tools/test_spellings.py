@@ -1,4 +1,4 @@
-"""Other spellings of one JSON value, none of which is another value."""
+"""Other spellings of a JSON value that keep its meaning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TYPES = ("string", "integer", "number", "boolean", "null", "array", "object")
 
 
 @pytest.mark.parametrize("name", ["end_call", "End-Call", "endCall", " END CALL "])
-def test_case_and_punctuation_do_not_tell_names_apart(name: str) -> None:
+def test_case_and_punctuation_of_names_are_ignored(name: str) -> None:
     """Models respell the names of tools and properties."""
     assert normalised(name) == "endcall"
 
@@ -57,8 +57,8 @@ def test_a_value_has_the_types_of_json_schema(value: Any, types: set[str]) -> No
         (["x"], "string", "x"),
     ],
 )
-def test_a_value_is_spelt_as_its_type_has_it(value: Any, kind: str, meant: Any) -> None:
-    """Whatever type the model gave it."""
+def test_a_value_is_respelt_for_its_type(value: Any, kind: str, meant: Any) -> None:
+    """The model may have given it any type."""
     assert json.dumps(meant) in map(json.dumps, spellings(value, [kind]))
 
 
@@ -76,11 +76,11 @@ def test_a_value_is_spelt_as_its_type_has_it(value: Any, kind: str, meant: Any) 
     ],
 )
 def test_nothing_is_guessed(value: Any, kind: str) -> None:
-    """What has no other spelling of this type is left to the model."""
+    """A value without a spelling of this type is left to the model."""
     assert [one for one in spellings(value, [kind]) if is_of(one, [kind])] == []
 
 
 @given(st.text() | st.integers() | st.floats() | st.booleans(), st.sampled_from(TYPES))
 def test_nothing_raises(value: Any, kind: str) -> None:
-    """Every value can be looked at as every type."""
+    """Every value can be respelt as every type."""
     assert all(one is not value for one in spellings(value, [kind]) if is_of(one, [kind]))

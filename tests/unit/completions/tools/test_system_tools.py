@@ -1,4 +1,4 @@
-"""The platform's own tools: recognised by name or description, each with the rule it brings."""
+"""The platform's own tools: recognised by name or description, each with its rule."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ SKIP = tool("skip_turn", reason="string")
 
 
 def values(name: str, parameter: str, says: str, **spec: Any) -> Any:
-    """What the parameter may be, as far as that is known."""
+    """Return the values that the parameter may have, or None for any."""
     properties = {parameter: {"type": "string", **spec}, "reason": {"type": "string"}}
     tool = Tool(name, says, {"type": "object", "properties": properties})
     return with_enum_hints(tool).parameters["properties"][parameter].get("enum")
 
 
-def test_what_a_description_lists_is_all_that_is_allowed() -> None:
-    """In the description of the tool or of the parameter; without a list, anything is."""
+def test_only_values_listed_in_a_description_are_allowed() -> None:
+    """The tool's or the parameter's description counts; without a list, anything is allowed."""
     for name, parameter, listed, found in (
         ("language_detection", "language", "Available: en, de.", ["en", "de"]),
         ("transfer_to_number", "transfer_number", "+15550100: the workshop.", ["+15550100"]),
@@ -55,8 +55,8 @@ def test_what_a_description_lists_is_all_that_is_allowed() -> None:
         assert values(name, parameter, "Hands over.") is None
 
 
-def test_a_schema_that_lists_is_not_changed() -> None:
-    """`enum` says it better; another type, another tool, or no schema says nothing of it."""
+def test_a_schema_with_an_enum_is_not_changed() -> None:
+    """Other types, other tools and tools without properties do not change either."""
     described = "Available: en, de."
     assert values("language_detection", "language", described, enum=["fr"]) == ["fr"]
     assert values("language_detection", "language", described, type="integer") is None
@@ -71,7 +71,7 @@ def asking(*tools: Tool, calls: tuple[PastCall, ...] = ()) -> ParsedRequest:
 
 
 def test_a_turn_is_skipped_with_the_offered_tool() -> None:
-    """The call has an id of its own and no argument that is not required."""
+    """The call has its own id and only required arguments."""
     call = skip_turn_call(asking(END_CALL, SKIP))
     assert call is not None
     assert (call.name, call.arguments) == ("skip_turn", "{}")
@@ -80,7 +80,7 @@ def test_a_turn_is_skipped_with_the_offered_tool() -> None:
 
 
 def test_required_arguments_of_a_skipped_turn_are_filled() -> None:
-    """What the schema requires is there, of the right type, and passes the check."""
+    """They have the right types and pass the check."""
     skip = tool(
         "skip_turn",
         required="reason kind seconds quiet until notes where",
@@ -99,12 +99,12 @@ def test_required_arguments_of_a_skipped_turn_are_filled() -> None:
 
 
 def test_a_turn_is_not_skipped_without_the_tool() -> None:
-    """No other tool is called in its place."""
+    """No other tool is called instead."""
     assert skip_turn_call(asking(END_CALL)) is None
 
 
-def test_two_tools_that_could_skip_are_not_confused() -> None:
-    """Descriptions that fit two renamed tools recognise neither."""
+def test_two_tools_that_could_skip_are_both_ignored() -> None:
+    """If two renamed tools' descriptions fit, neither is recognised."""
     renamed = [tool(name, "Skips the turn.") for name in ("wait", "wait_more")]
     assert skip_turn_call(asking(*renamed)) is None
 
@@ -127,7 +127,7 @@ def test_a_renamed_tool_is_known_by_its_description(description: str) -> None:
 
 
 def test_a_turn_is_skipped_once_for_each_user_message() -> None:
-    """A model that says nothing twice would leave the caller alone."""
+    """A model that is silent twice would leave the caller alone."""
     recent = PastCall("skip_turn", "{}", recent=True)
     assert skip_turn_call(asking(SKIP, calls=(recent,))) is None
     assert skip_turn_call(asking(SKIP, calls=(replace(recent, recent=False),))) is not None
@@ -148,7 +148,7 @@ def end(message: str) -> Call:
     ],
 )
 def test_a_farewell_that_was_heard_is_not_spoken_again(spoken: str) -> None:
-    """The platform would speak the message of the call after the same words."""
+    """Otherwise the platform would speak the call's message after the same words."""
     call = without_heard_farewell(end("Goodbye, and take care."), spoken, offered(END_CALL))
     assert call == Call("call_1", "end_call", '{"reason":"done"}')
 
@@ -164,7 +164,7 @@ def test_a_farewell_that_was_heard_is_not_spoken_again(spoken: str) -> None:
     ],
 )
 def test_another_farewell_stays(spoken: str, message: str) -> None:
-    """What was not heard as a whole is still to be said."""
+    """A message that was not heard as a whole is still to be spoken."""
     call = end(message)
     assert without_heard_farewell(call, spoken, offered(END_CALL)) is call
 
@@ -194,13 +194,13 @@ TRANSLATES = tool("translate", required="language", language={}, text={})
     ("name", "language"),
     [("language_detection", "de"), ("switch", "de"), ("translate", None), ("gone", None)],
 )
-def test_a_past_detection_tells_the_language(name: str, language: str | None) -> None:
-    """Renamed, it is known by its schema: a language, a reason, and no other parameter."""
+def test_a_past_detection_sets_the_language(name: str, language: str | None) -> None:
+    """A renamed tool is known by its schema: a language, a reason, and no other parameter."""
     call = PastCall(name, '{"reason": "r", "language": "de"}', recent=False)
     assert detected_language(call, offered(SWITCHES, TRANSLATES)) == language
 
 
 @pytest.mark.parametrize("arguments", ["", "[]", "{", '{"language": 1}', '{"language": null}'])
-def test_a_broken_past_detection_tells_nothing(arguments: str) -> None:
+def test_a_broken_past_detection_is_ignored(arguments: str) -> None:
     """Histories hold whatever models wrote."""
     assert detected_language(PastCall("language_detection", arguments, recent=True), {}) is None

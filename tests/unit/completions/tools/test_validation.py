@@ -42,7 +42,7 @@ TOOLS = offered(END_CALL, LANGUAGE, TO_AGENT, SKIP, TONES)
 
 
 def called(name: str, arguments: str, tools: dict[str, Tool] = TOOLS) -> Verdict:
-    """The verdict on a call."""
+    """Check a call."""
     return check(Call("call_1", name, arguments), tools)
 
 
@@ -55,8 +55,8 @@ def called(name: str, arguments: str, tools: dict[str, Tool] = TOOLS) -> Verdict
         ("skip_turn", "{}"),
     ],
 )
-def test_a_valid_call_is_not_touched(name: str, arguments: str) -> None:
-    """It is returned to the letter, whatever its white space."""
+def test_a_valid_call_is_not_changed(name: str, arguments: str) -> None:
+    """Even its white space stays."""
     call = Call("call_1", name, arguments)
     assert check(call, TOOLS) == Verdict(call, changed=False, problem=None)
 
@@ -105,7 +105,7 @@ def test_misspelt_arguments_become_valid(name: str, arguments: str, delivered: s
     ],
 )
 def test_a_misspelt_name_is_corrected(name: str) -> None:
-    """The only tool that can be meant is called, with the same arguments."""
+    """The only tool that can be meant is called with the same arguments."""
     arguments = '{"reason": "done"}'
     assert called(name, arguments) == Verdict(Call("call_1", "end_call", arguments), changed=True)
 
@@ -121,8 +121,8 @@ def test_an_unknown_tool_is_explained(name: str) -> None:
     )
 
 
-def test_two_tools_of_one_spelling_are_not_confused() -> None:
-    """A name that could mean two tools means none."""
+def test_a_name_that_fits_two_tools_is_unknown() -> None:
+    """Only the exact name finds one of them."""
     tools = offered(tool("end_call"), tool("endCall"))
     assert called("END_CALL", "{}", tools).call is None
     assert called("endCall", "{}", tools).changed is False
@@ -167,7 +167,7 @@ def test_two_tools_of_one_spelling_are_not_confused() -> None:
     ],
 )
 def test_an_invalid_call_is_explained(name: str, arguments: str, problem: str) -> None:
-    """The model is told what is wrong and what is expected, without its own values."""
+    """The model learns what is wrong and what is expected, without its own values."""
     assert called(name, arguments) == Verdict(None, problem=problem)
 
 
@@ -193,8 +193,8 @@ WEIGH = tool("weigh", required="kg", kg="number", note="string", of="object")
         '{"kg":1}{"kg":true}',
     ],
 )
-def test_a_value_that_is_not_sure_is_asked_for(arguments: str) -> None:
-    """A name with two values, a number that no double holds, half a character: none is guessed."""
+def test_an_ambiguous_value_is_asked_for_again(arguments: str) -> None:
+    """Two values for a name, a number beyond a double and half a character are not guessed."""
     verdict = called("weigh", arguments, offered(WEIGH))
     assert verdict.call is None
     assert verdict.problem
@@ -209,8 +209,8 @@ def test_a_value_that_is_not_sure_is_asked_for(arguments: str) -> None:
     ],
     ids=str,
 )
-def test_a_schema_that_no_json_can_hold_fills_nothing_in(spec: Any, arguments: str) -> None:
-    """A caller's `1e999` is Infinity by now; a call with it would be no JSON."""
+def test_a_schema_with_infinity_fills_in_nothing(spec: Any, arguments: str) -> None:
+    """A caller's `1e999` is read as Infinity, and a call with it would be no JSON."""
     assert called("weigh", arguments, offered(tool("weigh", required="kg", kg=spec))).call is None
 
 
@@ -226,7 +226,7 @@ STRICTLY = Tool(
 
 
 def test_wrapped_arguments_are_not_replaced_by_defaults() -> None:
-    """What stands inside was said; a default and an empty object were not."""
+    """The model said the inner values, not the default or an empty object."""
     verdict = called("hold", '{"parameters": {"seconds": 30}}', offered(STRICTLY))
     assert verdict == Verdict(Call("call_1", "hold", '{"seconds":30}'), changed=True)
     problem = called("hold", '{"parameters": {"seconds": "long"}}', offered(STRICTLY)).problem
@@ -234,8 +234,8 @@ def test_wrapped_arguments_are_not_replaced_by_defaults() -> None:
     assert "seconds: the value is not of type" in problem
 
 
-def test_a_tool_that_nothing_fits_is_called_all_the_same() -> None:
-    """The mistake is its author's, and the model can mend nothing by another call."""
+def test_a_tool_with_an_impossible_schema_is_still_called() -> None:
+    """The mistake is its author's, and no other call could fix it."""
     seats = {"type": "integer", "enum": ["2", "4"]}
     tools = offered(tool("book", required="seats gone", seats=seats))
     assert called("book", '{"seats":4}', tools) == Verdict(Call("call_1", "book", '{"seats":4}'))
@@ -244,7 +244,7 @@ def test_a_tool_that_nothing_fits_is_called_all_the_same() -> None:
 
 
 def test_a_tool_with_an_unusable_schema_accepts_every_object() -> None:
-    """A broken schema must not keep a call from a caller."""
+    """A caller's broken schema must not block calls."""
     tools = offered(Tool("a", "", {"type": "nonsense"}), Tool("b"))
     for name in tools:
         assert called(name, '{"x": 1}', tools).changed is False
@@ -253,7 +253,7 @@ def test_a_tool_with_an_unusable_schema_accepts_every_object() -> None:
 
 @given(st.text(), st.text(), st.dictionaries(st.text(max_size=3), st.text() | st.none()))
 def test_nothing_raises(name: str, arguments: str, schema: dict[str, Any]) -> None:
-    """Whatever a model writes for whatever schema, the call is JSON or it is explained."""
+    """For any text and schema the call is valid JSON or explained."""
     tools = {**TOOLS, name: Tool(name, "", {"properties": schema, "required": schema})}
     for one in (name, "end_call"):
         verdict = called(one, arguments, tools)

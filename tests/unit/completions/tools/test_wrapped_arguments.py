@@ -1,4 +1,4 @@
-"""Arguments that a model wrapped once more, and objects that only look so."""
+"""Arguments that a model wrapped again, and objects that only look wrapped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DESCRIBED: dict[str, Any] = {"people": {"type": "integer"}, "when": {"type": "st
     ids=str,
 )
 def test_wrapped_arguments_are_found(arguments: dict[str, Any]) -> None:
-    """Under the names that models give them, beside the tool's name, in several layers."""
+    """Models wrap them under several names, beside the tool's name, or in several layers."""
     assert unwrapped(arguments, "book_table", DESCRIBED) == INNER
 
 
@@ -51,13 +51,15 @@ def test_wrapped_arguments_are_found(arguments: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_wrapping_stays(arguments: dict[str, Any], properties: dict[str, Any]) -> None:
-    """A property of that name, anything else beside it, another tool: only the model can tell."""
+def test_objects_that_only_look_wrapped_stay(
+    arguments: dict[str, Any], properties: dict[str, Any]
+) -> None:
+    """A property of that name, other keys beside it, or another tool's name leave it unclear."""
     assert unwrapped(arguments, "book_table", properties) is arguments
 
 
-def test_wrappings_have_an_end() -> None:
-    """No model meant the hundredth layer."""
+def test_layers_have_a_limit() -> None:
+    """No model means a hundred."""
     arguments: dict[str, Any] = INNER
     for _ in range(100):
         arguments = {"arguments": arguments}

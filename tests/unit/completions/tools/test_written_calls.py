@@ -56,7 +56,7 @@ AS_TEXT = {
     "GLM": "book\n<arg_key>people</arg_key>\n<arg_value>4</arg_value>\n"
     "<arg_key>when</arg_key>\n<arg_value>19:00</arg_value>",
 }
-"""Their values are text, which the tool's schema turns into what it wants."""
+"""Their values are text, which is later coerced to the tool's schema."""
 
 
 def understood(text: str) -> list[tuple[str, object]]:
@@ -65,14 +65,14 @@ def understood(text: str) -> list[tuple[str, object]]:
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
-def test_each_notation_is_a_call(notation: str) -> None:
-    """Name and arguments are found, whatever stands around them."""
+def test_each_notation_is_read(notation: str) -> None:
+    """Name and arguments are found, whatever surrounds them."""
     assert understood(NOTATIONS[notation]) == [ONE]
 
 
 @pytest.mark.parametrize("notation", AS_TEXT)
 def test_parameters_in_elements_are_text(notation: str) -> None:
-    """Their line ends at either end are layout."""
+    """Line breaks at their ends are layout."""
     assert understood(AS_TEXT[notation]) == [("book", {"people": "4", "when": "19:00"})]
 
 
@@ -88,12 +88,12 @@ def test_parameters_in_elements_are_text(notation: str) -> None:
     ],
 )
 def test_several_calls_are_all_read(text: str) -> None:
-    """One behind the other, or in a list."""
+    """They stand one after the other, or in a list."""
     assert understood(text) == [ONE, ("list", {})]
 
 
-def test_javascripts_words_are_understood() -> None:
-    """Models write them into calls of Python's notation."""
+def test_javascripts_literals_are_understood() -> None:
+    """Models write them into calls in Python's notation."""
     assert understood("f(a=true, b=null, c=[false], d={'e': -1})") == [
         ("f", {"a": True, "b": None, "c": [False], "d": {"e": -1}})
     ]
@@ -118,8 +118,8 @@ def test_javascripts_words_are_understood() -> None:
         '{"name": ' * 3000,
     ],
 )
-def test_anything_else_is_none(text: str) -> None:
-    """Words, data, half of a call, programs: nothing is carried out for them."""
+def test_anything_else_is_no_call(text: str) -> None:
+    """Words, data, half a call and programs cause no call."""
     assert read_calls(text) == []
 
 
@@ -136,8 +136,8 @@ def test_anything_else_is_none(text: str) -> None:
         ("press [1]", False),
     ],
 )
-def test_what_is_no_words_is_told_from_words(text: str, like: bool) -> None:
-    """A call that cannot be read is asked for again, words are spoken."""
+def test_broken_calls_are_told_from_words(text: str, like: bool) -> None:
+    """A call that cannot be read is asked for again, while words are spoken."""
     assert looks_like_call(text) is like
 
 
@@ -155,12 +155,12 @@ def test_what_is_no_words_is_told_from_words(text: str, like: bool) -> None:
     ],
 )
 def test_no_text_takes_long(text: str) -> None:
-    """What a caller may dictate must not hold the event loop."""
+    """Text that a caller may dictate must not block the event loop."""
     begun = time.process_time()
     read_calls(text)
     assert time.process_time() - begun < 0.5
 
 
-def test_what_is_no_json_is_kept_for_the_check() -> None:
-    """The model is told what is wrong with it."""
+def test_arguments_that_are_not_json_are_kept_for_the_check() -> None:
+    """The model learns from it what is wrong."""
     assert read_calls("<function=f>people: 4</function>") == [WrittenCall("f", "people: 4")]

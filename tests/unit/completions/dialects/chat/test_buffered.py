@@ -29,8 +29,8 @@ def buffered(sse: ServerSentEvent | None, **fields: Any) -> Any:
     return json.loads(chat.buffered(REQUEST, sse, **given))
 
 
-def test_an_answer_keeps_what_only_the_upstream_knows() -> None:
-    """Its id, model, usage and other fields are not touched."""
+def test_an_answer_keeps_the_upstreams_other_fields() -> None:
+    """Its id, model, usage and unknown fields stay."""
     sse = upstream(Say("Sure."), Finish())
     received = json.loads(sse.data)
     got = buffered(sse)
@@ -41,7 +41,7 @@ def test_an_answer_keeps_what_only_the_upstream_knows() -> None:
 
 
 def test_text_reasoning_and_calls_are_replaced() -> None:
-    """The turn's own stand where the upstream's stood."""
+    """The turn's own take the place of the upstream's."""
     sse = upstream(Think("No."), Say("<think>Hm.</think>Sure."), CallPiece(0, "{", "f", "call_1"))
     got = buffered(sse, reasoning="Hm.", calls=[CALL], finish="tool_calls")
     (choice,) = got["choices"]
@@ -53,13 +53,13 @@ def test_text_reasoning_and_calls_are_replaced() -> None:
 
 
 def test_calls_that_were_dropped_are_gone() -> None:
-    """A call that a check refused does not reach the caller in the upstream's words."""
+    """A call that failed its check does not reach the caller by way of the upstream's JSON."""
     message = buffered(upstream(CallPiece(0, "{", "f", "c")), text="")["choices"][0]["message"]
     assert (message["content"], "tool_calls" in message) == (None, False)
 
 
-def test_an_answer_is_made_up_under_the_callers_model() -> None:
-    """A responder's words came over no wire, and have an id and a time all the same."""
+def test_an_answer_without_an_upstream_names_the_callers_model() -> None:
+    """A responder's answer has an id and a time as well."""
     usage = {"total_tokens": 3}
     got = buffered(None, usage=usage)
     assert (got["object"], got["model"], got["usage"]) == ("chat.completion", "m", usage)
@@ -70,6 +70,6 @@ def test_an_answer_is_made_up_under_the_callers_model() -> None:
 
 
 def test_an_upstreams_own_usage_stays() -> None:
-    """It is what the model's provider will charge."""
+    """The model's provider charges by it."""
     sse = upstream(Say("Sure."), Finish())
     assert buffered(sse, usage={"total_tokens": 99})["usage"] == json.loads(sse.data)["usage"]

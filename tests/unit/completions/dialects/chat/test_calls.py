@@ -1,4 +1,4 @@
-"""What deltas and messages say of tool calls, in the shapes that servers give it."""
+"""Tool calls in deltas and messages, in the shapes that servers give them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGNED = {"google": {"thought_signature": "Ab"}}
 
 
 def read(parts: Any, *, in_stream: bool = True) -> tuple[list[Delta], bool]:
-    """What these parts say, and whether one says nothing."""
+    """Read these parts; return the deltas, and whether a part must be rewritten."""
     deltas: list[Delta] = []
     return deltas, read_calls(parts, deltas, in_stream=in_stream)
 
@@ -60,28 +60,28 @@ def read(parts: Any, *, in_stream: bool = True) -> tuple[list[Delta], bool]:
     ],
 )
 def test_a_part_is_read(part: Any, expected: CallPart) -> None:
-    """Whatever the types of its fields, and marked where a client would misread them."""
+    """Any types are read, and parts that a client would misread are marked."""
     assert read([part]) == ([expected], False)
 
 
 @pytest.mark.parametrize(
     "part", [{}, {"index": 0}, {"index": 0, "id": "", "function": {"name": None, "arguments": ""}}]
 )
-def test_an_empty_part_is_none(part: Any) -> None:
-    """It begins no call: an answer would wait for the rest of it."""
+def test_an_empty_part_is_skipped(part: Any) -> None:
+    """It must not begin a call that never comes."""
     assert read([part]) == ([], True)
 
 
-def test_the_calls_of_a_message_are_numbered_by_their_places() -> None:
-    """In a stream a place means nothing."""
+def test_calls_of_a_whole_message_are_numbered_by_position() -> None:
+    """In a stream the position means nothing."""
     parts = [{"id": "a"}, {"id": "b"}]
     expected = [CallPart(0, "a", None, "", True), CallPart(1, "b", None, "", True)]
     assert read(parts, in_stream=False) == (expected, False)
     assert [delta.index for delta in read(parts)[0] if isinstance(delta, CallPart)] == [-1, -1]
 
 
-def test_a_call_may_stand_without_its_list() -> None:
-    """It is read as the only one in it, and written anew: clients iterate over a list."""
+def test_a_call_outside_a_list_is_read() -> None:
+    """It is rewritten into a list, because clients iterate over one."""
     assert read({"index": 0, "id": "c"}) == ([CallPart(0, "c", None, "", True)], True)
 
 
@@ -102,6 +102,6 @@ VALUES: st.SearchStrategy[Any] = (
     )
 )
 def test_no_part_raises(part: dict[str, Any]) -> None:
-    """Whatever its fields hold, it is a part or none."""
+    """Whatever its fields hold, a part becomes a delta or is skipped."""
     deltas, nothing = read([part])
     assert bool(deltas) is not nothing

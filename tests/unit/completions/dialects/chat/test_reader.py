@@ -33,7 +33,7 @@ def sse(data: bytes | dict[str, Any]) -> ServerSentEvent:
 
 
 def deltas_of(delta: dict[str, Any] | None, finish: str | None = None, **more: Any) -> Any:
-    """What an event with this delta says."""
+    """Read an event with this delta."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish, **more}
     return chat.reader()(sse({"id": "1", "choices": [choice]}))
 
@@ -61,7 +61,7 @@ def deltas_of(delta: dict[str, Any] | None, finish: str | None = None, **more: A
     ],
 )
 def test_a_delta_is_read(delta: Any, deltas: tuple[Delta, ...]) -> None:
-    """An empty one says nothing, and need not be relayed; reasoning has two names."""
+    """An empty delta says nothing and need not be relayed; reasoning has two names."""
     assert deltas_of(delta) == deltas
 
 
@@ -80,12 +80,12 @@ def test_a_delta_is_read(delta: Any, deltas: tuple[Delta, ...]) -> None:
     ],
 )
 def test_a_piece_of_a_call_is_read(part: Any, expected: CallPart) -> None:
-    """Arguments that are an object become a string."""
+    """Arguments given as an object become a string."""
     assert deltas_of({"tool_calls": [part]}) == (expected,)
 
 
 def test_finish_usage_and_terminator_are_read() -> None:
-    """Each of them says one thing; keep-alives and null usage say nothing."""
+    """Keep-alives and null usage say nothing."""
     assert deltas_of({}, "stop") == (Finish("stop"),)
     usage = {"prompt_tokens": 5, "completion_tokens": 7}
     assert chat.reader()(sse({"choices": [], "usage": usage})) == (Usage(usage),)
@@ -104,8 +104,8 @@ def test_one_event_may_say_everything() -> None:
     )
 
 
-def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
-    """It says its message, its finish, its usage, and that nothing follows."""
+def test_a_whole_answer_is_read_like_a_stream() -> None:
+    """It yields its message, its finish, its usage and the end."""
     message = {"role": "assistant", "content": "Hi"}
     usage = {"total_tokens": 3}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -121,20 +121,20 @@ def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
 
 @pytest.mark.parametrize("usage", [7, [7], "7"])
 def test_usage_of_an_odd_shape_costs_no_words(usage: Any) -> None:
-    """It is not told, and the rest of its event is."""
+    """Such usage is dropped, and the rest of its event is read."""
     choice = {"index": 0, "delta": {"content": "Hi"}}
     for event in ({"choices": [choice], "usage": usage}, {"choices": [{**choice, "usage": usage}]}):
         assert chat.reader()(sse(event)) == (Text("Hi"), Rewrite())
 
 
-def test_text_may_stand_where_the_older_api_had_it() -> None:
+def test_text_is_read_where_the_older_api_had_it() -> None:
     """Each event adds to it, as a delta does."""
     read = chat.reader()
     for text in ("Hi ", "there"):
         assert read(sse({"choices": [{"index": 0, "text": text}]})) == (Text(text), Rewrite())
 
 
-def test_usage_may_stand_in_the_choice_that_finishes() -> None:
+def test_usage_is_read_in_the_last_choice() -> None:
     """Moonshot puts it there; clients look for it beside the choices."""
     choice = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": {"total_tokens": 3}}
     deltas = chat.reader()(sse({"choices": [choice]}))
@@ -148,16 +148,16 @@ def test_an_error_in_mid_stream_is_a_failure(error: Any) -> None:
         assert [type(delta) for delta in deltas] == [Failure]
 
 
-def test_an_empty_error_is_none() -> None:
+def test_an_empty_error_is_ignored() -> None:
     """Some servers send the field in every event."""
     assert chat.reader()(sse({"error": {}})) == (Rewrite(),)
 
 
-# -- what only tolerant clients would understand
+# -- what only tolerant clients understand
 
 
 def read_all(*choices: dict[str, Any], single: bool = True) -> list[Delta]:
-    """Read one event for each choice, and return all that they say."""
+    """Read one event for each choice, and return all deltas."""
     read = ChatReader(single=single).read
     return [delta for one in choices for delta in read(sse({"choices": [one]}))]
 
@@ -176,7 +176,7 @@ def word(text: Any, finish: Any = None, index: int = 0) -> dict[str, Any]:
     ],
 )
 def test_content_may_be_a_list_of_parts(content: Any, deltas: list[Delta]) -> None:
-    """Its text is text, its thinking is reasoning, and the event is written anew."""
+    """Text is text, thinking is reasoning, and the event is rewritten."""
     assert read_all(word(content)) == [*deltas, Rewrite()]
     message = {"index": 0, "message": {"content": content}, "finish_reason": "stop"}
     whole = ServerSentEvent(b"", json.dumps({"choices": [message]}).encode())
@@ -184,20 +184,20 @@ def test_content_may_be_a_list_of_parts(content: Any, deltas: list[Delta]) -> No
 
 
 def test_reasoning_may_be_a_list_of_parts() -> None:
-    """It is reasoning all the same, under whichever name."""
+    """Its text is reasoning."""
     delta = {"reasoning_content": [{"type": "text", "text": "Hm"}]}
     assert deltas_of(delta) == (Reasoning("Hm"), Rewrite())
 
 
 @pytest.mark.parametrize("nothing", ["", "null", " ", False, 0])
-def test_an_answer_that_goes_on_has_no_finish(nothing: Any) -> None:
-    """Some servers send an empty reason in each event, which strict clients take for the end."""
+def test_an_empty_finish_reason_is_removed(nothing: Any) -> None:
+    """Some servers send one in each event, which strict clients take for the end."""
     deltas = read_all(word("Hi", nothing), word(" there.", nothing), word("", "stop"))
     assert deltas == [Text("Hi"), Rewrite(), Text(" there."), Rewrite(), Finish("stop")]
 
 
 def test_a_finish_in_the_servers_own_words_is_translated() -> None:
-    """The event is written anew, since clients know four words."""
+    """The event is rewritten, since clients know only four words."""
     assert read_all(word("Hi"), word("", "MAX_TOKENS")) == [
         Text("Hi"),
         Finish("length"),
@@ -207,7 +207,7 @@ def test_a_finish_in_the_servers_own_words_is_translated() -> None:
 
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_finish_may_be_a_failure(streamed: bool) -> None:
-    """Amid words it is a cut; a whole answer that failed says nothing else."""
+    """In a stream it cuts the answer off; a whole answer that failed yields nothing else."""
     if streamed:
         *_, failure = read_all(word("We are"), word("", "error"))[:2]
     else:
@@ -229,7 +229,7 @@ def test_a_finish_may_be_a_failure(streamed: bool) -> None:
     ],
 )
 def test_a_finish_ends_the_answer(behind: Any, single: bool) -> None:
-    """Whatever follows it, the answer was whole; usage and the terminator are read."""
+    """What follows does not change that; usage and the terminator are still read."""
     read = ChatReader(single=single).read
     read(sse({"choices": [word("Yes.", "stop")]}))
     assert read(sse(behind)) == (Rewrite(),)
@@ -239,29 +239,29 @@ def test_a_finish_ends_the_answer(behind: Any, single: bool) -> None:
 
 
 def test_each_of_several_answers_has_its_own_finish() -> None:
-    """The end of one takes nothing from the others."""
+    """The end of one leaves the others alone."""
     deltas = read_all(word("A", "stop"), word("B", index=1), word("", "stop", 1), single=False)
     assert deltas == [Text("A"), Finish("stop"), Text("B"), Finish("stop")]
 
 
-def test_other_choices_than_the_one_asked_for_are_dropped() -> None:
-    """They are another answer, whose words do not belong into this one."""
+def test_choices_that_were_not_asked_for_are_dropped() -> None:
+    """Their words belong to another answer."""
     both = {"choices": [word("no", index=1), word(" is.")]}
     deltas = read_all(word("It"), word("So", index=1), word("", "stop", 1))
     assert deltas == [Text("It"), Rewrite(), Rewrite()]
     assert ChatReader(single=True).read(sse(both)) == (Text(" is."), Rewrite())
 
 
-def test_an_only_choice_may_be_numbered_oddly() -> None:
-    """The first to come is the answer, and is numbered anew."""
+def test_the_first_choice_counts_whatever_its_index() -> None:
+    """It is the answer, and its event is rewritten."""
     for index in (1, None, "0"):
         choice = {**word("Hi"), "index": index}
         assert read_all(choice, choice) == [Text("Hi"), Rewrite()] * 2
 
 
 @pytest.mark.parametrize("beside", [{}, {"delta": {}}, {"delta": {"content": ""}}])
-def test_a_message_behind_the_deltas_only_repeats_them(beside: dict[str, Any]) -> None:
-    """Of a last event with the whole answer that is read which no delta had."""
+def test_a_message_after_the_deltas_adds_only_what_they_lacked(beside: dict[str, Any]) -> None:
+    """A last event may repeat the whole answer."""
     message = {"content": "Yes.", "reasoning_content": "Hm."}
     last = {"index": 0, "message": message, "finish_reason": "stop", **beside}
     assert read_all(word("Yes."), last) == [
@@ -282,7 +282,7 @@ def test_a_message_behind_the_deltas_only_repeats_them(beside: dict[str, Any]) -
     ],
 )
 def test_an_event_that_says_nothing_is_skipped(data: bytes) -> None:
-    """Amid others it is neither relayed nor a failure."""
+    """In a stream with others it is neither relayed nor a failure."""
     read = chat.reader()
     for text in ("Yes, ", "until six."):
         assert read(sse(data)) == (Rewrite(),)
@@ -290,7 +290,7 @@ def test_an_event_that_says_nothing_is_skipped(data: bytes) -> None:
 
 
 def test_only_unreadable_events_are_no_answer() -> None:
-    """Their terminator is a failure; so is an error that is no JSON."""
+    """Their terminator is a failure, as is an error that is no JSON."""
     read = chat.reader()
     read(sse(b"<html>"))
     (failure,) = read(sse(b"[DONE]"))
@@ -301,12 +301,12 @@ def test_only_unreadable_events_are_no_answer() -> None:
 
 @pytest.mark.parametrize("spelling", [b"[DONE] ", b"[done]"])
 def test_the_terminator_may_be_misspelt(spelling: bytes) -> None:
-    """A blank behind it is in the wild."""
+    """A trailing space occurs in the wild."""
     assert chat.reader()(sse(spelling)) == (Done(),)
 
 
 def test_an_event_may_be_framed_twice() -> None:
-    """A framework that frames what it is given makes `data: data: {…}` of an event."""
+    """A framework that frames its input again turns an event into `data: data: {…}`."""
     reader = ChatReader(single=True)
     event = json.dumps({"choices": [{"index": 0, "delta": {"content": "Yes."}}]})
     assert reader.read(sse(f"data: {event}\n\n".encode())) == (Text("Yes."), Rewrite())
@@ -314,7 +314,7 @@ def test_an_event_may_be_framed_twice() -> None:
 
 
 def test_a_character_in_two_events_is_joined() -> None:
-    """Both events are written anew, and the ones behind them are read as before."""
+    """Both events are rewritten, and later ones are read as before."""
     read = chat.reader()
     halves = [rb"Yes \ud83d", rb"\ude00 until", rb" six."]
     events = [b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % half for half in halves]
@@ -344,7 +344,7 @@ values = st.recursive(
 
 @given(values.map(json.dumps).map(str.encode) | st.binary(max_size=40), st.booleans())
 def test_no_event_raises(data: bytes, streamed: bool) -> None:
-    """Whatever an upstream sends is read into deltas, skipped, or a failure."""
+    """Anything an upstream sends becomes deltas, is skipped, or is a failure."""
     for delta in chat.reader()(ServerSentEvent(b"data: x\n\n" if streamed else b"", data)):
         for name in ("text", "arguments", "reason"):
             assert isinstance(getattr(delta, name, ""), str)
@@ -352,7 +352,7 @@ def test_no_event_raises(data: bytes, streamed: bool) -> None:
 
 @given(values, st.booleans())
 def test_no_choice_raises(choice: Any, single: bool) -> None:
-    """The same holds inside a choice, first or amid others."""
+    """The same holds for a choice, whether first or later."""
     read = ChatReader(single=single).read
     for choices in ([choice], [word("Hi")], [choice], choice):
         for delta in read(sse({"choices": choices})):

@@ -27,14 +27,14 @@ def parsed(*messages: Mapping[str, Any], **fields: Any) -> ParsedRequest:
 
 
 def sent(*messages: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    """What the upstream receives of it."""
+    """What the upstream receives."""
     request = parsed(*messages, **fields)
     return chat.prepare(request, model="", extra_body={}, clean=str).body
 
 
 @pytest.mark.parametrize("calls", [[0], [None], ["x"], [{}], [{"id": 0}]], ids=str)
-def test_calls_are_the_assistants(calls: list[Any]) -> None:
-    """What another role has under their name is left out, whatever it is."""
+def test_only_the_assistant_has_calls(calls: list[Any]) -> None:
+    """Another role's `tool_calls` are left out, whatever they hold."""
     got = sent({"role": "critic", "content": "No.", "tool_calls": calls})
     assert got["messages"] == [{"role": "critic", "content": "No."}]
 
@@ -42,7 +42,7 @@ def test_calls_are_the_assistants(calls: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("n", "answers"), [(None, 1), (-1, 1), (0, 1), (1, 1), (1.0, 1), (2, 2), (3.0, 3)]
 )
-def test_the_answers_wanted_are_counted(n: Any, answers: int) -> None:
+def test_the_number_of_answers_is_read(n: Any, answers: int) -> None:
     """Words of our own fit into one answer, not into several at once."""
     request = parsed(n=n)
     assert (request.answers, request.single, request.speakable) == (
@@ -69,7 +69,7 @@ def test_only_streamed_text_is_speakable(fields: dict[str, Any], speakable: bool
 
 
 def test_the_history_is_read() -> None:
-    """Its roles, texts and calls, and what follows the last user message."""
+    """This covers roles, texts, calls and what follows the last user message."""
     request = parsed(SYSTEM, USER, {**CALLS, "content": "One moment."}, RESULT)
     assert request.roles == ("system", "user", "assistant", "tool")
     assert (request.user_text, request.user_spoke) == ("Hello?", True)
@@ -129,7 +129,7 @@ def test_a_history_without_a_word_is_sent_as_an_empty_prompt() -> None:
 
 
 def test_nulls_in_messages_are_left_out() -> None:
-    """Serialisers write them for what is not set; `content` must be there all the same."""
+    """Serialisers write null for unset fields; only `content` is required."""
     nulls = {"name": None, "tool_calls": None, "function_call": None, "refusal": None}
     got = sent(
         {"role": "user", "content": None, **nulls},
@@ -145,8 +145,8 @@ def test_nulls_in_messages_are_left_out() -> None:
     ]
 
 
-def test_what_a_platform_keeps_beside_a_function_stays_here() -> None:
-    """Strict servers refuse it, and its address is none of a model's business."""
+def test_a_platforms_own_fields_of_a_tool_are_not_sent() -> None:
+    """Strict servers refuse them, and the model needs no server's address."""
     tool = {"type": "function", "function": {"name": "f"}, "cache_control": {"type": "ephemeral"}}
     custom = {"type": "custom", "custom": {"name": "g"}}
     got = sent(tools=[{**tool, "server": {"url": "https://example.com"}, "messages": []}, custom])
@@ -155,7 +155,7 @@ def test_what_a_platform_keeps_beside_a_function_stays_here() -> None:
 
 @pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": True}])
 def test_usage_is_always_asked_for(options: Any) -> None:
-    """The log wants it of every stream, the caller only if it said so."""
+    """The log needs it for every stream; the caller gets it only on request."""
     assert sent(stream_options=options)["stream_options"] == {"include_usage": True}
     assert parsed(stream_options=options).wants_usage is bool((options or {}).get("include_usage"))
     assert "stream_options" not in sent(stream_options=options, stream=False)
@@ -177,12 +177,12 @@ def test_usage_is_always_asked_for(options: Any) -> None:
 )
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_the_token_limit_is_dropped_or_clamped(name: str, limit: Any, expected: Any) -> None:
-    """Platforms send -1 for unlimited; models refuse what they do not allow."""
+    """Platforms send -1 for unlimited; models refuse values beyond their limits."""
     assert sent(**{name: limit}).get(name) == expected
 
 
-def test_a_deployments_token_limit_caps_and_stands_in_for_the_callers() -> None:
-    """It goes by the older name, which every server knows."""
+def test_the_deployments_token_limit_caps_or_replaces_the_callers() -> None:
+    """Where the caller has none, the older name is used, which every server knows."""
     for fields, name, limit in (
         ({}, "max_tokens", 50),
         ({"max_tokens": 20}, "max_tokens", 20),
@@ -201,8 +201,8 @@ def test_a_chat_request_needs_no_translation() -> None:
     assert [one.as_chat(body) is None for one in dialects] == [True, False]
 
 
-def test_feedback_is_appended_behind_what_was_said() -> None:
-    """An answer without a word is left out; the request itself is not changed."""
+def test_feedback_is_appended_after_the_answer() -> None:
+    """An empty answer is left out; the request itself is not modified."""
     body = {"model": "m", "messages": [USER]}
     feedback = {"role": "user", "content": "Once more."}
     assert chat.with_feedback(body, "", "Once more.")["messages"] == [USER, feedback]

@@ -1,4 +1,4 @@
-"""A Chat Completions stream of an upstream's events and our own: strict clients read all of it."""
+"""A Chat Completions stream of an upstream's events and our own, as strict clients read it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def received(delta: Any, finish: str | None = None, source: int = 0, **envelope:
 
 
 def test_an_upstreams_stream_is_relayed_byte_for_byte() -> None:
-    """Role, words and finish are relayed as they came; only the terminator is our own."""
+    """Only the terminator is our own."""
     out = writer()
     chunks = [received({"role": "assistant"}), received({"content": "Hi"}), received({}, "stop")]
     data = b"".join(map(out.relay, chunks)) + out.end("stop", USAGE)
@@ -43,8 +43,8 @@ def test_an_upstreams_stream_is_relayed_byte_for_byte() -> None:
     assert rules.check(data).text == "Hi"
 
 
-def test_our_own_words_alone_are_a_stream() -> None:
-    """It has an id, a time and the model that the caller asked for, and the role once."""
+def test_our_own_words_alone_make_a_stream() -> None:
+    """It has one id, a time, the model that the caller asked for, and the role once."""
     out = writer()
     data = out.buffer_words("Hm... ") + out.reasoning("Hm.") + out.text("Hi.")
     data += out.call(Call("c0", "f", "{}")) + out.call(Call("c1", "g", '{"a":1}'))
@@ -57,7 +57,7 @@ def test_our_own_words_alone_are_a_stream() -> None:
 
 
 def test_the_first_event_gives_the_stream_its_identity() -> None:
-    """After our own words an upstream's events are rewritten, and the role is not repeated."""
+    """After words of ours, upstream events are rewritten and the role is not repeated."""
     out = writer()
     data = out.buffer_words("Hm... ") + out.relay(received({"role": "assistant", "content": ""}))
     data += out.relay(received({"content": "Hi"})) + out.relay(received({}, "stop"))
@@ -68,7 +68,7 @@ def test_the_first_event_gives_the_stream_its_identity() -> None:
 
 
 def test_our_own_words_take_over_an_upstreams_identity() -> None:
-    """The stream has one id, whoever speaks after the first upstream."""
+    """The stream keeps the first upstream's id, whoever speaks later."""
     out = writer()
     data = out.relay(received({"role": "assistant", "content": "It is"}))
     data += out.text("... Sorry.") + out.relay(received({"content": " so."}, source=1, id="other"))
@@ -80,7 +80,7 @@ def test_our_own_words_take_over_an_upstreams_identity() -> None:
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("changed", [{"id": "other"}, {"created": 8}, {"model": "gpt-x"}])
 def test_an_answer_has_one_identity(changed: dict[str, Any], before: bool) -> None:
-    """Events that change the id, the time or the model are rewritten, wherever these stand."""
+    """Events that change the id, time or model are rewritten, wherever these fields stand."""
 
     def event(text: str, **changes: Any) -> Chunk:
         delta = {"content": text} if text else {"role": "assistant", "content": ""}
@@ -104,7 +104,7 @@ def test_an_answer_has_one_identity(changed: dict[str, Any], before: bool) -> No
 
 @pytest.mark.parametrize("role", ["", "model", "assistant", None])
 def test_the_role_is_named_once(role: Any) -> None:
-    """Some upstreams send an empty one, their own word or the same one in each event."""
+    """Some upstreams send an empty role, their own word, or the role in each event."""
     out = writer()
     chunks = [received({"role": role, "content": text}) for text in ("Yes, ", "until six.")]
     data = b"".join(map(out.relay, chunks)) + out.end("stop", None)
@@ -114,7 +114,7 @@ def test_the_role_is_named_once(role: Any) -> None:
 
 
 def test_an_event_to_rewrite_is_never_relayed() -> None:
-    """What it says is written as the protocol has it; one that says nothing is left out."""
+    """It is written as the protocol has it; an event that says nothing is dropped."""
     out = writer()
     data = out.relay(received({"role": "assistant", "content": [{"type": "text", "text": "Hi"}]}))
     assert out.relay(received({})) == b""
@@ -125,7 +125,7 @@ def test_an_event_to_rewrite_is_never_relayed() -> None:
 
 @pytest.mark.parametrize("missing", ["id", "created", "model"])
 def test_an_upstream_without_an_identity_gets_one(missing: str) -> None:
-    """Strict clients want all three fields, and none of them empty."""
+    """Strict clients want all three fields, none of them empty."""
     for empty in (None, ""):
         out = writer()
         envelope: dict[str, Any] = {missing: empty}
@@ -137,8 +137,8 @@ def test_an_upstream_without_an_identity_gets_one(missing: str) -> None:
 @pytest.mark.parametrize(
     ("upstreams", "finish"), [("stop", "length"), ("tool_calls", "stop"), ("", "x")]
 )
-def test_the_finish_is_the_turns(upstreams: str, finish: str) -> None:
-    """The upstream's own event is written only if it has the same finish."""
+def test_the_turn_decides_the_finish(upstreams: str, finish: str) -> None:
+    """The upstream's event is written only if it has the same finish."""
     out = writer()
     data = out.relay(received({"role": "assistant", "content": "Hi"}))
     data += out.relay(received({}, upstreams or None)) + out.end(finish, None)
@@ -157,7 +157,7 @@ def test_words_beside_the_finish_are_not_lost() -> None:
 @pytest.mark.parametrize("wants", [True, False])
 @pytest.mark.parametrize("beside_finish", [True, False])
 def test_usage_comes_last_and_only_when_wanted(wants: bool, beside_finish: bool) -> None:
-    """It has an event of its own without choices, wherever the upstream put it."""
+    """It has its own event without choices, wherever the upstream put it."""
     out = writer(wants_usage=wants)
     data = out.relay(received({"role": "assistant", "content": "Hi"}))
     if beside_finish:
@@ -172,7 +172,7 @@ def test_usage_comes_last_and_only_when_wanted(wants: bool, beside_finish: bool)
 
 
 def test_a_stream_ends_once() -> None:
-    """A second end writes nothing, whichever of the two ends came first."""
+    """A second end writes nothing, whichever of them came first."""
     for first, second in (("end", "failure"), ("failure", "end"), ("end", "end")):
         out = writer()
         data = out.text("Hi.")
@@ -216,8 +216,10 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=12), st.booleans())
-def test_any_mixture_is_a_stream(mixture: list[tuple[str, str]], wants_usage: bool) -> None:
-    """In whatever order the two speak, each word is written once, in order, under one identity."""
+def test_any_mixture_makes_a_valid_stream(
+    mixture: list[tuple[str, str]], wants_usage: bool
+) -> None:
+    """Each word is written once, in order, under one identity."""
     out = writer(wants_usage=wants_usage)
     data, words, thoughts = b"", "", ""
     calls: list[tuple[str, str]] = []

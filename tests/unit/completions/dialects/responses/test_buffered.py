@@ -36,8 +36,8 @@ async def parsed(body: bytes) -> Response:
         return await client.responses.create(model="m", input="Hi")
 
 
-def test_an_answer_that_needs_no_change_has_none() -> None:
-    """It keeps words, calls, reasoning, ids, and fields that only the upstream knows."""
+def test_an_answer_that_needs_no_change_stays() -> None:
+    """Words, calls, reasoning, ids and the upstream's other fields stay."""
     sse = upstream(Think("Hm."), Say("Sure."), CallPiece(0, '{"a":1}', "f", "call_1"), tier="x")
     got = responses.buffered(
         REQUEST, sse, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
@@ -47,7 +47,7 @@ def test_an_answer_that_needs_no_change_has_none() -> None:
 
 
 async def test_words_and_calls_are_replaced() -> None:
-    """The turn's words stand where the upstream's stood; the rest is the upstream's."""
+    """The turn's words take the place of the upstream's; the rest is kept."""
     sse = upstream(Say("<think>Hm.</think>Sure."), CallPiece(0, '{"a":"1"}', "f", "call_1"))
     got = responses.buffered(
         REQUEST, sse, text="Sure.", reasoning="Hm.", calls=[CALL], finish="tool_calls"
@@ -59,8 +59,8 @@ async def test_words_and_calls_are_replaced() -> None:
     assert b"think>" not in got
 
 
-async def test_an_answer_is_made_up() -> None:
-    """A responder's words came over no wire, and the SDK reads them all the same."""
+async def test_an_answer_without_an_upstream_is_whole() -> None:
+    """The SDK reads a responder's answer like any other."""
     got = responses.buffered(
         REQUEST, None, text="Sure.", reasoning="", calls=[CALL], finish="length"
     )
@@ -73,7 +73,7 @@ async def test_an_answer_is_made_up() -> None:
 
 
 async def test_usage_is_translated() -> None:
-    """The tokens of an answer made over chat completions come in that API's shape."""
+    """Tokens counted by chat completions get this API's names."""
     usage = {"prompt_tokens": 3, "completion_tokens": 2}
     got = responses.buffered(
         REQUEST, None, text="Sure.", reasoning="", calls=[], finish="stop", usage=usage
@@ -83,8 +83,8 @@ async def test_usage_is_translated() -> None:
     assert (response.usage.input_tokens, response.usage.total_tokens) == (3, 5)
 
 
-def test_a_refusal_stays_one() -> None:
-    """A buffered answer is for a program, which can tell it from an answer."""
+def test_a_refusal_stays_a_refusal() -> None:
+    """A buffered answer is for a program, which can tell the two apart."""
     sse = upstream(Decline("No."))
     for text in ("", "No."):
         got = responses.buffered(REQUEST, sse, text=text, reasoning="", calls=[], finish="stop")
@@ -100,7 +100,7 @@ def test_no_message_is_made_without_words() -> None:
     assert [item["type"] for item in json.loads(got)["output"]] == ["function_call"]
 
 
-def test_output_text_is_kept_in_step() -> None:
+def test_output_text_follows_the_words() -> None:
     """Some servers send this field, which the SDK computes."""
     sse = upstream(Say("Hm... Sure."), output_text="Hm... Sure.")
     got = responses.buffered(REQUEST, sse, text="Sure.", reasoning="", calls=[], finish="stop")

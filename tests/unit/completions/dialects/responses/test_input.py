@@ -22,7 +22,7 @@ from completions.dialects.responses.input import flat_tool, input_items, message
     ],
     ids=repr,
 )
-def test_every_input_is_items_with_a_type(given: Any, expected: list[Any]) -> None:
+def test_every_input_becomes_typed_items(given: Any, expected: list[Any]) -> None:
     """A string is a user's message, and a bare id refers to a stored item."""
     assert input_items({"input": given}) == [
         {"type": "message", **item} if isinstance(item, dict) else item for item in expected
@@ -40,7 +40,7 @@ def test_every_input_is_items_with_a_type(given: Any, expected: list[Any]) -> No
     ids=repr,
 )
 def test_the_text_of_a_message_is_joined(item: dict[str, Any], text: str) -> None:
-    """Parts without text, and items that are no message, have none."""
+    """Parts without text and items other than messages add nothing."""
     assert message_text(item) == text
 
 
@@ -54,5 +54,5 @@ def test_the_text_of_a_message_is_joined(item: dict[str, Any], text: str) -> Non
     ids=repr,
 )
 def test_a_tool_is_flattened(tool: dict[str, Any]) -> None:
-    """Both APIs' shapes become this API's, without nulls."""
+    """Both APIs' shapes become this one, without nulls."""
     assert flat_tool(tool) == {"type": "function", "name": "f"}

@@ -19,7 +19,7 @@ from local.scripted.script import CallPiece, Decline, Done, Finish, Role, Say, S
 from tests.support.responses_rules import check, events_in, sdk_final, sse_events_of
 from tests.support.responses_streams import TIME, WEATHER, chunks_of, relayed, request, upstream
 
-# Servers that leave things out: each function turns OpenAI's events into that server's.
+# Servers that leave things out: each function turns OpenAI's events into theirs.
 
 Events = list[dict[str, Any]]
 
@@ -44,7 +44,7 @@ def _bare(events: Events) -> Events:
 
 
 def _terse(events: Events) -> Events:
-    """The least that voice platforms ask for: text deltas and the end, which has the calls."""
+    """The least that voice platforms require: text deltas and the end, which has the calls."""
     kinds = {"response.output_text.delta", "response.completed", "response.incomplete"}
     return [event for event in events if event["type"] in kinds]
 
@@ -55,7 +55,7 @@ def _done_only(events: Events) -> Events:
 
 
 def _new_item_ids(events: Events) -> Events:
-    """Some proxies: each event has an item id of its own."""
+    """Some proxies: each event has a new item id."""
     return [
         {**event, "item_id": f"x{n}"} if "item_id" in event else event
         for n, event in enumerate(events)
@@ -76,7 +76,7 @@ SERVERS: dict[str, Callable[[Events], Events]] = {
 
 
 def as_served_by(data: bytes, server: str) -> bytes:
-    """The same answer from another server."""
+    """Return the same answer as that server sends it."""
     if server == "openai":
         return data
     events = SERVERS[server](events_in(data))
@@ -84,7 +84,7 @@ def as_served_by(data: bytes, server: str) -> bytes:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_every_server_s_answer_becomes_a_stream_that_the_sdk_reads(server: str) -> None:
+async def test_the_sdk_reads_every_servers_stream(server: str) -> None:
     """What a server leaves out is filled in, and nothing is repeated or lost."""
     steps = (Role(), Think("Hm."), Say("Sure"), Say(", now."), WEATHER, CallPiece(0, '"Paris"}'))
     data = as_served_by(upstream(*steps, TIME, Finish(), Done()), server)
@@ -100,7 +100,7 @@ async def test_every_server_s_answer_becomes_a_stream_that_the_sdk_reads(server:
     ]
 
 
-# Everything in any order.
+# Everything in any order
 
 _WORDS = st.text(st.sampled_from("ab ÄÖ…\n<"), min_size=1, max_size=4)
 _STEPS = st.lists(
@@ -114,7 +114,7 @@ _STEPS = st.lists(
         ),
     ),
     max_size=6,
-    # A model does not take up a call again.
+    # A model does not return to an earlier call.
     unique_by=lambda step: step.index if isinstance(step, CallPiece) else object(),
 )
 _OURS = st.sampled_from(["", "", "", "text", "buffer_words", "reasoning", "call"])
@@ -148,10 +148,10 @@ def _filtered(one: Chunk, how: str) -> Chunk:
     st.sampled_from(["stop", "length", "failure"]),
     st.data(),
 )
-def test_the_rules_hold_whoever_speaks_in_whatever_order(
+def test_the_rules_hold_for_any_mixture(
     answers: list[tuple[list[Speech], str, int]], speakable: bool, ending: str, data: st.DataObject
 ) -> None:
-    """Cut anywhere, filtered, interrupted, from any server: every rule holds, no word is lost."""
+    """Whatever is cut, filtered or interleaved, every rule holds and no word is lost."""
     writer = responses.writer(request(speakable=speakable))
     out, expected = b"", ""
     for source, (steps, server, cut) in enumerate(answers):
@@ -204,7 +204,7 @@ _FIELDS = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), _FIELDS, _JSON), max_size=8), st.booleans())
-def test_no_event_however_malformed_breaks_the_stream(
+def test_no_malformed_event_breaks_the_stream(
     spoils: list[tuple[int, str, Any]], buffered: bool
 ) -> None:
     """Fields of wrong types are ignored or corrected."""

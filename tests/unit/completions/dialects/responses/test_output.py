@@ -18,7 +18,7 @@ from completions.dialects.responses.output import (
 )
 
 
-def test_parts_are_numbered_in_the_list_that_they_belong_to() -> None:
+def test_parts_are_numbered_within_their_list() -> None:
     """Content and summary are two lists of one item."""
     item = OutputItem({"type": "reasoning", "id": "rs_1"})
     kinds = (OUTPUT_TEXT, SUMMARY_TEXT, OUTPUT_TEXT)
@@ -26,7 +26,7 @@ def test_parts_are_numbered_in_the_list_that_they_belong_to() -> None:
 
 
 def test_a_complete_item_has_the_text_that_was_delivered() -> None:
-    """The upstream's own part is kept, annotations and all, if it has the same text."""
+    """The upstream's part is kept with its annotations if it has the same text."""
     item = OutputItem(new_message())
     item.add_part(OUTPUT_TEXT).pieces += ["Hel", "lo."]
     received: dict[str, Any] = {"type": "output_text", "text": "Hello.", "annotations": [1]}
@@ -51,7 +51,7 @@ def test_a_complete_item_has_the_text_that_was_delivered() -> None:
     ids=repr,
 )
 def test_an_event_leads_to_its_item(event: dict[str, Any], found: str | None) -> None:
-    """By index, else by id, else to the latest, unless it has an item of its own."""
+    """The index decides, else the id, else it is the latest, unless the event has a new item."""
     lookup: ItemLookup[str] = ItemLookup()
     lookup.add("first", {"output_index": 0}, {"id": "item_1"})
     lookup.add("second", {}, {"call_id": "call_2"})
@@ -68,7 +68,7 @@ def test_an_event_leads_to_its_item(event: dict[str, Any], found: str | None) ->
     ],
 )
 def test_the_finish_decides_the_status(finish: str, status: str, details: Any) -> None:
-    """A finish reason of Chat Completions is translated into this API's terms."""
+    """Finish reasons of Chat Completions are translated into this API's terms."""
     response = new_response(responses.parse({"input": "Hi"}))
     got = finished_response(response, finish, [], None)
     assert (got["status"], got["incomplete_details"]) == (status, details)

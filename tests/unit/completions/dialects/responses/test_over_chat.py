@@ -18,17 +18,17 @@ def messages(*items: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
 
 
 def call(name: str, call_id: str) -> dict[str, Any]:
-    """A tool call of the history, and what it is in a chat message."""
+    """A tool call as an item."""
     return {"type": "function_call", "name": name, "call_id": call_id, "arguments": "{}"}
 
 
 def called(name: str, call_id: str) -> dict[str, Any]:
-    """What it is in a chat message."""
+    """The same call in a chat message."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": "{}"}}
 
 
 def test_instructions_and_a_string_are_two_messages() -> None:
-    """The shortest request there is."""
+    """This is the shortest request."""
     assert responses.as_chat({"model": "m", "input": "Hi", "instructions": "Be brief."}) == {
         "model": "m",
         "messages": [
@@ -39,7 +39,7 @@ def test_instructions_and_a_string_are_two_messages() -> None:
 
 
 def test_calls_join_the_words_before_them_and_their_results_follow() -> None:
-    """Text and parallel calls of one turn are one message of the assistant."""
+    """Text and parallel calls of one turn become one assistant message."""
     got = messages(
         {"role": "user", "content": "Hi"},
         {"type": "reasoning", "summary": []},
@@ -70,7 +70,7 @@ def test_calls_join_the_words_before_them_and_their_results_follow() -> None:
 
 
 def test_parts_become_a_string_unless_there_is_more_than_text() -> None:
-    """A string is what every server takes."""
+    """Every server takes a string."""
     text = {"type": "input_text", "text": "Look:"}
     image = {"type": "input_image", "image_url": "https://x/y.png"}
     file = {"type": "input_file", "file_id": "file_1"}
@@ -88,7 +88,7 @@ def test_parts_become_a_string_unless_there_is_more_than_text() -> None:
     ]
 
 
-def test_the_developer_is_the_system_to_older_servers() -> None:
+def test_a_developer_message_becomes_a_system_message() -> None:
     """Servers without `/responses` do not know the newer role either."""
     assert messages({"role": "developer", "content": "x"}) == [{"role": "system", "content": "x"}]
 
@@ -131,8 +131,8 @@ def test_a_stored_history_leaves_an_empty_prompt() -> None:
         ({"previous_response_id": "r", "store": True, "include": [], "truncation": "auto"}, {}),
     ],
 )
-def test_each_field_has_its_counterpart(fields: dict[str, Any], expected: dict[str, Any]) -> None:
-    """A field without one is left out."""
+def test_fields_are_translated(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    """A field without a counterpart is left out."""
     got = responses.as_chat({"input": "Hi", **fields})
     assert got == {"messages": [{"role": "user", "content": "Hi"}], **expected}
 
@@ -148,13 +148,13 @@ def test_each_field_has_its_counterpart(fields: dict[str, Any], expected: dict[s
     ],
 )
 def test_the_choice_of_a_tool_is_nested(choice: Any, expected: Any) -> None:
-    """It has the shape of chat completions, or is left to the model."""
+    """It takes the shape of chat completions, or is left to the model."""
     got = responses.as_chat({"input": "Hi", "tools": [TOOL], "tool_choice": choice})
     assert got.get("tool_choice") == expected
 
 
 def test_both_readings_of_a_request_agree() -> None:
-    """What the turn knows of a request does not depend on the way to the upstream."""
+    """The turn reads the same from a request and from its translation."""
     body = {
         "model": "m",
         "stream": True,

@@ -13,7 +13,7 @@ from tests.support.responses_requests import CALL, FLAT, RESULT, USER, assistant
 
 
 def test_only_known_fields_reach_the_upstream() -> None:
-    """Strict upstreams answer 400 to any other; nulls are dropped, too."""
+    """Strict upstreams answer 400 to others; nulls are dropped, too."""
     body = {
         "model": "m",
         "input": "Hi",
@@ -47,7 +47,7 @@ def test_only_known_fields_reach_the_upstream() -> None:
 
 
 def test_obfuscation_may_be_turned_off() -> None:
-    """The one stream option that this API has."""
+    """It is the only stream option of this API."""
     options = {"include_obfuscation": False, "include_usage": True}
     body = {"input": "Hi", "stream": True, "stream_options": options}
     assert sent(body)["stream_options"] == {"include_obfuscation": False}
@@ -70,21 +70,21 @@ def test_obfuscation_may_be_turned_off() -> None:
 )
 @pytest.mark.parametrize("name", ["max_output_tokens", "max_tokens"])
 def test_the_token_limit_is_dropped_or_clamped(name: str, limit: Any, expected: Any) -> None:
-    """Platforms send -1 for unlimited; models refuse what they do not allow."""
+    """Platforms send -1 for unlimited; models refuse values beyond their limits."""
     got = sent({"input": "Hi", name: limit})
     assert got.get("max_output_tokens") == expected
     assert "max_tokens" not in got
 
 
-def test_the_deployment_s_model_and_fields_win() -> None:
+def test_the_deployments_model_and_fields_win() -> None:
     """`model` replaces the caller's; `extra_body` replaces any field."""
     body = {"model": "agent", "input": "Hi", "temperature": 1}
     got = sent(body, model="gpt", extra_body={"temperature": 0, "store": True})
     assert (got["model"], got["temperature"], got["store"]) == ("gpt", 0, True)
 
 
-def test_what_we_added_is_named() -> None:
-    """An upstream that refuses it can be asked without it."""
+def test_fields_that_we_added_are_listed() -> None:
+    """An upstream that refuses them can be asked without them."""
     request = responses.parse({"input": "Hi", "user_id": 7, "prompt_cache_key": "mine"})
     prepared = responses.prepare(request, model="", extra_body={"service_tier": "flex"}, clean=str)
     assert prepared.added == {"safety_identifier", "service_tier"}
@@ -92,7 +92,7 @@ def test_what_we_added_is_named() -> None:
 
 
 def test_requests_with_the_same_prompt_and_tools_share_a_cache_key() -> None:
-    """It is the hash of what they have in common, wherever the prompt stands."""
+    """It is a hash of both, wherever the prompt stands."""
     key = sent({"input": "a", "instructions": "Be brief.", "tools": [FLAT]})["prompt_cache_key"]
     other = sent({"input": "b", "instructions": "Be brief.", "tools": [FLAT]})["prompt_cache_key"]
     third = sent({"input": "b", "instructions": "Be long.", "tools": [FLAT]})["prompt_cache_key"]
@@ -103,7 +103,7 @@ def test_requests_with_the_same_prompt_and_tools_share_a_cache_key() -> None:
 
 
 def test_our_own_words_are_taken_out_of_the_history() -> None:
-    """Each assistant text passes `clean`, and a message without a word left is not sent."""
+    """Each assistant text passes `clean`, and a message that ends up empty is not sent."""
     items = [
         {**assistant("Hm... Sunny."), "id": None},
         assistant("Hm... "),
@@ -133,22 +133,22 @@ def test_parts_get_the_type_that_their_role_has() -> None:
     assert parts == ["input_text", "output_text", "output_text"]
 
 
-def test_calls_and_results_are_strings() -> None:
-    """Some clients send the objects."""
+def test_arguments_and_results_become_strings() -> None:
+    """Some clients send objects."""
     items = [USER, {**CALL, "arguments": {"a": 1}}, {**RESULT, "output": {"b": 2}}]
     _, call, result = sent({"input": items})["input"]
     assert (call["arguments"], result["output"]) == ('{"a":1}', '{"b":2}')
 
 
 def test_instructions_alone_become_the_input() -> None:
-    """Before anybody spoke a call has nothing else, and OpenAI's API requires an input."""
+    """A call in which nobody has spoken has no items, and OpenAI's API requires an input."""
     got = sent({"input": [], "instructions": "Greet the caller."})
     assert got["input"] == [{"type": "message", "role": "system", "content": "Greet the caller."}]
     assert "instructions" not in got
 
 
-def test_feedback_is_appended_behind_what_was_said() -> None:
-    """The assistant's words come first, if there are any; a string becomes items."""
+def test_feedback_is_appended_after_the_answer() -> None:
+    """The assistant's words, if any, come first; a string input becomes items."""
     body = sent({"input": [USER], "previous_response_id": "r"})
     note = {"type": "message", "role": "user", "content": "Again."}
     words = {"type": "message", "role": "assistant", "content": "Well."}

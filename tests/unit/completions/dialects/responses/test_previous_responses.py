@@ -31,16 +31,16 @@ def ids_sent(*items: dict[str, Any], **fields: Any) -> list[str | None]:
 
 
 @pytest.mark.parametrize("store", [None, True, False])
-def test_whole_items_go_up_without_ids(store: bool | None) -> None:
-    """Nobody looks them up then: not who keeps nothing, nor who did not make them."""
+def test_whole_items_are_sent_without_ids(store: bool | None) -> None:
+    """An upstream that keeps nothing or did not make them answers 404 to their ids."""
     assert ids_sent(*RETURNED, store=store) == [None] * 6
     texts = [one.get("content") for one in sent({"input": RETURNED, "store": store})["input"]]
     assert "Sunny." in str(texts)
     assert "Bye." in str(texts)
 
 
-def test_reasoning_that_is_nothing_but_an_id_keeps_what_belongs_to_it() -> None:
-    """The upstream that stores it knows the others by their ids, but none of ours."""
+def test_reasoning_by_id_keeps_the_ids_around_it() -> None:
+    """The upstream that stores it knows the other items by their ids, but not by ours."""
     ids = [None, "rs_1", "rs_2", "fc_1", None, "msg_1", None]
     for store in (None, True):
         assert ids_sent(USER, REASONING, *RETURNED[1:], store=store) == ids
@@ -49,22 +49,22 @@ def test_reasoning_that_is_nothing_but_an_id_keeps_what_belongs_to_it() -> None:
 @pytest.mark.parametrize(
     ("fields", "extra_body"), [({"store": False}, {}), ({}, {"store": False})], ids=str
 )
-def test_reasoning_that_nobody_keeps_is_not_sent(
+def test_reasoning_that_is_not_stored_is_not_sent(
     fields: dict[str, Any], extra_body: dict[str, Any]
 ) -> None:
-    """OpenAI's API answers 404 to it, whoever said that nothing is stored."""
+    """OpenAI's API answers 404 to it, whether the caller or the deployment turned storage off."""
     assert ids_sent(USER, REASONING, *RETURNED[1:], **fields, extra_body=extra_body) == [None] * 6
 
 
-def test_reasoning_of_ours_is_not_sent() -> None:
-    """No upstream has heard of it."""
+def test_our_own_reasoning_is_not_sent() -> None:
+    """No upstream knows it."""
     own = {**REASONING, "id": new_id("reasoning")}
     items = sent({"input": [USER, REASONING, own, {**CALL, "id": "fc_1"}, RESULT]})["input"]
     assert [one.get("id") for one in items] == [None, "rs_1", "fc_1", None]
 
 
 def test_our_buffer_words_are_no_history() -> None:
-    """Whole or by their id, they are taken out, and chain nothing."""
+    """Whether whole or named by id, they are removed and make no chain."""
     named = {"type": "item_reference", "id": WORDS}
     request = parsed_with(USER, named, {**assistant("Hm... "), "id": WORDS})
     assert (request.chained, request.roles, request.assistant_texts) == (False, ("user",), ())
@@ -80,8 +80,8 @@ def test_our_buffer_words_are_no_history() -> None:
     ],
     ids=["a response", "an item", "a call"],
 )
-def test_a_link_that_we_made_up_is_refused_at_once(body: dict[str, Any]) -> None:
-    """The text behind it is kept nowhere, and no upstream has heard of it."""
+def test_a_link_to_an_id_of_ours_is_refused_at_once(body: dict[str, Any]) -> None:
+    """The text behind it is stored nowhere."""
     body = {"input": "Hi", **body}
     with pytest.raises(ChainNotFound):
         responses.parse(body)
@@ -97,7 +97,7 @@ def test_a_link_that_we_made_up_is_refused_at_once(body: dict[str, Any]) -> None
     ],
 )
 def test_a_chained_request_is_not_changed(chain: dict[str, Any]) -> None:
-    """Whoever refers to what is stored wants this stored too."""
+    """A caller who refers to stored items wants this response stored, too."""
     got = sent({"input": "Hi", **chain})
     assert "store" not in got
     for name in ("previous_response_id", "conversation"):
@@ -105,7 +105,7 @@ def test_a_chained_request_is_not_changed(chain: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("given", [None, False, True])
-def test_what_is_stored_is_the_caller_s_choice(given: bool | None) -> None:
-    """Clients that name items by their ids rely on it; the deployment's field wins."""
+def test_the_caller_chooses_what_is_stored(given: bool | None) -> None:
+    """Clients that name items by id rely on it; the deployment's field wins."""
     assert sent({"input": "Hi", "store": given}).get("store") is given
     assert sent({"input": "Hi", "store": given}, extra_body={"store": False})["store"] is False

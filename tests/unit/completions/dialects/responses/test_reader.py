@@ -1,4 +1,4 @@
-"""What the SSE events of a Responses answer say, from servers that send all of them or few."""
+"""What the SSE events of a Responses answer say, whether a server sends all of them or few."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def sse(event: dict[str, Any]) -> ServerSentEvent:
 
 
 def read(*events: dict[str, Any]) -> list[Delta]:
-    """What these events of one answer say, in order."""
+    """Read these events of one answer, in order."""
     read_event = responses.reader()
     return [delta for event in events for delta in read_event(sse(event))]
 
 
 def wire(*steps: script.Speech) -> list[tuple[Delta, ...]]:
-    """What each of OpenAI's events says when its model says this."""
+    """Return the deltas of each of OpenAI's events when its model says this."""
     stream = ResponsesStream("gpt")
     data = b"".join(stream.render(step) for step in steps) + DONE
     read_event = responses.reader()
@@ -67,8 +67,8 @@ MESSAGE: dict[str, Any] = {"content": [{"type": "output_text", "text": "Hello."}
 CALL: dict[str, Any] = {"call_id": "call_1", "name": "f", "arguments": '{"a":1}'}
 
 
-def test_openai_s_events_are_read_once() -> None:
-    """The protocol repeats each word four times, of which only the first counts."""
+def test_openais_events_are_read_once() -> None:
+    """The protocol repeats each word four times; only the first counts."""
     usage = {
         "input_tokens": 5,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -105,7 +105,7 @@ def test_openai_s_events_are_read_once() -> None:
 
 
 def test_every_event_of_a_call_is_a_part_of_it() -> None:
-    """A turn that holds a call back holds back its last events too."""
+    """A turn that holds a call back also holds back its last events."""
     events = wire(
         script.Role(), script.CallPiece(0, "{}", "f", "c"), script.Finish(), script.Done()
     )
@@ -184,8 +184,8 @@ def test_text_is_read_from_the_first_event_that_has_it(
         [item("function_call", **{**CALL, "arguments": {"a": 1}})],
     ],
 )
-def test_a_call_is_told_once_whatever_events_tell_it(events: list[dict[str, Any]]) -> None:
-    """One name, one id, the arguments once."""
+def test_a_call_is_read_once_whatever_events_hold_it(events: list[dict[str, Any]]) -> None:
+    """It has one name, one id, and its arguments once."""
     parts = [delta for delta in read(*events) if isinstance(delta, CallPart)]
     assert {part.index for part in parts} == {0}
     assert [part.id for part in parts if part.id][-1] == "call_1"
@@ -194,7 +194,7 @@ def test_a_call_is_told_once_whatever_events_tell_it(events: list[dict[str, Any]
 
 
 def test_parallel_calls_are_told_apart_by_index_else_by_item_id() -> None:
-    """Interleaved deltas find their call even where one of the two names is useless."""
+    """Interleaved deltas find their call even if the index or the id is useless."""
     delta = "response.function_call_arguments.delta"
     for by in ({"output_index": 1}, {"item_id": "fc_1"}, {"output_index": 1, "item_id": "random"}):
         first = {**item("function_call", "added", id="fc_1", call_id="a", name="f")}
@@ -218,16 +218,14 @@ def test_parallel_calls_are_told_apart_by_index_else_by_item_id() -> None:
         ({"type": "response.completed"}, "stop"),
     ],
 )
-def test_the_last_event_says_why_and_that_nothing_follows(
-    event: dict[str, Any], finish: str
-) -> None:
+def test_the_last_event_is_both_finish_and_end(event: dict[str, Any], finish: str) -> None:
     """OpenAI's own API sends no terminator after it."""
     assert read(event) == [Finish(finish), Done()]
 
 
 @pytest.mark.parametrize("verb", ["completed", "failed", "incomplete"])
-def test_a_built_in_tool_s_end_is_not_the_answer_s(verb: str) -> None:
-    """`response.mcp_call.failed` and its like say nothing that a turn must know."""
+def test_the_end_of_a_built_in_tool_is_not_the_end(verb: str) -> None:
+    """A turn does not need `response.mcp_call.failed` and the like."""
     for tool in ("mcp_call", "web_search_call", "image_generation_call"):
         assert read({"type": f"response.{tool}.{verb}", "item_id": "x", "output_index": 0}) == []
 
@@ -244,10 +242,10 @@ def test_a_built_in_tool_s_end_is_not_the_answer_s(verb: str) -> None:
         ({"error": {"message": "m", "code": 503}}, 503, "503"),
     ],
 )
-def test_a_failure_has_the_best_status_that_can_be_known(
+def test_a_failure_gets_the_most_specific_status(
     event: dict[str, Any], status: int, code: str | None
 ) -> None:
-    """It is read from every shape of the protocol, and from the shape of Chat Completions."""
+    """It is read from each shape of this protocol and from that of Chat Completions."""
     (delta,) = read(event)
     assert isinstance(delta, Failure)
     assert (delta.error.status, delta.error.message) == (status, "m")
@@ -255,8 +253,8 @@ def test_a_failure_has_the_best_status_that_can_be_known(
         assert delta.error.code == code
 
 
-def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
-    """It says what its stream would have said."""
+def test_a_whole_answer_is_read_like_a_stream() -> None:
+    """It yields the same deltas as its stream would."""
     whole = ResponsesWhole("gpt")
     for step in (
         script.Think("Hm."),
@@ -274,8 +272,8 @@ def test_an_answer_that_was_not_streamed_is_read_alike() -> None:
 @pytest.mark.parametrize(
     "body", [b"<html>", b"[]", b"{}", b'{"error": {"message": "m"}}', b'{"output": [1]}']
 )
-def test_an_answer_that_is_none_is_a_failure(body: bytes) -> None:
-    """Never an exception, never silence."""
+def test_a_body_that_is_no_answer_is_a_failure(body: bytes) -> None:
+    """It neither raises nor reads as silence."""
     assert any(
         isinstance(delta, Failure) for delta in responses.reader()(ServerSentEvent(b"", body))
     )
@@ -283,14 +281,14 @@ def test_an_answer_that_is_none_is_a_failure(body: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"[DONE] ", b"[done]", b'{"type": "x.y"}'])
 def test_other_events_say_nothing(data: bytes) -> None:
-    """Comments and unknown events are none of an answer; the terminator may be misspelt."""
+    """Comments and unknown events yield nothing; the terminator may be misspelt."""
     deltas = responses.reader()(ServerSentEvent(b"data: " + data + b"\n\n", data))
     assert deltas in {(), (Done(),)}
 
 
 @pytest.mark.parametrize("data", [b"{", b"[1]", b"null", b": PROCESSING", b'{"type": 1}', b'"x"'])
 def test_an_unreadable_event_is_skipped(data: bytes) -> None:
-    """Amid others it is neither relayed nor a failure; alone it is no answer."""
+    """Among others it is neither relayed nor a failure; alone it is no answer."""
     junk = ServerSentEvent(b"data: " + data + b"\n\n", data)
     terminator = ServerSentEvent(DONE, b"[DONE]")
     read_event = responses.reader()
@@ -305,7 +303,7 @@ def test_an_unreadable_event_is_skipped(data: bytes) -> None:
 
 @pytest.mark.parametrize("text", [[{"type": "text", "text": "Hi"}], {"text": "Hi"}, ["Hi"]])
 def test_a_delta_may_be_a_list_of_parts(text: Any) -> None:
-    """Its text is text, and the event is written anew."""
+    """Text is text, and the event is rewritten."""
     delta = {"type": "response.output_text.delta", "delta": text}
     assert read(delta) == [Text("Hi"), Rewrite()]
     done = {"type": "response.output_text.done", "text": "Hi"}
@@ -313,7 +311,7 @@ def test_a_delta_may_be_a_list_of_parts(text: Any) -> None:
 
 
 def test_content_may_be_a_string() -> None:
-    """It is the item's text or, in an item of reasoning, its reasoning."""
+    """It is the item's text, or its reasoning if the item is reasoning."""
     assert read(item("message", content="Hi")) == [Text("Hi"), Rewrite()]
     assert read(item("reasoning", content="Hm")) == [Reasoning("Hm"), Rewrite()]
 
@@ -327,13 +325,13 @@ def test_content_may_be_a_string() -> None:
     ],
 )
 def test_an_incomplete_answer_says_why(reason: str | None, finish: str) -> None:
-    """Whatever the server calls it, something is missing."""
+    """An unknown reason still means that something is missing."""
     deltas = read(ended("incomplete", incomplete_details={"reason": reason}))
     assert deltas == [Finish(finish), Done()]
 
 
 def test_an_incomplete_answer_may_be_a_failure() -> None:
-    """Amid words it is a cut; a whole answer that failed says nothing else."""
+    """In a stream it cuts the answer off; a whole answer that failed yields nothing else."""
     message = {"type": "message", "content": [{"type": "output_text", "text": "We are"}]}
     event = ended("incomplete", incomplete_details={"reason": "abort"}, output=[message])
     assert [type(delta) for delta in read(event)] == [Text, Failure]
@@ -342,7 +340,7 @@ def test_an_incomplete_answer_may_be_a_failure() -> None:
 
 
 def test_a_character_in_two_events_is_joined() -> None:
-    """Both events are written anew, and the ones behind them are read as before."""
+    """Both events are rewritten, and later ones are read as before."""
     read_event = responses.reader()
     pieces = [rb"Yes \ud83d", rb"\ude00 until", rb" six."]
     event = b'{"type": "response.output_text.delta", "delta": "%s"}'
@@ -390,6 +388,6 @@ _JSON = st.recursive(
     )
 )
 def test_no_event_raises(events: list[tuple[str, dict[str, Any]]]) -> None:
-    """Whatever its fields hold is read into deltas or a failure."""
+    """Any fields are read into deltas or a failure."""
     for delta in read(*({**fields, "type": kind} for kind, fields in events)):
         assert isinstance(delta, Delta)

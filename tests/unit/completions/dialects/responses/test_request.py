@@ -27,8 +27,8 @@ from tests.support.responses_requests import (
 )
 
 
-def test_a_string_is_a_user_s_message() -> None:
-    """The shortest request there is."""
+def test_a_string_is_a_user_message() -> None:
+    """This is the shortest request."""
     request = responses.parse({"model": "m", "input": "Hello?"})
     assert (request.model, request.stream, request.speakable, request.answers) == (
         *("m", False),
@@ -55,13 +55,13 @@ def test_silence_and_a_missing_user_are_no_speech(items: list[dict[str, Any]], s
 
 
 def test_the_upstream_may_hold_the_user_message() -> None:
-    """A tool's result with the id of the response that called it is a conversation."""
+    """A tool result with a previous response's id is part of a conversation."""
     request = parsed_with(RESULT, previous_response_id="resp_1")
     assert (request.user_spoke, request.after_tool_result) == (True, True)
 
 
 def test_the_history_is_read_from_every_kind_of_item() -> None:
-    """Roles, the assistant's words and its calls, recent or not."""
+    """This covers roles, the assistant's words, and calls with their recency."""
     request = parsed_with(
         assistant("Hi, who is there?"),
         USER,
@@ -83,7 +83,7 @@ def test_the_history_is_read_from_every_kind_of_item() -> None:
 
 
 def test_what_follows_the_last_user_message_is_read() -> None:
-    """It may be words already spoken in this turn, and a tool's result at the end."""
+    """It may be words already spoken in this turn, and a tool result at the end."""
     request = parsed_with(USER, assistant("One moment."), CALL, RESULT)
     assert (request.assistant_spoke_since, request.after_tool_result) == (True, True)
     assert not parsed_with(USER, assistant(" "), CALL).assistant_spoke_since
@@ -91,14 +91,14 @@ def test_what_follows_the_last_user_message_is_read() -> None:
 
 @pytest.mark.parametrize("tool", [FLAT, NESTED, {**FLAT, "type": None}])
 def test_tools_are_read_flat_and_nested(tool: dict[str, Any]) -> None:
-    """Clients of both APIs send theirs; the upstream gets the flat shape."""
+    """Clients send the shapes of both APIs; the upstream gets the flat one."""
     body = {"input": "Hi", "tools": [tool, {"type": "web_search"}], "tool_choice": "auto"}
     assert responses.parse(body).tools == {"get_weather": Tool("get_weather", "Asks.", SCHEMA)}
     assert sent(body)["tools"] == [FLAT, {"type": "web_search"}]
 
 
 def test_a_nested_choice_of_a_tool_is_flattened() -> None:
-    """The upstream gets the flat shape, as it does of the tool."""
+    """The upstream gets it in the same shape as the tool."""
     choice = {"type": "function", "function": {"name": "get_weather"}}
     body = {"input": "Hi", "tools": [FLAT], "tool_choice": choice}
     assert sent(body)["tool_choice"] == {"type": "function", "name": "get_weather"}
@@ -121,8 +121,8 @@ def test_only_streamed_text_is_speakable(text: Any, speakable: bool) -> None:
     assert not parsed_with(USER, text=text, stream=False).speakable
 
 
-def test_the_extra_body_is_read_and_taken_out() -> None:
-    """What an agent may set for itself."""
+def test_the_extra_body_is_read_and_removed() -> None:
+    """It holds what an agent may set for itself."""
     extra = {"buffer_words": ["Hm... "], "language": "de", "conversation_id": "conv_1"}
     body = {"input": "Hi", "elevenlabs_extra_body": extra}
     assert responses.parse(body).extra.language == "de"
@@ -241,7 +241,7 @@ _NAMES += ["conversation", "elevenlabs_extra_body", "max_tool_calls", "prompt", 
 def test_a_request_is_understood_or_refused_by_name(
     body: dict[str, Any], spoils: list[tuple[str, int, Any]]
 ) -> None:
-    """This holds for both ways to an upstream, and nothing else is raised."""
+    """Parsing raises nothing but an error that names the field, over either API."""
     for name, position, value in spoils:
         items = body["input"] if isinstance(body["input"], list) else []
         where = items[position] if position < len(items) else body

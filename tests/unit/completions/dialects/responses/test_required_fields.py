@@ -1,4 +1,4 @@
-"""A response with every field that strict clients ask for."""
+"""A response with every field that strict clients require."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WHOLE = {
     ],
 )
 def test_usage_has_every_count(usage: Any, expected: Any) -> None:
-    """What a server does not count is 0; what only it counts stays, in its own API."""
+    """Counts that a server lacks are 0; counts that only it has stay if the API is this one."""
     assert whole_usage(usage) == expected
 
 
@@ -68,7 +68,7 @@ MESSAGE = {
     ],
     ids=str,
 )
-def test_a_response_that_lacks_something_is_written_anew(more: dict[str, Any]) -> None:
-    """One that lacks nothing is handed on as it is, with all that only its server knows."""
+def test_a_response_that_lacks_something_is_not_whole(more: dict[str, Any]) -> None:
+    """A whole response is passed on as it is, with all that only its server knows."""
     assert is_whole({**RESPONSE, "output": [MESSAGE, {"type": "x"}], "usage": WHOLE, "tier": 1})
     assert not is_whole({**RESPONSE, **more})

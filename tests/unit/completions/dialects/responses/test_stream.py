@@ -14,7 +14,7 @@ REQUEST = responses.parse({"model": "m", "input": "Hi", "stream": True})
 
 
 def stream() -> ResponsesStream:
-    """A stream without an event."""
+    """A stream before its first event."""
     return ResponsesStream(REQUEST)
 
 
@@ -30,14 +30,14 @@ def types_in(data: bytes) -> list[str]:
 
 
 def test_a_stream_begins_once() -> None:
-    """Whatever is written first is preceded by the two events that open the response."""
+    """The two opening events precede whatever is written first."""
     own = stream()
     out = own.write("response.rate_limits.updated", {}) + own.begin()
     assert types_in(out) == ["created", "in_progress", "rate_limits.updated"]
 
 
 def test_the_first_response_is_adopted() -> None:
-    """A stub gets the fields that the SDK requires; a second response is not taken over."""
+    """A stub gets the fields that the SDK requires; a second response is ignored."""
     own = stream()
     assert own.adopt({"id": "resp_1", "model": None, "tier": "x"})
     assert (own.response["id"], own.response["model"], own.response["tier"]) == ("resp_1", "m", "x")
@@ -57,7 +57,7 @@ def test_an_id_that_is_taken_is_replaced() -> None:
 
 
 def test_text_opens_its_item_and_its_part() -> None:
-    """They are announced with the first word, and closed with all of them."""
+    """The first word opens them, and closing them repeats all words."""
     own = stream()
     own.begin()
     item = OutputItem(new_message())
@@ -78,7 +78,7 @@ def test_an_item_that_was_never_opened_is_not_closed() -> None:
 
 
 def test_an_event_is_relayed_only_if_it_agrees() -> None:
-    """Its bytes pass if its sequence number and fields are right; else it is corrected."""
+    """Its bytes pass if its sequence number and fields are right; otherwise it is corrected."""
     own = stream()
     own.begin()
     event = {"type": "response.x", "sequence_number": 2, "output_index": 0, "more": 1}

@@ -28,7 +28,7 @@ USAGE = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
 
 
 def test_a_healthy_stream_is_relayed_byte_for_byte_up_to_its_last_event() -> None:
-    """Nothing is written anew if nothing has to change."""
+    """Nothing is rewritten if nothing has to change."""
     steps = (Role(), Think("Hm."), Say("Hello"), Say(" you."), WEATHER, TIME, Finish(), Done())
     data = upstream(*steps)
     writer = responses.writer(request())
@@ -39,7 +39,7 @@ def test_a_healthy_stream_is_relayed_byte_for_byte_up_to_its_last_event() -> Non
 
 
 def test_the_last_event_is_relayed_if_its_output_is_what_was_delivered() -> None:
-    """A stream that nothing was changed in is OpenAI's to the last byte."""
+    """An unchanged stream is OpenAI's to the last byte."""
     data = upstream(Role(), Say("Hello."), Finish(), Done())
     writer = responses.writer(request())
     out = relayed(writer, data) + writer.end("stop", None)
@@ -47,7 +47,7 @@ def test_the_last_event_is_relayed_if_its_output_is_what_was_delivered() -> None
 
 
 async def test_the_sdk_reads_text() -> None:
-    """Words relayed reach `output_text` of the SDK's final response."""
+    """Relayed words reach `output_text` of the SDK's final response."""
     writer = responses.writer(request())
     out = relayed(writer, upstream(Role(), Say("Hello"), Say(" you."), Finish(), Done()))
     out += writer.end("stop", USAGE)
@@ -58,7 +58,7 @@ async def test_the_sdk_reads_text() -> None:
 
 
 async def test_buffer_words_are_an_item_of_their_own() -> None:
-    """The SDK finds the buffer words before the answer, in a message that is closed."""
+    """The SDK finds them before the answer, in a message that is closed."""
     writer = responses.writer(request())
     out = writer.buffer_words("One moment... ") + writer.buffer_words("Nearly there... ")
     out += relayed(writer, upstream(Role(), Say("It is"), Say(" noon."), Finish(), Done()))
@@ -70,7 +70,7 @@ async def test_buffer_words_are_an_item_of_their_own() -> None:
 
 
 async def test_the_sdk_reads_text_and_two_calls() -> None:
-    """Text and parallel calls of one turn reach the SDK whole, relayed or repaired."""
+    """Text and parallel calls of one turn arrive whole, relayed or repaired."""
     data = upstream(Role(), Say("Sure."), WEATHER, CallPiece(0, '"Paris"}'), TIME, Finish(), Done())
     writer = responses.writer(request())
     plain = relayed(writer, data) + writer.end("tool_calls", USAGE)
@@ -92,7 +92,7 @@ async def test_the_sdk_reads_text_and_two_calls() -> None:
 
 
 async def test_the_sdk_reads_reasoning_apart_from_the_answer() -> None:
-    """Reasoning stands in an item of its own, whether the upstream or a filter found it."""
+    """Reasoning has its own item, whether the upstream or a filter found it."""
     writer = responses.writer(request())
     relay = relayed(writer, upstream(Role(), Think("Noon?"), Say("Noon."), Finish(), Done()))
     relay += writer.end("stop", USAGE)
@@ -107,7 +107,7 @@ async def test_the_sdk_reads_reasoning_apart_from_the_answer() -> None:
 
 
 def test_a_think_block_is_moved_out_of_its_message() -> None:
-    """A filter's deltas replace the event's own, and nothing else repeats what it took out."""
+    """A filter's deltas replace the event's, and no later event repeats the thought."""
     writer = responses.writer(request())
     deltas: tuple[Delta, ...]
     out = b""
@@ -128,7 +128,7 @@ def test_a_think_block_is_moved_out_of_its_message() -> None:
 
 
 def test_a_message_that_a_filter_emptied_is_never_opened() -> None:
-    """Clients see no item for words that were all taken away."""
+    """Clients see no item for words that were all removed."""
     writer = responses.writer(request())
     out = writer.buffer_words("Hm... ")
     for one in chunks_of(upstream(Role(), Say("Hm... "), Finish(), Done())):
@@ -139,8 +139,8 @@ def test_a_message_that_a_filter_emptied_is_never_opened() -> None:
     assert len(check(out)) == 1
 
 
-async def test_after_a_cut_the_same_message_goes_on() -> None:
-    """A closing sentence ends the upstream's open message; the SDK sees an incomplete answer."""
+async def test_our_words_after_a_cut_continue_the_message() -> None:
+    """They close the upstream's open message; the SDK sees an incomplete answer."""
     data = upstream(Role(), Say("The answer"), Finish("length"), Done())
     cut = [one for one in chunks_of(data) if b"delta" in one.sse.raw or b"added" in one.sse.raw]  # type: ignore[union-attr]
     writer = responses.writer(request())
@@ -157,7 +157,7 @@ async def test_after_a_cut_the_same_message_goes_on() -> None:
 
 
 def test_a_second_upstream_speaks_in_the_first_ones_stream() -> None:
-    """Its ids and indices become this stream's; what the first one left open is closed."""
+    """Its ids and indices are adapted, and open items of the first one are closed."""
     writer = responses.writer(request())
     first = chunks_of(upstream(Role(), Say("The ans"), Finish(), Done()))
     out = b"".join(writer.relay(one) for one in first[:5])
@@ -173,7 +173,7 @@ def test_a_second_upstream_speaks_in_the_first_ones_stream() -> None:
 async def test_a_failure_is_raised_by_the_sdk_and_reported_to_others(
     status: int, begun: bool
 ) -> None:
-    """The failure stands in `response.failed`, then in an error event that client SDKs raise."""
+    """`response.failed` holds it, and then an error event, which client SDKs raise."""
     writer = responses.writer(request())
     out = writer.text("Well, ") if begun else b""
     error = UpstreamRefused("Come back later.", status=status, code="too_busy")
@@ -206,7 +206,7 @@ async def test_a_refusal_is_spoken_in_a_speakable_turn() -> None:
 
 
 async def test_an_answer_made_over_chat_completions_is_the_whole_sequence() -> None:
-    """Without any upstream event the stream is complete, and chat's usage is translated."""
+    """The stream is complete without upstream events, and chat's usage is translated."""
     writer = responses.writer(request())
     out = writer.reasoning("Hm.") + writer.text("Sure, ") + writer.text("one moment.")
     out += writer.call(Call("call_1", "end_call", '{"reason":"done"}'))
@@ -242,7 +242,7 @@ async def test_an_answer_made_over_chat_completions_is_the_whole_sequence() -> N
 
 
 def test_a_call_may_be_named_at_its_end() -> None:
-    """Servers that announce a call before they know its name send the name when it is complete."""
+    """Servers that do not know the name at first send it with the complete call."""
     added = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "", "arguments": ""}
     steps: list[dict[str, Any]] = [
         {"type": "response.output_item.added", "output_index": 0, "item": added},
@@ -297,8 +297,8 @@ def test_sse_events_without_a_responses_event_are_not_relayed() -> None:
         (b'[{"type": "text", "text": "Yes "}]', '"😀."'.encode()),
     ],
 )
-def test_text_of_an_odd_shape_is_written_anew(pieces: Sequence[bytes]) -> None:
-    """It stays in its item, whose end says the same."""
+def test_text_of_an_odd_shape_is_rewritten(pieces: Sequence[bytes]) -> None:
+    """It stays in its item, whose last event has the same text."""
     steps = events_in(upstream(Role(), Say("Yes 😀."), Finish(), Done()))
     deltas = [event for event in steps if event["type"] == "response.output_text.delta"]
     begin, end = steps[: steps.index(deltas[0])], steps[steps.index(deltas[-1]) + 1 :]
