@@ -212,7 +212,7 @@ async def test_a_streamed_answer_is_not_asked_to_be_compressed(
     setting: str | None,
     kept: bool,
 ) -> None:
-    """`accept-encoding` is dropped unless a setting keeps it, since compressed streams have broken."""
+    """`accept-encoding` is dropped unless a setting keeps it: compressed streams have broken."""
     if setting:
         monkeypatch.setenv("LAMBDA_STREAMING_ACCEPT_ENCODING", setting)
     names: list[list[bytes]] = []
