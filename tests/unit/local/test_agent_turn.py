@@ -1,4 +1,4 @@
-"""A turn of an agent in the built package: what is missing fails, the rest is told."""
+"""A turn of an agent in the built package: a missing module fails, other errors are reported."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ TRACE = "Traceback (most recent call last):\n  File x, line 1, in answer\n"
     ],
 )
 def test_what_is_missing_fails_and_is_named(raised: str) -> None:
-    """Whoever says it: Python, botocore, a framework, or we at start."""
+    """A missing module fails, whether Python, botocore, a framework or the start reports it."""
     status, told = verdict("a:b", TRACE + raised)
     assert status == 1
     assert raised[raised.index("Error:") :] in told
     assert "pyproject.toml" in told
 
 
-def test_a_framework_that_wraps_what_is_missing_is_seen_through() -> None:
-    """The name is looked for in the whole trace, as the last line may be another error's."""
+def test_a_missing_module_is_found_in_a_frameworks_error() -> None:
+    """The name is searched in the whole trace, since the last line may be another error's."""
     raised = f"{TRACE}ModuleNotFoundError: No module named 'x'\n\nDuring …\n\nValueError: bad"
     assert verdict("a:b", raised)[0] == 1
 
 
-def test_another_error_is_told_and_left_alone() -> None:
-    """An API of the owner's need not be there when a package is built."""
+def test_another_error_is_reported_and_fails_nothing() -> None:
+    """Another error is reported and does not fail the build, since an owner's API may be unreachable."""
     status, told = verdict("a:b", TRACE + "ConnectionError: shop.invalid")
     assert status == 0
     assert "nothing is missing" in told
     assert "shop.invalid" in told
 
 
-def test_an_agent_that_answers_is_said_to() -> None:
-    """One line says so."""
+def test_an_agent_that_answers_is_reported() -> None:
+    """One line reports that the agent answers."""
     assert verdict("a:b", "") == (0, "a turn of a:b in the package: it answers")

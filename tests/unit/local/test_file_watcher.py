@@ -1,4 +1,4 @@
-"""Files that change are noticed, one after the other."""
+"""Changed files are noticed, each once."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["shop.py", "prompt.md", "new.py"])
-async def test_a_change_is_told_once(folder: Path, name: str) -> None:
-    """Of code and of what it reads, in folders too, made anew or changed."""
+async def test_a_change_is_reported_once(folder: Path, name: str) -> None:
+    """New and changed files are noticed, code or not, in subfolders too."""
     async with aclosing(file_watcher.since(file_watcher.look(folder), folder, 0)) as told:
         path = folder / "agents" / name
         path.touch()
@@ -30,15 +30,15 @@ async def test_a_change_is_told_once(folder: Path, name: str) -> None:
         assert await anext(told) == path
 
 
-async def test_a_file_that_goes_is_a_change(folder: Path) -> None:
-    """What was imported from it is gone."""
+async def test_a_deleted_file_is_a_change(folder: Path) -> None:
+    """A deleted file counts as a change."""
     async with aclosing(file_watcher.since(file_watcher.look(folder), folder, 0)) as told:
         (folder / "agents/shop.py").unlink()
         assert await anext(told) == folder / "agents/shop.py"
 
 
-async def test_what_python_makes_is_no_change(folder: Path) -> None:
-    """Bytecode is written by whoever imports the code."""
+async def test_bytecode_is_no_change(folder: Path) -> None:
+    """Bytecode is ignored, since every import of the code writes it."""
     async with aclosing(file_watcher.since(file_watcher.look(folder), folder, 0)) as told:
         (folder / "agents/a.pyc").touch()
         (folder / "agents/prompt.md").unlink()

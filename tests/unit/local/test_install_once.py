@@ -1,4 +1,4 @@
-"""Two makes of one clone: one installs, the other waits and finds it done."""
+"""Two makes in one clone: one installs, the other waits and then has nothing to do."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def _install(command: str) -> int:
 
 
 def test_what_is_done_is_not_done_again(clone: Path) -> None:
-    """Until its source is newer."""
+    """The command runs again only if its source is newer."""
     assert _install("echo x >> done") == 0
     assert _install("echo x >> done") == 0
     assert (clone / "done").read_text() == "x\n"
@@ -41,19 +41,19 @@ def test_what_failed_leaves_no_stamp(clone: Path) -> None:
 
 
 def test_without_a_source_the_command_makes_the_stamp(clone: Path) -> None:
-    """A link to an interpreter is not touched: that would touch the interpreter."""
+    """Without a source the stamp is not touched, since it may be a link to an interpreter."""
     assert install_once.main("stamp", "", "making", "true") == 0
     assert not (clone / "stamp").exists()
 
 
 def test_the_second_make_waits_for_the_first(clone: Path) -> None:
-    """It says so, and has nothing left to do."""
+    """The second make says that it waits, and then has nothing to do."""
     gate = clone / "gate"
     os.mkfifo(gate)
     command = [sys.executable, str(SCRIPT), "stamp", "source", "installing", "sh", "-c"]
     with (
         subprocess.Popen([*command, "cat gate"], stdout=subprocess.PIPE, text=True) as first,
-        gate.open("w"),  # Opens when the first one reads, hence holds the lock.
+        gate.open("w"),  # Opens once the first one reads, and so holds the lock.
     ):
         second = subprocess.Popen([*command, "touch twice"], stdout=subprocess.PIPE, text=True)
         assert second.stdout

@@ -1,4 +1,4 @@
-"""The intrinsic functions that `template.yaml` may use, and how every other one is refused."""
+"""The intrinsic functions that `template.yaml` may use, and the refusal of all others."""
 
 from pathlib import Path
 from typing import Any
@@ -84,19 +84,19 @@ def test_each_supported_form_resolves(tmp_path: Path, text: str, expected: objec
     assert resolver(tmp_path).resolve(node_of(tmp_path, text), "here") == expected
 
 
-def test_no_value_alone_is_no_value(tmp_path: Path) -> None:
-    """AWS::NoValue resolves to the mark for a property that is not there."""
+def test_no_value_resolves_to_absent(tmp_path: Path) -> None:
+    """AWS::NoValue resolves to the mark for an absent property."""
     assert resolver(tmp_path).resolve({"Ref": "AWS::NoValue"}, "here") is NO_VALUE
 
 
 def test_a_given_parameter_replaces_the_default(tmp_path: Path) -> None:
-    """Parameters given from outside win over defaults, in conditions too."""
+    """Given parameters win over defaults, in conditions too."""
     given = resolver(tmp_path, Stage="prod")
     assert given.resolve(node_of(tmp_path, "!If [IsProd, !Ref Stage, other]"), "here") == "prod"
 
 
 def test_a_list_with_commas_is_a_list(tmp_path: Path) -> None:
-    """As CloudFormation reads a parameter of that type."""
+    """A parameter of a list type is split at commas, as by CloudFormation."""
     document = {"Parameters": {"Arns": {"Type": "CommaDelimitedList", "Default": "a, b"}}}
     assert Resolver(document, "t", {}).resolve({"Ref": "Arns"}, "here") == ["a", "b"]
 
@@ -118,7 +118,7 @@ def test_a_list_with_commas_is_a_list(tmp_path: Path) -> None:
 def test_everything_else_is_refused_by_name_and_place(
     tmp_path: Path, text: str, named: str
 ) -> None:
-    """What is not supported fails with the file, its name and, where it has one, its place."""
+    """Anything unsupported fails with the file, its name and, if known, its place."""
     node = {"Deep": [node_of(tmp_path, text)]}
     with pytest.raises(TemplateError) as refusal:
         resolver(tmp_path).resolve(node, "Resources.X")
@@ -135,7 +135,7 @@ def test_a_value_that_is_not_allowed_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_parameter_is_refused(tmp_path: Path) -> None:
-    """A parameter that the template has not is refused, with those that it has."""
+    """An unknown parameter is refused with a list of the known ones."""
     with pytest.raises(TemplateError, match="no parameter Stag; it has Count, Needed, Stage"):
         resolver(tmp_path, Stag="dev")
 
@@ -150,6 +150,6 @@ def test_a_file_that_is_no_template_is_refused(tmp_path: Path, text: str) -> Non
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    """A file that is not there is an error of ours, not of the operating system."""
+    """A missing file is a TemplateError, not an OSError."""
     with pytest.raises(TemplateError, match="cannot be read"):
         read(tmp_path / "absent.yaml")

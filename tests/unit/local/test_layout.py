@@ -15,7 +15,7 @@ RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Linux on which the running Python is found, whatever is on the PATH here."""
+    """A Linux machine on which the running Python is found, whatever the PATH."""
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setenv(RUNTIME.replace(".", "").upper(), sys.executable)
 
@@ -62,7 +62,7 @@ def launch(project: Path, function: FunctionSpec | None = None, *, built: bool =
 
 
 def test_the_wrapper_gets_interpreter_and_runtime(project: Path) -> None:
-    """The command is the wrapper's real contract: itself, the interpreter, the runtime's script."""
+    """The command is the wrapper, then the interpreter, then the runtime's script, as on Lambda."""
     run = project / "run"
     made = launch(project)
     assert made.argv == (
@@ -79,7 +79,7 @@ def test_without_a_wrapper_the_runtime_is_started(project: Path) -> None:
     assert made.argv == (sys.executable, str(project / "run/runtime/bootstrap.py"))
 
 
-def test_a_layers_source_is_laid_out_as_it_unpacks(project: Path) -> None:
+def test_a_layers_source_is_laid_out_as_unpacked(project: Path) -> None:
     """Scripts stand in opt, packages in opt/python, and the layer's makefile nowhere."""
     launch(project)
     found = {str(p.relative_to(project / "run/opt")) for p in (project / "run/opt").rglob("*")}
@@ -88,7 +88,7 @@ def test_a_layers_source_is_laid_out_as_it_unpacks(project: Path) -> None:
 
 
 def test_a_built_layer_is_laid_out_as_built(project: Path) -> None:
-    """What the build made is found in opt, and the code where the build put it."""
+    """The built layer is in opt, and the code is where the build put it."""
     made = launch(project, built=True)
     opt = project / "run/opt"
     built = project / layout.BUILD_FOLDER
@@ -150,16 +150,16 @@ def test_a_package_for_another_processor_is_refused(project: Path) -> None:
 
 
 def test_a_package_is_refused_off_linux(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Mac has the package's processor, perhaps, but cannot load its compiled modules."""
+    """A Mac may have the right processor, but cannot load the package's compiled modules."""
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     with pytest.raises(CodeError, match="built for Linux: use CODE=source"):
         launch(project, built=True)
 
 
-def test_a_command_that_only_pretends_is_not_taken(
+def test_a_command_that_is_not_that_python_is_ignored(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What PYTHON3… names and what is on the PATH count only if they run and are that Python."""
+    """An interpreter from PYTHON3… or the PATH counts only if it runs and is that Python."""
     shim = project / RUNTIME
     shim.write_text("#!/bin/sh\necho python2.7\nexit 127\n")
     shim.chmod(0o755)
@@ -170,7 +170,7 @@ def test_a_command_that_only_pretends_is_not_taken(
 
 
 def test_a_missing_layer_is_an_error(project: Path) -> None:
-    """A layer whose source is not there is an error that says where it was looked for."""
+    """The error says where the layer's source was expected."""
     layers = (Layer("StreamingLayer", project / "absent"),)
     with pytest.raises(CodeError, match=r"no layer in .*absent"):
         launch(project, spec(project, layers=layers))

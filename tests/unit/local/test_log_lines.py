@@ -1,4 +1,4 @@
-"""Lines of the log in plain words: what a person is told, and what is left to the file."""
+"""Log lines in plain words: what the terminal shows, and what stays in the file."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def _lines() -> LogLines:
 
 
 def test_a_turn_says_what_was_said_heard_and_when() -> None:
-    """It is one line, however many the texts have."""
+    """A turn is one line, even if its texts have several."""
     event = _turn(
         heard="Yes,\n we are.",
         buffer_words=1,
@@ -56,13 +56,13 @@ def test_a_turn_says_what_was_said_heard_and_when() -> None:
         (_turn(duration_ms=7.0), "end at 7 ms"),
     ],
 )
-def test_each_end_is_told(event: dict[str, Any], told: str) -> None:
-    """In words, not by the name of its outcome."""
+def test_each_end_is_described(event: dict[str, Any], told: str) -> None:
+    """Each end is described in words, not by the name of its outcome."""
     assert told in turn(event)
 
 
-def test_several_requests_are_told_with_what_came_of_them() -> None:
-    """One alone is the answer's."""
+def test_several_requests_are_listed_with_their_outcomes() -> None:
+    """Requests are listed only if there were several."""
     lives = [
         {"candidate": "upstream", "why": "lost"},
         {"candidate": "fallback", "why": "answered"},
@@ -72,7 +72,7 @@ def test_several_requests_are_told_with_what_came_of_them() -> None:
 
 
 def test_long_texts_are_cut() -> None:
-    """The file has the whole."""
+    """Long texts are cut, and the file has the whole."""
     assert len(turn(_turn(heard="word " * 500))) < 400
 
 
@@ -92,8 +92,8 @@ def test_long_texts_are_cut() -> None:
         ({"message": "odd", "level": "ERROR", "exception": "a\nb\nX: why"}, "odd: X: why"),
     ],
 )
-def test_what_the_owner_can_mend_is_told(event: dict[str, Any], told: str) -> None:
-    """In the words of this command line, and once a turn."""
+def test_what_the_owner_can_fix_is_shown(event: dict[str, Any], told: str) -> None:
+    """A problem that the owner can fix is shown in this command line's words, once a turn."""
     lines, line = _lines(), json.dumps(event)
     assert told in str(lines.told(line))
     assert lines.told(line) is None
@@ -108,14 +108,14 @@ def test_what_the_owner_can_mend_is_told(event: dict[str, Any], told: str) -> No
         ({"message": "lost", "level": "ERROR", "exception": "a\nKeyError: 1"}, "lost: KeyError: 1"),
     ],
 )
-def test_what_an_agent_logs_is_told(event: dict[str, Any], told: str) -> None:
-    """Whatever its level, since the agent's owner wanted it to be seen."""
+def test_what_an_agent_logs_is_shown(event: dict[str, Any], told: str) -> None:
+    """An agent's log lines are shown at any level."""
     line = json.dumps({**event, "logger": "completions.agents.shop"})
     assert told in str(_lines().told(line))
 
 
-def test_what_an_agent_raises_is_told_with_its_place() -> None:
-    """Class, message and line: all that is needed to go there."""
+def test_what_an_agent_raises_is_shown_with_its_place() -> None:
+    """An agent's exception is shown with class, message and line."""
     event = {
         "message": "candidate.crashed",
         "level": "ERROR",
@@ -127,8 +127,8 @@ def test_what_an_agent_raises_is_told_with_its_place() -> None:
     assert told.endswith("your agent raised KeyError: 'stock' (agents/shop.py:17)")
 
 
-def test_a_request_without_a_model_is_told_once() -> None:
-    """Most are answered all the same."""
+def test_a_request_without_a_model_is_mentioned_once() -> None:
+    """A request that names no model is mentioned once."""
     lines, line = _lines(), json.dumps({"message": "model.missing"})
     assert "UpstreamModel" in str(lines.told(line))
     lines.told(json.dumps(_turn()))
@@ -145,11 +145,11 @@ def test_a_request_without_a_model_is_told_once() -> None:
     ],
     ids=["metrics", "told by the turn", "of no use", "blank"],
 )
-def test_the_rest_is_for_the_file(line: str) -> None:
-    """Nothing of it is shown."""
+def test_other_lines_are_not_shown(line: str) -> None:
+    """All other lines are not shown."""
     assert _lines().told(line) is None
 
 
 def test_a_print_is_shown() -> None:
-    """What is no JSON is what somebody wants to see."""
+    """A line that is not JSON is shown."""
     assert _lines().told("here\x1b[31m I am\n") == "here [31m I am"

@@ -1,4 +1,4 @@
-"""What can be chosen on the command line: read, or refused in one line that helps."""
+"""The command line's options: read, or refused in one helpful line."""
 
 import pytest
 
@@ -21,7 +21,7 @@ LIST = '["Hm", "Eh, one sec", "a B=c"]'
     ],
 )
 def test_parameters_may_hold_lists(text: str, parameters: dict[str, str]) -> None:
-    """A value ends where the next name begins, and JSON where JSON ends."""
+    """A value ends where the next name begins, a JSON value where the JSON ends."""
     given = {"PARAMETERS": text} if text else {}
     assert options.read([], given).parameters == parameters
 
@@ -52,7 +52,7 @@ def test_parameters_may_hold_lists(text: str, parameters: dict[str, str]) -> Non
     ],
 )
 def test_a_mistake_is_one_line(given: dict[str, str], message: str) -> None:
-    """It names what was chosen, in the words in which it was."""
+    """A mistake is reported in one line that names the option as it was given."""
     with pytest.raises(SystemExit) as caught:
         options.read([], given)
     told = str(caught.value.code)
@@ -63,24 +63,24 @@ def test_a_mistake_is_one_line(given: dict[str, str], message: str) -> None:
 @pytest.mark.parametrize(
     "upstream", ["model", "http://127.0.0.1:11434/v1", "https://a.invalid", "http://[::1]:1/v1"]
 )
-def test_an_upstream_that_may_be_one(upstream: str) -> None:
-    """Whether anybody answers there is found out by asking."""
+def test_a_well_formed_upstream_is_accepted(upstream: str) -> None:
+    """Any well-formed upstream is accepted without asking it."""
     assert options.read([], {"UPSTREAM": upstream}).upstream == upstream
 
 
 def test_secrets_are_texts_or_json() -> None:
-    """By the template's logical id, each as the function reads it."""
+    """Secrets are given by logical id, as text or JSON, as the function reads them."""
     given = {"SECRETS": '{"ShopSecret": "the-key", "Both": {"a": "b"}}'}
     assert options.read([], given).secrets == {"ShopSecret": "the-key", "Both": '{"a": "b"}'}
 
 
 def test_a_flag_wins_over_a_variable() -> None:
-    """Both are checked alike."""
+    """A flag wins over a variable, and both get the same checks."""
     assert options.read(["--port=0"], {"PORT": "8081"}).port == 0
 
 
 def test_openais_key_is_openais_variable() -> None:
-    """UPSTREAM_KEY wins over it, since it was set for this."""
+    """OPENAI_API_KEY is used unless UPSTREAM_KEY is set."""
     given = {"UPSTREAM": "openai", "OPENAI_API_KEY": "sk-1"}
     assert options.read([], given).upstream_key == "sk-1"
     assert options.read([], given | {"UPSTREAM_KEY": "sk-2"}).upstream_key == "sk-2"

@@ -1,4 +1,4 @@
-"""Requests as events of payload format 2.0, and answers as what the caller gets."""
+"""Requests become events of payload format 2.0, and answers become HTTP responses."""
 
 import base64
 import json
@@ -84,7 +84,7 @@ def test_headers_are_joined_and_cookies_apart() -> None:
 def test_bodies_are_text_or_base64_by_their_type(
     content_type: str, body: bytes, text: bool
 ) -> None:
-    """Text types travel as text, all others, and text that is none, as base64."""
+    """Text types travel as text; all others, and text that is not valid, as base64."""
     made = event(headers=[("content-type", content_type)] if content_type else [], body=body)
     assert made["isBase64Encoded"] is not text
     sent = made["body"].encode() if text else base64.b64decode(made["body"])
@@ -96,8 +96,8 @@ def test_no_body_is_no_key() -> None:
     assert "body" not in event(method="GET")
 
 
-def test_both_clocks_tell_the_same() -> None:
-    """The arrival is given as text and in milliseconds."""
+def test_both_arrival_times_agree() -> None:
+    """The arrival's text and its milliseconds are the same moment."""
     assert clock(1795338000.5) == {
         "time": "22/Nov/2026:09:00:00 +0000",
         "timeEpoch": 1795338000500,
@@ -147,19 +147,19 @@ async def test_hop_by_hop_headers_are_not_the_functions() -> None:
     ],
 )
 async def test_a_malformed_prelude_is_a_bad_gateway(chunks: list[bytes]) -> None:
-    """No prelude, or one that makes no sense, gives 502 and not a broken response."""
+    """A missing or malformed prelude gives 502 instead of a broken response."""
     status, _, body = await read(await answered(*chunks), "RESPONSE_STREAM")
     assert (status, body) == (502, b"Internal Server Error")
 
 
 async def test_a_cut_before_the_prelude_is_a_bad_gateway() -> None:
-    """An answer that breaks off before its prelude has ended gives 502."""
+    """An answer that breaks off within its prelude gives 502."""
     answer = await answered(b'{"statusCode"', cut=True)
     assert (await response_of(answer, "RESPONSE_STREAM")).status == 502
 
 
 async def test_a_cut_after_the_prelude_reaches_the_reader() -> None:
-    """An answer that breaks off later raises `Cut` behind its last piece."""
+    """An answer that breaks off later raises `Cut` after its last piece."""
     response = await response_of(
         await answered(b'{"statusCode":200}', NULS, b"half", cut=True), "RESPONSE_STREAM"
     )
@@ -170,7 +170,7 @@ async def test_a_cut_after_the_prelude_reaches_the_reader() -> None:
 
 
 async def test_a_streaming_url_does_not_interpret_a_dict() -> None:
-    """The platform's trap: on RESPONSE_STREAM a buffered dict is the body, with status 200."""
+    """On RESPONSE_STREAM a buffered dict is the body, with status 200, as on Lambda."""
     payload = b'{"statusCode": 404, "body": "no"}'
     answer = await answered(payload, streamed=False)
     status, headers, body = await read(answer, "RESPONSE_STREAM")
@@ -218,7 +218,7 @@ async def test_a_buffered_url_refuses_what_is_no_response(payload: bytes) -> Non
 
 @pytest.mark.parametrize("mode", ["BUFFERED", "RESPONSE_STREAM"])
 async def test_a_failure_is_a_bad_gateway(mode: str) -> None:
-    """A function that failed gives 502 without a word of why, which is kept beside."""
+    """A function that failed gives a 502 without the reason, which is kept for the log."""
     response = await response_of(Failure("Runtime.ExitError", "secret"), mode)
     assert response.status == 502
     assert [chunk async for chunk in response.body] == [b"Internal Server Error"]

@@ -1,4 +1,4 @@
-"""The log of one run: kept in a file, and told line by line."""
+"""The log of one run, kept in a file and passed on line by line."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from local.run_log import KEPT, RunLog
 
 
 def test_what_processes_say_is_kept_and_told(tmp_path: Path) -> None:
-    """Whoever writes, each line comes whole, and the last one is known at the end."""
+    """Each process's lines arrive whole, the last one at the end of its output."""
     told: list[str] = []
     with RunLog(tmp_path / "runs", told.append) as log:
         print("ours", file=log.stream)
@@ -24,8 +24,8 @@ def test_what_processes_say_is_kept_and_told(tmp_path: Path) -> None:
     assert log.last_line == told[-1]
 
 
-def test_old_logs_go(tmp_path: Path) -> None:
-    """So many stay that one finds the run of yesterday."""
+def test_old_logs_are_deleted(tmp_path: Path) -> None:
+    """Only the newest logs are kept."""
     for number in range(KEPT + 5):
         (tmp_path / f"log-20260101-0000{number:02}-1.jsonl").touch()
     with RunLog(tmp_path, lambda _: None):

@@ -25,7 +25,7 @@ TRAILERS = "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Bo
 
 
 class Process:
-    """A function process that says just what it is told to."""
+    """A scripted function process."""
 
     def __init__(self, api: RuntimeApi, port: int) -> None:
         self.api = api
@@ -46,7 +46,7 @@ class Process:
         return await asyncio.to_thread(self.call, method, path, body, headers)
 
     async def begin(self, event: bytes = b"{}") -> Invocation:
-        """Poll, be given an event, and have received it."""
+        """Poll and receive an event."""
         poll = asyncio.create_task(self.say("GET", "/invocation/next"))
         await self.api.idle.wait()
         invocation = Invocation(event, timeout_s=9)
@@ -218,7 +218,7 @@ async def test_declared_error_trailers_cut_the_answer(process: Process) -> None:
 
 
 async def test_undeclared_trailers_are_dropped(process: Process) -> None:
-    """Error trailers that the head did not declare are as good as none."""
+    """Error trailers that the head did not declare are ignored."""
     invocation = await process.begin()
     async with Stream.open(process, invocation) as stream:
         stream.send(b"one")
@@ -227,7 +227,7 @@ async def test_undeclared_trailers_are_dropped(process: Process) -> None:
 
 
 async def test_declared_trailers_that_do_not_come_are_no_error(process: Process) -> None:
-    """Declaring the trailers alone says nothing."""
+    """Declared trailers that are not sent are not an error."""
     invocation = await process.begin()
     async with Stream.open(process, invocation, f"Trailer: {TRAILERS}") as stream:
         stream.send(b"one")
@@ -247,7 +247,7 @@ async def test_a_lost_connection_cuts_the_answer(process: Process) -> None:
 
 
 async def test_a_slow_reader_makes_the_function_wait(process: Process) -> None:
-    """Unread bytes are bounded: the rest stays with the function until somebody reads."""
+    """The server buffers a bounded number of bytes, and the function waits until they are read."""
     invocation = await process.begin()
     async with Stream.open(process, invocation) as stream:
         chunk = b"x" * 65536
@@ -267,8 +267,8 @@ async def test_a_slow_reader_makes_the_function_wait(process: Process) -> None:
         await filling
 
 
-async def test_a_reader_who_has_gone_makes_nobody_wait(process: Process) -> None:
-    """After the reader has given up, the function is read to its end."""
+async def test_a_reader_who_left_does_not_block_the_function(process: Process) -> None:
+    """After the reader has left, the function's answer is read to its end."""
     invocation = await process.begin()
     async with Stream.open(process, invocation) as stream:
         stream.send(b"one")
@@ -282,8 +282,8 @@ async def test_a_reader_who_has_gone_makes_nobody_wait(process: Process) -> None
         assert invocation.over
 
 
-async def test_a_process_may_die_when_nobody_waits_for_its_answer() -> None:
-    """A server that is closed gives up its callers; killing what still runs is no failure then."""
+async def test_a_process_may_die_after_the_server_closed() -> None:
+    """Once the server is closed, the death of a running process is not a failure."""
     invocation = Invocation(b"{}", 1)
     invocation.answer.cancel()
     await invocation.fail(Failure("Runtime.ExitError"))

@@ -59,7 +59,7 @@ def template(tmp_path: Path, text: str = TEMPLATE, **parameters: str) -> Templat
 
 
 def test_the_function_is_read_whole(tmp_path: Path) -> None:
-    """All facts of the function come from its properties, over those of Globals."""
+    """The function's own properties win over those of Globals."""
     function = template(tmp_path).function
     assert function.logical_id == function.name == "TurnFunction"
     assert (function.handler, function.runtime) == ("turn.app.handler", "python3.13")
@@ -81,7 +81,7 @@ def test_variables_are_strings_and_merged(tmp_path: Path) -> None:
 
 
 def test_a_parameter_detaches_the_layer(tmp_path: Path) -> None:
-    """With the condition off, layer, wrapper and streaming are gone together."""
+    """With the condition off, layer, wrapper and streaming are off together."""
     function = template(tmp_path, Streams="no").function
     assert function.layers == ()
     assert function.invoke_mode == "BUFFERED"
@@ -89,7 +89,7 @@ def test_a_parameter_detaches_the_layer(tmp_path: Path) -> None:
 
 
 def test_secrets_are_read_as_declared(tmp_path: Path) -> None:
-    """Each secret has its name and its way to a value; one whose condition is off is not there."""
+    """Each secret has its name and its source; one whose condition is off is left out."""
     made, fixed, empty = template(tmp_path).secrets
     assert (made.logical_id, made.name, made.value) == ("MadeSecret", "MadeSecret", None)
     assert made.generate == {"SecretStringTemplate": "{}", "GenerateStringKey": "key"}
@@ -98,7 +98,7 @@ def test_secrets_are_read_as_declared(tmp_path: Path) -> None:
 
 
 def test_lambda_defaults_hold(tmp_path: Path) -> None:
-    """What the template leaves out is what Lambda would take."""
+    """What the template leaves out has Lambda's default."""
     function = template(
         tmp_path,
         "Resources: {F: {Type: AWS::Serverless::Function,"
@@ -119,6 +119,6 @@ def test_lambda_defaults_hold(tmp_path: Path) -> None:
     ],
 )
 def test_an_unusable_function_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    """No function, one without a handler, or a layer from elsewhere is refused by place."""
+    """A missing function, one without a handler, or a foreign layer is refused with its place."""
     with pytest.raises(TemplateError, match=message):
         _ = template(tmp_path, text).function

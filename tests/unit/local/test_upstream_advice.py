@@ -1,4 +1,4 @@
-"""What is wrong with the model, in the words of `make run`."""
+"""Problems with the model, in the words of `make run`."""
 
 import pytest
 
@@ -21,14 +21,14 @@ URL = "http://127.0.0.1:9/v1"
     ],
 )
 def test_each_cause_has_what_helps_here(upstream: str, cause: str, told: str) -> None:
-    """No parameter of a stack, and no command that needs AWS."""
+    """The advice names no parameter of a stack and no command that needs AWS."""
     said = Upstream(upstream).wrong("upstream", cause)
     assert told in said
     assert "make upstream-key" not in said
 
 
 def test_the_fallback_has_variables_of_its_own() -> None:
-    """UPSTREAM is not what is wrong."""
+    """The fallback's advice names the fallback's variables, not UPSTREAM."""
     said = Upstream(URL).wrong("fallback", "key")
     assert "FALLBACK_KEY" in said
     assert "UPSTREAM" not in said
@@ -47,5 +47,5 @@ def test_the_fallback_has_variables_of_its_own() -> None:
     ],
 )
 def test_a_first_turn_that_failed(code: str, told: str) -> None:
-    """An error's code leads to what helps; an unknown one is shown as it is."""
+    """A known error code gets its advice, and an unknown error is shown as it is."""
     assert told in Upstream(URL, "some-model").failed(500, code, "No.")

@@ -1,4 +1,4 @@
-"""The app without Lambda: how many requests it takes at once."""
+"""The app without Lambda, and how many requests it takes at once."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from local.uvicorn_server import CONNECTIONS_LIMIT, TURNS_LIMIT, bounded
 
 
 async def test_requests_beyond_the_limit_are_told_to_come_back() -> None:
-    """They get 503 and `Retry-After` at once, those under way go on, and then there is room."""
+    """A request beyond the limit gets 503 and `Retry-After` until another one ends."""
     go_on = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -40,7 +40,7 @@ async def test_requests_beyond_the_limit_are_told_to_come_back() -> None:
 
 
 async def test_a_failure_or_a_hang_up_makes_room() -> None:
-    """Whatever ends a request, it is counted no more."""
+    """A request that failed or was hung up on no longer counts."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/fails":
@@ -58,6 +58,6 @@ async def test_a_failure_or_a_hang_up_makes_room() -> None:
 
 
 def test_the_limits_fit_into_a_process() -> None:
-    """All callers, and three requests to models for each turn, are fewer than 1,024 files."""
+    """All callers, and three requests to models for each turn, need fewer than 1,024 files."""
     assert TURNS_LIMIT * 4 < 1024
     assert CONNECTIONS_LIMIT + 2 * TURNS_LIMIT < 1024

@@ -1,4 +1,4 @@
-"""What Lambda would refuse for its variables' length, said before it is asked."""
+"""Variables that are too long for Lambda are reported before a deployment."""
 
 import json
 import os
@@ -17,25 +17,25 @@ WORDS = json.dumps(["One moment, please"] * 150)
 
 
 def test_the_defaults_leave_room() -> None:
-    """Nobody who changes nothing meets the limit."""
+    """The defaults are below the limit."""
     assert complaint(TEMPLATE, {}, "voice-completions") == ""
 
 
 def test_what_is_too_long_is_named_as_its_parameter() -> None:
-    """The longest comes first, under the name that stands in samconfig.toml."""
+    """The longest comes first, by its name in samconfig.toml."""
     found = complaint(TEMPLATE, {"BufferWords": WORDS}, "voice-completions")
     assert "The longest: BufferWords 3," in found
     assert f"Lambda allows {LIMIT_BYTES:,}" in found
 
 
 def test_names_values_and_escapes_count() -> None:
-    """Lambda measures the JSON, so a quotation mark is two bytes and an umlaut is two as well."""
+    """Lambda measures the JSON in bytes, so a quotation mark and an umlaut count as two each."""
     assert measured({"A": '"'}) == len(b'{"A":"\\""}')
     assert measured({"A": "ä"}) == len('{"A":"ä"}'.encode())
 
 
-def test_what_only_the_stack_tells_counts_too() -> None:
-    """The stack's name is a variable, and its secrets' ARNs are longer than here."""
+def test_the_stacks_own_values_count_too() -> None:
+    """The stack's name and its secrets' ARNs are counted at their deployed length."""
     # Each look reads the whole template.
     free = bisect_left(
         range(1, 3500),
@@ -56,7 +56,7 @@ def test_an_extra_body_may_be_long_but_not_too_long(extra: str) -> None:
 
 
 def said(folder: Path, config: str) -> str:
-    """What the check of a stage says beside this configuration, as make calls it."""
+    """Return what the check of a stage prints with this configuration, called as by make."""
     shutil.copy(TEMPLATE, folder)
     (folder / "samconfig.toml").write_text(config)
     program = "import local.variables as v, pathlib; v.ROOT = pathlib.Path.cwd(); v.main()"
@@ -85,7 +85,7 @@ def said(folder: Path, config: str) -> str:
     ],
 )
 def test_samconfig_is_read_as_sam_reads_it(tmp_path: Path, config: str, expected: str) -> None:
-    """A command's own values count, and a file that cannot be read is said without a traceback."""
+    """A command's own values count, and an unreadable file is reported without a traceback."""
     stderr = said(tmp_path, config)
     assert "Traceback" not in stderr
     assert stderr.startswith(expected) if "cannot" in expected else expected in stderr

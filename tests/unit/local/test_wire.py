@@ -57,7 +57,7 @@ async def test_a_request_may_come_one_byte_at_a_time() -> None:
         assert await reader.readexactly(3) == b"abc"
 
 
-async def test_a_client_that_waits_is_told_to_go_on() -> None:
+async def test_a_client_that_expects_continue_gets_it() -> None:
     """`Expect: 100-continue` is answered as soon as the body is wanted."""
     async with connected(echo) as (reader, writer):
         writer.write(
@@ -69,7 +69,7 @@ async def test_a_client_that_waits_is_told_to_go_on() -> None:
 
 
 async def test_headers_and_pieces_leave_at_once() -> None:
-    """Head and each piece arrive before the handler goes on: nothing waits for company."""
+    """Head and each piece arrive before the handler goes on."""
     go_on = asyncio.Event()
 
     async def handler(exchange: Exchange) -> None:
@@ -123,8 +123,8 @@ HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
     ],
     ids=lambda raw: ascii(raw[:60]),
 )
-async def test_nonsense_is_a_400(raw: bytes) -> None:
-    """What is no HTTP/1.1 that we know gets an answer, in the head or in the body."""
+async def test_malformed_http_is_a_400(raw: bytes) -> None:
+    """A malformed head or body is answered with 400."""
     async with connected(echo) as (reader, writer):
         writer.write(raw)
         answer = await reader.read()
@@ -133,8 +133,8 @@ async def test_nonsense_is_a_400(raw: bytes) -> None:
         assert answer.partition(b"\r\n\r\n")[2].startswith(b"Bad Request: ")
 
 
-async def test_nonsense_behind_an_answer_that_began_is_not_answered() -> None:
-    """The first answer is cut where it is, and never two stand in one."""
+async def test_malformed_http_after_an_answer_began_cuts_it() -> None:
+    """The first answer is cut, and no second one is written into it."""
 
     async def handler(exchange: Exchange) -> None:
         await exchange.start(200, [("content-length", "9")])
@@ -149,7 +149,7 @@ async def test_nonsense_behind_an_answer_that_began_is_not_answered() -> None:
 
 
 async def test_a_failing_handler_cuts_one_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """A handler that fails is logged and costs its own connection only."""
+    """A failing handler is logged and cuts only its own connection."""
 
     async def handler(exchange: Exchange) -> None:
         if exchange.target == "/bad":
@@ -166,8 +166,8 @@ async def test_a_failing_handler_cuts_one_answer(caplog: pytest.LogCaptureFixtur
     assert "GET /bad failed" in caplog.text
 
 
-async def test_a_peer_that_left_swallows_the_rest() -> None:
-    """After the peer has hung up, sending does nothing, and the handler can see it."""
+async def test_sending_to_a_peer_that_left_does_nothing() -> None:
+    """After the peer has hung up, sending does nothing, and the handler can tell."""
     gone = asyncio.get_running_loop().create_future()
 
     async def handler(exchange: Exchange) -> None:
@@ -185,7 +185,7 @@ async def test_a_peer_that_left_swallows_the_rest() -> None:
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
 async def test_a_peer_that_takes_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller who stays but does not read holds nothing for ever."""
+    """A caller who does not read is treated as gone after a while."""
     monkeypatch.setattr(wire, "UNTAKEN_LIMIT_S", 0.2)
     gone = asyncio.get_running_loop().create_future()
 

@@ -43,7 +43,7 @@ def test_one_server_however_it_was_pasted(pasted: str) -> None:
     ],
 )
 def test_a_path_is_kept_as_the_base(pasted: str, base_url: str) -> None:
-    """Whoever pastes a path names the base: only an empty one becomes /v1."""
+    """A pasted path is kept as the base, and only an empty one becomes /v1."""
     assert Address.parse(pasted).base_url == base_url
 
 
@@ -56,7 +56,7 @@ def test_a_path_is_kept_as_the_base(pasted: str, base_url: str) -> None:
     ],
 )
 def test_only_the_schemes_own_port_is_left_out(pasted: str, base_url: str) -> None:
-    """A Host header and a platform's form name a port only where it is not the usual one."""
+    """A port is named only if it is not the scheme's default."""
     assert Address.parse(pasted).base_url == base_url
 
 
@@ -72,7 +72,7 @@ def test_only_the_schemes_own_port_is_left_out(pasted: str, base_url: str) -> No
 def test_without_a_scheme_only_this_machine_is_asked_by_http(
     pasted: str, base_url: str, is_loopback: bool
 ) -> None:
-    """`make run` serves http on loopback; a key sent anywhere else goes by https."""
+    """Without a scheme, loopback gets http and every other host https."""
     address = Address.parse(pasted)
     assert (address.base_url, address.is_loopback) == (base_url, is_loopback)
 
@@ -89,7 +89,7 @@ def test_what_is_no_url_is_refused(pasted: str) -> None:
 
 @pytest.mark.parametrize("pasted", ["https://me:hush@h/v1", "me:hush@h", "ftp://me:hush@h/ä"])
 def test_a_user_in_the_url_is_refused_and_not_repeated(pasted: str) -> None:
-    """The caller key is given apart from the URL, and a password does not reach the terminal."""
+    """A URL with a user is refused, and its password is not printed."""
     with pytest.raises(ValueError, match="user name") as refused:
         Address.parse(pasted)
     assert "hush" not in str(refused.value)

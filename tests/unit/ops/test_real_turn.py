@@ -18,13 +18,13 @@ ANSWER = {"choices": [{"message": {"role": "assistant", "content": "Yes."}}]}
 
 
 class Server(BaseHTTPRequestHandler):
-    """A deployment that gives one answer, and notes what it was asked."""
+    """A deployment that gives one answer and records its requests."""
 
     answer: tuple[int, Any] = (200, ANSWER)
     requests: list[tuple[str, dict[str, str], Any]] = []  # noqa: RUF012 - shared on purpose
 
     def do_POST(self) -> None:
-        """Note the turn and answer it."""
+        """Record the turn and answer it."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         named = {name.lower(): value for name, value in self.headers.items()}
         self.requests.append((self.path, named, body))
@@ -68,8 +68,8 @@ REFUSALS: dict[str, tuple[tuple[int, Any], str, str]] = {
 }
 
 
-def test_an_answer_is_said_to_be_one(url: str) -> None:
-    """The turn has the caller's key, asks for errors as a status and costs a few tokens."""
+def test_an_answer_is_reported(url: str) -> None:
+    """The turn sends the caller's key, asks for errors as a status and costs few tokens."""
     assert real_turn.outcome(url, "key", "m") == "answered."
     assert first_turn.trouble(url, "key", Upstream("http://a/v1", "m")) == ""
     for path, headers, body in Server.requests:
@@ -83,7 +83,7 @@ def test_an_answer_is_said_to_be_one(url: str) -> None:
 def test_a_refusal_is_told_with_what_helps(
     url: str, answer: tuple[int, Any], deployed: str, local: str
 ) -> None:
-    """Each set-up is told in its own words: parameters and make, or the variables of `make run`."""
+    """The remedy fits the set-up: parameters and make, or the variables of `make run`."""
     Server.answer = answer
     told = real_turn.outcome(url, "key")
     assert told.startswith("it failed.")
@@ -92,8 +92,8 @@ def test_a_refusal_is_told_with_what_helps(
     assert local in first_turn.trouble(url, "key", Upstream("http://a/v1", "m"))
 
 
-def test_what_does_not_answer_is_told() -> None:
-    """A server that is not there, or no HTTP at all."""
+def test_a_server_that_does_not_answer_is_reported() -> None:
+    """A server that is missing, or does not speak HTTP, is reported as such."""
     assert "connection refused" in real_turn.outcome("http://127.0.0.1:1/v1", "key")
     nobody = first_turn.trouble("http://127.0.0.1:1/v1", "key", Upstream("http://a/v1", "m"))
     assert "ConnectionRefusedError" in nobody

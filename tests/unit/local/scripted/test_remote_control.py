@@ -19,7 +19,7 @@ async def _ask(model: SteeredUpstream, method: str, path: str, body: Any = None)
 
 
 async def test_scenes_are_played_in_turn_and_requests_are_told() -> None:
-    """The last scene goes on; what was asked is told from the last steering on."""
+    """The last scene repeats, and requests are reported since the last steering."""
     async with SteeredUpstream() as model:
         turn = {"model": "m", "messages": [{"role": "user", "content": "Hello?"}]}
         await _ask(model, "POST", "/scenes", {"scenes": [{"say": "One."}, {"say": "Two."}]})
@@ -33,7 +33,7 @@ async def test_scenes_are_played_in_turn_and_requests_are_told() -> None:
 
 
 async def test_steering_that_makes_no_sense_is_refused() -> None:
-    """What was played goes on, and the answer says what is wrong."""
+    """The current scene stays, and the answer says what is wrong."""
     async with SteeredUpstream() as model:
         wrong: list[Any] = [{"scenes": []}, {}, {"scenes": [{"sayy": "a"}]}, {"scenes": [1]}]
         for body in wrong:

@@ -36,7 +36,7 @@ from local.scripted.script import (
     ],
 )
 def test_a_scene_is_played_in_its_order(scene: dict[str, Any], kinds: list[type]) -> None:
-    """Words come before calls, and each way to end is a step of its own."""
+    """Words come before calls, and each way to end is a separate step."""
     steps = script(scene)
     made = dict.fromkeys(map(type, steps))
     assert [kind for kind in made if kind.__name__ not in {"Usage", "Done"}] == list(
@@ -52,6 +52,6 @@ def test_a_scene_waits() -> None:
 
 @pytest.mark.parametrize("scene", [{"sayy": "a"}, {"say": 1}, {"tools": "end_call"}])
 def test_a_scene_that_nobody_understands_is_refused(scene: dict[str, Any]) -> None:
-    """A field that is unknown or of another type is named."""
+    """The error names a field that is unknown or of another type."""
     with pytest.raises(ValueError, match="the scene's"):
         script(scene)

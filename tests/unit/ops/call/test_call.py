@@ -1,4 +1,4 @@
-"""One call, played against servers that are well or ill."""
+"""One call, played against healthy and broken servers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.patients import (
 )
 
 QUICK = 200.0
-"""So fast a speech that no test waits for it."""
+"""Speech so fast that no test waits for it."""
 
 
 def _called(name: str, arguments: str, words: str = "") -> Answer:
@@ -69,7 +69,7 @@ def _call(server: _Answers, agent: Agent | None = None, **more: Any) -> Iterator
 
 
 def test_a_call_keeps_what_was_said_by_both() -> None:
-    """The second request holds the first turn, and the events tell it as it was heard."""
+    """The second request holds the first turn, and the events describe it as it was heard."""
     server = _Answers(Answer(pieces=speech(["Yes, ", "hello."])))
     events: list[Event] = []
     with _call(server, _agent(first_message="Shop."), on_event=events.append) as call:
@@ -88,7 +88,7 @@ def test_a_call_keeps_what_was_said_by_both() -> None:
 
 
 def test_the_other_api_is_played_as_well() -> None:
-    """An agent of the Responses API asks and hears in its shapes."""
+    """An agent of the Responses API sends and receives its shapes."""
     server = _Answers(Answer(pieces=response()))
     with _call(server, _agent(api_type="responses")) as call:
         assert call.say("Hello?").heard_text == "Yes."
@@ -96,7 +96,7 @@ def test_the_other_api_is_played_as_well() -> None:
 
 
 def test_what_was_not_heard_is_not_kept() -> None:
-    """A caller who speaks up over a word closes the request, and history ends with that word."""
+    """An interruption closes the request, and history ends with the word that was interrupted."""
     words = ["On", "Mondays", "we", "open", "at", "nine,", "on", "Tuesdays", "at", "ten."]
     held = (*speech([f"{word} " for word in words])[:-2], 30.0)
     server = _Answers(Answer(pieces=held), Answer(pieces=speech(["Sundays."])))
@@ -110,7 +110,7 @@ def test_what_was_not_heard_is_not_kept() -> None:
 
 
 def test_speech_can_be_interrupted_after_the_answer_has_come() -> None:
-    """An answer that is whole is spoken on, and can be cut while it is."""
+    """An answer that has arrived whole can still be interrupted while it is spoken."""
     server = _Answers(Answer(pieces=speech(["One ", "two ", "three ", "four."])))
     with _call(server, speed=2) as call:
         turn = call.say("Count.", until_heard="one two")
@@ -119,7 +119,7 @@ def test_speech_can_be_interrupted_after_the_answer_has_come() -> None:
 
 
 def test_another_thread_can_interrupt_a_silent_model() -> None:
-    """An interruption needs no word: the request ends at once, and nothing is kept."""
+    """An interruption before the first word ends the request at once, and nothing is kept."""
     server = _Answers(Answer(pieces=(OPENING, 30.0)), Answer(pieces=speech(["Yes."])))
     calls: list[Call] = []
 
@@ -138,7 +138,7 @@ def test_another_thread_can_interrupt_a_silent_model() -> None:
 
 
 def test_a_request_without_words_is_posted_again() -> None:
-    """The platform's patience ends, the same body is posted anew, and its answer counts."""
+    """When the platform's patience ends, the same body is posted again, and its answer counts."""
     server = _Answers(Answer(pieces=(OPENING, 30.0)), Answer(pieces=speech(["Yes."])))
     patience = Patience(cascade_timeout_s=0.3)
     with _call(server, _agent(patience=patience)) as call:
@@ -159,7 +159,7 @@ def test_a_request_without_words_is_posted_again() -> None:
     ],
 )
 def test_a_turn_without_words_drops_the_call(answer: Answer, cause: str, posts: int) -> None:
-    """An error is asked three times, an empty answer once; then nobody is there any more."""
+    """After an error the turn is posted three times, after an empty answer once; then the call drops."""
     server = _Answers(answer)
     with _call(server) as call:
         turn = call.say("Hello?")
@@ -171,7 +171,7 @@ def test_a_turn_without_words_drops_the_call(answer: Answer, cause: str, posts: 
 
 
 def test_a_turn_has_a_limit() -> None:
-    """An answer that never ends is ended by the platform, and so is the call."""
+    """The platform ends an answer that never ends, and the call with it."""
     server = _Answers(Answer(pieces=(OPENING, chunk({"content": "Well, "}), 30.0)))
     with _call(server, _agent(patience=Patience(turn_s=0.5))) as call:
         turn = call.say("Hello?")
@@ -180,7 +180,7 @@ def test_a_turn_has_a_limit() -> None:
 
 
 def test_a_cut_answer_is_heard_and_told() -> None:
-    """Words before a broken connection were heard; the break is a trouble of its own."""
+    """Words before a broken connection were heard, and the break is reported separately."""
     pieces = (OPENING, chunk({"content": "Until "}), chunk({"content": "six"}))
     with _call(_Answers(Answer(pieces=pieces, whole=False))) as call:
         turn = call.say("Hello?")
@@ -198,7 +198,7 @@ def test_goodbye_ends_the_call() -> None:
 
 
 def test_a_farewell_that_was_spoken_is_not_spoken_again() -> None:
-    """Words that are in both the answer and the farewell would be heard twice."""
+    """A farewell that the answer already contains is spoken once."""
     arguments = '{"reason": "done", "message": "Goodbye, and take care."}'
     server = _Answers(_called("end_call", arguments, "Goodbye and take care! "))
     with _call(server, _agent("end_call")) as call:
@@ -207,7 +207,7 @@ def test_a_farewell_that_was_spoken_is_not_spoken_again() -> None:
 
 
 def test_a_changed_language_is_answered_at_once() -> None:
-    """After a result the model is asked again, without a word of the caller's."""
+    """After the result the model is asked again, without a new message of the caller."""
     server = _Answers(
         _called("language_detection", '{"reason": "asked", "language": "de"}'),
         Answer(pieces=speech(["Ja, gern."])),
@@ -221,7 +221,7 @@ def test_a_changed_language_is_answered_at_once() -> None:
 
 
 def test_state_is_kept() -> None:
-    """What the model records stays with the call."""
+    """State that the model sets stays with the call."""
     server = _Answers(_called("update_state", '{"name": "Ada"}'))
     with _call(server, _agent("update_state")) as call:
         call.say("I am Ada.")
@@ -232,7 +232,7 @@ BOOK = Tool("book", parameters={"type": "object", "properties": {"day": {"type":
 
 
 def test_a_tool_of_ones_own_is_answered() -> None:
-    """Its result is kept as JSON beside its call, and the model is asked what to say."""
+    """The result is kept as JSON next to its call, and the model is asked again."""
     seen: list[tuple[str, Mapping[str, Any]]] = []
 
     def results(name: str, arguments: Mapping[str, Any]) -> Any:
@@ -248,7 +248,7 @@ def test_a_tool_of_ones_own_is_answered() -> None:
 
 
 def test_a_result_may_come_late() -> None:
-    """A caller who speaks before it is there is posted with an open call; then the result comes."""
+    """A caller may speak while a call is open; the result is posted when it comes."""
     server = _Answers(_called("book", "{}"), Answer(pieces=speech(["Wait."])))
     with _call(server, _agent(BOOK)) as call:
         assert not call.say("Book.").asks_again
@@ -267,7 +267,7 @@ def test_a_result_may_come_late() -> None:
 def test_a_call_that_nobody_can_carry_out_is_told(
     tools: tuple[Tool, ...], arguments: str, cause: str
 ) -> None:
-    """A tool that was not offered, and arguments that do not fit, are answered with an error."""
+    """An unknown tool, and arguments that do not fit, get an error as their result."""
     with _call(_Answers(_called("book", arguments)), _agent(*tools)) as call:
         turn = call.say("Book.")
     assert [trouble.cause for trouble in turn.troubles] == [cause]

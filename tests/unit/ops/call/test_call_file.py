@@ -1,4 +1,4 @@
-"""A call file's schema: what is there is read, and what is wrong is named with its line."""
+"""A call file's schema, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _file(folder: Path, text: str) -> Path:
     "file", sorted((ROOT / "calls").glob("*.yaml")), ids=lambda file: file.stem
 )
 def test_the_shipped_calls_can_be_read(file: Path) -> None:
-    """Each has a title, turns, and something that is expected of each turn."""
+    """Each shipped call has a title and turns, and expects something of each turn."""
     call = load(file)
     assert call.title
     assert all(step.expect for step in call.steps)
@@ -118,7 +118,7 @@ def test_each_feature_of_the_platforms_guide_is_in_a_call() -> None:
 def test_what_is_wrong_is_named_with_its_line(
     tmp_path: Path, text: str, line: int, why: str
 ) -> None:
-    """An error begins with file and line, names the field, and says what was expected."""
+    """An error has file, line, field, and what was expected."""
     file = _file(tmp_path, text)
     with pytest.raises(Misspelt) as wrong:
         load(file)
@@ -128,7 +128,7 @@ def test_what_is_wrong_is_named_with_its_line(
 
 @pytest.mark.parametrize("content", [TURN.encode("utf-16"), TURN.encode() + b"\xe4", b"a: \0"])
 def test_what_is_no_text_is_told(tmp_path: Path, content: bytes) -> None:
-    """A file of another program's is refused in one line, too."""
+    """A binary file is refused in one line."""
     file = tmp_path / "a.yaml"
     file.write_bytes(content)
     with pytest.raises(Misspelt, match=r"no UTF-8|no YAML"):
@@ -136,7 +136,7 @@ def test_what_is_no_text_is_told(tmp_path: Path, content: bytes) -> None:
 
 
 def test_an_agents_settings_are_read(tmp_path: Path) -> None:
-    """Tools of the platform's and of one's own, patience and parameters arrive as they are said."""
+    """System tools, own tools, patience and parameters are read as written."""
     text = TURN + (
         "agent:\n  tools: [skip_turn, {book: {description: Books.}}]\n  cascade_timeout_s: 2\n"
         "deployment: {BufferWordsAfterMs: 500, SnapStart: true, BufferWords: [Hm]}\n"
@@ -153,5 +153,5 @@ def test_an_agents_settings_are_read(tmp_path: Path) -> None:
 
 
 def test_both_sides_know_the_same_scenes() -> None:
-    """What a file may say of a scripted model is what the scripted model understands."""
+    """A call file accepts exactly the scenes that the scripted model understands."""
     assert set(schema.SCENE) == set(scene_parser.FIELDS)

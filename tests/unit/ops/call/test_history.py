@@ -1,4 +1,4 @@
-"""What the platform keeps, and the request that it makes of it."""
+"""The history that the platform keeps, and the requests made from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _played() -> History:
 
 
 def test_a_chat_request_holds_prompt_history_and_tools() -> None:
-    """The system prompt comes first, then all that was heard, called and answered."""
+    """The system prompt comes first, then everything that was said, called and answered."""
     tool = offered("end_call")
     assert tool is not None
     agent = Agent(prompt="Be kind.", max_tokens=-1, user_id="u", extra_body={"shop": "north"})

@@ -1,4 +1,4 @@
-"""Planted faults: each is caught by its name, and a healthy server passes."""
+"""Planted faults are each caught by name, and a healthy server passes."""
 
 from __future__ import annotations
 
@@ -89,21 +89,21 @@ def _play(folder: Path, text: str, *answers: Answer, key: str = KEY) -> Played:
 def test_each_planted_fault_is_caught_by_its_name(
     tmp_path: Path, text: str, answers: Sequence[Answer], name: str
 ) -> None:
-    """A server that does one thing wrong fails the call, and the failure says what it was."""
+    """A server with one fault fails the call, and the failure names the fault."""
     played = _play(tmp_path, text, *answers)
     assert played.result == "failed"
     assert name in [failure.name for failure in played.failures]
 
 
 def test_a_refused_key_is_no_call_at_all(tmp_path: Path) -> None:
-    """A call that could not be played says why, and what helps."""
+    """A call that could not be played says why, with a remedy."""
     played = _play(tmp_path, HOURS, Answer(pieces=YES), key="another-key")
     assert played.result == "unplayable"
     assert played.unplayable.startswith("caller_key: 401 invalid_api_key")
 
 
 def test_a_healthy_server_passes_twenty_times(tmp_path: Path) -> None:
-    """What is well is never called ill: words, one filler, a farewell."""
+    """A healthy call with words, a buffer word and a farewell never fails."""
     bridged = Answer(pieces=speech(["One moment... ", "Yes, until six."]))
     for _ in range(10):
         assert _play(tmp_path, HOURS, bridged).failures == []
@@ -111,14 +111,14 @@ def test_a_healthy_server_passes_twenty_times(tmp_path: Path) -> None:
 
 
 def test_an_interruption_that_never_came_is_told(tmp_path: Path) -> None:
-    """Words that the caller should speak over, and that nobody said, fail the call."""
+    """A call fails if the words to interrupt were never said."""
     text = "call: x\nturns:\n  - caller: Hours?\n  - {caller: Stop., over: on Mondays}\n"
     played = _play(tmp_path, text, Answer(pieces=YES))
     assert [failure.name for failure in played.failures] == ["over"]
 
 
 def test_an_interruption_is_judged_by_what_was_heard(tmp_path: Path) -> None:
-    """Words that were cut off are not said, and silence comes with the hang-up."""
+    """Words after the interruption do not count as said."""
     text = (
         "call: x\nturns:\n  - caller: Hours?\n"
         "    expect: {says: 'yes', never_says: until six, silent_within_ms: 1000}\n"
@@ -129,7 +129,7 @@ def test_an_interruption_is_judged_by_what_was_heard(tmp_path: Path) -> None:
 
 
 def test_a_call_that_ends_early_is_told(tmp_path: Path) -> None:
-    """Turns that could not be played any more are a failure of the one that ended the call."""
+    """Turns that were no longer played count as a failure of the turn that ended the call."""
     played = _play(tmp_path, GOODBYE + "  - caller: Wait!\n", _ends("Thank you. "))
     assert [(failure.name, failure.seen) for failure in played.failures] == [
         ("ends", "hung_up, with 1 turns to come")
@@ -157,7 +157,7 @@ def test_a_call_that_ends_early_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_model_saw_is_read_in_both_apis(body: dict[str, Any]) -> None:
-    """Each role's words are found as its own, and words of nobody are missed."""
+    """Each role's words are found under that role, and missing words are reported."""
     right = {"system": "brief", "user": "hours", "tool": "nine", "never": "ten"}
     assert list(_history({"model_saw": right}, [body])) == []
     wrong = {"system": "hours", "assistant": "nine", "never": "at nine"}

@@ -1,4 +1,4 @@
-"""An answer as it arrives: each text once, whatever the network does to its bytes."""
+"""An answer as it arrives: each text once, however its bytes are cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.patients import called, response, speech
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
 @pytest.mark.parametrize("responses", [False, True])
 def test_each_text_is_heard_once_however_its_bytes_are_cut(size: int, responses: bool) -> None:
-    """A text is told with the time of its last byte, and never again."""
+    """A text is reported once, with the time of its last byte."""
     frames = response() if responses else speech(["Yes, ", "hello."])
     body = b"".join(frame for frame in frames if isinstance(frame, bytes))
     heard: list[tuple[str, float]] = []

@@ -29,7 +29,7 @@ def _played(folder: Path) -> Played:
 
 
 def test_a_row_and_a_transcript_say_what_was_wrong(tmp_path: Path) -> None:
-    """The row has the failure's name; the transcript has words, times and what was seen."""
+    """The row names the failure; the transcript has words, times and what happened."""
     played = _played(tmp_path)
     assert report.row(played).split()[:2] == ["hours", "failed"]
     assert report.row(played).endswith("  says")
@@ -41,7 +41,7 @@ def test_a_row_and_a_transcript_say_what_was_wrong(tmp_path: Path) -> None:
 
 
 def test_the_summary_has_a_pass_rate_and_percentiles(tmp_path: Path) -> None:
-    """Calls that were played more than once tell how often they went well."""
+    """Calls that were played more than once have a pass rate."""
     played = _played(tmp_path)
     good = Played(played.file)
     lines = list(report.summary([good, played, good, good]))
@@ -51,20 +51,20 @@ def test_the_summary_has_a_pass_rate_and_percentiles(tmp_path: Path) -> None:
 
 
 def test_a_run_that_skipped_all_says_so(tmp_path: Path) -> None:
-    """Nobody takes ten calls that were not played for ten that went well."""
+    """A run that skipped all calls does not look like a success."""
     skipped = Played(_played(tmp_path).file, skipped="its model plays a script")
     assert list(report.summary([skipped]))[1].startswith("nothing was played")
 
 
 def test_percentiles_are_values_that_were_seen() -> None:
-    """The smallest value that so many percent do not exceed."""
+    """A percentile is the smallest value that so many percent do not exceed."""
     assert report.percentile([3, 1, 2, 4], 50) == 2
     assert report.percentile(list(range(1, 101)), 95) == 95
     assert report.percentile([7], 95) == 7
 
 
 def test_junit_can_be_read_by_machines(tmp_path: Path) -> None:
-    """Failures, errors and skipped calls are counted, whatever was said."""
+    """Failures, errors and skipped calls are counted, and any text is escaped."""
     played = _played(tmp_path)
     others = [Played(played.file, unplayable="refused: no"), Played(played.file, skipped="no URL")]
     suite = ET.fromstring(report.junit([played, *others]))[0]
@@ -75,7 +75,7 @@ def test_junit_can_be_read_by_machines(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_words_and_needs_nothing_else(tmp_path: Path) -> None:
-    """What was said is escaped, buffer words have their colour, and nothing is loaded."""
+    """Text is escaped, buffer words have their colour, and nothing is loaded."""
     html = html_report.page([_played(tmp_path)])
     assert "Hours &amp; &lt;more&gt;" in html
     assert '<span class="ours">One moment... </span>Yes, &lt;until&gt; six.' in html

@@ -1,4 +1,4 @@
-"""What the platform does about a call of one of its own tools."""
+"""What the platform does when its own tools are called."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _tool(name: str, **settings: Any) -> Tool:
 def test_each_tool_does_what_the_platform_does(
     name: str, arguments: dict[str, Any], happens: dict[str, Any]
 ) -> None:
-    """A call of a system tool has its effect at once, and the model is asked only where it is."""
+    """A system tool takes effect at once, and the model is asked again only after some tools."""
     outcome = carry_out(_tool(name), json.dumps(arguments), voicemail_message="Call back.")
     assert outcome is not None
     assert outcome.unusable == ""
@@ -77,7 +77,7 @@ def test_each_tool_does_what_the_platform_does(
     ],
 )
 def test_what_cannot_be_carried_out_is_said(name: str, arguments: str, why: str) -> None:
-    """A call that does not fit its tool has no effect, and the model is told why."""
+    """A call that does not fit its tool has no effect, and its result says why."""
     outcome = carry_out(_tool(name), arguments)
     assert outcome is not None
     assert why in outcome.unusable
@@ -85,14 +85,14 @@ def test_what_cannot_be_carried_out_is_said(name: str, arguments: str, why: str)
 
 
 def test_a_skipped_turn_has_no_words() -> None:
-    """The platform skips a turn in silence: words beside the call are noted."""
+    """The platform skips a turn in silence, and words next to the call are reported."""
     outcome = carry_out(_tool("skip_turn"), "{}", already_said="Take your time.")
     assert outcome is not None
     assert "spoken words" in outcome.unusable
 
 
 def test_settings_shape_what_is_offered() -> None:
-    """Languages, agents and numbers stand in descriptions, variables in the schema."""
+    """Languages, agents and numbers appear in descriptions, variables in the schema."""
     assert "fr, it" in _tool("language_detection", languages=["fr", "it"]).description
     assert "1: spares" in _tool("transfer_to_agent", agents=["sales", "spares"]).description
     assert "+1999: Max" in _tool("transfer_to_number", numbers={"+1999": "Max"}).description
@@ -101,7 +101,7 @@ def test_settings_shape_what_is_offered() -> None:
 
 
 def test_another_tool_is_not_the_platforms() -> None:
-    """A tool of the agent's own is its owner's to carry out."""
+    """A tool of the agent's own is not carried out by the platform."""
     assert offered("book_table") is None
     assert carry_out(Tool("book_table"), "{}") is None
     assert all(offered(name) for name in NAMES)

@@ -16,7 +16,7 @@ def agent(**prompt: Any) -> dict[str, Any]:
 
 
 def patched(before: dict[str, Any], wanted: Wanted = WANTED) -> dict[str, Any]:
-    """The agent after a platform that replaces the innermost objects took the patch."""
+    """Return the agent after a platform that replaces the innermost objects applied the patch."""
     after, body = copy.deepcopy(before), patch(before, wanted)
     ours = body["conversation_config"]["agent"]["prompt"]
     after.setdefault("conversation_config", {}).setdefault("agent", {}).setdefault("prompt", {})
@@ -55,7 +55,7 @@ PROMPTS = st.fixed_dictionaries(
 @settings(deadline=None)  # a busy machine is not a failure
 @given(PROMPTS)
 def test_one_patch_is_enough_for_any_agent(prompt: dict[str, Any]) -> None:
-    """Whatever the agent had, after the patch nothing is left to change, and nothing else did."""
+    """One patch leaves nothing to change for any agent, and changes nothing else."""
     before = agent(**prompt)
     after = patched(before)
     assert changes(after, WANTED) == []
@@ -64,14 +64,14 @@ def test_one_patch_is_enough_for_any_agent(prompt: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("empty", [{}, {"conversation_config": None}, agent()])
-def test_an_agent_that_says_nothing_can_be_connected(empty: dict[str, Any]) -> None:
+def test_an_empty_agent_can_be_connected(empty: dict[str, Any]) -> None:
     """Missing or null parts of the agent count as empty."""
     assert changes(patched(empty | {"conversation_config": {}}), WANTED) == []
     assert len(changes(empty, WANTED)) == 9
 
 
-def test_the_patch_names_no_setting_that_is_not_ours() -> None:
-    """Of a prompt only our four fields are sent, since the platform refuses it whole."""
+def test_the_patch_sends_only_our_fields() -> None:
+    """Only our four fields of the prompt are sent, since the platform refuses a whole prompt."""
     body = patch(agent(prompt="p", tools=[{}], tool_ids=["t"], temperature=None), WANTED)
     prompt = body["conversation_config"]["agent"]["prompt"]
     assert prompt.keys() == {"llm", "custom_llm", "max_tokens", "cascade_timeout_seconds"}
@@ -79,7 +79,7 @@ def test_the_patch_names_no_setting_that_is_not_ours() -> None:
 
 
 def test_other_overrides_are_sent_back() -> None:
-    """The switches beside ours survive a platform that replaces the object."""
+    """The other switches survive a platform that replaces the object."""
     before = agent() | {"platform_settings": {"overrides": {"other": {"x": True}}}}
     overrides = patch(before, WANTED)["platform_settings"]["overrides"]
     assert overrides == {"other": {"x": True}, "custom_llm_extra_body": True}
@@ -103,8 +103,8 @@ def test_a_websocket_becomes_chat_completions() -> None:
     )
 
 
-def test_a_key_from_elsewhere_is_no_secret_to_be_made() -> None:
-    """An agent whose key is an environment's does not count as one with a secret yet to come."""
+def test_a_key_from_an_environment_is_not_a_missing_secret() -> None:
+    """An agent whose key comes from an environment variable does not look like one without a secret."""
     before = patched(agent())
     before["conversation_config"]["agent"]["prompt"]["custom_llm"]["api_key"] = {
         "env_var_label": "LABEL"
@@ -114,7 +114,7 @@ def test_a_key_from_elsewhere_is_no_secret_to_be_made() -> None:
 
 
 def test_what_changed_besides_is_found_wherever_it_is() -> None:
-    """A lost prompt, a changed voice and a vanished switch are told by their paths."""
+    """A lost prompt, a changed voice and a missing switch are reported by their paths."""
     before = agent(prompt="p") | {"platform_settings": {"overrides": {"other": True}}}
     before["conversation_config"]["tts"] = {"voice_id": "a"}
     after = patched(before)
@@ -129,7 +129,7 @@ def test_what_changed_besides_is_found_wherever_it_is() -> None:
 
 
 def test_workflow_nodes_with_a_model_of_their_own_are_named() -> None:
-    """A node that asks another model is told of, one that asks ours or none is not."""
+    """A workflow node is named if it uses another model than ours."""
 
     def node(label: str, llm: str | None) -> dict[str, Any]:
         return agent(llm=llm) | {"label": label}

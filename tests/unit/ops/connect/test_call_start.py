@@ -1,4 +1,4 @@
-"""The webhook before a call: whose it is, and what else it keeps."""
+"""The webhook before a call: whose it is, and what it keeps."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def _agent(webhook: Any = None, *, on: bool = False, variables: Any = None) -> d
         _agent({"url": f"{SERVER}/warm?environments=3"}, on=True, variables={"a": 1}),
     ],
 )
-def test_nothing_stands_in_our_way(agent: dict[str, Any]) -> None:
-    """An agent without a webhook may have ours, and one that has ours may have it changed."""
+def test_our_webhook_may_be_set(agent: dict[str, Any]) -> None:
+    """An agent without a webhook, or with ours, may get ours."""
     assert call_start.obstacle(agent, SERVER) is None
 
 
@@ -47,12 +47,12 @@ def test_nothing_stands_in_our_way(agent: dict[str, Any]) -> None:
         _agent(variables={"shop": "x"}),
     ],
 )
-def test_what_is_anothers_stays(agent: dict[str, Any]) -> None:
+def test_a_webhook_of_others_stays(agent: dict[str, Any]) -> None:
     """Another server's webhook, the workspace's, and an agent with variables are left alone."""
     assert call_start.obstacle(agent, SERVER)
 
 
-def test_what_else_stood_there_is_sent_along() -> None:
+def test_other_overrides_and_headers_are_sent_back() -> None:
     """Other overrides of the agent, and other headers of our webhook, are in the patch."""
     had = {"url": f"{SERVER}/warm", "request_headers": {"x-shop": "n"}}
     made = call_start.settings(_agent(had, on=True), SERVER, 2, "secret_1")
@@ -64,8 +64,8 @@ def test_what_else_stood_there_is_sent_along() -> None:
     }
 
 
-def test_it_is_set_only_if_it_is_asked() -> None:
-    """A webhook that the agent does not ask is not set."""
+def test_our_webhook_is_set_only_if_switched_on() -> None:
+    """Our webhook counts as set only if the agent has it switched on."""
     ours = {"url": f"{SERVER}/warm"}
     assert call_start.is_set(_agent(ours, on=True), SERVER)
     assert not call_start.is_set(_agent(ours), SERVER)

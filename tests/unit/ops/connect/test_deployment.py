@@ -15,7 +15,7 @@ KEY = "the-caller-key"
     ["http://a.example/v1", "127.0.0.1:8080", "", "ftp://a", "https://[", "https://me:k@a/v1"],
 )
 def test_what_the_platform_cannot_call_is_refused(url: str) -> None:
-    """Only https, and only a URL: else the key would go in the clear, or nowhere."""
+    """Only an https URL is taken, since the key would otherwise be sent in the clear."""
     with pytest.raises(Problem) as refused:
         named(url, KEY)
     assert refused.value.status == 2
@@ -32,10 +32,10 @@ def test_what_the_platform_cannot_call_is_refused(url: str) -> None:
         (0, 0, 15),
     ],
 )
-def test_the_platform_waits_until_something_is_said(
+def test_the_platforms_patience_covers_our_first_words(
     buffer_words_ms: int, budget_ms: int, patience_s: float
 ) -> None:
-    """Its patience outlasts our first words by its own default, within what it takes."""
+    """The cascade timeout is our first words plus the platform's default, within its limits."""
     server = Deployment("https://a/v1", KEY, "", buffer_words_ms, budget_ms)
     assert server.patience_s == patience_s
 
@@ -49,16 +49,16 @@ def test_the_platform_waits_until_something_is_said(
         ("a", "c", "b", "c"),
     ],
 )
-def test_a_model_told_wins_over_the_deployed_one_and_that_over_the_agents(
+def test_the_operators_model_wins_over_the_deployments_and_the_agents(
     deployed_model: str, named_model: str, before: str, model: str
 ) -> None:
-    """The agent sends what the operator says, else what will be asked anyway, else what it did."""
+    """The model is the operator's, else the deployment's, else the agent's own."""
     server = Deployment("https://a/v1", KEY, deployed_model)
     assert server.model_for(named_model, before) == model
 
 
 def test_a_model_that_the_deployment_refuses_is_not_set() -> None:
-    """Outside AllowedModels each turn would fail, unless the deployment chooses the model."""
+    """A model outside AllowedModels is refused, unless the deployment chooses the model."""
     server = Deployment("https://a/v1", KEY, allowed_models=("m1", "m2"))
     assert server.model_for("m2", "") == "m2"
     with pytest.raises(Problem, match="m1, m2"):
@@ -83,7 +83,7 @@ def test_allowed_models_are_read_in_both_spellings(
 
 
 def test_the_key_is_not_in_the_repr() -> None:
-    """A traceback that prints the deployment prints no key."""
+    """The deployment's repr has no key."""
     assert KEY not in repr(Deployment("https://a/v1", KEY))
 
 
@@ -112,7 +112,7 @@ def stack(*outputs: str) -> str:
 def test_a_stack_that_cannot_be_read_says_what_else_to_name(
     script: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The AWS CLI's own words come through, and how to name another server."""
+    """The error has the AWS CLI's own words, and says how to name another server."""
     aws(tmp_path, monkeypatch, script)
     with pytest.raises(Problem) as problem:
         deployed("x", "")
@@ -126,7 +126,7 @@ def test_a_stack_that_cannot_be_read_says_what_else_to_name(
 def test_a_secret_without_a_key_is_not_quoted(
     held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the secret holds in the key's place may be a key, so it is not shown."""
+    """A secret without a `key` field is not printed, since it may hold a key."""
     answer = tmp_path / "answer"
     answer.write_text(json.dumps({"SecretString": held}))
     (tmp_path / "stack").write_text(stack("ServerUrl", "CallerKeySecretArn"))
@@ -140,7 +140,7 @@ def test_a_secret_without_a_key_is_not_quoted(
 
 
 def test_without_the_aws_cli_a_url_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has no AWS CLI learns how to do without."""
+    """Without the AWS CLI the message says to give a URL."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Problem, match="URL="):
         deployed("x", "")

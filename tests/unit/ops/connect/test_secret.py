@@ -13,8 +13,8 @@ def stored(
     return {"secret_id": secret_id, "name": name, "used_by": used_by}
 
 
-def test_the_name_tells_server_and_key_and_gives_away_neither_key() -> None:
-    """Another key is another name, another server is another name, and no plain digest is in it."""
+def test_the_name_differs_by_server_and_key_without_revealing_the_key() -> None:
+    """The name differs by key and by server, and holds no plain digest."""
     name = chosen(URL, "key-1", []).name
     assert name.startswith("voice-completions-abc-lambda-url-eu-central-1-on-aws-")
     assert len({name, chosen(URL, "key-2", []).name, chosen("https://b/v1", "key-1", []).name}) == 3
@@ -24,7 +24,7 @@ def test_the_name_tells_server_and_key_and_gives_away_neither_key() -> None:
 
 
 def test_a_secret_of_the_same_key_is_taken_as_it_is() -> None:
-    """The current one wins over an old one that was left."""
+    """The current secret wins over an old one that was left."""
     name = chosen(URL, "new", []).name
     old = chosen(URL, "old", []).name
     found = chosen(URL, "new", [stored(old, "s_old"), stored(name, "s_new")])
@@ -32,7 +32,7 @@ def test_a_secret_of_the_same_key_is_taken_as_it_is() -> None:
 
 
 def test_a_secret_of_another_key_is_updated_and_its_users_counted() -> None:
-    """A rotation tells how many agents follow."""
+    """A rotation reports how many agents use the secret."""
     old = chosen(URL, "old", []).name
     found = chosen(URL, "new", [stored(old, "s_old", 3, more=True)])
     assert (found.id, found.store, found.users, found.more_users) == (
@@ -45,7 +45,7 @@ def test_a_secret_of_another_key_is_updated_and_its_users_counted() -> None:
 
 
 def test_the_secrets_of_others_are_left_alone() -> None:
-    """A name that only begins like ours, or belongs to a longer host, is somebody else's."""
+    """A secret whose name only begins like ours, or has a longer host, is not ours."""
     near = chosen("https://a.example/v1", "k", []).name
     strangers = [
         stored("MY_KEY"),

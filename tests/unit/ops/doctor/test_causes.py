@@ -1,4 +1,4 @@
-"""The table of causes is complete, and needs nothing but Python."""
+"""The table of causes is complete, and the doctor needs nothing but Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCES = sorted((ROOT / "ops/doctor").rglob("*.py"))
 
 
 def test_every_cause_is_in_use_and_every_trouble_has_one() -> None:
-    """A name that is given to a trouble stands in the table, and the table has no others."""
+    """Every cause that the code uses is in the table, and the table has no others."""
     strings = {
         node.value
         for path in SOURCES
@@ -26,18 +26,18 @@ def test_every_cause_is_in_use_and_every_trouble_has_one() -> None:
     assert given <= CAUSES.keys()
     for name in CAUSES:
         assert name in strings
-        assert len(re.findall(rf'"{name}"', text)) > 1, f"{name} is never told"
+        assert len(re.findall(rf'"{name}"', text)) > 1, f"{name} is never used"
 
 
 def test_every_cause_has_a_reason_and_a_remedy() -> None:
-    """Each is a sentence or more, for people."""
+    """Every cause has a reason and a remedy of at least a sentence."""
     for cause in CAUSES.values():
         assert cause.why.endswith(".")
         assert re.search(r"[.?]$", cause.remedy)
 
 
 def test_the_doctor_needs_the_standard_library_only() -> None:
-    """A fresh checkout is enough: nothing is imported that Python does not bring."""
+    """Nothing outside the standard library is imported, so a fresh checkout is enough."""
     beside = ("pasted_url", "caller_key")
     for path in [*SOURCES, *(ROOT / f"ops/{name}.py" for name in beside)]:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""The cause of an answer that is no turn."""
+"""The cause of an answer that is not a turn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ops.doctor.wire import Exchange, Piece
 def test_each_error_of_the_function_is_known(
     kind: type[errors.CompletionsError], cause: str
 ) -> None:
-    """What the function may answer has a cause of its own here."""
+    """Every error of the function has its own cause."""
     error = kind("No.")
     came = Exchange(status=error.status, pieces=[Piece(0, to_json(error.body()))])
     found = of_exchange(came)
@@ -46,8 +46,8 @@ def test_each_error_of_the_function_is_known(
         Exchange(status=502, pieces=[Piece(0, b'{"Message":"SnapStartNotReadyException"}')]),
     ],
 )
-def test_a_version_without_its_snapshot_is_told(came: Exchange) -> None:
-    """After two weeks without a call; which status AWS gives it nobody has written down."""
+def test_a_version_without_its_snapshot_is_recognised(came: Exchange) -> None:
+    """A version that lost its snapshot after two weeks is recognised, with any status."""
     found = of_exchange(came)
     assert found
     assert found.cause == "no_snapshot"
@@ -94,7 +94,7 @@ BEDROCKS = {
 
 @pytest.mark.parametrize("body", BEDROCKS, ids=lambda body: body[:60].decode())
 def test_bedrocks_words_are_known_and_no_others(body: bytes) -> None:
-    """It has no codes, so its words tell what is wrong; those of Lambda mean Lambda."""
+    """Bedrock has no error codes, so its words are matched; Lambda's words mean Lambda."""
     status, cause = BEDROCKS[body]
     found = of_exchange(Exchange(status=status, pieces=[Piece(0, body)]))
     assert found
@@ -106,7 +106,7 @@ def test_bedrocks_words_are_known_and_no_others(body: bytes) -> None:
     [("bedrock:InvokeModel", "upstream_rights"), ("bedrock:CallWithBearerToken", "bedrock_token")],
 )
 def test_a_right_that_is_missing_is_known_through_the_function(action: str, cause: str) -> None:
-    """What the function makes of AWS's refusal is read in its own words."""
+    """A missing right is recognised in the function's own words for AWS's refusal."""
     words = f"User: u is not authorized to perform: {action} on resource: r".encode()
     error = to_error(403, {"content-type": "application/json"}, b'{"Message":"%s"}' % words, "key")
     came = Exchange(status=error.status, pieces=[Piece(0, to_json(error.body()))])

@@ -28,7 +28,7 @@ GOOD = {
 @pytest.mark.parametrize("name", GOOD)
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_a_good_answer_is_good_however_it_is_cut(name: str, size: int) -> None:
-    """Where the pieces end changes nothing that is heard."""
+    """A good answer is good however it is cut into pieces."""
     data, is_response, text = GOOD[name]
     heard = dialects.hear(events.read(pieces(data, size)), responses=is_response)
     assert heard.troubles == []
@@ -47,7 +47,7 @@ def test_each_line_end_of_the_standard_is_known(end: bytes) -> None:
 
 
 def test_an_event_has_the_time_of_its_last_byte() -> None:
-    """An event that came in two pieces was there with the second."""
+    """An event in two pieces has the time of the second."""
     stream = events.read([Piece(1, b"data: a\n\nda"), Piece(5, b"ta: b\n"), Piece(9, b"\n")])
     assert [(event.at_ms, event.data) for event in stream.events] == [(1, b"a"), (9, b"b")]
 
@@ -67,18 +67,18 @@ def heard(*texts: str) -> dialects.Heard:
     ],
 )
 def test_buffer_words_are_told_from_the_models(texts: tuple[str, ...], model: list[str]) -> None:
-    """Only pieces at the beginning that end in three dots and a space are taken for ours."""
+    """Only opening pieces that end in three dots and a space count as buffer words."""
     assert [text for _, text in heard(*texts).model_words] == model
 
 
-def test_dots_are_no_words() -> None:
-    """The first words are the first with a letter or digit in them."""
+def test_dots_are_not_words() -> None:
+    """First words need a letter or a digit."""
     assert heard("", "...", " ", "7").first_words_ms == 3
     assert heard("...").first_words_ms is None
 
 
 def test_our_own_sentences_are_known() -> None:
-    """The doctor knows the deployment's sentences as the deployment says them."""
+    """The doctor's sentences are those of the deployment."""
     english = PHRASES["en"]
     assert english.failure == dialects.FAILURE_SENTENCE
     assert english.declined == dialects.DECLINED_SENTENCE
@@ -88,7 +88,7 @@ def test_our_own_sentences_are_known() -> None:
 
 
 def test_a_call_in_pieces_is_put_together() -> None:
-    """Arguments of several events are one JSON text."""
+    """Arguments from several events are joined into one JSON text."""
     function = {"name": "f", "arguments": '{"a"'}
     rest = {"index": 0, "function": {"arguments": ": 1}"}}
     first = {"index": 0, "id": "c", "type": "function", "function": function}
@@ -116,7 +116,7 @@ def test_a_call_in_pieces_is_put_together() -> None:
     ],
 )
 def test_a_broken_response_is_known(change: tuple[bytes, bytes], cause: str) -> None:
-    """The Responses API has rules of its own."""
+    """Each broken rule of the Responses API is reported."""
     times = 1 if change[0] == b"resp_1" else -1
     data = joined(response()).replace(*change, times)
     answer = dialects.hear(events.read(pieces(data, 1000)), responses=True)

@@ -1,4 +1,4 @@
-"""A stream is told from a lump by its times, and what cannot be told is not told."""
+"""Times tell a stream from a lump, or leave the verdict open."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_an_answer_is_judged_by_its_times(arrivals_ms: Sequence[float], verdict:
 
 
 def test_a_known_length_needs_no_clock() -> None:
-    """An event stream with a length in its head was whole before it left."""
+    """An event stream with a content-length was whole before it was sent."""
     pace = judge(LongAnswer(evenly(100, 210, 12), length_known=True), SHORT)
     assert (pace.verdict, pace.certain) == ("lump", True)
 
 
-def test_without_a_short_answer_nothing_is_held_against_a_long_one() -> None:
-    """There is nothing to compare the wait with."""
+def test_a_lump_needs_a_short_answer_to_compare_with() -> None:
+    """Without a short answer to compare it with, a long one is not called a lump."""
     assert judge(LongAnswer([1500.0] * 100), []).verdict == "unknown"
 
 
@@ -59,8 +59,8 @@ def test_without_a_short_answer_nothing_is_held_against_a_long_one() -> None:
         (14.0, [], None),
     ],
 )
-def test_a_cold_start_is_told_by_comparison(
+def test_a_cold_start_is_found_by_comparison(
     first_ms: float | None, later_ms: Sequence[float], met: bool | None
 ) -> None:
-    """The first request is held against the same one later: by factor, and by milliseconds."""
+    """A cold start is a first request that is slower than a later one, by factor and milliseconds."""
     assert cold_start(first_ms, later_ms).met is met

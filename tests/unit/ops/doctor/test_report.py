@@ -1,4 +1,4 @@
-"""What is shown of a visit can be read, and says whether the URL is usable."""
+"""The report of a visit is readable and says whether the URL is usable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ops.doctor.checks import Finding
 from ops.doctor.dialects import Trouble
 
 
-def test_nothing_that_came_can_move_the_cursor() -> None:
+def test_control_characters_are_not_printed() -> None:
     """Control characters of an answer are not printed, and long ones are cut."""
     row = report.row(Finding("x", "\x1b[2J\r\n" + "a" * 500))
     assert row.isprintable()
@@ -16,8 +16,8 @@ def test_nothing_that_came_can_move_the_cursor() -> None:
     assert all(line.isprintable() for line in shown.splitlines())
 
 
-def test_a_visit_that_was_not_finished_is_no_yes() -> None:
-    """A row that was left out counts against the URL, a warning does not."""
+def test_an_unfinished_visit_is_not_usable() -> None:
+    """A skipped row makes the URL unusable, a warning does not."""
     good, skipped = Finding("a", ""), Finding("b", "", skipped=True)
     warned = Finding("c", "", (Trouble("slow_words"),))
     assert report.usable([good, warned])
@@ -26,7 +26,7 @@ def test_a_visit_that_was_not_finished_is_no_yes() -> None:
 
 
 def test_the_failures_come_first() -> None:
-    """Among the causes, what keeps an agent from the URL stands before what it can live with."""
+    """Causes that make the URL unusable come before warnings."""
     troubles = (Trouble("slow_words"), Trouble("bug", "x"))
     shown = report.causes([Finding("a", "", troubles)])
     assert shown.index("FAILED") < shown.index("warning")

@@ -1,4 +1,4 @@
-"""One HTTP request: every read has its time, and every end is told from the others."""
+"""One HTTP request: every read has its time, and every kind of end is distinguished."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.patients import Answer, Request, serve
 
 
 def test_each_piece_has_its_own_time() -> None:
-    """Bytes that left apart have times that lie apart; the head's is the first."""
+    """Pieces sent apart have times apart, and the head's comes first."""
     pieces = (b"one", 1.0, b"two")
     with serve(lambda _: Answer(pieces=pieces)) as url:
         came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10)
@@ -26,8 +26,8 @@ def test_each_piece_has_its_own_time() -> None:
     assert (came.status, came.trouble, came.left) == (200, "", False)
 
 
-def test_the_time_of_one_answer_is_bounded_however_it_drips() -> None:
-    """A server that sends a byte now and then for ever is left in time."""
+def test_a_dripping_answer_has_a_time_limit() -> None:
+    """The time limit holds even if a server keeps sending a byte now and then."""
     drip = (b"x", 0.05) * 2000
     with serve(lambda _: Answer(pieces=drip)) as url:
         came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=1)
@@ -35,8 +35,8 @@ def test_the_time_of_one_answer_is_bounded_however_it_drips() -> None:
     assert came.body
 
 
-def test_a_hang_up_of_ours_is_no_trouble() -> None:
-    """Who has heard enough closes the connection in mid-answer."""
+def test_our_own_hang_up_is_no_trouble() -> None:
+    """Closing the connection in mid-answer is not a trouble."""
     with serve(lambda _: Answer(pieces=(b"one", 0.2, b"two"))) as url:
         came = exchange(
             Address.parse(url), "POST", "/", headers={}, timeout_s=10, enough=lambda _: True
@@ -48,7 +48,7 @@ def test_a_hang_up_of_ours_is_no_trouble() -> None:
 
 @pytest.mark.parametrize("pieces", [(5.0, b"one"), (b"one", 5.0, b"two")])
 def test_another_thread_can_hang_up_at_any_time(pieces: tuple[bytes | float, ...]) -> None:
-    """It waits for no byte, before the answer or in it, and is no trouble."""
+    """A hang-up from another thread ends the request at once, and is not a trouble."""
     running = Running()
     running.on_opened = threading.Timer(0.1, running.hang_up).start
     with serve(lambda _: Answer(pieces=pieces)) as url:
@@ -57,8 +57,8 @@ def test_another_thread_can_hang_up_at_any_time(pieces: tuple[bytes | float, ...
     assert 100 <= came.ended_ms < 4000
 
 
-def test_who_hangs_up_before_there_is_a_connection_asks_nothing_long() -> None:
-    """A connection that opens too late is closed at once."""
+def test_a_hang_up_before_the_connection_sends_nothing() -> None:
+    """A connection that opens after the hang-up is closed at once."""
     running = Running()
     running.hang_up()
     with serve(lambda _: Answer(pieces=(5.0, b"one"))) as url:
@@ -76,15 +76,15 @@ def test_who_hangs_up_before_there_is_a_connection_asks_nothing_long() -> None:
         (Answer(-1), "closed"),
     ],
 )
-def test_a_cut_is_told_from_an_end(answer: Answer, trouble: str) -> None:
-    """Chunks without a last one, and less than the length that was told, are cuts."""
+def test_a_cut_is_not_an_end(answer: Answer, trouble: str) -> None:
+    """A missing last chunk, and a body shorter than its length, are cuts."""
     with serve(lambda _: answer) as url:
         came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10)
     assert came.trouble == trouble
 
 
 def test_the_request_is_sent_as_it_is() -> None:
-    """Method, path, headers and body arrive, with the length, and ask for the connection's end."""
+    """Method, path, headers and body arrive, with a content-length and `Connection: close`."""
     seen: list[Request] = []
 
     def server(request: Request) -> Answer:
@@ -106,7 +106,7 @@ def test_the_request_is_sent_as_it_is() -> None:
 
 @contextmanager
 def raw(play: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Serves one connection by hand."""
+    """Serve one connection by hand."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve_one() -> None:
@@ -121,7 +121,7 @@ def raw(play: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 def test_an_answer_that_comes_before_the_request_is_whole_is_heard() -> None:
-    """A server that refuses by the head alone, and reads no more, is understood."""
+    """A server may refuse after the head and read no further."""
 
     def refuse(connection: socket.socket) -> None:
         connection.recv(1000)
@@ -138,14 +138,14 @@ def test_an_answer_that_comes_before_the_request_is_whole_is_heard() -> None:
     "greeting", [b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15\x03\x01\x00\x02\x02\x46\n"]
 )
 def test_another_protocol_is_named(greeting: bytes) -> None:
-    """What does not speak HTTP is not taken for a server that is ill."""
+    """A server that does not speak HTTP gets its own cause."""
     with raw(lambda connection: connection.sendall(greeting)) as url:
         came = exchange(Address.parse(url), "GET", "/", headers={}, timeout_s=10)
     assert came.trouble == "not_http"
 
 
-def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that never stops does not fill the memory."""
+def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endless answer is cut off before it fills the memory."""
     monkeypatch.setattr("ops.doctor.wire.BODY_LIMIT_BYTES", 1000)
     with serve(lambda _: Answer(pieces=(b"x" * 500,) * 100)) as url:
         came = exchange(Address.parse(url), "POST", "/", headers={}, timeout_s=10)

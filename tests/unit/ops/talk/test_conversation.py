@@ -1,4 +1,4 @@
-"""The call that the page steers, its picture, and the file that is made of it."""
+"""The call that the page controls, its drawing, and its saved file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _conversation(
 def _until(
     conversation: Conversation, fits: Callable[[Mapping[str, Any]], bool]
 ) -> Mapping[str, Any]:
-    """Return the first turn that was told and fits."""
+    """Return the first turn event that fits."""
     version = 0
     while True:
         version, news = conversation.changes(version, 20)
@@ -65,7 +65,7 @@ def _over(number: int) -> Callable[[Mapping[str, Any]], bool]:
 
 
 def test_a_turn_is_drawn_with_its_candidates() -> None:
-    """Words with their times, frames, and what the deployment's comment tells of each request."""
+    """A turn has words with times, frames, and each request from the deployment's comment."""
     with _conversation(_says("Yes, we are.")) as (conversation, requests):
         conversation.say("Are you open?")
         turn = _until(conversation, _over(1))
@@ -78,7 +78,7 @@ def test_a_turn_is_drawn_with_its_candidates() -> None:
 
 
 def test_a_page_that_comes_late_is_told_everything() -> None:
-    """The call comes first, then its turns."""
+    """A page that connects late gets the call, then its turns."""
     with _conversation(_says("Yes.")) as (conversation, _):
         conversation.say("Hello?")
         _until(conversation, _over(1))
@@ -86,8 +86,8 @@ def test_a_page_that_comes_late_is_told_everything() -> None:
     assert [next(iter(json.loads(text))) for text in news] == ["call", "turn"]
 
 
-def test_whoever_speaks_up_interrupts() -> None:
-    """What is said while the agent speaks closes its turn, and the history keeps what was heard."""
+def test_speaking_over_the_agent_interrupts_it() -> None:
+    """Speaking over the agent ends its turn, and the history keeps what was heard."""
     with _conversation(_says("On Mondays we open at nine."), _says("Yes."), speed=1) as talk:
         conversation, requests = talk
         conversation.say("Your hours?")
@@ -103,7 +103,7 @@ def test_whoever_speaks_up_interrupts() -> None:
 
 
 def test_a_tool_is_carried_out_and_the_agent_goes_on() -> None:
-    """A result that is known at once begins the next turn by itself."""
+    """A tool with a known result starts the next turn at once."""
     with _conversation(_called("book"), _says("Done.")) as (conversation, requests):
         conversation.begin({"tools": [{**BOOK, "result": {"ok": True}}]})
         conversation.say("Book.")
@@ -114,7 +114,7 @@ def test_a_tool_is_carried_out_and_the_agent_goes_on() -> None:
 
 
 def test_a_result_may_come_from_the_page() -> None:
-    """Without a result of its own a tool waits for the page's."""
+    """A tool without a result waits for one from the page."""
     with _conversation(_called("book"), _says("Done.")) as (conversation, _):
         conversation.begin({"tools": [BOOK]})
         conversation.say("Book.")
@@ -127,7 +127,7 @@ def test_a_result_may_come_from_the_page() -> None:
 
 
 def test_another_call_begins_empty() -> None:
-    """A new call has its own settings, its own turns, and another number."""
+    """A new call has its own settings and number, and no turns."""
     with _conversation(_says("Ja.")) as (conversation, requests):
         conversation.say("Hello?")
         _until(conversation, _over(1))
@@ -165,7 +165,7 @@ def test_a_saved_call_says_what_was_said_and_what_the_model_did() -> None:
 
 
 def test_a_call_with_an_unknown_model_is_saved_without_scripts() -> None:
-    """What was said on a deployed URL plays against any, and expects no words of a real model."""
+    """A call saved from a deployed URL has no scripts and expects no words of a real model."""
     with _conversation(_says("Yes.")) as (conversation, _):
         conversation.say("Hello?")
         _until(conversation, _over(1))

@@ -1,4 +1,4 @@
-"""The model's bad days."""
+"""Faults injected in front of the model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _ask(stand_in: StandIn, endpoint: str = "/chat/completions") -> tuple[int, b
 
 @pytest.mark.parametrize("day", ["well", "slow"])
 def test_the_real_model_answers(stand_in: StandIn, day: Day) -> None:
-    """An answer passes as it is; on a slow day, later."""
+    """An answer passes unchanged; on a slow day, later."""
     stand_in.day = day
     status, body = _ask(stand_in)
     heard = hear(events.read([Piece(0, body)]), responses=False)

@@ -40,33 +40,33 @@ def test_the_page_itself_may_ask(gate: Gate) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_other_sites_and_names_may_not(gate: Gate, method: str, headers: dict[str, str]) -> None:
-    """A foreign page, and a name that was made to point here, are refused even with the token."""
+    """A foreign origin and a foreign host name are refused, even with the token."""
     assert gate.admits(method, _path(gate, "say"), headers, PORT)[0] is None
 
 
 @pytest.mark.parametrize("site", [None, "none"])
 def test_a_post_must_say_that_it_is_the_pages(gate: Gate, site: str | None) -> None:
-    """What changes something needs the header that pages cannot forge."""
+    """A POST needs the header that other pages cannot send."""
     headers = {name: value for name, value in JSON.items() if name != "sec-fetch-site"}
     headers |= {"sec-fetch-site": site} if site else {}
     assert gate.admits("POST", _path(gate, "say"), headers, PORT)[0] is None
 
 
 def test_a_form_may_not(gate: Gate) -> None:
-    """A body of a type that forms can send is refused."""
+    """A body of a type that an HTML form can send is refused."""
     headers = {**PAGE, "content-type": "text/plain"}
     assert gate.admits("POST", _path(gate, "say"), headers, PORT)[0] is None
 
 
 @pytest.mark.parametrize("path", ["/", "/say", "/wrong/say", "/é/say", "//say"])
 def test_without_the_token_nothing_is_answered(gate: Gate, path: str) -> None:
-    """The address that was printed is needed, and each run has its own."""
+    """Every path needs the token, and each run has its own."""
     assert gate.admits("POST", path, JSON, PORT)[0] is None
     assert gate.admits("POST", _path(Gate(), "say"), JSON, PORT)[0] is None
 
 
 def test_nothing_comes_from_another_host() -> None:
-    """The policy allows the server's own files, and neither inline code nor frames."""
+    """The content policy allows the server's own files, and neither inline code nor frames."""
     policy = HEADERS["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy

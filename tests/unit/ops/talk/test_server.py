@@ -46,7 +46,7 @@ def _asked(
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_the_page_has_no_key_and_names_no_other_host(name: str) -> None:
-    """Each file comes with the policy, and holds neither the caller key nor another address."""
+    """Each file comes with the policy, and contains neither the caller key nor another address."""
     with _served() as server:
         answer = _asked(server, "GET", name)
         text = answer.read().decode()
@@ -57,7 +57,7 @@ def test_the_page_has_no_key_and_names_no_other_host(name: str) -> None:
 
 
 def test_what_is_said_is_told_as_it_happens() -> None:
-    """A turn that the page asks for arrives in its events, without the key."""
+    """A turn that the page starts arrives as events, without the key."""
     with _served() as server:
         lines: list[str] = []
         with _asked(server, "GET", "events") as events:
@@ -91,7 +91,7 @@ def test_a_foreign_page_changes_nothing() -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(path: str, body: Any, status: int) -> None:
-    """A request that cannot be understood gets a status, and the server lives on."""
+    """A malformed request gets an error status, and the server keeps running."""
     with _served() as server:
         assert _asked(server, "POST", path, body).status == status
         assert _asked(server, "GET", "").status == 200

@@ -1,4 +1,4 @@
-"""Whose account a trial runs in, and what is said where none can be reached."""
+"""The account that a trial runs in, and the errors if there is none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOWHERE = "http://127.0.0.1:1"
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some that look right, and one attempt."""
+    """Set well-formed credentials, and allow one attempt."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "some")
@@ -21,22 +21,22 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("region", "endpoint"), [("eu central", ""), ("eu-nowhere-9", NOWHERE)])
-def test_a_region_that_is_none_is_not_said_of_the_credentials(region: str, endpoint: str) -> None:
-    """Botocore refuses its form, or its host is not there; the credentials were never judged."""
+def test_a_malformed_region_is_not_blamed_on_the_credentials(region: str, endpoint: str) -> None:
+    """A malformed or unknown region is reported, and the credentials are not blamed."""
     with pytest.raises(Problem, match=f"in the Region {region}") as caught:
         entered(region, endpoint)
     assert "credentials" not in str(caught.value)
 
 
-def test_an_endpoint_that_is_none_is_a_wrong_call() -> None:
-    """The setting is named, and nothing was touched."""
+def test_a_malformed_endpoint_is_a_usage_error() -> None:
+    """A malformed endpoint is a usage error that names the setting."""
     with pytest.raises(Problem, match="TRIAL_ENDPOINT") as caught:
         entered("eu-central-1", "nonsense")
     assert caught.value.status == 2
 
 
 def test_credentials_that_are_missing_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are looked for before anything is made."""
+    """Missing credentials are reported before anything is created."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")

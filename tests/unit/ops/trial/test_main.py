@@ -1,4 +1,4 @@
-"""`make trial` as a command: who is asked, and what counts as a no."""
+"""`make trial` as a command: its question, and what counts as a no."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ops.trial.stacks import Stacks
 
 
 @pytest.mark.parametrize("said", ["", "y", "no", None])
-def test_only_a_yes_makes_anything(
+def test_only_a_yes_creates_anything(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str | None
 ) -> None:
-    """Ctrl-D is no answer, and so a no: status 2, and nothing is left behind."""
+    """Ctrl-D counts as a no: status 2, and nothing is created."""
 
     def answer(_: str) -> str:
         if said is None:
@@ -37,7 +37,7 @@ def test_only_a_yes_makes_anything(
 
 
 class _Gone:
-    """A terminal that was closed, or a pipe whose reader has ended."""
+    """A closed terminal, or a pipe without a reader."""
 
     def write(self, _: str) -> int:
         raise BrokenPipeError
@@ -47,10 +47,10 @@ class _Gone:
 
 
 @pytest.mark.parametrize("fails_with", [KeyboardInterrupt, Problem("no stack")])
-def test_what_was_made_is_deleted_although_nobody_reads(
+def test_clean_up_goes_on_without_an_output(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails_with: BaseException
 ) -> None:
-    """Ctrl-C ends a `tee` as well, and with it the standard output."""
+    """Clean-up goes on without a standard output, since Ctrl-C ends a `tee` as well."""
     deleted: list[str] = []
 
     def fail(_: object) -> None:

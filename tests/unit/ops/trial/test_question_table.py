@@ -37,7 +37,7 @@ def came(
 
 @dataclass
 class PlayedLab:
-    """A laboratory in which everything is answered alike."""
+    """A lab in which every request gets the same answer."""
 
     answer: Exchange = field(default_factory=came)
     turns: Sequence[Exchange] = ()
@@ -151,7 +151,7 @@ BOTH_WAYS: Mapping[str, tuple[PlayedLab, PlayedLab]] = {
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
 def test_a_question_can_be_answered_both_ways(probe: Any) -> None:
-    """What is as assumed is told so, and what is not, too, in words of its own."""
+    """Each question has an answer that confirms the assumption and one that contradicts it."""
     yes, no = (probe.ask(lab) for lab in BOTH_WAYS[probe.name])
     assert (yes.verdict, no.verdict) == ("as assumed", "otherwise")
     assert yes.told != no.told
@@ -159,33 +159,33 @@ def test_a_question_can_be_answered_both_ways(probe: Any) -> None:
 
 @pytest.mark.parametrize("name", ["restored", "cold", "small-chunk", "hang-up", "paths"])
 def test_silence_is_no_answer(name: str) -> None:
-    """Where nothing came, nothing is claimed."""
+    """Without an answer nothing is claimed."""
     (probe,) = (each for each in PROBES if each.name == name)
     nothing = came(0, trouble="refused")
     lab = PlayedLab(nothing, turns=(nothing, nothing), snapshot=name == "restored")
     assert probe.ask(lab).verdict == "cannot tell"
 
 
-def test_an_empty_answer_that_ends_late_is_no_good_one() -> None:
-    """It hung, and then somebody's patience ended."""
+def test_an_empty_answer_that_ends_late_is_a_hang() -> None:
+    """An empty answer that ends late counts as a hang."""
     (probe,) = (each for each in PROBES if each.name == "empty-204")
     assert probe.ask(PlayedLab(came(204, ended_ms=20_000.0))).verdict == "otherwise"
 
 
 def test_a_start_that_was_not_made_is_not_measured() -> None:
-    """Where the second deployment failed, its first turn would be another one."""
+    """If the second deployment failed, its cold start is not measured."""
     (cold,) = (each for each in PROBES if each.name == "cold")
     assert cold.ask(PlayedLab(turns=(QUICK, QUICK), snapshot=True)).verdict == "cannot tell"
 
 
 def test_the_files_that_assume_something_exist() -> None:
-    """Whoever reads the report finds the file that would have to change."""
+    """The files named for each assumption exist."""
     assert all((ROOT / probe.assumed_in).exists() for probe in PROBES)
     assert len({probe.name for probe in PROBES}) == len(PROBES)
 
 
 def test_gaps_are_measured_where_they_are_set() -> None:
-    """Each gap has a function of its own, asked as often as was said, and once to wake it."""
+    """Each gap has its own function, which gets the planned requests after one to wake it."""
     for name, place in (("gap-2", "Streamed"), ("gap-0", "NoGap"), ("gap-25", "LongGap")):
         (probe,) = (each for each in PROBES if each.name == name)
         lab = PlayedLab(came(body=b"1"), rounds=4)
@@ -193,6 +193,6 @@ def test_gaps_are_measured_where_they_are_set() -> None:
         assert lab.asked == [(place, "/event"), *[(place, "/first-then-rest")] * 4]
 
 
-def test_what_is_not_asked_is_told() -> None:
-    """A question that no trial can ask stands in the report, with a way to answer it."""
+def test_unasked_questions_are_listed() -> None:
+    """The report lists questions that no trial can ask, with a way to answer them."""
     assert all(question.endswith("?") and how for question, how in NOT_ASKED.items())

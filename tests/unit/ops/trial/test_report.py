@@ -1,4 +1,4 @@
-"""The report of a trial: whole after each answer, and readable where something is left."""
+"""The report of a trial is complete after each answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def report(folder: Path) -> Report:
     return Report(folder / ".trial" / "voice-trial.md", "The trial x", {"Region": "eu-central-1"})
 
 
-def test_it_is_whole_after_each_answer(tmp_path: Path) -> None:
-    """A crash loses nothing that was answered, and what was not ended says so."""
+def test_the_report_is_complete_after_each_answer(tmp_path: Path) -> None:
+    """A crash loses no answer, and an unfinished report says so."""
     told = report(tmp_path)
     told.note(PROBE, OTHER)
     text = told.path.read_text()
@@ -26,8 +26,8 @@ def test_it_is_whole_after_each_answer(tmp_path: Path) -> None:
     assert [path.name for path in told.path.parent.iterdir()] == ["voice-trial.md"]
 
 
-def test_what_differs_stands_out_and_breaks_no_table(tmp_path: Path) -> None:
-    """A row is a line with five cells, whatever a server has answered."""
+def test_a_differing_answer_is_marked_in_an_intact_table(tmp_path: Path) -> None:
+    """A differing answer is marked, and a row always has five cells."""
     told = report(tmp_path)
     told.note(PROBE, OTHER)
     (row,) = (each for each in told.text().splitlines() if "arrive" in each)
@@ -36,7 +36,7 @@ def test_what_differs_stands_out_and_breaks_no_table(tmp_path: Path) -> None:
 
 
 def test_what_is_left_is_named(tmp_path: Path) -> None:
-    """Whoever reads the report knows what still costs money."""
+    """The report names resources that are left and cost money."""
     told = report(tmp_path)
     told.end("it failed: no rights")
     told.taken_away(["the bucket x: AccessDenied", "the stack y: z"])
