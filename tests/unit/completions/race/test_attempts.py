@@ -61,7 +61,7 @@ class FakeQuestion:
 
 
 async def next_batch(attempts: Attempts) -> tuple[str, list[Chunk] | CompletionsError | None]:
-    """Return whose the next event is, and its batch or its error; None for a proper end."""
+    """Return the next event's candidate, and its batch or error; None at a proper end."""
     event = await attempts.next_event(None)
     assert event is not None
     attempt, batch, error = event
@@ -70,7 +70,7 @@ async def next_batch(attempts: Attempts) -> tuple[str, list[Chunk] | Completions
 
 
 async def test_all_attempts_are_read_through_one_queue() -> None:
-    """Their events come in the order of time, each with the attempt that it belongs to."""
+    """Their events come in order of time, each with its attempt."""
     attempts = Attempts(FakeQuestion(upstream=[2, HELLO], fallback=[1, HELLO, 2]), 0)
     attempts.start(A)
     attempts.start(B)
@@ -82,7 +82,7 @@ async def test_all_attempts_are_read_through_one_queue() -> None:
 
 
 async def test_attempts_are_numbered_through_a_turn() -> None:
-    """A race goes on counting where the one before it ended, and says which ones are hedges."""
+    """A race continues the count of the one before it, and marks hedges."""
     question = FakeQuestion(upstream=[5], fallback=[5])
     attempts = Attempts(question, first_source=4)
     attempts.start(A)
@@ -104,7 +104,7 @@ async def test_the_time_of_an_attempt_may_count_from_earlier() -> None:
     await attempts.close()
 
 
-async def test_the_wait_for_an_event_ends_at_a_moment() -> None:
+async def test_the_wait_for_an_event_has_a_deadline() -> None:
     """An answer that comes at that very moment still beats the timer."""
     attempts = Attempts(FakeQuestion(upstream=[2, HELLO, 9]), 0)
     attempts.start(A)
@@ -115,8 +115,8 @@ async def test_the_wait_for_an_event_ends_at_a_moment() -> None:
     await attempts.close()
 
 
-async def test_an_attempt_that_fails_tells_its_error() -> None:
-    """The error comes after everything that was said."""
+async def test_an_attempt_that_fails_yields_its_error() -> None:
+    """The error comes after all of its words."""
     attempts = Attempts(FakeQuestion(upstream=[HELLO, UpstreamTimeout("Late.")]), 0)
     attempts.start(A)
     assert await next_batch(attempts) == ("upstream", [HELLO])
@@ -127,7 +127,7 @@ async def test_an_attempt_that_fails_tells_its_error() -> None:
 
 @pytest.mark.parametrize("bug", [RuntimeError("internals"), asyncio.CancelledError()], ids=repr)
 async def test_a_bug_in_an_attempt_is_a_failure(logs: Logged, bug: BaseException) -> None:
-    """The log has it, and the race goes on with an error that tells nothing of it."""
+    """The log has the bug, and the race continues with an error that hides it."""
     attempts = Attempts(FakeQuestion(upstream=[bug]), 0)
     attempts.start(A)
     _, error = await next_batch(attempts)
@@ -143,7 +143,7 @@ async def test_a_bug_in_an_attempt_is_a_failure(logs: Logged, bug: BaseException
 async def test_an_answer_is_handed_over_unless_it_belongs_to_its_task(
     can_change_task: bool,
 ) -> None:
-    """With the next batch its task ends, and the rest is read directly."""
+    """After the next batch its task ends, and the rest is read directly."""
     question = FakeQuestion(can_change_task=can_change_task, upstream=[HELLO, 1, HELLO, 1, HELLO])
     attempts = Attempts(question, 0)
     attempts.start(A)
@@ -162,7 +162,7 @@ async def test_an_answer_is_handed_over_unless_it_belongs_to_its_task(
 
 
 async def test_cancelled_attempts_are_closed_when_cancel_returns() -> None:
-    """Others go on."""
+    """The other attempts continue."""
     question = FakeQuestion(upstream=[60], fallback=[1, HELLO])
     attempts = Attempts(question, 0)
     attempts.start(A)
@@ -174,8 +174,8 @@ async def test_cancelled_attempts_are_closed_when_cancel_returns() -> None:
     await attempts.close()
 
 
-async def test_an_attempt_that_will_not_be_stopped_is_left_behind(logs: Logged) -> None:
-    """Nobody waits for it longer than `CANCEL_S`."""
+async def test_an_attempt_that_will_not_stop_is_left_behind(logs: Logged) -> None:
+    """The wait for it is bounded by `CANCEL_S`."""
     released = asyncio.Event()
 
     class Stubborn(FakeQuestion):
@@ -207,7 +207,7 @@ async def test_an_attempt_that_will_not_be_stopped_is_left_behind(logs: Logged) 
 async def test_an_answer_after_its_terminator_is_read_on_for_a_moment(
     rest_s: float, read_to_its_end: bool
 ) -> None:
-    """A connection that was read to its end can be used again."""
+    """A connection that was read to its end can be reused."""
     attempts = Attempts(FakeQuestion(upstream=[DONE, rest_s]), 0)
     attempts.start(A)
     _, batch = await next_batch(attempts)
@@ -229,7 +229,7 @@ def test_a_batch_with_the_terminator_is_done() -> None:
 
 
 async def test_a_hang_up_while_an_answer_is_read_to_its_end_closes_it() -> None:
-    """What comes behind the terminator keeps no request open once nobody is there."""
+    """After a hang-up nothing after the terminator keeps the request open."""
     question = FakeQuestion(upstream=[DONE, 10.0])
     attempts = Attempts(question, 0)
     attempts.start(A)

@@ -1,4 +1,4 @@
-"""What a batch of an answer tells: begun, refused, spoken or failed."""
+"""What a batch of an answer shows: begun, refused, spoken or failed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _batch(*deltas: Delta) -> list[Chunk]:
     return [Chunk(None, (delta,), True, 0) for delta in deltas]
 
 
-def test_a_refusal_counts_before_the_answer_only() -> None:
-    """What comes after a word is a cut."""
+def test_a_refusal_counts_only_before_the_answer() -> None:
+    """After a word it is a cut."""
     assert chunk_batches.beginning(_batch()) == (False, None)
     assert chunk_batches.beginning(_batch(Failure(REFUSED), Text("a"))) == (False, REFUSED)
     assert chunk_batches.beginning(_batch(Reasoning("a"), Failure(REFUSED))) == (True, None)
@@ -35,14 +35,14 @@ def test_a_refusal_counts_before_the_answer_only() -> None:
     ],
     ids=str,
 )
-def test_what_speaks(delta: Delta, spoken: bool, text: bool) -> None:
-    """A word or a call; where words are not all there is, any text."""
+def test_words_and_calls_speak(delta: Delta, spoken: bool, text: bool) -> None:
+    """A word or a call does; where more than words may come, any text does."""
     assert chunk_batches.speaks(_batch(delta), words_only=True) is spoken
     assert chunk_batches.speaks(_batch(delta), words_only=False) is text
 
 
-def test_a_failure_is_found_wherever_it_stands() -> None:
-    """Without one there is none."""
+def test_a_failure_is_found_anywhere_in_a_batch() -> None:
+    """A batch without one has no failure."""
     gone = UpstreamUnavailable("Gone.")
     assert chunk_batches.failure(_batch(Text("a"), Failure(gone), Text("b"))) is gone
     assert chunk_batches.failure(_batch(Text("a"))) is None
@@ -59,5 +59,5 @@ def test_a_failure_is_found_wherever_it_stands() -> None:
     ],
 )
 def test_the_model_that_an_answer_names(data: bytes, model: str) -> None:
-    """It is none unless it is a text."""
+    """A value that is not a text is ignored."""
     assert chunk_batches.model_in(ServerSentEvent(b"", data)) == model

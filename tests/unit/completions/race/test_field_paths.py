@@ -1,4 +1,4 @@
-"""Paths of fields: a request without what stands there."""
+"""Paths of fields: a request without the field at a path."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ BODY: dict[str, Any] = {
         ("seed.x", 1),
     ],
 )
-def test_what_stands_at_a_path_is_left_out(path: str, kept: Any) -> None:
-    """Nothing else changes, least of all what was given."""
+def test_the_field_at_a_path_is_left_out(path: str, kept: Any) -> None:
+    """Nothing else changes, and the given request stays the same."""
     before = repr(BODY)
     body = fields_without(BODY, [path])
     top = path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0].split("=", maxsplit=1)[0]
@@ -59,12 +59,12 @@ def test_what_stands_at_a_path_is_left_out(path: str, kept: Any) -> None:
         ("messages[].tool_calls[].extra_content", ", 'extra_content': {}"),
     ],
 )
-def test_what_stands_in_a_list_is_left_out_of_each_item(path: str, gone: str) -> None:
-    """The rest of the items stays as it was."""
+def test_a_field_in_a_list_is_left_out_of_each_item(path: str, gone: str) -> None:
+    """The rest of the items is unchanged."""
     assert repr(fields_without(BODY, [path])) == repr(BODY).replace(gone, "")
 
 
 def test_a_keyword_is_left_out_of_every_schema() -> None:
-    """A property of the same name stays."""
+    """A property of the same name is kept."""
     (tool,) = fields_without(BODY, ["tools[].function.parameters.**.default"])["tools"]
     assert tool["function"]["parameters"]["properties"] == {"default": {"type": "string"}}

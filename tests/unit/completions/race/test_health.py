@@ -37,7 +37,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def health(clock: FakeClock) -> Health:
-    """Of models that nobody has asked yet."""
+    """The health of models that have not been asked yet."""
     return Health(clock)
 
 
@@ -67,7 +67,7 @@ def test_two_failures_in_a_row_cool_a_model(
 
 
 def test_the_first_failure_after_cooling_cools_again(health: Health, clock: FakeClock) -> None:
-    """Only an answer proves that a model is well."""
+    """Only an answer proves that a model works again."""
     for _ in range(2):
         health.failed(A)
     clock.now += COOLING_S
@@ -76,7 +76,7 @@ def test_the_first_failure_after_cooling_cools_again(health: Health, clock: Fake
 
 
 def test_an_answer_ends_the_cooling(health: Health) -> None:
-    """Earlier failures are forgotten as well."""
+    """Earlier failures are forgotten, too."""
     health.failed(A)
     health.answered(A)
     health.failed(A)
@@ -87,7 +87,9 @@ def test_an_answer_ends_the_cooling(health: Health) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_retry_after_counts_at_once(health: Health, clock: FakeClock, status: int) -> None:
+def test_a_retry_after_counts_from_the_first_failure(
+    health: Health, clock: FakeClock, status: int
+) -> None:
     """The model cools for as long as it says, a minute at most after a first failure."""
     health.failed(A, refusal(status, retry_after="7"))
     assert health.order([A, B]) == [B, A]
@@ -104,22 +106,22 @@ def test_a_retry_after_counts_at_once(health: Health, clock: FakeClock, status: 
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
-def test_a_refused_request_is_nobodys_failure(health: Health, status: int) -> None:
-    """A caller's mistakes do not cool a model."""
+def test_a_refused_request_cools_no_model(health: Health, status: int) -> None:
+    """It is the caller's mistake."""
     for _ in range(5):
         health.failed(A, refusal(status))
     assert health.order([A, B]) == [A, B]
 
 
-def test_if_all_are_cooling_the_order_is_the_deployments(health: Health) -> None:
-    """Somebody has to be asked."""
+def test_if_all_are_cooling_the_deployments_order_holds(health: Health) -> None:
+    """Some model has to be asked."""
     for one in (A, B, A, B):
         health.failed(one)
     assert health.order([A, B]) == [A, B]
 
 
-def test_a_clock_that_is_set_back_cools_nobody(health: Health, clock: FakeClock) -> None:
-    """A moment in the future says nothing."""
+def test_a_clock_set_back_cools_no_model(health: Health, clock: FakeClock) -> None:
+    """A failure in the future is ignored."""
     health.failed(A, refusal(429, retry_after="7"))
     clock.now -= 3600
     assert health.order([A, B]) == [A, B]

@@ -1,4 +1,4 @@
-"""Known providers: what a first request to them is spared."""
+"""Known providers: which refusals a first request to them avoids."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def named(model: str, host: str = "gateway.example") -> Candidate:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str([row.get("hosts"), row.get("models")]))
-def test_each_line_says_whom_it_is_about_and_where_that_stands(row: dict[str, Any]) -> None:
-    """It names hosts or models, a source, and only shapes that there are."""
+def test_each_line_names_its_models_and_its_source(row: dict[str, Any]) -> None:
+    """It names hosts or models, a source, and only shapes that exist."""
     assert row.keys() <= {"hosts", "models", "dropped", "renamed", "mended", "source"}
     assert row.keys() & {"hosts", "models"}
     assert row["source"]
@@ -42,15 +42,15 @@ def test_each_line_says_whom_it_is_about_and_where_that_stands(row: dict[str, An
         ("any", "inference.baseten.co", "prompt_cache_key"),
     ],
 )
-def test_a_provider_is_known_by_its_host_else_by_its_model(
+def test_a_provider_is_known_by_its_host_or_else_its_model(
     model: str, host: str, dropped: str
 ) -> None:
     """Gateways put the vendor's name before the model's."""
     assert dropped in facts_of(named(model, host)).dropped
 
 
-def test_a_host_is_believed_before_a_model() -> None:
-    """Whose name a model has matters less than who serves it."""
+def test_a_host_counts_more_than_a_model() -> None:
+    """The server decides what it takes, whatever the model is called."""
     assert facts_of(named("gemini-3-flash", "api.groq.com")).shapes == {"developer", "parts"}
 
 
@@ -65,18 +65,18 @@ def test_a_line_may_be_about_some_models_of_a_host() -> None:
     "model", ["gpt-4.1-mini", "gpt-5-chat-latest", "gpt-5.1", "o", "llama-3.3-70b", "", "oh-1"]
 )
 def test_a_model_that_takes_a_temperature_keeps_it(model: str) -> None:
-    """Names that only look alike are not taken for the others."""
+    """Names that only look similar do not match."""
     assert "temperature" not in facts_of(named(model)).dropped
 
 
-def test_a_server_that_nobody_knows_is_sent_everything() -> None:
-    """Also one whose name only ends like a known one's."""
+def test_an_unknown_server_is_sent_everything() -> None:
+    """This includes a server whose name only ends like a known one's."""
     for host in ("127.0.0.1:8000", "my-api.groq.com", "api.mistral.ai.example"):
         assert facts_of(named("m", host)) == Lesson()
 
 
-def test_what_the_deployment_sends_besides_wins() -> None:
-    """A fact about a provider does not overrule it, but a refusal does."""
+def test_the_deployments_extra_fields_win() -> None:
+    """A fact about a provider does not override them, but a refusal does."""
     quirks, model = Quirks(), named("gpt-5-mini")
     own = Candidate("upstream", model.base_url, model.model, {"temperature": 1})
     sent = Prepared({"temperature": 1, "top_p": 1})

@@ -1,4 +1,4 @@
-"""A wrong set-up is told to its owner, since callers hear words whatever is refused."""
+"""A misconfiguration is reported to the owner, since callers hear words whatever is refused."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FAULTS: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("cause", FAULTS)
-async def test_the_owner_is_told_what_helps(
+async def test_the_owner_gets_a_remedy(
     way: Way, cause: str, logs: Logged, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The log names the cause and a remedy as an error, and a metric counts it."""
+    """The log has cause and remedy as an error, and a metric counts it."""
     script, remedy = FAULTS[cause]
     await way.turn(script)
     event = logs.event("upstream.misconfigured")
@@ -33,13 +33,13 @@ async def test_the_owner_is_told_what_helps(
 
 
 async def test_an_unknown_model_is_named(way: Way, logs: Logged) -> None:
-    """It may be the caller's or the deployment's own: the log has the one that was asked."""
+    """It may be the caller's or the deployment's own: the log has the one in the request."""
     await way.turn(FAULTS["model"][0])
     assert logs.event("upstream.misconfigured")["model"] == "m"
 
 
-async def test_a_fault_behind_a_fallback_is_told_as_well(way: Way, logs: Logged) -> None:
-    """Nobody hears it, and each turn pays for it; of a fallback it is the fallback's."""
+async def test_a_fault_that_a_fallback_hides_is_reported(way: Way, logs: Logged) -> None:
+    """It costs time in each turn; a fault of the fallback is reported as the fallback's."""
     got, _, _ = await way.turn(refused(403), fallback=answer("From F."))
     assert got.text == "From F."
     await way.turn(refused(500), fallback=refused(401))
@@ -60,14 +60,16 @@ async def test_a_fault_behind_a_fallback_is_told_as_well(way: Way, logs: Logged)
     ],
     ids=str,
 )
-async def test_what_the_owner_cannot_mend_is_not_shouted(script: Script, logs: Logged) -> None:
-    """A refusal of one request, and a fault that passes, are told in the turn's own lines."""
+async def test_a_fault_that_the_owner_cannot_fix_is_not_reported(
+    script: Script, logs: Logged
+) -> None:
+    """A refused request or a passing fault appears in the turn's own lines only."""
     await CHAT.turn(script)
     assert logs.events("upstream.misconfigured") == []
 
 
 async def test_an_empty_account_is_asked_last_for_a_while() -> None:
-    """It refuses whoever asks, so that after two turns the fallback is asked first."""
+    """It refuses every caller, so after two turns the fallback is asked first."""
     upstream = PlayedUpstream(refused(402), fallback=answer("From F."))
     caller = CHAT.caller(upstream)
     for _ in range(3):

@@ -29,7 +29,7 @@ Refuses = Callable[[dict[str, Any]], bool]
 
 
 def strict(refuses: Refuses, script: Script) -> Scene:
-    """Return a model that answers what it does not refuse."""
+    """Return a model that answers every request that it does not refuse."""
 
     def scene(seen: Seen) -> Script:
         return script if refuses(seen.json) else answer("Sunny.")
@@ -43,7 +43,7 @@ def having(field: str) -> Refuses:
 
 
 async def test_a_field_refused_by_name_is_left_out(way: Way) -> None:
-    """Once refused, it is sent in no later turn."""
+    """Once refused, it is not sent in later turns."""
     script = refused(400, param="temperature", message="Unsupported parameter.")
     upstream = PlayedUpstream(strict(having("temperature"), script))
     caller = way.caller(upstream)
@@ -56,10 +56,10 @@ async def test_a_field_refused_by_name_is_left_out(way: Way) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_field_refused_by_a_path_into_it_is_left_out(way: Way, stream: bool) -> None:
-    """A refusal of `metadata.a` is one of `metadata`."""
+    """A refusal of `metadata.a` counts for `metadata`."""
     script = refused(422, param="metadata.a")
     upstream = PlayedUpstream(strict(having("metadata"), script))
-    # Over chat no metadata is sent at all.
+    # Over chat no metadata is sent.
     got = way.read(
         await way.post(
             way.caller(upstream), way.body(metadata={"a": "b"}, store=True, stream=stream)
@@ -73,7 +73,7 @@ async def test_a_field_refused_by_a_path_into_it_is_left_out(way: Way, stream: b
     [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")],
 )
 async def test_a_token_limit_is_sent_under_its_other_name(given: str, other: str) -> None:
-    """Newer models know only one name, older servers only the other, and the limit is kept."""
+    """Newer models know only one name, older servers only the other; the limit stays the same."""
     upstream = PlayedUpstream(strict(having(given), refused(400, param=given)))
     caller = CHAT.caller(upstream)
     for _ in range(2):
@@ -96,8 +96,8 @@ async def test_a_limit_refused_under_both_names_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_refusal_without_a_name_takes_back_what_we_added(way: Way, status: int) -> None:
-    """That is done once, and a caller's own fields stay."""
+async def test_a_refusal_without_a_name_removes_what_we_added(way: Way, status: int) -> None:
+    """That is done once, and a caller's own fields are kept."""
     upstream = PlayedUpstream(strict(having("prompt_cache_key"), refused(status)))
     caller = way.caller(upstream)
     for _ in range(2):
@@ -111,8 +111,8 @@ async def test_a_refusal_without_a_name_takes_back_what_we_added(way: Way, statu
     assert second["stream"] is True
 
 
-async def test_what_did_not_help_is_not_remembered(way: Way) -> None:
-    """If the second request is refused as well, the next turn sends all of it again."""
+async def test_a_guess_that_did_not_help_is_forgotten(way: Way) -> None:
+    """If the second request is refused, too, the next turn sends all fields again."""
     upstream = PlayedUpstream(refused(400), refused(400), answer("Sunny."))
     caller = way.caller(upstream)
     heard = await way.post(caller, on_failure="error")
@@ -123,8 +123,8 @@ async def test_what_did_not_help_is_not_remembered(way: Way) -> None:
     assert third == first
 
 
-async def test_what_the_caller_did_wrong_is_told_to_the_caller(way: Way) -> None:
-    """What a turn cannot do without is not left out, and nothing is learnt from it."""
+async def test_a_callers_mistake_is_reported_to_the_caller(way: Way) -> None:
+    """A required field is never left out, and nothing is learnt."""
     for param in ("messages", "input", "messages[3].content", "model", "input[2]"):
         upstream = PlayedUpstream(refused(400, param=param, message="Wrong."))
         heard = await way.post(way.caller(upstream), on_failure="error")
@@ -136,8 +136,8 @@ async def test_what_the_caller_did_wrong_is_told_to_the_caller(way: Way) -> None
 
 
 @pytest.mark.parametrize("status", [400, 422, 500])
-async def test_a_history_that_a_model_refuses_is_mended(way: Way, status: int) -> None:
-    """Once refused, its shape is sent in no later turn, whatever status the refusal had."""
+async def test_a_history_that_a_model_refuses_is_adapted(way: Way, status: int) -> None:
+    """Once refused, its shape is not sent in later turns, whatever the refusal's status."""
 
     def history(seen: Seen) -> list[dict[str, Any]]:
         sent: list[dict[str, Any]] = seen.json.get("messages") or seen.json["input"]
@@ -152,13 +152,13 @@ async def test_a_history_that_a_model_refuses_is_mended(way: Way, status: int) -
     request = way.body(history=[("developer", "Be short."), ("user", "Hi.")])
     for _ in range(2):
         assert way.read(await way.post(caller, request)).text == "Sunny."
-    # Over chat no upstream is sent this role.
+    # Over chat this role is never sent.
     assert len(upstream.requests) == (2 if way is OVER_CHAT else 3)
     assert all("Be short." in str(history(seen)) for seen in upstream.requests)
 
 
-async def test_two_shapes_refused_in_turn_cost_one_turn() -> None:
-    """The three requests of a turn are enough, and what was said goes up whole in each."""
+async def test_two_shapes_refused_in_sequence_cost_one_turn() -> None:
+    """A turn's three requests are enough, and each has the whole conversation."""
 
     def scene(seen: Seen) -> Script:
         refusal = first_refusal("Mistral", seen.json["messages"])
@@ -181,8 +181,8 @@ async def test_two_shapes_refused_in_turn_cost_one_turn() -> None:
     assert all(word in str(seen.json) for word in phrases for seen in upstream.requests)
 
 
-async def test_each_model_refuses_other_things(way: Way) -> None:
-    """What one has taught is not held against another."""
+async def test_lessons_are_kept_for_each_model(way: Way) -> None:
+    """One model's refusal does not change requests to another."""
     script = refused(400, param="temperature")
     upstream = PlayedUpstream(
         strict(lambda body: body["model"] == "small" and "temperature" in body, script)
@@ -197,10 +197,10 @@ async def test_each_model_refuses_other_things(way: Way) -> None:
 @pytest.mark.parametrize(
     ("named", "candidate"), [("", "fallback"), ("safety_identifier", "upstream")]
 )
-async def test_the_last_request_is_not_spent_on_a_guess_while_a_fallback_waits(
+async def test_a_waiting_fallback_gets_the_last_request_instead_of_a_guess(
     named: str, candidate: str
 ) -> None:
-    """A refusal that names nothing leaves it to the other model; what it names is left out."""
+    """After a refusal without a field's name it is asked; a named field is left out instead."""
 
     def scene(seen: Seen) -> Script:
         if seen.path.endswith("/responses"):
@@ -216,7 +216,7 @@ async def test_the_last_request_is_not_spent_on_a_guess_while_a_fallback_waits(
 
 
 async def test_a_fallback_has_quirks_of_its_own(way: Way) -> None:
-    """Of three requests in all the first fails, and the fallback is asked twice."""
+    """Of three requests the first fails, and the fallback is asked twice."""
     upstream = PlayedUpstream(
         refused(500), fallback=strict(having("temperature"), refused(400, param="temperature"))
     )
@@ -225,7 +225,7 @@ async def test_a_fallback_has_quirks_of_its_own(way: Way) -> None:
     assert [seen.candidate for seen in upstream.requests] == ["upstream", "fallback", "fallback"]
 
 
-async def test_a_model_that_always_finds_something_is_asked_three_times(way: Way) -> None:
+async def test_a_model_that_always_refuses_is_asked_three_times(way: Way) -> None:
     """Requests after a refusal count like all others."""
     names = iter(["temperature", "top_p", "tool_choice", "service_tier"])
 
@@ -240,7 +240,7 @@ async def test_a_model_that_always_finds_something_is_asked_three_times(way: Way
 
 
 async def test_a_request_with_feedback_keeps_what_was_learnt(way: Way) -> None:
-    """What was refused the first time is not in the request with the feedback, either."""
+    """A field refused the first time is not in the request with the feedback, either."""
     tool = {
         "name": "t",
         "description": "",
@@ -259,10 +259,10 @@ async def test_a_request_with_feedback_keeps_what_was_learnt(way: Way) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_who_goes_on_with_an_assistants_turn_is_given_one_to_answer(
+async def test_a_history_that_ends_with_the_assistant_gets_a_user_turn_if_needed(
     way: Way, stream: bool
 ) -> None:
-    """llama.cpp finds that such a turn was whole, and says nothing; others stay as they are."""
+    """llama.cpp takes the last turn as complete and answers nothing; others need no change."""
 
     def scene(seen: Seen) -> Script:
         sent: list[dict[str, Any]] = seen.json.get("messages") or seen.json["input"]
@@ -300,8 +300,8 @@ SHAPES_OF_A_REFUSAL = [
 
 
 @pytest.mark.parametrize("error", SHAPES_OF_A_REFUSAL, ids=str)
-async def test_a_field_is_left_out_however_its_refusal_looks(error: Any) -> None:
-    """After one more request the caller hears the answer, and in the next turn at once."""
+async def test_a_field_is_left_out_whatever_the_refusals_shape(error: Any) -> None:
+    """One more request gets the answer, and the next turn gets it at once."""
     upstream = PlayedUpstream(strict(having("seed"), says(error, 422)))
     caller = CHAT.caller(upstream)
     for _ in range(2):
@@ -311,8 +311,8 @@ async def test_a_field_is_left_out_however_its_refusal_looks(error: Any) -> None
     assert all("top_p" in seen.json for seen in upstream.requests)
 
 
-async def test_whoever_refuses_one_field_after_another_costs_one_turn() -> None:
-    """The third request has nothing left that can be refused, and the kin are known from then."""
+async def test_a_model_that_refuses_field_after_field_costs_one_turn() -> None:
+    """The third request has nothing left to refuse, and related fields are dropped from then on."""
     fields = ("max_tokens", "temperature", "top_p", "stop", "presence_penalty", "logit_bias")
 
     def scene(seen: Seen) -> Script:
@@ -329,7 +329,7 @@ async def test_whoever_refuses_one_field_after_another_costs_one_turn() -> None:
 
 
 async def test_fields_of_no_family_cost_one_request_each() -> None:
-    """What the last request left out unasked is sent again, and learnt if it is refused."""
+    """A field that the last request left out unasked is sent again, and learnt if it is refused."""
     fields = ("seed", "user", "verbosity")
 
     def scene(seen: Seen) -> Script:
@@ -345,8 +345,8 @@ async def test_fields_of_no_family_cost_one_request_each() -> None:
     assert upstream.requests[-1].json["temperature"] == 1
 
 
-async def test_what_a_refusal_names_is_learnt_from_a_turn_that_failed(way: Way) -> None:
-    """It says so of itself, whatever came of the request that followed."""
+async def test_a_lesson_is_kept_although_the_turn_failed(way: Way) -> None:
+    """The refusal named the field, whatever became of the next request."""
     upstream = PlayedUpstream(refused(400, param="temperature"), refused(401), answer("Sunny."))
     caller = way.caller(upstream)
     await way.post(caller, way.body(temperature=1), on_failure="error")
@@ -356,7 +356,7 @@ async def test_what_a_refusal_names_is_learnt_from_a_turn_that_failed(way: Way) 
 
 
 async def test_a_refusal_may_come_as_an_event() -> None:
-    """A template's refusal in a stream is mended like one with a status, before any word."""
+    """A template's refusal within a stream is handled like one by status, before any word."""
     failed = Raw(b'data: {"error":{"code":500,"message":"Jinja Exception: no developer role"}}\n\n')
 
     def scene(seen: Seen) -> Script:
@@ -373,8 +373,8 @@ async def test_a_refusal_may_come_as_an_event() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_call_that_a_model_wrote_badly_is_asked_for_again(stream: bool) -> None:
-    """Groq's API refuses what its own model said: nothing is learnt from that."""
+async def test_a_call_that_a_model_miswrote_is_asked_for_again(stream: bool) -> None:
+    """Groq's API refuses its own model's output; nothing is learnt from that."""
     error = {"message": "Failed to call a function.", "code": "tool_use_failed"}
     upstream = PlayedUpstream(says({"error": error}), answer("Sunny."))
     got = CHAT.read(await CHAT.post(CHAT.caller(upstream), CHAT.body(seed=1, stream=stream)))
@@ -383,8 +383,8 @@ async def test_a_call_that_a_model_wrote_badly_is_asked_for_again(stream: bool) 
     assert first == second
 
 
-async def test_tools_are_not_given_up_for_one_refusal() -> None:
-    """The caller is answered without them, and the next one has them again."""
+async def test_one_refusal_of_tools_is_not_remembered() -> None:
+    """The turn is answered without them, and the next one sends them again."""
     script = refused(400, message="m does not support tools")
     upstream = PlayedUpstream(script, answer("Sunny."), answer("Sunny."))
     caller = CHAT.caller(upstream)
@@ -396,8 +396,8 @@ async def test_tools_are_not_given_up_for_one_refusal() -> None:
     assert "tool_choice" not in upstream.requests[1].json
 
 
-async def test_a_known_model_is_spared_its_refusals() -> None:
-    """Its first request has what it is known to take."""
+async def test_a_known_models_first_request_avoids_its_refusals() -> None:
+    """It has only fields that the model is known to accept."""
     upstream = PlayedUpstream(answer("Sunny."))
     request = CHAT.body(model="gpt-5-mini", temperature=0.4, max_tokens=50)
     assert CHAT.read(await CHAT.post(CHAT.caller(upstream), request)).text == "Sunny."
@@ -407,7 +407,7 @@ async def test_a_known_model_is_spared_its_refusals() -> None:
 
 
 async def test_the_deployments_fields_win(way: Way) -> None:
-    """Its model and its extra body replace the caller's, and `stream` is as asked."""
+    """Its model and its extra body replace the caller's, and `stream` is unchanged."""
     upstream = PlayedUpstream(answer())
     caller = way.caller(
         upstream, upstream_model="gpt-x", upstream_extra_body={"service_tier": "priority"}
@@ -419,7 +419,7 @@ async def test_the_deployments_fields_win(way: Way) -> None:
 
 
 async def test_an_answer_that_fails_after_a_lesson_is_a_failure(way: Way) -> None:
-    """The request was taken, so the lesson held, but the reply is no answer."""
+    """The model accepted the request, so the lesson was right, but the body is no answer."""
     upstream = PlayedUpstream(
         refused(400, param="temperature"), [Reply(b"<html>")], [Reply(b"<html>")]
     )

@@ -1,4 +1,4 @@
-"""What later turns know of a model: an endpoint that it lacks, thoughts that it begins inside."""
+"""What later turns know of a model: a missing endpoint, and answers that begin inside a thought."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def without_responses(status: int = 404) -> Scene:
 @pytest.mark.parametrize("status", [404, 405])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_missing_endpoint_is_learnt_once(status: int, stream: bool) -> None:
-    """The turn is made over chat completions, and so are later ones at once."""
+    """The turn is repeated over chat completions, and later turns use them at once."""
     upstream = PlayedUpstream(without_responses(status))
     caller = RESPONSES.caller(upstream)
     for _ in range(2):
@@ -64,7 +64,7 @@ async def test_a_missing_endpoint_is_learnt_once(status: int, stream: bool) -> N
     ],
     ids=str,
 )
-async def test_a_404_that_names_something_is_no_missing_endpoint(missing: dict[str, str]) -> None:
+async def test_a_404_that_names_a_cause_is_no_missing_endpoint(missing: dict[str, str]) -> None:
     """It is passed on, and the endpoint is asked again."""
     upstream = PlayedUpstream(refused(404, **missing), answer("Sunny."))  # type: ignore[arg-type]
     caller = RESPONSES.caller(upstream)
@@ -86,8 +86,8 @@ async def test_both_apis_missing_is_a_404() -> None:
     assert [seen.path for seen in upstream.requests] == ["/responses", "/chat/completions"]
 
 
-async def test_over_chat_the_fields_have_chats_names() -> None:
-    """Instructions are a system message, limits have the old name."""
+async def test_over_chat_the_fields_have_the_names_of_chat() -> None:
+    """Instructions are a system message, and limits have the old name."""
     upstream = PlayedUpstream(answer())
     request = OVER_CHAT.body(max_output_tokens=50, store=True)
     await OVER_CHAT.post(OVER_CHAT.caller(upstream), request)
@@ -101,7 +101,7 @@ async def test_over_chat_the_fields_have_chats_names() -> None:
 
 
 async def test_a_model_that_begins_inside_its_thoughts_is_remembered(way: Way) -> None:
-    """A lone `</think>` shows it; in later answers the text before one is reasoning."""
+    """A lone `</think>` shows it; in later answers the text before that tag is reasoning."""
     script: list[Any] = [Role(), Say("Hm, "), Say("well</th"), Say("ink>Sunny."), *answer("")[2:]]
     upstream = PlayedUpstream(script)
     caller: Caller = way.caller(upstream)
@@ -112,7 +112,7 @@ async def test_a_model_that_begins_inside_its_thoughts_is_remembered(way: Way) -
 
 
 async def test_a_thought_without_an_end_is_not_spoken(way: Way) -> None:
-    """An answer that its limit ends may have been a thought to its end."""
+    """An answer that ends at its limit may have been all thought."""
     thinks: list[Any] = [Role(), Say("Hm, well.</think>Sunny."), *answer("")[2:]]
     limited: list[Any] = [Role(), Say("A secret thought."), Finish("length"), Done()]
     upstream = PlayedUpstream(thinks, thinks, limited, thinks)
@@ -121,8 +121,8 @@ async def test_a_thought_without_an_end_is_not_spoken(way: Way) -> None:
     assert "secret" not in heard[2]
 
 
-async def test_a_guess_that_its_answer_outlives_is_given_up(way: Way) -> None:
-    """An answer that was taken for a thought until the budget ended does so once."""
+async def test_a_guess_that_lasts_until_the_budgets_end_is_given_up(way: Way) -> None:
+    """An answer is mistaken for a thought that long only once."""
     reply = answer("A tag like </think> closes it.")
     slow: list[Any] = [Role(), *(s for at in range(0, 14_000, 500) for s in (At(at), Say("on ")))]
     upstream = PlayedUpstream(reply, reply, slow, slow)
@@ -131,8 +131,8 @@ async def test_a_guess_that_its_answer_outlives_is_given_up(way: Way) -> None:
     assert heard[3].speech[0] == (0, "on ")
 
 
-async def test_a_tag_that_the_caller_said_is_no_sign(way: Way) -> None:
-    """The answer after it is heard as it comes."""
+async def test_a_tag_that_the_caller_said_is_not_taken_as_a_sign(way: Way) -> None:
+    """The next answer is heard as it comes."""
     upstream = PlayedUpstream(answer("It is </think> then."), answer("Yes, I do.", pace_ms=100))
     caller: Caller = way.caller(upstream)
     await way.post(caller, way.body("Say </think> please."))
@@ -141,7 +141,7 @@ async def test_a_tag_that_the_caller_said_is_no_sign(way: Way) -> None:
 
 
 async def test_a_wrong_guess_is_heard_once_it_is_too_long_for_a_thought(way: Way) -> None:
-    """No answer is held back for longer than the signs allow for."""
+    """No answer is held back for longer than the signs justify."""
     reply = answer("A tag like </think> closes it.")
     long = [Role(), *(step for _ in range(60) for step in (Say("x" * 99 + " "), Pause(50)))]
     upstream = PlayedUpstream(reply, [*long, Finish(), Done()])
@@ -152,8 +152,8 @@ async def test_a_wrong_guess_is_heard_once_it_is_too_long_for_a_thought(way: Way
     assert got.speech[0][0] == GUESS_CHARS[0] // 100 * 50
 
 
-async def test_no_answer_that_a_caller_provokes_silences_later_ones(way: Way) -> None:
-    """However often a model says the tag, the turns after it are heard, to the last word."""
+async def test_a_caller_cannot_make_later_turns_silent(way: Way) -> None:
+    """However often a model writes the tag, the next turns are heard, to the last word."""
     reply = answer("A tag like </think> closes it.")
     upstream = PlayedUpstream(answer("Yes."), reply, reply, reply, answer("No."), answer("Maybe."))
     caller: Caller = way.caller(upstream)
@@ -163,8 +163,8 @@ async def test_no_answer_that_a_caller_provokes_silences_later_ones(way: Way) ->
     assert len(upstream.requests) == 6
 
 
-async def test_a_gateway_that_lacks_the_endpoint_for_a_moment_is_asked_again() -> None:
-    """One 404 is made up for over chat; minutes later the endpoint is asked for again."""
+async def test_a_brief_lack_of_the_endpoint_is_not_remembered_for_long() -> None:
+    """After one 404 a turn uses chat; minutes later the endpoint is asked again."""
     page = Reply(b"<html>Not here.</html>", status=404)
     upstream = PlayedUpstream([page], answer("Over chat."), answer("As before."))
     caller = RESPONSES.caller(upstream)

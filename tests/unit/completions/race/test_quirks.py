@@ -1,4 +1,4 @@
-"""Quirks: what a refusal teaches about a model, and for how long it is remembered."""
+"""Quirks: what a refusal teaches about a model, and how long it is remembered."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def quirks(clock: FakeClock) -> Quirks:
-    """Of models that nobody has asked yet."""
+    """The quirks of models that have not been asked yet."""
     return Quirks(clock)
 
 
 def test_models_that_callers_name_do_not_pile_up(quirks: Quirks, logs: Logged) -> None:
-    """The model used longest ago is forgotten, and what is in use stays known."""
+    """The least recently used model is forgotten."""
     lesson = Lesson(frozenset({"temperature"}))
     models = [replace(B, model=f"m{number}") for number in range(3 * MODELS_LIMIT)]
     quirks.learn_thinks_first(models[1], began_inside=True)
@@ -52,7 +52,7 @@ def test_models_that_callers_name_do_not_pile_up(quirks: Quirks, logs: Logged) -
 
 
 def test_a_lesson_is_logged_with_its_model(quirks: Quirks, logs: Logged) -> None:
-    """The line has the candidate's key, not its address, since people put anything in that."""
+    """The line has the candidate's name, not its address, which may hold anything."""
     named = replace(A, model="m" * 100)
     quirks.remember(named, Lesson(frozenset({"temperature"})))
     quirks.learn_lacks_responses(A, UpstreamRefused("No.", status=404))
@@ -64,13 +64,13 @@ def test_a_lesson_is_logged_with_its_model(quirks: Quirks, logs: Logged) -> None
 
 
 def test_a_lesson_for_one_request_is_not_remembered(quirks: Quirks) -> None:
-    """The next request is sent whole."""
+    """The next request is sent in full."""
     quirks.remember(A, Lesson(frozenset({"temperature"}), keep=Keep.ONCE))
     assert quirks.lesson(A) == Lesson()
 
 
 def test_lessons_about_a_model_are_bounded(quirks: Quirks, logs: Logged) -> None:
-    """A server that refuses another field each time does not fill the memory."""
+    """A server that refuses a different field each time does not fill the memory."""
     for number in range(3 * LESSONS_LIMIT):
         quirks.remember(A, Lesson(frozenset({f"user={number}"})))
     assert len(quirks.lesson(A).dropped) == LESSONS_LIMIT
@@ -79,8 +79,8 @@ def test_lessons_about_a_model_are_bounded(quirks: Quirks, logs: Logged) -> None
 # -- guesses
 
 
-def test_what_loses_much_needs_two_refusals(quirks: Quirks, clock: FakeClock, logs: Logged) -> None:
-    """Tools are sent again after one refusal, and tried again a while after two."""
+def test_a_costly_lesson_needs_two_refusals(quirks: Quirks, clock: FakeClock, logs: Logged) -> None:
+    """Tools are sent again after one refusal, and retried some time after two."""
     lesson, whole = Lesson(frozenset({"tools", "seed"})), Prepared({"tools": [{}], "seed": 1})
     quirks.remember(A, lesson)
     assert quirks.applied(A, whole).body == {"tools": [{}]}
@@ -92,7 +92,7 @@ def test_what_loses_much_needs_two_refusals(quirks: Quirks, clock: FakeClock, lo
     assert quirks.applied(A, whole).body == {}
 
 
-def test_an_answer_takes_back_what_was_guessed_of_its_request(quirks: Quirks, logs: Logged) -> None:
+def test_an_answer_clears_the_guesses_about_its_request(quirks: Quirks, logs: Logged) -> None:
     """A model that answered a request with tools has to refuse them twice again."""
     for _ in range(2):
         quirks.remember(A, Lesson(frozenset({"tools"})))
@@ -100,8 +100,8 @@ def test_an_answer_takes_back_what_was_guessed_of_its_request(quirks: Quirks, lo
     assert quirks.lesson(A) == Lesson()
 
 
-def test_more_signs_allow_for_longer_thoughts(quirks: Quirks) -> None:
-    """Any other answer, and one that was given up, starts the count anew."""
+def test_more_signs_justify_longer_thoughts(quirks: Quirks) -> None:
+    """Any other answer, or a guess that was given up, resets the count."""
     assert quirks.guess_chars(A) == 0
     for chars in (*GUESS_CHARS, GUESS_CHARS[-1]):
         quirks.learn_thinks_first(A, began_inside=True)
@@ -113,8 +113,8 @@ def test_more_signs_allow_for_longer_thoughts(quirks: Quirks) -> None:
     assert quirks.guess_chars(A) == 0
 
 
-def test_a_guess_that_nothing_renews_expires(quirks: Quirks, clock: FakeClock) -> None:
-    """A model that was changed behind its name is listened to as a new one."""
+def test_a_guess_that_is_not_renewed_expires(quirks: Quirks, clock: FakeClock) -> None:
+    """The model may have been replaced under the same name."""
     quirks.learn_thinks_first(A, began_inside=True)
     clock.now += GUESS_TTL_S - 1
     assert quirks.guess_chars(A)
@@ -128,8 +128,8 @@ def test_a_guess_that_nothing_renews_expires(quirks: Quirks, clock: FakeClock) -
 NO_PATH = UpstreamRefused("Not found.", status=404)
 
 
-def test_an_endpoint_that_was_refused_is_asked_for_again(quirks: Quirks, clock: FakeClock) -> None:
-    """After a while, which grows with each refusal in a row."""
+def test_a_refused_endpoint_is_retried(quirks: Quirks, clock: FakeClock) -> None:
+    """The wait grows with each refusal in a row."""
     for wait_s in (*ENDPOINT_RETRY_S, ENDPOINT_RETRY_S[-1]):
         assert not quirks.lacks_responses(A)
         assert quirks.learn_lacks_responses(A, NO_PATH)
@@ -138,10 +138,8 @@ def test_an_endpoint_that_was_refused_is_asked_for_again(quirks: Quirks, clock: 
         clock.now += 1
 
 
-def test_an_answer_of_the_endpoint_takes_the_refusals_back(
-    quirks: Quirks, clock: FakeClock
-) -> None:
-    """The next refusal is a first one again."""
+def test_an_answer_of_the_endpoint_clears_the_refusals(quirks: Quirks, clock: FakeClock) -> None:
+    """The next refusal counts as a first one."""
     for _ in range(3):
         quirks.learn_lacks_responses(A, NO_PATH)
     quirks.learn_has_responses(A)

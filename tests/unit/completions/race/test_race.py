@@ -1,4 +1,4 @@
-"""The race: whom a turn asks and when, who wins, and who is told to stop."""
+"""The race: which models a turn asks and when, which one wins, and which are stopped."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ NO_WORDS: dict[str, list[Step]] = {
 
 @pytest.mark.parametrize("opening", NO_WORDS.values(), ids=NO_WORDS)
 async def test_only_a_word_or_a_call_wins(way: Way, opening: list[Step]) -> None:
-    """Of a candidate that has sent anything else nothing is heard, and it counts as late."""
+    """A candidate that has sent anything else is not heard, and counts as late."""
     upstream = PlayedUpstream([*opening, Hold()], fallback=FALLBACK)
     got = way.read(await way.post(way.caller(upstream, reasoning_timeout_ms=3000)))
     assert got.speech[-1] == (4000, "F.")
@@ -77,7 +77,7 @@ async def test_only_a_word_or_a_call_wins(way: Way, opening: list[Step]) -> None
     assert asked_at_ms(upstream) == [(0, "upstream"), (3000, "fallback")]
 
 
-async def test_the_winner_is_the_first_to_speak_and_the_others_are_cancelled(way: Way) -> None:
+async def test_the_first_to_speak_wins_and_the_others_are_cancelled(way: Way) -> None:
     """A late candidate wins if it speaks first, and the other request is closed at that moment."""
     upstream = PlayedUpstream(answer("Late.", at_ms=3500), fallback=FALLBACK)
     got = way.read(await way.post(way.caller(upstream)))
@@ -92,8 +92,8 @@ async def test_a_losers_words_are_never_heard(way: Way) -> None:
     assert got.text in {"Same.", "From F."}
 
 
-async def test_a_call_wins_before_it_is_whole(way: Way) -> None:
-    """Its first part wins, and nobody else is asked while the rest is on its way."""
+async def test_a_call_wins_before_it_is_complete(way: Way) -> None:
+    """Its first part wins, and no other model is asked while the rest arrives."""
     steps = calls("lookup", {"count": 1})
     upstream = PlayedUpstream([*steps[:3], Pause(3900), *steps[3:]], fallback=FALLBACK)
     got = way.read(await way.post(way.caller(upstream), way.body(tools=[LOOKUP])))
@@ -101,7 +101,7 @@ async def test_a_call_wins_before_it_is_whole(way: Way) -> None:
     assert asked_at_ms(upstream) == [(0, "upstream")]
 
 
-async def test_json_needs_no_letter(way: Way) -> None:
+async def test_json_needs_no_word(way: Way) -> None:
     """Where JSON was asked for, `[]` is an answer."""
     script: Script = [Role(), Say("["), Say("]"), Finish(), Usage(), Done()]
     upstream = PlayedUpstream(script)
@@ -113,14 +113,14 @@ async def test_json_needs_no_letter(way: Way) -> None:
 @pytest.mark.parametrize("end", [[Hold()], [Cut()], []], ids=["open", "cut", "closed"])
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
 async def test_an_empty_answer_needs_no_terminator(way: Way, end: list[Step]) -> None:
-    """One that finished without a word is asked for again soon, whatever its connection does."""
+    """One that finished without a word is repeated soon, whatever its connection does."""
     got, upstream, _ = await way.turn([At(100), Role(), Finish(), *end], answer("Here."))
     assert got.speech[-1][0] <= 700
     assert (got.text, len(upstream.requests)) == ("Here.", 2)
 
 
 async def test_timers_at_0_are_off(way: Way) -> None:
-    """Then a model is waited for without a word of ours, and may pause in mid-answer."""
+    """A model is then waited for without buffer words, and may pause in mid-answer."""
     upstream = PlayedUpstream(
         [At(40_000), Role(), Say("At "), Pause(40_000), Say("last."), Finish(), Done()]
     )
@@ -140,8 +140,8 @@ async def test_each_timeout_can_be_off_alone(way: Way, setting: str) -> None:
     assert got.text.endswith("Slow.")
 
 
-async def test_reasoning_proves_life_for_a_while(way: Way) -> None:
-    """A reasoning model has `reasoning_timeout_ms`, and then the next one is asked."""
+async def test_reasoning_keeps_a_model_alive_for_a_while(way: Way) -> None:
+    """A reasoning model has `reasoning_timeout_ms`; then the next one is asked."""
     thinking: Script = [step for ms in range(0, 12_000, 500) for step in (At(ms), Think("Hm. "))]
     upstream = PlayedUpstream(thinking, fallback=FALLBACK)
     got = way.read(await way.post(way.caller(upstream)))
@@ -153,8 +153,8 @@ async def test_reasoning_proves_life_for_a_while(way: Way) -> None:
 # -- errors
 
 
-async def test_errors_move_on_at_once(way: Way) -> None:
-    """Another candidate is asked at once; the third request goes to the first, after a wait."""
+async def test_after_an_error_another_candidate_is_asked_at_once(way: Way) -> None:
+    """The third request goes to the first candidate again, after a wait."""
     upstream = PlayedUpstream(refused(500, at_ms=10), fallback=refused(503, at_ms=20))
     heard = await way.post(way.caller(upstream), on_failure="error")
     assert heard.status == 500
@@ -162,14 +162,14 @@ async def test_errors_move_on_at_once(way: Way) -> None:
 
 
 async def test_without_a_fallback_the_same_model_is_asked_again(way: Way) -> None:
-    """It may answer the next time."""
+    """It may answer the second time."""
     upstream = PlayedUpstream(refused(500), refused(502), answer("Better."))
     got = way.read(await way.post(way.caller(upstream)))
     assert got.text == "Better."
 
 
 async def test_a_late_error_does_not_end_the_race(way: Way) -> None:
-    """The candidate that was asked after the late one is heard."""
+    """The candidate asked after the late one is heard."""
     upstream = PlayedUpstream(refused(400, param="input[3]", at_ms=3500), fallback=FALLBACK)
     got = way.read(await way.post(way.caller(upstream)))
     assert got.text.endswith("From F.")
@@ -191,10 +191,10 @@ async def test_an_error_event_before_any_word_is_a_failure(way: Way, held_open: 
     "status", [400, 401, 402, 403, 404, 408, 409, 413, 422, 500, 502, 503, 504, 529]
 )
 @pytest.mark.parametrize("stream", [True, False])
-async def test_whatever_a_model_api_refuses_another_one_is_asked(
+async def test_after_any_refusal_another_model_is_asked(
     way: Way, status: int, stream: bool
 ) -> None:
-    """Another model may know another key, another day, a longer history or another order of it."""
+    """It may have another key, another limit, a longer context or other rules for a history."""
     upstream = PlayedUpstream(refused(status, param="input[3]"), fallback=answer("From F."))
     got = way.read(await way.post(way.caller(upstream), way.body(stream=stream)))
     assert got.text == "From F."
@@ -202,8 +202,8 @@ async def test_whatever_a_model_api_refuses_another_one_is_asked(
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 413, 422])
-async def test_who_refuses_for_good_is_not_asked_again(way: Way, status: int) -> None:
-    """The same model would say the same; a second model that fails is asked once more."""
+async def test_a_model_that_refuses_for_good_is_not_asked_again(way: Way, status: int) -> None:
+    """It would refuse again; a second model that fails is asked once more."""
     upstream = PlayedUpstream(refused(status, param="input[3]"), fallback=refused(500))
     heard = await way.post(way.caller(upstream), on_failure="error")
     assert heard.status == 500
@@ -211,7 +211,7 @@ async def test_who_refuses_for_good_is_not_asked_again(way: Way, status: int) ->
 
 
 async def test_an_empty_account_is_not_asked_again(way: Way) -> None:
-    """OpenAI tells it by a 429, as it tells a limit that passes."""
+    """OpenAI reports it by a 429, like a rate limit."""
     script = refused(429, code="insufficient_quota")
     upstream = PlayedUpstream(script)
     heard = await way.post(way.caller(upstream), on_failure="error")
@@ -219,7 +219,7 @@ async def test_an_empty_account_is_not_asked_again(way: Way) -> None:
 
 
 async def test_an_answer_of_garbage_is_a_failure(way: Way) -> None:
-    """After events of which none is JSON the next candidate is asked."""
+    """If none of its events is JSON, the next candidate is asked."""
     upstream = PlayedUpstream([Raw(b"data: <html>\n\n"), Done()], fallback=FALLBACK)
     got = way.read(await way.post(way.caller(upstream)))
     assert got.text == "From F."
@@ -227,7 +227,7 @@ async def test_an_answer_of_garbage_is_a_failure(way: Way) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_web_page_is_no_answer(way: Way, stream: bool) -> None:
-    """A proxy may send one with a 200: the next candidate is asked, or it is a 502."""
+    """A proxy may send one with a 200: the next candidate is asked, or the caller gets a 502."""
     got, _, _ = await way.turn(page(), fallback=answer("From F."), stream=stream)
     assert got.text == "From F."
     _, _, heard = await way.turn(page(), stream=stream, post={"on_failure": "error"})
@@ -245,7 +245,7 @@ async def test_an_empty_body_is_a_failure(way: Way) -> None:
 
 
 async def test_a_connection_that_closes_without_a_word_is_a_failure(way: Way) -> None:
-    """It is tried three times; then the caller hears so, and a client gets the status."""
+    """It is asked three times; then the caller hears a sentence, and a client gets the status."""
     scripts: list[list[Step]] = [[], [Role()], [Role(), Think("Well.")], [Role(), Cut()]]
     for script in scripts:
         upstream = PlayedUpstream(script)
@@ -257,7 +257,7 @@ async def test_a_connection_that_closes_without_a_word_is_a_failure(way: Way) ->
 
 
 class _OneRequest:
-    """A question for which one request is left, and two attempts that want it."""
+    """A question with one request left, and two attempts that want it."""
 
     can_ask, can_change_task, requests_left = True, True, 1
 
@@ -281,8 +281,8 @@ class _OneRequest:
         yield [Chunk(None, (Text(candidate.key), Done_()))]
 
 
-async def test_an_attempt_that_found_no_request_left_is_nobodys_failure() -> None:
-    """Two attempts of one moment may want the last one: who comes second was not asked."""
+async def test_an_attempt_without_a_request_left_is_no_failure() -> None:
+    """Two attempts may want the last one at the same time: the second was not asked."""
     failed: list[Candidate] = []
     health = Health()
     health.failed = lambda candidate, error=None: failed.append(candidate)  # type: ignore[method-assign]
@@ -309,7 +309,7 @@ async def test_the_third_stalled_turn_asks_the_fallback_first() -> None:
     assert len(upstream.requests) == 5
 
 
-async def test_a_reposted_request_finds_what_the_first_one_learnt() -> None:
+async def test_a_reposted_request_uses_what_the_first_one_learnt() -> None:
     """Of three turns that overlap, the last one asks the fallback first."""
     upstream = PlayedUpstream([Hold()], fallback=FALLBACK)
     caller = Caller(upstream)
@@ -326,7 +326,7 @@ async def test_a_reposted_request_finds_what_the_first_one_learnt() -> None:
 
 
 async def test_one_slow_turn_is_one_failure() -> None:
-    """A model that is late and then fails in the same turn is asked first in the next."""
+    """A model that is late and then fails in one turn is asked first in the next."""
     late = refused(503, at_ms=3500)
     upstream = PlayedUpstream(late, fallback=answer("From F.", at_ms=1000))
     caller = Caller(upstream)

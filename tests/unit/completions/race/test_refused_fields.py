@@ -1,4 +1,4 @@
-"""Refused fields: which part of a request a refusal is about, in whatever words it says so."""
+"""Refused fields: which part of a request a refusal blames, however it says so."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ BODY: dict[str, Any] = {
         ("not_there", []),
     ],
 )
-def test_a_place_is_believed_if_it_is_there(told: str, paths: list[str]) -> None:
-    """As deep as something may be left out, and nothing that the request needs."""
+def test_a_place_counts_if_the_request_has_it(told: str, paths: list[str]) -> None:
+    """The path is cut to what may be left out; required fields do not count."""
     assert refused_fields([told], "", BODY) == paths
 
 
@@ -116,7 +116,7 @@ def test_a_place_is_believed_if_it_is_there(told: str, paths: list[str]) -> None
     ],
 )
 def test_a_name_is_read_from_words(words: str, paths: list[str]) -> None:
-    """Each API has its own, and what it would rather have is no part of them."""
+    """Each API has its own wording, and the field that it recommends instead is not counted."""
     assert refused_fields([], words, BODY) == paths
 
 
@@ -140,11 +140,11 @@ def test_a_name_is_read_from_words(words: str, paths: list[str]) -> None:
     ],
 )
 def test_other_words_name_nothing(words: str) -> None:
-    """A field that is only spoken of is not taken away."""
+    """A field that is only mentioned is kept."""
     assert refused_fields([], words, BODY) == []
 
 
-def test_a_place_of_its_own_is_believed_before_words() -> None:
+def test_a_place_counts_before_words() -> None:
     """Words may quote other fields."""
     words = "Unsupported parameters: 'top_p', 'seed'"
     assert refused_fields(["user"], words, BODY) == ["user"]
@@ -152,7 +152,7 @@ def test_a_place_of_its_own_is_believed_before_words() -> None:
 
 
 def test_words_about_a_value_are_told_from_words_about_a_field() -> None:
-    """The first are one caller's, the others the model's."""
+    """The former concern one request, the latter the model."""
     assert blames_value("temperature must be at most 2")
     assert not blames_value("temperature is not supported")
     assert not blames_value("No.")

@@ -1,4 +1,4 @@
-"""The requests of one turn: how many there may be, which kind each is, and what they cost."""
+"""The requests of one turn: how many it may make, of which kind, and what they cost."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_the_exchange_that_answered_is_the_winners_last_one() -> None:
     assert requests.answered(A, 0) is requests.exchanges[0]
 
 
-def test_an_agents_turn_is_answered_by_the_last_exchange_that_was() -> None:
-    """The agent itself made no request, and those without headers do not count."""
+def test_an_agents_turn_ends_with_its_last_answered_exchange() -> None:
+    """The agent itself made no request, and requests without headers do not count."""
     requests = Requests()
     assert requests.answered(None, 0) is None
     first, second = (requests.ask(A, source, hedge=False) for source in range(2))
@@ -43,8 +43,8 @@ def test_an_agents_turn_is_answered_by_the_last_exchange_that_was() -> None:
     assert requests.answered(Candidate("responder", ""), 0) is first
 
 
-def test_each_question_has_three_and_all_of_them_the_turns_limit() -> None:
-    """Every request counts in its question and in the turn, where each question has a first one."""
+def test_each_question_has_three_requests_within_the_turns_limit() -> None:
+    """Each request counts in its question and in the turn; each question has a first one."""
     turn = Requests(limit=5)
     one, other = turn.of_one_question(), turn.of_one_question()
     made = [one.ask(A, 0, hedge=hedge) for hedge in (False, True, False, False)]
@@ -58,7 +58,7 @@ def test_each_question_has_three_and_all_of_them_the_turns_limit() -> None:
 
 
 def test_tokens_are_summed_under_any_of_their_names() -> None:
-    """Counts that are missing or impossible are left out, and no count at all is None."""
+    """Missing or impossible counts are left out, and without any the sum is None."""
     requests = Requests()
     assert requests.tokens("prompt_tokens") is None
     usages = (

@@ -1,4 +1,4 @@
-"""Refusals of what only one upstream keeps, in every spelling, and others beside them."""
+"""Refusals about stored responses, which only one upstream has, in every spelling."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _refusal(
     ],
     ids=str,
 )
-def test_what_is_not_there_is_told_in_many_ways(error: UpstreamRefused) -> None:
-    """By code, by field, or by words that name the field or the id."""
+def test_a_missing_response_is_recognised(error: UpstreamRefused) -> None:
+    """The sign is a code, a field, or words that name the field or the id."""
     assert names_stored(error, BODY)
 
 
@@ -54,14 +54,14 @@ def test_what_is_not_there_is_told_in_many_ways(error: UpstreamRefused) -> None:
     ],
     ids=str,
 )
-def test_other_refusals_are_none(error: UpstreamRefused) -> None:
-    """They are mended, passed on or spoken as ever."""
+def test_other_refusals_are_not_about_stored_responses(error: UpstreamRefused) -> None:
+    """They are adapted to, passed on or spoken as usual."""
     assert not names_stored(error, BODY)
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"input": "Hi"}, {"conversation": 5, "input": [None, {"id": 3}, {"id": "a"}]}]
 )
-def test_bodies_without_ids_are_named_by_nothing(body: dict[str, Any]) -> None:
-    """A letter of an id could stand in any sentence."""
+def test_bodies_without_ids_match_no_words(body: dict[str, Any]) -> None:
+    """A one-letter id would match any sentence."""
     assert not names_stored(_refusal("Not a thing."), body)

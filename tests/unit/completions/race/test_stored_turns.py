@@ -1,4 +1,4 @@
-"""Turns that go on with what only one upstream keeps."""
+"""Turns that continue something that only one upstream has stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHAINS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
 async def test_a_chained_request_goes_to_the_first_candidate_alone(chain: dict[str, Any]) -> None:
-    """Only the upstream that made the response knows it, so nobody else answers without it."""
+    """Only the upstream that made the response knows it, so no other model is asked."""
     upstream = PlayedUpstream(refused(500), answer("Sunny."), fallback=answer())
     request = RESPONSES.body(**chain)
     got = RESPONSES.read(await RESPONSES.post(RESPONSES.caller(upstream), request))
@@ -37,10 +37,10 @@ async def test_a_chained_request_goes_to_the_first_candidate_alone(chain: dict[s
 
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
 @pytest.mark.parametrize("on_failure", ["speak", "error"])
-async def test_a_chain_that_nobody_can_follow_is_refused(
+async def test_a_chain_that_no_candidate_knows_is_refused(
     chain: dict[str, Any], on_failure: str
 ) -> None:
-    """Clients then send the whole history; no answer is made up without it."""
+    """Clients then send the whole history; no answer is made without it."""
     upstream = PlayedUpstream(answer())
     caller = OVER_CHAT.caller(upstream)
     heard = await OVER_CHAT.post(caller, OVER_CHAT.body(**chain), on_failure=on_failure)
@@ -53,10 +53,10 @@ async def test_a_chain_that_nobody_can_follow_is_refused(
 @pytest.mark.parametrize("chain", CHAINS, ids=str)
 @pytest.mark.parametrize("on_failure", ["speak", "error"])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_chain_that_the_upstream_does_not_have_is_refused(
+async def test_a_chain_that_the_upstream_lacks_is_refused(
     chain: dict[str, Any], on_failure: str, stream: bool
 ) -> None:
-    """The caller is told so in every mode, and nothing is learnt from it."""
+    """The caller gets the error in every mode, and nothing is learnt."""
     missing = refused(404, message="Not found: resp_00, conv_00, msg_00.")
     upstream = PlayedUpstream(missing, answer("Sunny."), fallback=answer())
     caller = RESPONSES.caller(upstream)
@@ -80,8 +80,8 @@ REASONED: list[dict[str, Any]] = [
 ]
 
 
-async def test_items_that_nobody_keeps_go_up_without_their_ids() -> None:
-    """All that was said is in the request: it is asked again without what is nothing but an id."""
+async def test_unknown_items_are_sent_without_their_ids() -> None:
+    """The request has all the text: it is repeated without items that are only an id."""
     upstream = PlayedUpstream(refused(404, message="Item with id 'rs_0123' not found."), answer())
     caller = RESPONSES.caller(upstream)
     heard = await RESPONSES.post(caller, RESPONSES.body(input=REASONED))
@@ -94,7 +94,7 @@ async def test_items_that_nobody_keeps_go_up_without_their_ids() -> None:
 
 
 async def test_another_model_gets_no_ids_of_the_first_one() -> None:
-    """It would answer that there are no such items."""
+    """It does not have those items."""
     upstream = PlayedUpstream(refused(503), fallback=answer())
     await RESPONSES.post(RESPONSES.caller(upstream), RESPONSES.body(input=REASONED))
     assert upstream.requests[-1].candidate == "fallback"

@@ -22,15 +22,15 @@ def _wait_s(waits: Waits, candidate: Candidate, *, last: bool = False) -> float:
     return round(max(wait_s, 0), 3)
 
 
-async def test_who_has_not_failed_may_be_asked_now() -> None:
-    """Another candidate's failure is its own."""
+async def test_a_candidate_that_has_not_failed_may_be_asked_now() -> None:
+    """Another candidate's failure does not count."""
     waits = Waits(RETRY_WAITS_S)
     waits.failed(A, GONE)
     assert [_wait_s(waits, B, last=last) for last in (False, True)] == [0, 0]
 
 
 async def test_the_second_wait_is_longer() -> None:
-    """And so is each after it."""
+    """Later waits are as long as the second."""
     waits = Waits(RETRY_WAITS_S)
     seconds = []
     for _ in range(3):
@@ -40,7 +40,7 @@ async def test_the_second_wait_is_longer() -> None:
 
 
 async def test_the_last_request_waits_as_long_as_the_third_would() -> None:
-    """Counted from the first failure: the time that failing took is part of it."""
+    """It counts from the first failure and includes the time that failing took."""
     waits = Waits(RETRY_WAITS_S)
     waits.failed(A, GONE)
     assert _wait_s(waits, A, last=True) == 1.05
@@ -59,7 +59,7 @@ async def test_a_retry_after_prolongs_a_wait() -> None:
         assert _wait_s(waits, A) == wait_s
 
 
-async def test_without_waits_nobody_is_left_alone() -> None:
+async def test_without_waits_a_candidate_may_be_asked_at_once() -> None:
     """An agent that fails is run again at once."""
     waits = Waits()
     waits.failed(A, GONE)

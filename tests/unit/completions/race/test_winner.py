@@ -84,7 +84,7 @@ def _race(spoken: Spoken) -> Race:
 
 
 async def _read(spoken: Spoken, *, pause_s: float = 0.0) -> tuple[str, CompletionsError | None]:
-    """Return the words that a caller hears who rests after each batch, and the error at the end."""
+    """Return the words heard by a caller who pauses after each batch, and the final error."""
     heard = ""
     try:
         async with aclosing(_race(spoken).answer()) as batches:
@@ -109,7 +109,7 @@ def _text(count: int) -> str:
 async def test_a_models_answer_needs_no_task_once_it_has_won(
     can_change_task: bool,
 ) -> None:
-    """The reader reads on directly, unlike with an agent's, soon after the first words."""
+    """Soon after the first words the caller's own task reads it, unlike an agent's answer."""
     spoken = Spoken([*_words(5), DONE], can_change_task)
     assert await _read(spoken) == (_text(5), None)
     here = [task is asyncio.current_task() for task in spoken.tasks]
@@ -117,7 +117,7 @@ async def test_a_models_answer_needs_no_task_once_it_has_won(
 
 
 async def test_silence_is_a_stall() -> None:
-    """After the stall time-out the answer is closed, and its reader is told."""
+    """After the stall time-out the answer is closed, and its reader gets the error."""
     spoken = Spoken([*_words(5), 60.0, word(5)])
     heard, error = await _read(spoken)
     assert heard == _text(5)
@@ -138,13 +138,13 @@ async def test_keep_alives_are_silence() -> None:
 
 
 async def test_a_slow_reader_is_no_stall() -> None:
-    """Time in which nobody reads does not count as the model's silence."""
+    """Time in which nothing is read does not count as the model's silence."""
     spoken = Spoken([*_words(5), DONE])
     assert await _read(spoken, pause_s=10.0) == (_text(5), None)
 
 
-async def test_a_slow_reader_is_told_of_a_stall() -> None:
-    """When it reads again, the model has its stall time-out and no more."""
+async def test_a_slow_reader_learns_of_a_stall() -> None:
+    """Once it reads again, the model has its stall time-out and no more."""
     spoken = Spoken([*_words(4), 60.0])
     heard, error = await _read(spoken, pause_s=10.0)
     assert heard == _text(4)
@@ -157,14 +157,14 @@ async def test_a_slow_reader_is_told_of_a_stall() -> None:
     "failure", [UpstreamUnavailable("cut"), RuntimeError("a bug")], ids=["cut", "bug"]
 )
 async def test_a_cut_comes_after_all_words(failure: Exception) -> None:
-    """What broke the answer off is told once everything before it was heard."""
+    """The error comes after everything before it was heard."""
     heard, error = await _read(Spoken([*_words(5), failure]))
     assert heard == _text(5)
     assert isinstance(error, UpstreamUnavailable)
 
 
 async def test_an_end_without_terminator_is_a_cut() -> None:
-    """A connection that just closes has broken the answer off."""
+    """A connection that just closes breaks the answer off."""
     heard, error = await _read(Spoken(_words(5)))
     assert heard == _text(5)
     assert isinstance(error, UpstreamUnavailable)
@@ -172,7 +172,7 @@ async def test_an_end_without_terminator_is_a_cut() -> None:
 
 @pytest.mark.parametrize("after_s", [1.0, 4.5], ids=["in mid-wait", "at the stall's moment"])
 async def test_a_hang_up_closes_the_answer_at_once(after_s: float) -> None:
-    """A reader that is cancelled in its wait does not take that for a stall."""
+    """A reader that is cancelled while it waits does not see a stall."""
     spoken = Spoken([*_words(5), 60.0])
     reading = asyncio.create_task(_read(spoken))
     await asyncio.sleep(after_s)
@@ -183,7 +183,7 @@ async def test_a_hang_up_closes_the_answer_at_once(after_s: float) -> None:
 
 
 async def test_a_reader_that_leaves_between_two_batches_closes_the_answer() -> None:
-    """It leaves no request behind."""
+    """No request is left open."""
     spoken = Spoken([*_words(9), DONE])
     async with aclosing(_race(spoken).answer()) as batches:
         for _ in range(5):
@@ -193,14 +193,14 @@ async def test_a_reader_that_leaves_between_two_batches_closes_the_answer() -> N
 
 @pytest.mark.parametrize("words", [1, 5], ids=["in its task", "in its reader's"])
 async def test_after_the_terminator_an_answer_is_read_to_its_end(words: int) -> None:
-    """The connection ends a little later, and can then be used again."""
+    """The connection ends a little later and can then be reused."""
     spoken = Spoken([*_words(words), DONE, DRAIN_S / 2])
     assert await _read(spoken) == (_text(words), None)
     assert spoken.whole
 
 
 async def test_a_connection_that_stays_open_is_closed() -> None:
-    """After the terminator nobody waits for long."""
+    """The wait after the terminator is short."""
     spoken = Spoken([*_words(5), DONE, 60.0])
     assert await _read(spoken) == (_text(5), None)
     assert not spoken.whole
@@ -208,7 +208,7 @@ async def test_a_connection_that_stays_open_is_closed() -> None:
 
 
 async def test_nothing_after_the_terminator_is_spoken(way: Way) -> None:
-    """What an upstream sends after its own end is no part of the answer."""
+    """Data that an upstream sends after its own end is not part of the answer."""
     upstream = PlayedUpstream(
         [Role(), Say("Hello."), Finish(), Terminator(), Say(" Late"), Terminator()]
     )
@@ -217,7 +217,7 @@ async def test_nothing_after_the_terminator_is_spoken(way: Way) -> None:
 
 
 async def test_a_finish_is_the_end_without_a_terminator() -> None:
-    """Half a second later the stream is ended, and comments do not prolong that."""
+    """Half a second later the stream is closed, and comments do not prolong that."""
     tail: list[ScriptStep] = [step for _ in range(100) for step in (Pause(100), Comment())]
     upstream = PlayedUpstream([Role(), Say("Sunny."), Finish(), *tail])
     heard = await CHAT.post(CHAT.caller(upstream))
@@ -229,7 +229,7 @@ async def test_a_finish_is_the_end_without_a_terminator() -> None:
 
 
 class FromSocket(Spoken):
-    """A model whose words come through a socket, a line each."""
+    """A model whose words come through a socket, one line each."""
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
         super().__init__([])
@@ -245,7 +245,7 @@ class FromSocket(Spoken):
 
 
 def test_a_pause_of_our_own_process_is_no_silence_of_the_model() -> None:
-    """What lies in the socket when the process goes on is read before anything is cut."""
+    """Data that is in the socket when the process continues is read before the answer is cut."""
     ours, theirs = socket.socketpair()
 
     def stop_the_process() -> None:
