@@ -182,8 +182,8 @@ def test_vague_words_stand_for_all_that_their_api_refuses() -> None:
     assert refused_shapes(words, {"messages": HISTORY["developer"][0]}) == {"developer"}
 
 
-def test_thoughts_are_nobodys_turn() -> None:
-    """Reasoning neither stands in for a missing turn nor separates two of the same role."""
+def test_reasoning_is_no_turn() -> None:
+    """It neither stands in for a missing turn nor separates two of the same role."""
     thought = {"type": "reasoning", "summary": []}
     silent = {"type": "message", "role": "user", "content": "..."}
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}

@@ -371,7 +371,7 @@ def test_an_ordinary_chunk_is_passed_on_as_it_is() -> None:
 
 
 def test_held_back_text_is_a_sign_of_life() -> None:
-    """A chunk without words tells that the model is at work."""
+    """A chunk whose text is held back shows that the model is at work."""
     answer = spoken()
     assert answer.hear((Text("<tool_call>"),)) == ((Held(),), False)
     assert answer.hear(()) == ((), True)

@@ -100,8 +100,8 @@ SCHEMAS = st.recursive(
 
 
 @given(SCHEMAS, VALUES | st.dictionaries(st.sampled_from("abc"), VALUES))
-def test_what_fitted_still_fits(schema: dict[str, Any], value: Any) -> None:
-    """A repair rejects no value that was accepted, whatever the schema."""
+def test_a_repair_keeps_every_accepted_value(schema: dict[str, Any], value: Any) -> None:
+    """No value that fitted before is rejected, whatever the schema."""
     import jsonschema_rs
 
     if jsonschema_rs.validator_for(schema).is_valid(value):

@@ -52,8 +52,8 @@ def test_text_reasoning_and_calls_are_replaced() -> None:
     assert message["tool_calls"] == [{"id": "call_1", "type": "function", "function": function}]
 
 
-def test_calls_that_were_dropped_are_gone() -> None:
-    """A call that failed its check does not reach the caller by way of the upstream's JSON."""
+def test_dropped_calls_do_not_reach_the_caller() -> None:
+    """A call that failed its check is also removed from the upstream's JSON."""
     message = buffered(upstream(CallPiece(0, "{", "f", "c")), text="")["choices"][0]["message"]
     assert (message["content"], "tool_calls" in message) == (None, False)
 
