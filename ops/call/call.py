@@ -23,8 +23,8 @@ from ops.call.history import SILENCE, History, request
 from ops.call.post import Post, Turnover
 from ops.call.speech import Speech, Word, letters
 from ops.call.turn import Ended, Event, Kind, Turn
-from ops.doctor import dialects
-from ops.doctor.dialects import Trouble
+from ops.doctor import strict_reader
+from ops.doctor.strict_reader import Trouble
 
 __all__ = ["Call", "Event", "Results", "Turn"]
 
@@ -179,7 +179,7 @@ class Call:
         if self.ended:
             self._tell(Event("end", last.ended_at_ms, self.ended))
 
-    def _carry_out(self, turn: Turn, call: dialects.Call) -> None:
+    def _carry_out(self, turn: Turn, call: strict_reader.Call) -> None:
         at_ms = turn.called_at_ms or 0.0
         self._tell(Event("call", at_ms, call.arguments, name=call.name))
         tool = self._tool(call.name)
@@ -212,7 +212,7 @@ class Call:
         turn.asks_again |= outcome.asks_again
         self._keep_result(call.id, call.name, outcome.result, at_ms)
 
-    def _use(self, turn: Turn, tool: Tool, call: dialects.Call, at_ms: float) -> None:
+    def _use(self, turn: Turn, tool: Tool, call: strict_reader.Call, at_ms: float) -> None:
         """Call one of the agent's own tools."""
         if why := system_tools.misfit(tool, call.arguments):
             turn.troubles.append(Trouble("unusable_call", why))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ops.call.agent import Agent, Tool
-from ops.doctor.dialects import Call
+from ops.doctor.strict_reader import Call
 
 SILENCE = "..."
 """What the platform writes if the caller says nothing."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from ops.call.agent import Line, Patience
 from ops.doctor import diagnosis, events, wire
-from ops.doctor.dialects import Heard, Trouble, hear
+from ops.doctor.strict_reader import Heard, Trouble, hear
 from ops.doctor.wire import Exchange, Piece
 
 _ENDS_EARLY = {"no_terminator", "unfinished_event", "no_finish", "silent", "empty_stream"}

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.doctor.dialects import is_buffer_words
+from ops.doctor.strict_reader import is_buffer_words
 
 LETTER_MS = 1000 / 15
 """About 160 words a minute, blanks included."""

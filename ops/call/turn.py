@@ -12,8 +12,8 @@ from typing import Any, Literal
 from ops.call.post import Post
 from ops.call.speech import Speech, Word, text_of
 from ops.call.system_tools import Outcome
-from ops.doctor import dialects
-from ops.doctor.dialects import Trouble
+from ops.doctor import strict_reader
+from ops.doctor.strict_reader import Trouble
 
 Kind = Literal["asked", "buffer_words", "words", "call", "interrupted", "result", "end"]
 Ended = Literal["", "hung_up", "transferred", "voicemail", "failed"]
@@ -43,7 +43,7 @@ class Turn:
     speech: Speech
     posts: list[Post] = field(default_factory=list)
     interrupted_at_ms: float | None = None
-    done: list[tuple[dialects.Call, Outcome | None]] = field(default_factory=list)
+    done: list[tuple[strict_reader.Call, Outcome | None]] = field(default_factory=list)
     """Each call, and what the platform did; None for the agent's own tool."""
     platform_says: str = ""
     """Spoken by the platform itself: a farewell, words before a transfer."""
@@ -69,7 +69,7 @@ class Turn:
         return self.speech.text[len(self.heard_text) :]
 
     @property
-    def calls(self) -> list[dialects.Call]:
+    def calls(self) -> list[strict_reader.Call]:
         """The calls of the answer."""
         return [call for call, _ in self.done]
 

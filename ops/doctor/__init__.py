@@ -9,7 +9,7 @@ the function, so that a mistake there is not repeated here. Imports point down::
     checks                       one check after the other, and what they show together
     answer_analysis              what one answer shows
     turns · pace                 what is asked · how the bytes arrived
-    dialects · diagnosis         what a strict client makes of an answer · what an error means
+    strict_reader · diagnosis    what a strict client makes of an answer · what an error means
     causes                       why, and the remedy
     wire · events                one request with its times · server-sent events
     ops.pasted_url               the address in what the user pasted

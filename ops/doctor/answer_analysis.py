@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ops.doctor import diagnosis, dialects, events, pace
-from ops.doctor.dialects import Heard, Trouble
+from ops.doctor import diagnosis, events, pace, strict_reader
+from ops.doctor.strict_reader import Heard, Trouble
 from ops.doctor.turns import Turn
 from ops.doctor.wire import Exchange
 
@@ -25,7 +25,7 @@ def heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
     """Return the answer as a strict client reads it, and everything wrong with it."""
     if found := diagnosis.of_exchange(came):
         return Heard(), [found]
-    answer = dialects.hear(events.read(came.pieces), responses=turn.responses)
+    answer = strict_reader.hear(events.read(came.pieces), responses=turn.responses)
     troubles = [diagnosis.refined(trouble) for trouble in answer.troubles]
     if came.trouble:
         troubles = [each for each in troubles if each.cause not in _ENDS_EARLY]

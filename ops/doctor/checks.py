@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from ops.doctor import answer_analysis, diagnosis, dialects, events, pace
+from ops.doctor import answer_analysis, diagnosis, events, pace, strict_reader
 from ops.doctor.causes import CAUSES
-from ops.doctor.dialects import Call, Heard, Trouble
+from ops.doctor.strict_reader import Call, Heard, Trouble
 from ops.doctor.turns import ERRORS_AS_STATUS, TURNS, Turn
 from ops.doctor.wire import Exchange, Piece, exchange
 from ops.pasted_url import Address
@@ -243,7 +243,7 @@ class Visit:
 
         def enough(pieces: Sequence[Piece]) -> bool:
             stream = events.read(pieces)
-            return dialects.hear(stream, responses=turn.responses).first_words_ms is not None
+            return strict_reader.hear(stream, responses=turn.responses).first_words_ms is not None
 
         came = self._ask(turn, enough=enough)
         heard, troubles = answer_analysis.heard(came, turn)

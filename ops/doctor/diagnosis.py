@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ops.doctor.dialects import Trouble
+from ops.doctor.strict_reader import Trouble
 from ops.doctor.wire import Exchange
 
 _BY_CODE = {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ops.doctor.dialects import Call
+from ops.doctor.strict_reader import Call
 
 TOKENS = 300
 SYSTEM = {"role": "system", "content": "You answer a phone. Be brief."}

@@ -14,7 +14,7 @@ from typing import Any
 from ops.call.call import Call
 from ops.call.speech import letters, text_of
 from ops.call.turn import Turn
-from ops.doctor.dialects import Call as Called
+from ops.doctor.strict_reader import Call as Called
 
 
 @dataclass(frozen=True, slots=True)

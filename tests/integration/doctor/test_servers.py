@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.doctor import dialects
+from ops.doctor import strict_reader
 from ops.doctor.causes import CAUSES
 from ops.doctor.turns import SHAPES
 from tests.support import histories, patients, strict_servers
@@ -238,7 +238,7 @@ def test_an_answer_that_broke_off_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The doctor recognises the sentence with which the deployment closes a cut answer."""
-    closed = Answer(pieces=speech(["Well. ", dialects.CUT_SENTENCES[1]]))
+    closed = Answer(pieces=speech(["Well. ", strict_reader.CUT_SENTENCES[1]]))
     cut = turns_only(lambda request, answer: closed if request.long else answer)
     status, seen = told(cut, capsys, monkeypatch)
     assert set(causes(seen)) == {"cut_answer"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ops.call.agent import Agent
 from ops.call.history import History, request
 from ops.call.system_tools import offered
-from ops.doctor.dialects import Call
+from ops.doctor.strict_reader import Call
 
 
 def _played() -> History:

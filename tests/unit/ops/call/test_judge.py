@@ -12,7 +12,7 @@ from ops.call.agent import Line
 from ops.call.call_file import load
 from ops.call.judge import _history
 from ops.call.play import Played, play
-from ops.doctor.dialects import FAILURE_SENTENCE
+from ops.doctor.strict_reader import FAILURE_SENTENCE
 from ops.pasted_url import Address
 from tests.support.patients import DONE, KEY, OPENING, Answer, Request, chunk, serve, speech, told
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops.doctor import report
 from ops.doctor.checks import Finding
-from ops.doctor.dialects import Trouble
+from ops.doctor.strict_reader import Trouble
 
 
 def test_control_characters_are_not_printed() -> None:

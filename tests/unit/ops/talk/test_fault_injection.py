@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from ops.doctor import events
-from ops.doctor.dialects import hear
+from ops.doctor.strict_reader import hear
 from ops.doctor.wire import Piece
 from ops.talk.fault_injection import Day, StandIn
 from tests.support.patients import KEY, healthy, serve

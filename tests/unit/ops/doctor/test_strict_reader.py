@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from completions.speech.phrases import PHRASES
-from ops.doctor import dialects, events
+from ops.doctor import events, strict_reader
 from ops.doctor.wire import Piece
 from tests.support.patients import called, chunk, response, speech
 
@@ -30,7 +30,7 @@ GOOD = {
 def test_a_good_answer_is_good_however_it_is_cut(name: str, size: int) -> None:
     """A good answer is good however it is cut into pieces."""
     data, is_response, text = GOOD[name]
-    heard = dialects.hear(events.read(pieces(data, size)), responses=is_response)
+    heard = strict_reader.hear(events.read(pieces(data, size)), responses=is_response)
     assert heard.troubles == []
     assert heard.text == text
     assert heard.first_words_ms is not None
@@ -52,8 +52,8 @@ def test_an_event_has_the_time_of_its_last_byte() -> None:
     assert [(event.at_ms, event.data) for event in stream.events] == [(1, b"a"), (9, b"b")]
 
 
-def heard(*texts: str) -> dialects.Heard:
-    return dialects.Heard(words=[(float(n), text) for n, text in enumerate(texts)])
+def heard(*texts: str) -> strict_reader.Heard:
+    return strict_reader.Heard(words=[(float(n), text) for n, text in enumerate(texts)])
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_dots_are_not_words() -> None:
 def test_our_own_sentences_are_known() -> None:
     """The doctor's sentences are those of the deployment."""
     english = PHRASES["en"]
-    assert english.failure == dialects.FAILURE_SENTENCE
-    assert english.declined == dialects.DECLINED_SENTENCE
-    assert (english.bridge, english.closing) == dialects.CUT_SENTENCES
+    assert english.failure == strict_reader.FAILURE_SENTENCE
+    assert english.declined == strict_reader.DECLINED_SENTENCE
+    assert (english.bridge, english.closing) == strict_reader.CUT_SENTENCES
     for words in english.buffer:
         assert heard(words).model_words == []
 
@@ -100,8 +100,8 @@ def test_a_call_in_pieces_is_put_together() -> None:
             b"data: [DONE]\n\n",
         ]
     )
-    answer = dialects.hear(events.read(pieces(data, 50)), responses=False)
-    assert answer.calls == [dialects.Call("c", "f", '{"a": 1}')]
+    answer = strict_reader.hear(events.read(pieces(data, 50)), responses=False)
+    assert answer.calls == [strict_reader.Call("c", "f", '{"a": 1}')]
     assert answer.troubles == []
 
 
@@ -119,5 +119,5 @@ def test_a_broken_response_is_known(change: tuple[bytes, bytes], cause: str) -> 
     """Each broken rule of the Responses API is reported."""
     times = 1 if change[0] == b"resp_1" else -1
     data = joined(response()).replace(*change, times)
-    answer = dialects.hear(events.read(pieces(data, 1000)), responses=True)
+    answer = strict_reader.hear(events.read(pieces(data, 1000)), responses=True)
     assert [trouble.cause for trouble in answer.troubles] == [cause]
