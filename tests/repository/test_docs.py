@@ -11,9 +11,9 @@ import pytest
 from completions.observability import METRICS
 from completions.settings import PREFIX, Settings
 from completions.speech.phrases import PHRASES
-from completions.turn.candidates import CandidateLife
 from completions.turn.record import Outcome
 from completions.turn.report import Fields
+from completions.turn.timeline import RequestLife
 from completions.web.request_log import BOUND_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,7 +190,7 @@ def test_the_fields_of_a_turn_are_explained() -> None:
 def test_a_turns_time_line_is_explained() -> None:
     """The page of logs explains what is told of one request, in the order of the code."""
     told = list(table("docs/logs.md", "in an entry"))
-    assert told == list(CandidateLife.__annotations__)
+    assert told == list(RequestLife.__annotations__)
 
 
 def test_the_outcomes_are_explained() -> None:

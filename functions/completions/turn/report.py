@@ -17,10 +17,10 @@ from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.observability import identifier, loggable_content, printable, turn_finished
-from completions.turn.candidates import CandidateLife, candidates
 from completions.turn.plan import Arrival, Plan
 from completions.turn.record import Outcome
 from completions.turn.response import ResponseSender
+from completions.turn.timeline import RequestLife, timeline
 
 NAMES_LIMIT = 16
 """Of the last roles, and of the first tools."""
@@ -52,7 +52,7 @@ Fields = TypedDict(
         "hedges": int,
         "retries": int,
         "fallback": bool,
-        "candidates": list[CandidateLife],
+        "candidates": list[RequestLife],
         "frames": int,
         "buffer_words": int,
         "overhead_ms": float | None,
@@ -114,7 +114,7 @@ def finished(
         "hedges": requests.hedges,
         "retries": requests.retries,
         "fallback": fallback,
-        "candidates": candidates(plan),
+        "candidates": timeline(plan),
         "frames": record.chunks,
         "buffer_words": record.buffer_words,
         "overhead_ms": overhead_ms,

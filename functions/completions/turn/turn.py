@@ -19,11 +19,11 @@ from completions.dialects.request import ParsedRequest
 from completions.observability import log
 from completions.turn import report
 from completions.turn.buffered import Buffered
-from completions.turn.candidates import comment
 from completions.turn.plan import AppState, Arrival, Plan
 from completions.turn.record import Outcome
 from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
 from completions.turn.streamed import Streamed
+from completions.turn.timeline import comment
 
 
 class Turn(Response):

@@ -1,4 +1,4 @@
-"""The time line of a turn's requests: for the log, and for the stream if asked for.
+"""The timeline of a turn's requests: for the log, and for the stream if asked for.
 
 Milliseconds count from the arrival of the caller's request. Everything is a name, a time or a code.
 """
@@ -15,7 +15,7 @@ from completions.turn.record import Outcome
 from completions.upstream.exchange import Exchange
 
 
-class CandidateLife(TypedDict, total=False):
+class RequestLife(TypedDict, total=False):
     """One request to a model, without the fields for what did not happen."""
 
     candidate: str
@@ -30,7 +30,7 @@ class CandidateLife(TypedDict, total=False):
     (its time was over), or the code of its error."""
 
 
-def candidates(plan: Plan) -> list[CandidateLife]:
+def timeline(plan: Plan) -> list[RequestLife]:
     """Return the requests in the order in which they were made."""
     return [_life(plan, one) for one in plan.requests.exchanges]
 
@@ -41,11 +41,11 @@ def comment(plan: Plan) -> bytes:
     It is a line of the next event, because some clients take a lone comment for an event without
     data.
     """
-    return b": candidates " + to_json(candidates(plan)) + b"\n"
+    return b": candidates " + to_json(timeline(plan)) + b"\n"
 
 
-def _life(plan: Plan, exchange: Exchange) -> CandidateLife:
-    life: CandidateLife = {
+def _life(plan: Plan, exchange: Exchange) -> RequestLife:
+    life: RequestLife = {
         "candidate": exchange.candidate.key,
         "asked": "hedge" if exchange.hedge else "first" if exchange.first else "retry",
     }
