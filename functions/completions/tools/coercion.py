@@ -1,7 +1,7 @@
 """Coerces an object into its JSON Schema by respelling values, without inventing any.
 
 Knows how models misspell names and values: another case, null for what is not known, another
-type (`spellings`). Does not know how the object was written (`loose_json`).
+type (`value_conversions`). Does not know how the object was written (`loose_json`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from completions.tools.loose_json import is_json
 from completions.tools.schemas import VIOLATIONS_LIMIT, Path, Schema, Violation
-from completions.tools.spellings import normalised, spellings
+from completions.tools.value_conversions import conversions, normalised
 
 
 class _Absent:
@@ -107,7 +107,7 @@ def _spellings_of(value: Any, violation: Violation) -> Iterator[Any]:
     for option in violation.details.get("options", ()) or _constant(violation):
         if _same(option, value):
             yield option
-    yield from spellings(value, violation.details.get("types", ()))
+    yield from conversions(value, violation.details.get("types", ()))
 
 
 def _same(option: Any, value: Any) -> bool:

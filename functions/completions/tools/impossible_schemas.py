@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from completions.tools.spellings import is_of, spellings
+from completions.tools.value_conversions import conversions, is_of
 
 _BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 """Keywords whose members are schemas, under names that the caller chose."""
@@ -80,7 +80,7 @@ def _match_enum_to_type(schema: dict[str, Any]) -> None:
     for value in values:
         meant = value
         if not is_of(value, types):
-            respelt = (one for one in spellings(value, types) if is_of(one, types))
+            respelt = (one for one in conversions(value, types) if is_of(one, types))
             meant = next(respelt, value)
         # In Python, true equals 1.
         known = any(type(one) is type(meant) and one == meant for one in offered)

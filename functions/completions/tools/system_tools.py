@@ -26,7 +26,7 @@ from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest, PastCall, Tool
 from completions.tools.listed_values import language_codes, phone_numbers
 from completions.tools.loose_json import dumps, read_object
-from completions.tools.spellings import normalised
+from completions.tools.value_conversions import normalised
 
 
 @dataclass(frozen=True, slots=True)

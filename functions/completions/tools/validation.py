@@ -16,8 +16,8 @@ from completions.dialects.request import Tool
 from completions.tools.coercion import coerced
 from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object, read_strictly
 from completions.tools.schemas import Schema
-from completions.tools.spellings import normalised
 from completions.tools.system_tools import with_enum_hints
+from completions.tools.value_conversions import normalised
 from completions.tools.wrapped_arguments import unwrapped
 
 _PROBLEM_LIMIT_CHARS = 800

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from completions.tools.loose_json import read_object
-from completions.tools.spellings import normalised
+from completions.tools.value_conversions import normalised
 
 _WRAPPERS = frozenset(
     {"arguments", "args", "parameters", "params", "kwargs"}

@@ -1,4 +1,4 @@
-"""Other spellings of a JSON value that keep its meaning."""
+"""A JSON value as another type, with the same meaning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completions.tools.spellings import is_of, normalised, spellings
+from completions.tools.value_conversions import conversions, is_of, normalised
 
 TYPES = ("string", "integer", "number", "boolean", "null", "array", "object")
 
@@ -57,9 +57,9 @@ def test_a_value_has_the_types_of_json_schema(value: Any, types: set[str]) -> No
         (["x"], "string", "x"),
     ],
 )
-def test_a_value_is_respelt_for_its_type(value: Any, kind: str, meant: Any) -> None:
+def test_a_value_is_converted_to_its_type(value: Any, kind: str, meant: Any) -> None:
     """The model may have given it any type."""
-    assert json.dumps(meant) in map(json.dumps, spellings(value, [kind]))
+    assert json.dumps(meant) in map(json.dumps, conversions(value, [kind]))
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_a_value_is_respelt_for_its_type(value: Any, kind: str, meant: Any) -> N
     ],
 )
 def test_nothing_is_guessed(value: Any, kind: str) -> None:
-    """A value without a spelling of this type is left to the model."""
-    assert [one for one in spellings(value, [kind]) if is_of(one, [kind])] == []
+    """A value that does not mean one of this type is left to the model."""
+    assert [one for one in conversions(value, [kind]) if is_of(one, [kind])] == []
 
 
 @given(st.text() | st.integers() | st.floats() | st.booleans(), st.sampled_from(TYPES))
 def test_nothing_raises(value: Any, kind: str) -> None:
-    """Every value can be respelt as every type."""
-    assert all(one is not value for one in spellings(value, [kind]) if is_of(one, [kind]))
+    """Every value can be converted to every type."""
+    assert all(one is not value for one in conversions(value, [kind]) if is_of(one, [kind]))

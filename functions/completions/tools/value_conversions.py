@@ -1,6 +1,6 @@
-"""Other spellings of one JSON value, as models and hand-written schemas have them.
+"""What one JSON value may mean as another type: `"2"` for 2, `"True"`, an object as a text.
 
-For example `"0"` for a number, `"True"`, or an object as a text. The value stays the same.
+Models and hand-written schemas have such values. What a value means stays the same.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def is_of(value: Any, types: Collection[str]) -> bool:
     return not names.isdisjoint(types)
 
 
-def spellings(value: Any, types: Collection[str]) -> Iterator[Any]:
+def conversions(value: Any, types: Collection[str]) -> Iterator[Any]:
     """Yield what the value may mean where one of these types is expected, likely ones first."""
     if isinstance(value, str):
-        yield from _spellings_of_text(value, types)
+        yield from _conversions_of_text(value, types)
     elif isinstance(value, bool):
         if "string" in types:
             yield str(value).lower()
@@ -56,7 +56,7 @@ def spellings(value: Any, types: Collection[str]) -> Iterator[Any]:
         yield [value]
 
 
-def _spellings_of_text(value: str, types: Collection[str]) -> Iterator[Any]:
+def _conversions_of_text(value: str, types: Collection[str]) -> Iterator[Any]:
     text = value.strip()
     if text != value:
         yield text
