@@ -3,7 +3,7 @@
 `completions.responder` is its public face. An agent's questions to models are races of the turn,
 whether it asks by `Conversation.ask` or through the client. Imports point down::
 
-    answering · loading             an agent in the model's place, and how it is found
+    agent_question · loading        an agent in the model's place, and how it is found
     conversation                    what it gets
     frameworks                      what frameworks want instead
     client · transport              the SDK's clients, and the HTTP below them

@@ -25,7 +25,7 @@ QUEUE_BATCHES = 64
 
 
 class Askable(Protocol):
-    """What a race needs of a question: `Question` for models, `ResponderQuestion` for agents."""
+    """What a race needs of a question: `Question` for models, `AgentQuestion` for agents."""
 
     @property
     def can_ask(self) -> bool:

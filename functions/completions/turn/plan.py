@@ -124,7 +124,7 @@ class Plan:
         self._models: tuple[Candidate, ...] = settings.candidates
         if state.responder is not None:
             # Here, since most deployments have no agent: a cold start pays for every import.
-            from completions.agent_api.answering import RESPONDER, in_models_place
+            from completions.agent_api.agent_question import RESPONDER, in_models_place
             from completions.agent_api.model_questions import Questions
 
             questions = Questions(question, self.health, self.timeouts, self.waits, self._in_order)

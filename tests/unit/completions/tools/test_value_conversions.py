@@ -82,5 +82,5 @@ def test_nothing_is_guessed(value: Any, kind: str) -> None:
 
 @given(st.text() | st.integers() | st.floats() | st.booleans(), st.sampled_from(TYPES))
 def test_nothing_raises(value: Any, kind: str) -> None:
-    """Every value can be converted to every type."""
+    """Any value may be offered for any type."""
     assert all(one is not value for one in conversions(value, [kind]) if is_of(one, [kind]))

@@ -53,7 +53,7 @@ class _Runs:
 
 
 @dataclass(frozen=True)
-class ResponderQuestion:
+class AgentQuestion:
     """A turn's question to a responder instead of a model; see `attempts.Askable`."""
 
     responder: Responder
@@ -77,7 +77,7 @@ class ResponderQuestion:
         """False: an agent's time-outs and task groups belong to the task that runs it."""
         return False
 
-    def after_silence(self) -> ResponderQuestion:
+    def after_silence(self) -> AgentQuestion:
         """Return the same question: an agent's silence is its own decision."""
         return self
 
@@ -86,7 +86,7 @@ class ResponderQuestion:
         if self.runs.current is not None:
             self.runs.current.give_up()
 
-    def with_feedback(self, answer: str, feedback: str) -> ResponderQuestion:
+    def with_feedback(self, answer: str, feedback: str) -> AgentQuestion:
         """Return the conversation continued by the answer and what was wrong with it."""
         body = chat.with_feedback({"messages": list(self.told["messages"])}, answer, feedback)
         return replace(self, told={**self.told, "messages": body["messages"]})
@@ -146,7 +146,7 @@ class ResponderQuestion:
 
 def in_models_place(
     responder: Responder, questions: Questions, request: ParsedRequest
-) -> ResponderQuestion:
+) -> AgentQuestion:
     """Return a turn's `request` put to its agent, which may ask `questions` of its own."""
     body = questions.question.request.body
     told = {
@@ -160,4 +160,4 @@ def in_models_place(
         "parameters": {name: body[name] for name in PARAMETERS if body.get(name) is not None},
         "user_text": request.user_text if request.user_spoke else "",
     }
-    return ResponderQuestion(responder, questions, told)
+    return AgentQuestion(responder, questions, told)
