@@ -35,7 +35,7 @@ def test_a_missing_module_is_found_in_a_frameworks_error() -> None:
 
 
 def test_another_error_is_reported_and_fails_nothing() -> None:
-    """Another error is reported and does not fail the build, since an owner's API may be unreachable."""
+    """Another error is only reported, since an owner's API may be unreachable during a build."""
     status, told = verdict("a:b", TRACE + "ConnectionError: shop.invalid")
     assert status == 0
     assert "nothing is missing" in told

@@ -58,7 +58,7 @@ async def test_a_request_may_come_one_byte_at_a_time() -> None:
 
 
 async def test_a_client_that_expects_continue_gets_it() -> None:
-    """`Expect: 100-continue` is answered as soon as the body is wanted."""
+    """`Expect: 100-continue` is answered once the handler reads the body."""
     async with connected(echo) as (reader, writer):
         writer.write(
             b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"

@@ -159,7 +159,7 @@ def test_a_request_without_words_is_posted_again() -> None:
     ],
 )
 def test_a_turn_without_words_drops_the_call(answer: Answer, cause: str, posts: int) -> None:
-    """After an error the turn is posted three times, after an empty answer once; then the call drops."""
+    """The call drops after three posts that fail, or after one empty answer."""
     server = _Answers(answer)
     with _call(server) as call:
         turn = call.say("Hello?")

@@ -104,7 +104,7 @@ def test_a_websocket_becomes_chat_completions() -> None:
 
 
 def test_a_key_from_an_environment_is_not_a_missing_secret() -> None:
-    """An agent whose key comes from an environment variable does not look like one without a secret."""
+    """An agent whose key comes from an environment is not treated as one without a secret."""
     before = patched(agent())
     before["conversation_config"]["agent"]["prompt"]["custom_llm"]["api_key"] = {
         "env_var_label": "LABEL"

@@ -62,5 +62,5 @@ def test_a_lump_needs_a_short_answer_to_compare_with() -> None:
 def test_a_cold_start_is_found_by_comparison(
     first_ms: float | None, later_ms: Sequence[float], met: bool | None
 ) -> None:
-    """A cold start is a first request that is slower than a later one, by factor and milliseconds."""
+    """A cold start is a first request slower than later ones, by factor and milliseconds."""
     assert cold_start(first_ms, later_ms).met is met
