@@ -1,4 +1,4 @@
-"""A deployment with its model: most of the upstream room is tested from a caller's end."""
+"""A deployment with its model: most of the upstream room is tested from the caller's side."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ SILENCE_S = 60.0
 
 
 def _content() -> aiohttp.StreamReader:
-    """What aiohttp reads an answer into."""
+    """The stream into which aiohttp reads an answer."""
     loop = asyncio.get_running_loop()
     protocol = BaseProtocol(loop)
     protocol.connection_made(asyncio.Transport())
@@ -31,8 +31,8 @@ async def _pieces(body: Body, into: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("held_up", [True, False])
-def test_what_came_before_a_break_is_handed_on(held_up: bool) -> None:
-    """The last words of a model that breaks off are heard, whether or not somebody was waiting."""
+def test_bytes_before_a_break_are_read(held_up: bool) -> None:
+    """A model's last words are heard, whether or not the reader was waiting when they came."""
     got: list[bytes] = []
 
     async def scene() -> None:
@@ -50,8 +50,8 @@ def test_what_came_before_a_break_is_handed_on(held_up: bool) -> None:
     assert b"".join(got) == b"last words"
 
 
-def test_a_whole_answer_ends() -> None:
-    """At the end of the content the pieces end, and nothing is left running."""
+def test_a_complete_answer_ends() -> None:
+    """The pieces end with the content, and no task is left."""
     got: list[bytes] = []
 
     async def scene() -> None:
@@ -67,8 +67,8 @@ def test_a_whole_answer_ends() -> None:
     assert got == [b"whole"]
 
 
-def test_much_at_once_comes_in_pieces() -> None:
-    """What is not taken yet waits as bytes: as events it would need ten times the memory."""
+def test_a_burst_comes_in_pieces() -> None:
+    """Unread data waits as bytes: as events it would need ten times the memory."""
     got: list[bytes] = []
 
     async def scene() -> None:
@@ -84,8 +84,8 @@ def test_much_at_once_comes_in_pieces() -> None:
     assert [len(piece) for piece in got] == [PIECE_BYTES] * 3 + [4]
 
 
-def test_a_slow_caller_is_no_silence() -> None:
-    """What has come is there for as long as its caller takes to take it."""
+def test_a_slow_caller_is_not_silence() -> None:
+    """Data waits for as long as its caller takes to read it."""
     got: list[bytes] = []
 
     async def scene() -> None:
@@ -102,8 +102,8 @@ def test_a_slow_caller_is_no_silence() -> None:
     assert got == [b"whole", b" answer"]
 
 
-def test_silence_ends() -> None:
-    """After so long without a byte the wait is over, and not before; what came stays heard."""
+def test_silence_ends_the_wait() -> None:
+    """After so long without a byte the wait ends, and not before; earlier words stay heard."""
     got: list[bytes] = []
 
     async def scene() -> float:
@@ -135,8 +135,8 @@ def test_silence_ends() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_the_reader_raises_is_an_error_of_aiohttps_client(error: Exception) -> None:
-    """Its parser has errors of its own, and the reader Python's; the words before are heard."""
+def test_any_reader_error_becomes_aiohttps_client_error(error: Exception) -> None:
+    """Its parser has errors of its own, and the reader Python's; words before them are heard."""
     got: list[bytes] = []
 
     async def scene() -> None:
@@ -153,7 +153,7 @@ def test_whatever_the_reader_raises_is_an_error_of_aiohttps_client(error: Except
 
 @pytest.mark.parametrize("held_up", [True, False])
 def test_an_answer_ends_with_its_connection(held_up: bool) -> None:
-    """Nothing tells the reader of a malformed chunk but that the connection is closed."""
+    """A malformed chunk shows only by the connection's end."""
     got: list[bytes] = []
 
     async def scene() -> float:
@@ -178,8 +178,8 @@ def test_an_answer_ends_with_its_connection(held_up: bool) -> None:
 
 
 @pytest.mark.parametrize("read_to_its_end", [True, False])
-def test_a_connection_that_breaks_later_is_no_news(read_to_its_end: bool) -> None:
-    """A whole answer stays whole, and asyncio logs no error that nobody asked for."""
+def test_a_connection_that_breaks_later_is_ignored(read_to_its_end: bool) -> None:
+    """A complete answer stays complete, and asyncio logs no unexpected error."""
     unasked: list[Any] = []
 
     async def scene() -> None:

@@ -1,4 +1,4 @@
-"""Requests to a model: what it is sent, and what becomes of its answers and faults."""
+"""Requests to a model: what is sent, and what happens to its answers and faults."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ asyncio.run(main())
 
 
 class _Keys(Keys):
-    """One key, at once."""
+    """One key, without a wait."""
 
     def __init__(self) -> None: ...
 
@@ -112,7 +112,7 @@ class _Keys(Keys):
 async def test_a_turn_is_one_request_with_our_key(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """The model gets the caller's words, our key and nothing of the caller's key."""
+    """The model gets the caller's words and our key, but not the caller's key."""
     await ask(client, stream=True)
     (request,) = upstream.requests
     assert (request.method, request.path) == ("POST", "/v1/chat/completions")
@@ -123,8 +123,8 @@ async def test_a_turn_is_one_request_with_our_key(
     assert request.json["stream"] is True
 
 
-async def test_it_is_told_when_the_request_is_on_its_way(upstream: ScriptedUpstream) -> None:
-    """That is after it was written and before the model has said anything."""
+async def test_a_callback_says_when_the_request_was_written(upstream: ScriptedUpstream) -> None:
+    """It is called before the model has sent anything."""
     told: list[bool] = []
     exchange = Exchange(Candidate("upstream", upstream.base_url))
     may_answer = asyncio.Event()
@@ -144,8 +144,8 @@ async def test_it_is_told_when_the_request_is_on_its_way(upstream: ScriptedUpstr
     assert told == [False]
 
 
-async def test_who_cannot_be_reached_was_not_asked() -> None:
-    """Then no request is on its way."""
+async def test_an_unreachable_upstream_was_not_asked() -> None:
+    """No request counts as written."""
     told: list[bool] = []
     exchange = Exchange(Candidate("upstream", "http://127.0.0.1:1/v1"))
     exchange.on_written = lambda: told.append(True)
@@ -156,17 +156,17 @@ async def test_who_cannot_be_reached_was_not_asked() -> None:
     assert told == []
 
 
-async def test_compression_is_not_wanted(
+async def test_compression_is_not_requested(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """A compressed stream would be held back by the compressor's buffer."""
+    """The compressor's buffer would hold a stream back."""
     await ask(client, stream=True)
     assert upstream.requests[0].header("accept-encoding") == "identity"
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_compression_that_comes_unasked_is_unpacked(
+async def test_unrequested_compression_is_unpacked(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, coding: str, stream: bool
 ) -> None:
     """Some proxies compress whatever we ask for, piece by piece."""
@@ -187,17 +187,19 @@ async def test_compression_that_comes_unasked_is_unpacked(
 
 
 @pytest.mark.parametrize(("coding", "body"), [("br", b"\x0b\x02"), ("gzip", b"no gzip at all")])
-async def test_compression_that_we_do_not_know_is_a_502(
+async def test_unknown_compression_is_a_502(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, coding: str, body: bytes
 ) -> None:
-    """It is the upstream's failure, and somebody else may answer."""
+    """It is the upstream's failure, and another model may answer."""
     upstream.plays([Reply(body, 200, {"content-type": JSON, "content-encoding": coding})])
     response = await ask(client, stream=False)
     assert response.status_code == 502
 
 
-async def test_we_say_who_we_are(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
-    """Requests carry this project's name and tell nothing of the machine."""
+async def test_requests_name_this_project(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """They reveal nothing about the machine."""
     await ask(client, stream=True)
     (request,) = upstream.requests
     assert request.header("user-agent") == "voice-completions"
@@ -205,7 +207,7 @@ async def test_we_say_who_we_are(client: httpx2.AsyncClient, upstream: ScriptedU
 
 
 async def test_no_turn_loads_the_sdk(upstream: ScriptedUpstream) -> None:
-    """Neither an answer nor a refusal waits for the import of the OpenAI SDK."""
+    """Neither an answer nor a refusal imports the OpenAI SDK."""
     upstream.plays(answer(), refused(418))
     done = await asyncio.to_thread(
         subprocess.run,
@@ -219,7 +221,7 @@ async def test_no_turn_loads_the_sdk(upstream: ScriptedUpstream) -> None:
 
 
 async def test_the_deployments_model_and_fields_win(upstream: ScriptedUpstream) -> None:
-    """`upstream_model` replaces the model, `upstream_extra_body` is added."""
+    """`upstream_model` replaces the model, and `upstream_extra_body` is added."""
     extra = {"reasoning_effort": "low", "temperature": 0}
     app = deploy(upstream.base_url, upstream_model="fixed", upstream_extra_body=extra)
     async with calling(app) as client:
@@ -227,8 +229,10 @@ async def test_the_deployments_model_and_fields_win(upstream: ScriptedUpstream) 
     assert upstream.requests[0].json.items() >= {"model": "fixed", **extra}.items()
 
 
-async def test_a_clean_request(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
-    """What platforms add, nulls and limits of no limit do not reach a strict upstream."""
+async def test_a_strict_upstream_gets_a_clean_request(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    """Platforms' own fields, nulls and limits that limit nothing are left out."""
     await ask(
         client,
         stream=True,
@@ -250,10 +254,10 @@ async def test_a_clean_request(client: httpx2.AsyncClient, upstream: ScriptedUps
         assert name not in sent
 
 
-async def test_tools_and_what_they_leave_pass(
+async def test_tools_and_their_messages_pass(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """Tools, tool calls with `content: null`, and tool messages reach the model unharmed."""
+    """Tools, tool calls with `content: null` and tool messages reach the model unchanged."""
     tool = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}
     made = {"id": "c1", "type": "function", "function": {"name": "lookup", "arguments": "{}"}}
     history = [
@@ -267,7 +271,9 @@ async def test_tools_and_what_they_leave_pass(
     assert (sent["messages"], sent["tools"], sent["tool_choice"]) == (history, [tool], "auto")
 
 
-async def test_what_is_sent_is_json(client: httpx2.AsyncClient, upstream: ScriptedUpstream) -> None:
+async def test_every_request_is_valid_json(
+    client: httpx2.AsyncClient, upstream: ScriptedUpstream
+) -> None:
     """A number that overflows does not become `Infinity`, which no upstream can read."""
     body = b'{"model":"m","messages":[{"role":"user","content":"x"}],"temperature":1e999}'
     response = await client.post(CHAT, content=body)
@@ -279,7 +285,7 @@ async def test_what_is_sent_is_json(client: httpx2.AsyncClient, upstream: Script
 # -- a request that is ended or repeated
 
 
-async def test_a_hang_up_is_passed_on(upstream: ScriptedUpstream) -> None:
+async def test_a_hang_up_closes_the_request(upstream: ScriptedUpstream) -> None:
     """A caller who leaves in mid-answer ends the upstream's work."""
     upstream.plays([Role(), Say("Once upon a time "), Hold()])
     async with (
@@ -294,8 +300,8 @@ async def test_a_hang_up_is_passed_on(upstream: ScriptedUpstream) -> None:
             await upstream.requests[0].hung_up.wait()
 
 
-async def test_a_hang_up_before_the_answer_is_passed_on(upstream: ScriptedUpstream) -> None:
-    """A caller who leaves while the upstream has not even sent its headers ends its work, too."""
+async def test_a_hang_up_before_the_answer_closes_the_request(upstream: ScriptedUpstream) -> None:
+    """This holds even before the upstream has sent its headers."""
     upstream.plays([Hold()])
     async with served(deploy(upstream.base_url, **CALM)) as url:
         async with httpx2.AsyncClient(base_url=url, headers=AUTHORIZED) as client:
@@ -307,10 +313,10 @@ async def test_a_hang_up_before_the_answer_is_passed_on(upstream: ScriptedUpstre
             await request.hung_up.wait()
 
 
-async def test_a_rotated_key_is_fetched_at_once(
+async def test_a_rotated_key_is_read_at_once(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
 ) -> None:
-    """A 401 makes us read the secret again, and with a newer key nobody notices."""
+    """After a 401 the secret is read again; if its key is newer, the turn succeeds."""
     await ask(client)
     secrets.put(UPSTREAM_SECRET, {"upstream": "newer"})
     upstream.plays(
@@ -326,10 +332,10 @@ async def test_a_rotated_key_is_fetched_at_once(
     assert "upstream.refused" not in logs.text
 
 
-async def test_a_dead_kept_connection_is_no_attempt_of_the_turn(
+async def test_a_dead_kept_connection_costs_no_attempt(
     upstream: ScriptedUpstream,
 ) -> None:
-    """A reused connection that breaks before any byte came is repeated at once, uncounted."""
+    """A reused connection that breaks before any byte is replaced at once, uncounted."""
     async with calling(deploy(upstream.base_url, **CALM)) as client:
         upstream.plays(answer(), [Cut()], answer("Here I am."))
         await ask(client)
@@ -339,7 +345,7 @@ async def test_a_dead_kept_connection_is_no_attempt_of_the_turn(
 
 
 async def test_a_new_connection_that_breaks_is_an_attempt(upstream: ScriptedUpstream) -> None:
-    """Who hangs up on every request gets those of a turn, and one on what was opened before."""
+    """Each turn makes its three requests, and one more on the connection opened before."""
     upstream.plays([Cut()])
     async with calling(deploy(upstream.base_url, **CALM)) as client:
         for turn in (1, 2):
@@ -351,10 +357,10 @@ async def test_a_new_connection_that_breaks_is_an_attempt(upstream: ScriptedUpst
 # -- answers
 
 
-async def test_frames_are_relayed_as_they_came(
+async def test_frames_are_relayed_unchanged(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """A healthy answer reaches the caller with the upstream's words, ids and order."""
+    """A healthy answer keeps the upstream's words, ids and order."""
     upstream.plays(answer("One two three."))
     response = await ask(client, stream=True)
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -366,10 +372,10 @@ async def test_frames_are_relayed_as_they_came(
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_a_whole_answer_is_one_object(
+async def test_a_buffered_answer_is_one_object(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """Without `stream` the caller gets one completion, and so is the model asked."""
+    """Without `stream` the caller gets one completion, and the model is asked for one."""
     upstream.plays(calls("lookup", {"city": "Wien"}))
     response = await ask(client)
     assert upstream.requests[0].json["stream"] is False
@@ -380,10 +386,10 @@ async def test_a_whole_answer_is_one_object(
     assert choice["finish_reason"] == "tool_calls"
 
 
-async def test_a_forgotten_or_doubled_terminator(
+async def test_a_missing_or_repeated_terminator(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """However often the upstream says `[DONE]`, the caller hears it once, at the end."""
+    """However often the upstream sends `[DONE]`, the caller gets it once, at the end."""
     for end in ([], [Done()], [Done(), Done()]):
         upstream.plays([Role(), Say("Yes."), Finish(), *end])
         response = await ask(client, stream=True)
@@ -395,7 +401,7 @@ async def test_a_forgotten_or_doubled_terminator(
 async def test_a_broken_list_of_models_is_a_502(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """What is not JSON is not passed on as JSON."""
+    """A body that is not JSON is not passed on as JSON."""
     upstream.models_script = page()
     response = await client.get("/v1/models")
     assert response.status_code == 502
@@ -438,7 +444,7 @@ async def on_bedrock(
 
 
 def judged_by(role: bedrock.Role) -> Callable[[Seen], list[Step]]:
-    """Bedrock's runtime: a key that this role did not make now is refused, in its words."""
+    """Bedrock's runtime: it refuses a key that this role did not just make, in its own words."""
 
     def scene(request: Seen) -> list[Step]:
         key = request.header("authorization").removeprefix("Bearer ")
@@ -450,7 +456,7 @@ def judged_by(role: bedrock.Role) -> Callable[[Seen], list[Step]]:
 
 
 async def test_bedrock_takes_the_key_that_the_role_makes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A turn through the function, before a judge who signs the key's request anew."""
+    """The function makes the turn; the stand-in verifies the key's signature."""
     role = bedrock.Role()
     async with on_bedrock(role, monkeypatch, judged_by(role)) as (client, upstream):
         heard = await ask(client, stream=True)
@@ -458,10 +464,10 @@ async def test_bedrock_takes_the_key_that_the_role_makes(monkeypatch: pytest.Mon
     assert len(upstream.requests) == 1
 
 
-async def test_a_key_that_bedrock_refuses_is_made_anew_within_the_turn(
+async def test_a_key_that_bedrock_refuses_is_replaced_within_the_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The role has other credentials since: a 403, a newer key, and nobody hears of it."""
+    """The role has new credentials: after a 403 a newer key is made, and the turn succeeds."""
     role = bedrock.Role()
     async with on_bedrock(role, monkeypatch, judged_by(role)) as (client, upstream):
         await ask(client, stream=True)
@@ -473,8 +479,8 @@ async def test_a_key_that_bedrock_refuses_is_made_anew_within_the_turn(
     assert keys[0] == keys[1] != keys[2]
 
 
-async def test_what_the_role_may_not_ask_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The owner learns which right is missing, and callers nothing of the account."""
+async def test_a_missing_right_of_the_role_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner learns which right is missing, and callers nothing about the account."""
     refusal = (
         b'{"Message":"User: arn:aws:sts::123456789012:assumed-role/r/f is not authorized to '
         b'perform: bedrock:InvokeModel on resource: arn:aws:bedrock:us-east-1::foundation-model/m"}'

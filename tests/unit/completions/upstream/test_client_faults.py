@@ -1,4 +1,4 @@
-"""An upstream's faults: cuts, silence, bytes that are no HTTP, events of odd shape."""
+"""An upstream's faults: cuts, silence, bytes that are not HTTP, events of odd shape."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ from tests.support.secrets import UPSTREAM_SECRET, FakeSecrets
 CHAT = "/v1/chat/completions"
 
 
-async def test_nobody_there_is_a_502() -> None:
-    """A refused connection is told as such, with the status for it."""
+async def test_a_refused_connection_is_a_502() -> None:
+    """The error's code says that the upstream is unavailable."""
     with unused_port() as port:
         async with calling(deploy(f"http://127.0.0.1:{port}/v1", **CALM)) as client:
             response = await ask(client, stream=True)
@@ -60,7 +60,7 @@ async def test_nobody_there_is_a_502() -> None:
 async def test_silence_is_a_504(
     monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, script: Script
 ) -> None:
-    """An upstream that never answers is given up by the connection's own last resort."""
+    """The connection's own time-out ends the wait for an upstream that never answers."""
     monkeypatch.setattr(connections, "READ_TIMEOUT_S", 0.2)
     upstream.plays(script)
     async with calling(deploy(upstream.base_url, **CALM)) as client:
@@ -69,10 +69,10 @@ async def test_silence_is_a_504(
     assert response.json()["error"]["code"] == "upstream_timeout"
 
 
-async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
+async def test_the_last_words_before_a_cut_are_heard(
     upstream: ScriptedUpstream,
 ) -> None:
-    """What came before a cut is handed on, though nobody was reading when it came."""
+    """They are relayed even if nothing was reading when they came."""
     reading = asyncio.Event()
     upstream.plays([Role(), Until(reading), Say("First, "), Say("and last."), Cut()])
     keys = Keys("", UPSTREAM_SECRET, ttl_s=60, connect=FakeSecrets().connect)
@@ -88,7 +88,7 @@ async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
             while not upstream.requests[0].finished:
                 await asyncio.sleep(0.001)
             await upstream.deserted()
-            # Loopback delivers at once, and each turn of the loop reads what is there.
+            # Loopback delivers at once, and each turn of the loop reads what has come.
             for _ in range(10):
                 await asyncio.sleep(0)
 
@@ -99,7 +99,7 @@ async def test_the_last_words_of_a_model_that_breaks_off_are_heard(
 
 
 def chunk(data: bytes) -> bytes:
-    """One piece of a chunked body."""
+    """Return one piece of a chunked body."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
@@ -115,7 +115,7 @@ def chunk(data: bytes) -> bytes:
 async def test_a_malformed_body_is_a_cut(
     monkeypatch: pytest.MonkeyPatch, malformed: bytes, status: int
 ) -> None:
-    """It ends the answer at once, and a refusal is one all the same: nobody waits for more."""
+    """It ends the answer at once, without a further wait, and a refusal keeps its status."""
     reading = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,14 +169,14 @@ async def test_a_malformed_body_is_a_cut(
 async def test_no_answer_is_a_502(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, script: Script, stream: bool
 ) -> None:
-    """A connection cut too soon, a web page, bytes of no sense: 502 and an error object."""
+    """A broken connection, a web page or garbage is a 502 with an error object."""
     upstream.plays(script)
     response = await ask(client, stream=stream)
     assert response.status_code == 502, response.text
     assert response.json()["error"]["code"] == "upstream_unavailable"
 
 
-async def test_what_is_no_http_is_told_as_such() -> None:
+async def test_an_answer_that_is_not_http_is_reported_as_such() -> None:
     """A server of another protocol can be reached; the message does not say otherwise."""
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -211,7 +211,7 @@ async def test_what_is_no_http_is_told_as_such() -> None:
 async def test_frames_of_odd_shape_crash_nothing(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged, delta: str
 ) -> None:
-    """Whatever a frame of an upstream holds, the turn goes on or fails as a turn fails."""
+    """Whatever a frame contains, the turn continues or fails in the usual way."""
     odd = Raw(f'data: {{"choices": [{{{delta}}}], "usage": "x"}}\n\n'.encode())
     upstream.plays([Role(), Say("So "), odd, Say("it is."), Finish(), Done()])
     response = await ask(client, stream=True)
@@ -226,7 +226,7 @@ async def test_frames_of_odd_shape_crash_nothing(
     [[Role(), Say("I think, therefore "), Cut()], [Role(), Say("I think "), Raw(b"data: {}")]],
     ids=["cut", "ended too soon"],
 )
-async def test_a_cut_is_never_dressed_up(upstream: ScriptedUpstream, scene: Scene) -> None:
+async def test_a_cut_is_never_hidden(upstream: ScriptedUpstream, scene: Scene) -> None:
     """After a cut in mid-answer the official client raises, and the stream is terminated once."""
     upstream.plays(scene)
     async with calling(deploy(upstream.base_url, **CALM)) as client:

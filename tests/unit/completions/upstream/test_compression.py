@@ -1,4 +1,4 @@
-"""Compressed answers, unpacked in whatever pieces they come."""
+"""Compressed answers, unpacked however they are cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIECE_BYTES = 7
 
 
 def unpacked(coding: str, packed: bytes, step: int) -> bytes:
-    """What these bytes unpack to if so many come at a time."""
+    """Return what these bytes unpack to if so many come at a time."""
     unpacker, found = Unpacker(coding, PIECE_BYTES), b""
     for start in range(0, len(packed), step):
         unpacker.feed(packed[start : start + step])
@@ -25,7 +25,7 @@ def unpacked(coding: str, packed: bytes, step: int) -> bytes:
 
 
 def bare() -> bytes:
-    """The text as deflate without zlib's header, as some servers send it."""
+    """Return the text as deflate without zlib's header, as some servers send it."""
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return packer.compress(TEXT) + packer.flush()
 
@@ -47,11 +47,11 @@ def bare() -> bytes:
     ids=lambda value: type(value).__name__,  # gzip writes the time.
 )
 def test_packets_do_not_matter(coding: str, packed: bytes, expected: bytes, step: int) -> None:
-    """One member or several, with or without an end, a bounded piece at a time."""
+    """This holds for one member or several, with or without an end; each piece is bounded."""
     assert unpacked(coding, packed, step) == expected
 
 
-def test_what_was_flushed_is_there_at_once() -> None:
+def test_flushed_data_is_available_at_once() -> None:
     """No byte waits for the end of the answer."""
     packer = zlib.compressobj(wbits=31)
     begun = packer.compress(b"Hello") + packer.flush(zlib.Z_SYNC_FLUSH)
@@ -59,14 +59,14 @@ def test_what_was_flushed_is_there_at_once() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_what_is_not_compressed_is_an_error(coding: str) -> None:
-    """A header that lies is not believed."""
+def test_uncompressed_data_is_an_error(coding: str) -> None:
+    """The header is wrong."""
     with pytest.raises(ValueError, match="not compressed"):
         unpacked(coding, b"\xff data: hello, there\n\n", 10_000)
 
 
-def test_codings_are_told_apart() -> None:
-    """What needs a package of its own is not known."""
+def test_codings_are_distinguished() -> None:
+    """Codings that need an extra package are unknown."""
     assert [is_plain(coding) for coding in ("", " Identity", "gzip")] == [True, True, False]
     assert [is_known(coding) for coding in ("", "X-GZIP", "deflate", "br", "zstd", "gzip, br")] == [
         *[True] * 3,

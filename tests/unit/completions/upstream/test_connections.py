@@ -1,4 +1,4 @@
-"""Connections: kept between turns, never past a freeze or a snapshot, unlike the certificates."""
+"""Connections are kept between turns, but not over a freeze or a snapshot; certificates are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BASE, OTHER = "https://api.example/v1", "https://fallback.example/v1"
 
 @pytest.fixture
 def certificates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The moments at which somebody read the certificates of the world's authorities."""
+    """The moments at which the certificates of the public authorities were read."""
     reads: list[float] = []
     load = ssl.SSLContext.load_verify_locations
 
@@ -40,8 +40,8 @@ def certificates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return reads
 
 
-async def test_a_restore_keeps_what_was_warmed(certificates: list[float]) -> None:
-    """A client that never was connected is as good after a restore as before the snapshot."""
+async def test_a_restore_keeps_a_prepared_client(certificates: list[float]) -> None:
+    """A client that was never connected is as good after a restore as before the snapshot."""
     kept = Connections()
     warmed = kept.prepare(BASE)
     read = len(certificates)
@@ -54,7 +54,7 @@ async def test_a_restore_keeps_what_was_warmed(certificates: list[float]) -> Non
 
 
 async def test_a_restore_keeps_no_connection(certificates: list[float]) -> None:
-    """What was in use before the snapshot is let go; the certificates are not read again."""
+    """Connections from before the snapshot are closed; the certificates are not read again."""
     kept = Connections()
     old, unread = kept.acquire(BASE), kept.acquire(OTHER)
     read = len(certificates)
@@ -73,7 +73,7 @@ async def test_a_restore_keeps_no_connection(certificates: list[float]) -> None:
 async def test_after_a_long_freeze_no_certificate_is_read(
     monkeypatch: pytest.MonkeyPatch, certificates: list[float], passed_s: float
 ) -> None:
-    """The turn that meets connections of an age that cannot be trusted pays for new ones only."""
+    """A turn that finds its connections too old to trust pays only for new ones."""
     kept = Connections()
     old = kept.acquire(BASE)
     kept.release(old)
@@ -88,8 +88,10 @@ async def test_after_a_long_freeze_no_certificate_is_read(
 
 
 @pytest.mark.parametrize("variable", ["", "SSL_CERT_FILE", "SSL_CERT_DIR"])
-def test_who_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
-    """The machine's authorities or the ones of the environment's choice, as httpx2 has it."""
+def test_the_trusted_authorities(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    """They are the machine's or those that the environment names, as in httpx2."""
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load_verify_locations)
     authorities = Path(botocore.__file__).with_name("cacert.pem").read_text()
     (first,) = re.findall(r"-----BEGIN.*?-----END [^\n]*\n", authorities, re.DOTALL)[:1]
@@ -110,7 +112,7 @@ def test_who_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variabl
 def test_elsewhere_the_systems_own_store_is_trusted(
     monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
-    """Where nothing reads it, OpenSSL's is; no HTTP library is needed for either."""
+    """Without `truststore` it is OpenSSL's; neither needs an HTTP library."""
     monkeypatch.setattr(sys, "platform", "darwin")
     for name in ("httpx", "httpx2", *(() if there else ("truststore",))):
         monkeypatch.setitem(sys.modules, name, None)
@@ -122,7 +124,7 @@ def test_elsewhere_the_systems_own_store_is_trusted(
 
 
 async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that the environment names carries the request, with its own password and our key."""
+    """The request goes through the environment's proxy, with the proxy's password and our key."""
     requests: list[bytes] = []
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -155,13 +157,13 @@ async def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -
 async def test_connections_outlive_turns(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, stream: bool
 ) -> None:
-    """The second turn comes on the first one's connection: no handshake, no slow start."""
+    """The second turn uses the first one's connection: no handshake, no slow start."""
     for _ in range(3):
         assert (await ask(client, stream=stream)).status_code == 200
     assert [request.connection for request in upstream.requests] == [0, 0, 0]
 
 
-async def test_a_refusal_does_not_cost_the_connection(
+async def test_a_refusal_keeps_the_connection(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
     """After an upstream's error the connection is used again."""
@@ -174,7 +176,7 @@ async def test_a_refusal_does_not_cost_the_connection(
 async def test_a_connection_closed_while_idle_is_no_failure(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """Upstreams close idle connections; the next turn opens another and nobody notices."""
+    """Upstreams close idle connections; the next turn opens another and succeeds."""
     await ask(client, stream=True)
     upstream.drop_connections()
     await asyncio.sleep(0)
@@ -184,7 +186,7 @@ async def test_a_connection_closed_while_idle_is_no_failure(
 async def test_a_frozen_environments_connections_are_not_used_again(
     monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream
 ) -> None:
-    """After more than a minute by the wall clock every kept connection counts as dead."""
+    """After more than a minute by the wall clock every kept connection is considered dead."""
     async with calling(deploy(upstream.base_url, **CALM)) as client:
         await ask(client)
         thawed = time.time() + connections.KEEP_ALIVE_S + 1

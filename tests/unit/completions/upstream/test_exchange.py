@@ -1,4 +1,4 @@
-"""One request to a model, as it is filled in by whoever sends it."""
+"""One request to a model, as its sender records it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from completions.settings import Candidate
 from completions.upstream.exchange import Exchange
 
 
-def test_two_requests_to_one_model_are_two() -> None:
-    """What is known of them may be the same; which of them answered is not."""
+def test_two_requests_to_one_model_are_distinct() -> None:
+    """Their facts may be equal, but only one of them answered."""
     first, second = (Exchange(Candidate("upstream", "http://a/v1")) for _ in range(2))
     assert first != second
     assert [first, second].index(second) == 1
 
 
 async def test_nothing_after_a_finish_is_a_failure() -> None:
-    """The model had ended, whatever happened to the connection."""
+    """The model had finished, whatever happened to the connection."""
     exchange = Exchange(Candidate("upstream", "http://a/v1"))
     exchange.finishes()
     ended_at = exchange.ended_at
@@ -49,7 +49,7 @@ async def test_a_first_word_is_not_later_than_the_end() -> None:
 async def test_an_end_without_a_finish(
     error: CompletionsError | None, whole: bool, by_itself: bool, code: str
 ) -> None:
-    """It is a failure unless the terminator came or nobody wanted more."""
+    """It is a failure unless the terminator came or the rest was not wanted."""
     exchange = Exchange(Candidate("upstream", "http://a/v1"))
     exchange.ends(error, whole=whole, by_itself=by_itself)
     assert (exchange.error_code, exchange.finished) == (code, whole)

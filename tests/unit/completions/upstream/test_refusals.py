@@ -1,4 +1,4 @@
-"""Refusals: what a caller is told when the model's API says no, whatever it says it in."""
+"""Refusals: what a caller gets when the model's API refuses, whatever it sends."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_a_refusal_keeps_its_status(
     fields: dict[str, Any],
     stream: bool,
 ) -> None:
-    """Before the first byte the caller gets the upstream's status, words and `Retry-After`."""
+    """Before the first byte the caller gets the upstream's status, message and `Retry-After`."""
     upstream.plays(refused(status, **fields))
     response = await ask(client, stream=stream)
     assert response.status_code == status
@@ -47,10 +47,10 @@ async def test_a_refusal_keeps_its_status(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_our_keys_refusal_is_ours(
+async def test_a_refusal_of_our_key_is_not_the_callers(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged, status: int
 ) -> None:
-    """The upstream refusing our key is a 502 that tells the operator what to do, never a 401."""
+    """It is a 502 that tells the operator what to do, never a 401."""
     upstream.plays(refused(status, message=f"Incorrect API key: {UPSTREAM_KEY}"))
     response = await ask(client, stream=True)
     assert response.status_code == 502
@@ -90,19 +90,19 @@ async def test_odd_refusals_are_refusals(
 
 
 @pytest.mark.parametrize("status", [304, 300])
-async def test_a_status_that_is_no_answer_is_a_502(
+async def test_a_status_without_an_answer_is_a_502(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, status: int
 ) -> None:
-    """A redirection to nowhere is the upstream's failure, not an answer for the caller."""
+    """A redirection without a target is the upstream's failure."""
     upstream.plays([Reply(b"", status)])
     assert (await ask(client, stream=True)).status_code == 502
 
 
 @pytest.mark.parametrize("status", [401, 429])
-async def test_a_refusal_that_cannot_be_read_keeps_its_status(
+async def test_an_unreadable_refusal_keeps_its_status(
     upstream: ScriptedUpstream, status: int
 ) -> None:
-    """Compressed or cut, an error is what its status says: a 401 may mean a rotated key."""
+    """The status counts even if the body is compressed or cut: a 401 may mean a rotated key."""
     head = {"content-type": "application/json", "retry-after": "7"}
     refusals: list[Script] = [
         [Reply(b"\x1f\x8b", status, {**head, "content-encoding": "gzip"})],

@@ -1,4 +1,4 @@
-"""Upstreams that are broken, lie, or never end: what they can cost, and what of theirs gets out.
+"""Broken, lying or endless upstreams: what they cost at most, and what of their data gets out.
 
 The claims are those of docs/threat-model.md, which names these tests.
 """
@@ -45,7 +45,7 @@ CHAT = "/v1/chat/completions"
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits, small enough to be met quickly."""
+    """The limits, small enough to be reached quickly."""
     monkeypatch.setattr(limits, "ANSWER_LIMIT_BYTES", 64 * 1024)
     monkeypatch.setattr(limits, "EVENTS_LIMIT", 500)
     monkeypatch.setattr(sse, "EVENT_LIMIT_BYTES", 32 * 1024)
@@ -54,7 +54,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _endless(*steps: Step, opening: Step | None = None) -> Script:
-    """Far more than the small limits of it, and then the connection stays open."""
+    """Send far more of this than the small limits allow, and keep the connection open."""
     return [opening or Head(), *steps * (2000 // len(steps)), Hold()]
 
 
@@ -85,10 +85,10 @@ ENDLESS = {
         for name in ("one frame", "JSON", "blanks", "an error")
     ],
 )
-async def test_what_does_not_end_is_ended(
+async def test_an_endless_answer_is_ended(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, script: Script, stream: bool
 ) -> None:
-    """An endless answer of any kind is cut off at a limit, hung up on, and told as a failure."""
+    """An endless answer of any kind is cut off at a limit, hung up on and reported as failed."""
     upstream.plays(script)
     tools = [{"type": "function", "function": {"name": "x", "parameters": {}}}]
     response = await ask(client, stream=stream, tools=tools)
@@ -103,10 +103,10 @@ async def test_what_does_not_end_is_ended(
 
 
 @pytest.mark.usefixtures("small")
-async def test_words_that_do_not_end_are_cut(
+async def test_endless_words_are_cut(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """A model that talks for ever is heard up to the limit, and its answer is no whole one."""
+    """The model is heard up to the limit, and its answer does not count as complete."""
     upstream.plays(_endless(Say("and on ")))
     response = await ask(client, stream=True)
     assert "and on and on" in spoken(response.content)
@@ -114,8 +114,8 @@ async def test_words_that_do_not_end_are_cut(
     await upstream.requests[0].hung_up.wait()
 
 
-async def test_headers_without_end_are_a_502() -> None:
-    """An upstream that sends headers for ever is left after some kilobytes."""
+async def test_endless_headers_are_a_502() -> None:
+    """The connection is closed after some kilobytes."""
     left = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -138,7 +138,7 @@ async def test_headers_without_end_are_a_502() -> None:
 
 
 @pytest.mark.slow
-async def test_what_an_answer_keeps_is_bounded(
+async def test_the_memory_of_an_answer_is_bounded(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
     """At the real limits an answer of the smallest frames takes less than half of our memory."""
@@ -154,8 +154,8 @@ async def test_what_an_answer_keeps_is_bounded(
     assert peak_bytes < 512 * 1024 * 1024
 
 
-def test_a_frame_in_many_pieces_is_put_together_once() -> None:
-    """Work for a frame grows with its bytes, not with their square: no piece is copied again."""
+def test_a_frame_in_many_pieces_is_joined_once() -> None:
+    """The work grows with its bytes, not with their square: no piece is copied again."""
     decoder = sse.Decoder()
     assert decoder.feed(b"data: x") == []
     rest = decoder._rest
@@ -171,7 +171,7 @@ def test_a_frame_in_many_pieces_is_put_together_once() -> None:
 async def test_a_compression_bomb_is_cut_off(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, stream: bool
 ) -> None:
-    """What it unpacks to is counted as if it had been sent, and given up at the same limit."""
+    """Unpacked bytes count as if they had been sent, and have the same limit."""
     bomb = gzip.compress(b" " * 10_000_000)
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     upstream.plays([Reply(bomb, 200, headers)])
@@ -190,7 +190,7 @@ async def test_a_compression_bomb_is_cut_off(
 async def test_no_redirection_is_followed(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, status: int
 ) -> None:
-    """Neither the key nor the conversation go where an answer points, on whatever host."""
+    """Neither the key nor the conversation goes where an answer points, on whatever host."""
     async with ScriptedUpstream() as elsewhere:
         moved = {"location": f"{elsewhere.base_url}/chat/completions"}
         upstream.plays([Reply(b"", status, moved)])
@@ -215,7 +215,7 @@ async def test_odd_headers_are_not_passed_on(
 async def test_plain_headers_are_passed_on(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """A request id and a Retry-After, in seconds or as a date, arrive as they were sent."""
+    """A request id and a Retry-After, in seconds or as a date, arrive unchanged."""
     kept = {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "x-request-id": "req_1-a.B"}
     upstream.plays([Reply(b"{}", 422, {"content-type": "application/json", **kept})])
     assert kept.items() <= dict((await ask(client, stream=True)).headers).items()
@@ -259,7 +259,7 @@ async def test_no_key_gets_out(  # noqa: PLR0917 - by name
     stream: bool,
     log_content: bool,
 ) -> None:
-    """An upstream that repeats our key in anything gets it into no answer, no header and no log."""
+    """Wherever an upstream repeats our key, it is in no answer, no header and no log."""
     upstream.plays(script)
     async with calling(deploy(upstream.base_url, log_content=log_content, **CALM)) as client:
         answers = [await ask(client, stream=stream)]
@@ -274,7 +274,7 @@ async def test_no_key_gets_out(  # noqa: PLR0917 - by name
 @pytest.mark.parametrize(
     "message", ["no", f"cannot read {CALLER_KEY} and {UPSTREAM_KEY}"], ids=["bare", "telling"]
 )
-async def test_a_secret_that_cannot_be_read_tells_no_key(
+async def test_an_unreadable_secret_reveals_no_key(
     upstream: ScriptedUpstream, logs: Logged, message: str
 ) -> None:
     """Whatever Secrets Manager fails with, neither the answer nor the log repeats it."""

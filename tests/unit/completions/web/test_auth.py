@@ -60,8 +60,8 @@ async def test_a_good_key_is_accepted(keys: Keys, headers: dict[str, str]) -> No
     await keys.wait_for_reads()
 
 
-async def test_the_version_is_returned(keys: Keys, secrets: FakeSecrets) -> None:
-    """During a rotation the log can tell who still sends the previous key."""
+async def test_the_keys_version_is_returned(keys: Keys, secrets: FakeSecrets) -> None:
+    """During a rotation the log shows which callers still send the previous key."""
     secrets.put(CALLER_SECRET, {"key": "newer"})
     assert await authorise(_request(x_api_key="newer"), keys) == "current"
     assert await authorise(_request(x_api_key=CALLER_KEY), keys) == "previous"
@@ -83,7 +83,7 @@ async def test_the_version_is_returned(keys: Keys, secrets: FakeSecrets) -> None
 async def test_a_request_without_a_key_is_refused(
     keys: Keys, secrets: FakeSecrets, logs: Logged, headers: dict[str, str], shape: str
 ) -> None:
-    """The answer names both headers, the log the shape of the one sent; no secret is read."""
+    """The answer names both headers, the log the form of the one sent; no secret is read."""
     with pytest.raises(Unauthorized, match=r"Bearer .*x-api-key"):
         await authorise(_request(**headers), keys)
     event = logs.event("auth.refused")
@@ -95,7 +95,7 @@ async def test_a_request_without_a_key_is_refused(
 
 @pytest.mark.parametrize("presented", ["wrong", "w" * 9_000, CALLER_KEY[:-1], CALLER_KEY * 2, "é"])
 async def test_a_wrong_key_is_refused(keys: Keys, logs: Logged, presented: str) -> None:
-    """The caller learns where the right key is; the log shows its length, never the key."""
+    """The answer says where the right key is; the log has the wrong key's length, never the key."""
     with pytest.raises(Unauthorized, match="CallerKeySecretArn"):
         await authorise(_request(x_api_key=presented), keys)
     await keys.wait_for_reads()
@@ -107,7 +107,7 @@ async def test_a_wrong_key_is_refused(keys: Keys, logs: Logged, presented: str) 
 
 
 async def test_every_refusal_is_counted(keys: Keys, capsys: pytest.CaptureFixture[str]) -> None:
-    """An alarm can be set on it."""
+    """An alarm can use the metric."""
     for request in (_request(), _request(x_api_key="wrong")):
         with pytest.raises(Unauthorized):
             await authorise(request, keys)
@@ -115,7 +115,7 @@ async def test_every_refusal_is_counted(keys: Keys, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.count('"AuthFailures":[1.0]') == 2
 
 
-async def test_without_secrets_nobody_is_judged(keys: Keys, secrets: FakeSecrets) -> None:
+async def test_without_secrets_no_key_is_refused(keys: Keys, secrets: FakeSecrets) -> None:
     """While the secret cannot be read the answer is 503, not 401."""
     secrets.failure = aws_error("AccessDeniedException")
     with pytest.raises(KeyUnavailable):

@@ -37,7 +37,7 @@ CHAT = "/v1/chat/completions"
     ],
     ids=lambda body: repr(body[:30]),
 )
-async def test_what_is_not_json_is_a_400(
+async def test_a_body_that_is_not_json_is_a_400(
     client: httpx2.AsyncClient, logs: Logged, body: bytes
 ) -> None:
     """Whatever the bytes are, the answer says that the body is not JSON."""
@@ -48,8 +48,10 @@ async def test_what_is_not_json_is_a_400(
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"hello"', b"null", b"7", b"true"])
-async def test_what_is_no_object_is_a_400(client: httpx2.AsyncClient, body: bytes) -> None:
-    """JSON that is not an object is said to be none."""
+async def test_a_body_that_is_not_an_object_is_a_400(
+    client: httpx2.AsyncClient, body: bytes
+) -> None:
+    """The answer says that the JSON must be an object."""
     response = await client.post(CHAT, content=body)
     assert "object" in error_of(response, 400, "invalid_request")["message"]
 
@@ -83,7 +85,7 @@ async def test_a_wrong_type_names_the_field(
     param: str,
     expected: str,
 ) -> None:
-    """`param` is the field, the message what it must be; the model is not asked."""
+    """`param` is the field, and the message says what it must be; no model is asked."""
     response = await client.post(CHAT, json=chat(**fields))
     error = error_of(response, 400, "invalid_request")
     assert error["param"] == param
@@ -95,14 +97,14 @@ async def test_a_wrong_type_names_the_field(
 async def test_the_content_type_does_not_matter(
     client: httpx2.AsyncClient, content_type: str
 ) -> None:
-    """JSON is JSON, whatever a client calls it."""
+    """A JSON body is read whatever its `Content-Type`."""
     body = json.dumps(chat()).encode()
     response = await client.post(CHAT, content=body, headers={"content-type": content_type})
     assert response.status_code == 200
 
 
-async def test_the_limit_is_lambdas(client: httpx2.AsyncClient) -> None:
-    """A body of 6 MB is taken, one byte more is a 413 that says so."""
+async def test_the_size_limit_is_lambdas(client: httpx2.AsyncClient) -> None:
+    """A body of 6 MB is accepted; one byte more is a 413 that names the limit."""
     body = json.dumps(chat()).encode()
     full = body + b" " * (BODY_LIMIT_BYTES - len(body))
     assert (await client.post(CHAT, content=full)).status_code == 200
@@ -110,7 +112,7 @@ async def test_the_limit_is_lambdas(client: httpx2.AsyncClient) -> None:
     assert str(BODY_LIMIT_BYTES) in error["message"]
 
 
-async def test_a_long_system_prompt_is_no_problem(
+async def test_a_long_system_prompt_is_accepted(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
     """Platforms send system prompts of up to 2 MB."""

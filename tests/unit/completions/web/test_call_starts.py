@@ -1,4 +1,4 @@
-"""What platforms ask when a call begins: told by their bodies, answered as they want it."""
+"""What platforms send when a call begins: recognised by its body, answered as they expect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from completions.web.call_starts import call_start
     ],
 )
 def test_an_initiation_webhook_gets_client_data(body: dict[str, Any]) -> None:
-    """ElevenLabs' webhook is told by its arguments, and gets the two fields that it wants."""
+    """ElevenLabs' webhook is recognised by its arguments, and gets the two fields it expects."""
     start = call_start(body)
     assert start is not None
     assert start.platform == "elevenlabs"
@@ -38,6 +38,6 @@ def test_an_initiation_webhook_gets_client_data(body: dict[str, Any]) -> None:
         {"call": {"id": "c"}, "messages": []},
     ],
 )
-def test_any_other_body_is_nobodys(body: dict[str, Any]) -> None:
-    """A body that only looks a little like a webhook gets no platform's answer."""
+def test_any_other_body_is_not_recognised(body: dict[str, Any]) -> None:
+    """A body that only resembles a webhook gets no platform's answer."""
     assert call_start(body) is None

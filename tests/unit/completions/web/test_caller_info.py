@@ -1,4 +1,4 @@
-"""What an agent is told of its caller, by whole requests."""
+"""What an agent learns about its caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.turns import body
 
 
 def told(headers: dict[str, str], **more: Any) -> tuple[str, dict[str, str]]:
-    """Return id and headers as an agent is told them."""
+    """Return id and headers as an agent gets them."""
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     request = Request({"type": "http", "method": "POST", "path": "/", "headers": raw})
     content = body(**more)
@@ -24,7 +24,7 @@ def told(headers: dict[str, str], **more: Any) -> tuple[str, dict[str, str]]:
 
 
 def test_ids_and_a_deployments_own_headers_are_shown() -> None:
-    """They say who calls."""
+    """They identify the caller."""
     shown = {
         "X-Conversation-Id": "conv_1",
         "X-Tenant-ID": "7",
@@ -37,7 +37,7 @@ def test_ids_and_a_deployments_own_headers_are_shown() -> None:
 
 
 def test_no_header_that_may_hold_a_key_is_shown() -> None:
-    """Neither those that have one nor those whose names say so, nor any that nobody thought of."""
+    """This covers known key headers, names that suggest a key, and any unknown header."""
     hidden = (
         "Authorization",
         "X-Api-Key",
@@ -55,16 +55,16 @@ def test_no_header_that_may_hold_a_key_is_shown() -> None:
 
 
 def test_the_call_is_named_by_its_body_too() -> None:
-    """A header that names it goes first."""
+    """A header that names it wins."""
     extra = {"elevenlabs_extra_body": {"conversation_id": "conv_2"}}
     assert told({}, **extra)[0] == "conv_2"
     assert told({"x-call-id": "conv_1"}, **extra)[0] == "conv_1"
 
 
-async def test_an_agent_is_told_who_is_calling(
+async def test_an_agent_learns_who_is_calling(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the id of the call and by headers, of which none is a key."""
+    """It gets the call's id and headers, none of which is a key."""
     monkeypatch.syspath_prepend(tmp_path)
     agent = (
         "from completions.responder import Say\n\nasync def who(one):\n"

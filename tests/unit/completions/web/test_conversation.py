@@ -33,7 +33,7 @@ def _request(query: str = "", **headers: str) -> Request:
     ],
 )
 def test_headers_and_query_name_the_call(headers: dict[str, str], query: str, found: str) -> None:
-    """The best name first, then any that ends like one; it is bounded and printable."""
+    """The best name comes first, then any with its ending; the id is bounded and printable."""
     assert named_in_request(_request(query, **headers)) == found
 
 
@@ -55,7 +55,7 @@ def test_headers_and_query_name_the_call(headers: dict[str, str], query: str, fo
     ],
 )
 def test_the_body_names_the_call(body: dict[str, Any], found: str) -> None:
-    """In an object of its own, in the platform's extra fields, or at the top."""
+    """The id is in an object of its own, in the platform's extra fields, or at the top."""
     assert named_in_body(body) == found
 
 
@@ -63,6 +63,6 @@ def test_the_body_names_the_call(body: dict[str, Any], found: str) -> None:
     ("query", "found"),
     [("", ""), ("session_id=s", ""), ("custom_session_id=" + "s" * 99, "s" * 99)],
 )
-def test_a_session_that_is_wanted_back_is_told_as_it_came(query: str, found: str) -> None:
-    """Its platform compares it: nothing of it is cut."""
+def test_a_session_id_is_returned_unchanged(query: str, found: str) -> None:
+    """Its platform compares it, so it is never cut."""
     assert custom_session(_request(query)) == found

@@ -24,7 +24,7 @@ CRASH = RuntimeError("internals")
 
 @pytest.fixture
 def app() -> FastAPI:
-    """An app whose only route raises what the test puts into its state."""
+    """An app whose only route raises the test's error."""
     app = FastAPI(openapi_url=None)
     error_responses.install(app)
 
@@ -38,7 +38,7 @@ def app() -> FastAPI:
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """A caller; what the app raises would be raised here."""
+    """A caller; exceptions that leave the app are raised here."""
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app), base_url="http://test"
     ) as client:
@@ -91,10 +91,10 @@ async def test_a_failure_is_an_error(
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-async def test_a_message_that_quotes_is_logged_where_text_is_allowed(
+async def test_an_upstreams_message_is_logged_only_where_text_is_allowed(
     app: FastAPI, client: httpx2.AsyncClient, logs: Logged, allowed: bool
 ) -> None:
-    """The caller is told an upstream's words in any case, the log only with `LogContent`."""
+    """The caller gets the upstream's words in any case, the log only with `LogContent`."""
     allow_content(allowed=allowed)
     app.state.error = UpstreamRefused("You said: hello", status=400)
     response = await client.post("/v1/turn")
@@ -105,7 +105,7 @@ async def test_a_message_that_quotes_is_logged_where_text_is_allowed(
 async def test_an_error_that_was_logged_is_not_logged_again(
     app: FastAPI, client: httpx2.AsyncClient, logs: Logged
 ) -> None:
-    """A wrong key has its event, `auth.refused`, before it comes here."""
+    """A wrong key has been logged as `auth.refused`."""
     app.state.error = Unauthorized("No.")
     await client.post("/v1/turn")
     assert not logs.text
@@ -117,7 +117,7 @@ async def test_an_error_that_was_logged_is_not_logged_again(
 async def test_an_unknown_path_names_the_right_one(
     client: httpx2.AsyncClient, logs: Logged
 ) -> None:
-    """A 404 says which URL to set, as seen by the caller, and is logged with what was expected."""
+    """A 404 names the URL to set, as the caller sees it, and is logged with what was expected."""
     bind(auth="left behind")
     response = await client.post(
         "/v1/completions", headers={"host": "abc.lambda-url.on.aws", "x-conversation-id": "conv_1"}
@@ -138,8 +138,8 @@ async def test_an_unknown_path_names_the_right_one(
     assert len(logs.text.splitlines()) == 1
 
 
-async def test_the_older_api_is_told_what_to_set(client: httpx2.AsyncClient) -> None:
-    """LlamaIndex's default asks for it, and says nothing of why it fails."""
+async def test_the_older_api_gets_a_hint(client: httpx2.AsyncClient) -> None:
+    """LlamaIndex's default uses it, and does not say why it fails."""
     response = await client.post("/v1/completions/", headers={"host": "abc.example"})
     message = _error(response, 404, "not_found")["message"]
     assert "is_chat_model=True" in message
@@ -147,10 +147,8 @@ async def test_the_older_api_is_told_what_to_set(client: httpx2.AsyncClient) -> 
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/anything"])
-async def test_a_base_that_is_posted_to_is_told_both_urls(
-    client: httpx2.AsyncClient, path: str
-) -> None:
-    """Some platforms put the path behind the URL, others post to it unchanged."""
+async def test_a_post_to_the_base_url_gets_both_urls(client: httpx2.AsyncClient, path: str) -> None:
+    """Some platforms append the path to the URL, others post to it unchanged."""
     response = await client.post(path, headers={"host": "abc.example"})
     message = _error(response, 404, "not_found")["message"]
     assert "Set the server URL to http://abc.example/v1;" in message
@@ -184,10 +182,10 @@ KEY = "sk-proj-0123456789abcdefghijklmnop"
         (KEY, "/v1/nothing"),
     ],
 )
-async def test_a_key_in_a_path_is_repeated_to_nobody(
+async def test_a_key_in_a_path_is_never_repeated(
     client: httpx2.AsyncClient, logs: Logged, method: str, path: str
 ) -> None:
-    """Neither the answer nor the log has it; what stands around it is told."""
+    """Neither the answer nor the log has it; the rest of the path is shown."""
     response = await client.request(method, path)
     assert response.status_code in {404, 405}
     assert "…" in response.json()["error"]["message"]
@@ -196,8 +194,8 @@ async def test_a_key_in_a_path_is_repeated_to_nobody(
         assert KEY[8:] not in text
 
 
-async def test_a_host_that_is_no_host_still_gets_an_answer(app: FastAPI) -> None:
-    """Where the caller's URL cannot be told, the answer says what stands there."""
+async def test_an_invalid_host_still_gets_an_answer(app: FastAPI) -> None:
+    """If the caller's URL is unknown, the answer has a placeholder for it."""
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -213,11 +211,11 @@ async def test_a_host_that_is_no_host_still_gets_an_answer(app: FastAPI) -> None
     assert b"https://<function URL>/v1;" in sent[1]["body"]
 
 
-# -- whoever is gone, and crashes
+# -- callers who hang up, and crashes
 
 
-async def test_a_caller_who_leaves_early_is_no_crash(app: FastAPI, logs: Logged) -> None:
-    """A connection closed in the middle of the request is no error of ours."""
+async def test_an_early_hang_up_is_no_crash(app: FastAPI, logs: Logged) -> None:
+    """A connection closed in the middle of the request is not our error."""
     messages: list[dict[str, Any]] = [
         {"type": "http.disconnect"},
         {"type": "http.request", "body": b"{", "more_body": True},
@@ -238,7 +236,7 @@ async def test_a_caller_who_leaves_early_is_no_crash(app: FastAPI, logs: Logged)
 async def test_a_crash_is_logged_once_and_shows_no_internals(
     app: FastAPI, client: httpx2.AsyncClient, logs: Logged
 ) -> None:
-    """The caller gets a JSON 500, the log the trace, and the server nothing to log again."""
+    """The caller gets a JSON 500, the log the traceback, and the server nothing to log again."""
     app.state.error = CRASH
     response = await client.post("/v1/turn")
     _error(response, 500, "internal_error")
@@ -249,10 +247,10 @@ async def test_a_crash_is_logged_once_and_shows_no_internals(
     assert len(logs.text.splitlines()) == 1
 
 
-async def test_nobody_is_answered_on_a_dead_connection(
+async def test_a_dead_connection_gets_no_answer(
     app: FastAPI, client: httpx2.AsyncClient, logs: Logged
 ) -> None:
-    """An OSError says that the caller is gone, so it is left to the server."""
+    """An OSError means that the caller is gone, so it is left to the server."""
     app.state.error = BrokenPipeError()
     with pytest.raises(BrokenPipeError):
         await client.post("/v1/turn")

@@ -1,4 +1,4 @@
-"""The function's own URL: from what Lambda says, and from nothing else."""
+"""The function's own URL, which only Lambda's event names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _named(domain: Any) -> Request:
 
 
 def test_a_function_url_is_named_by_its_event() -> None:
-    """The domain of the event is the function's own, on Lambda by TLS, and here without."""
+    """The event's domain is the function's own: with TLS on Lambda, without TLS locally."""
     assert function_url(_named(ON_LAMBDA)) == f"https://{ON_LAMBDA}"
     assert function_url(_named("127.0.0.1:8080")) == "http://127.0.0.1:8080"
 
@@ -46,13 +46,13 @@ def test_a_function_url_is_named_by_its_event() -> None:
         "localhost:80",
     ],
 )
-def test_no_other_name_is_ours(domain: Any) -> None:
-    """Whatever does not look like a Function URL is asked for nothing, so no key goes there."""
+def test_no_other_domain_is_our_url(domain: Any) -> None:
+    """A domain that does not look like a Function URL is never called, so no key goes there."""
     assert function_url(_named(domain)) is None
 
 
 @pytest.mark.parametrize("event", [None, {}, {"requestContext": None}, "text", []])
 def test_a_header_names_no_url(event: Any) -> None:
-    """A request that came through no Function URL has none, whatever its headers say."""
+    """A request that came through no Function URL has no URL, whatever its headers say."""
     headers = [(b"host", ON_LAMBDA.encode()), (b"x-forwarded-host", ON_LAMBDA.encode())]
     assert function_url(_request(event, *headers)) is None

@@ -14,7 +14,7 @@ from tests.support.logs import Logged
 CHAT = "/v1/chat/completions"
 
 
-async def test_models_are_the_upstreams(
+async def test_the_list_is_the_upstreams(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
     """Where the caller names the model, the upstream's list is passed on."""
@@ -23,8 +23,8 @@ async def test_models_are_the_upstreams(
     assert [model["id"] for model in response.json()["data"]] == ["small", "large"]
 
 
-async def test_a_fixed_model_is_the_only_one(upstream: ScriptedUpstream) -> None:
-    """Where the deployment names the model, the list is that model, and nobody is asked."""
+async def test_a_fixed_model_is_the_only_one_listed(upstream: ScriptedUpstream) -> None:
+    """Where the deployment names the model, the list is that model, and no upstream is asked."""
     async with calling(deploy(upstream.base_url, upstream_model="fixed")) as client:
         response = await client.get("/v1/models")
     assert [model["id"] for model in response.json()["data"]] == ["fixed"]
@@ -36,7 +36,7 @@ async def test_a_fixed_model_is_the_only_one(upstream: ScriptedUpstream) -> None
 async def test_one_model_is_found_by_its_id(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, name: str, base: str
 ) -> None:
-    """Clients look a model up before they use it; its id may have slashes, escaped or not."""
+    """Clients look up a model before they use it; its id may contain slashes, escaped or not."""
     upstream.models = ("large", name)
     for path in (quote(name), quote(name, safe=""), quote(name) + "/"):
         response = await client.get(base + path)
@@ -45,8 +45,10 @@ async def test_one_model_is_found_by_its_id(
     assert error["param"] == "model"
 
 
-async def test_one_fixed_model_is_found_without_asking(upstream: ScriptedUpstream) -> None:
-    """Where the deployment names the models, they are all there are; a key is needed as well."""
+async def test_allowed_models_are_found_without_asking_the_upstream(
+    upstream: ScriptedUpstream,
+) -> None:
+    """The deployment's list is complete; a key is required as elsewhere."""
     async with calling(deploy(upstream.base_url, allowed_models=("a/b",))) as client:
         assert (await client.get("/v1/models/a/b")).json()["id"] == "a/b"
         error_of(await client.get("/v1/models/b"), 404, "model_not_found")
@@ -56,10 +58,10 @@ async def test_one_fixed_model_is_found_without_asking(upstream: ScriptedUpstrea
     assert upstream.requests == []
 
 
-async def test_a_model_that_nobody_names_is_logged(
+async def test_a_request_without_a_model_is_logged(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged
 ) -> None:
-    """Some platforms name none; where the deployment does not either, the log says what to set."""
+    """Some platforms name none; unless the deployment names one, the log says what to set."""
     assert (await client.post(CHAT, json=chat(model=None))).status_code == 200
     assert "UpstreamModel" in logs.event("model.missing")["expected"]
     async with calling(deploy(upstream.base_url, upstream_model="m", **CALM)) as own:

@@ -1,4 +1,4 @@
-"""The OpenAPI document: the app's routes, handed out by the app.
+"""The OpenAPI document: the app's routes, served by the app.
 
 `tests/integration/test_openapi.py` makes requests from its schemas.
 """
@@ -16,8 +16,8 @@ from completions.web.request_options import BUFFER_WORDS_HEADER
 from tests.support.deployment import calling, deploy
 
 
-async def test_the_app_hands_out_the_document() -> None:
-    """`GET /v1/openapi.json` is the document, and so is `app.openapi()`."""
+async def test_the_app_serves_the_document() -> None:
+    """`GET /v1/openapi.json` returns the document, and so does `app.openapi()`."""
     app = deploy("http://unused.invalid")
     async with calling(app) as client:
         response = await client.get("/v1/openapi.json")
@@ -25,7 +25,7 @@ async def test_the_app_hands_out_the_document() -> None:
 
 
 def test_every_route_is_described_and_no_other() -> None:
-    """The document has the app's routes, without the converters that make them lenient."""
+    """The document has the app's routes, without their path converters."""
     routes = {
         (method.lower(), re.sub(r"\{(?:prefix|slashes):\w+\}|:path", "", route.path))
         for route in deploy("http://unused.invalid").routes
@@ -42,14 +42,14 @@ def test_every_route_is_described_and_no_other() -> None:
 
 
 def test_each_document_is_new() -> None:
-    """Whoever changes a document changes no other caller's."""
+    """Changing one document does not change the next."""
     openapi.document()["paths"].clear()
     assert openapi.document()["paths"]
 
 
 @pytest.mark.parametrize("name", ["ChatRequest", "ResponsesRequest"])
-def test_the_wait_by_header_is_bounded_as_the_wait_by_body(name: str) -> None:
-    """One limit, in digits for the header."""
+def test_the_wait_by_header_has_the_limit_of_the_wait_by_body(name: str) -> None:
+    """The header's pattern accepts just the numbers up to the limit."""
     paths = openapi.document()["paths"].values()
     wanted = f"#/components/schemas/{name}"
     (turn,) = (one["post"] for one in paths if wanted in str(one.get("post")))

@@ -25,8 +25,8 @@ from tests.support.deployment import chat, error_of, spoken
         "/a%2Fb/chat/completions",
     ],
 )
-async def test_any_path_with_the_right_end(client: httpx2.AsyncClient, path: str) -> None:
-    """People paste bases with suffixes, without versions, with slashes: all of them talk."""
+async def test_any_path_with_the_right_end_works(client: httpx2.AsyncClient, path: str) -> None:
+    """People paste base URLs with suffixes, without versions or with extra slashes."""
     response = await client.post(path, json=chat(stream=True))
     assert response.status_code == 200
     assert spoken(response.content) == "Hello there."
@@ -48,6 +48,6 @@ async def test_any_path_with_the_right_end(client: httpx2.AsyncClient, path: str
         "/%FF",
     ],
 )
-async def test_no_path_with_another_end(client: httpx2.AsyncClient, path: str) -> None:
-    """A path that only resembles the right one is a 404, and so are FastAPI's own pages."""
+async def test_a_path_with_another_end_is_a_404(client: httpx2.AsyncClient, path: str) -> None:
+    """This includes similar paths and FastAPI's own pages."""
     error_of(await client.post(path, json=chat()), 404, "not_found")

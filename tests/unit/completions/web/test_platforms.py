@@ -1,6 +1,6 @@
-"""What each platform sends (`events/url-platform-*.json`), as its documentation describes it.
+"""What each platform sends (`events/url-platform-*.json`), according to its documentation.
 
-Nobody of these platforms was asked. docs/platforms.md has a row for each event.
+No platform has confirmed these events. docs/platforms.md has a row for each.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 @pytest.fixture
 async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
-    """Somebody who has shown no key yet."""
+    """A caller who has not sent a key yet."""
     async with calling(deploy(upstream.base_url, **CALM)) as client:
         del client.headers["authorization"]
         yield client
@@ -59,10 +59,10 @@ async def _send(client: httpx2.AsyncClient, event: dict[str, Any]) -> httpx2.Res
 
 
 @pytest.mark.parametrize("name", EVENTS)
-async def test_nothing_of_a_platform_reaches_the_model(
+async def test_a_platforms_own_fields_do_not_reach_the_model(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, name: str
 ) -> None:
-    """Neither its fields nor what is in them: telephone numbers, names, what was interrupted."""
+    """Nor does what they contain: telephone numbers, names, what was interrupted."""
     response = await _send(client, EVENTS[name])
     assert rules.check(response.content).text == "Oil it."
     (request,) = upstream.requests
@@ -79,20 +79,20 @@ async def test_nothing_of_a_platform_reaches_the_model(
 
 
 @pytest.mark.parametrize("name", EVENTS)
-async def test_every_line_of_a_turn_names_the_platforms_call(
+async def test_every_log_line_of_a_turn_has_the_platforms_call_id(
     client: httpx2.AsyncClient, logs: Logged, name: str
 ) -> None:
-    """Wherever the platform put the id."""
+    """It is found wherever the platform puts it."""
     await _send(client, EVENTS[name])
     found = logs.event("turn.finished").get("gen_ai.conversation.id")
     assert found == (None if name in WITHOUT_ID else "call-4711")
 
 
 @pytest.mark.parametrize("name", EVENTS)
-async def test_a_platform_that_is_refused_is_told_of_in_its_calls_lines(
+async def test_a_refused_request_is_logged_with_its_calls_id(
     client: httpx2.AsyncClient, logs: Logged, name: str
 ) -> None:
-    """A request that cannot be understood is a turn of a call as well."""
+    """A malformed request is a turn of a call, too."""
     body = {**json.loads(EVENTS[name]["body"]), "messages": "none"}
     response = await _send(client, {**EVENTS[name], "body": json.dumps(body)})
     assert response.status_code == 400
@@ -101,7 +101,7 @@ async def test_a_platform_that_is_refused_is_told_of_in_its_calls_lines(
 
 
 def test_every_platform_has_a_row_and_a_block() -> None:
-    """The page tells of each event, by its file, how the platform is pointed here."""
+    """The page has each event's file and how to point its platform here."""
     page = (ROOT / "docs/platforms.md").read_text()
     for name in EVENTS:
         assert f"`events/url-platform-{name}.json`" in page

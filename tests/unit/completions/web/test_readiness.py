@@ -1,4 +1,4 @@
-"""One round of waits: keys and the model's connection together, for callers and for no stranger."""
+"""What a turn waits for, begun together: keys and the model's connection, only for callers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.secrets import (
 
 
 class HeldVersion(FakeSecrets):
-    """Answers for all but one version of one secret, until it is let go."""
+    """Answers for all but one version of one secret, until released."""
 
     def __init__(self, name: str, stage: str) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ class HeldVersion(FakeSecrets):
 
 
 class Gate:
-    """Lets connections be opened when a test wants it."""
+    """Lets connections open when a test says so."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.open = asyncio.Event()
         self.given_up = asyncio.Event()
         self.waiting = 0
-        """How many requests have come to it."""
+        """How many connections have been requested."""
         self._really = open_connection
 
     async def __call__(self, *args: Any) -> None:
@@ -68,7 +68,7 @@ class Gate:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    """Hold every connection that is opened before there is a request for it."""
+    """Hold every connection that is opened ahead of a request."""
     gate, opened = Gate(), connections.Pool.opened
 
     async def counted(self: connections.Pool) -> None:
@@ -95,7 +95,7 @@ def secrets() -> FakeSecrets:
 
 @pytest.fixture
 def app(upstream: ScriptedUpstream, secrets: FakeSecrets) -> FastAPI:
-    """A deployment that has not seen a request yet."""
+    """A deployment that has had no request yet."""
     return deploy(upstream.base_url, secrets, **CALM)
 
 
@@ -108,10 +108,10 @@ async def _until(condition: Callable[[], bool]) -> None:
 # -- what a first turn waits for
 
 
-async def test_all_is_asked_for_before_anything_has_come(
+async def test_all_waits_begin_at_once(
     app: FastAPI, upstream: ScriptedUpstream, secrets: FakeSecrets
 ) -> None:
-    """Both versions, both secrets and the connection are under way at once; one is enough."""
+    """Both versions, both secrets and one connection are requested before anything has come."""
     secrets.open.clear()
     async with calling(app) as client:
         turn = asyncio.create_task(ask(client))
@@ -125,8 +125,10 @@ async def test_all_is_asked_for_before_anything_has_come(
     assert upstream.connections == 1
 
 
-async def test_the_current_key_waits_for_no_other_version(upstream: ScriptedUpstream) -> None:
-    """While the previous version is on its way, a caller with the current one is answered."""
+async def test_the_current_key_does_not_wait_for_the_previous_one(
+    upstream: ScriptedUpstream,
+) -> None:
+    """A caller with the current key is answered while the previous version is being read."""
     secrets = HeldVersion(CALLER_SECRET, "AWSPREVIOUS")
     async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
         turn = asyncio.create_task(ask(client))
@@ -138,14 +140,14 @@ async def test_the_current_key_waits_for_no_other_version(upstream: ScriptedUpst
 async def test_the_previous_key_is_good_in_the_first_turn(
     app: FastAPI, secrets: FakeSecrets
 ) -> None:
-    """It waits until both versions are there, and for nothing more."""
+    """It waits for both versions, and for nothing else."""
     secrets.put(CALLER_SECRET, {"key": "newer"})
     async with calling(app) as client:
         assert (await ask(client)).status_code == 200
     assert secrets.reads.count(CALLER_SECRET) == 1
 
 
-async def test_what_is_wrong_with_a_request_waits_for_no_upstream_key(
+async def test_a_bad_request_does_not_wait_for_the_upstream_key(
     upstream: ScriptedUpstream,
 ) -> None:
     """Only a request to a model waits for that secret."""
@@ -156,10 +158,10 @@ async def test_what_is_wrong_with_a_request_waits_for_no_upstream_key(
         secrets.let_go.set()
 
 
-async def test_a_request_awaits_the_connection_under_way(
+async def test_a_request_uses_the_connection_being_opened(
     app: FastAPI, upstream: ScriptedUpstream, gate: Gate
 ) -> None:
-    """One that did not would open a second one; of two requests the other opens its own."""
+    """Otherwise it would open a second one; of two requests the other opens its own."""
     async with calling(app) as client:
         turns = [asyncio.create_task(ask(client)) for _ in range(2)]
         await _until(lambda: gate.waiting == 2)
@@ -171,8 +173,8 @@ async def test_a_request_awaits_the_connection_under_way(
     assert upstream.connections == 2
 
 
-async def test_who_cools_is_not_connected(upstream: ScriptedUpstream, gate: Gate) -> None:
-    """The connection is for the candidate that is asked first, be it the fallback."""
+async def test_a_cooling_model_is_not_connected(upstream: ScriptedUpstream, gate: Gate) -> None:
+    """The connection is for the candidate that is asked first, even if it is the fallback."""
     fallback = Candidate("fallback", upstream.base_url, "m")
     model = Upstream(_keys(FakeSecrets()))
     ready = _readiness(model, fallback)
@@ -190,7 +192,7 @@ async def test_who_cools_is_not_connected(upstream: ScriptedUpstream, gate: Gate
 async def test_strangers_open_one_connection_at_most(
     app: FastAPI, upstream: ScriptedUpstream, secrets: FakeSecrets, gate: Gate
 ) -> None:
-    """Before the keys are known all share one; without a key there is none, and later neither."""
+    """While keys are unknown they share one; without a key, or later, they open none."""
     wrong = {"x-api-key": "wrong", "authorization": ""}
     async with calling(app) as client:
         for _ in range(3):
@@ -219,7 +221,7 @@ async def test_strangers_open_one_connection_at_most(
 # -- what goes wrong
 
 
-async def test_a_connection_that_died_meanwhile_costs_nothing(
+async def test_a_connection_that_died_while_idle_costs_nothing(
     app: FastAPI, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
 ) -> None:
     """Its first request counts as one on a kept connection, and is repeated once for free."""
@@ -231,10 +233,10 @@ async def test_a_connection_that_died_meanwhile_costs_nothing(
     assert logs.event("upstream.reconnected")
 
 
-async def test_a_model_that_refuses_connections_fails_as_ever(
+async def test_a_model_that_refuses_connections_fails_as_usual(
     secrets: FakeSecrets, logs: Logged
 ) -> None:
-    """What is wrong is told by the turn's own request, not by the one before it."""
+    """The error comes from the turn's own request, not from the early connection."""
     with unused_port() as port:
         async with calling(deploy(f"http://127.0.0.1:{port}/v1", secrets, **CALM)) as client:
             assert (await ask(client)).status_code == 502
@@ -242,10 +244,10 @@ async def test_a_model_that_refuses_connections_fails_as_ever(
     assert "Traceback" not in logs.text
 
 
-async def test_a_hang_up_leaves_nothing_behind(
+async def test_an_unneeded_connection_is_given_up(
     app: FastAPI, upstream: ScriptedUpstream, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that nobody waits for any more is given up at the request's end."""
+    """This happens at the end of the request."""
     monkeypatch.setattr(connections, "OPENING_WAIT_LIMIT_S", 0.0)
     async with calling(app) as client:
         refused = await client.post("/v1/chat/completions", headers={"authorization": "Bearer no"})
@@ -256,10 +258,10 @@ async def test_a_hang_up_leaves_nothing_behind(
     assert upstream.connections == 1
 
 
-async def test_the_end_of_a_request_waits_for_a_connection_in_a_hurry(
+async def test_the_end_of_a_request_waits_briefly_for_a_connection(
     app: FastAPI, upstream: ScriptedUpstream, gate: Gate
 ) -> None:
-    """One that is there in a moment serves the next turn."""
+    """One that opens in a moment serves the next turn."""
     async with calling(app) as client:
         stranger = asyncio.create_task(
             client.post("/v1/chat/completions", headers={"authorization": "Bearer no"})
@@ -272,8 +274,8 @@ async def test_the_end_of_a_request_waits_for_a_connection_in_a_hurry(
     assert not gate.given_up.is_set()
 
 
-async def test_a_restore_uses_no_connection_of_before(upstream: ScriptedUpstream) -> None:
-    """Also one that has never carried a request is old then."""
+async def test_a_restore_uses_no_earlier_connection(upstream: ScriptedUpstream) -> None:
+    """One that has never carried a request is too old by then, too."""
     model = Upstream(_keys(FakeSecrets()))
     candidate = Candidate("upstream", upstream.base_url, "m")
     await model.opened(candidate)
@@ -286,7 +288,7 @@ async def test_a_restore_uses_no_connection_of_before(upstream: ScriptedUpstream
     await model.close()
 
 
-# -- all of it at once
+# -- everything at once
 
 
 def _keys(secrets: FakeSecrets) -> Keys:
@@ -297,10 +299,10 @@ def _readiness(model: Upstream, first: Candidate, keys: Keys | None = None) -> R
     return Readiness(keys or _keys(FakeSecrets()), model, lambda: first)
 
 
-async def test_what_is_ready_is_not_made_again(
+async def test_ready_things_are_not_made_again(
     upstream: ScriptedUpstream, secrets: FakeSecrets
 ) -> None:
-    """Asked for again, key and connection open and read nothing more."""
+    """A second call reads and opens nothing more."""
     keys = _keys(secrets)
     model = Upstream(keys)
     ready = _readiness(model, Candidate("upstream", upstream.base_url, "m"), keys)
@@ -311,8 +313,8 @@ async def test_what_is_ready_is_not_made_again(
     await model.close()
 
 
-async def test_what_is_not_to_be_had_is_raised(secrets: FakeSecrets) -> None:
-    """A key that is not stored and a model that is not there are errors that may be shown."""
+async def test_a_missing_key_or_model_raises(secrets: FakeSecrets) -> None:
+    """Both errors may be shown to the caller."""
     secrets.only(UPSTREAM_SECRET, "{}")
     keys = _keys(secrets)
     model = Upstream(keys)

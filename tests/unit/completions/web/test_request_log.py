@@ -1,4 +1,4 @@
-"""What every log line says of a request: which one it is, and nothing of the one before."""
+"""What every log line says about its request, and nothing of the request before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _request(path: str = "/v1/x", conversation: str = "", **scope: Any) -> Reque
 
 
 async def test_each_line_names_its_request(logs: Logged) -> None:
-    """Lambda's request id, the trace, the path and the platform's id of the call stand in it."""
+    """It has Lambda's request id, the trace, the path and the platform's id of the call."""
     context = SimpleNamespace(aws_request_id="request-1", trace_id="Root=1-a;Parent=b;Sampled=1")
     bind_request(_request("/v1/v1/x", "conv_1", **{"aws.context": context}))
     log.info("something.happened")
@@ -32,8 +32,8 @@ async def test_each_line_names_its_request(logs: Logged) -> None:
     }
 
 
-async def test_a_server_without_a_context_may_name_its_request(logs: Logged) -> None:
-    """A Lambda Web Function's header tells the id; what looks like none is not written down."""
+async def test_without_a_context_a_header_names_the_request(logs: Logged) -> None:
+    """It is a Lambda Web Function's header; a value that does not look like an id is not logged."""
     for value in (b"request-1", b"a b; c"):
         bind_request(_request(headers=[(b"lambda-web-request-id", value)]))
         log.info("something.happened")
@@ -41,8 +41,8 @@ async def test_a_server_without_a_context_may_name_its_request(logs: Logged) -> 
     assert told == ["request-1", "other"]
 
 
-async def test_nothing_is_said_of_the_request_before(logs: Logged) -> None:
-    """What the task's last request had is gone; what this one lacks makes no field."""
+async def test_nothing_of_the_previous_request_is_logged(logs: Logged) -> None:
+    """Its fields are gone, and missing values make no field."""
     bind_request(_request(conversation="conv_1"))
     bind(auth="previous")
     bind_request(_request())
@@ -51,14 +51,14 @@ async def test_nothing_is_said_of_the_request_before(logs: Logged) -> None:
 
 
 async def test_a_key_in_the_path_is_not_logged(logs: Logged) -> None:
-    """Somebody pasted it into the server URL: the log shows the rest of the path."""
+    """If it was pasted into the server URL, the log shows the rest of the path."""
     bind_request(_request("/sk-abcdefghijklmnopqrstuvwxyz/v1/x"))
     log.info("something.happened")
     assert logs.event("something.happened")["path"] == "/…/v1/x"
 
 
-async def test_a_body_names_the_call_where_nothing_else_does(logs: Logged) -> None:
-    """The headers' and the query's id is known before the body is, and stays."""
+async def test_a_body_names_the_call_if_nothing_else_does(logs: Logged) -> None:
+    """An id from headers or query is known before the body, and wins."""
     for conversation in ("", "conv_1"):
         request = _request(conversation=conversation)
         bind_request(request)
@@ -68,8 +68,8 @@ async def test_a_body_names_the_call_where_nothing_else_does(logs: Logged) -> No
     assert logs.event("namedconv_1")["gen_ai.conversation.id"] == "conv_1"
 
 
-def test_the_path_is_told_whatever_the_host_is() -> None:
-    """A `Host` that makes no URL does not stop a request from being logged."""
+def test_the_path_is_known_whatever_the_host() -> None:
+    """A request whose `Host` makes no valid URL is still logged."""
     request = _request("/v1/x", server=("[", 443), scheme="https", query_string=b"")
     with pytest.raises(ValueError, match="Invalid IPv6"):
         request.url.path  # noqa: B018 - it raises

@@ -1,4 +1,4 @@
-"""`POST …/warm`: what a first turn waits for is done before, and the answer is always there."""
+"""`POST …/warm`: it prepares what a first turn waits for, and always answers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def client(
 
 @pytest.fixture(autouse=True)
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time is not up, however busy the machine is."""
+    """Make sure that no limit is reached, however busy the machine is."""
     monkeypatch.setattr(warm, "LIMIT_S", 60)
     monkeypatch.setattr(warm, "BODY_LIMIT_S", 60)
 
@@ -58,7 +58,7 @@ HURRIED_S = 0.2
 async def test_a_first_turn_finds_everything_ready(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
 ) -> None:
-    """After it a turn reads no secret, opens no connection, and counts as no cold start."""
+    """After it a turn reads no secret, opens no connection, and is not counted as a cold start."""
     response = await client.post(WARM)
     assert response.json() == {
         "status": "ready",
@@ -75,13 +75,13 @@ async def test_a_first_turn_finds_everything_ready(
 
 
 @pytest.mark.parametrize("path", ["/warm", "/v1/warm/", "/any/prefix/warm"])
-async def test_any_path_that_ends_in_it_leads_there(client: httpx2.AsyncClient, path: str) -> None:
+async def test_any_path_that_ends_in_warm_works(client: httpx2.AsyncClient, path: str) -> None:
     """As with all routes, any prefix and trailing slash will do."""
     assert (await client.post(path)).json()["status"] == "ready"
 
 
 async def test_a_webhook_gets_its_own_answer(client: httpx2.AsyncClient, logs: Logged) -> None:
-    """The platform's webhook gets exactly what it wants, and the log has what was done."""
+    """The platform's webhook gets the answer that it expects, and the log has what was done."""
     response = await client.post(WARM, json=INITIATION)
     assert response.json() == CLIENT_DATA
     event = logs.event("environment.warmed")
@@ -91,24 +91,24 @@ async def test_a_webhook_gets_its_own_answer(client: httpx2.AsyncClient, logs: L
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
-async def test_a_body_that_cannot_be_read_is_none(client: httpx2.AsyncClient, body: bytes) -> None:
-    """Whatever stands in the body, the environment is made ready."""
+async def test_an_unreadable_body_is_ignored(client: httpx2.AsyncClient, body: bytes) -> None:
+    """Whatever the body, the environment is made ready."""
     assert (await client.post(WARM, content=body)).json()["status"] == "ready"
 
 
-async def test_only_callers_are_answered(
+async def test_only_callers_with_a_key_are_answered(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """A wrong key is a 401, as everywhere, and nothing is asked of the model."""
+    """A wrong key is a 401, as everywhere, and no request reaches the model."""
     for key in ("", "Bearer wrong"):
         assert (await client.post(WARM, headers={"authorization": key})).status_code == 401
     assert upstream.requests == []
 
 
-async def test_what_fails_is_said(
+async def test_a_failure_is_reported(
     client: httpx2.AsyncClient, secrets: FakeSecrets, logs: Logged
 ) -> None:
-    """A key that is missing is told in the answer and in the log, and the answer is a 200."""
+    """A missing key appears in the answer, which is a 200, and in the log."""
     del secrets.versions[UPSTREAM_SECRET, "AWSCURRENT"]
     response = await client.post(WARM)
     assert response.status_code == 200
@@ -121,10 +121,10 @@ async def test_what_fails_is_said(
     assert logs.event("turn.finished")["cold_start"] is True
 
 
-async def test_nothing_is_done_for_whom_nobody_knows(
+async def test_no_work_is_done_for_an_unverified_caller(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets
 ) -> None:
-    """A caller key that cannot be read is told by a 200, too, and no more is done."""
+    """If the caller key cannot be read, the 200 says so, and nothing else is done."""
     secrets.failure = aws_error("AccessDeniedException")
     response = await client.post(WARM, params={"environments": "3"})
     assert response.status_code == 200
@@ -133,10 +133,10 @@ async def test_nothing_is_done_for_whom_nobody_knows(
     assert upstream.requests == []
 
 
-async def test_a_call_starts_although_no_key_is_known_yet(
+async def test_a_call_starts_before_any_key_is_known(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, secrets: FakeSecrets, logs: Logged
 ) -> None:
-    """A webhook gets the answer without which no call begins, and the log has what failed."""
+    """A webhook gets the answer that its call needs, and the log has what failed."""
     secrets.failure = aws_error("ThrottlingException")
     response = await client.post(WARM, json=INITIATION)
     assert (response.status_code, response.json()) == (200, CLIENT_DATA)
@@ -145,7 +145,7 @@ async def test_a_call_starts_although_no_key_is_known_yet(
     assert (event["platform"], event["failed"]) == ("elevenlabs", ["caller_key"])
 
 
-async def test_a_body_that_does_not_come_holds_nobody(
+async def test_a_body_that_never_comes_delays_nothing_for_long(
     upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that streams bodies may wait for one; the environment is made ready without it."""
@@ -160,10 +160,10 @@ async def test_a_body_that_does_not_come_holds_nobody(
     assert response.json()["status"] == "ready"
 
 
-async def test_a_secret_that_does_not_come_holds_nobody(
+async def test_a_secret_that_never_comes_delays_nothing_for_long(
     client: httpx2.AsyncClient, secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer is there when its time is up, although Secrets Manager has not answered."""
+    """The answer comes when its time is up, even if Secrets Manager has not answered."""
     monkeypatch.setattr(warm, "LIMIT_S", HURRIED_S)
     secrets.open.clear()
     try:
@@ -174,7 +174,7 @@ async def test_a_secret_that_does_not_come_holds_nobody(
 
 
 class _Url:
-    """The function's own URL: notes what it is asked, and answers."""
+    """The function's own URL: it records requests and answers them."""
 
     def __init__(self, status: int = 200) -> None:
         self.status = status
@@ -187,21 +187,21 @@ class _Url:
         self.asked.append(exchange)
         if len(self.asked) == self.expected:
             self.all_there.set()
-        # All at once, else one environment might serve them all.
+        # All at once, or one environment might serve them all.
         await self.all_there.wait()
         await exchange.answer(self.status, b"{}", "application/json")
 
 
 def _environment(upstream: ScriptedUpstream, domain: str) -> httpx2.AsyncClient:
-    """An environment behind a Function URL of this name, called by a name that is not its own."""
+    """An environment behind a Function URL of this name, called by another name."""
     transport = MangumTransport(deploy(upstream.base_url, **CALM), domain)
     return httpx2.AsyncClient(
         transport=transport, base_url="http://evil.example", headers=AUTHORIZED
     )
 
 
-async def test_others_are_asked_beside_it(upstream: ScriptedUpstream) -> None:
-    """Two more environments are reached by the own URL, at once, with the caller's key."""
+async def test_other_environments_are_warmed_too(upstream: ScriptedUpstream) -> None:
+    """Two more are reached by the own URL, at once, with the caller's key."""
     url = _Url()
     url.expected = 2
     async with (
@@ -221,10 +221,10 @@ async def test_others_are_asked_beside_it(upstream: ScriptedUpstream) -> None:
         assert one.header(warm.BESIDE_HEADER) == "1"
 
 
-async def test_whoever_was_asked_asks_nobody(
+async def test_an_asked_environment_asks_no_other(
     upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request of our own asks for no further environment, whatever its query says."""
+    """A request of our own starts no further ones, whatever its query says."""
     monkeypatch.setattr(warm, "STAY_S", 0)
     url = _Url()
     async with (
@@ -237,17 +237,17 @@ async def test_whoever_was_asked_asks_nobody(
     assert url.asked == []
 
 
-async def test_whoever_was_asked_stays_a_moment(
+async def test_an_asked_environment_stays_busy_for_a_moment(
     client: httpx2.AsyncClient, logs: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It keeps its environment busy, so that others asked at the same moment meet other ones."""
+    """Requests made at the same moment thus reach other environments."""
     monkeypatch.setattr(warm, "STAY_S", 0.1)
     assert (await client.post(WARM, headers={warm.BESIDE_HEADER: "1"})).json()["failed"] == {}
     assert logs.event("environment.warmed")["warm_ms"] >= 95
 
 
-async def test_one_of_many_environments_that_fails_is_said(upstream: ScriptedUpstream) -> None:
-    """An answer that is no 200 is told, with its status; the rest is ready."""
+async def test_one_environments_failure_is_reported(upstream: ScriptedUpstream) -> None:
+    """An answer other than 200 is reported with its status; the rest is ready."""
     url = _Url(429)
     async with (
         Server(url.handle) as server,
@@ -258,17 +258,17 @@ async def test_one_of_many_environments_that_fails_is_said(upstream: ScriptedUps
     assert told["ready"] == READY
 
 
-async def test_an_environment_that_takes_its_time_has_not_failed(
+async def test_a_slow_environment_has_not_failed(
     upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another environment that has not answered yet is told to be starting, and is left to it."""
+    """If it has not answered yet, it is reported as starting and not waited for."""
     url = _Url()
     url.expected = 2
     async with (
         Server(url.handle) as server,
         _environment(upstream, f"127.0.0.1:{server.port}") as client,
     ):
-        # The keys are known then, so that only the other environment is waited for.
+        # The keys are known then, so only the other environment is waited for.
         await client.post(WARM)
         monkeypatch.setattr(warm, "LIMIT_S", HURRIED_S)
         told = (await client.post(WARM, params={"environments": "2"})).json()
@@ -277,8 +277,8 @@ async def test_an_environment_that_takes_its_time_has_not_failed(
     assert "environment 2" not in told["failed"]
 
 
-async def test_nobody_there_is_said(upstream: ScriptedUpstream) -> None:
-    """A URL on which nobody listens is a failure like any other, and no crash."""
+async def test_an_unreachable_environment_is_reported(upstream: ScriptedUpstream) -> None:
+    """It is a failure like any other, not a crash."""
     with unused_port() as port:
         async with _environment(upstream, f"127.0.0.1:{port}") as client:
             response = await client.post(WARM, params={"environments": "2"})
@@ -286,25 +286,25 @@ async def test_nobody_there_is_said(upstream: ScriptedUpstream) -> None:
     assert list(told["failed"]) == ["environment 2"]
 
 
-async def test_no_key_goes_to_a_host_that_somebody_chose(upstream: ScriptedUpstream) -> None:
-    """The name in the request's Host is not asked: nobody but Lambda says which URL is ours."""
+async def test_no_key_is_sent_to_a_host_that_a_caller_chose(upstream: ScriptedUpstream) -> None:
+    """The request's Host is never used: only Lambda says which URL is ours."""
     async with _environment(upstream, "evil.example") as client:
         told = (await client.post(WARM, params={"environments": "2"})).json()
     assert told["failed"] == {"environment 2": "Only a Function URL has other environments."}
 
 
 @pytest.mark.parametrize("text", ["0", "6", "-1", "two", "", "99999999999", "\u0662"])
-async def test_a_number_that_cannot_be_is_said(client: httpx2.AsyncClient, text: str) -> None:
-    """Too many, too few and no number at all leave one environment, and are told."""
+async def test_an_invalid_number_is_reported(client: httpx2.AsyncClient, text: str) -> None:
+    """Too many, too few or no number at all leave one environment, with an error."""
     told = (await client.post(WARM, params={"environments": text})).json()
     assert list(told["failed"]) == ["environments"]
     assert told["ready"] == READY
 
 
-async def test_each_is_counted(
+async def test_each_warm_request_is_counted(
     client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The metric counts each time."""
+    """It adds one to the metric."""
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Test")
     await client.post(WARM)
     assert '"Warmups":[1.0]' in capsys.readouterr().out
