@@ -1,7 +1,7 @@
 """The command line: `python -m local [run]` and `python -m local invoke EVENT`.
 
-What can be chosen is `options`' business, what things mean `deployment`'s. `run` talks to a person:
-its log lies in a file, and what happens is told in plain lines.
+`options` knows the choices, `deployment` what they mean. `run` talks to a person: in plain lines,
+with the log in a file.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> int:
         command = _invoke(chosen) if chosen.command == "invoke" else _run(chosen)
         return asyncio.run(_until_signalled(command, ends_with_stdin=chosen.ends_with_stdin))
     except BrokenPipeError:
-        # Whoever read our output has had enough. Python would complain of it once more at exit.
+        # The reader of our output has closed it. Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (TemplateError, CodeError, ServiceError, InitError, OSError) as error:
@@ -119,7 +119,7 @@ async def _run(chosen: argparse.Namespace) -> int:
     log = RunLog(RUNS, terminal.line)
     try:
         with log:
-            # On one's own machine what is said may be read: else nothing of a turn could be told.
+            # On one's own machine what is said may be read; a turn's line needs it.
             async with _deployment(chosen, log.stream, LogContent="On") as deployment:
                 if chosen.upstream != options.MODEL and first_turn.is_watched():
                     await _try(deployment, upstream, lines, terminal)

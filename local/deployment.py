@@ -114,9 +114,9 @@ class Deployment:
         return await response_of(await invocation.answer, self._template.function.invoke_mode)
 
     async def follow_changes(self) -> None:
-        """Run what the function's files say, from each change since the start on; until cancelled.
+        """Run the new code after each change of the function's files, until cancelled.
 
-        Not what is built, and not with uvicorn.
+        Does nothing for a built package or with uvicorn.
         """
         if self.function is None or self._code == "built":
             return
@@ -127,9 +127,9 @@ class Deployment:
                 await self.function.renew()
             except (InitError, Throttled) as error:
                 why = str(error) or "all processes are busy"
-                self._progress(f"{name} has changed, and does not start: {why}")
+                self._progress(f"{name} has changed, but does not start: {why}")
             else:
-                self._progress(f"{name} has changed: it counts from now on")
+                self._progress(f"{name} has changed: the next turn runs it")
 
     async def ended(self) -> str:
         """Wait until a child ends without being asked to; return which, and how."""
@@ -239,7 +239,7 @@ def passed_on(
 ) -> dict[str, str]:
     """Return the user's variables that a command line deployment gives to the function.
 
-    Those of ours by their beginning, and an agent's by name: the template has them, too.
+    Ours are known by their prefix, an agent's by name, from the template.
     """
     named = {name for name in Template(template).function.environment if name[:4] != "AWS_"}
     return {

@@ -19,7 +19,7 @@ TIMEOUT_S = 20.0
 
 
 def is_watched() -> bool:
-    """Return whether to play a first turn: unasked, it would surprise in somebody's bill."""
+    """Return whether to play a first turn: unasked, it would surprise somebody on a bill."""
     choice = os.environ.get("REAL_TURN", "").strip().lower()
     return choice not in ("0", "no") if choice else sys.stderr.isatty()
 
@@ -57,12 +57,10 @@ def trouble(base_url: str, caller_key: str, upstream: Upstream) -> str:
 
 
 def outcome(wrong: str) -> str:
-    """Return what is told of the turn."""
+    """Return what to print about the turn."""
     if not wrong:
         return "the model answers"
-    return (
-        f"the model does not answer: {wrong}\ncallers will hear an apology until that is put right"
-    )
+    return f"the model does not answer: {wrong}\ncallers will hear an apology until this is fixed"
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ LOCK = Path(".local", "install.lock")
 def main(stamp: str, source: str, message: str, *command: str) -> int:
     """Return the command's exit status; 0 if there was nothing left to do."""
     LOCK.parent.mkdir(exist_ok=True)
-    # The kernel releases the lock in whatever way its holder ends.
+    # The kernel releases the lock however its holder ends.
     with LOCK.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

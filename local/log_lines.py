@@ -20,10 +20,10 @@ _TOLD_BY_THE_TURN = frozenset(
     | {"upstream.reconnected", "upstream.lacks_responses", "candidate.stubborn", "turn.untaken"}
 )
 _HEARD_INSTEAD = {
-    "apology": "an apology of ours, since no model answered",
+    "apology": "our apology, since no model answered",
     "empty": "nothing, since the model said nothing",
     "hung_up": "nothing, since the caller left first",
-    "crashed": "what there was until a bug",
+    "crashed": "what was said before a bug",
 }
 _AFTERWARDS = {
     "cut": ", then it broke off",
@@ -39,10 +39,10 @@ class LogLines:
     upstream: Upstream
     caller_key: str
     _told: set[str] = field(default_factory=set)
-    """Told since the last turn: three requests of one turn may be refused for one reason."""
+    """Printed since the last turn: three requests of one turn may be refused for one reason."""
     _model_missing: bool = False
     wrong: str = ""
-    """What the owner has to fix, as told last."""
+    """What the owner has to fix, as last printed."""
 
     def told(self, line: str) -> str | None:
         """Return what a line of the log says to a person; None if it is for machines only."""
@@ -68,9 +68,11 @@ class LogLines:
             self.wrong = self.upstream.wrong(*about)
             return self.wrong
         if name == "auth.refused":
-            return f"a caller is refused: {event.get('reason')}; callers send {self.caller_key}"
+            return (
+                f"a caller was refused: {event.get('reason')}; the caller key is {self.caller_key}"
+            )
         if name == "path.unknown":
-            return f"a caller asks for {event.get('path')}, which does not exist"
+            return f"a caller asked for {event.get('path')}, which does not exist"
         if name == "model.missing":
             # Once is enough: most model APIs answer all the same.
             said, self._model_missing = self._model_missing, True

@@ -46,7 +46,7 @@ class RunLog:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.stream.close()
-        # A process that another one started may hold the other end for ever.
+        # A process that another one started may never close the other end.
         self._thread.join(2)
 
     def _read(self, reader: int) -> None:

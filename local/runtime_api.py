@@ -64,7 +64,7 @@ class Body:
             self._changed.notify_all()
 
     async def discard(self) -> None:
-        """Stop reading: drop what comes from now on, and let nobody wait for the reader."""
+        """Stop reading: drop what comes from now on, and let no writer wait for the reader."""
         async with self._changed:
             self._discarded = True
             self._chunks.clear()

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def bound_untaken(listener: socket.socket) -> None:
     """Limit what a peer of this listener may leave unread, and for how long (Linux only).
 
-    A live peer that does not read acknowledges for ever, so nothing else would end it (RFC 9293,
+    A live peer that does not read keeps acknowledging, so nothing else would end it (RFC 9293,
     section 3.8.6.1; `TCP_USER_TIMEOUT` in tcp(7)).
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNTAKEN_LIMIT_BYTES)

@@ -1,4 +1,4 @@
-"""What an operator runs against a deployment, from a checkout: `doctor`, `connect`.
+"""What an operator runs against a deployment, from a checkout: `doctor`, `call`, `connect`.
 
 Knows the deployment from outside, by HTTP and by its vendors' APIs; nothing here is deployed, and
 nothing of what is deployed is imported.

@@ -1,4 +1,4 @@
-"""The AWS CLI, asked in a process of its own: whatever credentials work there work here."""
+"""The AWS CLI, run as a child process: whatever credentials work there work here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The caller key of a deployment, from a variable or the terminal, for whoever plays a platform.
+"""The caller key of a deployment, from a variable or the terminal, to play a platform.
 
 Never an argument: a process list shows those.
 """

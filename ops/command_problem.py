@@ -1,4 +1,4 @@
-"""What stops a command of the operator, in words for the person who ran it."""
+"""What stops an operator's command, in words for the person who ran it."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Address:
 
     @property
     def base_url(self) -> str:
-        """What a platform calls the Server URL: it puts the endpoint's path behind it."""
+        """What a platform calls the Server URL: it appends the endpoint's path to it."""
         return self.origin + self.path
 
     @property

@@ -1,4 +1,4 @@
-"""One real turn against a server, with errors as a status: what its callers would never be told.
+"""One real turn against a server, with errors as a status, which callers never hear.
 
 In a call whatever goes wrong becomes words. So the commands that set something up end with a turn
 that names the cause: a key that the model API refuses, an empty account, an unknown model.
@@ -26,7 +26,7 @@ def tell(url: str, key: str, model: str = "") -> None:
     """
     if os.environ.get("REAL_TURN", "").strip() in {"0", "no"}:
         return
-    print("A turn is tried ... ", end="", flush=True)
+    print("Trying a turn ... ", end="", flush=True)
     print(outcome(url, key, model))
 
 

@@ -38,11 +38,11 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nNothing stored.", file=sys.stderr)
         return 130
-    print("Stored. Running environments take it up within KeyTtlS seconds.")
+    print("Stored. Running environments use it within KeyTtlS seconds.")
     try:
         server = deployed(options.stack, options.region)
     except Problem:
-        print("No turn was tried: the stack's URL and caller key cannot be read from here.")
+        print("No turn was tried: the stack's URL and caller key could not be read.")
     else:
         real_turn.tell(server.url, server.key, server.model)
     return 0

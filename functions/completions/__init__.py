@@ -3,12 +3,15 @@
 Rooms, from the top; each imports from the ones below it only (`make check`)::
 
     app                          routes and wiring; `handler` is what Lambda calls
+    snapshot                     SnapStart's hooks
     turn · web                   one turn, request to last byte; callers' HTTP requests
     agents                       your agents
     responder                    the contract for them
+    agent_api                    what they get: the conversation, the models, a client
     race                         who answers: fallback, hedging, timeouts
     speech · upstream            text as it is spoken; one HTTP request to a model API
     tools                        tool calls: whole, valid, or explained
     dialects · keys              the two wire formats; the caller's and the upstream's keys
     settings · errors · observability · sse      facts everyone may use
+    causes                       what a model API's refusal is about
 """

@@ -80,7 +80,7 @@ def cause_of(
     if cause is None and status != 429:  # A limit's words speak of quotas and of models.
         words = message[:_WORDS_LIMIT_CHARS]
         cause = next((one for one, pattern in _PATTERNS.items() if pattern.search(words)), None)
-        # A model that is named in a complaint about another field is there.
+        # A complaint about another field may name a model that is not missing.
         if cause is Cause.MODEL and (
             status not in _MODEL_STATUSES or param not in {None, "", "model"}
         ):

@@ -1,8 +1,8 @@
 """Server-sent events, both directions: cut a byte stream into events, write an event.
 
-Knows the event stream format (WHATWG HTML, section 9.2.6, "Interpreting an event stream") and how
-servers miss it; of what an event says only where its JSON ends. An event keeps its bytes as they
-came, so that it can be relayed unchanged.
+Knows the event stream format (WHATWG HTML, section 9.2.6, "Interpreting an event stream"), how
+servers break it, and where an event's JSON ends, but not what it says. An event keeps its bytes as
+they came, so that it can be relayed unchanged.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def _event(raw: bytes, lines: bytes) -> ServerSentEvent:
 def _separated(raw: bytes, lines: bytes) -> list[ServerSentEvent]:
     """Return the events in lines that have no blank line between them; mostly one.
 
-    JSON never goes on behind its end: where a line of data is an object, or the terminator, the
-    next line of data is of another event.
+    A complete JSON object, or the terminator, ends its event: the next line of data belongs to
+    another one.
     """
     events = []
     start = end = 0

@@ -25,7 +25,7 @@ from ops.command_problem import Problem
 from ops.pasted_url import Address
 
 WELL, FAILED, UNPLAYABLE, STOPPED = 0, 1, 2, 130
-SKIPPED = "its model plays a script: only without a URL"
+SKIPPED = "its model is scripted: only without a URL"
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def _plays(
                 yield Played(file, skipped=SKIPPED)
                 continue
             if line is None and not file.scripted:
-                yield Played(file, skipped="it wants a real model: URL=…")
+                yield Played(file, skipped="it needs a real model: URL=…")
                 continue
             try:
                 yield _one(file, line, stages, options)
@@ -93,9 +93,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--url", default=os.environ.get("CALL_URL", ""), help="or CALL_URL")
     model = os.environ.get("CALL_MODEL", "")
-    parser.add_argument("--model", default=model, help="in place of the files', or CALL_MODEL")
-    parser.add_argument("--repeat", type=arguments.count, default=1, help="play each so many times")
-    parser.add_argument("--verbose", action="store_true", help="all transcripts, not the failed")
+    parser.add_argument("--model", default=model, help="replaces the files' model; or CALL_MODEL")
+    parser.add_argument("--repeat", type=arguments.count, default=1, help="play each this often")
+    parser.add_argument("--verbose", action="store_true", help="show all transcripts")
     parser.add_argument("--junit", type=Path, metavar="FILE")
     parser.add_argument("--html", type=Path, metavar="FILE")
     parser.add_argument("--speed", type=arguments.speed, default=1.0, help="of speech (1)")

@@ -3,7 +3,7 @@
     call = Call(Line(Address.parse(url), key), Agent(prompt="Be brief."), on_event=print)
     turn = call.say("Are you open?")        # blocks until the answer has been heard
     call.interrupt()                        # from another thread: the caller speaks up
-    while turn.asks_again:                  # a tool's result is there, and the model has the word
+    while turn.asks_again:                  # a tool's result is there: the model's turn
         turn = call.go_on()
 
 The history keeps the part of an answer that was heard, in whole words. Once `ended` says how the

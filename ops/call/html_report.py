@@ -30,7 +30,7 @@ svg { width: 100%; height: 3rem; display: block; } text { font-size: 11px; fill:
 
 
 def page(all_played: Sequence[Played]) -> str:
-    """Return the page of the calls that failed or could not be played; all, if none did."""
+    """Return the page of the calls that failed or could not be played; of all, if none did."""
     shown = [p for p in all_played if p.result in {"failed", "unplayable"}] or all_played
     body = "\n".join(line for played in shown for line in _call(played))
     policy = "default-src 'none'; style-src 'unsafe-inline'"

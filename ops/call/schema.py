@@ -120,7 +120,7 @@ _found_texts = both(a("text or a list", str, list), lambda value: each(_found)(t
 def _headers(value: Any) -> str:
     for name, content in value.items():
         if not _TOKEN.fullmatch(name):
-            return f"{name!r} is no name of a header"
+            return f"{name!r} is not a header's name"
         if wrong := text(content):
             return wrong
         if not _PRINTABLE.fullmatch(content):

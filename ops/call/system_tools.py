@@ -1,4 +1,4 @@
-"""The platform's own tools ("system tools"): how they are offered, and what a call of one does.
+"""The platform's own tools ("system tools"): how they are offered, and what calling one does.
 
 After ElevenLabs' documentation of system tools (2026-11), in our own words. Arguments are checked
 as the platform would: a call that it cannot carry out is `unusable`. Does not know the history.

@@ -89,7 +89,7 @@ def _no_json(node: yaml.Node) -> str:
     if node.tag not in _KNOWN:
         return f"YAML reads it as a {node.tag.rpartition(':')[2]}: quote it"
     if node.tag.endswith(":float") and node.value.lstrip("+-").lower() in {".nan", ".inf"}:
-        return f"{node.value} is no number that JSON has"
+        return f"{node.value} is not a number in JSON"
     if isinstance(node, yaml.ScalarNode) and any("\ud800" <= one <= "\udfff" for one in node.value):
         return "half of a character"
     return ""

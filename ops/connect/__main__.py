@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return problem.status
     except KeyboardInterrupt:
-        print("\nInterrupted. Run it again: what was done is not done twice.", file=sys.stderr)
+        print("\nInterrupted. Run it again: finished steps are not repeated.", file=sys.stderr)
         return 130
 
 
@@ -159,27 +159,24 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _warm(options: argparse.Namespace, agent: dict[str, Any], url: str) -> int:
-    """Return for how many environments calls are to be announced; 0 leaves it as it is.
+    """Return how many environments an announced call prepares; 0 leaves the webhook as it is.
 
-    Asks where nobody said, unless there is nothing to choose.
+    Asks if WARM is not set, unless there is nothing to choose.
     """
     if options.warm == "0":
         return 0
     if why := call_start.obstacle(agent, url):
         if options.warm:
-            print(_printable(f"The webhook for the start of a call is left as it is: {why}."))
+            print(_printable(f"The webhook for the start of a call stays as it is: {why}."))
         return 0
     if options.warm:
         return int(options.warm)
     if call_start.is_set(agent, url) or options.yes:
         return 0
     if options.dry_run:
-        print("WARM=1 would also have calls announced, so that the first turn waits for less.")
+        print("WARM=1 would also let the platform announce calls, for a faster first turn.")
         return 0
-    question = (
-        "Have the platform announce each telephone call, so that the first turn waits for less?"
-    )
-    return int(_agreed(question))
+    return int(_agreed("Let the platform announce telephone calls, for a faster first turn?"))
 
 
 def _deployment(options: argparse.Namespace) -> Deployment:

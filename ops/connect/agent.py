@@ -35,7 +35,7 @@ class Wanted:
     api_type: str | None = None
     max_tokens: int | None = None
     warm: int = 0
-    """How many environments an announced call gets ready; 0 leaves the agent's webhook alone."""
+    """How many environments an announced call prepares; 0 leaves the agent's webhook alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ MOST_ENVIRONMENTS = 5
 
 
 def webhook_url(server_url: str, environments: int) -> str:
-    """Return the URL that gets this many environments ready."""
+    """Return the URL that prepares this many environments."""
     return f"{server_url}/warm" + (f"?environments={environments}" if environments > 1 else "")
 
 

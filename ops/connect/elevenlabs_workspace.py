@@ -26,7 +26,7 @@ REMEDIES = {
     "workspace with data residency also needs its own ELEVENLABS_BASE_URL.",
     403: "The API key may not do this: {said}\n"
     "In the workspace's settings, let it read and write agents and secrets.",
-    404: "The workspace of this API key has no agent {agent}, or a secret just vanished: {said}\n"
+    404: "The workspace of this API key has no agent {agent}, or a secret is gone: {said}\n"
     "Set AGENT=... to the agent's id, agent_..., from its address in the dashboard.",
     409: "Somebody else is changing the same thing: {said}\nRun it again.",
     422: "The platform refused the settings: {said}",

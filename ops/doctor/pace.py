@@ -43,7 +43,7 @@ class Pace:
 def judge(answer: LongAnswer, short_waits_ms: Sequence[float]) -> Pace:
     """Compare one long answer with the waits for the first words of short ones.
 
-    A quick model's answer may come at once, too. The first word tells the two apart: if a long
+    A quick model's answer may come at once, too. The first word shows which it is: if a long
     answer is held back, it is late by the time that the whole answer takes; if it is streamed, it
     comes as soon as a short one's.
     """

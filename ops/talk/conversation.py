@@ -1,7 +1,7 @@
 """One call that the page steers, and what it shows of it.
 
 The caller's words wait in a queue; one thread plays them. Every change is kept under a key with a
-number, so that a page that comes late, or comes back, gets everything that it lacks. Knows no HTTP.
+number, so that a page that opens late, or again, gets all that it missed. Knows no HTTP.
 """
 
 from __future__ import annotations

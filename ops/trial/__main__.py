@@ -1,4 +1,4 @@
-"""`make trial`: deploys, asks, reports, takes away. Also after Ctrl-C, and after a failure.
+"""`make trial`: deploys, asks, reports, and deletes, even after Ctrl-C or a failure.
 
 Exit status: 0, every question was asked and nothing is left; 1, something failed or is left; 2,
 wrong usage, or nobody said yes; 130, stopped.
@@ -28,14 +28,14 @@ RUNS = Path(".trial")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PLAN = """\
 A trial in account {account.number} ({account.caller}), Region {account.region}.
-It makes two stacks and a bucket named {name}: nine functions with public addresses, a layer, two
-roles, two secrets, a dashboard and seven alarms. It asks them some {requests} requests, which takes
-about 15 minutes and costs some cents, then takes all of it away. docs/trial.md says more.
+It creates two stacks and a bucket named {name}: nine functions with public addresses, a layer, two
+roles, two secrets, a dashboard and seven alarms. It sends them some {requests} requests, takes
+about 15 minutes, costs a few cents, and deletes everything at its end. docs/trial.md says more.
 """
 
 
 def main() -> int:
-    """Make a trial; the exit status."""
+    """Make a trial; return the exit status."""
     options = _options()
     for each in SIGNALS:
         signal.signal(each, _stop)
@@ -43,7 +43,7 @@ def main() -> int:
         account = entered(options.region, options.endpoint)
         if options.take_away:
             if not stacks.NAME.fullmatch(options.take_away):
-                raise usage(f"{options.take_away} is no name of a trial's.")
+                raise usage(f"{options.take_away} is not a trial's name.")
             return _taken_away(Stacks(options.take_away, account, RUNS, options.poll_s))
         status = _earlier(account, options.poll_s)
         return _trial(options, account) or status
@@ -73,7 +73,7 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
     requests = options.rounds * 3 + 80
     _say(PLAN.format(name=name, requests=requests, account=account))
     if not options.yes and not _agreed():
-        raise usage("Nothing was made.")
+        raise usage("Nothing was created.")
     mine = Stacks(name, account, RUNS, options.poll_s)
     told = Report(RUNS / f"{name}.md", f"The trial {name}", _facts(account, options))
     told.write()
@@ -93,7 +93,7 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
         told.end("every question was asked")
         status = 0
     except KeyboardInterrupt:
-        told.end("stopped before its end")
+        told.end("stopped early")
         status = 130
     except (Problem, *ERRORS) as error:
         told.end(f"it failed: {str(error).splitlines()[0]}")
@@ -102,9 +102,9 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
         told.end(f"it broke: {type(error).__name__}")
         raise
     finally:
-        with suppress(KeyboardInterrupt):  # One that comes just now.
+        with suppress(KeyboardInterrupt):  # It may come right now.
             _disregard_signals()
-        _say("taking away what was made ...")
+        _say("deleting what was created ...")
         left = mine.take_away()
         told.taken_away(left)
     _say(f"\n{told.path}")
@@ -114,7 +114,7 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
 def _facts(account: Account, options: argparse.Namespace) -> dict[str, str]:
     facts = {"Region": account.region, "architecture": options.architecture}
     if account.endpoint:
-        facts["not AWS"] = f"all of it was played by {account.endpoint}"
+        facts["not AWS"] = f"{account.endpoint} played all of it"
     return facts
 
 
@@ -132,13 +132,13 @@ def _earlier(account: Account, poll_s: float) -> int:
 
 
 def _taken_away(found: Stacks) -> int:
-    _say(f"taking away {found.name} ...")
+    _say(f"deleting {found.name} ...")
     return _say_left(found, found.take_away())
 
 
 def _say_left(mine: Stacks, left: list[str]) -> int:
     for each in left:
-        _say(f"NOT taken away: {each}", sys.stderr)
+        _say(f"NOT deleted: {each}", sys.stderr)
     if left:
         _say(f"Try again: make trial TAKE_AWAY={mine.name}", sys.stderr)
     return 1 if left else 0
@@ -156,7 +156,7 @@ def _say(text: str, where: TextIO | None = None) -> None:
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        raise usage("Nobody can be asked here: YES=1 agrees.")
+        raise usage("There is no terminal to ask at: YES=1 agrees.")
     with suppress(EOFError):  # Ctrl-D
         return input("Type yes to go on: ").strip() == "yes"
     return False

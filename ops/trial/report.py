@@ -19,7 +19,7 @@ class Report:
     facts: dict[str, str]
     """Where it was measured, for the reader."""
     answers: list[tuple[Probe, Measured]] = field(default_factory=list)
-    state: str = "it goes on, or has crashed"
+    state: str = "running, or crashed"
     left: list[str] | None = None
     """What could not be deleted; None before the attempt."""
 
@@ -64,7 +64,7 @@ class Report:
 
     def _left(self) -> str:
         if self.left is None:
-            return "not yet taken away"
+            return "not yet deleted"
         return "; ".join(_cell(each) for each in self.left) or "nothing"
 
 

@@ -144,7 +144,7 @@ class Stacks:
                 return
             # A stack that exists only for a change set may have no tags yet.
             if status != "REVIEW_IN_PROGRESS" and TAG not in described.get("Tags", []):
-                raise Problem("it has not the tag of a trial, so it is not touched")
+                raise Problem("it lacks a trial's tag, so it is not touched")
             if status == "DELETE_FAILED" and before != status and tries > 1:
                 raise Problem(described.get("StackStatusReason") or status)
             if status != "DELETE_IN_PROGRESS" and (tries == 0 or before != status):

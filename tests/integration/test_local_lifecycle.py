@@ -182,7 +182,9 @@ async def test_code_that_changes_counts_from_then_on(deploy: Deploy, tmp_path: P
         (old,) = deployment.function.environments
         following = asyncio.create_task(deployment.follow_changes())
         app.write_text(app.read_text().replace('{"no": path}, 404', '{"new": path}'))
-        gate_opens = asyncio.ensure_future(_told(told, "toy/app.py has changed: it counts"))
+        gate_opens = asyncio.ensure_future(
+            _told(told, "toy/app.py has changed: the next turn runs it")
+        )
         await until(lambda: old.retired)
         assert (await ask(deployment, "/x")).json() == {"new": "/x"}
         gate.touch()
@@ -199,7 +201,7 @@ async def test_code_that_does_not_start_changes_nothing(deploy: Deploy, tmp_path
         following = asyncio.create_task(deployment.follow_changes())
         before = (await ask(deployment, "/pid")).body
         (tmp_path / "toy/app.py").write_text("raise ValueError('half a thought')")
-        line = await _told(told, "toy/app.py has changed, and does not start")
+        line = await _told(told, "toy/app.py has changed, but does not start")
         assert "half a thought" in line
         assert (await ask(deployment, "/pid")).body == before
         following.cancel()

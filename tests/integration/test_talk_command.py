@@ -21,7 +21,7 @@ NOBODY = "http://127.0.0.1:1/v1"
         ({"UPSTREAM": "foo"}, "UPSTREAM=foo is neither model, openai nor a base URL"),
         ({"UPSTREAM": "openai"}, "UPSTREAM=openai needs the key"),
         ({"UPSTREAM": NOBODY, "PARAMETERS": "1"}, "error: PARAMETERS: "),
-        ({"TALK_PORT": "seven"}, "seven is no port"),
+        ({"TALK_PORT": "seven"}, "seven is not a port"),
         ({"TALK_URL": "http://127.0.0.1:1"}, "no caller key: set TALK_KEY"),
     ],
 )

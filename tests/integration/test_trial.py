@@ -165,7 +165,7 @@ def test_who_stops_it_is_left_with_nothing(
     process = owner.begins(YES="1")
     reads_until(process, "deploying the server")
     process.send_signal(number)
-    reads_until(process, "taking away")
+    reads_until(process, "deleting what")
     process.send_signal(number)
     process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
@@ -190,11 +190,11 @@ def test_what_a_killed_trial_left_is_found_again(cloud: OddCloud, owner: Owner) 
     reads_until(process, "deploying the server")
     process.kill()
     process.communicate(timeout=LIMIT_S)
-    assert "it goes on, or has crashed" in owner.report
+    assert "running, or crashed" in owner.report
     assert left_in(cloud) != NOTHING
     status, said = owner.runs("--region", "eu-central-1")
     assert status == 2
-    assert "taking away voice-trial-" in said
+    assert "deleting voice-trial-" in said
     assert left_in(cloud) == NOTHING
 
 
@@ -217,7 +217,7 @@ def test_a_trial_that_runs_is_left_alone(cloud: OddCloud, owner: Owner) -> None:
     reads_until(process, "deploying the server")
     _, said = owner.runs()
     assert "There is another trial" in said
-    assert "taking away" not in said
+    assert "deleting" not in said
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=LIMIT_S)
     assert left_in(cloud) == NOTHING
@@ -227,6 +227,6 @@ def test_a_stack_without_a_trials_tag_is_never_touched(cloud: OddCloud, owner: O
     """A name alone proves nothing."""
     status, said = owner.runs(TAKE_AWAY="voice-trial-20260101-0000-aaaa")
     assert status == 1
-    assert "has not the tag of a trial" in said
+    assert "lacks a trial's tag" in said
     assert owner.runs(TAKE_AWAY="voice-completions")[0] == 2
     assert left_in(cloud) == NOTHING

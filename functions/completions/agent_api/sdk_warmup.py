@@ -1,4 +1,4 @@
-"""Use the SDK before a snapshot or a first turn: it loads types and resources on first use.
+"""Use the SDK before a snapshot or a first turn, since it loads types and resources on first use.
 
 That takes half a second, which a caller would wait for. Plays one answer of each kind to the SDK's
 synchronous client, which reads them with the same types as the asynchronous one.

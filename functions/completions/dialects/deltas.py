@@ -64,7 +64,7 @@ class Other:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Text that is held back or removed: it only proves that the model is working."""
+    """Text that is held back or removed; it proves that the model is working."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class SecretCache:
 
     def prefetch(self) -> None:
         """Start the first read, if there was none."""
-        # Callers without a key get here, too: not each of them may retry a failed secret.
+        # Callers without a key get here, too, and must not each retry a failed secret.
         if self.cached is None and self.may_retry():
             self._start()
 

@@ -1,6 +1,6 @@
 """The winner's answer, read to its end: the terminator, the finish, a cut or a stall.
 
-Hands on together what arrives together. Does not know who else might answer.
+Passes on together what arrives together. Does not know who else might answer.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _DECODER = json.JSONDecoder(strict=False)
 
 
 def may_be_bare(text: str, offered: Collection[str]) -> bool:
-    """Return whether an answer that begins like this may be nothing but a call without marks."""
+    """Return whether an answer that begins like this may be a call without marks."""
     squeezed = "".join(text.split())
     for before in ("```json", "```", _PHI):
         if len(squeezed) < len(before) and before.startswith(squeezed):

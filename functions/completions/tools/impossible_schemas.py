@@ -2,7 +2,7 @@
 
 People write tools by hand: a required name that is described nowhere, an enum of texts where a
 number is due, a null for a keyword that is not set. A model cannot fix that, so its call would be
-refused for ever. What fits the schema as it came still fits. Does not know the schema library.
+refused each time. What fits the schema as it came still fits. Does not know the schema library.
 """
 
 from __future__ import annotations

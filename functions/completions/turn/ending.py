@@ -1,4 +1,4 @@
-"""The one end of a streamed turn: the model's own, a call in place of silence, a failure told.
+"""The one end of a streamed turn: the model's own, a call in place of silence, or a failure.
 
 Writes the last words, the held calls and the finish. Knows what a caller is owed, but no time, and
 not who might still be asked.

@@ -95,7 +95,7 @@ class Body:
         return chunk
 
     def _end_with_connection(self, _: asyncio.Future[None]) -> None:
-        # NOTE: aiohttp closes a connection on a malformed chunk and tells the reader nothing: one
+        # NOTE: aiohttp closes a connection on a malformed chunk without telling its reader: one
         # that waits would wait on, and one that comes later gets a RuntimeError (3.14).
         if not self._content.is_eof() and self._content.exception() is None:
             from aiohttp import ClientPayloadError

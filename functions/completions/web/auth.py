@@ -69,7 +69,7 @@ def _shape_of_header(request: Request) -> str:
 
 
 def presented_key(request: Request) -> str:
-    """Return the key that the request shows, wherever it does; empty if it shows none."""
+    """Return the key that the request presents, in any of the headers; empty if it has none."""
     scheme, _, key = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()

@@ -1,4 +1,4 @@
-"""What an HTTP event says beside its request: who sent it, and what that sender can read.
+"""What an HTTP event says apart from its request: who sent it, and what that sender can read.
 
 Sources: "Invoking Lambda function URLs", AWS Lambda developer guide; "Lambda proxy integrations",
 Amazon API Gateway developer guide. The request itself is Mangum's to read.

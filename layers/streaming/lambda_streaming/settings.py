@@ -44,7 +44,7 @@ def prelude_gap_s() -> float:
     """Return how many seconds a prelude stays alone on the wire.
 
     2 ms by default, counted from its write: a reader that the prelude wakes then reads it alone in
-    all but a few of thousands of answers. It costs nothing where an application takes its time.
+    all but a few of thousands of answers. It costs nothing if the application takes longer.
 
     Raises:
         PlatformError: The setting is not a number of milliseconds.

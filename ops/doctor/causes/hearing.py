@@ -65,7 +65,7 @@ HEARING: Mapping[str, Cause] = {
         "Look at the provider's filter settings: these requests are harmless.",
     ),
     "cut_answer": Cause(
-        "The model's answer broke off, and ours went on.",
+        "The model's answer broke off, and our own words followed.",
         "If it is rare, it is the network. If not, use another model, or raise `StallTimeoutMs`.",
         warning=True,
     ),
@@ -88,7 +88,7 @@ HEARING: Mapping[str, Cause] = {
     ),
     "buffer_words": Cause(
         "The first word was late (a slow model, or a cold start), so buffer words came first.",
-        "Nothing to do: they are for this. If it happens on most turns, use a faster model.",
+        "Nothing to do: that is their purpose. If it happens in most turns, use a faster model.",
         warning=True,
     ),
     "no_call": Cause(

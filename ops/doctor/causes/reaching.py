@@ -55,7 +55,7 @@ REACHING: Mapping[str, Cause] = {
         "ended it.",
         f"Look at {LOG} for `Task timed out` or a trace.",
     ),
-    "endless": Cause("The answer does not end.", "It is not our function that answers."),
+    "endless": Cause("The answer does not end.", "Something else than our function answers."),
     # -- before the model is asked
     "caller_key": Cause(
         "This is not the caller key of this deployment: mistyped, cut short, from another stage, "

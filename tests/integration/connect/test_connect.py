@@ -217,8 +217,8 @@ def test_a_run_ends_with_a_real_turn(api: ElevenLabs, connect: Connect) -> None:
     for _ in range(2):
         done = connect(URL="https://localhost:1/v1", REAL_TURN="")
         assert done.returncode == 0
-        assert "A turn is tried ... it failed.\n  localhost:1: connection refused" in done.stdout
-    assert "A turn is tried" not in connect(DRY_RUN="1", REAL_TURN="", MODEL="other").stdout
+        assert "Trying a turn ... it failed.\n  localhost:1: connection refused" in done.stdout
+    assert "Trying a turn" not in connect(DRY_RUN="1", REAL_TURN="", MODEL="other").stdout
 
 
 def test_a_stack_is_found_with_the_aws_cli(

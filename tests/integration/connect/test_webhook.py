@@ -78,7 +78,7 @@ def test_another_webhook_stays(plain: ElevenLabs, connect: Connect) -> None:
     plain.agent["platform_settings"]["workspace_overrides"] = {name: THEIRS}
     done = connect(WARM="1")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "left as it is: it has one of its own, https://crm.example/calls" in done.stdout
+    assert "stays as it is: it has one of its own, https://crm.example/calls" in done.stdout
     assert webhook_of(plain) == (THEIRS, False)
     assert plain.prompt["llm"] == "custom-llm"
 
@@ -88,7 +88,7 @@ def test_the_workspaces_webhook_stays(plain: ElevenLabs, connect: Connect) -> No
     overrides = plain.agent["platform_settings"]["overrides"]
     overrides["enable_conversation_initiation_client_data_from_webhook"] = True
     done = connect(WARM="1")
-    assert "left as it is: it uses the workspace's" in done.stdout
+    assert "stays as it is: it uses the workspace's" in done.stdout
     assert webhook_of(plain) == (None, True)
 
 

@@ -45,7 +45,7 @@ def test_a_turn_says_what_was_said_heard_and_when() -> None:
 @pytest.mark.parametrize(
     ("event", "told"),
     [
-        (_turn("apology"), "heard an apology of ours"),
+        (_turn("apology"), "heard our apology"),
         (_turn("empty"), "heard nothing, since the model said nothing"),
         (_turn("hung_up"), "heard nothing, since the caller left first"),
         (_turn("hung_up", "Yes"), 'heard "Yes", then the caller left'),
@@ -87,7 +87,7 @@ def test_long_texts_are_cut() -> None:
             {"message": "upstream.misconfigured", "cause": "model", "model": "gpt-9"},
             "has no model gpt-9",
         ),
-        ({"message": "auth.refused", "reason": "wrong key"}, "wrong key; callers send my-key"),
+        ({"message": "auth.refused", "reason": "wrong key"}, "wrong key; the caller key is my-key"),
         ({"message": "path.unknown", "path": "/v2"}, "/v2"),
         ({"message": "odd", "level": "ERROR", "exception": "a\nb\nX: why"}, "odd: X: why"),
     ],

@@ -1,6 +1,6 @@
 """Recognises events of one Responses answer that some proxies send twice.
 
-A word may honestly come twice; the number of an event and the end of an item may not.
+A word may rightly come twice; the number of an event and the end of an item may not.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def test_the_report_is_complete_after_each_answer(tmp_path: Path) -> None:
     told = report(tmp_path)
     told.note(PROBE, OTHER)
     text = told.path.read_text()
-    assert "state: it goes on, or has crashed" in text
-    assert "left in the account: not yet taken away" in text
+    assert "state: running, or crashed" in text
+    assert "left in the account: not yet deleted" in text
     assert "0 as assumed, 1 otherwise, 0 cannot tell" in text
     assert [path.name for path in told.path.parent.iterdir()] == ["voice-trial.md"]
 
