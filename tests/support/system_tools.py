@@ -26,9 +26,9 @@ class Case:
 
     good: Mapping[str, Any]
     coerced: Mapping[str, Mapping[str, Any]]
-    """What a model may write, and what must arrive."""
+    """What a model may write, and which arguments must arrive."""
     invalid: Mapping[str, str]
-    """What a model may write, and what it must be told."""
+    """What a model may write, and which words its feedback must contain."""
     says: str = ""
     """What models like to say in the same turn."""
 
@@ -150,7 +150,7 @@ INVALID = [(name, sent) for name in GOOD for sent in CASES[name].invalid]
 
 
 def request_of(way: Way, name: str, *more: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    """Return the event's conversation, continued by `more`, as this way asks it."""
+    """Return the request of this way for the event's conversation, continued by `more`."""
     given = event(name)
     tools = [tool["function"] for tool in given["tools"]]
     messages = [*given["messages"], *more]
@@ -167,7 +167,7 @@ async def turn(
 
 
 def feedback(upstream: PlayedUpstream) -> str:
-    """Return what the model was told when it was asked once more."""
+    """Return the feedback in the second request."""
     role, text = history.told(upstream.requests[1].json)[-1]
     assert role == "user"
     return text

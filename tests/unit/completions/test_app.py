@@ -32,8 +32,8 @@ CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 
 
-def test_import_asks_nobody() -> None:
-    """Importing the app opens no socket and does not even import the AWS and OpenAI libraries."""
+def test_import_opens_no_connection() -> None:
+    """Importing the app does not even import the AWS and OpenAI libraries."""
     program = """
 import socket, sys
 def refuse(*_): raise AssertionError("a connection at import")
@@ -104,7 +104,7 @@ PREFLIGHT = {
 
 
 async def test_pages_of_an_allowed_origin_may_ask(upstream: ScriptedUpstream) -> None:
-    """A preflight has no key; answers and errors are readable by the page."""
+    """A preflight needs no key; answers and errors are readable by the page."""
     app = deploy(upstream.base_url, allowed_origins=("https://shop.example",), **CALM)
     async with calling(app) as client:
         preflight = await client.options(CHAT, headers={**PREFLIGHT, "authorization": ""})
@@ -117,17 +117,17 @@ async def test_pages_of_an_allowed_origin_may_ask(upstream: ScriptedUpstream) ->
     assert "access-control-allow-origin" not in other.headers
 
 
-async def test_no_page_may_ask_unless_it_is_allowed(client: httpx2.AsyncClient) -> None:
-    """A key in a page is everybody's, so this is off."""
+async def test_no_other_page_may_ask(client: httpx2.AsyncClient) -> None:
+    """A key in a page is public, so this is off by default."""
     assert (await client.options(CHAT, headers=PREFLIGHT)).status_code == 405
     got = await client.post(CHAT, json=chat(), headers=PAGE)
     assert not any(name.startswith("access-control") for name in got.headers)
 
 
-async def test_an_agent_is_given_no_half_of_a_history(
+async def test_an_agent_gets_no_partial_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a chained request continues is with nobody, so its caller is asked for all of it."""
+    """No upstream has stored the rest, so the caller of a chained request must send all of it."""
     monkeypatch.syspath_prepend(tmp_path)
     agent = 'from completions.responder import Say\n\nasync def hi(_):\n    yield Say("Hi.")\n'
     (tmp_path / "an_agent.py").write_text(agent)
@@ -146,7 +146,7 @@ HUME = CHAT + "?custom_session_id=session-7"
 async def test_a_session_gets_its_id_back(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, stream: bool | None
 ) -> None:
-    """Hume's EVI reads it from each chunk, and may not say that it wants a stream."""
+    """Hume's EVI reads the id from each chunk, and may not say that it wants a stream."""
     script = answer("Hello there.")
     script.insert(1, Raw(b'data: {"choices": [], "system_fingerprint": "fp_44"}\n\n'))
     upstream.plays(script)
@@ -157,8 +157,8 @@ async def test_a_session_gets_its_id_back(
     assert {chunk["system_fingerprint"] for chunk in chunks} == {"session-7"}
 
 
-async def test_without_a_session_nothing_is_streamed_unasked(client: httpx2.AsyncClient) -> None:
-    """OpenAI's default holds for everybody else, and in a session for who says so."""
+async def test_without_a_session_no_answer_is_streamed_unasked(client: httpx2.AsyncClient) -> None:
+    """OpenAI's default applies to all other requests, and to a session that asks for it."""
     for path, body in (
         (CHAT, chat()),
         (CHAT + "?session_id=s", chat()),
@@ -179,15 +179,15 @@ async def test_without_a_session_nothing_is_streamed_unasked(client: httpx2.Asyn
 async def test_lambdas_own_deadline_wins_over_the_setting(
     context: object, timeout_s: int, remaining_s: float | None
 ) -> None:
-    """The setting is for servers that end requests and do not say when."""
+    """The setting is for servers that end requests without announcing when."""
     scope = {"type": "http", "headers": [], **({"aws.context": context} if context else {})}
     assert _arrival(Request(scope), timeout_s, cold=False).remaining_s == remaining_s
 
 
-async def test_a_bug_while_a_turn_is_planned_is_a_failed_turn(
+async def test_a_bug_while_a_turn_is_planned_is_logged_as_a_failed_turn(
     client: httpx2.AsyncClient, logs: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug of ours before the turn has begun has its line in the log as well."""
+    """A bug before the turn has begun has its log lines, too."""
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("internals")
@@ -200,16 +200,18 @@ async def test_a_bug_while_a_turn_is_planned_is_a_failed_turn(
 
 
 @pytest.mark.parametrize("host", ["[::1", "a:b", "[::1]:1", "x/y?z#w", "", "x" * 5_000])
-async def test_odd_hosts_harm_nobody(client: httpx2.AsyncClient, host: str) -> None:
-    """A `Host` that is no host still gets an answer, on good paths and on bad ones."""
+async def test_an_invalid_host_does_no_harm(client: httpx2.AsyncClient, host: str) -> None:
+    """A request with an invalid `Host` still gets its answer, on good paths and bad ones."""
     response = await client.post(CHAT, json=chat(), headers={"host": host})
     assert response.status_code == 200
     error_of(await client.post("/nope", headers={"host": host}), 404, "not_found")
 
 
 @pytest.mark.parametrize("host", ["[", "]x["])
-async def test_odd_hosts_in_an_event_harm_nobody(upstream: ScriptedUpstream, host: str) -> None:
-    """Mangum takes the `Host` for the server's name: no caller gets a 500 by it."""
+async def test_an_invalid_host_in_an_event_does_no_harm(
+    upstream: ScriptedUpstream, host: str
+) -> None:
+    """Mangum uses the `Host` as the server's name, which must not cause a 500."""
     async with httpx2.AsyncClient(
         transport=MangumTransport(deploy(upstream.base_url, **CALM)),
         base_url="http://x",
@@ -278,10 +280,10 @@ headers = st.dictionaries(
 @example(
     path=CHAT, body=b'{"messages":[{"role":"assistant","tool_calls":5}],"stream":true}', extra={}
 )
-async def test_nothing_a_caller_posts_is_a_500(
+async def test_no_request_causes_a_500(
     client: httpx2.AsyncClient, logs: Logged, path: str, body: bytes, extra: dict[str, str]
 ) -> None:
-    """Whatever JSON or bytes with whatever headers: an answer or an error object, never a crash."""
+    """Any JSON or bytes with any headers get an answer or an error object."""
     response = await client.post(path, content=body, headers=extra)
     assert response.status_code != 500, response.text
     assert "Traceback" not in response.text
@@ -292,7 +294,7 @@ async def test_nothing_a_caller_posts_is_a_500(
 
 @settings(max_examples=60, suppress_health_check=UNCHECKED)
 @given(st.sampled_from(["GET", "POST", "HEAD", "PATCH"]), st.text(max_size=30))
-async def test_no_path_is_a_500(client: httpx2.AsyncClient, method: str, path: str) -> None:
-    """Any method on any path gets an answer below 500."""
+async def test_no_path_causes_a_500(client: httpx2.AsyncClient, method: str, path: str) -> None:
+    """Any method on any path gets a status below 500."""
     quoted = quote(path, safe="/", errors="replace")
     assert (await client.request(method, "/" + quoted)).status_code < 500

@@ -1,4 +1,4 @@
-"""Causes: which refusals are about a filter or a wrong set-up, in the words of many APIs."""
+"""Causes: which refusals are about a filter or a misconfiguration, in the words of many APIs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ REFUSALS: dict[str, tuple[Cause | None, int, dict[str, Any]]] = {
     "a bare 404": (Cause.ADDRESS, 404, {}),
     "fastapi": (Cause.ADDRESS, 404, {"message": "Not Found"}),
     "the wrong method": (Cause.ADDRESS, 405, {}),
-    # The request's own, or passing.
+    # The request's own, or temporary.
     "a bare 400": (None, 400, {"message": "Bad Request"}),
     "a field": (None, 400, {"param": "temperature", "message": "Not supported with this model."}),
     "too long": (
@@ -107,9 +107,9 @@ REFUSALS: dict[str, tuple[Cause | None, int, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("cause", "status", "told"), REFUSALS.values(), ids=list(REFUSALS))
-def test_a_cause_is_read_in_whatever_words(
+def test_a_cause_is_recognised_in_any_words(
     cause: Cause | None, status: int, told: dict[str, Any]
 ) -> None:
-    """Codes, types and words name filters and wrong set-ups, and nothing else is taken for them."""
+    """Codes, types and words name filters and misconfigurations; other refusals have no cause."""
     nothing = {"code": None, "kind": None, "param": None, "message": ""}
     assert cause_of(status, **{**nothing, **told}) is cause

@@ -1,4 +1,4 @@
-"""Errors: each carries status, type and code, and is rendered as OpenAI's clients parse it."""
+"""Errors: each has status, type and code, in the form that OpenAI's clients parse."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _make(kind: type[CompletionsError]) -> CompletionsError:
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_each_error_is_openais_object(kind: type[CompletionsError]) -> None:
-    """Four fields, of which message, type and code are texts."""
+def test_each_error_has_openais_form(kind: type[CompletionsError]) -> None:
+    """It has four fields, of which message, type and code are texts."""
     error = _make(kind)
     body = json.loads(json.dumps(error.body()))
     assert list(body) == ["error"]
@@ -48,7 +48,7 @@ def test_each_error_is_openais_object(kind: type[CompletionsError]) -> None:
 
 @pytest.mark.parametrize("kind", CLASSES)
 async def test_the_sdk_raises_the_class_for_the_status(kind: type[CompletionsError]) -> None:
-    """The official client makes its own exception of it and finds message, code and type."""
+    """The official client raises its own exception for it, with message, code and type."""
     error = _make(kind)
 
     def answer(_: httpx2.Request) -> httpx2.Response:
@@ -95,14 +95,14 @@ def test_our_own_key_is_never_the_callers_fault() -> None:
         (529, True, "server_error"),
     ],
 )
-def test_what_may_help_later_is_transient(status: int, transient: bool, kind: str) -> None:
-    """An upstream's status decides whether asking again, or elsewhere, is any use."""
+def test_an_error_that_may_pass_is_transient(status: int, transient: bool, kind: str) -> None:
+    """An upstream's status decides whether asking again, or another model, can help."""
     error = UpstreamRefused("No.", status=status)
     assert (error.status, error.transient, error.type) == (status, transient, kind)
 
 
-def test_an_upstreams_own_words_are_kept() -> None:
-    """Type, code, field and headers of the upstream are passed on."""
+def test_an_upstreams_error_is_passed_on() -> None:
+    """Its type, code, field and headers are kept."""
     error = UpstreamRefused(
         "Slow down.",
         status=429,
@@ -136,5 +136,5 @@ def test_an_upstreams_own_words_are_kept() -> None:
     ids=str,
 )
 def test_a_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    """In seconds or milliseconds; what cannot be read says nothing."""
+    """It is in seconds or milliseconds; an unreadable value is ignored."""
     assert UpstreamRefused("No.", status=429, headers=headers).retry_after_s == seconds

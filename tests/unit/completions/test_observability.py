@@ -1,4 +1,4 @@
-"""Logs and metrics: one event a turn, nothing of one turn in another's lines."""
+"""Logs and metrics: one event a turn, with nothing of one turn in another's lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FUNCTIONS = Path(__file__).parents[3] / "functions"
 
 
 def test_an_event_is_a_line_of_json(logs: Logged) -> None:
-    """The message is the event's name, its facts are fields, text of any script stays readable."""
+    """Its message is the event's name, facts are fields, and text of any script stays readable."""
     log.info("something.happened", count=5, reason="Grüße\nund mehr")
     (line,) = logs.text.splitlines()
     event = json.loads(line)
@@ -43,8 +43,8 @@ def test_an_event_is_a_line_of_json(logs: Logged) -> None:
     assert (event["level"], event["service"]) == ("INFO", "completions")
 
 
-async def test_turns_at_the_same_time_do_not_mix(logs: Logged) -> None:
-    """What one task binds is in its own lines and in those of the tasks it starts, only there."""
+async def test_concurrent_tasks_do_not_mix(logs: Logged) -> None:
+    """A task's bound fields are in its own lines and those of the tasks it starts, only there."""
     bind(path="outside")
 
     async def helper() -> None:
@@ -67,7 +67,7 @@ async def test_turns_at_the_same_time_do_not_mix(logs: Logged) -> None:
 
 
 def test_metrics_have_units(capsys: Any, logs: Logged) -> None:
-    """A turn writes one event and one EMF set: `…Ms` in milliseconds, the rest counted."""
+    """A turn writes one event and one EMF set: `…Ms` in milliseconds, the rest as counts."""
     turn_finished({"outcome": "ok"}, {"TurnMs": 12.5, "Retries": 2}, "ok")
     assert logs.event("turn.finished")["outcome"] == "ok"
     (line,) = capsys.readouterr().out.splitlines()
@@ -81,8 +81,8 @@ def test_metrics_have_units(capsys: Any, logs: Logged) -> None:
     assert (emf["TurnMs"], emf["Retries"]) == ([12.5], [2])
 
 
-def test_without_a_namespace_nothing_breaks() -> None:
-    """A deployment that names no namespace has no metrics, and its turns end all the same."""
+def test_without_a_namespace_there_are_no_metrics() -> None:
+    """Turns still end normally."""
     program = (
         "from completions.observability import turn_finished\n"
         "turn_finished({'outcome': 'ok'}, {'TurnMs': 1.0}, 'ok')"
@@ -98,8 +98,8 @@ def test_without_a_namespace_nothing_breaks() -> None:
     assert json.loads(line)["message"] == "turn.finished"
 
 
-def test_something_that_is_no_turn_is_counted_alone(capsys: Any) -> None:
-    """One metric in a line of its own, without an outcome."""
+def test_an_event_outside_a_turn_is_counted_alone(capsys: Any) -> None:
+    """It is one metric in a line of its own, without an outcome."""
     count("AuthFailures")
     emf = json.loads(capsys.readouterr().out)
     (directive,) = emf["_aws"]["CloudWatchMetrics"]
@@ -121,8 +121,8 @@ def _fail(text: str) -> None:
         log.exception("something.crashed")
 
 
-def test_a_trace_tells_where_and_not_what_with(logs: Logged) -> None:
-    """Classes, files, lines, causes; no message, since it may hold what somebody said."""
+def test_a_trace_shows_places_and_no_messages(logs: Logged) -> None:
+    """It has classes, files, lines and causes; a message may contain what somebody said."""
     _fail("a secret of the heart")
     event = logs.event("something.crashed")
     assert "heart" not in logs.text
@@ -132,7 +132,7 @@ def test_a_trace_tells_where_and_not_what_with(logs: Logged) -> None:
 
 
 def _raised(path: str) -> Exception:
-    """What the last line of a file raises."""
+    """Return the exception that the last line of a file raises."""
     try:
         exec(compile("import json\n\njson.loads('{')", path, "exec"), {})
     except ValueError as error:
@@ -148,13 +148,13 @@ def _raised(path: str) -> Exception:
         ("<string>", r"json/decoder\.py:\d+"),
     ],
 )
-def test_where_an_agent_failed_is_its_own_line(path: str, where: str) -> None:
-    """Not the line of a library that it called; elsewhere it is the innermost one."""
+def test_an_agents_failure_is_placed_in_its_own_file(path: str, where: str) -> None:
+    """The line is not one of a library that it called; elsewhere it is the innermost one."""
     assert re.fullmatch(where, place(_raised(path)))
 
 
 def test_another_logger_may_write_into_the_log(logs: Logged) -> None:
-    """Its lines have the bound fields, and say whose they are."""
+    """Its lines have the bound fields and the logger's name."""
     logger = logging.getLogger("somebodys.agent")
     logger.info("Not yet.")
     adopt("somebodys")
@@ -170,8 +170,8 @@ def test_another_logger_may_write_into_the_log(logs: Logged) -> None:
     assert "logger" not in logs.event("ours")
 
 
-async def test_a_trace_tells_all_where_text_is_allowed(logs: Logged) -> None:
-    """In the task that may log it, and in no other."""
+async def test_a_trace_has_messages_where_text_is_allowed(logs: Logged) -> None:
+    """This applies to the task that may log text, and to no other."""
 
     async def allowed() -> None:
         allow_content(allowed=True)
@@ -185,7 +185,7 @@ async def test_a_trace_tells_all_where_text_is_allowed(logs: Logged) -> None:
 
 
 async def test_text_is_bounded(logs: Logged) -> None:
-    """A line has a length that CloudWatch takes, and every character of it can be written."""
+    """A line has a length that CloudWatch accepts, and every character can be encoded."""
 
     async def allowed() -> None:
         allow_content(allowed=True)
@@ -201,14 +201,14 @@ async def test_text_is_bounded(logs: Logged) -> None:
     assert event["half"] == "\ufffd and \ufffd"
 
 
-def test_half_a_character_costs_no_line(logs: Logged) -> None:
-    """What UTF-8 has no bytes for is written as JSON can write it."""
+def test_a_lone_surrogate_costs_no_line(logs: Logged) -> None:
+    """UTF-8 cannot encode it, so it is written as a JSON escape."""
     log.warning("something.odd", text="\ud800")
     assert json.loads(logs.text)["text"] == "\ud800"
 
 
-def test_names_from_outside_are_names() -> None:
-    """An identifier stays, a sentence does not; a path keeps all but what may be a key."""
+def test_names_from_outside_are_restricted() -> None:
+    """An identifier is kept, a sentence is not; a path keeps all but what may be a key."""
     assert identifier("messages[3].content") == "messages[3].content"
     assert [identifier(value) for value in (None, "", 429, "two words", "x" * 65)] == [
         None,
@@ -226,8 +226,8 @@ def test_names_from_outside_are_names() -> None:
         assert "key" not in redacted_path("/" * before + "key" * 8)
 
 
-async def test_what_is_bound_does_not_grow(logs: Logged) -> None:
-    """A thousand turns leave nothing behind: their keys go with their tasks."""
+async def test_bound_fields_do_not_pile_up(logs: Logged) -> None:
+    """A thousand turns leave nothing behind: their fields go with their tasks."""
     before = log.thread_safe_get_current_keys()
 
     async def turn(number: int) -> None:

@@ -1,4 +1,4 @@
-"""An agent: what it is given, what it may yield and ask, and how a deployment names it."""
+"""An agent: what it gets, what it may yield and ask, and how a deployment names it."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ number = 5
 """
 
 
-# -- what it is given and yields
+# -- what it gets and yields
 
 
-async def test_an_agent_is_given_the_conversation(way: Way) -> None:
-    """It comes in Chat Completions' terms, whichever API the caller used."""
+async def test_an_agent_gets_the_conversation(way: Way) -> None:
+    """It has the form of Chat Completions, whichever API the caller used."""
     seen: list[Conversation] = []
 
     async def looks(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -102,8 +102,8 @@ async def test_an_agent_is_given_the_conversation(way: Way) -> None:
     assert conversation.user_text == "Hello"
 
 
-async def test_an_agent_is_given_how_to_answer(way: Way) -> None:
-    """These parameters can be handed to the client as they are, in either API's spelling."""
+async def test_an_agent_gets_the_requests_parameters(way: Way) -> None:
+    """They can be passed to the client unchanged, whichever API the caller used."""
     seen: list[Conversation] = []
 
     async def looks(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -119,8 +119,8 @@ async def test_an_agent_is_given_how_to_answer(way: Way) -> None:
     }
 
 
-async def test_who_is_silent_has_said_nothing(way: Way) -> None:
-    """The platform's report of silence is no text of the user's."""
+async def test_a_silent_user_has_said_nothing(way: Way) -> None:
+    """The platform's report of silence is not text of the user."""
     seen: list[str] = []
 
     async def looks(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -132,14 +132,14 @@ async def test_who_is_silent_has_said_nothing(way: Way) -> None:
 
 
 @pytest.mark.parametrize("content", ["Hi you", [{"type": "text", "text": "Hi "}, {"text": "you"}]])
-def test_a_messages_text_is_one_whatever_its_content(content: Any) -> None:
-    """It may be a list of parts, and null."""
+def test_a_messages_text_is_a_string_whatever_its_content(content: Any) -> None:
+    """The content may be a list of parts, or null."""
     assert text_of({"role": "user", "content": content}) == "Hi you"
     assert text_of({"role": "assistant", "content": None}) == ""
 
 
-async def test_thoughts_in_what_an_agent_says_are_not_spoken() -> None:
-    """A `<think>` block is taken out of its words, even if its tags are split."""
+async def test_thoughts_in_an_agents_words_are_not_spoken() -> None:
+    """A `<think>` block is removed, even if its tags are split."""
 
     async def thinks(_: Conversation) -> AsyncGenerator[Event, None]:
         for piece in ("<thi", "nk>The caller is angry.</th", "ink>Good morning."):
@@ -149,11 +149,11 @@ async def test_thoughts_in_what_an_agent_says_are_not_spoken() -> None:
     assert got.text == "Good morning."
 
 
-# -- what it asks of models
+# -- what it asks models
 
 
 async def test_asking_the_models_races_them(way: Way) -> None:
-    """A model that stalls is joined by the fallback, and buffer words are heard meanwhile."""
+    """The fallback joins a model that stalls, and buffer words are heard meanwhile."""
     fallback = answer("From the fallback.", at_ms=1000)
     got, caller = await turn(way, relays, [Hold()], fallback=fallback)
     assert got.text.endswith("From the fallback.")
@@ -162,8 +162,8 @@ async def test_asking_the_models_races_them(way: Way) -> None:
     assert caller.upstream.requests[0].hung_up_at is not None
 
 
-async def test_a_failing_model_is_the_agents_to_catch(way: Way) -> None:
-    """`ask` raises if nobody answers, and what the agent then says is its answer."""
+async def test_an_agent_may_catch_a_models_failure(way: Way) -> None:
+    """`ask` raises if no model answers, and the agent's next words are its answer."""
 
     async def careful(conversation: Conversation) -> AsyncGenerator[Event, None]:
         try:
@@ -176,8 +176,8 @@ async def test_a_failing_model_is_the_agents_to_catch(way: Way) -> None:
     assert got.text == "No luck: 503."
 
 
-async def test_each_ask_has_three_requests_and_all_of_them_a_limit(way: Way) -> None:
-    """The ask that is one too many is refused by the name of its parameter, and costs no run."""
+async def test_each_ask_has_three_requests_within_a_limit(way: Way) -> None:
+    """An ask beyond it is refused with the parameter's name, and the agent is not run again."""
     outcomes: list[str] = []
     runs: list[int] = []
 
@@ -200,7 +200,7 @@ async def test_each_ask_has_three_requests_and_all_of_them_a_limit(way: Way) -> 
 
 
 async def test_one_ask_makes_three_requests_at_most(way: Way) -> None:
-    """Its retries are no other ask's loss."""
+    """Its retries do not count against another ask."""
     codes: list[str] = []
 
     async def twice(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -242,8 +242,8 @@ async def test_an_agent_may_ask_with_messages_tools_and_parameters_of_its_own(wa
     assert request["stream"] is True
 
 
-async def test_an_invalid_request_of_an_agent_is_its_own_bug(way: Way, logs: Logged) -> None:
-    """The caller is not blamed for it by a 400."""
+async def test_an_agents_invalid_request_is_its_own_bug(way: Way, logs: Logged) -> None:
+    """The caller does not get a 400 for it."""
 
     async def wrong(conversation: Conversation) -> AsyncGenerator[Event, None]:
         async for event in conversation.ask([]):
@@ -295,15 +295,15 @@ async def test_an_agent_gets_the_arguments_that_a_model_meant() -> None:
 
 
 @pytest.mark.parametrize("written", ['{"count": "3",}', '```json\n{"count": 3}\n```'])
-async def test_a_models_call_that_an_agent_passes_on_is_repaired(written: str) -> None:
-    """The turn checks it as it checks a model's own."""
+async def test_a_models_call_that_an_agent_relays_is_repaired(written: str) -> None:
+    """The turn checks it like a model's own."""
     caller = with_agent(CHAT, relays, calls("set_count", written))
     heard = await caller.post(body(tools=[TOOL]))
     assert [part["function"]["arguments"] for _, part in heard.calls] == ['{"count":3}']
 
 
-async def test_half_a_call_that_an_agent_passes_on_is_asked_for_again() -> None:
-    """Arguments that were cut are not delivered as an empty call."""
+async def test_an_incomplete_call_that_an_agent_relays_is_asked_for_again() -> None:
+    """Cut arguments are not delivered as an empty call."""
     caller = with_agent(
         CHAT, relays, calls("set_count", '{"count": 3'), calls("set_count", '{"count":4}')
     )
@@ -317,7 +317,7 @@ async def test_half_a_call_that_an_agent_passes_on_is_asked_for_again() -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that modules can be imported from."""
+    """A folder from which modules can be imported."""
     monkeypatch.syspath_prepend(tmp_path)
     before = set(sys.modules)
     yield tmp_path
@@ -327,7 +327,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("name", ["my_agent", "completions.agents.another"])
 def test_what_an_agent_logs_is_in_the_functions_log(package: Path, logs: Logged, name: str) -> None:
-    """By the standard library's loggers: the agent's own, and those of the modules beside it."""
+    """These are the lines of its own logger and of those in modules beside it."""
     (package / "my_agent.py").write_text(AGENT)
     load("my_agent:good")
     logging.getLogger(name).info("Three helmets.")
@@ -336,7 +336,7 @@ def test_what_an_agent_logs_is_in_the_functions_log(package: Path, logs: Logged,
 
 @pytest.mark.parametrize("function", ["good", "more", "bound"])
 async def test_an_agent_is_found(package: Path, function: str) -> None:
-    """It may be a function, one with defaults or a bound method."""
+    """It may be a function, one with defaults, or a bound method."""
     (package / "my_agent.py").write_text(AGENT)
     agent = load(f"my_agent:{function}")
     got, _ = await turn(CHAT, agent)
@@ -363,8 +363,8 @@ async def test_an_agent_is_found(package: Path, function: str) -> None:
         ("hungry:good", "No module named 'langchain_of_mine'"),
     ],
 )
-def test_a_deployment_says_at_start_what_is_wrong(package: Path, name: str, hint: str) -> None:
-    """The app does not start, and the error names the variable, its value and the reason."""
+def test_a_wrong_agent_is_reported_at_start(package: Path, name: str, hint: str) -> None:
+    """The app does not start, and the error has the variable, its value and the reason."""
     (package / "my_agent.py").write_text(AGENT)
     (package / "broken.py").write_text("undefined")
     (package / "misspelt.py").write_text("def good(:")

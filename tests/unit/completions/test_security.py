@@ -1,7 +1,7 @@
 """The claims of docs/threat-model.md about callers and models that hold for the whole app.
 
-What callers cannot do, with a key or without, and what neither they nor a model can make us do.
-The page names each of these tests.
+They cover what callers cannot do, with or without a key, and what neither callers nor models can
+make us do. The page names each of these tests.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.support.secrets import CALLER_KEY
 
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 CPU_LIMIT_S = 60.0
-"""Of our own processor time. Linear work takes a few seconds, other work takes for ever."""
+"""Of our own processor time. Linear work takes a few seconds, quadratic work far longer."""
 
 LONG_HISTORY_CPU_S = 0.25
 """For 5 MB of text on a busy machine: a few hundredths of a second on an idle one."""
@@ -69,10 +69,10 @@ async def _post(client: httpx2.AsyncClient, body: bytes, path: str = CHAT) -> ht
     ids=str,
 )
 @pytest.mark.parametrize("path", [CHAT, RESPONSES, "/v1/models", "/v1/openapi.json"])
-async def test_nobody_comes_in_without_a_key(
+async def test_no_caller_enters_without_a_key(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, path: str, headers: dict[str, str]
 ) -> None:
-    """Without the key no body is read and no model is asked."""
+    """Without it no body is read and no model is asked."""
     method = "POST" if path in {CHAT, RESPONSES} else "GET"
     del client.headers["authorization"]
     response = await client.request(method, path, headers=headers, content=b"{" * 1000)
@@ -80,10 +80,8 @@ async def test_nobody_comes_in_without_a_key(
     assert upstream.requests == []
 
 
-async def test_a_presented_key_is_nowhere_repeated(
-    client: httpx2.AsyncClient, logs: Logged
-) -> None:
-    """A wrong key, which may be a right one elsewhere, stands in no log line and in no answer."""
+async def test_a_presented_key_is_never_repeated(client: httpx2.AsyncClient, logs: Logged) -> None:
+    """A wrong key, which may be valid elsewhere, is in no log line and no answer."""
     wrong = "sk-somebody-elses-secret-key-0123456789"
     shown = {"authorization": f"Bearer {wrong}", "x-api-key": wrong}
     told = []
@@ -91,7 +89,7 @@ async def test_a_presented_key_is_nowhere_repeated(
         for method in ("POST", "GET"):
             response = await client.request(method, path, headers=shown, json=chat())
             assert response.status_code in {401, 404, 405}
-            # The path is the caller's own; what it was shown as a key is not repeated.
+            # The caller chose the path; what it presented as a key is not repeated.
             told.append(response.text.replace(path, "") + str(response.headers))
     assert wrong not in logs.text + "".join(told)
 
@@ -103,7 +101,7 @@ async def test_a_presented_key_is_nowhere_repeated(
 async def test_a_header_can_forge_no_log_line(
     client: httpx2.AsyncClient, logs: Logged, name: str
 ) -> None:
-    """Control characters in what a caller sends come into no log line as they are."""
+    """Control characters from a caller are never logged unescaped."""
     forged = 'x\x1b[2J\x85{"level":"ERROR","message":"forged"}\x9b' + "y" * 10_000
     await client.post(CHAT, json=chat(), headers=[(name.encode(), forged.encode("latin-1"))])
     await client.post(f"/v1/%0d%0aset-cookie:a=b%1b{'z' * 5000}", json=chat())
@@ -114,8 +112,8 @@ async def test_a_header_can_forge_no_log_line(
     assert all(one.isprintable() for one in logs.text.replace("\n", ""))
 
 
-async def test_nothing_of_a_request_becomes_a_header(client: httpx2.AsyncClient) -> None:
-    """An answer has its own headers, whatever stands in path, host, model and ids."""
+async def test_no_part_of_a_request_becomes_a_header(client: httpx2.AsyncClient) -> None:
+    """An answer has its own headers, whatever is in path, host, model and ids."""
     evil = "a\r\nset-cookie: b=c"
     answers = [
         await client.post(CHAT, json=chat(model=evil, user_id=evil, stream=stream))
@@ -131,7 +129,7 @@ async def test_nothing_of_a_request_becomes_a_header(client: httpx2.AsyncClient)
 
 
 async def test_long_names_fill_no_log(client: httpx2.AsyncClient, logs: Logged) -> None:
-    """Model, roles, tools and ids of a megabyte come into the log with their first letters."""
+    """Models, roles, tools and ids of a megabyte are logged by their first letters."""
     long = "m" * 1_000_000
     body = chat(
         model=long,
@@ -173,7 +171,7 @@ BOMBS = {
 async def test_a_bomb_is_a_400(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes, path: str
 ) -> None:
-    """What no parser should take (depth, digits, no numbers) is refused before it is used."""
+    """A body too deep, too long or not JSON is refused before it is used."""
     response = await _post(client, body, path)
     assert response.status_code == 400
     assert len(response.content) < 1000
@@ -181,7 +179,7 @@ async def test_a_bomb_is_a_400(
 
 
 async def test_a_body_over_the_limit_is_a_413_before_it_is_read_whole() -> None:
-    """Of a body that does not end, no more is taken than Lambda would let through."""
+    """An endless body is read no further than Lambda would allow."""
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -209,10 +207,10 @@ async def test_a_body_over_the_limit_is_a_413_before_it_is_read_whole() -> None:
     assert sent <= BODY_LIMIT_BYTES + 2 * 65_536
 
 
-async def test_what_was_checked_is_what_is_sent(
+async def test_the_checked_value_is_the_one_sent(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream
 ) -> None:
-    """A name that stands twice in a body is sent once, with the value that was looked at."""
+    """A repeated name in a body is sent once, with the value that was checked."""
     messages = json.dumps(HELLO)
     body = f'{{"model": "a", "messages": [], "model": "b", "messages": {messages}}}'
     assert (await _post(client, body.encode())).status_code == 200
@@ -244,10 +242,10 @@ HEAVY = {
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("body", HEAVY.values(), ids=HEAVY)
-async def test_work_grows_with_the_body_and_no_faster(
+async def test_work_is_linear_in_the_body(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, body: bytes, stream: bool
 ) -> None:
-    """The largest bodies of the worst shapes cost seconds of a processor at most, not minutes."""
+    """The largest bodies of the worst shapes cost seconds of processor time, not minutes."""
     upstream.plays(calls("x", '{"a": "b"}'))
     began = time.process_time()
     response = await _post(client, body[:-1] + b',"stream":%s}' % str(stream).lower().encode())
@@ -256,7 +254,7 @@ async def test_work_grows_with_the_body_and_no_faster(
 
 
 async def test_phrases_of_an_agent_are_few_and_short(client: httpx2.AsyncClient) -> None:
-    """Buffer words are looked for in the whole history, so a request brings 64 of 200 letters."""
+    """The whole history is searched for buffer words, so a request may have 64 of 200 letters."""
     for words in (["x"] * 65, ["x" * 201]):
         body = chat(elevenlabs_extra_body={"buffer_words": words})
         response = await client.post(CHAT, json=body)
@@ -302,16 +300,16 @@ def test_arguments_of_a_model_cannot_hang_us(arguments: str) -> None:
     [CallPart(0, "c", "x", "[" * 10_000), CallPart(-1, "c", "x", "")],
     ids=["arguments", "calls"],
 )
-def test_calls_that_do_not_end_are_given_up(part: CallPart) -> None:
-    """256 KB of arguments in one answer, or 128 calls, are more than anybody wants."""
+def test_endless_calls_are_given_up(part: CallPart) -> None:
+    """The limits are 256 KB of arguments in one answer, and 128 calls."""
     held = HeldCalls({})
     parts = [replace(part, id=f"c{number if part.index else 0}") for number in range(129)]
     with pytest.raises(InvalidToolCall):
         held.add(Chunk(None, tuple(parts)))
 
 
-def test_texts_of_strangers_cannot_hang_us() -> None:
-    """Descriptions, and words in one piece, are searched in time that grows with their length."""
+def test_long_texts_cannot_hang_us() -> None:
+    """Descriptions and unbroken words are searched in time linear in their length."""
     began = time.process_time()
     parameters = {"properties": {"language": {"type": "string"}}}
     for unit in ("\n", " \n", "de ", "de\n", "+1 ", "like ", "skip "):
@@ -339,8 +337,8 @@ _LONG = {
 @pytest.mark.parametrize("unit", _LONG.values(), ids=_LONG)
 @pytest.mark.parametrize("size", [200, 20_000, 5_000_000])
 @pytest.mark.parametrize("dialect", [chat_dialect, responses], ids=["chat", "responses"])
-def test_a_long_history_holds_nobody_up(dialect: Dialect, size: int, unit: str) -> None:
-    """5 MB of assistant text, in one piece or in many, is no work that other turns would feel."""
+def test_a_long_history_delays_no_other_turn(dialect: Dialect, size: int, unit: str) -> None:
+    """5 MB of assistant text, in one message or many, take no noticeable time."""
     text = (unit * (size // len(unit) + 1))[:size]
     history = [{"role": "assistant", "content": text}] * (5_000_000 // size)
     history_and_question: list[dict[str, Any]] = [*history, {"role": "user", "content": "Hello?"}]
@@ -353,7 +351,7 @@ def test_a_long_history_holds_nobody_up(dialect: Dialect, size: int, unit: str) 
     FirstSentence().feed(text)
     spoken_after(text, "Hello?")
     took = time.process_time() - parsed
-    # 25,000 messages cost something by themselves: as much again is no work on their texts.
+    # 25,000 messages have a cost of their own: as much again means no work on their texts.
     assert took < LONG_HISTORY_CPU_S + 3 * (parsed - began)
 
 
@@ -365,7 +363,7 @@ def test_a_long_history_holds_nobody_up(dialect: Dialect, size: int, unit: str) 
 async def test_a_model_that_is_not_allowed_is_a_404(
     upstream: ScriptedUpstream, path: str, model: str | None
 ) -> None:
-    """OpenAI's own status and code for it, naming what is allowed; nobody is asked."""
+    """It has OpenAI's status and code and names the allowed models; no model is asked."""
     app = deploy(upstream.base_url, allowed_models=("gpt-4", "gpt-5"), **CALM)
     async with calling(app) as client:
         response = await client.post(path, json={"input": "Hi.", **chat(model=model)})
@@ -380,8 +378,8 @@ async def test_a_model_that_is_not_allowed_is_a_404(
     assert [one["id"] for one in models] == ["gpt-4", "gpt-5"]
 
 
-async def test_a_name_that_nobody_uses_is_not_checked(upstream: ScriptedUpstream) -> None:
-    """Where the deployment chooses the model, what a caller calls it does not matter."""
+async def test_an_unused_model_name_is_not_checked(upstream: ScriptedUpstream) -> None:
+    """Where the deployment chooses the model, the caller's name for it does not matter."""
     only = {"allowed_models": ("gpt-4",), "upstream_model": "gpt-9", **CALM}
     async with calling(deploy(upstream.base_url, **only)) as client:
         assert (await client.post(CHAT, json=chat(model="mine"))).is_success
@@ -412,7 +410,7 @@ async def test_a_name_that_nobody_uses_is_not_checked(upstream: ScriptedUpstream
 async def test_no_answer_is_longer_than_the_deployment_allows(
     upstream: ScriptedUpstream, path: str, fields: dict[str, Any], most: int, sent: dict[str, Any]
 ) -> None:
-    """`MaxTokens` lowers a caller's limit and stands in where there is none; 0 does neither."""
+    """`MaxTokens` lowers a caller's limit or replaces a missing one; 0 does neither."""
     async with calling(deploy(upstream.base_url, max_tokens=most, **CALM)) as client:
         body = {**chat(), "input": "Hi.", **fields}
         assert (await client.post(path, json=body)).is_success
@@ -422,7 +420,7 @@ async def test_no_answer_is_longer_than_the_deployment_allows(
 
 
 async def test_a_turn_asks_three_times_at_most(upstream: ScriptedUpstream) -> None:
-    """Whatever fails, and however often: one request of a caller is three to models at most."""
+    """One request of a caller makes three to models at most, whatever fails and however often."""
     upstream.plays(calls("unknown", "{"))
     both = {"fallback_base_url": upstream.base_url, "hedge_after_ms": 1, **CALM}
     async with calling(deploy(upstream.base_url, **both)) as client:

@@ -1,4 +1,4 @@
-"""Settings: one object from the environment, or a message that names the variable."""
+"""Settings: one object from the environment, or an error that names the variable."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def _read(**variables: str) -> Settings:
     return Settings.from_environment({PREFIX + name: value for name, value in variables.items()})
 
 
-def test_nothing_set_means_the_defaults() -> None:
-    """An empty environment and one of empty variables give the defaults."""
+def test_an_empty_environment_gives_the_defaults() -> None:
+    """Empty variables do so, too."""
     empty = {PREFIX + each.name.upper(): " " for each in dataclasses.fields(Settings)}
     assert Settings.from_environment({}) == Settings.from_environment(empty) == Settings()
 
 
-def test_each_setting_has_a_default_that_its_variable_can_say() -> None:
-    """Every setting can be set by its variable, to its default too."""
+def test_each_setting_can_be_set_to_its_default() -> None:
+    """Its variable can express every value, the default included."""
     for setting in dataclasses.fields(Settings):
         default = getattr(Settings(), setting.name)
         said = default if isinstance(default, str) else json.dumps(default)
@@ -48,7 +48,7 @@ def test_each_setting_has_a_default_that_its_variable_can_say() -> None:
     ],
 )
 def test_variables_are_read(variable: str, text: str, expected: Any) -> None:
-    """Texts, whole numbers, URLs and JSON objects, with spaces around them."""
+    """They are texts, whole numbers, URLs and JSON objects, with spaces around them."""
     assert getattr(_read(**{variable: text}), variable.lower()) == expected
 
 
@@ -64,8 +64,8 @@ def test_variables_are_read(variable: str, text: str, expected: Any) -> None:
         ("LOG_CONTENT", "yes", "On, Off"),
     ],
 )
-def test_a_wrong_value_is_named(variable: str, text: str, hint: str) -> None:
-    """The error names the variable, what it holds and what is expected."""
+def test_a_wrong_value_is_reported(variable: str, text: str, hint: str) -> None:
+    """The error has the variable, its value and what is expected."""
     with pytest.raises(SettingsError) as caught:
         _read(**{variable: text})
     message = str(caught.value)
@@ -89,8 +89,8 @@ def test_a_wrong_value_is_named(variable: str, text: str, hint: str) -> None:
         ("FALLBACK_BASE_URL", "me:sk-mine@llm.example/v1", "no user and password"),
     ],
 )
-def test_what_may_be_a_key_is_not_repeated(variable: str, text: str, hint: str) -> None:
-    """The error, its causes included, names the variable but not what it holds, maybe a key."""
+def test_a_value_that_may_be_a_key_is_not_repeated(variable: str, text: str, hint: str) -> None:
+    """The error and its causes name the variable, but not its value."""
     with pytest.raises(SettingsError) as caught:
         _read(**{variable: text})
     assert PREFIX + variable in str(caught.value)
@@ -99,8 +99,8 @@ def test_what_may_be_a_key_is_not_repeated(variable: str, text: str, hint: str) 
     assert caught.value.__context__ is None
 
 
-def test_other_variables_do_not_matter() -> None:
-    """What else is in the environment is not read, and nothing can be changed later."""
+def test_other_variables_are_ignored() -> None:
+    """Only the known ones are read, and no setting can be changed later."""
     environ: Mapping[str, str] = {"UPSTREAM_MODEL": "x", "COMPLETIONS_OF_NO_ONE": "y"}
     settings = Settings.from_environment(environ)
     assert settings == Settings()
@@ -109,5 +109,5 @@ def test_other_variables_do_not_matter() -> None:
 
 
 def test_the_body_limit_is_lambdas() -> None:
-    """6 MB, as AWS counts them."""
+    """It is 6 MB, as AWS counts them."""
     assert BODY_LIMIT_BYTES == 6 * 1024 * 1024

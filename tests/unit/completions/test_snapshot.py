@@ -1,4 +1,4 @@
-"""What an environment does besides its turns: before a snapshot, after it, and before a freeze."""
+"""What an environment does outside its turns: before a snapshot, after it, and before a freeze."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.logs import Logged
 
 
 class SpiedKeys(Keys):
-    """No keys, but what is done with them."""
+    """Keys that record what is done with them."""
 
     def __init__(self, done: list[str]) -> None:
         super().__init__("", "", ttl_s=1)
@@ -36,38 +36,38 @@ class SpiedKeys(Keys):
         self.accepted = "current"
 
     async def caller_key_version(self, presented: str) -> str:
-        """Whatever it is told to say."""
+        """Return the version that the test has set."""
         self.asked.set()
         await self.answers.wait()
         return self.accepted
 
     async def wait_for_reads(self) -> None:
-        """Takes as long as the test wants."""
+        """Take as long as the test wants."""
         self.waited_for.set()
         await self.settles.wait()
 
     def forget(self) -> None:
-        """Noted."""
+        """Record it."""
         self.done.append("keys.forget")
 
 
 class SpiedUpstream(Upstream):
-    """No model, but what is done with it."""
+    """An upstream that records what is done with it."""
 
     def __init__(self, keys: Keys, done: list[str]) -> None:
         super().__init__(keys)
         self.done = done
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
-        """Noted."""
+        """Record it."""
         self.done.append(f"upstream.warm {len(list(candidates))}")
 
     def forget(self) -> None:
-        """Noted."""
+        """Record it."""
         self.done.append("upstream.forget")
 
 
-async def test_the_hooks_do_all_they_are_there_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_hooks_do_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Libraries are loaded before the snapshot; keys, connections and randomness are new after."""
     done: list[str] = []
     hooks: dict[str, Callable[[], None]] = {}
@@ -102,7 +102,7 @@ def _client(app: Any) -> httpx2.AsyncClient:
 
 
 async def test_no_request_ends_while_keys_are_read() -> None:
-    """A read that a freeze interrupts would cost the next turn a time-out."""
+    """Otherwise a freeze could interrupt the read, and the next turn would pay with a time-out."""
     keys = SpiedKeys([])
     async with _client(create_app(Settings(), keys)) as client:
         health = asyncio.create_task(client.get("/health"))
@@ -112,8 +112,8 @@ async def test_no_request_ends_while_keys_are_read() -> None:
         assert (await health).status_code == 200
 
 
-async def test_a_turn_that_is_stopped_before_it_begins_has_its_line(logs: Logged) -> None:
-    """The layer stops a request shortly before the deadline, which slow keys may let come."""
+async def test_a_turn_stopped_before_it_begins_is_logged(logs: Logged) -> None:
+    """With slow keys the layer may stop a request shortly before the deadline."""
     keys = SpiedKeys([])
     keys.settles.set()
     async with _client(create_app(Settings(), keys)) as client:
@@ -126,8 +126,8 @@ async def test_a_turn_that_is_stopped_before_it_begins_has_its_line(logs: Logged
     assert (event["outcome"], event["error.type"]) == ("error", KeyUnavailable("").code)
 
 
-async def test_a_strangers_request_is_no_cold_start(logs: Logged) -> None:
-    """The first turn is the cold one, whoever knocked before it."""
+async def test_a_request_with_a_wrong_key_is_no_cold_start(logs: Logged) -> None:
+    """The first turn is the cold one, whatever requests came before."""
     keys = SpiedKeys([])
     keys.settles.set()
     keys.answers.set()

@@ -1,4 +1,4 @@
-"""Event streams: whatever the packets, the same events, and their bytes as they came."""
+"""Event streams: however packets are cut, the events and their bytes are the same."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _by_the_book(stream: bytes) -> list[tuple[bytes, bytes]]:
 @example(b"data: a\r\rdata: b\r\r", [8, 9])
 @example(b"data: a\n\r\ndata: b\n\n\n", [8, 9])
 def test_packets_do_not_matter(stream: bytes, places: list[int]) -> None:
-    """Any split of any stream gives the same events, down to their bytes."""
+    """Any split of any stream gives the same events, byte for byte."""
     whole = _decode([stream])
     assert _decode(_cut(stream, places)) == whole
     assert _decode(_bytewise(stream)) == whole
@@ -96,8 +96,8 @@ def test_packets_do_not_matter(stream: bytes, places: list[int]) -> None:
 
 @settings(deadline=None)  # a busy machine is not a failure
 @given(anything)
-def test_events_are_the_standards(stream: bytes) -> None:
-    """What the events say is what the standard's algorithm dispatches."""
+def test_events_follow_the_standard(stream: bytes) -> None:
+    """Their contents are what the standard's algorithm dispatches."""
     said = [fact for fact in _facts(_decode([stream])) if fact[0]]
     assert said == [fact for fact in _by_the_book(stream) if fact[0]]
 
@@ -105,7 +105,7 @@ def test_events_are_the_standards(stream: bytes) -> None:
 @settings(deadline=None)  # a busy machine is not a failure
 @given(anything)
 def test_bytes_are_kept(stream: bytes) -> None:
-    """Relaying the events relays the stream; only a BOM and the last line ends are ours."""
+    """The relayed events are the stream; only a BOM is dropped, and the last line ends are ours."""
     relayed = b"".join(event.raw for event in _decode([stream]))
     assert relayed.rstrip(b"\r\n") == stream.removeprefix(BOM).rstrip(b"\r\n")
 
@@ -129,15 +129,15 @@ def test_events_are_read(
         assert event.event == (kinds[-1] if kinds else b"")
 
 
-def test_an_event_is_given_out_at_once() -> None:
-    """The blank line completes an event; nothing waits for the next packet."""
+def test_an_event_is_emitted_at_once() -> None:
+    """The blank line completes it, without a wait for the next packet."""
     for line_end in (b"\n", b"\r\n"):
         stream = b"data: a" + line_end * 2
         assert Decoder().feed(stream) == [ServerSentEvent(stream, b"a")]
 
 
 def test_several_events_in_one_packet() -> None:
-    """A packet with two and a half events gives two."""
+    """A packet with two and a half events yields two."""
     decoder = Decoder()
     assert [event.data for event in decoder.feed(b"data: a\n\ndata: b\n\ndata:")] == [b"a", b"b"]
     assert [event.data for event in decoder.feed(b" c\n\n")] == [b"c"]
@@ -145,14 +145,14 @@ def test_several_events_in_one_packet() -> None:
 
 
 def test_data_lines_are_joined() -> None:
-    """Several data lines are one text with line ends between; one space after the colon goes."""
+    """Several data lines are one text joined by line ends; one space after the colon is removed."""
     (event,) = Decoder().feed(b"data:  a\nid: 1\ndata:b\ndata\n\n")
     assert event.data == b" a\nb\n"
 
 
 @pytest.mark.parametrize("line_end", LINE_ENDS)
 def test_events_may_end_without_a_blank_line(line_end: bytes) -> None:
-    """JSON does not go on behind its end, so the next line of data is another event's."""
+    """JSON ends with its object, so the next line of data is another event's."""
     lines = [b"event: a", OBJECT, b": c", b"event: b", OBJECT, OBJECT, b"data: [DONE]"]
     expected = [(b'{"a":1}', b"a"), (b'{"a":1}', b"b"), (b'{"a":1}', b""), (b"[DONE]", b"")]
     stream = line_end.join(lines)
@@ -162,7 +162,7 @@ def test_events_may_end_without_a_blank_line(line_end: bytes) -> None:
         assert all(event.raw.endswith(b"\n\n") for event in events[:3])
 
 
-def test_an_event_without_a_blank_line_is_given_out_with_the_next() -> None:
+def test_an_event_without_a_blank_line_is_emitted_with_the_next() -> None:
     """No word waits for the end of the answer."""
     decoder = Decoder()
     assert decoder.feed(OBJECT + b"\n") == []
@@ -174,7 +174,7 @@ def test_an_event_without_a_blank_line_is_given_out_with_the_next() -> None:
 
 
 def test_json_on_several_lines_is_one_event() -> None:
-    """A line that ends amid its object goes on in the next one, as the standard has it."""
+    """A line that ends within its object continues in the next one, as in the standard."""
     lines = [b'data: {"a": {}', b'data: , "b": {"c": 1}', b"data: }"]
     (event,) = _decode(_bytewise(b"\n".join(lines) + b"\n\n"))
     assert event.data == b'{"a": {}\n, "b": {"c": 1}\n}'
@@ -185,15 +185,15 @@ def test_json_on_several_lines_is_one_event() -> None:
 def test_packets_do_not_matter_without_blank_lines(
     written: list[bytes], line_end: bytes, places: list[int]
 ) -> None:
-    """However the packets are cut, lines of whole objects are told apart in the same way."""
+    """However packets are cut, lines of whole objects are split in the same way."""
     stream = line_end.join(written) + line_end
     whole = _decode([stream])
     assert _decode(_cut(stream, places)) == whole
     assert _decode(_bytewise(stream)) == whole
 
 
-def test_an_event_of_many_lines_is_put_together_once() -> None:
-    """Work for it grows with its bytes, not with their square."""
+def test_an_event_of_many_lines_is_joined_once() -> None:
+    """The work grows with its bytes, not with their square."""
     decoder = Decoder()
     assert decoder.feed(b"data: {\n" + b"data: 1,\n" * 2) == []
     rest = decoder._rest
@@ -211,14 +211,14 @@ def test_an_error_may_be_a_field() -> None:
 
 
 def test_unicode_line_separators_end_no_line() -> None:
-    """Only CR and LF end a line: U+2028, form feed and their like are words of the model."""
+    """Only CR and LF end a line: U+2028, form feed and similar characters are the model's text."""
     text = "a\u2028b\u0085c\x0bd\x0ce\x1cf".encode()
     (event,) = Decoder().feed(b"event: x\ndata: " + text + b"\n\n")
     assert (event.data, event.event) == (text, b"x")
 
 
-def test_comments_say_nothing() -> None:
-    """A keep-alive is an event without data, so that it can be relayed or dropped."""
+def test_a_comment_has_no_data() -> None:
+    """A keep-alive is an event without data, so it can be relayed or dropped."""
     assert Decoder().feed(b": ping\n\n") == [ServerSentEvent(b": ping\n\n", b"")]
 
 
@@ -230,8 +230,8 @@ def test_an_endless_event_is_given_up() -> None:
         decoder.feed(b"x")
 
 
-def test_a_long_stream_is_no_endless_event() -> None:
-    """The limit is on one event, not on the stream."""
+def test_a_long_stream_is_not_an_endless_event() -> None:
+    """The limit applies to one event, not to the stream."""
     decoder = Decoder()
     event = encode(b"x" * (EVENT_LIMIT_BYTES // 4))
     assert sum(len(decoder.feed(event)) for _ in range(6)) == 6
@@ -239,12 +239,12 @@ def test_a_long_stream_is_no_endless_event() -> None:
 
 @settings(deadline=None)  # a busy machine is not a failure
 @given(values, st.sampled_from(["", "response.completed"]))
-def test_what_is_written_can_be_read(data: bytes, event: str) -> None:
-    """An event that we write is read as one event with this data and this type."""
+def test_a_written_event_can_be_read(data: bytes, event: str) -> None:
+    """It is read as one event with the same data and type."""
     (read,) = Decoder().feed(encode(data, event))
     assert (read.data, read.event) == (data, event.encode())
 
 
 def test_the_terminator_is_openais() -> None:
-    """The last event is, to the byte, what every OpenAI client waits for."""
+    """It is, byte for byte, what every OpenAI client waits for."""
     assert DONE == b"data: [DONE]\n\n"

@@ -1,4 +1,4 @@
-"""What an error that leaves an agent becomes: the model's own failure, or the agent's bug."""
+"""What an error that leaves an agent counts as: the model's failure, or the agent's bug."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ ASKED: list[Any] = [{"role": "user", "content": "What is the weather?"}]
 
 
 class FrameworkError(Exception):
-    """What a framework makes of the SDK's errors."""
+    """A framework's error in place of the SDK's."""
 
 
 async def ask(conversation: Conversation) -> str:
-    """Put a question whose answer comes in one piece."""
+    """Ask a question whose answer comes in one piece."""
     whole = await conversation.client.chat.completions.create(model="m", messages=ASKED)
     return whole.choices[0].message.content or ""
 
 
 async def plain(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Let the SDK's error pass."""
+    """Let the SDK's error out."""
     yield Say(await ask(conversation))
 
 
 async def with_retries(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Ask through a client that is told to ask again."""
+    """Ask through a client that is set to retry."""
     client = conversation.client.with_options(max_retries=5, timeout=0.001)
     whole = await client.chat.completions.create(model="m", messages=ASKED)
     yield Say(whole.choices[0].message.content or "")
 
 
 async def streamed(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Pass on what is said until the stream fails."""
+    """Relay the words until the stream fails."""
     stream: Any = await conversation.client.chat.completions.create(
         model="m", messages=ASKED, stream=True
     )
@@ -58,7 +58,7 @@ async def streamed(conversation: Conversation) -> AsyncGenerator[Event, None]:
 
 
 async def wrapped(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Wrap it as a cause."""
+    """Raise another error with the SDK's as its cause."""
     try:
         yield Say(await ask(conversation))
     except openai.APIError as error:
@@ -66,7 +66,7 @@ async def wrapped(conversation: Conversation) -> AsyncGenerator[Event, None]:
 
 
 async def wrapped_silently(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Raise another error while it is handled."""
+    """Raise another error while the SDK's is handled."""
     try:
         yield Say(await ask(conversation))
     except openai.APIError:
@@ -90,8 +90,10 @@ LETS_PASS = [plain, with_retries, streamed, wrapped, wrapped_silently, grouped, 
 
 
 @pytest.mark.parametrize("agent", LETS_PASS)
-async def test_a_models_refusal_is_the_models_own(way: Way, agent: Responder, logs: Logged) -> None:
-    """Status and code are kept, and the agent, which has done nothing wrong, has not crashed."""
+async def test_a_models_refusal_counts_as_the_models(
+    way: Way, agent: Responder, logs: Logged
+) -> None:
+    """Status and code are kept, and the agent is not reported as crashed."""
     caller = with_agent(way, agent, refused(429, code="rate_limit_exceeded"))
     got = way.read(heard := await way.post(caller, way.body(), on_failure="error"))
     assert heard.status == 429
@@ -102,10 +104,10 @@ async def test_a_models_refusal_is_the_models_own(way: Way, agent: Responder, lo
 
 
 @pytest.mark.parametrize("agent", LETS_PASS)
-async def test_an_exhausted_question_is_not_asked_by_a_second_run(
+async def test_a_second_run_does_not_repeat_an_exhausted_question(
     way: Way, agent: Responder, logs: Logged
 ) -> None:
-    """Its three requests are all that the turn makes, whatever retries the client is told."""
+    """The turn makes the question's three requests and no more, whatever the client's retries."""
     got, caller = await turn(way, agent, refused(503))
     assert len(caller.upstream.requests) == 3
     assert len(got.speech) == 1
@@ -115,17 +117,17 @@ async def test_an_exhausted_question_is_not_asked_by_a_second_run(
 
 @pytest.mark.parametrize("agent", LETS_PASS)
 @pytest.mark.parametrize("broken", [[Role(), Says("It "), Cut()], [Role(), Says("It "), Hold()]])
-async def test_after_a_cut_or_a_stall_the_next_run_begins_elsewhere(
+async def test_after_a_cut_or_a_stall_the_next_run_starts_with_another_model(
     way: Way, agent: Responder, broken: Script
 ) -> None:
-    """The model that broke off is not the first to be asked again."""
+    """The model that broke off is not asked first again."""
     got, caller = await turn(way, agent, broken, fallback=answer("From the fallback."))
     assert got.text.endswith("From the fallback.")
     assert [one.candidate for one in caller.upstream.requests] == ["upstream", "fallback"]
 
 
-async def test_an_answer_in_one_piece_that_breaks_off_costs_no_run(way: Way) -> None:
-    """Nothing of it was handed on: the question is asked again, elsewhere, within its three."""
+async def test_a_buffered_answer_that_breaks_off_costs_no_run(way: Way) -> None:
+    """No word was relayed, so another model is asked, within the question's three requests."""
     runs: list[int] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -144,10 +146,10 @@ async def test_an_answer_in_one_piece_that_breaks_off_costs_no_run(way: Way) -> 
 @pytest.mark.parametrize(
     ("sick", "at_ms"), [([Hold()], 3000), (refused(503), 0), (refused(404), 0)]
 )
-async def test_who_has_failed_one_question_is_not_the_first_for_the_next(
+async def test_a_model_that_failed_one_question_is_not_first_for_the_next(
     way: Way, sick: Scene, at_ms: int
 ) -> None:
-    """A model that is dead is waited for once in a turn."""
+    """A turn waits for a dead model only once."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         yield Say(await ask(conversation))
@@ -160,7 +162,7 @@ async def test_who_has_failed_one_question_is_not_the_first_for_the_next(
     assert got.speech[-1][0] == at_ms
 
 
-async def test_an_agent_may_catch_what_the_sdk_raises(way: Way) -> None:
+async def test_an_agent_may_catch_the_sdks_error(way: Way) -> None:
     """Its class and status are those of the model's answer."""
     errors: list[openai.APIStatusError] = []
 
@@ -197,7 +199,7 @@ async def test_a_stream_that_breaks_off_raises_the_sdks_error(way: Way, scene: S
 
 
 def mistakes() -> list[Callable[[Conversation], Any]]:
-    """Return what an agent may do wrong."""
+    """Return mistakes that an agent may make."""
 
     async def two_answers(conversation: Conversation) -> None:
         await conversation.client.chat.completions.create(model="m", messages=ASKED, n=2)
@@ -221,8 +223,8 @@ def mistakes() -> list[Callable[[Conversation], Any]]:
 
 
 @pytest.mark.parametrize("mistake", mistakes())
-async def test_an_agents_own_mistake_has_crashed(mistake: Any, logs: Logged) -> None:
-    """The caller is not blamed for it, and the log has its trace."""
+async def test_an_agents_own_mistake_counts_as_a_crash(mistake: Any, logs: Logged) -> None:
+    """The caller is not blamed for it, and the log has its traceback."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         await mistake(conversation)
@@ -234,8 +236,8 @@ async def test_an_agents_own_mistake_has_crashed(mistake: Any, logs: Logged) -> 
     assert len(logs.events("candidate.crashed")) == 2
 
 
-def test_an_agents_own_client_fails_as_a_model_does() -> None:
-    """What another API refuses, or that it cannot be reached, is told as such."""
+def test_an_agents_own_client_fails_like_a_model() -> None:
+    """Another API's refusal, time-out or connection error keeps its meaning."""
     asked = httpx2.Request("POST", "https://other.invalid/v1/chat/completions")
     error = {"message": "No such voice.", "code": "gone", "type": "invalid_request_error"}
     refused = openai.NotFoundError(

@@ -1,4 +1,4 @@
-"""One run of an agent: what it leaves behind ends with it, and turns do not mix."""
+"""One run of an agent: what it leaves behind ends with it, and concurrent turns do not mix."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLOW: Script = [At(500), Role(), Says("It "), Hold()]
 
 
 async def asks(said: asyncio.Queue[str]) -> None:
-    """Put a streamed question, and pass on what is said."""
+    """Ask a question with a streamed answer, and pass its words on."""
     stream: Any = await CLIENT.chat.completions.create(model="m", messages=ASKED, stream=True)
     async for chunk in stream:
         if chunk.choices and (text := chunk.choices[0].delta.content):
@@ -55,7 +55,7 @@ async def waits(conversation: Conversation) -> AsyncGenerator[Event, None]:
 
 
 async def starts_a_task(_: Conversation) -> AsyncGenerator[Event, None]:
-    """Ask in a task that is never ended, as some frameworks do."""
+    """Ask in a task that is never cancelled, as some frameworks do."""
     said: asyncio.Queue[str] = asyncio.Queue()
     task = asyncio.create_task(asks(said))
     while text := await said.get():
@@ -64,7 +64,7 @@ async def starts_a_task(_: Conversation) -> AsyncGenerator[Event, None]:
 
 
 async def waits_for_its_task(_: Conversation) -> AsyncGenerator[Event, None]:
-    """Clean up by waiting for the task, whatever happens, and by a task of its own."""
+    """Clean up by waiting for the task, and by another task, whatever happens."""
     said: asyncio.Queue[str] = asyncio.Queue()
     task = asyncio.create_task(asks(said))
     try:
@@ -77,10 +77,10 @@ async def waits_for_its_task(_: Conversation) -> AsyncGenerator[Event, None]:
 
 @pytest.mark.parametrize("agent", [streams, waits, starts_a_task, waits_for_its_task])
 @pytest.mark.parametrize("hang_up_ms", [300, 700])
-async def test_a_hang_up_reaches_the_model_at_once(
+async def test_a_hang_up_cancels_the_models_request_at_once(
     way: Way, agent: responder.Responder, hang_up_ms: int
 ) -> None:
-    """Before its first word and after it, from whichever task the agent asks."""
+    """This holds before its first word and after, whichever task the agent asks from."""
     caller = with_agent(way, agent, SLOW)
     began = asyncio.get_running_loop().time()
     await way.post(caller, way.body(), hang_up_ms=hang_up_ms)
@@ -91,7 +91,7 @@ async def test_a_hang_up_reaches_the_model_at_once(
 
 @pytest.mark.parametrize("hang_up_ms", [700, None])
 async def test_no_task_of_an_agent_outlives_its_run(hang_up_ms: int | None) -> None:
-    """Neither at a hang-up nor at its end; tasks that tasks have started are its own, too."""
+    """Its tasks, and the tasks that they started, end at a hang-up and at its end."""
     ended: list[str] = []
 
     async def tool(name: str) -> None:
@@ -115,8 +115,8 @@ async def test_no_task_of_an_agent_outlives_its_run(hang_up_ms: int | None) -> N
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_task_that_is_started_by_the_end_of_another_ends_as_well() -> None:
-    """It is cancelled before it begins."""
+async def test_a_task_started_by_another_tasks_end_is_cancelled() -> None:
+    """It never begins."""
     began: list[str] = []
 
     async def late() -> None:
@@ -141,8 +141,8 @@ async def test_a_task_that_is_started_by_the_end_of_another_ends_as_well() -> No
     assert [task.cancelled() for task in kept] == [True, True]
 
 
-async def test_a_task_in_a_context_of_its_own_may_go_on() -> None:
-    """A pool of connections that the first turn opens is every turn's."""
+async def test_a_task_in_a_context_of_its_own_may_continue() -> None:
+    """A connection pool that the first turn opens belongs to all turns."""
 
     async def worker() -> None:
         await asyncio.sleep(3600)
@@ -157,7 +157,7 @@ async def test_a_task_in_a_context_of_its_own_may_go_on() -> None:
     kept[0].cancel()
 
 
-async def test_a_task_that_will_not_be_stopped_is_told(logs: Logged) -> None:
+async def test_a_task_that_will_not_stop_is_logged(logs: Logged) -> None:
     """The turn waits half a second for it."""
     released = asyncio.Event()
 
@@ -180,7 +180,7 @@ async def test_a_task_that_will_not_be_stopped_is_told(logs: Logged) -> None:
     assert logs.event("agent.tasks_left")["tasks"] == 1
 
 
-async def test_what_the_turn_itself_starts_is_not_the_agents() -> None:
+async def test_the_turns_own_tasks_are_not_the_agents() -> None:
     """Connections and keys that an agent's question opens serve the next turn, too."""
     kept: list[asyncio.Task[None]] = []
 
@@ -197,8 +197,8 @@ async def test_what_the_turn_itself_starts_is_not_the_agents() -> None:
         kept[-1].cancel()
 
 
-async def test_an_answer_that_is_not_read_ends_with_the_run() -> None:
-    """The agent has kept it, and neither reads nor closes it."""
+async def test_an_unread_answer_ends_with_the_run() -> None:
+    """The agent kept it, and neither read nor closed it."""
     kept: list[Any] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -217,7 +217,7 @@ async def test_an_answer_that_is_not_read_ends_with_the_run() -> None:
     gc.collect()
 
 
-async def test_an_agent_that_goes_on_is_answered_no_more() -> None:
+async def test_an_agent_that_ignores_a_hang_up_gets_no_more_answers() -> None:
     """Its caller is gone, so no model is asked."""
     codes: list[str | None] = []
 
@@ -239,29 +239,29 @@ async def test_an_agent_that_goes_on_is_answered_no_more() -> None:
 
 
 async def asks_wrongly(conversation: Conversation) -> None:
-    """A request that no model is asked."""
+    """Make a request that is never sent to a model."""
     await conversation.client.chat.completions.create(model="m", messages=ASKED, n=2)
 
 
 async def asks_elsewhere(conversation: Conversation) -> None:
-    """A path that no turn has."""
+    """Ask a path that a turn does not have."""
     await conversation.client.models.list()
 
 
 async def asks_by_client(conversation: Conversation) -> None:
-    """A good question."""
+    """Ask a valid question."""
     await conversation.client.chat.completions.create(model="m", messages=ASKED)
 
 
 async def asks_by_ask(conversation: Conversation) -> None:
-    """The same without the SDK."""
+    """Ask the same without the SDK."""
     async for _ in conversation.ask():
         pass
 
 
 @pytest.mark.parametrize("ask", [asks_wrongly, asks_elsewhere, asks_by_client, asks_by_ask])
-async def test_an_agent_that_asks_on_and_on_does_not_hold_the_event_loop(ask: Any) -> None:
-    """Whatever it is refused, timers and other turns run on between its questions."""
+async def test_an_agent_that_keeps_asking_does_not_block_the_event_loop(ask: Any) -> None:
+    """Timers and other turns run between its questions, even if all are refused."""
     refused = 0
     rounds: list[None] = []
 
@@ -284,7 +284,7 @@ async def test_an_agent_that_asks_on_and_on_does_not_hold_the_event_loop(ask: An
 @pytest.mark.looptime(False)  # virtual time does not wait for threads
 @pytest.mark.parametrize("ask", [asks_by_client, asks_by_ask])
 async def test_another_event_loop_may_not_ask(ask: Any) -> None:
-    """A tool in a thread that starts one would break the turn's connections; it is told how."""
+    """A tool's thread with its own loop would break connections; the error names the remedy."""
     told: list[str] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -308,7 +308,7 @@ async def test_another_event_loop_may_not_ask(ask: Any) -> None:
     assert len(caller.upstream.requests) == 1
 
 
-async def test_twelve_turns_at_once_do_not_mix_on_one_client() -> None:
+async def test_twelve_concurrent_turns_do_not_mix_on_one_client() -> None:
     """Each is answered by its own model, and counts its own requests."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -335,7 +335,7 @@ async def test_twelve_turns_at_once_do_not_mix_on_one_client() -> None:
         assert all(f"Number {number}?" in str(one.json) for one in caller.upstream.requests)
 
 
-async def test_after_its_turn_a_conversations_client_says_so() -> None:
+async def test_a_conversations_client_refuses_after_its_turn() -> None:
     """No model is asked for a caller who is gone."""
     kept: list[Conversation] = []
 

@@ -1,4 +1,4 @@
-"""The OpenAI client whose transport is the turn: every way of asking that the SDK has."""
+"""The OpenAI client whose transport is the turn, used in every way that the SDK offers."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ MODULE_LEVEL = responder.client()
 
 
 class Weather(BaseModel):
-    """A format that an agent asks for."""
+    """An output format that an agent asks for."""
 
     sky: str
 
 
 async def chat_streamed(client: AsyncOpenAI) -> list[str]:
-    """Each chunk's text."""
+    """Return each chunk's text."""
     stream = await client.chat.completions.create(model="m", messages=ASKED, stream=True)
     return [one.choices[0].delta.content or "" async for one in stream if one.choices]
 
 
 async def chat_whole(client: AsyncOpenAI) -> list[str]:
-    """The message's text."""
+    """Return the message's text."""
     whole = await client.chat.completions.create(model="m", messages=ASKED)
     assert whole.choices[0].finish_reason == "stop"
     assert whole.usage is not None
@@ -47,20 +47,20 @@ async def chat_whole(client: AsyncOpenAI) -> list[str]:
 
 
 async def chat_helper(client: AsyncOpenAI) -> list[str]:
-    """The stream helper's texts."""
+    """Return the stream helper's texts."""
     async with client.chat.completions.stream(model="m", messages=ASKED) as events:
         return [event.delta async for event in events if event.type == "content.delta"]
 
 
 async def chat_raw(client: AsyncOpenAI) -> list[str]:
-    """The same below the SDK's types."""
+    """Return the same from a raw response."""
     raw = await client.chat.completions.with_raw_response.create(model="m", messages=ASKED)
     assert raw.status_code == 200
     return [raw.parse().choices[0].message.content or ""]
 
 
 async def chat_raw_streamed(client: AsyncOpenAI) -> list[str]:
-    """A raw answer that is a stream."""
+    """Return the texts of a raw stream."""
     raw = await client.chat.completions.with_raw_response.create(
         model="m", messages=ASKED, stream=True
     )
@@ -69,7 +69,7 @@ async def chat_raw_streamed(client: AsyncOpenAI) -> list[str]:
 
 
 async def chat_lines(client: AsyncOpenAI) -> list[str]:
-    """The lines of the body."""
+    """Return the text found in the lines of the body."""
     asked = client.chat.completions.with_streaming_response.create(model="m", messages=ASKED)
     async with asked as response:
         lines = [line async for line in response.iter_lines()]
@@ -78,13 +78,13 @@ async def chat_lines(client: AsyncOpenAI) -> list[str]:
 
 
 async def responses_streamed(client: AsyncOpenAI) -> list[str]:
-    """Each delta of a response."""
+    """Return each delta of a response."""
     stream = await client.responses.create(model="m", input="Well?", stream=True)
     return [one.delta async for one in stream if one.type == "response.output_text.delta"]
 
 
 async def responses_whole(client: AsyncOpenAI) -> list[str]:
-    """A response in one piece."""
+    """Return the text of a response in one piece."""
     whole = await client.responses.create(model="m", input="Well?")
     assert whole.status == "completed"
     assert whole.usage is not None
@@ -93,7 +93,7 @@ async def responses_whole(client: AsyncOpenAI) -> list[str]:
 
 
 async def responses_helper(client: AsyncOpenAI) -> list[str]:
-    """The stream helper's texts, and its final response."""
+    """Return the stream helper's texts, which make up its final response."""
     async with client.responses.stream(model="m", input="Well?") as events:
         texts = [one.delta async for one in events if one.type == "response.output_text.delta"]
         assert (await events.get_final_response()).output_text == "".join(texts)
@@ -101,7 +101,7 @@ async def responses_helper(client: AsyncOpenAI) -> list[str]:
 
 
 async def responses_raw(client: AsyncOpenAI) -> list[str]:
-    """The same below the SDK's types."""
+    """Return the same from a raw response."""
     raw = await client.responses.with_raw_response.create(model="m", input="Well?")
     return [raw.parse().output_text]
 
@@ -121,8 +121,8 @@ ASKS: list[Callable[[AsyncOpenAI], Awaitable[list[str]]]] = [
 
 
 @pytest.mark.parametrize("ask", ASKS)
-async def test_the_sdk_is_answered_however_it_asks(way: Way, ask: Any) -> None:
-    """In either API, in one piece, in pieces or raw, by a model that is asked to stream."""
+async def test_the_sdk_gets_an_answer_however_it_asks(way: Way, ask: Any) -> None:
+    """It may use either API, whole, streamed or raw; the model is always asked to stream."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         for text in await ask(conversation.client):
@@ -135,7 +135,7 @@ async def test_the_sdk_is_answered_however_it_asks(way: Way, ask: Any) -> None:
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 async def test_a_format_is_parsed(way: Way, api: str) -> None:
-    """The SDK's `parse` reads JSON of the format that it asked for."""
+    """The SDK's `parse` reads JSON of its own format."""
     skies: list[Any] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -164,10 +164,10 @@ async def test_a_format_is_parsed(way: Way, api: str) -> None:
         ({"messages": []}, "messages"),
     ],
 )
-async def test_what_a_turn_does_not_ask_is_refused_by_name(
+async def test_an_unsupported_question_is_refused_by_name(
     fields: dict[str, Any], param: str
 ) -> None:
-    """Several answers and audio are no turn's, and no model is asked."""
+    """A turn supports neither several answers nor audio, and no model is asked."""
     errors: list[openai.BadRequestError] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -185,7 +185,7 @@ async def test_what_a_turn_does_not_ask_is_refused_by_name(
 
 
 async def test_other_paths_are_refused_by_name() -> None:
-    """The error says what there is."""
+    """The error says which paths exist."""
     errors: list[openai.NotFoundError] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -206,7 +206,7 @@ async def test_other_paths_are_refused_by_name() -> None:
 
 
 async def test_embeddings_pass_to_the_first_model(logs: Logged) -> None:
-    """They count among the turn's requests and in its usage, as they are no question."""
+    """They count in the turn's requests and usage, though they are not a question."""
     vectors: list[list[float]] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -232,8 +232,8 @@ async def test_embeddings_pass_to_the_first_model(logs: Logged) -> None:
     assert [one["why"] for one in finished["candidates"]] == ["answered"]
 
 
-async def test_embeddings_are_not_waited_for_longer_than_ten_seconds() -> None:
-    """The agent is told so by a status."""
+async def test_the_wait_for_embeddings_ends_after_ten_seconds() -> None:
+    """The agent gets a status."""
     errors: list[openai.APIStatusError] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -248,7 +248,7 @@ async def test_embeddings_are_not_waited_for_longer_than_ten_seconds() -> None:
     assert got.speech[-1] == (10_000, "Well.")
 
 
-async def test_a_client_at_module_level_belongs_to_the_turn_that_asks(way: Way) -> None:
+async def test_a_client_at_module_level_serves_the_current_turn(way: Way) -> None:
     """It is the same client in every turn."""
 
     async def agent(_: Conversation) -> AsyncGenerator[Event, None]:
@@ -260,7 +260,7 @@ async def test_a_client_at_module_level_belongs_to_the_turn_that_asks(way: Way) 
 
 
 async def test_a_client_that_was_closed_serves_the_next_turn() -> None:
-    """An agent or a framework may close it after a turn, as it would one with connections."""
+    """An agent or a framework may close it after a turn, like one with connections."""
 
     async def agent(_: Conversation) -> AsyncGenerator[Event, None]:
         async with MODULE_LEVEL as client:
@@ -272,8 +272,8 @@ async def test_a_client_that_was_closed_serves_the_next_turn() -> None:
         assert got.text == "It is sunny."
 
 
-async def test_a_question_is_bounded_by_the_agents_own_clock() -> None:
-    """The client's time-outs and retries count for nothing, as the turn has its own."""
+async def test_only_the_agents_own_clock_bounds_a_question() -> None:
+    """The client's time-outs and retries are ignored, as the turn has its own."""
 
     async def agent(_: Conversation) -> AsyncGenerator[Event, None]:
         hasty = MODULE_LEVEL.with_options(timeout=0.5, max_retries=3)
@@ -288,20 +288,20 @@ async def test_a_question_is_bounded_by_the_agents_own_clock() -> None:
     assert [one.hung_up_at for one in caller.upstream.requests] == [pytest.approx(1.0)]
 
 
-async def test_outside_a_turn_the_client_says_so() -> None:
-    """It is an error of the request, not of a connection."""
+async def test_outside_a_turn_the_client_refuses() -> None:
+    """The error is about the request, not about a connection."""
     with pytest.raises(openai.BadRequestError, match="none is running here") as raised:
         await MODULE_LEVEL.chat.completions.create(model="m", messages=ASKED)
     assert raised.value.code == "no_turn"
 
 
 async def test_the_clients_hold_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor do they need one in the environment, or read one there."""
+    """They neither need one in the environment nor read one there."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-machine")
     assert "sk-" not in responder.client().api_key + responder.sync_client().api_key
 
 
-async def test_a_synchronous_client_says_what_to_use() -> None:
-    """It is there for frameworks that want one, and would hold the event loop."""
+async def test_a_synchronous_client_names_the_alternative() -> None:
+    """It exists for frameworks that require one; a call would block the event loop."""
     with pytest.raises(openai.BadRequestError, match="ainvoke"):
         responder.sync_client().chat.completions.create(model="m", messages=ASKED)

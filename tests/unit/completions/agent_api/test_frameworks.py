@@ -1,4 +1,4 @@
-"""What frameworks want in place of a client and messages; whole turns: `tests/frameworks`."""
+"""What frameworks take in place of a client and messages; `tests/frameworks` has whole turns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from completions.dialects.history import INTERRUPTED
 
 
 def called(call_id: str = "c1", content: Any = None) -> dict[str, Any]:
-    """A message that calls a tool."""
+    """Return a message that calls a tool."""
     function = {"name": "stock", "arguments": '{"product": "bell"}'}
     calls = [{"id": call_id, "type": "function", "function": function}]
     return {"role": "assistant", "content": content, "tool_calls": calls}
@@ -64,14 +64,14 @@ CALL = {
 def test_messages_become_input_items(
     messages: list[dict[str, Any]], told: list[dict[str, Any]]
 ) -> None:
-    """All that was said is told, each call with its result."""
+    """The whole conversation is kept, each call with its result."""
     before = [dict(message) for message in messages]
     assert items(messages) == told
     assert messages == before
 
 
-def test_langchain_is_given_every_client_that_it_would_make() -> None:
-    """One that it made itself would ask another host."""
+def test_langchain_gets_every_client_that_it_would_make() -> None:
+    """A client of its own would ask another host."""
     options = langchain_options()
     assert isinstance(options["root_async_client"], openai.AsyncOpenAI)
     assert isinstance(options["root_client"], openai.OpenAI)
@@ -79,8 +79,8 @@ def test_langchain_is_given_every_client_that_it_would_make() -> None:
     assert set(options) == {"root_async_client", "async_client", "root_client", "client"}
 
 
-def test_llama_index_is_given_the_turns_transport() -> None:
-    """It makes the SDK's clients itself, around the HTTP clients that it gets."""
+def test_llama_index_gets_the_turns_transport() -> None:
+    """It makes the SDK's clients itself, around the given HTTP clients."""
     options = llama_index_options()
     client = openai.AsyncOpenAI(
         base_url=options["api_base"],

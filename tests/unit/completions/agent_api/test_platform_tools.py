@@ -1,4 +1,4 @@
-"""The platform's tools among an agent's own, in whole turns and both APIs of the client."""
+"""The platform's tools beside an agent's own, in whole turns and both APIs of the client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BOTH: Script = [
 
 
 async def loop(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Ask, run the tools that are called, and ask again, as most frameworks do."""
+    """Ask, run the called tools, and ask again, as most frameworks do."""
     messages = list(conversation.messages)
     for _ in range(5):
         stream: Any = await CLIENT.chat.completions.create(
@@ -56,7 +56,7 @@ async def loop(conversation: Conversation) -> AsyncGenerator[Event, None]:
 
 
 async def response_loop(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Do the same by responses."""
+    """Do the same through the Responses API."""
     items: list[Any] = [{"role": "user", "content": "Well?"}]
     tools: list[Any] = [{"type": "function", "strict": False, **LOOKUP}]
     for _ in range(5):
@@ -76,7 +76,7 @@ async def response_loop(conversation: Conversation) -> AsyncGenerator[Event, Non
 
 
 async def insists(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Ask until there are words, in a task of its own, and then excuse oneself."""
+    """Ask until there are words, in a task of its own, and then apologise."""
 
     async def words() -> str:
         while True:
@@ -89,7 +89,7 @@ async def insists(conversation: Conversation) -> AsyncGenerator[Event, None]:
 
 
 async def fails(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Take an answer without words for a fault."""
+    """Treat an answer without words as an error."""
     whole = await CLIENT.chat.completions.create(model="m", messages=conversation.messages)
     if not whole.choices[0].message.content:
         raise ValueError("no words")
@@ -103,7 +103,7 @@ LOOPS = [loop, response_loop]
 async def test_the_platforms_tools_are_offered_with_the_agents_own(
     way: Way, agent: Responder
 ) -> None:
-    """The model sees both, each once, and the agent's own first."""
+    """The model gets both, each once, and the agent's own first."""
     _, caller = await turn(way, agent, answer("Sunny."), tools=[TRANSFER])
     (asked,) = caller.upstream.requests
     names = [tool.get("function", tool)["name"] for tool in asked.json["tools"]]
@@ -111,10 +111,10 @@ async def test_the_platforms_tools_are_offered_with_the_agents_own(
 
 
 @pytest.mark.parametrize("agent", LOOPS)
-async def test_a_platforms_call_is_delivered_and_an_own_one_answered(
+async def test_a_platforms_call_is_delivered_and_the_agents_own_is_run(
     way: Way, agent: Responder
 ) -> None:
-    """The agent gets its own call, its arguments mended, and never sees the platform's."""
+    """The agent gets its own call with repaired arguments, and never sees the platform's."""
     got, caller = await turn(way, agent, BOTH, answer("Three."), tools=[TRANSFER])
     assert got.text == "Three."
     assert got.calls == [(TRANSFER["name"], {"agent_number": 1})]
@@ -128,10 +128,10 @@ async def test_a_platforms_call_is_delivered_and_an_own_one_answered(
 
 @pytest.mark.parametrize("agent", [*LOOPS, insists, fails])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_after_calls_for_the_platform_alone_the_agent_ends(
+async def test_after_calls_for_the_platform_only_the_agent_ends(
     way: Way, agent: Responder, stream: bool, logs: Logged
 ) -> None:
-    """It asks no further question, says nothing, and the turn ends well."""
+    """It asks no further question, says nothing, and the turn succeeds."""
     script = calls(TRANSFER["name"], {"agent_number": 2})
     got, caller = await turn(
         way, agent, script, answer("Never mind."), tools=[TRANSFER], stream=stream
@@ -144,8 +144,8 @@ async def test_after_calls_for_the_platform_alone_the_agent_ends(
 
 
 @pytest.mark.parametrize("in_task", [False, True])
-async def test_an_agent_that_catches_its_end_keeps_nobody_waiting(in_task: bool) -> None:
-    """It is refused when it asks again; the platform's call is delivered, without its words."""
+async def test_an_agent_that_catches_its_cancellation_delays_nothing(in_task: bool) -> None:
+    """Its next question is refused; the platform's call is delivered without the agent's words."""
     codes: list[str | None] = []
 
     async def asks(conversation: Conversation) -> None:
@@ -171,8 +171,8 @@ async def test_an_agent_that_catches_its_end_keeps_nobody_waiting(in_task: bool)
     assert len(caller.upstream.requests) == 1
 
 
-async def test_a_hang_up_is_no_end_of_the_agents_own() -> None:
-    """An agent that was ended and is cancelled as well has been cancelled."""
+async def test_a_hang_up_is_not_the_agents_own_end() -> None:
+    """An agent that was ended and is then cancelled counts as cancelled."""
     seen: list[str] = []
 
     async def slow_to_end(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -193,15 +193,15 @@ async def test_a_hang_up_is_no_end_of_the_agents_own() -> None:
 
 @pytest.mark.parametrize("agent", LOOPS)
 async def test_words_before_a_platforms_call_are_heard(way: Way, agent: Responder) -> None:
-    """The answer is the agent's, and its call the turn's."""
+    """The agent gives the words, and the turn delivers the call."""
     script: Script = [Role(), Says("I'll connect you. "), *BOTH[1:2], *BOTH[3:]]
     got, _ = await turn(way, agent, script, tools=[TRANSFER])
     assert got.text == "I'll connect you. "
     assert got.calls == [(TRANSFER["name"], {"agent_number": 1})]
 
 
-async def test_a_platforms_call_is_checked_as_the_turns_own(way: Way) -> None:
-    """One that fits no schema is asked for again, by another run of the agent."""
+async def test_a_platforms_call_is_checked_like_the_turns_own(way: Way) -> None:
+    """An invalid one is asked for again, by another run of the agent."""
     wrong = calls(TRANSFER["name"], {"agent_number": "nobody"})
     right = calls(TRANSFER["name"], {"agent_number": "3"})
     got, caller = await turn(way, loop, wrong, right, tools=[TRANSFER])
@@ -218,8 +218,8 @@ async def test_a_platforms_call_is_checked_as_the_turns_own(way: Way) -> None:
         {"tools": [{"type": "function", "function": TRANSFER}]},
     ],
 )
-async def test_what_the_agent_wants_for_itself_stays_its_own(fields: dict[str, Any]) -> None:
-    """A tool that it passes, another that it forces, none, and a format, which nobody hears."""
+async def test_an_agents_private_question_stays_private(fields: dict[str, Any]) -> None:
+    """Such a question passes or forces a tool, allows none, or asks for a format."""
     seen: list[list[str]] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -238,7 +238,7 @@ async def test_what_the_agent_wants_for_itself_stays_its_own(fields: dict[str, A
         assert seen == [[TRANSFER["name"]]]
 
 
-async def test_a_client_without_platform_tools_asks_for_the_agent_alone() -> None:
+async def test_a_client_without_platform_tools_asks_only_for_the_agent() -> None:
     """Such a question may follow calls for the platform."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -254,6 +254,6 @@ async def test_a_client_without_platform_tools_asks_for_the_agent_alone() -> Non
 
 
 async def test_tools_that_the_caller_forbids_are_not_offered() -> None:
-    """Its `tool_choice` is the platform's word about the platform's tools."""
+    """The caller's `tool_choice` applies to the platform's tools."""
     _, caller = await turn(CHAT, loop, answer("Sunny."), tools=[TRANSFER], tool_choice="none")
     assert len(caller.upstream.requests[0].json["tools"]) == 1

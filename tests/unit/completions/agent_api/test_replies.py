@@ -39,7 +39,7 @@ Called = list[tuple[str, str]]
 
 
 async def chat_streamed(client: AsyncOpenAI) -> Called:
-    """The calls of a chat completion's chunks."""
+    """Return the calls of a chat completion's chunks."""
     stream: Any = await client.chat.completions.create(
         model="m", messages=ASKED, tools=TOOLS, stream=True
     )
@@ -52,7 +52,7 @@ async def chat_streamed(client: AsyncOpenAI) -> Called:
 
 
 async def chat_helper(client: AsyncOpenAI) -> Called:
-    """The calls of the stream helper's final completion."""
+    """Return the calls of the stream helper's final completion."""
     async with client.chat.completions.stream(model="m", messages=ASKED, tools=TOOLS) as events:
         async for _ in events:
             pass
@@ -63,7 +63,7 @@ async def chat_helper(client: AsyncOpenAI) -> Called:
 
 
 async def chat_whole(client: AsyncOpenAI) -> Called:
-    """The calls of a completion in one piece."""
+    """Return the calls of a completion in one piece."""
     whole = await client.chat.completions.create(model="m", messages=ASKED, tools=TOOLS)
     assert whole.choices[0].finish_reason == "tool_calls"
     found: Any = whole.choices[0].message.tool_calls or ()
@@ -71,7 +71,7 @@ async def chat_whole(client: AsyncOpenAI) -> Called:
 
 
 async def responses_helper(client: AsyncOpenAI) -> Called:
-    """The calls of the stream helper's final response."""
+    """Return the calls of the stream helper's final response."""
     async with client.responses.stream(model="m", input=ASKED, tools=FLAT) as events:
         async for _ in events:
             pass
@@ -80,7 +80,7 @@ async def responses_helper(client: AsyncOpenAI) -> Called:
 
 
 async def responses_whole(client: AsyncOpenAI) -> Called:
-    """The calls of a response in one piece."""
+    """Return the calls of a response in one piece."""
     whole = await client.responses.create(model="m", input=ASKED, tools=FLAT)
     return [(one.name, one.arguments) for one in whole.output if one.type == "function_call"]
 
@@ -97,10 +97,10 @@ READS = [chat_streamed, chat_helper, chat_whole, responses_helper, responses_who
         ("{'count': 'many'}", {"count": "many"}),
     ],
 )
-async def test_an_agents_calls_are_whole_and_mended(
+async def test_an_agents_calls_are_complete_and_repaired(
     way: Way, read: Any, written: str, arguments: Any
 ) -> None:
-    """They fit their tool if they can, and are JSON if they cannot, for the framework to judge."""
+    """They fit their tool if possible, and are JSON otherwise, for the framework to judge."""
     seen: list[Called] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -112,8 +112,8 @@ async def test_an_agents_calls_are_whole_and_mended(
 
 
 @pytest.mark.parametrize("read", READS)
-async def test_half_a_call_is_no_call(way: Way, read: Any) -> None:
-    """Arguments that were cut by the model's limit are told as they are, for none to carry out."""
+async def test_an_incomplete_call_is_not_repaired(way: Way, read: Any) -> None:
+    """Arguments that the model's limit cut stay as they are, so no tool can run with them."""
     seen: list[Called] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -132,8 +132,8 @@ async def test_half_a_call_is_no_call(way: Way, read: Any) -> None:
     assert all(text == '{"count": 3' for called in seen for _, text in called)
 
 
-async def test_usage_is_told_where_it_is_asked_for() -> None:
-    """In a stream by `include_usage`, as OpenAI's API does it."""
+async def test_usage_is_sent_if_asked_for() -> None:
+    """In a stream `include_usage` asks for it, as in OpenAI's API."""
     usages: list[Any] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -148,8 +148,8 @@ async def test_usage_is_told_where_it_is_asked_for() -> None:
     assert usages == [[], [12]]
 
 
-async def test_thoughts_are_no_words(way: Way) -> None:
-    """They come where the SDK's users look for them."""
+async def test_thoughts_are_not_words(way: Way) -> None:
+    """They are in the field where the SDK's users look for them."""
     told: list[Any] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -169,7 +169,7 @@ async def test_thoughts_are_no_words(way: Way) -> None:
     assert "Hm. " in told[0].reasoning_content
 
 
-async def test_a_refusal_is_words(way: Way) -> None:
+async def test_a_refusal_counts_as_words(way: Way) -> None:
     """An agent speaks it, as the turn would."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -190,7 +190,7 @@ async def test_a_refusal_is_words(way: Way) -> None:
 
 
 async def test_an_empty_answer_is_an_answer(way: Way) -> None:
-    """It is no error, and the agent may say something in its place."""
+    """It is not an error, and the agent may say something instead."""
     finishes: list[str] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -209,8 +209,8 @@ async def test_an_empty_answer_is_an_answer(way: Way) -> None:
     assert finishes == ["length"]
 
 
-async def test_a_model_that_does_not_stream_is_heard_all_the_same() -> None:
-    """Its JSON in one piece answers both kinds of question."""
+async def test_a_model_that_does_not_stream_is_heard() -> None:
+    """Its JSON answers both kinds of question."""
     message = {"role": "assistant", "content": "Three."}
     body = {
         "id": "c",
@@ -240,8 +240,8 @@ BARE = json.dumps({"name": LOOKUP["name"], "arguments": {"count": 3}})
 
 
 @pytest.mark.parametrize("read", READS)
-async def test_a_call_that_was_written_as_text_is_asked_for_again(way: Way, read: Any) -> None:
-    """Within the question's three requests, and the agent sees nothing of it."""
+async def test_a_call_written_as_text_is_asked_for_again(way: Way, read: Any) -> None:
+    """The agent does not notice, and it counts in the question's three requests."""
     seen: list[Called] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
@@ -257,8 +257,8 @@ async def test_a_call_that_was_written_as_text_is_asked_for_again(way: Way, read
 
 
 @pytest.mark.parametrize("second", [[Role(), Finish(), Done()], answer(BARE)])
-async def test_it_is_asked_for_within_the_three_requests(second: Script) -> None:
-    """What stays unreadable, or is empty after that, is an empty answer."""
+async def test_a_call_written_as_text_twice_is_an_empty_answer(second: Script) -> None:
+    """The same is true of an empty second answer, within the three requests."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         whole = await conversation.client.chat.completions.create(
@@ -272,8 +272,8 @@ async def test_it_is_asked_for_within_the_three_requests(second: Script) -> None
     assert len(caller.upstream.requests) <= 3
 
 
-async def test_ask_asks_for_it_again_as_well(way: Way) -> None:
-    """Both ways of asking are one."""
+async def test_ask_asks_for_a_call_again_too(way: Way) -> None:
+    """Both ways to ask behave the same."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         async for event in conversation.ask(tools=TOOLS):

@@ -1,4 +1,4 @@
-"""The SDK is loaded before a snapshot where an agent may use it, and nowhere else."""
+"""The SDK is loaded before a snapshot only if an agent may use it."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def ran(code: str, **environment: str) -> None:
 
 
 def test_without_an_agent_the_sdk_is_not_loaded() -> None:
-    """It takes more start-up time than all the rest."""
+    """It takes more start-up time than everything else."""
     ran(WITHOUT)
 
 
 def test_with_an_agent_its_first_use_loads_nothing() -> None:
-    """All of it has been used once before the snapshot."""
+    """All of it is used once before the snapshot."""
     ran(WITH, COMPLETIONS_RESPONDER="tests.support.agents:relays")

@@ -204,7 +204,7 @@ async def test_no_redirection_is_followed(
 async def test_odd_headers_are_not_passed_on(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, value: str
 ) -> None:
-    """Of an upstream's headers two reach the caller, and only as short, plain text."""
+    """Of an upstream's headers three reach the caller, and only as short, plain text."""
     headers = {"content-type": "application/json", "set-cookie": "a=b"}
     upstream.plays([Reply(b"{}", 422, {**headers, "retry-after": value, "x-request-id": value})])
     response = await ask(client, stream=True)
