@@ -23,7 +23,7 @@ def unhurried() -> Iterator[None]:
 
 @pytest.fixture
 async def api() -> AsyncIterator[FakeRuntimeApi]:
-    """The Runtime API, played."""
+    """A fake Runtime API."""
     async with FakeRuntimeApi() as fake:
         yield fake
 

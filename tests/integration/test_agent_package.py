@@ -1,4 +1,4 @@
-"""The package with an agent of the owner's: built in a copy of the repository, and played."""
+"""The package with an owner's agent, built in a copy of the repository."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def failing(conversation):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make build` reads, with an agent in its place."""
+    """A copy of what `make build` reads, with an agent in it."""
     clone = tmp_path_factory.mktemp("clone")
     for name in ("functions", "layers", "local", "requirements"):
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -53,7 +53,7 @@ def build(clone: Path, function: str) -> subprocess.CompletedProcess[str]:
     environ = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
     parameters = f"PARAMETERS=Responder=completions.agents.shop:{function}"
     return subprocess.run(
-        # Nothing is installed by a test.
+        # Tests install nothing.
         ["make", "-C", clone, "-o", ".venv-sam/.sam", "-o", ".venv/.local", "build", parameters],
         env=environ | {"PYTHON313": str(python313())},
         capture_output=True,
@@ -62,30 +62,30 @@ def build(clone: Path, function: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_package_holds_what_an_agent_asks_for(clone: Path) -> None:
-    """With an agent nothing is taken out, and a turn of it shows that it answers there."""
+def test_the_package_holds_what_an_agent_needs(clone: Path) -> None:
+    """With an agent the package is left whole, and a turn of the agent answers from it."""
     done = build(clone, "answer")
     assert done.returncode == 0, done.stderr
     assert "completions.agents.shop:answer in the package: it answers" in done.stdout
 
 
 def test_what_the_package_lacks_is_named(clone: Path) -> None:
-    """The build fails with the module's name, and says where packages are listed."""
+    """The build fails, naming the missing module and the file that lists packages."""
     done = build(clone, "lacking")
     assert done.returncode != 0
     assert "No module named 'a_framework'" in done.stderr
     assert "pyproject.toml" in done.stderr
 
 
-def test_what_an_agent_raises_besides_fails_no_build(clone: Path) -> None:
-    """It is told, since whoever builds may be far from what the agent asks."""
+def test_another_exception_of_an_agent_fails_no_build(clone: Path) -> None:
+    """Another exception is only reported, since the build may not reach the agent's services."""
     done = build(clone, "failing")
     assert done.returncode == 0, done.stderr
     assert "RuntimeError: The shop is closed." in done.stdout
 
 
-def test_a_function_that_is_not_there_is_said(clone: Path) -> None:
-    """What the start refuses ends the build in its own words."""
+def test_a_missing_agent_function_is_named(clone: Path) -> None:
+    """The build fails with the message that the start would give."""
     done = build(clone, "nobody")
     assert done.returncode != 0
     assert "has no 'nobody'" in done.stderr

@@ -1,4 +1,4 @@
-"""The packages as they are deployed, not the source tree: what is in them and how they run."""
+"""The packages as deployed: what is in them and how they run."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.built
 
 EVENT = ROOT / "events" / "url-chat-stream.json"
 ELF_MACHINE = {"arm64": 183, "x86_64": 62}  # e_machine in the header: EM_AARCH64, EM_X86_64
-# Imports the app where no site-packages are known, and tells of modules from elsewhere.
+# Imports the app without site-packages, and prints modules from elsewhere.
 IMPORT_APP = """
 import sys
 root = sys.argv[1]
@@ -45,7 +45,7 @@ files = [getattr(module, "__file__", None) for module in sys.modules.values()]
 outside = (root, sys.base_prefix, "<frozen")
 print([file for file in files if file and not file.startswith(outside)])
 """
-# Names the bytecode that Python would not take as it is, or that was not made from its source; the
+# Prints bytecode that Python would not use as it is, or that was not made from its source; the
 # hash differs by version.
 COMPARE_HASHES = """
 import importlib.util, pathlib, sys
@@ -69,7 +69,7 @@ for name in names:
     importlib.import_module(name)
 print(*names)
 """
-# What an owner's own agent may do with the SDK that the package brings.
+# What an owner's agent may do with the packaged SDK.
 USE_THE_SDK = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[1])
@@ -108,7 +108,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def only_without_agent() -> None:
-    """Skip a test of what is taken out, where an agent of the owner's keeps all of it."""
+    """Skip a test of what is left out if an owner's agent keeps it in."""
     if "for an agent" in (FUNCTION / "build.txt").read_text().splitlines()[1]:
         pytest.skip("with an agent in agents/ nothing is taken out")
 
@@ -132,7 +132,7 @@ def test_the_package_stands_alone() -> None:
 
 
 def test_every_module_of_the_function_imports() -> None:
-    """Nothing was taken out of the package that a module of the function asks for."""
+    """Every module of the function imports from the package."""
     imported = run_python("-c", IMPORT_ALL, FUNCTION).stdout.split()
     sources = {path.relative_to(FUNCTION) for path in (FUNCTION / "completions").rglob("*.py")}
     modules = {str(path.with_suffix("")).replace("/", ".") for path in sources}
@@ -160,12 +160,12 @@ def test_no_module_is_compiled_when_the_app_starts() -> None:
 
 @pytest.mark.parametrize("package", [FUNCTION, LAYER], ids=["function", "layer"])
 def test_bytecode_covers_every_module(package: Path) -> None:
-    """All bytecode is used unchecked, and what has a source was made from this very one."""
+    """All bytecode is unchecked, and bytecode next to a source was made from that source."""
     assert run_python("-c", COMPARE_HASHES, package).stdout == "alike\n"
 
 
 def test_only_our_own_sources_are_inside() -> None:
-    """Where other people's modules have bytecode, neither their Python nor their C comes along."""
+    """Third-party modules with bytecode come without their Python and C sources."""
     only_without_agent()
     for name in files(FUNCTION):
         assert not name.endswith((".pyx", ".pxd", ".pxi", ".c", ".h")), name
@@ -174,7 +174,7 @@ def test_only_our_own_sources_are_inside() -> None:
 
 @pytest.mark.parametrize("package", [FUNCTION, LAYER], ids=["function", "layer"])
 def test_nothing_of_the_building_machine_is_inside(package: Path) -> None:
-    """No file tells where it was built, so traces read as on Lambda and builds can be compared."""
+    """No file has a path of the building machine, so that builds can be compared."""
     home = str(ROOT).encode()
     scratch = re.compile(rb"/tmp[\w/]*/tmp\w{8}\b")
     for name, content in files(package).items():
@@ -183,7 +183,7 @@ def test_nothing_of_the_building_machine_is_inside(package: Path) -> None:
 
 
 def test_the_package_holds_what_runs_and_no_more() -> None:
-    """Neither the means of building, nor commands, nor what boto3 knows of other services."""
+    """Build tools, commands and boto3's data of other services are left out."""
     only_without_agent()
     assert not (FUNCTION / "bin").exists()
     for name in files(FUNCTION):
@@ -197,19 +197,19 @@ def test_the_package_holds_what_runs_and_no_more() -> None:
 
 
 def test_the_licences_travel_along() -> None:
-    """What is redistributed keeps the metadata that names its version and licence."""
+    """Every packaged distribution keeps the metadata with its version and licence."""
     for folder in FUNCTION.glob("*.dist-info"):
         assert (folder / "METADATA").exists(), folder.name
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same packages for the other architecture, built here and now."""
+    """The packages for the other architecture, built by the test."""
     folder = tmp_path_factory.mktemp("other")
     environ = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
     done = subprocess.run(
         [
-            *("make", "-C", ROOT, "-o", ".venv-sam/.sam"),  # Nothing is installed by a test.
+            *("make", "-C", ROOT, "-o", ".venv-sam/.sam"),  # Tests install nothing.
             *("build", f"ARCHITECTURE={OTHER_ARCHITECTURE}", f"BUILT={folder}"),
         ],
         env=environ | {"PYTHON313": str(python313())},
@@ -236,8 +236,8 @@ def test_the_wheels_follow_the_architecture(other: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_deployed_around_it_makes_a_new_package(other: Path) -> None:
-    """Parameters, template and layer are in the checksums, since SAM publishes packages only."""
+def test_a_changed_parameter_or_layer_makes_a_new_package(other: Path) -> None:
+    """Their checksums are in the package, since SAM publishes a version only for a new package."""
     layer = [path for path in (ROOT / "layers").rglob("*") if path.is_file()]
     around = [ROOT / "samconfig.toml", ROOT / "template.yaml", *layer]
     names = {str(path.relative_to(ROOT)) for path in around if path.suffix != ".pyc"}
@@ -251,7 +251,7 @@ def test_what_is_deployed_around_it_makes_a_new_package(other: Path) -> None:
 
 @pytest.mark.slow
 def test_both_packages_are_small(other: Path) -> None:
-    """On either processor Lambda unpacks few megabytes before a first start."""
+    """Both architectures' packages are below their size limits."""
     only_without_agent()
     for package in (FUNCTION, other / "CompletionsFunction"):
         assert sum(map(len, files(package).values())) / 1e6 < SIZE_LIMIT_MB
@@ -259,7 +259,7 @@ def test_both_packages_are_small(other: Path) -> None:
 
 @pytest.mark.slow
 def test_two_builds_are_alike(other: Path) -> None:
-    """But for what is compiled for a processor, two builds are the same bytes."""
+    """Two builds have the same bytes, except modules compiled for a processor."""
     mine, theirs = files(PACKAGES / "CompletionsFunction"), files(other / "CompletionsFunction")
     differ = {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)}
     for name in differ:
@@ -283,7 +283,7 @@ async def test_the_built_package_streams() -> None:
 
 
 async def test_the_built_package_tells_a_refusal() -> None:
-    """What a model refuses at the first request of all is told in the model's words."""
+    """A refusal of the very first request has the model's words."""
     async with (
         ScriptedUpstream(refused(418, message="A teapot.")) as upstream,
         Deployment(code="built", upstream=upstream.base_url) as deployment,
@@ -303,7 +303,7 @@ async def test_the_built_package_tells_a_refusal() -> None:
 
 @pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
 async def test_the_built_package_answers_an_event(mode: str) -> None:
-    """An event gets the whole conversation's bytes, with the layer attached and without."""
+    """An event gets the whole answer's bytes, with and without the layer."""
     async with (
         ScriptedUpstream(answer("Oil the chain.")) as upstream,
         Deployment(

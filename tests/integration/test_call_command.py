@@ -1,4 +1,4 @@
-"""Calls as a command: against the deployment on this machine, and against any URL."""
+"""`make call`, against a local deployment and against any URL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BUILT = pytest.param("built", marks=[pytest.mark.built, pytest.mark.slow])
 
 @pytest.mark.parametrize("code", ["source", BUILT])
 def test_the_shipped_calls_go_well(code: str, tmp_path: Path) -> None:
-    """All but the real model's pass against the deployment as it is; machines can read that."""
+    """All shipped calls but the real model's pass against the deployment, and JUnit says so."""
     report = tmp_path / "calls.xml"
     done = _run(*CALLS, "--code", code, "--junit", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -51,14 +51,14 @@ def _server(request: Request) -> Answer:
 
 @pytest.fixture
 def real(tmp_path: Path) -> Path:
-    """A file that wants a real model."""
+    """A call file that needs a real model."""
     file = tmp_path / "real.yaml"
     file.write_text(REAL, "utf-8")
     return file
 
 
 def test_a_url_plays_the_files_without_scripts(real: Path, tmp_path: Path) -> None:
-    """Files whose model plays a script are skipped, and said to be; the others are judged."""
+    """Files with a scripted model are reported as skipped; the others are judged."""
     page = tmp_path / "calls.html"
     with serve(_server) as url:
         done = _run(str(real), CALLS[0], "--html", str(page), CALL_URL=url, CALL_KEY=KEY)
@@ -70,7 +70,7 @@ def test_a_url_plays_the_files_without_scripts(real: Path, tmp_path: Path) -> No
 
 
 def test_one_shipped_call_plays_on_any_url() -> None:
-    """Whoever has just deployed hears something, of the model that was asked for."""
+    """One shipped call plays on any URL, with the model that was named."""
     asked: list[str] = []
 
     def server(request: Request) -> Answer:
@@ -84,8 +84,8 @@ def test_one_shipped_call_plays_on_any_url() -> None:
     assert set(asked) == {"my-model"}
 
 
-def test_a_failed_call_ends_with_one(real: Path) -> None:
-    """The transcript shows what was heard and what was wrong with it, and the rate how often."""
+def test_a_failed_call_ends_with_status_1(real: Path) -> None:
+    """The transcript shows what was heard and what failed, and the pass rate how often."""
     real.write_text(REAL.replace("until six", "until five"), "utf-8")
     with serve(_server) as url:
         done = _run(str(real), "--repeat", "2", CALL_URL=url, CALL_KEY=KEY)
@@ -95,8 +95,8 @@ def test_a_failed_call_ends_with_one(real: Path) -> None:
 
 
 @pytest.mark.parametrize("why", ["key", "schema", "no key"])
-def test_a_call_that_could_not_be_played_ends_with_two(real: Path, why: str) -> None:
-    """A refused key, a misspelt file and a missing key are told in one line each."""
+def test_a_call_that_could_not_be_played_ends_with_status_2(real: Path, why: str) -> None:
+    """A refused key, a misspelt file and a missing key each get one line and status 2."""
     if why == "schema":
         real.write_text(REAL.replace("says", "sayz"), "utf-8")
     with serve(_server) as url:
@@ -106,14 +106,14 @@ def test_a_call_that_could_not_be_played_ends_with_two(real: Path, why: str) -> 
     assert told_as.get(why, "error: no caller key") in done.stdout + done.stderr
 
 
-def test_who_plays_nothing_is_told_so_by_the_status() -> None:
-    """A run without a call is none that went well."""
+def test_a_run_without_calls_has_its_own_status() -> None:
+    """A run without a call is not a success."""
     with serve(_server) as url:
         assert _run(CALLS[0], CALL_URL=url, CALL_KEY=KEY).returncode == 2
 
 
-def test_a_deployment_that_died_is_told_and_started_anew() -> None:
-    """One call meets its end, the next one has another deployment."""
+def test_a_deployment_that_died_is_replaced() -> None:
+    """The call in which the deployment died fails, and the next one gets a new deployment."""
     stages = Stages()
     try:
         first = stages.stage({}, fallback=False)
@@ -126,8 +126,8 @@ def test_a_deployment_that_died_is_told_and_started_anew() -> None:
         stages.stop()
 
 
-def test_a_stage_is_steered_from_outside() -> None:
-    """What a model plays is set, what it was sent is told, and a scene in error is refused."""
+def test_a_stage_is_controlled_from_outside() -> None:
+    """The test sets the model's scenes and reads its requests, and bad scenes are refused."""
     stage = Stage({}, fallback=False)
     try:
         stage.play("model", [{"say": "Yes."}])

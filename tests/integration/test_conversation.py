@@ -1,7 +1,7 @@
-"""One conversation, with the official client, over every route to the function.
+"""One conversation with the official client, over every route to the function.
 
 uvicorn (the app alone) · Mangum buffered (a dict) · the streaming layer in front of a Function URL
-· the same deployment without the layer. All of them talk to the same scripted model.
+· the same deployment without the layer. All of them use the same scripted model.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ LOOKUP: ChatCompletionToolParam = {
 
 @dataclass(frozen=True)
 class Route:
-    """A route to the function, and the model at its other end."""
+    """A route to the function, and the model behind it."""
 
     upstream: ScriptedUpstream
     client: AsyncOpenAI
 
     async def hear(self, **fields: Any) -> tuple[str, str | None]:
-        """A streamed turn: the words, and why they ended."""
+        """Return a streamed turn's words and finish reason."""
         words, reason = "", None
         stream = await self.client.chat.completions.create(
             **{"model": "m", "messages": HELLO, "stream": True, **fields}
@@ -129,7 +129,7 @@ ROUTES: dict[str, Callable[[ScriptedUpstream], AbstractAsyncContextManager[Route
     "no layer": lambda upstream: _lambda(upstream, "BUFFERED"),
 }
 STREAMING_ROUTES = ["uvicorn", "layer"]
-"""Where words arrive as they are made; the others answer when all has been said."""
+"""Routes that stream; the others answer when all has been said."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=ROUTES)
@@ -141,7 +141,7 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Route]:
 
 @pytest.fixture
 def route(opened: Route) -> Route:
-    """A route with a model that has been asked nothing."""
+    """A route whose model has had no requests yet."""
     opened.upstream.requests.clear()
     opened.upstream.plays(answer("Hello there."))
     return opened
@@ -151,7 +151,7 @@ def route(opened: Route) -> Route:
 
 
 async def test_a_streamed_answer(route: Route) -> None:
-    """The client hears the words of the model, and that it stopped by itself."""
+    """The client gets the model's words and the finish reason `stop`."""
     assert await route.hear() == ("Hello there.", "stop")
     (request,) = route.upstream.requests
     assert request.json["stream"] is True
@@ -170,7 +170,7 @@ async def test_a_whole_answer(route: Route) -> None:
 
 @pytest.mark.parametrize("wanted", [True, False])
 async def test_usage_comes_if_asked_for(route: Route, wanted: bool) -> None:
-    """The tokens used are told in a stream's last chunk, to those who asked."""
+    """A stream's last chunk has the usage if it was asked for."""
     options = {"stream_options": {"include_usage": True}} if wanted else {}
     stream: Any = await route.client.chat.completions.create(
         model="m",
@@ -185,7 +185,7 @@ async def test_usage_comes_if_asked_for(route: Route, wanted: bool) -> None:
 
 
 async def test_every_letter_arrives(route: Route) -> None:
-    """Letters of any script, quotes, line ends and long words come out as they went in."""
+    """Letters of any script, quotes, line ends and long words arrive unchanged."""
     text = 'Grüße, 東京! 👩‍👩‍👧 "quoted" \\ back\nnew line \u2028 end ' + "x" * 50_000
     route.upstream.plays(answer(text))
     assert await route.hear() == (text, "stop")
@@ -244,7 +244,7 @@ async def test_a_tool_call_and_its_result(route: Route, stream: bool) -> None:
 
 
 async def test_parallel_calls(route: Route) -> None:
-    """Several calls of one answer are told apart."""
+    """Several calls in one answer stay separate."""
     script = [*call("lookup", {"city": "Wien"}), *call("lookup", {"city": "Graz"}, index=1)]
     route.upstream.plays([Role(), *script, Finish("tool_calls"), Done()])
     async with route.client.chat.completions.stream(
@@ -256,7 +256,7 @@ async def test_parallel_calls(route: Route) -> None:
 
 
 async def test_a_call_without_words(route: Route) -> None:
-    """An answer that is nothing but a call is an answer."""
+    """An answer may consist of a call alone."""
     route.upstream.plays(calls("lookup", {"city": "Linz"}))
     assert await route.hear(tools=[LOOKUP]) == ("", "tool_calls")
 
@@ -267,7 +267,7 @@ async def test_models(route: Route) -> None:
 
 
 async def test_connections_to_the_model_stay(route: Route) -> None:
-    """However the turns come in, one connection to the model serves them one after the other."""
+    """Turns one after the other share one connection to the model."""
     for _ in range(2):
         await route.client.chat.completions.create(model="m", messages=HELLO)
         await route.hear()
@@ -321,7 +321,7 @@ async def test_a_wrong_key(route: Route) -> None:
 
 
 async def test_a_wrong_path(route: Route) -> None:
-    """A path that is none is a NotFoundError that says which one is right."""
+    """A wrong path is a NotFoundError that names the right one."""
     with pytest.raises(openai.NotFoundError, match="/v1/chat/completions"):
         await route.client.completions.create(model="m", prompt="Hello?")
 
@@ -351,7 +351,7 @@ async def test_a_wrong_field(route: Route) -> None:
 async def test_the_models_refusals(
     route: Route, script: Any, raised: type[openai.APIStatusError], stream: bool
 ) -> None:
-    """What the model's server refuses is raised by the client as its own class."""
+    """The client raises each refusal of the model's server as its own class."""
     route.upstream.plays(script)
     with pytest.raises(raised) as caught:
         await route.client.chat.completions.create(model="m", messages=HELLO, stream=stream)
@@ -363,7 +363,7 @@ async def test_the_models_refusals(
 
 @pytest.mark.parametrize("end", [Cut(), Fail()], ids=["cut", "error frame"])
 async def test_a_break_in_mid_answer(route: Route, end: Any) -> None:
-    """An answer that breaks off is raised as an error, after the words that were heard."""
+    """An answer that breaks off raises an error after the words that arrived."""
     route.upstream.plays([Role(), Say("I think, therefore I am. "), end])
     words = ""
     stream = await route.client.chat.completions.create(model="m", messages=HELLO, stream=True)

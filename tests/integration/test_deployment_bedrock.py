@@ -1,4 +1,4 @@
-"""A deployment whose model is on Amazon Bedrock: no key is stored anywhere."""
+"""A deployment whose model is on Amazon Bedrock, without a stored key."""
 
 import json
 import re
@@ -30,7 +30,7 @@ UNHURRIED = ["BufferWordsAfterMs=0", "FirstTokenTimeoutMs=0", "TurnBudgetMs=0"]
 async def test_it_answers_without_any_upstream_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody ran `make upstream-key`: the role makes the key, and Bedrock would take it."""
+    """Without `make upstream-key` the role makes the key, and Bedrock would accept it."""
     resolve = socket.getaddrinfo
 
     def here(host: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The deployment without an account: `sam deploy` into moto, and what is there then is run."""
+"""`sam deploy` into moto, and what it deployed, running here."""
 
 import ast
 import json
@@ -19,21 +19,21 @@ pytestmark = [pytest.mark.built, pytest.mark.slow]
 UPSTREAM_KEY = "sk-of-the-stage"
 MODES = ("RESPONSE_STREAM", "BUFFERED")
 PARAMETERS = [
-    # A busy machine is no reason for buffer words here.
+    # No buffer words because of a busy machine.
     *("BufferWordsAfterMs=0", "FirstTokenTimeoutMs=0", "TurnBudgetMs=0", "StallTimeoutMs=0"),
 ]
 
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[aws.Account]:
-    """One for all tests: packages that are there already are not uploaded again."""
+    """One account for all tests, so that packages are uploaded once."""
     with aws.Account() as account:
         yield account
 
 
 @pytest.fixture(scope="module")
 def upstream_port() -> Iterator[int]:
-    """Where the model of every deployment is to listen."""
+    """The port on which every deployment's model listens."""
     with unused_port() as port:
         yield port
 
@@ -63,7 +63,7 @@ def stack(
     upstream_port: int,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    """A stage in a mode; as after `make upstream-key`."""
+    """A stage in one invoke mode, as after `make upstream-key`."""
     folder = tmp_path_factory.mktemp("deploy")
     model = f"UpstreamBaseUrl=http://127.0.0.1:{upstream_port}/v1"
     stack = deploy(account, stage, folder, f"InvokeMode={mode}", model, *PARAMETERS)
@@ -76,7 +76,7 @@ def stack(
 
 
 async def ask(url: str, key: str) -> str:
-    """One streamed turn, as an OpenAI client hears it."""
+    """Return one streamed turn, as an OpenAI client reads it."""
     async with openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0) as client:
         stream = await client.chat.completions.create(
             model="voice", messages=[{"role": "user", "content": "It squeaks."}], stream=True
@@ -88,7 +88,7 @@ async def ask(url: str, key: str) -> str:
 async def test_what_was_deployed_answers_calls(
     packages: Packages, stack: Stack, mode: str, upstream_port: int, tmp_path: Path
 ) -> None:
-    """Code, handler, layers, variables and keys of the account make a URL for OpenAI clients."""
+    """The deployed code, handler, layers, variables and keys answer an OpenAI client."""
     secret = packages.account.client("secretsmanager").get_secret_value(
         SecretId=stack.variables["COMPLETIONS_CALLER_KEY_SECRET"]
     )
@@ -119,7 +119,7 @@ async def test_what_was_deployed_answers_calls(
 
 
 def test_the_stage_is_what_samconfig_says(account: aws.Account, stack: Stack, stage: str) -> None:
-    """Stack, parameters and tags are those of the stage, and reach the resources."""
+    """Stack, parameters and tags are the stage's and reach the resources."""
     (made,) = account.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
     assert {tag["Key"]: tag["Value"] for tag in made["Tags"]} == {
         "application": "voice-completions",
@@ -159,7 +159,7 @@ def test_the_role_is_for_these_resources(account: aws.Account, stack: Stack) -> 
 
 
 def test_the_dashboard_is_about_this_stack(account: aws.Account, stack: Stack) -> None:
-    """CloudWatch gets valid JSON, and every metric in it is this stack's."""
+    """The dashboard is valid JSON, and all its metrics are this stack's."""
     body = account.client("cloudwatch").get_dashboard(
         DashboardName=stack.ids["CompletionsDashboard"]
     )["DashboardBody"]

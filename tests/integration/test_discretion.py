@@ -1,4 +1,4 @@
-"""What the log may hold: no word that anybody said, unless it was asked for, and a key never.
+"""What the log may hold: no conversation content unless switched on, and never a key.
 
 Each text of a request is a canary, a word of its own, and so is each text of the model's. Whatever
 happens then, none of them is in the log, in the metrics, or in what other libraries log.
@@ -46,12 +46,12 @@ PATHS = [CHAT, RESPONSES]
 
 
 def canaries(kind: str) -> Iterator[str]:
-    """Words that are nowhere else."""
+    """Words that appear nowhere else."""
     return (f"canary{kind}{number} sang" for number in itertools.count())
 
 
 def request(path: str, **more: Any) -> dict[str, Any]:
-    """A request that has a text wherever one may stand; names are names, and not among them."""
+    """A request with a canary in every text field; names are no canaries."""
     word = canaries("request")
     parameters = {
         "type": "object",
@@ -139,7 +139,7 @@ SCENES: dict[str, list[Script]] = {
 
 
 class Heard:
-    """Everything that was written anywhere."""
+    """Everything that was logged anywhere."""
 
     def __init__(
         self, logs: Logged, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
@@ -150,18 +150,18 @@ class Heard:
         self._capfd = capfd
 
     def text(self) -> str:
-        """Our log, the metrics, and what other libraries logged at a level that Lambda shows."""
+        """Return our log, the metrics, and other libraries' lines at a level that Lambda shows."""
         out, err = self._capfd.readouterr()
         others = [
             logging.Formatter().format(record)
             for record in self._caplog.records
-            # Ours is in `logs` as CloudWatch gets it, and the client is the test's.
+            # Our log is in `logs`, as CloudWatch gets it, and the client is the test's.
             if record.name != "completions" and "http://test" not in record.getMessage()
         ]
         return "\n".join([self.logs.text, out, err, *others])
 
     def nothing(self) -> None:
-        """No canary, no key."""
+        """Assert that no canary and no key was logged."""
         text = self.text()
         assert CANARY.findall(text) == []
         assert CALLER_KEY not in text
@@ -172,7 +172,7 @@ class Heard:
 def heard(
     logs: Logged, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> Heard:
-    """What this test writes."""
+    """Everything that this test logs."""
     return Heard(logs, caplog, capfd)
 
 
@@ -180,10 +180,10 @@ def heard(
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("scripts", SCENES.values(), ids=SCENES)
-async def test_whatever_happens_nobody_is_quoted(
+async def test_no_turn_is_quoted(
     heard: Heard, path: str, stream: bool, on_failure: str, scripts: list[Script]
 ) -> None:
-    """A good turn and each way to fail: one line tells of it, and none tells what was said."""
+    """A good turn and each kind of failure logs one line, and no line quotes the conversation."""
     async with (
         ScriptedUpstream(*scripts) as upstream,
         calling(deploy(upstream.base_url, **CALM)) as client,
@@ -197,7 +197,7 @@ async def test_whatever_happens_nobody_is_quoted(
     assert event["roles"][-1] == "user"
     assert (event["tools_offered"], event["gen_ai.request.model"]) == (["lookup"], "gpt-x")
     if "canarytool" in str(event.get("tools_called")):
-        # A name like any other: it is what was called.
+        # A tool's name is not content.
         event["tools_called"] = []
         assert not CANARY.search(json.dumps(event))
         return
@@ -222,7 +222,7 @@ BAD_BODIES: dict[str, bytes] = {
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
 async def test_a_bad_request_is_not_quoted(heard: Heard, path: str, body: bytes) -> None:
-    """The field is named, with what was expected of it; what stood in it is not."""
+    """The log names the field and what was expected, but not its value."""
     async with calling(deploy("http://127.0.0.1:9/v1")) as client:
         response = await client.post(path, content=body)
     assert response.status_code == 400
@@ -236,7 +236,7 @@ async def test_a_bad_request_is_not_quoted(heard: Heard, path: str, body: bytes)
 async def test_a_bug_does_not_quote(
     heard: Heard, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    """Its trace is logged once, without the message; nobody else logs it again."""
+    """A bug's trace is logged once, without the exception's message."""
     words = canaries("bug")
 
     def broken(*_: object, **__: object) -> object:
@@ -267,7 +267,7 @@ async def test_a_bug_does_not_quote(
 async def test_an_agent_that_raises_is_not_quoted(
     heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own trace says where; the exception may hold what a caller said."""
+    """An agent's trace is logged without the message, which may quote the caller."""
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
         raise KeyError(str(conversation.messages))
@@ -296,10 +296,10 @@ async def test_an_agent_that_raises_is_not_quoted(
         ({"authorization": ""}, {"reason": "no key", "authorization": "absent"}),
     ],
 )
-async def test_a_wrong_key_is_told_loudly(
+async def test_a_wrong_key_is_a_warning_and_a_metric(
     heard: Heard, headers: dict[str, str], expected: dict[str, Any]
 ) -> None:
-    """A warning and a metric, with what was expected; no turn, and not the key."""
+    """A wrong key is a warning that says what was expected, and a metric, but no turn."""
     async with calling(deploy("http://127.0.0.1:9/v1")) as client:
         del client.headers["authorization"]
         response = await client.post(CHAT, json=request(CHAT), headers=headers)
@@ -313,8 +313,8 @@ async def test_a_wrong_key_is_told_loudly(
     assert not CANARY.search(text)
 
 
-async def test_a_key_in_the_path_is_not_told(heard: Heard) -> None:
-    """Somebody pasted it into the Server URL: the log shows the rest of the path."""
+async def test_a_key_in_the_path_is_not_logged(heard: Heard) -> None:
+    """A key that was pasted into the server URL is redacted from the logged path."""
     async with calling(deploy("http://127.0.0.1:9/v1")) as client:
         key = "canary" + "4x" * 21
         for path in (f"/{key}/v1/chat/completions", f"/v1/{key}"):
@@ -331,8 +331,8 @@ async def test_a_key_in_the_path_is_not_told(heard: Heard) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-async def test_a_wrong_path_is_told_loudly(heard: Heard, method: str) -> None:
-    """With the method, the path as received, and the URLs that would be right."""
+async def test_a_wrong_path_is_logged_with_the_right_ones(heard: Heard, method: str) -> None:
+    """A wrong path is logged with the method, the path as received, and the right URLs."""
     path = "/v1/completions" if method == "POST" else CHAT
     async with calling(deploy("http://127.0.0.1:9/v1")) as client:
         await client.request(method, path)
@@ -344,7 +344,7 @@ async def test_a_wrong_path_is_told_loudly(heard: Heard, method: str) -> None:
 
 
 async def test_a_key_that_cannot_be_read_is_counted(heard: Heard) -> None:
-    """An alarm can be set on it."""
+    """A secret that cannot be read counts a metric."""
     secrets = FakeSecrets()
     secrets.failure = aws_error("AccessDeniedException")
     async with calling(deploy("http://127.0.0.1:9/v1", secrets)) as client:
@@ -360,7 +360,7 @@ async def test_a_key_that_cannot_be_read_is_counted(heard: Heard) -> None:
 
 
 async def test_every_line_of_a_turn_names_the_call(heard: Heard) -> None:
-    """By the header, else by the extra body; with the path as received and the key's version."""
+    """The call's id comes from the header, else from the extra body."""
     secrets = FakeSecrets()
     secrets.put("caller-secret", {"key": "newer"})
     async with (
@@ -390,8 +390,8 @@ async def test_every_line_of_a_turn_names_the_call(heard: Heard) -> None:
     ]
 
 
-async def test_no_line_tells_of_the_request_before(logs: Logged) -> None:
-    """A kept connection, after a prompt that uvicorn had to pause its reading for."""
+async def test_no_line_has_facts_of_the_previous_request(logs: Logged) -> None:
+    """On a kept connection no line carries facts of the previous request."""
     large = {"model": "m", "messages": [{"role": "user", "content": "x" * 2_000_000}]}
     async with (
         ScriptedUpstream(answer("Yes.")) as upstream,
@@ -410,7 +410,7 @@ async def test_no_line_tells_of_the_request_before(logs: Logged) -> None:
 
 
 async def test_the_first_turn_of_an_environment_is_cold(heard: Heard) -> None:
-    """One turn tells it, whatever it came to; our own time is told in all that asked a model."""
+    """Only an environment's first turn is cold; every turn that asked a model logs our own time."""
     async with (
         ScriptedUpstream(answer("Yes.")) as upstream,
         calling(deploy(upstream.base_url, **CALM)) as client,
@@ -429,10 +429,10 @@ async def test_the_first_turn_of_an_environment_is_cold(heard: Heard) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("path", PATHS)
-async def test_with_log_content_the_last_words_are_told(
+async def test_with_log_content_the_last_words_are_logged(
     heard: Heard, path: str, stream: bool
 ) -> None:
-    """The user's last message and the answer, no more of the history; and still no key."""
+    """With the setting, the last user message and the answer are logged, and still no key."""
     async with (
         ScriptedUpstream(answer("canaryspoken sang.")) as upstream,
         calling(deploy(upstream.base_url, log_content=True, **CALM)) as client,
@@ -448,8 +448,8 @@ async def test_with_log_content_the_last_words_are_told(
     assert CALLER_KEY not in heard.logs.text
 
 
-async def test_with_log_content_an_echo_is_told(heard: Heard) -> None:
-    """Why a model's API refuses is what its operator wants to read."""
+async def test_with_log_content_a_refusal_is_logged(heard: Heard) -> None:
+    """With the setting, the model API's refusal is logged in full."""
     async with (
         ScriptedUpstream(refused(400, message=ECHO)) as upstream,
         calling(deploy(upstream.base_url, log_content=True, **CALM)) as client,
@@ -458,6 +458,6 @@ async def test_with_log_content_an_echo_is_told(heard: Heard) -> None:
     assert heard.logs.event("turn.failed")["reason"] == ECHO
 
 
-def test_nothing_is_told_unless_it_is_asked_for() -> None:
-    """The default is silence."""
+def test_content_is_not_logged_by_default() -> None:
+    """By default no content is logged."""
     assert Settings().log_content is False

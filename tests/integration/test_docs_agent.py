@@ -1,4 +1,4 @@
-"""The agent in docs/agents.md: installed as it stands there, and listened to in virtual time."""
+"""The agent in docs/agents.md, as written there, in virtual time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOKUP_MS = 2000
 
 
 def code_under(heading: str, language: str = "python") -> list[str]:
-    """What stands under a heading of the document, in this language."""
+    """Return the code in this language under a heading of the document."""
     _, _, section = DOCUMENT.read_text().partition(f"\n## {heading}\n")
     section = section.partition("\n## ")[0]
     return re.findall(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
@@ -33,7 +33,7 @@ def code_under(heading: str, language: str = "python") -> list[str]:
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> responder.Responder:
-    """The first agent in the document, as a module, by the name that a deployment gives."""
+    """Install the document's first agent as a module; return its name for a deployment."""
     (code,) = code_under("An example")
     (tmp_path / "agent_of_the_docs.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
@@ -46,7 +46,7 @@ def calling(agent: responder.Responder, script: Script, fallback: Script | None 
 
 
 async def test_buffer_words_and_then_the_answer_are_heard(agent: responder.Responder) -> None:
-    """While the agent looks something up, buffer words are spoken, and then the answer."""
+    """Buffer words cover the agent's look-up, and then the answer is spoken."""
     caller = calling(agent, answer(ANSWER, at_ms=400))
     heard = await caller.post(body("Do you have helmets?"))
     (first_ms, first), *words = heard.speech
@@ -58,10 +58,8 @@ async def test_buffer_words_and_then_the_answer_are_heard(agent: responder.Respo
 
 
 @pytest.mark.parametrize("dialect", [chat, responses])
-async def test_the_model_is_told_what_was_found(
-    agent: responder.Responder, dialect: Dialect
-) -> None:
-    """Whichever API the platform uses, the model is asked with the agent's knowledge."""
+async def test_the_model_gets_what_was_found(agent: responder.Responder, dialect: Dialect) -> None:
+    """In either API the model is asked with what the agent looked up."""
     caller = calling(agent, answer(ANSWER))
     question = body("Helmets?") if dialect is chat else {"input": "Helmets?", "stream": True}
     await caller.post(question, dialect=dialect)
@@ -72,7 +70,7 @@ async def test_the_model_is_told_what_was_found(
 
 
 async def test_inside_the_agent_the_race_goes_on(agent: responder.Responder) -> None:
-    """A model that stalls when the agent asks it gives way to the fallback as ever."""
+    """If the agent's model stalls, the fallback answers."""
     caller = calling(agent, [Hold()], fallback=answer(ANSWER, at_ms=1000))
     heard = await caller.post()
     assert heard.speech[1][0] == LOOKUP_MS + 3000 + 1000
@@ -80,7 +78,7 @@ async def test_inside_the_agent_the_race_goes_on(agent: responder.Responder) -> 
 
 
 async def test_a_hang_up_ends_the_agents_question(agent: responder.Responder) -> None:
-    """When the caller leaves in mid-answer, the model is no longer asked."""
+    """A hang-up in mid-answer cancels the request to the model."""
     caller = calling(agent, [At(100), Say("One "), Hold()])
     await caller.post(hang_up_ms=4000)
     (request,) = caller.upstream.requests
@@ -88,7 +86,7 @@ async def test_a_hang_up_ends_the_agents_question(agent: responder.Responder) ->
 
 
 def test_the_documents_own_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test in the document finds the agent where the document says to save it."""
+    """The document's own test passes with the agent saved where the document says."""
     (agent,), (test,) = code_under("An example"), code_under("A test for it")
     (tmp_path / "shop.py").write_text(agent)
     monkeypatch.setattr(agents, "__path__", [*agents.__path__, str(tmp_path)])

@@ -1,4 +1,4 @@
-"""The agent in docs/agents.md with a variable, a secret and a right of its own."""
+"""The agent in docs/agents.md with its own variable, secret and permission."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def answer(conversation):
 
 
 class Shop(BaseHTTPRequestHandler):
-    """The shop's API, which wants a key."""
+    """The shop's API, which requires a key."""
 
     def do_GET(self) -> None:
         known = self.headers["authorization"] == "Bearer the-key"
@@ -58,7 +58,7 @@ def shop() -> Iterator[str]:
 
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
-    """The template with the document's lines in it, and the agent in its place."""
+    """The template with the document's lines added, and the agent installed."""
     shutil.copytree(ROOT / "functions", tmp_path / "functions")
     (tmp_path / "layers").symlink_to(ROOT / "layers")
     agents = tmp_path / "functions/completions/agents"
@@ -76,7 +76,7 @@ def _at(indent: str) -> str:
 
 
 async def test_an_agent_reads_a_variable_and_a_secret_of_its_own(template: Path, shop: str) -> None:
-    """The shop is asked at the address in the variable, with the key in the secret."""
+    """The agent asks the address in its variable, with the key in its secret."""
     async with (
         ScriptedUpstream(answer()) as upstream,
         Deployment(
@@ -95,7 +95,7 @@ async def test_an_agent_reads_a_variable_and_a_secret_of_its_own(template: Path,
 
 
 def test_the_role_may_read_that_secret_and_no_more(template: Path) -> None:
-    """The right is a policy of the function's role, on this secret alone."""
+    """The function's role may read this secret and no other."""
     resources = read(template)["Resources"]
     policy = resources["ShopPolicy"]["Properties"]
     (statement,) = policy["PolicyDocument"]["Statement"]
@@ -105,6 +105,6 @@ def test_the_role_may_read_that_secret_and_no_more(template: Path) -> None:
 
 
 def test_variables_reach_the_function_by_the_templates_names(template: Path) -> None:
-    """Of the user's environment only what the template gives the function, and nothing of AWS's."""
+    """Only variables of the template reach the function, and none of AWS's."""
     environ = {"SHOP_URL": "u", "HOME": "/", "AWS_LAMBDA_EXEC_WRAPPER": "x", "COMPLETIONS_X": "y"}
     assert passed_on(environ, template) == {"SHOP_URL": "u", "COMPLETIONS_X": "y"}

@@ -1,4 +1,4 @@
-"""The doctor as a command: `make doctor` and `python3 -m ops.doctor`, and how they end."""
+"""The doctor as a command: `make doctor` and `python3 -m ops.doctor`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def test_make_doctor_prints_table_and_verdict() -> None:
-    """`make doctor URL=… KEY=…` needs no environment but a Python, and says yes."""
+    """`make doctor URL=… KEY=…` needs nothing but a Python."""
     with serve(healthy) as url:
         done = subprocess.run(
             ["make", "--no-print-directory", "doctor", f"URL={url}", f"KEY={KEY}"],
@@ -49,7 +49,7 @@ def test_make_doctor_prints_table_and_verdict() -> None:
 
 
 def test_make_doctor_fails_with_cause_and_remedy() -> None:
-    """A server that cannot be used fails make, and the table ends with what to do about it."""
+    """An unusable server fails make, and the table ends with the remedy."""
     with serve(ILL["prelude as text"][0]) as url:
         done = subprocess.run(
             ["make", "--no-print-directory", "doctor", f"URL={url}"],
@@ -65,8 +65,8 @@ def test_make_doctor_fails_with_cause_and_remedy() -> None:
     assert f"A voice agent cannot use {url}/v1" in done.stdout
 
 
-def test_a_variable_that_happens_to_be_called_key_is_sent_to_nobody() -> None:
-    """KEY counts only where make was given it: another program's must not leave this machine."""
+def test_a_key_in_the_environment_is_not_sent() -> None:
+    """KEY counts only on make's command line, so another program's key is not sent."""
     seen: list[str] = []
 
     def server(request: Request) -> Answer:
@@ -99,7 +99,7 @@ def test_a_variable_that_happens_to_be_called_key_is_sent_to_nobody() -> None:
         (["http://host"], "clé"),
     ],
 )
-def test_what_cannot_be_understood_is_2(arguments: list[str], key: str) -> None:
+def test_a_usage_error_is_status_2(arguments: list[str], key: str) -> None:
     """A bad URL, option or key ends with the exit status 2, before anything is sent."""
     done = subprocess.run(
         [sys.executable, "-m", "ops.doctor", *arguments],
@@ -115,7 +115,7 @@ def test_what_cannot_be_understood_is_2(arguments: list[str], key: str) -> None:
 
 
 def test_without_a_url_make_says_how_to_give_one() -> None:
-    """Who types `make doctor` alone reads what to type."""
+    """`make doctor` alone prints how to give a URL."""
     done = subprocess.run(
         ["make", "--no-print-directory", "doctor"],
         cwd=ROOT,
@@ -129,7 +129,7 @@ def test_without_a_url_make_says_how_to_give_one() -> None:
 
 
 def test_ctrl_c_prints_what_there_is() -> None:
-    """Stopped by hand, the command shows the rows so far, makes no verdict, and exits with 130."""
+    """After Ctrl-C the command prints the rows so far without a verdict, and exits with 130."""
     with serve(lambda request: Answer(0) if request.long else healthy(request)) as url:
         process = subprocess.Popen(
             [sys.executable, "-m", "ops.doctor", url],

@@ -1,6 +1,6 @@
-"""The system tools' events, given to the deployed function while the model calls the tool.
+"""The system tools' events, sent to the deployed function while the model calls the tool.
 
-Over real sockets and through the layer; every way to call badly is played in virtual time by
+Over real sockets and through the layer; invalid calls are played in virtual time by
 `tests/unit/completions/turn/test_invalid_call_turns.py`.
 """
 
@@ -52,7 +52,7 @@ async def stage() -> AsyncIterator[tuple[Deployment, ScriptedUpstream]]:
 async def invoked(
     stage: tuple[Deployment, ScriptedUpstream], name: str, *scenes: Script
 ) -> tuple[rules.Spoken, int]:
-    """What a strict client makes of the answer, and how often the model was asked."""
+    """Return a strict client's reading of the answer, and the number of requests to the model."""
     deployment, upstream = stage
     upstream.plays(*scenes)
     before = len(upstream.requests)
@@ -67,7 +67,7 @@ async def invoked(
 async def test_a_call_reaches_the_platform(
     name: str, stage: tuple[Deployment, ScriptedUpstream]
 ) -> None:
-    """A good one at once; a spoilt one mended; a wrong one after a second question."""
+    """A good call arrives at once, a misspelt one corrected, a wrong one after another question."""
     good = GOOD[name]
     (spoken, count) = await invoked(stage, name, calls(name, good))
     assert [(one, json.loads(text)) for one, text in spoken.calls] == [(name, good)]
@@ -84,10 +84,10 @@ async def test_a_call_reaches_the_platform(
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_words_before_a_call_that_never_comes_right(
+async def test_words_before_a_call_that_stays_invalid(
     name: str, stage: tuple[Deployment, ScriptedUpstream]
 ) -> None:
-    """Are followed by other words, never by silence."""
+    """Words before a call that stays invalid are followed by an apology, never by silence."""
     bad = [Role(), Say("One moment. "), *call(name, '{"reason": '), Finish("tool_calls"), Done()]
     (spoken, count) = await invoked(stage, name, bad)
     assert len(spoken.text) > len("One moment. One moment. ")
@@ -95,7 +95,7 @@ async def test_words_before_a_call_that_never_comes_right(
 
 
 async def test_results_are_answered(stage: tuple[Deployment, ScriptedUpstream]) -> None:
-    """The conversation goes on where the platform carried the calls out."""
+    """The conversation continues with the platform's results."""
     (spoken, count) = await invoked(stage, "result", answer("Abrimos a las nueve."))
     assert (spoken.text, count) == ("Abrimos a las nueve.", 1)
 
@@ -116,18 +116,18 @@ async def test_the_commands_of_the_page_show_what_it_says(
     arrives: str,
     stage: tuple[Deployment, ScriptedUpstream],
 ) -> None:
-    """Each pair of docs/tools.md: a call as a model writes it, and as the platform gets it."""
+    """docs/tools.md shows each call as the model writes it and as the platform gets it."""
     assert event == f"events/url-chat-tool-{name.replace('_', '-')}.json"
     (spoken, count) = await invoked(stage, name, calls(name, shlex.split(arguments)[0]))
     assert (spoken.calls, count) == ([(name, arrives)], 1)
 
 
 async def test_the_page_has_every_tool() -> None:
-    """A section, a command and an event for each."""
+    """Each tool has a section, a command and an event on the page."""
     assert {name for name, *_ in TRIED} == set(NAMES)
     assert set(re.findall(r"^### `(\w+)`", PAGE, re.MULTILINE)) == set(NAMES)
 
 
 async def test_every_event_is_played() -> None:
-    """A good call for each system tool that has an event."""
+    """Each system tool with an event has a good call here."""
     assert set(NAMES) == set(GOOD)

@@ -23,7 +23,7 @@ PLATFORM_ONLY = {"elevenlabs_extra_body", "user_id"}
 
 @dataclass
 class Answer:
-    """What came back, and what the upstream was asked on the way."""
+    """What came back, and what the upstream was asked."""
 
     event: dict[str, Any]
     status: int
@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body of the answer, which must call itself JSON."""
+        """The body of the answer, whose content type must be JSON."""
         assert self.headers["content-type"] == "application/json"
         return json.loads(self.body)
 
@@ -68,7 +68,7 @@ def with_tools(got: Answer) -> None:
 
 
 def offering(name: str) -> Callable[[Answer], None]:
-    """The system tool of this name is offered, and reaches the model as it came."""
+    """Assert that this system tool is offered and reaches the model unchanged."""
 
     def check(got: Answer) -> None:
         streamed(got)
@@ -169,7 +169,7 @@ async def stage() -> AsyncIterator[tuple[Deployment, ScriptedUpstream]]:
 async def test_an_event_gets_what_its_name_promises(
     name: str, stage: tuple[Deployment, ScriptedUpstream]
 ) -> None:
-    """Each event, given to the deployed function as it lies there, is answered as named."""
+    """Each event, sent unchanged to the deployed function, gets the answer in its name."""
     deployment, upstream = stage
     before = len(upstream.requests)
     event = json.loads(EVENTS[name].read_text())

@@ -1,4 +1,4 @@
-"""The example that others copy: valid, built by SAM, and streaming from what SAM built."""
+"""The example is valid, SAM builds it, and the build streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def sam(*arguments: str, folder: Path = EXAMPLE) -> None:
-    """Run SAM in the example's folder or a copy's, with Lambda's Python on the PATH."""
+    """Run SAM in the example's folder or a copy, with Lambda's Python on the PATH."""
     python = python313()
     path = f"{Path(python).parent}:" if python else ""
     subprocess.run(
@@ -38,13 +38,13 @@ def sam(*arguments: str, folder: Path = EXAMPLE) -> None:
 
 
 def test_its_template_is_valid() -> None:
-    """By SAM's own linter."""
+    """SAM's own linter accepts the template."""
     sam("validate", "--lint")
 
 
 @pytest.mark.built
-async def test_what_is_built_of_it_streams(tmp_path: Path) -> None:
-    """Copied into a project of one's own, as the README says; with its own packages."""
+async def test_the_build_streams(tmp_path: Path) -> None:
+    """Copied into another project, as the README says, it builds and streams."""
     project, build = tmp_path / "project", tmp_path / "build"
     shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns(".aws-sam"))
     shutil.copytree(ROOT / "layers" / "streaming", project / "layers" / "streaming")

@@ -1,7 +1,7 @@
 """The table of faults in every dialect, under uvicorn and behind the streaming layer.
 
-One row is one fault that servers of this kind get wrong; its columns are an API client, which
-wants errors, and a voice caller, who wants words; over sockets all the way. What the official SDK
+A row is a fault that such servers often handle wrongly; its columns are an API client, which
+needs errors, and a voice caller, who needs words; all over sockets. What the official SDK
 makes of a fault is in `test_conversation`.
 """
 
@@ -50,21 +50,21 @@ from tests.support.ways import CHAT, OVER_CHAT, RESPONSES, WAYS, Way
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ENGLISH = PHRASES["en"]
-# NOTE: two seconds are what the machine may take for the words that come at once in some rows.
+# NOTE: two seconds leave the machine time for rows whose words come at once.
 SETTINGS: dict[str, Any] = {**CALM, "first_token_timeout_ms": 2000, "stall_timeout_ms": 2000}
 SENTENCE = "It is sunny today. "
 
 
 @dataclass(frozen=True)
 class Row:
-    """A fault, and its good answer in both columns; a scene for a model's server."""
+    """A fault, played by a model's server, and the right answer in both columns."""
 
     fault: Script
     then: Script = field(default_factory=lambda: answer("From the other."))
-    """What the next model plays."""
+    """The scene of the next model."""
     status: int = 200
     text: str = ""
-    """For an API client; it is raised at unless the status says so or `finish` is set."""
+    """For an API client; it raises unless the status says so or `finish` is set."""
     finish: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     spoken: str = ""
@@ -73,17 +73,17 @@ class Row:
 
 
 def silence(step: Step) -> list[Step]:
-    """Half a minute in which this is all that comes."""
+    """Send only this for half a minute."""
     return [each for _ in range(600) for each in (Pause(50), step)]
 
 
 def over(fault: Script) -> Row:
-    """Before anything is said: the other model is heard in both columns."""
+    """A fault before the first word: the other model answers in both columns."""
     return Row(fault, text="From the other.", finish="stop", spoken="From the other.")
 
 
 def broken(*steps: Step) -> dict[str, Row]:
-    """In mid-answer: bridged in the first sentence, closed later; for a client an error."""
+    """A fault in mid-answer: bridged in the first sentence, closed later; an error for a client."""
     first: Script = [Role(), Say("It is"), *steps]
     later: Script = [Role(), Say(SENTENCE), *steps]
     bridged = f"It is... {ENGLISH.bridge} From the other."
@@ -96,7 +96,7 @@ def broken(*steps: Step) -> dict[str, Row]:
 
 
 def all_refuse(status: int) -> Row:
-    """Nobody answers, nor soon will: the status, or one sentence."""
+    """No model answers or soon will: the status, or one sentence."""
     script = refused(status, retry_after_s=90)
     return Row(script, script, status, headers={"retry-after": "90"}, spoken=ENGLISH.failure)
 
@@ -126,7 +126,7 @@ SILENCES: dict[str, Row] = {
     "headers and keep-alives": over([Head(), *silence(Comment())]),
     "headers and role-only frames": over([Head(), *silence(Role())]),
 }
-"""Further rows that wait for a timer of the race, which the layer has no part in."""
+"""Further rows that wait for the race's timers, which do not involve the layer."""
 FORGOTTEN: Script = [Role(), Say("Sunny."), Finish()]
 
 
@@ -138,7 +138,7 @@ class Place:
     upstream: ScriptedUpstream
 
     async def post(self, way: Way, on_failure: str, **more: Any) -> Heard:
-        """A turn, read to its end."""
+        """Post a turn and read its answer to the end."""
         headers = {**AUTHORIZED, "x-completions-on-failure": on_failure}
         async with httpx2.AsyncClient(headers=headers, timeout=None) as client:
             answer = await client.post(self.url + way.dialect.path, json=way.body(**more))
@@ -167,7 +167,7 @@ PLACES = {"uvicorn": _uvicorn, "layer": _layer}
 
 
 async def _learn(place: Place) -> None:
-    """Let the processes of two turns at once find out that there are no responses."""
+    """Let two processes learn that there is no `/responses`, with two turns at once."""
     both = asyncio.Event()
     place.upstream.plays([Role(), Until(both), *answer("Yes.")[1:]])
     turns = [asyncio.create_task(place.post(OVER_CHAT, "error")) for _ in range(2)]
@@ -182,7 +182,7 @@ async def _learn(place: Place) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=PLACES)
 async def opened(request: pytest.FixtureRequest) -> AsyncIterator[dict[Way, Place]]:
-    """The function, twice: its models have the Responses API, or they have not."""
+    """The function, over models with and without the Responses API."""
     async with (
         ScriptedUpstream(responses=True) as having,
         ScriptedUpstream() as lacking,
@@ -196,19 +196,19 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[dict[Way, Plac
 
 @pytest.mark.parametrize("name", ROWS)
 async def test_the_table(opened: dict[Way, Place], name: str) -> None:
-    """The row is right in both columns, in every way; no request to a model is left behind."""
+    """Each row is right in both columns and in every way, and leaves no request open."""
     await play(opened, ROWS[name])
 
 
 @pytest.mark.parametrize("opened", ["uvicorn"], indirect=True, scope="module")
 @pytest.mark.parametrize("name", SILENCES)
-async def test_what_comes_in_a_silence_ends_none(opened: dict[Way, Place], name: str) -> None:
-    """Headers, keep-alives and roles are no life: the timers fire all the same."""
+async def test_keep_alives_do_not_end_a_silence(opened: dict[Way, Place], name: str) -> None:
+    """Headers, keep-alives and roles do not stop the timers."""
     await play(opened, SILENCES[name])
 
 
 async def play(opened: dict[Way, Place], row: Row) -> None:
-    """Play the row in every way, as an API client and as a voice caller, and check its answers."""
+    """Play the row in every way as an API client and as a voice caller; check the answers."""
     requests: Counter[str] = Counter()
 
     def scene(request: Seen) -> Script:
@@ -241,7 +241,7 @@ async def play(opened: dict[Way, Place], row: Row) -> None:
 @pytest.mark.parametrize("on_failure", ["error", "speak"])
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
 async def test_a_forgotten_terminator(opened: dict[Way, Place], way: Way, on_failure: str) -> None:
-    """It is added: where chat completions are asked for, a finish is the end."""
+    """A missing terminator is added after the finish of a chat completion."""
     place = opened[way]
     place.upstream.plays(FORGOTTEN)
     got = way.read(await place.post(way, on_failure))
@@ -253,7 +253,7 @@ async def test_a_forgotten_terminator(opened: dict[Way, Place], way: Way, on_fai
 async def test_a_stream_by_another_name(
     opened: dict[Way, Place], way: Way, kind: str | None
 ) -> None:
-    """A model's server that forgets the content type is heard all the same, byte by byte."""
+    """A stream without its content type is read as a stream, byte by byte."""
     place = opened[way]
     head = Head(headers={"content-type": kind} if kind else {})
     place.upstream.plays([head, bytewise(Comment(), *answer("Sunny.")[1:])])
@@ -263,7 +263,7 @@ async def test_a_stream_by_another_name(
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 async def test_an_unknown_field(opened: dict[Way, Place], way: Way) -> None:
-    """What platforms add is taken out before the model sees it."""
+    """Fields that platforms add are removed before the model gets the request."""
     place = opened[way]
     place.upstream.requests.clear()
     place.upstream.plays(answer("Sunny."))
@@ -284,14 +284,14 @@ GONE: dict[str, tuple[Script, bool]] = {
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("moment", GONE)
 async def test_a_caller_who_hangs_up(way: Way, moment: str) -> None:
-    """Over plain HTTP every request to a model is closed at once, hedges as well."""
+    """A hang-up closes every request to a model at once, hedges included."""
     script, stream = GONE[moment]
     async with (
         ScriptedUpstream(responses=not way.over_chat) as upstream,
         served(deploy(upstream.base_url, **{**CALM, "hedge_after_ms": 50})) as url,
         httpx2.AsyncClient(base_url=f"{url}/v1", headers=AUTHORIZED, timeout=None) as client,
     ):
-        # Learns whether there are responses, so that no request below is spent on finding out.
+        # Learns whether there is a `/responses`, so that no request below is spent on it.
         await client.post(way.dialect.path, json=way.body(stream=False))
         upstream.requests.clear()
         upstream.plays(script)

@@ -1,6 +1,6 @@
-"""Applications of strangers, each behind its own Mangum, untouched: without the layer and with it.
+"""Applications on third-party frameworks behind Mangum, unchanged, with and without the layer.
 
-They live in an environment of their own, `.venv-apps`, which `make test-slow` makes.
+They run in their own environment, `.venv-apps`, which `make test-slow` creates.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ EVENTS = {
     "head": url_event("HEAD", "/json", "q=1"),
     "broken": url_event("GET", "/broken"),
 }
-# Calls the handler as AWS's own runtime does, which on Python 3.12 and later has no loop.
+# Calls the handler as AWS's own runtime does, which has no loop on Python 3.12 and later.
 BUFFERED = """
 import asyncio, json, sys
 asyncio.set_event_loop(asyncio.new_event_loop())
 from function import handler
 print("\\n" + json.dumps([handler(event, None) for event in json.load(sys.stdin)]))
 """
-# Of each answer anew, or Mangum's own finishing touch.
+# Differ in each answer, or are added by Mangum.
 VOLATILE = {"date", "content-length"}
 
 
 @pytest.fixture
 async def task(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[UnpackedLayer]:
-    """The layer beside the application's code, and the interpreter that has its packages."""
+    """The layer with the application's code, and the interpreter with its packages."""
     layer = UnpackedLayer(tmp_path, python=PYTHON)
     shutil.copy(request.param, layer.task / "function.py")
     yield layer
@@ -84,8 +84,8 @@ def headers_of(answer: dict[str, Any]) -> dict[str, str]:
 async def test_an_application_answers_the_same_with_the_layer_and_streams(
     task: UnpackedLayer,
 ) -> None:
-    """Status, headers, cookies and body are the framework's; only the way there differs."""
-    assert PYTHON.exists(), "`make test-slow` makes it"
+    """Status, headers, cookies and body are the same with the layer, and they stream."""
+    assert PYTHON.exists(), "`make test-slow` creates it"
     expected = await without_the_layer(task)
     async with FakeRuntimeApi() as api:
         await task.start(api)

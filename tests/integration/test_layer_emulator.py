@@ -1,7 +1,7 @@
 """The layer under AWS's own Runtime Interface Emulator.
 
-The emulator is AWS's judge of the protocol, not of the streaming: it takes a streamed answer and
-gives it back in one piece, prelude and delimiter included. Its binary comes with the SAM CLI.
+The emulator checks the protocol, not the streaming: it takes a streamed answer and
+returns it in one piece, prelude and delimiter included. Its binary comes with the SAM CLI.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 def emulator() -> Path:
-    """The emulator for this machine; without it the tests are skipped, and in CI they fail."""
+    """The emulator for this machine; without it the tests are skipped, or fail in CI."""
     name = f"aws-lambda-rie-{ARCHITECTURE.get(platform.machine(), platform.machine())}"
     where = f".venv-sam/lib/python*/site-packages/samcli/local/rapid/{name}"
     found = sorted(REPOSITORY.glob(where))
@@ -42,21 +42,21 @@ def emulator() -> Path:
 
 @pytest.fixture
 def front() -> Iterator[int]:
-    """The port of the emulator that the tests ask."""
+    """The emulator's port for invocations."""
     with unused_port() as port:
         yield port
 
 
 @pytest.fixture
 def back() -> Iterator[int]:
-    """The port of its Runtime API."""
+    """The emulator's port for its Runtime API."""
     with unused_port() as port:
         yield port
 
 
 @pytest.fixture
 async def invoke(tmp_path: Path, front: int, back: int) -> AsyncIterator[Any]:
-    """Start the emulator with the layer in it; returns a function that invokes."""
+    """Start the emulator with the layer; return a function that invokes it."""
     binary = tmp_path / "rie"
     shutil.copy(emulator(), binary)
     binary.chmod(0o755)
@@ -100,7 +100,7 @@ async def invoke(tmp_path: Path, front: int, back: int) -> AsyncIterator[Any]:
 
 
 async def test_the_emulator_takes_our_answers(invoke: Any) -> None:
-    """Prelude, delimiter and body come back as they were sent, invocation after invocation."""
+    """Prelude, delimiter and body come back as sent, in each invocation."""
     for n in (3, 0, 200):
         answer = await invoke({**URL_EVENT, "rawQueryString": f"n={n}"})
         prelude, delimiter, body = answer.partition(bytes(8))
@@ -113,7 +113,7 @@ async def test_the_emulator_takes_our_answers(invoke: Any) -> None:
 
 
 async def test_the_emulator_survives_failures_with_us(invoke: Any) -> None:
-    """A cut answer, an event that is not HTTP and an odd one do not spoil the next."""
+    """After a cut answer, a non-HTTP event and a malformed one, the next invocation works."""
     http = {**URL_EVENT["requestContext"]["http"], "path": "/cut"}
     cut = {**URL_EVENT, "requestContext": {**URL_EVENT["requestContext"], "http": http}}
     assert (await invoke(cut)).endswith(bytes(8) + b"half")

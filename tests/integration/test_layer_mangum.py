@@ -51,7 +51,7 @@ EVENTS = {
 
 @pytest.fixture
 async def streamed(tmp_path: Path) -> AsyncIterator[FakeRuntimeApi]:
-    """A Runtime API with an environment behind it that runs the application under the layer."""
+    """A Runtime API whose environment runs the application under the layer."""
     layer = UnpackedLayer(tmp_path)
     shutil.copy(STREAMING_APP, layer.task / "function.py")
     async with FakeRuntimeApi() as api:
@@ -61,7 +61,7 @@ async def streamed(tmp_path: Path) -> AsyncIterator[FakeRuntimeApi]:
 
 
 def buffered(event: dict[str, Any]) -> dict[str, Any]:
-    """What Mangum answers by itself, called as AWS's own runtime calls it."""
+    """Return Mangum's own answer, called as by AWS's own runtime."""
     with asyncio.Runner() as runner:
         asyncio.set_event_loop(runner.get_loop())
         handler: Any = import_module("tests.support.streaming_app").handler
@@ -70,7 +70,7 @@ def buffered(event: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_both_answers_are_the_same(streamed: FakeRuntimeApi) -> None:
-    """Status, headers, cookies and body do not depend on whether the layer is attached."""
+    """Status, headers, cookies and body are the same with and without the layer."""
     for name, event in EVENTS.items():
         streamed.invoke(event)
         post = await streamed.post()
@@ -78,7 +78,7 @@ async def test_both_answers_are_the_same(streamed: FakeRuntimeApi) -> None:
         expected = await asyncio.to_thread(buffered, event)
         assert post.header("lambda-runtime-function-response-mode") == "streaming", name
         assert prelude["statusCode"] == expected["statusCode"], name
-        # NOTE: Mangum invents a content type where the application names none (a redirect).
+        # NOTE: Mangum adds a content type if the application sends none (a redirect).
         invented = {"content-type": "application/json"}
         assert invented | prelude.get("headers", {}) == invented | expected["headers"], name
         assert prelude.get("cookies") == expected.get("cookies"), name

@@ -1,4 +1,4 @@
-"""The layer in a process of its own, from the unpacked layout, as Lambda starts it."""
+"""The layer in a separate process, from the unpacked layout, as Lambda starts it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def url_event(path: str) -> dict[str, Any]:
 async def test_chunks_leave_while_the_application_works(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """The second chunk exists only because the first one had arrived: nothing is collected."""
+    """The application makes its second chunk only after the first has arrived."""
     arrived = asyncio.Event()
 
     async def gate(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,7 +58,7 @@ async def test_chunks_leave_while_the_application_works(
     await api.polled()
 
 
-async def test_a_failure_in_mid_stream_is_told_in_trailers(
+async def test_a_failure_in_mid_stream_ends_with_trailers(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
     """FastAPI's half-sent answer ends with the declared trailers, without its secrets."""
@@ -72,7 +72,7 @@ async def test_a_failure_in_mid_stream_is_told_in_trailers(
 
 
 async def test_the_search_path_is_lambdas(api: FakeRuntimeApi, layer: UnpackedLayer) -> None:
-    """Function, layers, standard library, runtime; nothing of the layer's inside, no PYTHONPATH."""
+    """The search path is function, layers, standard library, runtime, as on Lambda."""
     layer.code(
         "import os, sys\n"
         "import from_layer, from_site, from_runtime\n"
@@ -83,7 +83,7 @@ async def test_the_search_path_is_lambdas(api: FakeRuntimeApi, layer: UnpackedLa
     site.mkdir(parents=True)
     (site / "from_site.py").touch()
     (layer.runtime / "from_runtime.py").touch()
-    # Each of these is also the name of one of the layer's modules, and the function's own.
+    # Each of these names a module of the layer and one of the function's own.
     layer.code("", "context.py")
     await layer.start(api)
     api.invoke({})
@@ -99,7 +99,7 @@ async def test_the_search_path_is_lambdas(api: FakeRuntimeApi, layer: UnpackedLa
 async def test_the_interpreter_is_the_one_it_was_given(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """Lambda names the interpreter; the layer does not look for another one."""
+    """The layer runs on the interpreter that Lambda names."""
     layer.code("import sys\ndef handler(event, context): return sys.executable\n")
     await layer.start(api)
     api.invoke({})
@@ -112,7 +112,7 @@ async def test_the_interpreter_is_the_one_it_was_given(
 async def test_without_streaming_the_ordinary_runtime_is_started(
     layer: UnpackedLayer, env: dict[str, str]
 ) -> None:
-    """Under SAM, and behind a buffered URL, the layer is as good as absent."""
+    """Under SAM and behind a buffered URL the ordinary runtime starts."""
     code, output = await ended(await layer.start(None, **env))
     assert code == 0
     told = json.loads(output)
@@ -124,7 +124,7 @@ async def test_without_streaming_the_ordinary_runtime_is_started(
 
 
 async def test_an_unknown_mode_is_refused_by_name(layer: UnpackedLayer) -> None:
-    """A misspelt mode would otherwise show as garbage in front of every answer."""
+    """A misspelt mode is an error, since every answer would otherwise begin with garbage."""
     code, output = await ended(await layer.start(None, LAMBDA_STREAMING_INVOKE_MODE="buffered"))
     assert code == 1
     assert "'buffered': expected RESPONSE_STREAM or BUFFERED" in output
@@ -134,7 +134,7 @@ async def test_an_unknown_mode_is_refused_by_name(layer: UnpackedLayer) -> None:
 async def test_another_wrapper_is_run_first(
     api: FakeRuntimeApi, layer: UnpackedLayer, mode: str
 ) -> None:
-    """Lambda has one wrapper slot: a second wrapper gets our command, and then we are started."""
+    """A second wrapper gets our command to run, since Lambda has one wrapper slot."""
     wrapper = layer.opt / "other-wrapper"
     wrapper.write_text('#!/bin/sh\nexport WRAPPED="$*"\nexec "$@"\n')
     wrapper.chmod(0o755)
@@ -168,7 +168,7 @@ async def test_another_wrapper_is_run_first(
 async def test_a_function_that_cannot_start_is_an_init_error(  # noqa: PLR0917 - a table
     api: FakeRuntimeApi, layer: UnpackedLayer, source: str, handler: str, expected: str, says: str
 ) -> None:
-    """The platform hears type and message, the log has the stack, and the process ends."""
+    """The platform gets type and message, the log the stack, and the process ends."""
     layer.code(source)
     process = await layer.start(api, handler)
     post = await api.post()
@@ -186,7 +186,7 @@ async def test_a_function_that_cannot_start_is_an_init_error(  # noqa: PLR0917 -
 async def test_import_has_a_loop_that_does_not_run(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """Modules that call asyncio.run, or build a Mangum, while they are imported work as usual."""
+    """Modules may call asyncio.run or create a Mangum while they are imported."""
     layer.code(
         "import asyncio\n"
         "from mangum import Mangum\n"
@@ -204,7 +204,7 @@ async def test_import_has_a_loop_that_does_not_run(
 async def test_a_signal_ends_the_lifespan_and_the_process(
     api: FakeRuntimeApi, layer: UnpackedLayer, number: signal.Signals
 ) -> None:
-    """The application cleans up when Lambda, or Ctrl-C, ends the environment."""
+    """SIGTERM or Ctrl-C ends the lifespan and then the process."""
     layer.code(
         "from contextlib import asynccontextmanager\n"
         "from fastapi import FastAPI\n"
@@ -280,7 +280,7 @@ atexit.register(threading.Event().wait)
 async def test_a_signal_ends_the_process_whatever_still_runs_in_it(
     api: FakeRuntimeApi, layer: UnpackedLayer, source: str
 ) -> None:
-    """Lambda kills what outlives its grace; nothing that hangs keeps the process until then."""
+    """After a signal nothing that hangs keeps the process alive."""
     layer.code(source)
     process = await layer.start(api)
     api.invoke(URL_EVENT)
@@ -289,14 +289,14 @@ async def test_a_signal_ends_the_process_whatever_still_runs_in_it(
     process.terminate()
     code, output = await ended(process)
     assert code == 0
-    # What was not yet a whole line is not lost either.
+    # An unfinished line is written too.
     assert output == ("down" if "lifespan.startup" in source else "")
 
 
 async def test_a_lost_runtime_api_ends_the_process_whatever_still_runs_in_it(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """An application left behind after its 504 does not keep a broken environment alive."""
+    """An application that hangs after its 504 does not keep a broken environment alive."""
     layer.code(STUBBORN_APPLICATION)
     process = await layer.start(api)
     api.invoke(URL_EVENT, timeout_ms=700)
@@ -312,7 +312,7 @@ async def test_a_lost_runtime_api_ends_the_process_whatever_still_runs_in_it(
 async def test_a_function_that_cannot_start_ends_whatever_still_runs_in_it(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """Threads of a module whose import failed do not keep the process."""
+    """Threads of a module whose import failed do not keep the process alive."""
     layer.code("import threading\nthreading.Thread(target=threading.Event().wait).start()\n1 / 0\n")
     assert (await ended(await layer.start(api)))[0] == 1
 
@@ -320,7 +320,7 @@ async def test_a_function_that_cannot_start_ends_whatever_still_runs_in_it(
 async def test_a_runtime_api_that_breaks_ends_the_process(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """The process says what happened and leaves with an error, so that Lambda starts another."""
+    """The process logs the error and exits with a status that makes Lambda start another."""
     layer.code(PLAIN)
     api.statuses["response"] = 500
     process = await layer.start(api)
@@ -332,7 +332,7 @@ async def test_a_runtime_api_that_breaks_ends_the_process(
 
 
 async def test_concurrency_is_lambdas_to_set(api: FakeRuntimeApi, layer: UnpackedLayer) -> None:
-    """With AWS_LAMBDA_MAX_CONCURRENCY=3 one process polls three times, and logs JSON with ids."""
+    """With AWS_LAMBDA_MAX_CONCURRENCY=3 one process polls three times and logs JSON with ids."""
     layer.code(
         "import logging, os, threading\n"
         "meeting = threading.Barrier(3)\n"
@@ -355,7 +355,7 @@ async def test_concurrency_is_lambdas_to_set(api: FakeRuntimeApi, layer: Unpacke
 async def test_application_logs_carry_the_request(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """A line that is logged in a request, or in a task or thread of it, names the request."""
+    """A line logged in a request, or in its tasks and threads, names the request."""
     layer.code(
         "import asyncio, logging\n"
         "from mangum import Mangum\n"
@@ -385,7 +385,7 @@ async def test_application_logs_carry_the_request(
 async def test_what_a_handler_prints_shows_up_at_once(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """Output is not kept in a buffer that a freeze or a kill would take along."""
+    """Output is written at once, not kept in a buffer that a freeze or a kill would lose."""
     layer.code("def handler(event, context): print('hello')\n")
     process = await layer.start(api)
     api.invoke({})
@@ -412,7 +412,7 @@ handler = Mangum(app, lifespan="off")
 async def test_an_exit_within_a_middleware_fails_its_own_request_only(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """It is raised in a task of the middleware's, from which asyncio lets it out of the loop."""
+    """An exit in a middleware's task fails its own request, although it leaves asyncio's loop."""
     layer.code(EXITING)
     process = await layer.start(api)
     for path, status in (("/exit", 500), ("/stay", 200)):
@@ -429,10 +429,10 @@ def handler(event, context): return 1
 """
 
 
-async def test_a_policy_that_comes_too_late_is_told(
+async def test_a_policy_that_comes_too_late_is_logged(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """The handler is imported beside a loop that exists, so another kind of loop is not used."""
+    """A loop policy that the handler's module sets is ignored with a log line."""
     layer.code(LATE_POLICY)
     process = await layer.start(api)
     api.invoke({})

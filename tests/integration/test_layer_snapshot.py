@@ -1,4 +1,4 @@
-"""The layer and SnapStart: hooks before and after the snapshot, in a process of its own."""
+"""The layer and SnapStart: hooks before and after the snapshot, in a separate process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SNAP_START = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
 
 
 async def test_the_order_of_a_snapshot(api: FakeRuntimeApi, layer: UnpackedLayer) -> None:
-    """Hooks before, in reverse; the snapshot; hooks after, in order; only then the first event."""
+    """Hooks run in reverse before the snapshot and in order after it, before the first event."""
     layer.code(SNAPSHOT)
     await layer.start(api, **SNAP_START)
     await api.polled()
@@ -36,7 +36,7 @@ async def test_the_order_of_a_snapshot(api: FakeRuntimeApi, layer: UnpackedLayer
 async def test_the_lifespan_starts_before_the_snapshot(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """Startup is work that a snapshot can keep."""
+    """The lifespan's startup runs before the snapshot."""
     layer.code(
         SNAPSHOT + "from mangum import Mangum\n"
         "async def app(scope, receive, send):\n"
@@ -56,10 +56,8 @@ async def test_the_lifespan_starts_before_the_snapshot(
     assert heard == ["startup", "before 2", "before 1", "after 1", "after 2"]
 
 
-async def test_without_the_hooks_package_a_snapshot_is_taken_all_the_same(
-    api: FakeRuntimeApi, layer: UnpackedLayer
-) -> None:
-    """A function that registers no hooks needs no registry."""
+async def test_a_snapshot_needs_no_hooks_package(api: FakeRuntimeApi, layer: UnpackedLayer) -> None:
+    """A function without hooks needs no registry."""
     layer.code("import sys\nsys.modules['snapshot_restore_py'] = None\n" + PLAIN)
     await layer.start(api, **SNAP_START)
     await api.polled()
@@ -76,7 +74,7 @@ async def test_without_the_hooks_package_a_snapshot_is_taken_all_the_same(
 async def test_a_failing_hook_ends_the_environment(  # noqa: PLR0917 - a table
     api: FakeRuntimeApi, layer: UnpackedLayer, hook: str, path: str, expected: str, exit_code: int
 ) -> None:
-    """Each side of the snapshot has its call, its type and its exit code."""
+    """A failure before the snapshot and one after it have their own call, type and exit code."""
     layer.code(f"{SNAPSHOT}\n@{hook}\ndef fail(): raise ValueError('cold')\n")
     process = await layer.start(api, **SNAP_START)
     post = await api.post()
@@ -91,7 +89,7 @@ async def test_a_failing_hook_ends_the_environment(  # noqa: PLR0917 - a table
 async def test_a_refused_snapshot_is_an_init_error(
     api: FakeRuntimeApi, layer: UnpackedLayer
 ) -> None:
-    """When /restore/next fails there is no restored environment to speak for."""
+    """A failure of /restore/next is an init error."""
     api.statuses["next"] = 500
     layer.code(PLAIN)
     process = await layer.start(api, **SNAP_START)

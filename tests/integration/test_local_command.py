@@ -1,4 +1,4 @@
-"""`python -m local` as a user meets it: what it prints, and what it leaves behind."""
+"""`python -m local` as a user runs it: what it prints, and what it leaves behind."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ FRAMES = [
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """A model that answers with two words and remembers the key it was shown."""
+    """A model that answers two words and records the key that it was sent."""
 
     keys: list[str] = []  # noqa: RUF012 - shared on purpose
 
@@ -71,7 +71,7 @@ def local(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
 
 
 def _one_line(errors: str) -> str:
-    """The one line that says what is wrong, behind those that say what is being done."""
+    """Return the one line that says what is wrong, after the progress lines."""
     *doing, line = errors.strip().splitlines()
     assert not any(each.startswith("error") for each in doing)
     return line
@@ -79,7 +79,7 @@ def _one_line(errors: str) -> str:
 
 @contextlib.contextmanager
 def started(**variables: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """`python -m local` and the two lines that it prints when it is ready."""
+    """Start `python -m local`; yield it with the two lines that it prints when ready."""
     process = subprocess.Popen(
         [sys.executable, "-m", "local"],
         cwd=ROOT,
@@ -101,7 +101,7 @@ def started(**variables: str) -> Iterator[tuple[subprocess.Popen[str], str, str]
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes below one, at any depth."""
+    """Return the processes below one, at any depth."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ def descendants(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("transport", ["lambda", "uvicorn"])
 def test_the_printed_command_streams_an_answer(upstream: str, transport: str) -> None:
-    """The first line names URL and key, and the second is a command that streams as it stands."""
+    """The first line has URL and key, and the second is a command that streams when pasted."""
     with started(
         UPSTREAM=upstream, UPSTREAM_KEY="sk-up", CALLER_KEY="mine", TRANSPORT=transport
     ) as (_, ready, command):
@@ -129,7 +129,7 @@ def test_the_printed_command_streams_an_answer(upstream: str, transport: str) ->
 
 
 def test_the_fallback_has_a_key_of_its_own(upstream: str) -> None:
-    """The model that is asked when the first one cannot be reached gets FALLBACK_KEY."""
+    """The fallback model gets FALLBACK_KEY."""
     shown = local(
         *("invoke", "events/url-chat-stream.json"),
         UPSTREAM="http://127.0.0.1:9/v1",
@@ -144,7 +144,7 @@ def test_the_fallback_has_a_key_of_its_own(upstream: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_quietly(upstream: str, number: int) -> None:
-    """Ctrl-C, SIGTERM or a closed terminal ends all, with status 0 and no trace of a trace."""
+    """Ctrl-C, SIGTERM or a closed terminal ends all, with status 0 and no traceback."""
     with started(UPSTREAM=upstream) as (process, ready, _):
         assert ready.startswith("ready ")
         children = descendants(process.pid)
@@ -158,7 +158,7 @@ def test_a_signal_stops_everything_quietly(upstream: str, number: int) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_even_a_killed_deployment_leaves_no_process(upstream: str) -> None:
-    """After SIGKILL the children notice and end by themselves."""
+    """After SIGKILL the child processes notice and end."""
     with started(UPSTREAM=upstream) as (process, ready, _):
         assert ready.startswith("ready ")
         children = descendants(process.pid)
@@ -174,7 +174,7 @@ def test_even_a_killed_deployment_leaves_no_process(upstream: str) -> None:
 
 
 def test_invoke_prints_status_headers_and_body(upstream: str) -> None:
-    """One event's answer is printed whole, while progress and logs go to stderr."""
+    """One event's answer goes to stdout, progress and logs to stderr."""
     shown = local("invoke", "events/url-chat-stream.json", UPSTREAM=upstream)
     head, _, body = shown.stdout.partition("\n\n")
     assert shown.returncode == 0, shown.stderr
@@ -184,7 +184,7 @@ def test_invoke_prints_status_headers_and_body(upstream: str) -> None:
 
 
 def test_invoke_succeeds_whenever_the_function_answers(upstream: str) -> None:
-    """A refusal is an answer: status 401 is printed, and the exit status is 0."""
+    """A 401 is printed, and the exit status is 0."""
     shown = local("invoke", EVENT="events/url-chat-no-key.json", UPSTREAM=upstream)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("401 Unauthorized\n")
@@ -223,18 +223,18 @@ def test_variables_of_the_user_reach_the_function() -> None:
         (("invoke", "Makefile"), {}, "Makefile is not JSON"),
     ],
 )
-def test_what_cannot_work_is_said_at_once(
+def test_a_wrong_option_ends_at_once(
     arguments: tuple[str, ...], variables: dict[str, str], message: str
 ) -> None:
-    """A wrong option ends with one clear line, no traceback, and a status that is not 0."""
+    """A wrong option ends with one clear line, no traceback, and a non-zero status."""
     shown = local(*arguments, **variables)
     assert shown.returncode not in (0, 130)
     assert message in _one_line(shown.stderr)
 
 
 @pytest.mark.parametrize("transport", ["lambda", "uvicorn"])
-def test_why_the_function_cannot_start_is_one_line(transport: str) -> None:
-    """The trace stays in the log file."""
+def test_a_failed_start_is_one_line(transport: str) -> None:
+    """The reason is one line on the terminal, and the trace is in the log file."""
     shown = local(
         TRANSPORT=transport,
         PORT="0",
@@ -246,7 +246,7 @@ def test_why_the_function_cannot_start_is_one_line(transport: str) -> None:
 
 
 def test_a_turn_is_a_line_and_the_log_a_file(upstream: str) -> None:
-    """What was said, what was heard and when; the JSON lies in the file that is named."""
+    """The line says what was said and heard and when, and the named file has the JSON."""
     with started(UPSTREAM=upstream) as (process, ready, command):
         assert process.stderr
         log = _line_with(process, "the log is ").removeprefix("the log is ").strip()
@@ -260,7 +260,7 @@ def test_a_turn_is_a_line_and_the_log_a_file(upstream: str) -> None:
 
 
 def test_programs_get_the_log_as_it_is(upstream: str) -> None:
-    """The page to talk with reads what a turn did."""
+    """A program that reads the output gets the log's JSON."""
     with started(UPSTREAM=upstream, LOG_LINES="json") as (process, _, command):
         subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=True)
         event = json.loads(_line_with(process, '"turn.finished"'))
@@ -278,7 +278,7 @@ def test_programs_get_the_log_as_it_is(upstream: str) -> None:
 def test_the_model_is_tried_before_ready(
     upstream: str, upstream_url: str | None, told: str
 ) -> None:
-    """Whoever watches learns in the words of the command line what callers would not be told."""
+    """A failing model is reported in the command line's words before the deployment is ready."""
     before = len(Upstream.keys)
     with started(UPSTREAM=upstream_url or upstream, REAL_TURN="1") as (process, ready, _):
         assert ready.startswith("ready ")
@@ -286,8 +286,8 @@ def test_the_model_is_tried_before_ready(
     assert len(Upstream.keys) == before + (upstream_url is None)
 
 
-def test_nobody_is_asked_where_nobody_watches(upstream: str) -> None:
-    """A turn unasked would be a surprise in somebody's count."""
+def test_the_model_is_not_tried_without_a_terminal(upstream: str) -> None:
+    """Without a terminal no trial turn is sent to the model."""
     before = len(Upstream.keys)
     with started(UPSTREAM=upstream) as (_, ready, _):
         assert ready.startswith("ready ")
@@ -299,7 +299,7 @@ def test_nobody_is_asked_where_nobody_watches(upstream: str) -> None:
     ("module", "name"), [("local.uvicorn_server", "uvicorn"), ("local.secrets", "Secrets Manager")]
 )
 def test_a_child_that_dies_is_noticed(upstream: str, module: str, name: str) -> None:
-    """What is left is stopped, with a line that names the dead one."""
+    """The rest is stopped, and a line names the dead process."""
     with started(UPSTREAM=upstream, TRANSPORT="uvicorn") as (process, ready, _):
         assert ready.startswith("ready ")
         children = descendants(process.pid)
@@ -312,14 +312,14 @@ def test_a_child_that_dies_is_noticed(upstream: str, module: str, name: str) -> 
 
 
 def _line_with(process: subprocess.Popen[str], text: str) -> str:
-    """The first line on stderr that holds the text."""
+    """Return the first line on stderr with the text."""
     assert process.stderr
     return next(line for line in process.stderr if text in line)
 
 
 @pytest.mark.parametrize("transport", ["lambda", "uvicorn"])
-def test_a_port_that_is_taken_is_said(transport: str) -> None:
-    """Two deployments on one port: the second says what to do."""
+def test_a_port_that_is_taken_is_reported(transport: str) -> None:
+    """A second deployment on one port says what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         shown = local(UPSTREAM="http://127.0.0.1:9/v1", PORT=port, TRANSPORT=transport)

@@ -1,4 +1,4 @@
-"""How function processes live and die behind the Function URL, with a toy app."""
+"""The life of function processes behind the Function URL, with a toy app."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ Deploy = Callable[..., Deployment]
 
 @pytest.fixture
 def deploy(tmp_path: Path) -> Deploy:
-    """Deploy the toy app, by default with nothing behind it and one process warm."""
+    """Deploy the toy app, by default without an upstream and with one warm process."""
     template = toy.write(tmp_path)
 
     def make(**options: Any) -> Deployment:
@@ -37,7 +37,7 @@ def deploy(tmp_path: Path) -> Deploy:
 
 
 class Answer:
-    """What came back over a socket: status, headers, body, and whether it had an end."""
+    """An answer over a socket: status, headers, body, and whether it was complete."""
 
     def __init__(self, raw: bytes) -> None:
         head, _, rest = raw.partition(b"\r\n\r\n")
@@ -95,7 +95,7 @@ def running(pid: int) -> bool:
 
 @pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
 async def test_a_mangum_app_answers_in_both_modes(deploy: Deploy, mode: str) -> None:
-    """With the layer attached and detached, the same handler gives the same answer."""
+    """The same handler gives the same answer with and without the layer."""
     async with deploy(parameters={"InvokeMode": mode}) as deployment:
         answer = await ask(deployment, "/event?x=1", b"\xff")
         event = answer.json()
@@ -124,7 +124,7 @@ async def test_the_process_is_started_as_on_lambda(deploy: Deploy, tmp_path: Pat
 
 
 async def test_detached_nothing_of_the_layer_is_imported(deploy: Deploy) -> None:
-    """Without the wrapper the ordinary runtime serves, and the layer is only a file."""
+    """Without the wrapper the ordinary runtime serves."""
     async with deploy(parameters={"InvokeMode": "BUFFERED"}) as deployment:
         modules = (await ask(deployment, "/process")).json()["modules"]
     assert not any(name.startswith("lambda_streaming") for name in modules)
@@ -138,7 +138,7 @@ async def test_an_idle_process_is_used_again(deploy: Deploy) -> None:
 
 
 async def test_pieces_pass_as_they_come(deploy: Deploy, tmp_path: Path) -> None:
-    """The caller has the first piece while the function still holds the second."""
+    """The caller gets the first piece before the function sends the second."""
     gate = tmp_path / "gate"
     async with (
         deploy() as deployment,
@@ -150,7 +150,7 @@ async def test_pieces_pass_as_they_come(deploy: Deploy, tmp_path: Path) -> None:
 
 
 async def test_another_process_starts_when_all_are_busy(deploy: Deploy, tmp_path: Path) -> None:
-    """A request that meets a busy process gets one of its own; beyond the limit it gets 429."""
+    """A request gets a new process if all are busy, and 429 beyond the limit."""
     gate = tmp_path / "gate"
     async with deploy(limit=2) as deployment, contextlib.AsyncExitStack() as stack:
         readers = []
@@ -169,8 +169,8 @@ async def test_another_process_starts_when_all_are_busy(deploy: Deploy, tmp_path
         assert (await ask(deployment, "/pid")).status == 200
 
 
-async def test_code_that_changes_counts_from_then_on(deploy: Deploy, tmp_path: Path) -> None:
-    """An idle process is replaced, and one that is busy answers its caller first."""
+async def test_changed_code_is_used(deploy: Deploy, tmp_path: Path) -> None:
+    """After a code change an idle process is replaced, a busy one after its answer."""
     gate, app = tmp_path / "gate", tmp_path / "toy/app.py"
     told: asyncio.Queue[str] = asyncio.Queue()
     async with (
@@ -195,7 +195,7 @@ async def test_code_that_changes_counts_from_then_on(deploy: Deploy, tmp_path: P
 
 
 async def test_code_that_does_not_start_changes_nothing(deploy: Deploy, tmp_path: Path) -> None:
-    """Why is told, and the processes that there are go on."""
+    """If changed code does not start, the error is shown and the old processes go on."""
     told: asyncio.Queue[str] = asyncio.Queue()
     async with deploy(progress=told.put_nowait) as deployment:
         following = asyncio.create_task(deployment.follow_changes())
@@ -217,7 +217,7 @@ async def _told(told: asyncio.Queue[str], beginning: str) -> str:
 async def test_a_finishing_process_is_used_by_one_caller(
     deploy: Deploy, tmp_path: Path, limit: int
 ) -> None:
-    """Two callers wait for a process that finishes: one gets it, the other a new one or 429."""
+    """Of two callers waiting for one process, one gets it, the other a new one or 429."""
     gate = tmp_path / "gate"
     event = json.loads((toy.ROOT / "tests/reference/url-event.json").read_text("utf-8"))
     event["rawPath"] = event["requestContext"]["http"]["path"] = "/pid"
@@ -246,7 +246,7 @@ async def test_a_finishing_process_is_used_by_one_caller(
 
 
 async def test_the_timeout_cuts_the_stream_and_kills(deploy: Deploy) -> None:
-    """At the timeout the answer is cut and the process killed; the next request gets another."""
+    """At the timeout the answer is cut, and the next request gets a new process."""
     async with deploy(parameters={"Timeout": "2"}) as deployment:
         before = (await ask(deployment, "/pid")).json()
         answer = await ask(deployment, "/hang")
@@ -257,7 +257,7 @@ async def test_the_timeout_cuts_the_stream_and_kills(deploy: Deploy) -> None:
 
 
 async def test_the_timeout_before_an_answer_is_a_bad_gateway(deploy: Deploy) -> None:
-    """A function that has said nothing until the timeout gives 502."""
+    """A timeout before the answer gives 502."""
     async with deploy(parameters={"Timeout": "2"}) as deployment:
         answer = await ask(deployment, "/hang-before")
     assert (answer.status, answer.body) == (502, b"Internal Server Error")
@@ -265,7 +265,7 @@ async def test_the_timeout_before_an_answer_is_a_bad_gateway(deploy: Deploy) -> 
 
 @pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
 async def test_a_crash_is_a_bad_gateway(deploy: Deploy, mode: str) -> None:
-    """A process that dies gives 502, is noted in the log, and is replaced."""
+    """A process that dies gives 502, is logged, and is replaced."""
     async with deploy(parameters={"InvokeMode": mode}) as deployment:
         answer = await ask(deployment, "/crash")
         assert (answer.status, answer.body) == (502, b"Internal Server Error")
@@ -274,7 +274,7 @@ async def test_a_crash_is_a_bad_gateway(deploy: Deploy, mode: str) -> None:
 
 
 async def test_a_crash_in_mid_stream_cuts_the_answer(deploy: Deploy, tmp_path: Path) -> None:
-    """A process that dies while streaming leaves the caller a cut answer."""
+    """If a process dies while streaming, the caller's answer is cut."""
     heard = tmp_path / "heard"
     async with (
         deploy() as deployment,
@@ -287,7 +287,7 @@ async def test_a_crash_in_mid_stream_cuts_the_answer(deploy: Deploy, tmp_path: P
 
 
 async def test_an_error_in_mid_stream_cuts_the_answer(deploy: Deploy) -> None:
-    """Error trailers cut the caller's connection, tell it nothing, and cost no process."""
+    """Error trailers cut the caller's connection without a message, and the process goes on."""
     async with deploy() as deployment:
         before = (await ask(deployment, "/pid")).json()
         answer = await ask(deployment, "/raise-after")
@@ -297,7 +297,7 @@ async def test_an_error_in_mid_stream_cuts_the_answer(deploy: Deploy) -> None:
 
 @pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
 async def test_an_init_error_is_a_bad_gateway(deploy: Deploy, mode: str) -> None:
-    """A handler that cannot be imported gives 502 to each request, and says why in the log."""
+    """A handler that cannot be imported gives 502 to each request, with the reason in the log."""
     parameters = {"InvokeMode": mode, "Handler": "toy.broken.handler"}
     async with deploy(parameters=parameters, warm=False) as deployment:
         for _ in range(2):
@@ -308,17 +308,17 @@ async def test_an_init_error_is_a_bad_gateway(deploy: Deploy, mode: str) -> None
 
 
 async def test_an_init_error_at_start_is_an_error(deploy: Deploy) -> None:
-    """A deployment that is to be warm does not claim to be ready when it cannot be."""
+    """A warm deployment fails to start if its process cannot be initialised."""
     with pytest.raises(InitError, match="broken on purpose"):
         async with deploy(parameters={"Handler": "toy.broken.handler"}):
-            pytest.fail("it is not ready")
+            pytest.fail("it must not become ready")
 
 
 async def test_a_missing_wrapper_is_an_init_error(deploy: Deploy) -> None:
-    """A wrapper that is not there fails the start, as on Lambda."""
+    """A missing wrapper fails the start, as on Lambda."""
     with pytest.raises(InitError, match=r"Extension\.LaunchError"):
         async with deploy(environment={}, template=_without_layer(deploy)):
-            pytest.fail("it is not ready")
+            pytest.fail("it must not become ready")
 
 
 def _without_layer(deploy: Deploy) -> Path:
@@ -330,7 +330,7 @@ def _without_layer(deploy: Deploy) -> Path:
 async def test_a_caller_who_hangs_up_does_not_stop_the_function(
     deploy: Deploy, tmp_path: Path
 ) -> None:
-    """The function runs to its end without its caller, and is then used again."""
+    """After a hang-up the function runs to its end, and its process is used again."""
     gate = tmp_path / "gate"
     async with deploy() as deployment:
         before = (await ask(deployment, "/pid")).json()
@@ -343,32 +343,32 @@ async def test_a_caller_who_hangs_up_does_not_stop_the_function(
 
 
 async def test_a_body_over_6_mb_is_refused(deploy: Deploy) -> None:
-    """A request too large for an event gets 413 and no process."""
+    """A request too large for an event gets 413 without a process."""
     async with deploy() as deployment:
         answer = await ask(deployment, "/pid", b"x" * 6_500_000)
         assert answer.status == 413
-        # 5 MB of bytes are too much as well: the event carries them as base64.
+        # 5 MB of bytes are too much as well, since the event has them as base64.
         assert (await ask(deployment, "/pid", b"\xff" * 5_000_000)).status == 413
         assert (await ask(deployment, "/pid", b"\xff" * 4_000_000)).status == 200
 
 
 @pytest.mark.parametrize("mode", ["RESPONSE_STREAM", "BUFFERED"])
 async def test_a_plain_handlers_dict_is_a_response(deploy: Deploy, mode: str) -> None:
-    """A buffered URL makes a response of it, and for a streaming one the layer does."""
+    """A plain handler's dict becomes a response, on a buffered URL and through the layer."""
     parameters = {"InvokeMode": mode, "Handler": "toy.plain.handler"}
     async with deploy(parameters=parameters) as deployment:
         answer = await ask(deployment, "/")
     assert (answer.status, answer.body) == (418, b"tea")
 
 
-async def test_without_awss_client_a_loop_of_ours_serves(tmp_path: Path) -> None:
-    """Where awslambdaric is not installed, handlers are served, and their errors told, as by it."""
+async def test_without_awss_client_our_loop_serves(tmp_path: Path) -> None:
+    """Without awslambdaric, our own loop serves handlers and reports errors in the same way."""
     template = Template(
         toy.write(tmp_path), {"InvokeMode": "BUFFERED", "Handler": "toy.plain.handler"}
     )
     (run := tmp_path / "run").mkdir()
     launch = prepare(template.function, root=tmp_path, built=False, folder=run, log=sys.stderr)
-    # Without site-packages, so that there is no such client to import.
+    # Without site-packages there is no such client to import.
     bare = dataclasses.replace(launch, argv=(sys.executable, "-S", launch.argv[-1]))
     async with Function(bare, limit=1) as function:
         invocation = await function.invoke(b"{}")
@@ -386,7 +386,7 @@ async def test_without_awss_client_a_loop_of_ours_serves(tmp_path: Path) -> None
 
 
 async def test_an_event_can_be_given_past_the_function_url(deploy: Deploy) -> None:
-    """`invoke` runs one event through the same machinery and sets its arrival to now."""
+    """`invoke` runs one event in the same way and sets its arrival to now."""
     event = json.loads((toy.ROOT / "tests/reference/url-event.json").read_text("utf-8"))
     event["rawPath"] = event["requestContext"]["http"]["path"] = "/event"
     async with deploy() as deployment:
@@ -399,7 +399,7 @@ async def test_an_event_can_be_given_past_the_function_url(deploy: Deploy) -> No
 
 
 async def test_closing_leaves_nothing_behind(deploy: Deploy, tmp_path: Path) -> None:
-    """After a deployment is closed, its processes, busy ones too, and its files are gone."""
+    """A closed deployment leaves neither processes, busy or not, nor files."""
     never = tmp_path / "never"
     async with deploy() as deployment, request(deployment, f"/gate?file={never}") as (reader, _):
         await reader.readuntil(b"first")
@@ -411,8 +411,8 @@ async def test_closing_leaves_nothing_behind(deploy: Deploy, tmp_path: Path) -> 
     assert not folder.exists()
 
 
-async def test_closing_waits_for_what_is_dying(deploy: Deploy) -> None:
-    """A process that is being killed while its deployment closes is waited for as well."""
+async def test_closing_waits_for_dying_processes(deploy: Deploy) -> None:
+    """Closing also waits for a process that is being killed."""
     async with deploy() as deployment:
         assert deployment.function is not None
         (dying,) = deployment.function.environments

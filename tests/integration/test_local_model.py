@@ -1,4 +1,4 @@
-"""The embedded model: a real one, asked at its own port and through the whole deployment."""
+"""The embedded model, a real one, directly and through the whole deployment."""
 
 import asyncio
 import json
@@ -23,14 +23,14 @@ QUESTION = {
 
 @pytest.fixture
 async def base_url() -> AsyncIterator[str]:
-    """A running model."""
+    """The base URL of a running model."""
     service = await model.start(sys.stderr)
     yield f"{service.address}/v1"
     await service.stop()
 
 
 def lines(url: str, body: Any = None, key: str = "") -> Iterator[bytes]:
-    """The lines of an answer as they arrive."""
+    """Yield the lines of an answer as they arrive."""
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode())
     request.add_header("content-type", "application/json")
     request.add_header("authorization", f"Bearer {key}")
@@ -43,7 +43,7 @@ async def ask(url: str, body: Any = None, key: str = "") -> list[bytes]:
 
 
 async def test_it_serves_what_an_openai_client_asks_for(base_url: str) -> None:
-    """Models, chat and responses answer, streamed and not, in OpenAI's shapes."""
+    """`/models`, chat and responses answer in OpenAI's shapes, streamed and not."""
     (models,) = await ask(f"{base_url}/models")
     assert [entry["id"] for entry in json.loads(models)["data"]] == [model.NAME]
 
@@ -76,5 +76,5 @@ async def test_its_words_pass_through_the_layer_as_they_are_made() -> None:
 
         first, finished, rest = await asyncio.to_thread(first_and_rest)
     assert first.startswith(b"data: {")
-    assert not finished, "the function was still at work when the first word was here"
+    assert not finished, "the first word should arrive while the function still works"
     assert rest[-2] == b"data: [DONE]\n"

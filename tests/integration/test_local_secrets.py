@@ -1,4 +1,4 @@
-"""Secrets Manager as a local deployment provides it, read with boto3 as the function does."""
+"""A local deployment's Secrets Manager, read with boto3 as by the function."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ DECLARED = (
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def endpoint() -> AsyncIterator[str]:
-    """An endpoint with the declared secrets, the caller's key given."""
+    """An endpoint with the declared secrets and a given caller key."""
     service = await secrets.start(sys.stderr)
     await secrets.create(service.address, DECLARED, {"CallerKeySecret": {"key": "given"}})
     yield service.address
@@ -58,20 +58,20 @@ async def test_given_values_win(endpoint: str) -> None:
 
 
 async def test_secrets_are_found_by_the_arn_that_a_template_refers_to(endpoint: str) -> None:
-    """The ARN that `Ref` resolves to reads the secret as its name does."""
+    """A secret can be read by the ARN that `Ref` resolves to, and by its name."""
     arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:caller"
     assert json.loads(await read(endpoint, arn)) == {"key": "given"}
 
 
 async def test_values_are_generated_as_declared(endpoint: str) -> None:
-    """Without a given value a secret gets a password, in JSON where a key is named."""
+    """Without a given value a secret gets a password, in JSON if the template names a key."""
     assert len(json.loads(await read(endpoint, "made"))["key"]) == 48
     assert len(await read(endpoint, "word")) == secrets.PASSWORD_LENGTH
     assert await read(endpoint, "fixed") == "as it is"
 
 
 async def test_a_secret_without_a_value_has_none(endpoint: str) -> None:
-    """A secret declared without a value exists, and reading it says what AWS says."""
+    """A secret declared without a value exists, and reading it gives AWS's error."""
     with pytest.raises(ClientError) as refusal:
         await read(endpoint, "empty")
     assert refusal.value.response["Error"]["Code"] == "ResourceNotFoundException"

@@ -1,7 +1,7 @@
-"""The app against its own OpenAPI document, by Schemathesis: requests made from the schemas.
+"""The app against its own OpenAPI document, with Schemathesis's requests from the schemas.
 
-The scripted upstream answers whatever reaches it, so each failure is ours. The same requests are
-made each time; what is valid and what is not, the document says alone.
+The scripted upstream answers every request, so each failure is ours. The same requests are
+made each time; the document alone decides what is valid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.deployment import AUTHORIZED, CALM, deploy, served
 
 EXAMPLES = 40
 SHOWN = {"Authorization": AUTHORIZED["authorization"]}
-"""Spelt as Schemathesis looks for it when it tries to come in without."""
+"""The spelling that Schemathesis looks for when it tries a request without a key."""
 DOCUMENT = schemathesis.openapi.from_dict(openapi.document())
 OPERATIONS = {
     found.ok().label: found.ok() for found in DOCUMENT.get_all_operations() if isinstance(found, Ok)
@@ -36,7 +36,7 @@ TURNS = [label for label in OPERATIONS if label.startswith("POST") and label != 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The app, served from a thread of its own: Schemathesis calls it from this one."""
+    """The app, served from another thread, since Schemathesis calls it from this one."""
     ready: list[str] = []
     begun, over = threading.Event(), threading.Event()
 
@@ -50,7 +50,7 @@ def url() -> Iterator[str]:
             await asyncio.to_thread(over.wait)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    # Each wrong key is judged by a look of its own, so that none of many examples waits.
+    # Every wrong key may read the secret at once, so that no example waits.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(secret_cache, "LOOK_EVERY_S", 0.0)
         thread.start()
@@ -63,7 +63,7 @@ def url() -> Iterator[str]:
 
 
 def _hold(label: str, mode: GenerationMode, url: str, **fields: Any) -> set[tuple[int, str]]:
-    """Makes the requests, checks each answer against the document; what kinds of it came."""
+    """Make the requests, check each answer against the document, return the statuses that came."""
     seen = set()
     with requests.Session() as session:
 
@@ -78,7 +78,7 @@ def _hold(label: str, mode: GenerationMode, url: str, **fields: Any) -> set[tupl
         def run(case: Any) -> None:
             if fields:
                 case.body |= fields
-            # A wrong key that was made on purpose is not put right.
+            # A deliberately wrong key stays wrong.
             wrong = mode is GenerationMode.NEGATIVE and "Authorization" in (case.headers or {})
             shown = {} if wrong else SHOWN
             answer = case.call_and_validate(base_url=url, session=session, headers=shown)
@@ -90,10 +90,10 @@ def _hold(label: str, mode: GenerationMode, url: str, **fields: Any) -> set[tupl
 
 @pytest.mark.parametrize("stream", [True, False, None])
 @pytest.mark.parametrize("label", TURNS)
-def test_what_the_document_allows_is_answered_as_it_says(
+def test_valid_requests_are_answered_as_documented(
     label: str, stream: bool | None, url: str
 ) -> None:
-    """Each request that fits the document is accepted, and its answer is as described."""
+    """Each valid request is accepted, and its answer is as described."""
     seen = _hold(label, GenerationMode.POSITIVE, url, stream=stream)
     assert seen == {(200, "text/event-stream" if stream else "application/json")}
 
@@ -102,17 +102,17 @@ ONE_MODEL = "GET /v1/models/{model}"
 
 
 @pytest.mark.parametrize("label", sorted({*OPERATIONS} - {*TURNS, ONE_MODEL}))
-def test_what_is_read_is_as_the_document_says(label: str, url: str) -> None:
-    """The other answers are as described, too, and nothing is given to whoever has no key."""
+def test_other_operations_are_answered_as_documented(label: str, url: str) -> None:
+    """Every other operation answers as described and needs a key."""
     assert _hold(label, GenerationMode.POSITIVE, url) == {(200, "application/json")}
 
 
-def test_a_model_that_nobody_has_is_as_the_document_says(url: str) -> None:
-    """Whatever path its name is, the answer is OpenAI's error object."""
+def test_an_unknown_model_is_answered_as_documented(url: str) -> None:
+    """An unknown model gets OpenAI's error object, whatever its name."""
     assert _hold(ONE_MODEL, GenerationMode.POSITIVE, url) == {(404, "application/json")}
 
 
 @pytest.mark.parametrize("label", TURNS)
-def test_what_the_document_forbids_is_refused_as_it_says(label: str, url: str) -> None:
-    """Each request that does not fit gets OpenAI's error object, and no 5xx."""
+def test_invalid_requests_are_refused_as_documented(label: str, url: str) -> None:
+    """Each invalid request gets OpenAI's error object, and no 5xx."""
     assert (400, "application/json") in _hold(label, GenerationMode.NEGATIVE, url)

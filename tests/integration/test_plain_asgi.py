@@ -1,6 +1,6 @@
-"""The built package without Lambda's events: a plain ASGI server, many calls in one process.
+"""The built package under a plain ASGI server, with many calls in one process.
 
-So a Lambda Web Function would run it. The server is uvicorn, beside the package and not in it.
+A Lambda Web Function would run it in this way. The server is uvicorn, which is not in the package.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ uvicorn.Server(config).run([listener])
 
 
 class Server:
-    """The running process, and what it has logged."""
+    """The running process and its log."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self._process = process
         self.base_url = f"http://127.0.0.1:{port}"
 
     async def turns(self, count: int) -> list[dict[str, Any]]:
-        """The lines of so many turns, as soon as they have ended."""
+        """Return the lines of so many turns, once they have ended."""
         assert self._process.stdout is not None
         found: list[dict[str, Any]] = []
         while len(found) < count:
@@ -65,7 +65,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(folder: Path, upstream: str, **settings: str) -> AsyncIterator[Server]:
-    """The package under uvicorn on Lambda's Python, with nothing else of this checkout."""
+    """Run the package under uvicorn on Lambda's Python, without the rest of this checkout."""
     beside = folder / "server"
     for name in ("uvicorn", "click"):
         spec = find_spec(name)
@@ -127,7 +127,7 @@ def calling(server: Server) -> httpx2.AsyncClient:
 
 
 async def test_64_calls_at_once_are_64_turns_and_hang_ups_are_seen(tmp_path: Path) -> None:
-    """All are under way together, each gets its own words, and who leaves ends its own turn."""
+    """64 turns run at once, each with its own words, and a hang-up ends its own turn."""
     all_asked, never = asyncio.Event(), asyncio.Event()
     asked: set[int] = set()
 
@@ -156,7 +156,7 @@ async def test_64_calls_at_once_are_64_turns_and_hang_ups_are_seen(tmp_path: Pat
         calling(server) as client,
         asyncio.timeout(LIMIT_S),
     ):
-        # The keys are read before: a slow Secrets Manager is not what is tried here.
+        # Reads the keys first: this test is not about a slow Secrets Manager.
         await client.get("/v1/models", headers={"authorization": f"Bearer {CALLER_KEY}"})
         heard = await asyncio.gather(*(call(client, number) for number in range(AT_ONCE)))
         told = await server.turns(AT_ONCE)
@@ -172,7 +172,7 @@ async def test_64_calls_at_once_are_64_turns_and_hang_ups_are_seen(tmp_path: Pat
 
 
 async def test_the_setting_bounds_an_answer_where_no_context_does(tmp_path: Path) -> None:
-    """It ends in words before the server would cut it, and the server's request id is logged."""
+    """Without a Lambda context the setting ends an answer in words before the server cuts it."""
     endless = [Role(), *[step for n in range(200) for step in (Say(f"Word {n}. "), Pause(100))]]
     async with (
         ScriptedUpstream(endless) as upstream,

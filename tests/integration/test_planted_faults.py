@@ -1,4 +1,4 @@
-"""Faults between the player and the deployment: the shipped calls catch each by its name."""
+"""Faults between the player and the deployment, which the shipped calls catch by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.planted import FAULTS, Fault, plays
 
 @pytest.fixture(scope="module", params=["source", pytest.param("built", marks=pytest.mark.built)])
 def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
-    """The deployments that the calls want."""
+    """The deployments that the calls need."""
     stages = Stages(("--code", request.param))
     yield stages
     stages.stop()
@@ -20,7 +20,7 @@ def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught_by_its_name(stages: Stages, fault: str) -> None:
-    """The call that goes well without it fails, or cannot be played."""
+    """With the fault, its call fails or cannot be played."""
     planted = FAULTS[fault]
     played = plays(stages, planted)
     names = [failure.name for failure in played.failures]
@@ -28,6 +28,6 @@ def test_a_planted_fault_is_caught_by_its_name(stages: Stages, fault: str) -> No
 
 
 @pytest.mark.parametrize("call", sorted({fault.call for fault in FAULTS.values()}))
-def test_what_stands_between_plants_nothing_else(stages: Stages, call: str) -> None:
-    """Without a fault each of these calls goes well."""
+def test_the_proxy_plants_nothing_else(stages: Stages, call: str) -> None:
+    """Without a fault each of these calls passes."""
     assert plays(stages, Fault(call)).result == "ok"

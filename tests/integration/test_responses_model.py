@@ -23,7 +23,7 @@ REQUEST = {
     "instructions": "Be brief.",
     "input": [
         {"role": "user", "content": "Hi"},
-        # Without its type this server would refuse it.
+        # This server refuses an item without its type.
         {"role": "assistant", "content": [{"type": "text", "text": "Hello."}]},
         {"type": "function_call", "call_id": "c1", "name": "clock", "arguments": {"zone": "UTC"}},
         {"type": "function_call_output", "call_id": "c1", "output": "noon"},
@@ -38,14 +38,14 @@ REQUEST = {
 
 @pytest.fixture
 async def base_url() -> AsyncIterator[str]:
-    """A running model."""
+    """The base URL of a running model."""
     service = await model.start(sys.stderr)
     yield f"{service.address}/v1"
     await service.stop()
 
 
 async def answered(base_url: str, body: dict[str, Any]) -> httpx2.Response:
-    """The server's answer to what we would send it, once it has refused what it does not take."""
+    """Return the server's answer to our request, without the fields that it refuses."""
     sent = responses.prepare(responses.parse(body), model="", extra_body={}, clean=str).body
     async with httpx2.AsyncClient(timeout=60) as client:
         refusal = await client.post(f"{base_url}{responses.path}", json=sent)
@@ -58,7 +58,7 @@ async def answered(base_url: str, body: dict[str, Any]) -> httpx2.Response:
 
 
 async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_url: str) -> None:
-    """Every word it streams is heard once, and stands in the stream that we write."""
+    """Every streamed word is read once and appears in the stream that we write."""
     body = {**REQUEST, "stream": True}
     data = (await answered(base_url, body)).content
     read, writer = responses.reader(), responses.writer(responses.parse(body))
@@ -82,7 +82,7 @@ async def test_its_stream_is_understood_and_becomes_one_that_the_sdk_reads(base_
 async def test_its_whole_answer_is_understood(base_url: str) -> None:
     """The words, the tokens and the end of a JSON answer."""
     data = (await answered(base_url, REQUEST)).content
-    # What it leaves out of a response has to be put in.
+    # Fields that it leaves out of a response must be added.
     text, usage, finish, done, rewrite = responses.reader()(ServerSentEvent(b"", data))
     assert isinstance(text, Text)
     assert isinstance(usage, Usage)

@@ -18,11 +18,11 @@ from tests.support.rotation import Callers, Provider
 
 TTL_S = 1
 SHIFT = 40
-"""Turns between one step of the rotation and the next."""
+"""Turns between two steps of the rotation."""
 
 
 def _secrets(deployment: Deployment) -> Any:
-    """An operator's client."""
+    """Return an operator's client."""
     assert deployment.secrets is not None
     environment = local_credentials()
     return boto3.client(
@@ -36,7 +36,7 @@ def _secrets(deployment: Deployment) -> Any:
 
 @pytest.mark.parametrize(("transport", "callers"), [("lambda", 4), ("uvicorn", 16)])
 async def test_a_rotation_under_load_fails_no_turn(transport: str, callers: int) -> None:
-    """Both keys are rotated, then Secrets Manager goes down: everybody is answered."""
+    """Both keys are rotated, then Secrets Manager goes down, and every turn is answered."""
     names = {secret.logical_id: secret.name for secret in Template(ROOT / "template.yaml").secrets}
     provider = Provider("model-1")
     async with (
@@ -58,21 +58,21 @@ async def test_a_rotation_under_load_fails_no_turn(transport: str, callers: int)
 
         async with Callers(client, callers, "caller-1") as load:
             await load.more(SHIFT)
-            # The provider takes both, as long as both are needed.
+            # The provider accepts both keys while both are needed.
             provider.accepts.add("model-2")
             put(UPSTREAM_SECRET, upstream="model-2")
             await load.more(SHIFT)
             provider.accepts.remove("model-1")
             await load.more(SHIFT)
-            # Without any time in between: stored, and at once the only one.
+            # The new key is stored and at once the only valid one.
             put(UPSTREAM_SECRET, upstream="model-3")
             provider.accepts = {"model-3"}
             await load.more(SHIFT)
-            # Half of the callers have the new key in the same moment.
+            # Half of the callers use the new key at once.
             put(CALLER_SECRET, key="caller-2")
             load.keys = ("caller-1", "caller-2")
             await load.more(SHIFT)
-            # A mistake is stored, and put right by a rotation.
+            # A wrong value is stored and corrected by a rotation.
             operator.put_secret_value(SecretId=names[UPSTREAM_SECRET], SecretString='{"upstream')
             await load.more(SHIFT)
             put(UPSTREAM_SECRET, upstream="model-4")
@@ -80,10 +80,10 @@ async def test_a_rotation_under_load_fails_no_turn(transport: str, callers: int)
             await load.more(SHIFT)
         assert deployment.secrets is not None
         await deployment.secrets.stop()
-        # An environment that has slept since before the last rotations knows the keys before them,
-        # which a provider lets live for a while, and only such callers.
+        # An environment that slept through the last rotations has the keys from before them,
+        # which a provider accepts for a while, and only callers with those.
         provider.accepts |= set(provider.shown)
-        # Half as many: an environment that starts now could know no key.
+        # Half as many, since an environment that starts now could not read any key.
         async with Callers(client, callers // 2, "caller-1") as bridged:
             while "key.bridged" not in deployment.log_text():
                 await bridged.more(SHIFT)

@@ -1,4 +1,4 @@
-"""The scripted upstream is believed by many tests, so the official SDK judges it first."""
+"""The scripted upstream, on which many tests rely, checked by the official SDK."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def _hear(client: AsyncOpenAI) -> str:
 async def test_packets_do_not_change_what_is_said(
     upstream: ScriptedUpstream, client: AsyncOpenAI, pack: Callable[..., Packed]
 ) -> None:
-    """An answer is the same in one packet and in one packet a byte."""
+    """An answer reads the same in one packet and byte by byte."""
     upstream.plays([pack(*answer("Hello there.")[1:])])
     assert await _hear(client) == "Hello there."
 
@@ -101,7 +101,7 @@ async def test_chat_stream_helper_reads_calls(
 async def test_whole_and_streamed_completions_agree(
     upstream: ScriptedUpstream, client: AsyncOpenAI
 ) -> None:
-    """A script answers a request for a whole completion, too."""
+    """A script also answers a request for a whole completion."""
     upstream.plays(TWO_CALLS)
     completion = await client.chat.completions.create(
         model="m", messages=[{"role": "user", "content": "Hi"}]
@@ -130,7 +130,7 @@ async def test_responses_stream_helper_reads_the_event_sequence(
 
 
 async def test_whole_responses_agree(upstream: ScriptedUpstream, client: AsyncOpenAI) -> None:
-    """A script answers a request for a whole response, too."""
+    """A script also answers a request for a whole response."""
     upstream.plays(calls("lookup", {"city": "Wien"}))
     response = await client.responses.create(model="m", input="Hi")
     assert response.output[0].to_dict()["arguments"] == '{"city": "Wien"}'
@@ -161,14 +161,14 @@ async def test_a_refusal_has_its_status_and_headers(
 async def test_faults_are_errors(
     upstream: ScriptedUpstream, client: AsyncOpenAI, script: Script
 ) -> None:
-    """The SDK calls each of these an error."""
+    """The SDK raises an error for each fault."""
     upstream.plays(script)
     with pytest.raises((openai.APIError, httpx2.HTTPError, ValueError)):
         await _hear(client)
 
 
 async def test_a_whole_answer_to_a_stream(upstream: ScriptedUpstream, client: AsyncOpenAI) -> None:
-    """`Unstreamed` sends a completion where a stream was asked for."""
+    """`Unstreamed` sends a whole completion to a streamed request."""
     upstream.plays([Unstreamed(), *answer("Hello.")])
     raw = await client.chat.completions.with_raw_response.create(
         model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
@@ -178,7 +178,7 @@ async def test_a_whole_answer_to_a_stream(upstream: ScriptedUpstream, client: As
 
 
 async def test_a_hang_up_is_noted_at_once(upstream: ScriptedUpstream, client: AsyncOpenAI) -> None:
-    """A client that leaves is seen to leave, in the middle of a silence."""
+    """A client's hang-up is noticed even during a silence."""
     upstream.plays([Head(), Comment(), Hold()])
     hearing = asyncio.create_task(_hear(client))
     request = await upstream.request(0)
@@ -188,7 +188,7 @@ async def test_a_hang_up_is_noted_at_once(upstream: ScriptedUpstream, client: As
 
 
 async def test_connections_are_counted(upstream: ScriptedUpstream, client: AsyncOpenAI) -> None:
-    """A reused connection keeps its number; a finished request never hung up."""
+    """A reused connection keeps its number, and a finished request is not a hang-up."""
     await _hear(client)
     await _hear(client)
     assert [request.connection for request in upstream.requests] == [0, 0]
@@ -199,8 +199,8 @@ async def test_connections_are_counted(upstream: ScriptedUpstream, client: Async
     assert upstream.requests[2].connection == 1
 
 
-async def test_time_is_the_tests(upstream: ScriptedUpstream, client: AsyncOpenAI) -> None:
-    """`Until` holds the answer back, `At` counts from the request's arrival."""
+async def test_the_test_sets_the_time(upstream: ScriptedUpstream, client: AsyncOpenAI) -> None:
+    """`Until` holds the answer back, and `At` counts from the request's arrival."""
     gate = asyncio.Event()
     held: Script = [Role(), Until(gate), At(0), Say("Free."), Finish(), Done()]
     upstream.plays(held, answer("At once."))

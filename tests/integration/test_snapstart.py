@@ -1,4 +1,4 @@
-"""SnapStart's life: a snapshot without keys and connections, a restore that takes up new ones."""
+"""SnapStart: a snapshot without keys and connections, and a restore that gets new ones."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ESTABLISHED = "01"
 
 
 def _only(deployment: Deployment) -> Environment:
-    """The one process that there is."""
+    """Return the only process."""
     assert deployment.function is not None
     (environment,) = deployment.function.environments
     return environment
 
 
 def _rotate(deployment: Deployment, secret: str, **value: str) -> None:
-    """What an operator does."""
+    """Rotate a key as an operator does."""
     assert deployment.secrets is not None
     environment = local_credentials()
     client = boto3.client(
@@ -61,7 +61,7 @@ async def _turn(deployment: Deployment, key: str) -> str:
 
 
 def _connections(pid: int) -> int:
-    """How many TCP connections a process has open."""
+    """Return how many TCP connections a process has open."""
     held = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         target = str(descriptor.readlink())
@@ -76,7 +76,7 @@ def _connections(pid: int) -> int:
 
 
 async def _stopped(environment: Environment) -> None:
-    """Waits until the kernel has stopped the process."""
+    """Wait until the kernel has stopped the process."""
     while "State:\tT" not in Path(f"/proc/{environment.pid}/status").read_text():
         await asyncio.sleep(0.01)
 
@@ -84,7 +84,7 @@ async def _stopped(environment: Environment) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @MODES
 async def test_a_restore_takes_up_new_keys_and_connections(mode: str) -> None:
-    """What was rotated between snapshot and restore counts from the first turn on."""
+    """Keys rotated between snapshot and restore are used from the first turn on."""
     provider = Provider("model-2")
     async with (
         ScriptedUpstream(provider) as upstream,
@@ -101,7 +101,7 @@ async def test_a_restore_takes_up_new_keys_and_connections(mode: str) -> None:
         environment = _only(deployment)
         await _stopped(environment)
         assert environment.asleep
-        # Nobody was asked for anything: only the Runtime API is there.
+        # Nothing was contacted but the Runtime API.
         assert _connections(environment.pid) == 1
         assert upstream.connections == 0
         _rotate(deployment, UPSTREAM_SECRET, upstream="model-2")
@@ -118,7 +118,7 @@ async def test_a_restore_takes_up_new_keys_and_connections(mode: str) -> None:
 
 
 async def test_the_secrets_are_not_read_before_the_restore() -> None:
-    """Without Secrets Manager the snapshot is taken all the same, and a turn is a 503."""
+    """The snapshot needs no Secrets Manager, but a turn without it is a 503."""
     async with (
         ScriptedUpstream() as upstream,
         Deployment(upstream=upstream.base_url, warm=False, freeze=True) as deployment,
@@ -134,7 +134,7 @@ async def test_the_secrets_are_not_read_before_the_restore() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("goes", ["close_connections", "drop_connections"])
 async def test_a_freeze_costs_no_attempt(goes: str) -> None:
-    """While the process is frozen the upstream closes; the next turn is asked once, anew."""
+    """If the upstream closes during a freeze, the next turn still makes one attempt."""
     async with (
         ScriptedUpstream(Provider("model-1")) as upstream,
         Deployment(
@@ -156,7 +156,7 @@ async def test_a_freeze_costs_no_attempt(goes: str) -> None:
 
 
 def _with_hooks(folder: Path, code: str) -> Path:
-    """The toy app with SnapStart on, and hooks of the test's."""
+    """Deploy the toy app with SnapStart on and the test's hooks."""
     template = toy.write(folder)
     text = template.read_text()
     template.write_text(
@@ -174,18 +174,18 @@ def _with_hooks(folder: Path, code: str) -> Path:
 @MODES
 @pytest.mark.parametrize("hook", ["register_before_snapshot", "register_after_restore"])
 async def test_a_hook_that_fails_is_an_init_error(tmp_path: Path, mode: str, hook: str) -> None:
-    """Neither side of the snapshot is passed by a process whose hook has failed."""
+    """A failing hook before or after the snapshot is an init error."""
     template = _with_hooks(tmp_path, f"@{hook}\ndef fail(): raise ValueError('cold on purpose')\n")
     deployment = Deployment(
         template=template, upstream="http://127.0.0.1:9/v1", parameters={"InvokeMode": mode}
     )
     with pytest.raises(InitError, match="cold on purpose"):
         async with deployment:
-            pytest.fail("it is not ready")
+            pytest.fail("it must not become ready")
 
 
 async def test_off_means_no_snapshot() -> None:
-    """With SnapStart off, and with nobody to start it, no process is there before a request."""
+    """With SnapStart off no process starts before the first request."""
     async with Deployment(
         upstream="http://127.0.0.1:9/v1", parameters={"SnapStart": "Off"}, warm=False
     ) as deployment:
@@ -193,8 +193,8 @@ async def test_off_means_no_snapshot() -> None:
         assert not deployment.function.environments
 
 
-def test_what_needs_nobody_is_done_before_the_snapshot() -> None:
-    """The hook before the snapshot opens no connection, and imports what a first turn would."""
+def test_imports_are_done_before_the_snapshot() -> None:
+    """The hook before the snapshot imports what a first turn would, and opens no connection."""
     program = """
 import socket, sys
 def refuse(*_): raise AssertionError("a connection before the snapshot")
@@ -210,8 +210,8 @@ assert len(set(sys.modules) - imported) > 100
     )
 
 
-async def test_clones_of_a_snapshot_are_not_of_one_mind() -> None:
-    """Restored from the same state, two environments draw different jitter."""
+async def test_clones_of_a_snapshot_draw_different_jitter() -> None:
+    """Two environments restored from one snapshot draw different jitter."""
     before = list(snapshot_restore_py.get_after_restore())
     create_app(Settings())
     (hook,) = snapshot_restore_py.get_after_restore()[len(before) :]

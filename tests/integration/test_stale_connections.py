@@ -1,4 +1,4 @@
-"""Connections that died while nobody looked: the next turn's first token does not pay for them."""
+"""Connections that died while idle do not delay the next turn's first token."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def upstream(
 
 @pytest.fixture
 async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
-    """A caller of the function that asks this upstream."""
+    """A client of the function over this upstream."""
     async with calling(deploy(upstream.base_url, **PATIENT)) as client:
         yield client
 
@@ -53,7 +53,7 @@ async def _turn(client: httpx2.AsyncClient) -> str:
 async def test_a_connection_that_was_closed_costs_nothing(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged, goes: str
 ) -> None:
-    """An upstream that closes or resets what was idle is asked on a new connection, once."""
+    """If the upstream closed or reset an idle connection, it gets one request on a new one."""
     assert await _turn(client) == "Here I am."
     getattr(upstream, goes)()
     assert await _turn(client) == "Here I am."
@@ -66,11 +66,11 @@ async def test_a_connection_that_was_closed_costs_nothing(
 async def test_a_connection_that_swallows_everything_is_noticed(
     client: httpx2.AsyncClient, upstream: ScriptedUpstream, logs: Logged
 ) -> None:
-    """A peer that vanished without a word costs no attempt, and not the first-token timeout."""
+    """A peer that vanished silently costs neither an attempt nor the first-token timeout."""
     assert await _turn(client) == "Here I am."
     upstream.vanish()
     assert await _turn(client) == "Here I am."
-    # The first one's request was never heard of.
+    # The first connection's request never arrived.
     assert [request.connection for request in upstream.requests] == [0, 1]
     assert len(logs.events("upstream.reconnected")) == 1
     assert "candidate.late" not in logs.text

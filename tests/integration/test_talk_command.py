@@ -1,4 +1,4 @@
-"""`python -m ops.talk` at the command line: what it says before there is a page."""
+"""`python -m ops.talk` at the command line, before there is a page."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NOBODY = "http://127.0.0.1:1/v1"
         ({"TALK_URL": "http://127.0.0.1:1"}, "no caller key: set TALK_KEY"),
     ],
 )
-def test_a_mistake_is_told_in_the_words_of_its_maker(variables: dict[str, str], told: str) -> None:
-    """Nothing is started, and the status says that the command was not understood."""
+def test_a_mistake_names_the_option_as_given(variables: dict[str, str], told: str) -> None:
+    """A wrong option starts nothing and exits with the status of a usage error."""
     kept = {name: value for name, value in os.environ.items() if "KEY" not in name}
     done = subprocess.run(
         TALK,
@@ -43,7 +43,7 @@ def test_a_mistake_is_told_in_the_words_of_its_maker(variables: dict[str, str], 
 
 
 def test_the_deployment_ends_with_the_page_however_that_ends() -> None:
-    """A killed process stops nobody, but the deployment's stdin is closed with it."""
+    """The deployment ends with the page's process, even a killed one, since its stdin closes."""
     process = subprocess.Popen(
         TALK,
         cwd=ROOT,
@@ -64,8 +64,8 @@ def test_the_deployment_ends_with_the_page_however_that_ends() -> None:
     os.close(deployments[0])
 
 
-def test_who_watches_is_told_that_no_model_answers() -> None:
-    """The words are those of `make run`, about the model and not what stands before it."""
+def test_a_model_that_does_not_answer_is_reported() -> None:
+    """A model that does not answer is reported in the words of `make run`."""
     process = subprocess.Popen(
         TALK,
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""`make trial` in an account on this machine: it asks everything, and leaves nothing behind."""
+"""`make trial` in an account on this machine."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.support.sam import SAM_VENV
 pytestmark = [pytest.mark.built, pytest.mark.slow]
 
 OTHERWISE_HERE = {"gap-0", "content-encoding"}
-"""What this machine is known to do otherwise than we think of AWS: it holds and strips nothing."""
+"""Answers in which this machine is known to differ from what we assume of AWS."""
 TIMED = {"restored", "cold", "doctor", "gap-2", "gap-25", "small-chunk"}
-"""What a busy machine may answer either way."""
+"""Questions that a busy machine may answer either way."""
 LIMIT_S = 280
 
 
 class OddCloud(Cloud):
-    """Tells the death of a function that streams in another status than we assume."""
+    """A cloud that reports the death of a streaming function with another status than we assume."""
 
     refuses_server = False
 
@@ -47,7 +47,7 @@ class OddCloud(Cloud):
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[OddCloud]:
-    """An account with a stack of somebody's, which a trial must not touch."""
+    """An account with another stack, which a trial must not touch."""
     with OddCloud(tmp_path) as cloud:
         theirs = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
         for name in ("voice-completions", "voice-trial-20260101-0000-aaaa-apps"):
@@ -56,7 +56,7 @@ def cloud(tmp_path: Path) -> Iterator[OddCloud]:
 
 
 class Owner:
-    """Who runs `make trial`, in a folder of their own."""
+    """An owner who runs `make trial` in a separate folder."""
 
     def __init__(self, cloud: OddCloud, folder: Path) -> None:
         self.folder = folder / "checkout"
@@ -126,8 +126,8 @@ NOTHING = {
 }
 
 
-def test_everything_is_asked_reported_and_taken_away(cloud: OddCloud, owner: Owner) -> None:
-    """The report has each answer beside what we assume, and the one that differs stands out."""
+def test_everything_is_asked_reported_and_deleted(cloud: OddCloud, owner: Owner) -> None:
+    """The report has each answer next to our assumption, and a differing one is marked."""
     status, said = owner.runs("--rounds", "4", "--patience-s", "30", YES="1")
     report = owner.report
     assert status == 0, said
@@ -147,8 +147,8 @@ def test_everything_is_asked_reported_and_taken_away(cloud: OddCloud, owner: Own
     assert [path.suffix for path in (owner.folder / ".trial").iterdir()] == [".md"]
 
 
-def test_nothing_is_made_unless_somebody_says_yes(cloud: OddCloud, owner: Owner) -> None:
-    """Where nobody can be asked, the plan is told, and that is all."""
+def test_nothing_is_created_without_a_yes(cloud: OddCloud, owner: Owner) -> None:
+    """Without a terminal only the plan is printed."""
     status, said = owner.runs()
     assert status == 2
     assert "YES=1" in said
@@ -158,10 +158,10 @@ def test_nothing_is_made_unless_somebody_says_yes(cloud: OddCloud, owner: Owner)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
-def test_who_stops_it_is_left_with_nothing(
+def test_a_stopped_trial_leaves_nothing(
     cloud: OddCloud, owner: Owner, number: signal.Signals
 ) -> None:
-    """A signal in the middle of a deployment ends the trial, and a second one ends nothing."""
+    """A signal during a deployment ends the trial, and a second one does not stop its clean-up."""
     process = owner.begins(YES="1")
     reads_until(process, "deploying the server")
     process.send_signal(number)
@@ -174,8 +174,8 @@ def test_who_stops_it_is_left_with_nothing(
     assert left_in(cloud) == NOTHING
 
 
-def test_a_deployment_that_fails_is_taken_away(cloud: OddCloud, owner: Owner) -> None:
-    """The report says what failed, the terminal what sam said, and nothing is left."""
+def test_a_deployment_that_fails_is_deleted(cloud: OddCloud, owner: Owner) -> None:
+    """The report says what failed, the terminal shows sam's output, and nothing is left."""
     cloud.refuses_server = True
     status, said = owner.runs(YES="1")
     assert status == 1
@@ -184,8 +184,8 @@ def test_a_deployment_that_fails_is_taken_away(cloud: OddCloud, owner: Owner) ->
     assert left_in(cloud) == NOTHING
 
 
-def test_what_a_killed_trial_left_is_found_again(cloud: OddCloud, owner: Owner) -> None:
-    """The next trial takes it away before it asks anything; the report of the first survives."""
+def test_the_next_trial_deletes_what_a_killed_one_left(cloud: OddCloud, owner: Owner) -> None:
+    """The next trial deletes it before it asks anything, and keeps the first report."""
     process = owner.begins(YES="1")
     reads_until(process, "deploying the server")
     process.kill()
@@ -198,10 +198,10 @@ def test_what_a_killed_trial_left_is_found_again(cloud: OddCloud, owner: Owner) 
     assert left_in(cloud) == NOTHING
 
 
-def test_what_another_checkout_left_is_told_and_taken_away_by_name(
+def test_another_checkouts_stack_is_named_and_deleted_by_name(
     cloud: OddCloud, owner: Owner
 ) -> None:
-    """It may be running there, so it is named, with the command that removes it."""
+    """Another checkout's stack is only named, with the command that deletes it."""
     name = "voice-trial-20260102-0000-bbbb"
     cloud.client("s3").create_bucket(Bucket=name)
     cloud.client("s3").put_object(Bucket=name, Key="package", Body=b"1")
@@ -212,7 +212,7 @@ def test_what_another_checkout_left_is_told_and_taken_away_by_name(
 
 
 def test_a_trial_that_runs_is_left_alone(cloud: OddCloud, owner: Owner) -> None:
-    """A second one in the same checkout tells of it, and takes nothing away."""
+    """A second trial in the same checkout reports the running one and deletes nothing."""
     process = owner.begins(YES="1")
     reads_until(process, "deploying the server")
     _, said = owner.runs()
@@ -224,7 +224,7 @@ def test_a_trial_that_runs_is_left_alone(cloud: OddCloud, owner: Owner) -> None:
 
 
 def test_a_stack_without_a_trials_tag_is_never_touched(cloud: OddCloud, owner: Owner) -> None:
-    """A name alone proves nothing."""
+    """A stack is deleted only if it has a trial's tag, whatever its name."""
     status, said = owner.runs(TAKE_AWAY="voice-trial-20260101-0000-aaaa")
     assert status == 1
     assert "lacks a trial's tag" in said

@@ -1,7 +1,7 @@
-"""Many turns in one process, as with AWS_LAMBDA_MAX_CONCURRENCY: each one tells its own.
+"""Many turns in one process, as with AWS_LAMBDA_MAX_CONCURRENCY.
 
-The real function behind the real layer, in a process of its own; what is read is its stdout, which
-is what CloudWatch would be given.
+The real function behind the real layer, in a separate process; the tests read its stdout, which
+is what CloudWatch would get.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def layer(tmp_path: Path) -> AsyncIterator[UnpackedLayer]:
 
 
 def event(number: int) -> dict[str, Any]:
-    """A turn of call `number`: its model, tool and history are its own."""
+    """Return a turn of call `number`, with its own model, tool and history."""
     path = "/v1/chat/completions"
     http = {**URL_EVENT["requestContext"]["http"], "method": "POST", "path": path}
     context = {
@@ -67,7 +67,7 @@ def event(number: int) -> dict[str, Any]:
 
 
 def script(request: Seen) -> Script:
-    """So many words, a moment between them, so that all turns are under way together."""
+    """Say so many words with pauses, so that all turns run at once."""
     number = int(request.json["model"].removeprefix("model-"))
     if number % 8 == 7:
         return refused(400)
@@ -78,7 +78,7 @@ def script(request: Seen) -> Script:
 async def start(
     layer: UnpackedLayer, api: FakeRuntimeApi, upstream: ScriptedUpstream, **env: str
 ) -> asyncio.subprocess.Process:
-    """The function behind the layer, logging as the template has it."""
+    """Start the function behind the layer, with the template's logging."""
     folders = [REPOSITORY, REPOSITORY / "functions", *map(Path, sys.path)]
     return await layer.start(
         api,
@@ -93,7 +93,7 @@ async def start(
 
 
 async def test_each_line_tells_of_one_turn(layer: UnpackedLayer) -> None:
-    """Lines and metrics of one request id hold that request's facts, and no other's."""
+    """Lines and metrics of a request id hold that request's facts and no other's."""
     layer.code(FUNCTION)
     async with FakeRuntimeApi() as api, ScriptedUpstream(script) as upstream:
         process = await start(layer, api, upstream, AWS_LAMBDA_MAX_CONCURRENCY=str(AT_ONCE))
@@ -148,7 +148,7 @@ report.turn_finished = wait_for_the_caller
 async def test_the_last_byte_is_on_its_way_before_the_report(
     layer: UnpackedLayer, tmp_path: Path
 ) -> None:
-    """The report stops the whole process until the platform has the terminator, and it gets it."""
+    """The platform gets the terminator although the report then stops the whole process."""
     layer.code(WAITING_FUNCTION)
     heard = tmp_path / "heard"
     async with FakeRuntimeApi() as api, ScriptedUpstream(script) as upstream:

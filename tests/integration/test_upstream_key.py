@@ -1,4 +1,4 @@
-"""`make upstream-key` at a terminal, against moto: asked unseen, stored, nowhere to be found."""
+"""`make upstream-key` at a terminal, against moto: the key is stored and shown nowhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from local.intrinsics import REGION
 from local.layout import local_credentials
 from local.template import Secret
 
-# Stands in for the AWS CLI. moto has no CloudFormation to ask for the secret: its name is played.
+# Stands in for the AWS CLI. moto has no CloudFormation here, so the secret's name is fixed.
 AWS = """#!{python}
 import os, sys
 import boto3
@@ -54,7 +54,7 @@ LIMIT_S = 60
 
 
 class Terminal:
-    """An operator at a terminal: types answers to prompts, and sees what is shown."""
+    """An operator at a terminal, who answers prompts and sees the screen."""
 
     def __init__(self, folder: Path, endpoint: str, secret: str) -> None:
         self._secret = secret
@@ -70,7 +70,7 @@ class Terminal:
         self.environ = {**inherited, **local_credentials(), "PATH": path}
 
     def types(self, *answers: str) -> tuple[int, str]:
-        """Runs the command; its exit status and everything that the screen has shown."""
+        """Run the command; return its exit status and everything on the screen."""
         operator, terminal = pty.openpty()
         process = subprocess.Popen(
             [*MAKE, "upstream-key", f"PYTHON={sys.executable}"],
@@ -79,7 +79,7 @@ class Terminal:
             stderr=terminal,
             env=self.environ,
             start_new_session=True,
-            # The terminal that Ctrl-C comes from, and that getpass looks for.
+            # The controlling terminal, which sends Ctrl-C and which getpass opens.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call
         )
         os.close(terminal)
@@ -101,17 +101,17 @@ class Terminal:
 
     @property
     def stored(self) -> Any:
-        """What the secret holds."""
+        """Return what the secret holds."""
         return json.loads(self._client.get_secret_value(SecretId=self._secret)["SecretString"])
 
     def store(self, value: str) -> None:
-        """Let somebody store this by hand."""
+        """Store this as if by hand."""
         self._client.put_secret_value(SecretId=self._secret, SecretString=value)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def endpoint() -> AsyncIterator[str]:
-    """Secrets Manager, for all tests of this file."""
+    """Secrets Manager for all tests of this file."""
     service = await secrets.start(sys.stderr)
     yield service.address
     await service.stop()
@@ -119,14 +119,14 @@ async def endpoint() -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def terminal(tmp_path: Path, endpoint: str) -> Terminal:
-    """A terminal beside a deployed stack whose secret, of its own, has no value yet."""
+    """A terminal for a deployed stack whose secret has no value yet."""
     name = f"upstream-{uuid.uuid4()}"
     await secrets.create(endpoint, [Secret("UpstreamKeySecret", name)], {})
     return Terminal(tmp_path, endpoint, name)
 
 
 async def test_a_key_is_typed_unseen_and_stored(terminal: Terminal) -> None:
-    """From the first key to a rotation nothing of a key is shown or is an argument."""
+    """No part of a key is shown or passed as an argument, from the first key to a rotation."""
     status, screen = terminal.types("sk-typed-1\n", "\n")
     assert (status, terminal.stored) == (0, {"upstream": "sk-typed-1"})
     assert "Key of the model API (not shown; Return for none): " in screen
@@ -139,8 +139,10 @@ async def test_a_key_is_typed_unseen_and_stored(terminal: Terminal) -> None:
 @pytest.mark.parametrize(
     "answers", [("\n", "\n"), ("sk-1 sk-2\n",), ("ключ\n",), ("\x03",), ("sk-1\n", "\x03")]
 )
-async def test_a_slip_stores_nothing(terminal: Terminal, answers: tuple[str, ...]) -> None:
-    """Nothing typed, two keys at once, another script, Ctrl-C: the secret stays as it is."""
+async def test_a_mistake_at_the_prompt_stores_nothing(
+    terminal: Terminal, answers: tuple[str, ...]
+) -> None:
+    """An empty answer, two keys, another script or Ctrl-C leaves the secret as it is."""
     terminal.store('{"upstream": "sk-kept"}')
     status, screen = terminal.types(*answers)
     assert status != 0
@@ -148,8 +150,8 @@ async def test_a_slip_stores_nothing(terminal: Terminal, answers: tuple[str, ...
     assert terminal.stored == {"upstream": "sk-kept"}
 
 
-async def test_a_broken_value_is_put_right(terminal: Terminal) -> None:
-    """A mistake that somebody stored by hand is replaced by the key that is typed."""
+async def test_a_malformed_value_is_replaced(terminal: Terminal) -> None:
+    """A malformed value that was stored by hand is replaced by the typed key."""
     terminal.store('{"upstream": "sk-trunc')
     assert terminal.types("sk-whole\n", "\n")[0] == 0
     assert terminal.stored == {"upstream": "sk-whole"}
