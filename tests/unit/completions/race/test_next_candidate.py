@@ -161,7 +161,7 @@ async def test_waits_outlast_a_race(way: Way) -> None:
     assert PHRASES["en"].bridge in got.text
 
 
-async def test_a_cut_candidate_is_waited_for_wherever_it_stands(way: Way) -> None:
+async def test_a_cut_candidate_is_asked_again_only_after_a_wait(way: Way) -> None:
     """Another is asked at once; if that one fails, too, the cut one's wait still counts."""
     cut: Script = [Role(), Say("Well"), Cut()]
     _, upstream, _ = await way.turn(cut, fallback=refused(429, retry_after_s=5))

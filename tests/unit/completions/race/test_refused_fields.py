@@ -151,7 +151,7 @@ def test_a_place_counts_before_words() -> None:
     assert refused_fields(["not_there"], words, BODY) == ["top_p", "seed"]
 
 
-def test_words_about_a_value_are_told_from_words_about_a_field() -> None:
+def test_words_about_a_value_differ_from_words_about_a_field() -> None:
     """The former concern one request, the latter the model."""
     assert blames_value("temperature must be at most 2")
     assert not blames_value("temperature is not supported")

@@ -262,7 +262,7 @@ async def test_yielding_anything_but_an_event_is_a_bug(
 # -- an agent's calls
 
 
-async def test_an_agent_is_told_of_its_invalid_call(way: Way) -> None:
+async def test_an_agent_gets_feedback_on_its_invalid_call(way: Way) -> None:
     """It is run again; its messages end with its own words and what was wrong."""
     seen: list[list[Any]] = []
 

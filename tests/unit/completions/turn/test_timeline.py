@@ -112,7 +112,7 @@ async def test_a_hang_up_ends_every_request(way: Way, logs: Logged) -> None:
     assert [(one["why"], one["ended_ms"]) for one in lives] == [("hung_up", 700.0)] * 2
 
 
-async def test_nobody_answers_in_time(way: Way, logs: Logged) -> None:
+async def test_no_model_answers_in_time(way: Way, logs: Logged) -> None:
     """A request that still runs at the end of the budget is marked as given up."""
     await way.turn([Hold()], settings={"turn_budget_ms": 3000, "first_token_timeout_ms": 0})
     (life,) = logs.event("turn.finished")["candidates"]
