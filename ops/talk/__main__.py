@@ -18,7 +18,7 @@ from ops.caller_key import caller_key
 from ops.command_problem import Problem, usage
 from ops.pasted_url import Address
 from ops.talk.conversation import Conversation
-from ops.talk.local_deployment import Beside
+from ops.talk.local_deployment import LocalDeployment
 from ops.talk.server import PageServer
 
 
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _serve(options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
-    beside: Beside | None = None
+    local: LocalDeployment | None = None
     if options.url:
         try:
             address, key = (
@@ -51,18 +51,18 @@ def _serve(options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
         except ValueError as error:
             raise usage(str(error)) from error
     else:
-        beside = stack.enter_context(Beside(options.model))
-        address, key = Address.parse(beside.url), beside.key
-    stand_in = beside.stand_in if beside else None
+        local = stack.enter_context(LocalDeployment(options.model))
+        address, key = Address.parse(local.url), local.key
+    fault_injector = local.fault_injector if local else None
     conversation = Conversation(
         Line(address, key),
         model=options.model,
         speed=options.speed,
-        day=(lambda: stand_in.day) if stand_in else None,
-        logs=beside.log_lines if beside else lambda _: [],
+        behaviour=(lambda: fault_injector.behaviour) if fault_injector else None,
+        logs=local.log_lines if local else lambda _: [],
     )
     try:
-        server = PageServer(conversation, stand_in=stand_in, port=options.port)
+        server = PageServer(conversation, fault_injector=fault_injector, port=options.port)
     except OSError as error:
         raise Problem(f"port {options.port} is taken: choose another one with TALK_PORT") from error
     with server:

@@ -19,7 +19,7 @@ from ops.call.agent import Agent, Line, Tool
 from ops.call.call import Call
 from ops.call.system_tools import offered
 from ops.call.turn import Event
-from ops.talk import saved
+from ops.talk import saved_call
 from ops.talk.turn_json import turn_json
 
 SYSTEM_TOOLS = (
@@ -45,7 +45,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Conversation:
-    """The call on the page. `day` names the model's day; `logs` finds a call's lines by its id."""
+    """The call on the page.
+
+    `behaviour` returns how the model behaves now; `logs` finds a call's lines by its id.
+    """
 
     call: Call
 
@@ -55,13 +58,13 @@ class Conversation:
         *,
         model: str,
         speed: float = 1.0,
-        day: Callable[[], str] | None = None,
+        behaviour: Callable[[], str] | None = None,
         logs: Callable[[str], list[str]] = lambda _: [],
     ) -> None:
         self._line = line
         self._model = model
         self._speed = speed
-        self._day = day
+        self._behaviour = behaviour
         self._logs = logs
         self._changed = threading.Condition()
         self._speaking = threading.Lock()
@@ -85,7 +88,7 @@ class Conversation:
         self._call_id = call_id
         self._results = results
         self._busy = False
-        self._days: dict[int, str] = {}
+        self._behaviours: dict[int, str] = {}
         self._brought: dict[str, Any] = {}
         self._began_at = time.monotonic()
         self._said: queue.SimpleQueue[Callable[[Call], Any] | None] = queue.SimpleQueue()
@@ -138,12 +141,12 @@ class Conversation:
     def saved(self) -> str:
         """Return the call as a file that `make call` plays."""
         name = f"Saved from the page, {datetime.now().astimezone():%Y-%m-%d %H:%M}"
-        days = self._days if self._day else None
-        results = saved.Results(self._results, self._brought)
-        return saved.call_file(name, self.call, self.settings, days, results)
+        behaviours = self._behaviours if self._behaviour else None
+        results = saved_call.Results(self._results, self._brought)
+        return saved_call.call_file(name, self.call, self.settings, behaviours, results)
 
-    def show_day(self) -> None:
-        """Tell the page that the model's mood has changed."""
+    def show_behaviour(self) -> None:
+        """Tell the page that the model's behaviour has changed."""
         self._show_call()
 
     def _do(self, what: Callable[[Call], Any]) -> None:
@@ -177,8 +180,8 @@ class Conversation:
             return  # of a call that the page has left
         if event.kind == "asked" and event.at_ms == 0:
             self._began_at = time.monotonic()
-            if self._day:
-                self._days[self.call.turns[-1].number] = self._day()
+            if self._behaviour:
+                self._behaviours[self.call.turns[-1].number] = self._behaviour()
         self._show_turn(self.call, live=True)
 
     def _finished(self, call: Call) -> None:
@@ -191,7 +194,7 @@ class Conversation:
         drawn = turn_json(turn, now_ms=now_ms)
         drawn["results"] = _results_before(turn.body)
         drawn["waits_for"] = [c["id"] for c in drawn["calls"] if c["id"] in call.waiting]
-        drawn["day"] = self._days.get(turn.number, "well")
+        drawn["behaviour"] = self._behaviours.get(turn.number, "well")
         self._show(f"turn {turn.number}", {"turn": drawn})
 
     def _show_call(self) -> None:
@@ -208,7 +211,7 @@ class Conversation:
                     "state": call.state,
                     "ended": call.ended,
                     "busy": self._busy,
-                    "day": self._day() if self._day else None,
+                    "behaviour": self._behaviour() if self._behaviour else None,
                 }
             },
         )

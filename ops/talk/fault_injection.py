@@ -14,8 +14,8 @@ from typing import Literal, get_args
 
 from ops.pasted_url import Address
 
-Day = Literal["well", "slow", "sick", "empty"]
-DAYS: tuple[Day, ...] = get_args(Day)
+Behaviour = Literal["well", "slow", "sick", "empty"]
+BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
 SLOW_S = 5.0
 """Longer than the platform's usual patience of four seconds."""
 TIMEOUT_S = 120.0
@@ -27,18 +27,18 @@ _CHAT_EMPTY = (
 )
 
 
-class StandIn:
+class FaultInjector:
     """Serve on loopback, in threads, until `close`."""
 
     def __init__(self, real: str, *, slow_s: float = SLOW_S) -> None:
-        self.day: Day = "well"
+        self.behaviour: Behaviour = "well"
         self.closing = threading.Event()
         self.slow_s = slow_s
         self.real = Address.parse(real)
-        stand_in = self
+        fault_injector = self
 
         class Handler(_Handler):
-            owner = stand_in
+            owner = fault_injector
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -57,7 +57,7 @@ class StandIn:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    owner: StandIn
+    owner: FaultInjector
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -65,9 +65,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._pass_on(b"")
 
     def do_POST(self) -> None:
-        """Answer a turn as the chosen mood demands."""
+        """Answer a turn as the chosen behaviour demands."""
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        match self.owner.day:
+        match self.owner.behaviour:
             case "sick":
                 self._whole(503, b'{"error":{"message":"out of order","type":"server_error"}}')
             case "empty":

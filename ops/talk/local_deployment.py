@@ -1,4 +1,4 @@
-"""The deployment beside the page: `python -m local run` as a child, its model behind a stand-in.
+"""The deployment beside the page: `python -m local run` as a child, its model behind a proxy.
 
 Knows four command lines of `local` and the line that says it is ready; imports nothing from it.
 """
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from ops.command_problem import Problem
-from ops.talk.fault_injection import StandIn
+from ops.talk.fault_injection import FaultInjector
 
 OPENAI, OPENAI_BASE_URL = "openai", "https://api.openai.com/v1"
 _READY = re.compile(r"ready (http://\S+) key=(\S+)")
@@ -23,7 +23,7 @@ LINES = 5000
 """Lines of the log to keep for the page."""
 
 
-class Beside:
+class LocalDeployment:
     """Started on entering, ended on leaving; `model` is the one that its agent names.
 
     UPSTREAM and the other variables of `make run` choose what is started.
@@ -35,7 +35,7 @@ class Beside:
         self._key = os.environ.get("UPSTREAM_KEY", "")
         self._children: list[subprocess.Popen[str]] = []
         self._log: deque[str] = deque(maxlen=LINES)
-        self.stand_in: StandIn
+        self.fault_injector: FaultInjector
         self.url = ""
         self.key = ""
 
@@ -46,7 +46,7 @@ class Beside:
     def __enter__(self) -> Self:
         self._check_options()
         try:
-            self.stand_in = StandIn(self._real())
+            self.fault_injector = FaultInjector(self._real())
             self._start_function()
             self._play_first_turn()
         except BaseException:
@@ -65,7 +65,7 @@ class Beside:
             raise Problem("", status=2)
 
     def _real(self) -> str:
-        """Return the base URL of the model behind the stand-in."""
+        """Return the base URL of the model behind the proxy."""
         if self._upstream in {"", "model"}:
             return self._start_model()
         if self._upstream == OPENAI:
@@ -93,7 +93,7 @@ class Beside:
 
     def _start_function(self) -> None:
         print("starting the deployment", file=sys.stderr, flush=True)
-        env = {"PORT": "0", "UPSTREAM": self.stand_in.base_url, "UPSTREAM_KEY": self._key}
+        env = {"PORT": "0", "UPSTREAM": self.fault_injector.base_url, "UPSTREAM_KEY": self._key}
         env |= {"LOG_LINES": "json", "REAL_TURN": "0"}
         # The deployment ends with this process, however that ends.
         child = self._start("local", "run", "--ends-with-stdin", **env)
@@ -136,5 +136,5 @@ class Beside:
                 child.wait(10)
             except subprocess.TimeoutExpired:
                 child.kill()
-        if hasattr(self, "stand_in"):
-            self.stand_in.close()
+        if hasattr(self, "fault_injector"):
+            self.fault_injector.close()

@@ -27,7 +27,7 @@ HEADERS = {
 """Sent with every answer: nothing from another host, no inline script, no frame, no referrer."""
 
 
-class Gate:
+class RequestGuard:
     """The token of one run, and the rules."""
 
     def __init__(self) -> None:

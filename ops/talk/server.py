@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ops.talk.conversation import Conversation
-from ops.talk.fault_injection import DAYS, StandIn
-from ops.talk.request_guard import HEADERS, Gate
+from ops.talk.fault_injection import BEHAVIOURS, FaultInjector
+from ops.talk.request_guard import HEADERS, RequestGuard
 
 PAGE = Path(__file__).with_name("page")
 FILES = {
@@ -31,17 +31,17 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, conversation: Conversation, *, stand_in: StandIn | None = None, port: int = 0
+        self, conversation: Conversation, *, fault_injector: FaultInjector | None = None, port: int = 0
     ) -> None:
-        self.gate = Gate()
+        self.guard = RequestGuard()
         self.conversation = conversation
-        self.stand_in = stand_in
+        self.fault_injector = fault_injector
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
     def address(self) -> str:
         """The page's address, token and all."""
-        return self.gate.address(self.server_address[1])
+        return self.guard.address(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Do not report a browser that has gone."""
@@ -104,12 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._conversation.result(str(asked["id"]), asked["value"])
             case "begin":
                 self._conversation.begin(asked)
-            case "day":
-                stand_in = cast(PageServer, self.server).stand_in
-                if stand_in is None or asked["day"] not in DAYS:
-                    raise ValueError("no such day")
-                stand_in.day = asked["day"]
-                self._conversation.show_day()
+            case "behaviour":
+                fault_injector = cast(PageServer, self.server).fault_injector
+                if fault_injector is None or asked["behaviour"] not in BEHAVIOURS:
+                    raise ValueError("no such behaviour")
+                fault_injector.behaviour = asked["behaviour"]
+                self._conversation.show_behaviour()
             case _:
                 return False
         return True
@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         server = cast(PageServer, self.server)
         headers = {name.lower(): value for name, value in self.headers.items()}
         path = self.path.partition("?")[0]
-        inner, why = server.gate.admits(method, path, headers, server.server_address[1])
+        inner, why = server.guard.admits(method, path, headers, server.server_address[1])
         if inner is None:
             self._answer(403, why.encode())
         return inner

@@ -85,16 +85,16 @@ async def test_a_late_result_is_brought_by_hand(page: Page, staged: Stage) -> No
     assert json.loads(staged.messages()[-1]["content"]) == {"ok": False}
 
 
-@pytest.mark.parametrize("day", ["sick", "empty"])
-async def test_a_model_has_bad_days(page: Page, staged: Stage, day: str) -> None:
+@pytest.mark.parametrize("behaviour", ["sick", "empty"])
+async def test_a_model_has_bad_days(page: Page, staged: Stage, behaviour: str) -> None:
     """At the push of a button the model fails, the caller hears words, and it can be well again."""
     await begin(page)
-    await page.get_by_role("button", name=day).click()
-    await expect(page.locator(f"[data-day={day}]")).to_have_attribute("aria-pressed", "true")
+    await page.get_by_role("button", name=behaviour).click()
+    await expect(page.locator(f"[data-behaviour={behaviour}]")).to_have_attribute("aria-pressed", "true")
     await say(page, "Hello?")
     await over(page, 1)
     await expect(page.locator("#turn-1 .said")).to_contain_text("Sorry")
-    await expect(page.locator("#turn-1 .facts")).to_contain_text(f"the model was {day}")
+    await expect(page.locator("#turn-1 .facts")).to_contain_text(f"the model was {behaviour}")
     await page.get_by_role("button", name="well").click()
     await say(page, "Hello?")
     await over(page, 2)

@@ -24,9 +24,9 @@ $("interrupt").addEventListener("click", interrupt);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !$("interrupt").disabled) interrupt();
 });
-$("days").addEventListener("click", (event) => {
-  const { day } = event.target.dataset;
-  if (day) post("day", { day }).catch(complain);
+$("behaviours").addEventListener("click", (event) => {
+  const { behaviour } = event.target.dataset;
+  if (behaviour) post("behaviour", { behaviour }).catch(complain);
 });
 $("save").addEventListener("click", async () => {
   const answer = await fetch("saved");

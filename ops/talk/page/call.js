@@ -8,9 +8,9 @@ export function drawCall() {
   const state = Object.keys(call.state).length ? ` · state ${JSON.stringify(call.state)}` : "";
   const language = call.settings.language || call.language !== "en" ? ` · ${call.language}` : "";
   $("where").textContent = `${call.server} · ${kind}${language}${state}`;
-  $("days").hidden = call.day === null;
-  for (const button of $("days").querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", button.dataset.day === call.day);
+  $("behaviours").hidden = call.behaviour === null;
+  for (const button of $("behaviours").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", button.dataset.behaviour === call.behaviour);
   }
   let over = $("over");
   if (call.ended && !over) {

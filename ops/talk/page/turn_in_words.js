@@ -42,7 +42,7 @@ export function factsLine(turn, live) {
   const count = turn.candidates.length;
   if (count) say(count === 1 ? "1 request" : `${count} requests`);
   if (turn.posts.length > 1) say(`the platform asked ${turn.posts.length} times`);
-  if (turn.day !== "well") say(`the model was ${turn.day}`);
+  if (turn.behaviour !== "well") say(`the model was ${turn.behaviour}`);
   if (turn.interrupted_at_ms != null) say("interrupted");
   for (const each of turn.troubles) say(`${each.cause}: ${each.detail}`, "span", "trouble");
   return facts;

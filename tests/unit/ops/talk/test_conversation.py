@@ -33,7 +33,7 @@ def _says(text: str) -> Answer:
 
 @contextmanager
 def _conversation(
-    *answers: Answer, day: Callable[[], str] | None = None, speed: float = 200
+    *answers: Answer, behaviour: Callable[[], str] | None = None, speed: float = 200
 ) -> Iterator[tuple[Conversation, list[Request]]]:
     requests: list[Request] = []
 
@@ -43,7 +43,7 @@ def _conversation(
 
     with serve(server) as url:
         line = Line(Address.parse(url), KEY)
-        yield Conversation(line, model="m", speed=speed, day=day), requests
+        yield Conversation(line, model="m", speed=speed, behaviour=behaviour), requests
 
 
 def _until(
@@ -145,13 +145,13 @@ def test_another_call_begins_empty() -> None:
 
 def test_a_saved_call_says_what_was_said_and_what_the_model_did() -> None:
     """The file is YAML with agent, callers, scripts of the model and expectations."""
-    days = iter(["well", "sick", "empty"])
-    day = {"is": "well"}
-    with _conversation(_says("Yes."), _called("book"), day=lambda: day["is"]) as talk:
+    behaviours = iter(["well", "sick", "empty"])
+    behaviour = {"is": "well"}
+    with _conversation(_says("Yes."), _called("book"), behaviour=lambda: behaviour["is"]) as talk:
         conversation, _ = talk
         conversation.begin({"prompt": "“Brief”: yes", "tools": [BOOK], "system_tools": []})
-        for number, each in enumerate(days, 1):
-            day["is"] = each
+        for number, each in enumerate(behaviours, 1):
+            behaviour["is"] = each
             conversation.say(f"Turn {number}?")
             _until(conversation, _over(number))
         saved = yaml.safe_load(conversation.saved())

@@ -86,7 +86,7 @@ def test_a_foreign_page_changes_nothing() -> None:
         ("say", [], 400),
         ("begin", {"tools": ["x"]}, 400),
         ("begin", {"api_type": "odd"}, 400),
-        ("day", {"day": "sick"}, 400),
+        ("behaviour", {"behaviour": "sick"}, 400),
         ("nothing", {}, 404),
     ],
 )

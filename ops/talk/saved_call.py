@@ -34,10 +34,10 @@ def call_file(
     name: str,
     call: Call,
     settings: Mapping[str, Any],
-    days: Mapping[int, str] | None,
+    behaviours: Mapping[int, str] | None,
     results: Results,
 ) -> str:
-    """Return the file's text. With `days`, each turn also says what its model did.
+    """Return the file's text. With `behaviours`, each turn also says what its model did.
 
     Without them the file asks the real model, so it also plays against a deployed URL.
     """
@@ -57,8 +57,8 @@ def call_file(
     lines.append("turns:")
     before: Turn | None = None
     for turn in call.turns:
-        day = None if days is None else days.get(turn.number, "well")
-        entries = _turn(turn, before, day, results)
+        behaviour = None if behaviours is None else behaviours.get(turn.number, "well")
+        entries = _turn(turn, before, behaviour, results)
         mark = "  - "
         for key, value in entries.items():
             lines.append(f"{mark}{key}: {_json(value)}")
@@ -67,7 +67,7 @@ def call_file(
     return "\n".join(lines) + "\n"
 
 
-def _turn(turn: Turn, before: Turn | None, day: str | None, results: Results) -> dict[str, Any]:
+def _turn(turn: Turn, before: Turn | None, behaviour: str | None, results: Results) -> dict[str, Any]:
     entry: dict[str, Any] = {}
     if turn.caller is not None:
         entry["caller"] = turn.caller
@@ -75,8 +75,8 @@ def _turn(turn: Turn, before: Turn | None, day: str | None, results: Results) ->
             entry["over"] = " ".join(before.heard_text.split()[-3:])
             if not letters(entry["over"]):
                 del entry["over"]
-    if day is not None:
-        entry["model"] = _model(turn, day)
+    if behaviour is not None:
+        entry["model"] = _model(turn, behaviour)
     if given := results.of(turn.calls):
         entry["result"] = given
     expect: dict[str, Any] = {"buffer_words": turn.buffer_words}
@@ -88,16 +88,16 @@ def _turn(turn: Turn, before: Turn | None, day: str | None, results: Results) ->
         expect["calls"] = [call.name for call in turn.calls]
     if turn.ended:
         expect["ends"] = turn.ended
-    if day is None:
+    if behaviour is None:
         expect.pop("says", None)  # a real model words it differently
     return entry | {"expect": expect}
 
 
-def _model(turn: Turn, day: str) -> dict[str, Any]:
+def _model(turn: Turn, behaviour: str) -> dict[str, Any]:
     """Return what the model did, as the script of a call file says it."""
-    if day == "empty":
+    if behaviour == "empty":
         return {"empty": True}
-    if day == "sick":
+    if behaviour == "sick":
         return {"fails": 503}
     model: dict[str, Any] = {}
     own = [word for word in turn.speech.words if not word.is_buffer]
