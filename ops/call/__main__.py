@@ -16,11 +16,11 @@ from pathlib import Path
 
 from ops import arguments
 from ops.call import html_report, report
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.call.call_file import CallFile, load
 from ops.call.play import Played, play
-from ops.call.scripted_deployment import Stages
-from ops.call.yaml_with_lines import Misspelt
+from ops.call.scripted_deployment import ScriptedDeployments
+from ops.call.yaml_with_lines import CallFileError
 from ops.command_problem import Problem
 from ops.pasted_url import Address
 
@@ -33,16 +33,16 @@ def main() -> int:
     options = _options()
     try:
         files = [load(file) for file in options.files]
-        line = _line(options)
-    except (Misspelt, OSError, ValueError) as error:
+        server = _server(options)
+    except (CallFileError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UNPLAYABLE
     all_played: list[Played] = []
-    stages = Stages(("--code", options.code, "--transport", options.transport))
+    deployments = ScriptedDeployments(("--code", options.code, "--transport", options.transport))
     status = WELL
     print(report.HEADING, flush=True)
     try:
-        for played in _plays(files, line, stages, options):
+        for played in _plays(files, server, deployments, options):
             all_played.append(played)
             print(report.row(played), flush=True)
             if played.result in {"failed", "unplayable"} or (options.verbose and played.turns):
@@ -50,7 +50,7 @@ def main() -> int:
     except KeyboardInterrupt:
         status = STOPPED
     finally:
-        stages.stop()
+        deployments.stop()
     print("\n".join(["", *report.summary(all_played)]))
     if options.junit:
         options.junit.write_bytes(report.junit(all_played))
@@ -63,29 +63,37 @@ def main() -> int:
 
 
 def _plays(
-    files: list[CallFile], line: Line | None, stages: Stages, options: argparse.Namespace
+    files: list[CallFile],
+    server: AgentServer | None,
+    deployments: ScriptedDeployments,
+    options: argparse.Namespace,
 ) -> Iterator[Played]:
     for _ in range(options.repeat):
         for file in files:
-            if line is not None and file.scripted:
+            if server is not None and file.scripted:
                 yield Played(file, skipped=SKIPPED)
                 continue
-            if line is None and not file.scripted:
+            if server is None and not file.scripted:
                 yield Played(file, skipped="it needs a real model: URL=…")
                 continue
             try:
-                yield _one(file, line, stages, options)
+                yield _one(file, server, deployments, options)
             except Problem as problem:
                 yield Played(file, unplayable=str(problem))
 
 
-def _one(file: CallFile, line: Line | None, stages: Stages, options: argparse.Namespace) -> Played:
+def _one(
+    file: CallFile,
+    server: AgentServer | None,
+    deployments: ScriptedDeployments,
+    options: argparse.Namespace,
+) -> Played:
     if options.model:
         file = replace(file, agent=replace(file.agent, model=options.model))
-    if line is not None:
-        return play(file, line, speed=options.speed)
-    stage = stages.stage(file.parameters, fallback=file.has_fallback)
-    return play(file, stage.line, stage, speed=options.speed)
+    if server is not None:
+        return play(file, server, speed=options.speed)
+    deployment = deployments.started(file.parameters, fallback=file.has_fallback)
+    return play(file, deployment.server, deployment, speed=options.speed)
 
 
 def _options() -> argparse.Namespace:
@@ -104,13 +112,13 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _line(options: argparse.Namespace) -> Line | None:
+def _server(options: argparse.Namespace) -> AgentServer | None:
     if not options.url:
         return None
     key = os.environ.get("CALL_KEY", "").strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ValueError("no caller key that a header can carry: make call URL=… KEY=…")
-    return Line(Address.parse(options.url), key)
+    return AgentServer(Address.parse(options.url), key)
 
 
 if __name__ == "__main__":

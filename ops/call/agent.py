@@ -61,7 +61,7 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AgentServer:
     """Where the agent's answers come from: any server's address, and the key for it."""
 
     address: Address

@@ -1,6 +1,6 @@
 """One call, kept as the platform keeps it: the caller speaks, words are heard, tools act.
 
-    call = Call(Line(Address.parse(url), key), Agent(prompt="Be brief."), on_event=print)
+    call = Call(AgentServer(Address.parse(url), key), Agent(prompt="Be brief."), on_event=print)
     turn = call.say("Are you open?")        # blocks until the answer has been heard
     call.interrupt()                        # from another thread: the caller speaks up
     while turn.asks_again:                  # a tool's result is there: the model's turn
@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ops.call import system_tools
-from ops.call.agent import Agent, Line, Tool
+from ops.call.agent import Agent, AgentServer, Tool
 from ops.call.history import SILENCE, History, request
-from ops.call.post import Post, Turnover
+from ops.call.post import Post, TurnPosts
 from ops.call.speech import Speech, Word, letters
 from ops.call.turn import Ended, Event, Kind, Turn
 from ops.doctor import strict_reader
@@ -41,7 +41,7 @@ class Call:
 
     def __init__(
         self,
-        line: Line,
+        server: AgentServer,
         agent: Agent,
         *,
         speed: float = 1.0,
@@ -57,12 +57,12 @@ class Call:
         self.state: dict[str, Any] = {}
         self.waiting: dict[str, str] = {}
         """Calls without a result so far: id and tool."""
-        self._line = line
+        self._server = server
         self._speed = speed
         self._results = results
         self._on_event = on_event
         self._hear_out = hear_out
-        self._running: Turnover | None = None
+        self._running: TurnPosts | None = None
         self._gone = threading.Event()
 
     def say(
@@ -114,8 +114,8 @@ class Call:
         turn = Turn(len(self.turns) + 1, caller, body, Speech(self._speed))
         self.turns.append(turn)
         endpoint = "/responses" if agent.api_type == "responses" else "/chat/completions"
-        path = self._line.address.path + endpoint
-        running = Turnover(self._line, path, body, agent.headers, agent.patience)
+        path = self._server.address.path + endpoint
+        running = TurnPosts(self._server, path, body, agent.headers, agent.patience)
         turn.posts = running.posts
         self._gone.clear()
         self._running = running
@@ -126,7 +126,7 @@ class Call:
         self._close(turn)
         return turn
 
-    def _listen(self, turn: Turn, running: Turnover, until_heard: str) -> None:
+    def _listen(self, turn: Turn, running: TurnPosts, until_heard: str) -> None:
         """Ask, speak the answer, and stop when the caller speaks up."""
         stop: threading.Timer | None = None
 
@@ -157,7 +157,7 @@ class Call:
         if running.left_at_ms is not None:
             self._tell(Event("interrupted", running.left_at_ms))
 
-    def _leave(self, running: Turnover, at_ms: float) -> None:
+    def _leave(self, running: TurnPosts, at_ms: float) -> None:
         running.leave(at_ms)
         self._gone.set()
 

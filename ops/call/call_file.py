@@ -58,7 +58,7 @@ def load(file: Path) -> CallFile:
     """Read a call file.
 
     Raises:
-        Misspelt: It does not fit the schema.
+        CallFileError: It does not fit the schema.
         OSError: It cannot be read.
     """
     return _Reader(Document(file)).call()

@@ -30,7 +30,7 @@ _APOLOGIES = {"failure_sentence", "cut_answer"}
 _NO_WAY = {"bad_request", "path_unknown"}
 """What prevents playing a call, besides the doctor's dead ends."""
 _MODELS = {"timeout"}
-"""Dead ends of a doctor's visit that count as the turn's own failure."""
+"""Dead ends of a doctor's run that count as the turn's own failure."""
 
 
 @dataclass(frozen=True, slots=True)

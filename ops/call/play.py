@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.call.call import Call
 from ops.call.call_file import CallFile, Step
 from ops.call.judge import Failure, judge, unplayable
-from ops.call.scripted_deployment import Stage
+from ops.call.scripted_deployment import ScriptedDeployment
 from ops.call.turn import Turn
 
 
@@ -42,13 +42,13 @@ class Played:
 
 def play(
     file: CallFile,
-    line: Line,
-    stage: Stage | None = None,
+    server: AgentServer,
+    deployment: ScriptedDeployment | None = None,
     *,
     speed: float = 1.0,
     on_turn: Callable[[Turn, list[Failure]], None] = lambda _turn, _failures: None,
 ) -> Played:
-    """Play a call to its end; `stage` steers the models if the file has scripts."""
+    """Play a call to its end; `deployment` steers the models if the file has scripts."""
     played = Played(file)
     began = time.monotonic()
     step_of: dict[str, Any] = {}
@@ -56,21 +56,21 @@ def play(
     def results(tool: str, _arguments: Mapping[str, Any]) -> Any:
         return step_of.get(tool)
 
-    call = Call(line, file.agent, speed=speed, results=results, hear_out=False)
+    call = Call(server, file.agent, speed=speed, results=results, hear_out=False)
     for at, step in enumerate(file.steps):
         until = file.steps[at + 1].over if at + 1 < len(file.steps) else ""
         step_of.clear()
         step_of.update(step.results)
-        if stage is not None and file.scripted:
-            stage.play("model", step.model)
+        if deployment is not None and file.scripted:
+            deployment.play("model", step.model)
             if file.has_fallback:
-                stage.play("fallback", step.fallback or [{"fails": 503}])
+                deployment.play("fallback", step.fallback or [{"fails": 503}])
         lost = step.late_results.keys() - {*call.waiting.values()}
         if step.caller is None:
             turn = call.go_on(until_heard=until)
         else:
             turn = call.say(step.caller, until_heard=until, late=step.late_results)
-        saw = stage.saw() if stage is not None and "model_saw" in step.expect else []
+        saw = deployment.saw() if deployment is not None and "model_saw" in step.expect else []
         played.unplayable = unplayable(turn)
         failures = [] if played.unplayable else judge(turn, step, call, saw)
         if until and turn.interrupted_at_ms is None and not played.unplayable:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.call.agent import Line, Patience
+from ops.call.agent import AgentServer, Patience
 from ops.doctor import diagnosis, events, wire
 from ops.doctor.strict_reader import Heard, Trouble, hear
 from ops.doctor.wire import Exchange, Piece
@@ -51,7 +51,7 @@ class Post:
         return bool(self.heard.text) or self.heard.called_at_ms is not None
 
 
-class Ear:
+class PostReader:
     """Reads one post's pieces as they come: `words` gets each text once, with its time."""
 
     def __init__(self, words: Callable[[str, float], None], called: Callable[[], None]) -> None:
@@ -78,12 +78,12 @@ class Ear:
             self._called()
 
 
-class Turnover:
+class TurnPosts:
     """The posts of one turn. `ask` once, it blocks; `leave` ends it from any thread."""
 
     def __init__(
         self,
-        line: Line,
+        server: AgentServer,
         path: str,
         body: Mapping[str, Any],
         headers: Mapping[str, str],
@@ -91,11 +91,11 @@ class Turnover:
     ) -> None:
         self.posts: list[Post] = []
         self.left_at_ms: float | None = None
-        self._line = line
+        self._server = server
         self._path = path
         self._body = json.dumps(body, ensure_ascii=False).encode()
         self._headers = {
-            "authorization": f"Bearer {line.key}",
+            "authorization": f"Bearer {server.key}",
             "content-type": "application/json",
             **headers,
         }
@@ -160,11 +160,11 @@ class Turnover:
             something.set()
             words(text, post.sent_at_ms + at_ms)
 
-        ear = Ear(word, something.set)
-        ear.responses = self._path.endswith("/responses")
+        reader = PostReader(word, something.set)
+        reader.responses = self._path.endswith("/responses")
 
         def enough(pieces: Sequence[Piece]) -> bool:
-            ear.takes(pieces)
+            reader.takes(pieces)
             return False
 
         def opened() -> None:
@@ -177,7 +177,7 @@ class Turnover:
         timer.start()
         try:
             post.came = wire.exchange(
-                self._line.address,
+                self._server.address,
                 "POST",
                 self._path,
                 headers=self._headers,
@@ -188,7 +188,7 @@ class Turnover:
             )
         finally:
             timer.cancel()
-        post.heard = _read(post, responses=ear.responses)
+        post.heard = _read(post, responses=reader.responses)
         return post
 
 

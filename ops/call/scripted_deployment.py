@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.command_problem import Problem
 from ops.doctor.wire import exchange
 from ops.pasted_url import Address
@@ -21,8 +21,8 @@ from ops.pasted_url import Address
 STEER_S = 10.0
 
 
-class Stage:
-    """One deployment with its models. `line` is the address and key of its agent."""
+class ScriptedDeployment:
+    """One deployment with its models. `server` is the address and key of its agent."""
 
     def __init__(
         self, parameters: Mapping[str, str], *, fallback: bool, options: Sequence[str] = ()
@@ -52,7 +52,7 @@ class Stage:
             why = said[-1].removeprefix("error: ") if said else "it has not said why"
             raise Problem(f"the local deployment did not start: {why}")
         told: dict[str, str] = json.loads(ready)
-        self.line = Line(Address.parse(told["url"]), told["key"])
+        self.server = AgentServer(Address.parse(told["url"]), told["key"])
         self._models = {"model": told["model"], "fallback": told["fallback"]}
 
     def play(self, model: str, scenes: Sequence[Mapping[str, Any]]) -> None:
@@ -104,14 +104,14 @@ class Stage:
         return json.loads(came.body)
 
 
-class Stages:
+class ScriptedDeployments:
     """The deployments of a run of calls: one for each set of parameters."""
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         self._options = options
-        self._started: dict[tuple[str, bool], Stage] = {}
+        self._started: dict[tuple[str, bool], ScriptedDeployment] = {}
 
-    def stage(self, parameters: Mapping[str, str], *, fallback: bool) -> Stage:
+    def started(self, parameters: Mapping[str, str], *, fallback: bool) -> ScriptedDeployment:
         """Return the deployment with these parameters, and start it for the first call.
 
         A dead one is started anew: the call during which it died reports why.
@@ -120,10 +120,12 @@ class Stages:
         if key in self._started and self._started[key].has_ended:
             self._started.pop(key).stop()
         if key not in self._started:
-            self._started[key] = Stage(parameters, fallback=fallback, options=self._options)
+            self._started[key] = ScriptedDeployment(
+                parameters, fallback=fallback, options=self._options
+            )
         return self._started[key]
 
     def stop(self) -> None:
         """End all of them."""
-        for stage in self._started.values():
-            stage.stop()
+        for deployment in self._started.values():
+            deployment.stop()

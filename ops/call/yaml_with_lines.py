@@ -15,7 +15,7 @@ _KNOWN = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "seq",
 _NAMES = {_TAG + kind for kind in ("str", "merge")}
 
 
-class Misspelt(Exception):
+class CallFileError(Exception):
     """A call file cannot be understood: file, line, field and why."""
 
     def __init__(self, file: Path, line: int, field: str, why: str) -> None:
@@ -27,7 +27,7 @@ class Document:
     """One file: its value, and the line of each place in it."""
 
     def __init__(self, file: Path) -> None:
-        """Read it. Raises `Misspelt` if it is not YAML, or has a field twice."""
+        """Read it. Raises `CallFileError` if it is not YAML, or has a field twice."""
         self.file = file
         self._lines: dict[Path_, int] = {(): 1}
         try:
@@ -39,31 +39,33 @@ class Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise Misspelt(file, line, "", f"no YAML: {error.problem or error.context}") from error
+            raise CallFileError(
+                file, line, "", f"no YAML: {error.problem or error.context}"
+            ) from error
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
-            raise Misspelt(file, line, "", "no UTF-8") from error
+            raise CallFileError(file, line, "", "no UTF-8") from error
         except yaml.reader.ReaderError as error:
-            raise Misspelt(file, 1, "", f"no YAML: {error.reason}") from error
+            raise CallFileError(file, 1, "", f"no YAML: {error.reason}") from error
         except (RecursionError, ValueError) as error:
             # A date such as 2020-13-45 is a ValueError of the constructor's.
             why = "too deep" if isinstance(error, RecursionError) else str(error)
-            raise Misspelt(file, 1, "", f"no YAML: {why}") from error
+            raise CallFileError(file, 1, "", f"no YAML: {why}") from error
 
-    def wrong(self, place: Path_, why: str) -> Misspelt:
+    def wrong(self, place: Path_, why: str) -> CallFileError:
         """Return the error for a place; a missing place has the line of its nearest parent."""
         known = place
         while known not in self._lines:
             known = known[:-1]
-        return Misspelt(self.file, self._lines[known], spelt(place), why)
+        return CallFileError(self.file, self._lines[known], spelt(place), why)
 
     def _walk(self, node: yaml.Node, place: Path_) -> None:
         line = node.start_mark.line + 1
         self._lines.setdefault(place, line)
         if len(self._lines) > PLACES_LIMIT:
-            raise Misspelt(self.file, line, "", f"more than {PLACES_LIMIT} values")
+            raise CallFileError(self.file, line, "", f"more than {PLACES_LIMIT} values")
         if why := _no_json(node):
-            raise Misspelt(self.file, line, spelt(place), why)
+            raise CallFileError(self.file, line, spelt(place), why)
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self._walk(item, (*place, index))
@@ -74,12 +76,12 @@ class Document:
             line = key.start_mark.line + 1
             if key.tag not in _NAMES:
                 kind = key.tag.rpartition(":")[2]
-                raise Misspelt(
+                raise CallFileError(
                     self.file, line, spelt(place), f"a name that YAML reads as {kind}: quote it"
                 )
             name = str(key.value)
             if (*place, name) in self._lines:
-                raise Misspelt(self.file, line, spelt((*place, name)), "it is there twice")
+                raise CallFileError(self.file, line, spelt((*place, name)), "it is there twice")
             self._lines[(*place, name)] = line
             self._walk(value, (*place, name))
 

@@ -14,14 +14,14 @@ import sys
 
 from ops.caller_key import caller_key
 from ops.doctor import report
-from ops.doctor.checks import Finding, Visit
+from ops.doctor.checks import CheckRun, Finding
 from ops.pasted_url import Address
 
 YES, NO, USAGE, STOPPED = 0, 1, 2, 130
 
 
 def main() -> int:
-    """Make one visit and print it; return the exit status."""
+    """Make one run and print it; return the exit status."""
     options = _options()
     try:
         address = Address.parse(options.url)
@@ -31,7 +31,7 @@ def main() -> int:
         return USAGE
     except (KeyboardInterrupt, EOFError):
         return STOPPED
-    visit = Visit(
+    run = CheckRun(
         address,
         key,
         options.model,
@@ -43,7 +43,7 @@ def main() -> int:
     if not options.json:
         print(f"{address.base_url}\n\n{report.HEADING}", flush=True)
     try:
-        for finding in visit.rows():
+        for finding in run.rows():
             findings.append(finding)
             if not options.json:
                 print(report.row(finding), flush=True)
@@ -51,10 +51,10 @@ def main() -> int:
     except KeyboardInterrupt:
         pass
     if options.json:
-        print(json.dumps(report.as_json(visit, findings, whole=whole), indent=2))
+        print(json.dumps(report.as_json(run, findings, whole=whole), indent=2))
     else:
         print(f"\n{report.causes(findings)}")
-        print(report.verdict(visit, findings, whole=whole))
+        print(report.verdict(run, findings, whole=whole))
     if not whole:
         return STOPPED
     return YES if report.usable(findings) else NO

@@ -33,7 +33,7 @@ def heard(came: Exchange, turn: Turn) -> tuple[Heard, list[Trouble]]:
     return answer, troubles
 
 
-def without_the_models(came: Exchange, troubles: Sequence[Trouble]) -> list[Trouble]:
+def judge_long_prompt(came: Exchange, troubles: Sequence[Trouble]) -> list[Trouble]:
     """Return what a refused long prompt means: the model may refuse it, the server may not."""
     if not troubles:
         return []
@@ -43,7 +43,7 @@ def without_the_models(came: Exchange, troubles: Sequence[Trouble]) -> list[Trou
     return list(troubles)
 
 
-def of_shape(troubles: Sequence[Trouble]) -> list[Trouble]:
+def judge_odd_history(troubles: Sequence[Trouble]) -> list[Trouble]:
     """Return what failures mean for a turn that only has an odd history."""
     return [
         Trouble("shape_refused", each.detail) if each.cause in _REFUSED else each
@@ -57,7 +57,7 @@ def long_answer(came: Exchange, heard: Heard) -> pace.LongAnswer:
     return pace.LongAnswer(arrivals, length_known="content-length" in came.headers)
 
 
-def described(came: Exchange, heard: Heard) -> str:
+def describe(came: Exchange, heard: Heard) -> str:
     """Return the row's text for a good answer."""
     if heard.calls:
         call = heard.calls[0]

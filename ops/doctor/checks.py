@@ -1,4 +1,4 @@
-"""The visit: one check after the other, each on a new connection, and what each shows.
+"""The run: one check after the other, each on a new connection, and what each shows.
 
 A check's row never depends on the next one; what shows only across several (stream or lump, cold
 start) gets separate rows at the end. Does not know how rows are printed.
@@ -23,7 +23,7 @@ from ops.pasted_url import Address
 SLOW_WORDS_MS = 2000.0
 UPLOAD_S = 40.0
 """Extra time for the 2 MB, which a phone's connection needs."""
-VISIT_S = 300.0
+RUN_LIMIT_S = 300.0
 REFUSED_KEYS = {"no key": {}, "a wrong key": {"authorization": "Bearer not-a-key-of-anybody"}}
 
 Result = Literal["ok", "warning", "failed", "skipped"]
@@ -51,8 +51,8 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Visit:
-    """One visit to one address. Call `rows` once; the rest holds what was seen."""
+class CheckRun:
+    """One run to one address. Call `rows` once; the rest holds what was seen."""
 
     address: Address
     key: str
@@ -68,11 +68,11 @@ class Visit:
     _short_ms: list[float] = field(default_factory=list)
     _long: tuple[Turn, pace.LongAnswer] | None = None
     _alive: bool = False
-    """True once a turn succeeded: from then on no failure stops the visit."""
+    """True once a turn succeeded: from then on no failure stops the run."""
 
     def rows(self) -> Iterator[Finding]:
-        """Make the visit, yielding each row as soon as it is known."""
-        self._ends_at = time.monotonic() + VISIT_S
+        """Make the run, yielding each row as soon as it is known."""
+        self._ends_at = time.monotonic() + RUN_LIMIT_S
         knock, first_ms = self._first_contact()
         yield knock
         self._note(knock)
@@ -89,7 +89,7 @@ class Visit:
 
     def _unless_blocked(self, name: str, check: Callable[[], Finding]) -> Finding:
         if not self._blocked and time.monotonic() > self._ends_at:
-            self._blocked = f"the visit took over {VISIT_S:.0f} s"
+            self._blocked = f"the run took over {RUN_LIMIT_S:.0f} s"
         if self._blocked:
             return Finding(name, f"not tried: {self._blocked}", skipped=True)
         finding = check()
@@ -179,12 +179,12 @@ class Visit:
         came = self._ask(turn, ERRORS_AS_STATUS if turn.kind == "large" else None)
         heard, troubles = answer_analysis.heard(came, turn)
         if turn.kind == "large" and self._alive:
-            troubles = answer_analysis.without_the_models(came, troubles)
+            troubles = answer_analysis.judge_long_prompt(came, troubles)
         elif not troubles and (heard.first_words_ms or 0) > self.patience_ms:
             came, heard, troubles = self._again(turn, heard)
         troubles = [*troubles, *self._reasons(turn, troubles)]
         if turn.kind == "shape" and self._alive:
-            troubles = answer_analysis.of_shape(troubles)
+            troubles = answer_analysis.judge_odd_history(troubles)
         words_ms = heard.first_words_ms
         if not troubles and turn.kind != "large":
             troubles = list(self._remarks(turn, heard))
@@ -195,7 +195,7 @@ class Visit:
         text = (
             (troubles[-1].detail or troubles[-1].cause)
             if failed
-            else answer_analysis.described(came, heard)
+            else answer_analysis.describe(came, heard)
         )
         return Finding(turn.name, text, tuple(troubles), came.first_byte_ms, words_ms)
 

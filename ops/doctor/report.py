@@ -1,4 +1,4 @@
-"""How a visit is shown: a table for people, JSON for machines, and the verdict of both."""
+"""How a run is shown: a table for people, JSON for machines, and the verdict of both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ops.doctor.causes import CAUSES
-from ops.doctor.checks import Finding, Visit
+from ops.doctor.checks import CheckRun, Finding
 
 MARKS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
 _ROW = "{:<5}{:<25}{:>9} {:>9}  {}"
@@ -62,9 +62,9 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def verdict(visit: Visit, findings: Sequence[Finding], *, whole: bool) -> str:
+def verdict(run: CheckRun, findings: Sequence[Finding], *, whole: bool) -> str:
     """Return the last line."""
-    url = visit.address.base_url
+    url = run.address.base_url
     if not whole:
         return f"Stopped. This much was seen of {url}."
     if usable(findings):
@@ -72,15 +72,13 @@ def verdict(visit: Visit, findings: Sequence[Finding], *, whole: bool) -> str:
     return f"A voice agent cannot use {url}"
 
 
-def as_json(visit: Visit, findings: Sequence[Finding], *, whole: bool) -> dict[str, Any]:
+def as_json(run: CheckRun, findings: Sequence[Finding], *, whole: bool) -> dict[str, Any]:
     """Return everything for machines. Times in ms; null for what was not seen."""
     return {
-        "url": visit.address.base_url,
+        "url": run.address.base_url,
         "usable": usable(findings) if whole else None,
-        "streams": visit.streaming
-        and {"verdict": visit.streaming.verdict, "why": visit.streaming.why},
-        "cold_start": visit.cold_start
-        and {"met": visit.cold_start.met, "why": visit.cold_start.why},
+        "streams": run.streaming and {"verdict": run.streaming.verdict, "why": run.streaming.why},
+        "cold_start": run.cold_start and {"met": run.cold_start.met, "why": run.cold_start.why},
         "checks": [
             {
                 "tried": each.name,

@@ -13,7 +13,7 @@ import signal
 import sys
 
 from ops import arguments
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.caller_key import caller_key
 from ops.command_problem import Problem, usage
 from ops.pasted_url import Address
@@ -55,7 +55,7 @@ def _serve(options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
         address, key = Address.parse(local.url), local.key
     fault_injector = local.fault_injector if local else None
     conversation = Conversation(
-        Line(address, key),
+        AgentServer(address, key),
         model=options.model,
         speed=options.speed,
         behaviour=(lambda: fault_injector.behaviour) if fault_injector else None,

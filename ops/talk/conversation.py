@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ops.call.agent import Agent, Line, Tool
+from ops.call.agent import Agent, AgentServer, Tool
 from ops.call.call import Call
 from ops.call.system_tools import offered
 from ops.call.turn import Event
@@ -54,14 +54,14 @@ class Conversation:
 
     def __init__(
         self,
-        line: Line,
+        server: AgentServer,
         *,
         model: str,
         speed: float = 1.0,
         behaviour: Callable[[], str] | None = None,
         logs: Callable[[str], list[str]] = lambda _: [],
     ) -> None:
-        self._line = line
+        self._server = server
         self._model = model
         self._speed = speed
         self._behaviour = behaviour
@@ -94,7 +94,7 @@ class Conversation:
         self._said: queue.SimpleQueue[Callable[[Call], Any] | None] = queue.SimpleQueue()
         number = self._number
         self.call = Call(
-            self._line,
+            self._server,
             agent,
             speed=self._speed,
             results=lambda name, _: self._results.get(name),
@@ -203,7 +203,7 @@ class Conversation:
             "call",
             {
                 "call": {
-                    "server": self._line.address.authority,
+                    "server": self._server.address.authority,
                     "settings": self.settings,
                     "system_tools": SYSTEM_TOOLS,
                     "patience_ms": call.agent.patience.cascade_timeout_s * 1000,

@@ -67,7 +67,9 @@ def call_file(
     return "\n".join(lines) + "\n"
 
 
-def _turn(turn: Turn, before: Turn | None, behaviour: str | None, results: Results) -> dict[str, Any]:
+def _turn(
+    turn: Turn, before: Turn | None, behaviour: str | None, results: Results
+) -> dict[str, Any]:
     entry: dict[str, Any] = {}
     if turn.caller is not None:
         entry["caller"] = turn.caller

@@ -31,7 +31,11 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, conversation: Conversation, *, fault_injector: FaultInjector | None = None, port: int = 0
+        self,
+        conversation: Conversation,
+        *,
+        fault_injector: FaultInjector | None = None,
+        port: int = 0,
     ) -> None:
         self.guard = RequestGuard()
         self.conversation = conversation

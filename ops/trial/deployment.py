@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ops.doctor import report
-from ops.doctor.checks import Visit
+from ops.doctor.checks import CheckRun
 from ops.doctor.wire import Exchange, Piece, exchange
 from ops.pasted_url import Address
-from ops.trial.probe import Doctor, Place, Published
+from ops.trial.probe import DoctorResult, Place, Published
 from ops.trial.stacks import Stacks
 
 T = TypeVar("T")
@@ -106,13 +106,13 @@ class DeployedLab:
                 return came
             time.sleep(FORBIDDEN_S)
 
-    def visit(self) -> Doctor:
-        """Let the doctor visit, without showing its table."""
-        visit = Visit(self._address("Server"), self._key, MODEL)
-        findings = list(visit.rows())
+    def run_doctor(self) -> DoctorResult:
+        """Run the doctor, without showing its table."""
+        run = CheckRun(self._address("Server"), self._key, MODEL)
+        findings = list(run.rows())
         failed = [each.name for each in findings if each.result in {"failed", "skipped"}]
-        streams = visit.streaming.verdict if visit.streaming else ""
-        return Doctor(report.usable(findings), streams, failed)
+        streams = run.streaming.verdict if run.streaming else ""
+        return DoctorResult(report.usable(findings), streams, failed)
 
     def log_lines(self, place: Place, words: str, *, wait: bool = True) -> list[dict[str, Any]]:
         """Ask CloudWatch Logs until it has such a line, or patience ends."""

@@ -31,12 +31,12 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Doctor:
-    """The result of a doctor's visit."""
+class DoctorResult:
+    """The result of a run of the doctor."""
 
     usable: bool
     streams: str
-    """`stream`, `lump`, `unknown`, or empty if the visit ended earlier."""
+    """`stream`, `lump`, `unknown`, or empty if the run ended earlier."""
     failed: Sequence[str]
     """The rows that failed."""
 
@@ -76,8 +76,8 @@ class Lab(Protocol):
     def turn(self) -> Exchange:
         """Play one streamed turn against the server."""
 
-    def visit(self) -> Doctor:
-        """Let the doctor visit the server."""
+    def run_doctor(self) -> DoctorResult:
+        """Run the doctor against the server."""
 
     def log_lines(self, place: Place, words: str, *, wait: bool = True) -> list[dict[str, Any]]:
         """Return the log's JSON lines with these words; wait for them if necessary."""

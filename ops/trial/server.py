@@ -48,10 +48,10 @@ def cold(lab: Lab) -> Measured:
 
 def doctor(lab: Lab) -> Measured:
     """Let the doctor judge the deployed server."""
-    visit = lab.visit()
-    failed = f"; failed: {', '.join(visit.failed)}" if visit.failed else ""
-    told = f"{'usable' if visit.usable else 'not usable'}, seen as {visit.streams or '?'}{failed}"
-    return Measured(told, visit.usable and visit.streams == "stream")
+    found = lab.run_doctor()
+    failed = f"; failed: {', '.join(found.failed)}" if found.failed else ""
+    told = f"{'usable' if found.usable else 'not usable'}, seen as {found.streams or '?'}{failed}"
+    return Measured(told, found.usable and found.streams == "stream")
 
 
 def log_fields(lab: Lab) -> Measured:

@@ -90,7 +90,9 @@ async def test_a_model_has_bad_days(page: Page, staged: Stage, behaviour: str) -
     """At the push of a button the model fails, the caller hears words, and it can be well again."""
     await begin(page)
     await page.get_by_role("button", name=behaviour).click()
-    await expect(page.locator(f"[data-behaviour={behaviour}]")).to_have_attribute("aria-pressed", "true")
+    await expect(page.locator(f"[data-behaviour={behaviour}]")).to_have_attribute(
+        "aria-pressed", "true"
+    )
     await say(page, "Hello?")
     await over(page, 1)
     await expect(page.locator("#turn-1 .said")).to_contain_text("Sorry")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.call.scripted_deployment import Stage, Stages
+from ops.call.scripted_deployment import ScriptedDeployment, ScriptedDeployments
 from ops.command_problem import Problem
 from tests.support.patients import KEY, Answer, Request, serve, speech, told
 
@@ -114,25 +114,25 @@ def test_a_run_without_calls_has_its_own_status() -> None:
 
 def test_a_deployment_that_died_is_replaced() -> None:
     """The call in which the deployment died fails, and the next one gets a new deployment."""
-    stages = Stages()
+    deployments = ScriptedDeployments()
     try:
-        first = stages.stage({}, fallback=False)
+        first = deployments.started({}, fallback=False)
         first._process.kill()
         first._process.wait()
         with pytest.raises(Problem, match="the local deployment has died"):
             first.play("model", [{"say": "Yes."}])
-        stages.stage({}, fallback=False).play("model", [{"say": "Yes."}])
+        deployments.started({}, fallback=False).play("model", [{"say": "Yes."}])
     finally:
-        stages.stop()
+        deployments.stop()
 
 
 def test_a_stage_is_controlled_from_outside() -> None:
     """The test sets the model's scenes and reads its requests, and bad scenes are refused."""
-    stage = Stage({}, fallback=False)
+    deployment = ScriptedDeployment({}, fallback=False)
     try:
-        stage.play("model", [{"say": "Yes."}])
-        assert stage.saw() == []
+        deployment.play("model", [{"say": "Yes."}])
+        assert deployment.saw() == []
         with pytest.raises(Exception, match="the scene's sayy is unknown"):
-            stage.play("model", [{"sayy": "Yes."}])
+            deployment.play("model", [{"sayy": "Yes."}])
     finally:
-        stage.stop()
+        deployment.stop()

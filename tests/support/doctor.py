@@ -1,4 +1,4 @@
-"""Visits of the doctor in this process, and their findings."""
+"""Runs of the doctor in this process, and their findings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from local.scripted.script import Script, answer, calls
 from local.scripted.script_player import Seen
 from ops.doctor import __main__ as command
-from ops.doctor.checks import Finding, Visit
+from ops.doctor.checks import CheckRun, Finding
 from ops.pasted_url import Address
 from tests.support.patients import (
     KEY,
@@ -33,10 +33,10 @@ def model(request: Seen) -> Script:
     return answer("Yes, hello.")
 
 
-async def visited(url: str, key: str) -> tuple[Visit, list[Finding]]:
-    """Make a whole visit, in a thread, since the doctor blocks."""
-    visit = Visit(Address.parse(url), key, "m")
-    return visit, await asyncio.to_thread(lambda: list(visit.rows()))
+async def run_doctor(url: str, key: str) -> tuple[CheckRun, list[Finding]]:
+    """Make a whole run, in a thread, since the doctor blocks."""
+    run = CheckRun(Address.parse(url), key, "m")
+    return run, await asyncio.to_thread(lambda: list(run.rows()))
 
 
 def results(findings: Sequence[Finding]) -> dict[str, tuple[str, ...]]:

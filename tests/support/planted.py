@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from ops.call import report
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.call.call_file import load
 from ops.call.play import Played, play
-from ops.call.scripted_deployment import Stages
+from ops.call.scripted_deployment import ScriptedDeployments
 from ops.pasted_url import Address
 from tests.support.patients import Answer, Request, serve
 
@@ -145,14 +145,14 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-def plays(stages: Stages, fault: Fault) -> Played:
+def plays(deployments: ScriptedDeployments, fault: Fault) -> Played:
     """Play the fault's call, with the fault between the player and the deployment."""
     file = load(CALLS / f"{fault.call}.yaml")
-    stage = stages.stage(file.parameters, fallback=file.has_fallback)
+    deployment = deployments.started(file.parameters, fallback=file.has_fallback)
     numbers = count(1)
 
     def between(request: Request) -> Answer:
-        response = _passed_on(request, stage.line.address)
+        response = _passed_on(request, deployment.server.address)
         headers = {"content-type": response.headers["content-type"]}
         if response.status != 200:
             return Answer(response.status, headers, (response.read(),))
@@ -160,8 +160,8 @@ def plays(stages: Stages, fault: Fault) -> Played:
         return Answer(200, headers, pieces, whole=fault.whole)
 
     with serve(between) as url:
-        line = Line(Address.parse(url), fault.key or stage.line.key)
-        return play(file, line, stage)
+        server = AgentServer(Address.parse(url), fault.key or deployment.server.key)
+        return play(file, server, deployment)
 
 
 def _passed_on(request: Request, address: Address) -> http.client.HTTPResponse:
@@ -183,15 +183,15 @@ def _frames(response: http.client.HTTPResponse) -> Frames:
 
 
 def _table(code: str) -> Iterator[str]:
-    stages = Stages(("--code", code))
+    deployments = ScriptedDeployments(("--code", code))
     yield f"{'':<26} {report.HEADING}"
     try:
         for call in dict.fromkeys(fault.call for fault in FAULTS.values()):
-            yield f"{'no fault':<26} {report.row(plays(stages, Fault(call)))}"
+            yield f"{'no fault':<26} {report.row(plays(deployments, Fault(call)))}"
         for name, fault in FAULTS.items():
-            yield f"{name:<26} {report.row(plays(stages, fault))}"
+            yield f"{name:<26} {report.row(plays(deployments, fault))}"
     finally:
-        stages.stop()
+        deployments.stop()
 
 
 if __name__ == "__main__":

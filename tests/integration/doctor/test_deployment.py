@@ -12,7 +12,7 @@ from ops.doctor import report
 from ops.doctor.turns import SHAPES, TURNS
 from tests.support import strict_servers
 from tests.support.deployment import CALM, CALM_ENVIRONMENT, deploy, served
-from tests.support.doctor import model, results, visited
+from tests.support.doctor import model, results, run_doctor
 from tests.support.secrets import CALLER_KEY, UPSTREAM_SECRET, FakeSecrets
 
 
@@ -22,12 +22,12 @@ async def test_the_app_passes_under_uvicorn() -> None:
         ScriptedUpstream(model, responses=True) as upstream,
         served(deploy(upstream.base_url, **CALM)) as url,
     ):
-        visit, findings = await visited(url, CALLER_KEY)
+        run, findings = await run_doctor(url, CALLER_KEY)
     assert results(findings) == {}
     assert len(findings) == 19 + len(SHAPES)
     assert report.usable(findings)
-    assert visit.streaming
-    assert visit.streaming.verdict == "stream"
+    assert run.streaming
+    assert run.streaming.verdict == "stream"
     heard = {each.name: each for each in findings}
     assert "look_up_order" in heard["a tool is offered"].came_back
     assert heard["an interruption"].came_back == "left after the first words"
@@ -38,7 +38,7 @@ async def test_the_model_gets_what_a_platform_would_send() -> None:
     """The model's call comes back with its result, and a prompt of 2 MB reaches the model."""
     async with ScriptedUpstream(model, responses=True) as upstream:
         async with served(deploy(upstream.base_url, **CALM)) as url:
-            await visited(url, CALLER_KEY)
+            await run_doctor(url, CALLER_KEY)
         bodies = [request.json for request in upstream.requests]
     (result,) = [
         body["messages"]
@@ -63,15 +63,15 @@ async def test_the_deployment_passes(invoke_mode: str) -> None:
             warm=False,
         ) as deployment,
     ):
-        visit, findings = await visited(deployment.url, deployment.caller_key)
+        run, findings = await run_doctor(deployment.url, deployment.caller_key)
     assert report.usable(findings)
-    assert visit.streaming
-    assert visit.cold_start
+    assert run.streaming
+    assert run.cold_start
     # The first request had to start a process.
-    assert visit.cold_start.met
+    assert run.cold_start.met
     lumps = {"stream or lump": ("lump",)} if invoke_mode == "BUFFERED" else {}
     assert results(findings) == lumps
-    assert visit.streaming.certain == (invoke_mode == "BUFFERED")
+    assert run.streaming.certain == (invoke_mode == "BUFFERED")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_the_functions_own_errors_are_recognised(
         ScriptedUpstream(script) as upstream,
         served(deploy(upstream.base_url, secrets, **CALM)) as url,
     ):
-        _, findings = await visited(url, CALLER_KEY)
+        _, findings = await run_doctor(url, CALLER_KEY)
     first = next(each for each in findings if each.name == "a turn")
     assert cause in [trouble.cause for trouble in first.troubles]
     assert not report.usable(findings)
@@ -107,7 +107,7 @@ async def test_every_turn_fails_with_a_dead_model() -> None:
         ScriptedUpstream(refused(500)) as upstream,
         served(deploy(upstream.base_url, **CALM)) as url,
     ):
-        _, findings = await visited(url, CALLER_KEY)
+        _, findings = await run_doctor(url, CALLER_KEY)
     told = {each.name: each.result for each in findings}
     assert {told[turn.name] for turn in TURNS if turn.name in told} == {"failed"}
     heard = results(findings)
@@ -127,5 +127,5 @@ async def test_the_function_passes_in_front_of_a_strict_model() -> None:
         ScriptedUpstream(answered, responses=True) as upstream,
         served(deploy(upstream.base_url, **CALM)) as url,
     ):
-        _, findings = await visited(url, CALLER_KEY)
+        _, findings = await run_doctor(url, CALLER_KEY)
     assert results(findings) == {}

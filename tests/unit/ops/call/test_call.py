@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ops.call.agent import Agent, Line, Patience, Tool
+from ops.call.agent import Agent, AgentServer, Patience, Tool
 from ops.call.call import Call
 from ops.call.system_tools import offered
 from ops.call.turn import Event
@@ -64,8 +64,8 @@ def _agent(*tools: str | Tool, **more: Any) -> Agent:
 @contextmanager
 def _call(server: _Answers, agent: Agent | None = None, **more: Any) -> Iterator[Call]:
     with serve(server) as url:
-        line = Line(Address.parse(url), KEY)
-        yield Call(line, agent or _agent(), **{"speed": QUICK, **more})
+        called = AgentServer(Address.parse(url), KEY)
+        yield Call(called, agent or _agent(), **{"speed": QUICK, **more})
 
 
 def test_a_call_keeps_what_was_said_by_both() -> None:

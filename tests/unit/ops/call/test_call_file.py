@@ -9,7 +9,7 @@ import pytest
 from local.scripted import scene_parser
 from ops.call import schema
 from ops.call.call_file import load
-from ops.call.yaml_with_lines import Misspelt
+from ops.call.yaml_with_lines import CallFileError
 
 ROOT = Path(__file__).parents[4]
 FILES = sorted((ROOT / "calls").glob("*.yaml"))
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_named_with_its_line(
 ) -> None:
     """An error has file, line, field, and what was expected."""
     file = _file(tmp_path, text)
-    with pytest.raises(Misspelt) as wrong:
+    with pytest.raises(CallFileError) as wrong:
         load(file)
     assert str(wrong.value).startswith(f"{file}:{line}: ")
     assert why in str(wrong.value)
@@ -131,7 +131,7 @@ def test_what_is_no_text_is_told(tmp_path: Path, content: bytes) -> None:
     """A binary file is refused in one line."""
     file = tmp_path / "a.yaml"
     file.write_bytes(content)
-    with pytest.raises(Misspelt, match=r"no UTF-8|no YAML"):
+    with pytest.raises(CallFileError, match=r"no UTF-8|no YAML"):
         load(file)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.call.call_file import load
 from ops.call.judge import _history
 from ops.call.play import Played, play
@@ -54,7 +54,7 @@ def _play(folder: Path, text: str, *answers: Answer, key: str = KEY) -> Played:
         return left.pop(0) if len(left) > 1 else left[0]
 
     with serve(server) as url:
-        return play(load(file), Line(Address.parse(url), key), speed=50)
+        return play(load(file), AgentServer(Address.parse(url), key), speed=50)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.call.post import Ear
+from ops.call.post import PostReader
 from ops.doctor.wire import Piece
 from tests.support.patients import called, response, speech
 
@@ -16,12 +16,12 @@ def test_each_text_is_heard_once_however_its_bytes_are_cut(size: int, responses:
     frames = response() if responses else speech(["Yes, ", "hello."])
     body = b"".join(frame for frame in frames if isinstance(frame, bytes))
     heard: list[tuple[str, float]] = []
-    ear = Ear(lambda text, at_ms: heard.append((text, at_ms)), lambda: None)
-    ear.responses = responses
+    reader = PostReader(lambda text, at_ms: heard.append((text, at_ms)), lambda: None)
+    reader.responses = responses
     pieces: list[Piece] = []
     for at in range(0, len(body), size):
         pieces.append(Piece(float(at), body[at : at + size]))
-        ear.takes(pieces)
+        reader.takes(pieces)
     assert "".join(text for text, _ in heard) == ("Yes." if responses else "Yes, hello.")
     times = [at_ms for _, at_ms in heard]
     assert times == sorted(times)
@@ -30,9 +30,9 @@ def test_each_text_is_heard_once_however_its_bytes_are_cut(size: int, responses:
 def test_a_call_counts_as_soon_as_it_begins() -> None:
     """The platform's patience ends with words or with the first piece of a call."""
     began: list[bool] = []
-    ear = Ear(lambda _text, _at_ms: None, lambda: began.append(True))
+    reader = PostReader(lambda _text, _at_ms: None, lambda: began.append(True))
     opening, call, *_ = (frame for frame in called() if isinstance(frame, bytes))
-    ear.takes([Piece(1, opening)])
+    reader.takes([Piece(1, opening)])
     assert not began
-    ear.takes([Piece(1, opening), Piece(2, call)])
+    reader.takes([Piece(1, opening), Piece(2, call)])
     assert began

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from ops.call import html_report, report
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.call.call_file import load
 from ops.call.play import Played, play
 from ops.pasted_url import Address
@@ -25,7 +25,7 @@ def _played(folder: Path) -> Played:
     file.write_text(TEXT, "utf-8")
     answer = Answer(pieces=speech(["One moment... ", "Yes, <until> six.\x1b"]))
     with serve(lambda _: answer) as url:
-        return play(load(file), Line(Address.parse(url), KEY), speed=50)
+        return play(load(file), AgentServer(Address.parse(url), KEY), speed=50)
 
 
 def test_a_row_and_a_transcript_say_what_was_wrong(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The report of a visit is readable and says whether the URL is usable."""
+"""The report of a run is readable and says whether the URL is usable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_control_characters_are_not_printed() -> None:
     assert all(line.isprintable() for line in shown.splitlines())
 
 
-def test_an_unfinished_visit_is_not_usable() -> None:
+def test_an_unfinished_run_is_not_usable() -> None:
     """A skipped row makes the URL unusable, a warning does not."""
     good, skipped = Finding("a", ""), Finding("b", "", skipped=True)
     warned = Finding("c", "", (Trouble("slow_words"),))

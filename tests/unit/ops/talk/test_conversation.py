@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.pasted_url import Address
 from ops.talk.conversation import Conversation
 from tests.support.patients import DONE, KEY, OPENING, Answer, Request, chunk, serve, speech
@@ -42,8 +42,8 @@ def _conversation(
         return answers[min(len(requests), len(answers)) - 1]
 
     with serve(server) as url:
-        line = Line(Address.parse(url), KEY)
-        yield Conversation(line, model="m", speed=speed, behaviour=behaviour), requests
+        called = AgentServer(Address.parse(url), KEY)
+        yield Conversation(called, model="m", speed=speed, behaviour=behaviour), requests
 
 
 def _until(

@@ -52,7 +52,9 @@ def test_a_sick_model_refuses(fault_injector: FaultInjector) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["/chat/completions", "/responses"])
-def test_an_empty_model_ends_in_order_without_a_word(fault_injector: FaultInjector, endpoint: str) -> None:
+def test_an_empty_model_ends_in_order_without_a_word(
+    fault_injector: FaultInjector, endpoint: str
+) -> None:
     """The stream is whole, in either API, and says nothing."""
     fault_injector.behaviour = "empty"
     status, body = _ask(fault_injector, endpoint)

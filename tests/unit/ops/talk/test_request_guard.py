@@ -39,7 +39,9 @@ def test_the_page_itself_may_ask(guard: RequestGuard) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_other_sites_and_names_may_not(guard: RequestGuard, method: str, headers: dict[str, str]) -> None:
+def test_other_sites_and_names_may_not(
+    guard: RequestGuard, method: str, headers: dict[str, str]
+) -> None:
     """A foreign origin and a foreign host name are refused, even with the token."""
     assert guard.admits(method, _path(guard, "say"), headers, PORT)[0] is None
 

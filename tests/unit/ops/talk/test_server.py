@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ops.call.agent import Line
+from ops.call.agent import AgentServer
 from ops.pasted_url import Address
 from ops.talk.conversation import Conversation
 from ops.talk.request_guard import HEADERS
@@ -23,7 +23,7 @@ from tests.support.patients import KEY, healthy, serve
 @contextmanager
 def _served() -> Iterator[PageServer]:
     with serve(healthy) as url:
-        conversation = Conversation(Line(Address.parse(url), KEY), model="m", speed=200)
+        conversation = Conversation(AgentServer(Address.parse(url), KEY), model="m", speed=200)
         with PageServer(conversation) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             try:

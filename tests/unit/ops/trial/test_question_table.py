@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ops.doctor.wire import Exchange, Piece
-from ops.trial.probe import Doctor, Place, Published
+from ops.trial.probe import DoctorResult, Place, Published
 from ops.trial.question_table import NOT_ASKED, PROBES
 from ops.trial.refusals import ODD_PATH
 
@@ -41,7 +41,9 @@ class PlayedLab:
 
     answer: Exchange = field(default_factory=came)
     turns: Sequence[Exchange] = ()
-    doctor: Doctor = field(default_factory=lambda: Doctor(usable=True, streams="stream", failed=()))
+    doctor: DoctorResult = field(
+        default_factory=lambda: DoctorResult(usable=True, streams="stream", failed=())
+    )
     lines: list[dict[str, Any]] = field(default_factory=list)
     sum: float | None = None
     published: Published = field(default_factory=lambda: Published("1", "2", True))
@@ -66,7 +68,7 @@ class PlayedLab:
         self.turns, turn = self.turns[1:], self.turns[0]
         return turn
 
-    def visit(self) -> Doctor:
+    def run_doctor(self) -> DoctorResult:
         return self.doctor
 
     def log_lines(self, place: Place, words: str, *, wait: bool = True) -> list[dict[str, Any]]:
@@ -99,7 +101,7 @@ BOTH_WAYS: Mapping[str, tuple[PlayedLab, PlayedLab]] = {
         PlayedLab(turns=(QUICK, QUICK), snapshot=False),
         PlayedLab(turns=(SLOW, QUICK), snapshot=False),
     ),
-    "doctor": (PlayedLab(), PlayedLab(doctor=Doctor(True, "lump", ()))),
+    "doctor": (PlayedLab(), PlayedLab(doctor=DoctorResult(True, "lump", ()))),
     "gap-2": (AT_ONCE, HELD_BACK),
     "gap-0": (HELD_BACK, AT_ONCE),
     "gap-25": (AT_ONCE, HELD_BACK),
