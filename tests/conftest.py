@@ -1,4 +1,4 @@
-"""What every test may rely on: no AWS account, no settings of the machine, quiet metrics."""
+"""The surroundings of every test: no AWS account, no settings of the machine, quiet metrics."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.authorities import leave_out_the_worlds_authorities
 
-# How long an example takes says how busy the machine is.
+# The time that an example takes only depends on how busy the machine is.
 settings.register_profile(
     "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any-machine")
 
-collect_ignore = ["browser"]  # `make test-browser`, in an environment of its own
+collect_ignore = ["browser"]  # for `make test-browser`, in its own environment
 
 for _name in list(os.environ):
     if _name.startswith(("COMPLETIONS_", "AWS_", "LAMBDA_", "OPENAI_", "POWERTOOLS_")):
@@ -36,10 +36,10 @@ os.environ |= {
 
 leave_out_the_worlds_authorities()
 
-# A shell that starts something behind itself lets it ignore Ctrl-C, and all that it starts.
+# A shell's background processes, and all that they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Mangum makes itself an event loop when there is none; this one can be closed.
+# Mangum creates an event loop if there is none; this one can be closed.
 with asyncio.Runner() as _runner:
     asyncio.set_event_loop(_runner.get_loop())
     import completions.app  # noqa: F401
@@ -57,6 +57,6 @@ def logs() -> Iterator[Logged]:
 
 from tests.support.built import pytest_runtest_setup  # noqa: E402, F401 - a hook: what `built` means
 
-# looptime asks for the current loop in tests without one, too: Python 3.11 would make a loop then
-# that nobody closes.
+# looptime gets the current loop in tests without one, too: Python 3.11 would then create a loop
+# that is never closed.
 asyncio.set_event_loop(None)

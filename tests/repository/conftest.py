@@ -21,7 +21,7 @@ def template() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def sources() -> list[Path]:
-    """What belongs to the repository, committed or about to be; git's word, where there is git."""
+    """The repository's files, committed or new; from git if there is git."""
     listing = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The documentation is tested: what it names exists."""
+"""Everything that the documentation names exists."""
 
 import dataclasses
 import re
@@ -34,7 +34,7 @@ WRITTEN_BY_THE_READER = {
 
 
 def code(document: Path) -> list[str]:
-    """What stands in backticks, in fences and indented blocks: one string each, or each line."""
+    """Return the code in backticks, and each line of fences and indented blocks."""
     text = document.read_text()
     fences = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
@@ -54,7 +54,7 @@ def makefile() -> str:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_make_command_exists(document: Path, makefile: str) -> None:
-    """A `make` command in the documentation names a target, and variables that something reads."""
+    """A `make` command in the documentation names an existing target and known variables."""
     targets = set(re.findall(r"^([a-z-]+):(?!=)", makefile, re.MULTILINE))
     options = (ROOT / "local/__main__.py").read_text()
     for piece in code(document):
@@ -70,7 +70,7 @@ def test_every_make_command_exists(document: Path, makefile: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_path_exists(document: Path) -> None:
-    """A path in the documentation leads somewhere, unless it is made by a command."""
+    """A path in the documentation exists, unless a command creates it."""
     for word in words(document):
         if re.fullmatch(r"\.?[\w-]+(?:[/.][\w.*-]+)*/?", word):
             top = word.split("/")[0]
@@ -83,7 +83,7 @@ def test_every_path_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_leads_somewhere(document: Path) -> None:
-    """A relative link points at a file, and its anchor at a heading of it."""
+    """A relative link points at a file, and its anchor at a heading in it."""
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
         if re.match(r"\w+:", target):
             continue
@@ -98,14 +98,14 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_variable_is_a_setting(document: Path) -> None:
-    """A COMPLETIONS_ variable in the documentation is one that the function reads."""
+    """The function reads every COMPLETIONS_ variable in the documentation."""
     known = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)} | {PREFIX}
     assert set(re.findall(rf"{PREFIX}[A-Z_]*", document.read_text())) <= known
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_parameter_and_output_exists(document: Path, template: dict[str, Any]) -> None:
-    """A name given a value, or the first cell of a table of parameters, is in the template."""
+    """A name with a value, or in the first cell of a table of parameters, is in the template."""
     known = {*template["Parameters"], *template["Outputs"], *template["Resources"]}
     named = {match for piece in code(document) for match in re.findall(r"\b([A-Z]\w*)=", piece)}
     named = {name for name in named if not name.isupper() and "_" not in name}
@@ -114,8 +114,8 @@ def test_every_parameter_and_output_exists(document: Path, template: dict[str, A
     assert named <= known
 
 
-def test_one_page_tells_of_every_parameter(template: dict[str, Any]) -> None:
-    """Each parameter stands in its table, with the default that it has."""
+def test_one_page_has_every_parameter(template: dict[str, Any]) -> None:
+    """The table has each parameter with its default."""
     rows = re.findall(
         r"^\| `([A-Z]\w+)` \| (?:`(.*?)`)? ?\|",
         (ROOT / "docs" / "parameters.md").read_text(),
@@ -127,7 +127,7 @@ def test_one_page_tells_of_every_parameter(template: dict[str, Any]) -> None:
 
 
 def test_the_readme_is_short_and_counts_right() -> None:
-    """The README has less than 150 lines, and as many languages as it says."""
+    """The README has less than 150 lines and states the right number of languages."""
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) < 150
     parameters = (ROOT / "docs" / "parameters.md").read_text()
@@ -135,7 +135,7 @@ def test_the_readme_is_short_and_counts_right() -> None:
 
 
 def test_ci_runs_what_the_readme_says() -> None:
-    """Every command with which the README begins is run by .ci/run, as it stands there."""
+    """.ci/run runs every command of the README's beginning, unchanged."""
     text = (ROOT / "README.md").read_text()
     begin, end = text.index("## What a caller hears"), text.index("## Deploy")
     listed = re.findall(r"^    (\S.*?)(?: +#.*)?$", text[begin:end], re.MULTILINE)
@@ -147,10 +147,10 @@ def test_ci_runs_what_the_readme_says() -> None:
         assert re.search(line, ci, re.MULTILINE)
 
 
-def test_the_architecture_tells_of_every_module() -> None:
-    """Whoever reads the map finds each room and module of the function, and of the layer."""
+def test_the_architecture_names_every_module() -> None:
+    """The architecture page names each room and module of the function and of the layer."""
     text = (ROOT / "docs/architecture.md").read_text()
-    unnamed = {"wheels", "agents"}  # No modules of the function; an owner's own.
+    unnamed = {"wheels", "agents"}  # An owner's own modules.
     for package in ("functions/completions", "layers/streaming/lambda_streaming"):
         for path in (ROOT / package).rglob("[!_]*.py"):
             assert unnamed & {*path.parts} or re.search(rf"`{path.stem}(?:\.py)?`", text), path
@@ -159,14 +159,14 @@ def test_the_architecture_tells_of_every_module() -> None:
             assert f"`{room.name}/`" in text or not room.name, path
 
 
-def test_the_changelog_tells_of_every_parameter(template: dict[str, Any]) -> None:
-    """Whoever updates learns of each new parameter."""
+def test_the_changelog_names_every_parameter(template: dict[str, Any]) -> None:
+    """The changelog names each parameter."""
     told = (ROOT / "CHANGELOG.md").read_text()
     assert [name for name in template["Parameters"] if f"`{name}`" not in told] == []
 
 
 def table(document: str, first_cell: str) -> dict[str, list[str]]:
-    """The rows of the only table with this heading: the first cell's name, then the others."""
+    """Return the rows of the only table with this heading: the first cell's name, then the rest."""
     text = (ROOT / document).read_text()
     (found,) = re.findall(rf"^\| {first_cell} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.splitlines()]
@@ -188,13 +188,13 @@ def test_the_fields_of_a_turn_are_explained() -> None:
 
 
 def test_a_turns_time_line_is_explained() -> None:
-    """The page of logs explains what is told of one request, in the order of the code."""
+    """The page of logs explains the fields of one request, in the order of the code."""
     told = list(table("docs/logs.md", "in an entry"))
     assert told == list(RequestLife.__annotations__)
 
 
 def test_the_outcomes_are_explained() -> None:
-    """Operations explains every outcome, and says which ones count as failed."""
+    """The page of operations explains every outcome and says which ones count as failed."""
     told = {name: cells[1] for name, cells in table("docs/operations.md", "outcome").items()}
     assert told == {outcome: "yes" if outcome.failed else "" for outcome in Outcome}
 

@@ -23,15 +23,15 @@ def body(event: dict[str, Any]) -> bytes | None:
     return base64.b64decode(text, validate=True) if event["isBase64Encoded"] else text.encode()
 
 
-def test_every_path_and_twist_has_an_event() -> None:
-    """There is an event for each kind of request that the README tells of."""
+def test_every_kind_of_request_has_an_event() -> None:
+    """There is an event for each kind of request that the README names."""
     names = "chat-stream chat chat-tools chat-extra-body chat-base64 chat-no-key not-found models"
     assert {f"url-{name}" for name in [*names.split(), "health", "warm"]} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_event_is_what_a_function_url_hands_over(name: str) -> None:
-    """An event agrees with itself: version 2.0, lower-case headers, one path, one host."""
+def test_an_event_is_what_a_function_url_sends(name: str) -> None:
+    """An event is consistent: version 2.0, lower-case headers, one path, one host."""
     event = load(name)
     context = event["requestContext"]
     assert event["version"] == "2.0"
@@ -50,7 +50,7 @@ def test_an_event_is_what_a_function_url_hands_over(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_event_carries_the_local_key_and_no_other(name: str) -> None:
-    """An event can be sent to `make run` as it is, and gives no real key away."""
+    """An event can be sent to `make run` unchanged and has no real key."""
     headers = load(name)["headers"]
     shown = [headers[one] for one in ("authorization", "x-api-key") if one in headers]
     own = "local-caller-key" if "x-api-key" in headers else "Bearer local-caller-key"
@@ -59,7 +59,7 @@ def test_an_event_carries_the_local_key_and_no_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("url-chat")])
 def test_a_chat_event_is_what_a_voice_platform_sends(name: str) -> None:
-    """A chat event posts messages with a boolean `stream`, and the twist its name promises."""
+    """A chat event posts messages with a boolean `stream` and has the feature in its name."""
     event = load(name)
     sent = json.loads(body(event) or b"")
     assert sent["stream"] is (name != "url-chat")

@@ -1,4 +1,4 @@
-"""The commands that need AWS, played against stand-ins; what a user reads of them."""
+"""make's commands, run against stand-ins for AWS, and what they print."""
 
 import json
 import os
@@ -25,7 +25,7 @@ esac
 
 CONNECT = ".venv-connect/.connect"
 
-# As on Debian without python3-venv: the interpreter is there, pip is not.
+# As on Debian without python3-venv: an interpreter without pip.
 FAKE_PYTHON = """#!/bin/sh
 case "$1 $2" in
 "-m venv") mkdir -p "$3/bin" && ln -s /bin/sh "$3/bin/python"; echo "no ensurepip"; exit 1 ;;
@@ -40,7 +40,7 @@ def run(root: Path, tmp_path: Path) -> "Run":
 
 
 class Run:
-    """Runs make with a fake `aws` first on the PATH, and no terminal."""
+    """Run make with a fake `aws` first on the PATH, without a terminal."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.root, self.log = root, folder / "log"
@@ -54,14 +54,14 @@ class Run:
             self.environ.pop(name, None)
 
     def secret_holds(self, text: str | None, *, refused: str = "") -> None:
-        """What the deployed secret holds; None before it was given its first value."""
+        """What the deployed secret holds; None before its first value."""
         refused = refused or ("ResourceNotFoundException" if text is None else "")
         self.environ |= {"STORED": text or "", "REFUSED": refused}
 
     def fake_sam(self, complaint: str = "") -> Path:
-        """An environment that make takes for the SAM CLI's, so that it installs nothing.
+        """A stand-in for the SAM CLI's environment, so that make installs nothing.
 
-        Its Python finds the variables too long where there is a complaint.
+        With a complaint, its Python reports that the variables are too long.
         """
         folder = self.log.parent / "sam"
         (folder / "bin").mkdir(parents=True)
@@ -73,12 +73,12 @@ class Run:
 
     @property
     def stored(self) -> dict[str, str] | None:
-        """What has been put into the secret, if anything."""
+        """Return what was stored in the secret, if anything."""
         put = self.log.with_suffix(".stdin")
         return json.loads(put.read_text()) if put.exists() else None
 
     def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        # No test installs anything: what is there counts as new enough.
+        # Tests install nothing: what is installed counts as new enough.
         return subprocess.run(
             ["make", "-C", self.root, "--no-print-directory", "-o", CONNECT, *arguments],
             input=stdin,
@@ -91,7 +91,7 @@ class Run:
 
 
 def test_the_upstream_key_is_no_argument(run: Run) -> None:
-    """`make upstream-key` hands keys through pipes, where no process list shows them."""
+    """`make upstream-key` passes keys through pipes, where no process list shows them."""
     run.secret_holds('{"upstream": "sk-old"}')
     done = run("upstream-key", "STACK=my-stack", "REGION=eu-central-1", stdin='sk-"1\nsk-2\n')
     assert done.returncode == 0, done.stderr
@@ -114,10 +114,10 @@ def test_the_upstream_key_is_no_argument(run: Run) -> None:
         ('{"upstream": "a", "other": "c"}', "sk-1\n", {"upstream": "sk-1", "other": "c"}),
     ],
 )
-def test_an_empty_answer_keeps_what_is_there(
+def test_an_empty_answer_keeps_the_stored_key(
     run: Run, before: str | None, typed: str, after: dict[str, str]
 ) -> None:
-    """One key can be set without losing the other, whatever the secret held before."""
+    """An empty answer keeps the key that is stored."""
     run.secret_holds(before)
     done = run("upstream-key", stdin=typed)
     assert done.returncode == 0, done.stderr
@@ -126,7 +126,7 @@ def test_an_empty_answer_keeps_what_is_there(
 
 @pytest.mark.parametrize("before", [None, '{"upstream": "a", "fallback": "b"}'])
 def test_no_key_at_all_stores_nothing(run: Run, before: str | None) -> None:
-    """Return alone leaves the secret as it was, and says so."""
+    """Two empty answers leave the secret unchanged, and make says so."""
     run.secret_holds(before)
     done = run("upstream-key", stdin="\n\n")
     assert done.returncode != 0
@@ -135,7 +135,7 @@ def test_no_key_at_all_stores_nothing(run: Run, before: str | None) -> None:
 
 
 def test_a_secret_that_cannot_be_read_is_not_written(run: Run) -> None:
-    """Who may not read the keys is not asked for any: writing one would lose the other."""
+    """If the secret cannot be read, no key is asked for, since writing one would lose the other."""
     run.secret_holds('{"upstream": "a"}', refused="AccessDeniedException")
     done = run("upstream-key", stdin="sk-1\nsk-2\n")
     assert done.returncode != 0
@@ -150,11 +150,11 @@ STAGES = [("default", "voice-completions", ""), ("prod", "voice-completions-prod
 
 @pytest.mark.parametrize(("stage", "stack", "argument"), STAGES)
 def test_deploy_is_the_whole_procedure(run: Run, stage: str, stack: str, argument: str) -> None:
-    """`make deploy` builds and deploys one stage, and tells what is left to do for its stack."""
+    """`make deploy` builds and deploys one stage and prints what is left to do."""
     given = [argument.strip()] if argument else []
     done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}", "SAM_ARGS=--guided", *given)
     assert done.returncode == 0, done.stderr
-    # What the build says is not shown.
+    # The build's output is not shown.
     assert done.stdout.splitlines() == [
         f"sam deploy --config-env {stage} --stack-name {stack} --guided",
         f"Next: make upstream-key{argument} ({WITHOUT_KEY})",
@@ -162,8 +162,8 @@ def test_deploy_is_the_whole_procedure(run: Run, stage: str, stack: str, argumen
     assert f"--stack-name {stack} " in run.log.with_suffix(".arguments").read_text()
 
 
-def test_deploy_goes_where_it_is_told(run: Run) -> None:
-    """Another stack and another region than samconfig.toml's are those of every command."""
+def test_deploy_uses_stack_and_region(run: Run) -> None:
+    """STACK and REGION override samconfig.toml for every command."""
     where = ["STACK=mine", "REGION=eu-central-1"]
     done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}", *where)
     assert "deploy --config-env default --stack-name mine --region eu-central-1" in done.stdout
@@ -174,7 +174,7 @@ def test_deploy_goes_where_it_is_told(run: Run) -> None:
 
 
 def test_deploy_repeats_no_advice(run: Run) -> None:
-    """With a key in the secret there is nothing left to do, and no key is read to see that."""
+    """With a key in the secret nothing is left to do, and no key is read to find out."""
     run.environ["VERSIONS"] = "0a1b\tAWSCURRENT"
     done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}")
     assert done.returncode == 0, done.stderr
@@ -183,7 +183,7 @@ def test_deploy_repeats_no_advice(run: Run) -> None:
 
 
 def test_deploy_asks_for_no_key_where_the_role_makes_it(run: Run) -> None:
-    """On Bedrock a stack answers without a key in its secret."""
+    """On Bedrock no upstream key is asked for."""
     run.environ["BEDROCK"] = "arn:aws:bedrock:us-east-1::foundation-model/m"
     done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}")
     assert done.returncode == 0, done.stderr
@@ -192,8 +192,8 @@ def test_deploy_asks_for_no_key_where_the_role_makes_it(run: Run) -> None:
 
 @pytest.mark.parametrize(("failing", "tried"), [("build", 1), ("deploy", 2)])
 def test_deploy_ends_with_what_failed(run: Run, failing: str, tried: int) -> None:
-    """A build that fails is not deployed, and a deployment that fails is no success."""
-    # What SAM is given becomes the arguments of a shell function.
+    """A failed build is not deployed, and a failed deployment fails make."""
+    # SAM's arguments become the arguments of a shell function.
     sam = f'sam() {{ echo "tried $$1" >&2; test "$$1" != {failing}; }}; sam'
     done = run("deploy", f"SAM={sam}", f"SAM_VENV={run.fake_sam()}")
     assert done.returncode != 0
@@ -202,8 +202,8 @@ def test_deploy_ends_with_what_failed(run: Run, failing: str, tried: int) -> Non
 
 
 @pytest.mark.parametrize("target", ["deploy", "build"])
-def test_variables_that_are_too_long_are_told_before_a_build(run: Run, target: str) -> None:
-    """Neither takes minutes to find out what is known at once."""
+def test_variables_that_are_too_long_stop_a_build(run: Run, target: str) -> None:
+    """Variables that are too long stop make before it builds."""
     empty = run.log.parent / "built"
     sam = run.fake_sam("BufferWords is too long")
     done = run(target, "SAM=echo sam", f"SAM_VENV={sam}", f"BUILT={empty}")
@@ -213,7 +213,7 @@ def test_variables_that_are_too_long_are_told_before_a_build(run: Run, target: s
 
 
 def test_an_unknown_stage_is_refused(run: Run) -> None:
-    """SAM would build an unknown stage without any parameter of ours; make does not let it."""
+    """An unknown stage is refused, since SAM would build it with default parameters."""
     done = run("deploy", "STAGE=staging", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}")
     assert done.returncode != 0
     assert done.stdout == ""
@@ -222,7 +222,7 @@ def test_an_unknown_stage_is_refused(run: Run) -> None:
 
 @pytest.mark.parametrize("target", ["upstream-key", "connect"])
 def test_no_key_goes_to_a_stage_by_mistake(run: Run, target: str) -> None:
-    """With a stage mistyped no other stage's stack is taken in its place."""
+    """A mistyped stage never selects another stage's stack."""
     run.environ["ELEVENLABS_API_KEY"] = "xi-key"
     done = run(target, "STAGE=prd", "AGENT=agent_1", "DRY_RUN=1", stdin="sk-1\n\n")
     assert done.returncode != 0
@@ -238,8 +238,8 @@ def test_the_key_goes_to_the_stage(run: Run, stage: str, stack: str, _: str) -> 
     assert f"--stack-name {stack} " in run.log.with_suffix(".arguments").read_text()
 
 
-def test_help_tells_of_every_target(run: Run) -> None:
-    """`make help` has a line for each target that is meant to be called."""
+def test_help_has_every_target(run: Run) -> None:
+    """`make help` has a line for each public target."""
     makefile = (run.root / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (help .+)$", makefile, re.MULTILINE)
     assert phony
@@ -247,7 +247,7 @@ def test_help_tells_of_every_target(run: Run) -> None:
     assert set(phony[1].split()) == told
 
 
-def test_an_interpreter_that_only_pretends_is_not_taken(run: Run, tmp_path: Path) -> None:
+def test_an_interpreter_that_is_not_python_313_is_ignored(run: Run, tmp_path: Path) -> None:
     """A python3.13 on the PATH counts only if it runs and is CPython 3.13."""
     shim = tmp_path / "python3.13"
     shim.write_text("#!/bin/sh\nexit 127\n")
@@ -257,8 +257,8 @@ def test_an_interpreter_that_only_pretends_is_not_taken(run: Run, tmp_path: Path
     assert re.search(r"^PYTHON313 := *$", done.stdout, re.MULTILINE)
 
 
-def test_connect_hands_on_what_it_was_told(run: Run) -> None:
-    """`make connect` takes its options as variables, and asks nobody who is not there."""
+def test_connect_passes_its_options_on(run: Run) -> None:
+    """`make connect` takes its options as variables and asks nothing without a terminal."""
     run.environ |= {"ELEVENLABS_API_KEY": "sk-hush", "ELEVENLABS_BASE_URL": "http://127.0.0.1:9"}
     refused = run("connect", "AGENT=agent_1")
     assert refused.returncode != 0
@@ -276,7 +276,7 @@ def test_connect_hands_on_what_it_was_told(run: Run) -> None:
     ["setup", "{}/bin/python", "{}/.sam", "{}-bench-vendor/.bench", "{}-connect/.connect", "lock"],
 )
 def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str) -> None:
-    """Where no environment can be made, each make says why, and none goes on with half of one."""
+    """If an environment cannot be created, every make says why and none uses half of one."""
     python = tmp_path / "python"
     python.write_text(FAKE_PYTHON)
     python.chmod(0o755)
@@ -293,9 +293,9 @@ def test_no_half_made_environment_is_left(run: Run, tmp_path: Path, target: str)
     "target", ["setup", "{}/.sam", "{}-bench-vendor/.bench", "{}-connect/.connect", "lock"]
 )
 def test_an_old_python_is_refused(run: Run, tmp_path: Path, target: str) -> None:
-    """A Python that is too old makes no environment, and make says which one is needed."""
+    """A Python that is too old is refused with the version that is needed."""
     python = tmp_path / "python"
-    # The real one, told that it is older.
+    # The real one, reporting an older version.
     python.write_text(
         "#!/bin/sh\ncode=$2; shift 2\n"
         f"""exec "{sys.executable}" -c "import sys; sys.version_info = (3, 10); $code" "$@"\n"""
@@ -317,10 +317,10 @@ def test_an_old_python_is_refused(run: Run, tmp_path: Path, target: str) -> None
         (["CODE=built", "TRANSPORT=uvicorn"], "serves the source tree"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_installed(
+def test_a_mistake_is_reported_before_an_install(
     run: Run, tmp_path: Path, given: list[str], message: str
 ) -> None:
-    """Nobody waits for an install to learn that a key is missing."""
+    """A wrong option or a missing key is reported before anything is installed."""
     run.environ.pop("OPENAI_API_KEY", None)
     done = run("run", f"VENV={tmp_path / 'venv'}", *given)
     assert done.returncode != 0
@@ -332,16 +332,16 @@ def test_a_mistake_is_told_before_anything_is_installed(
 @pytest.mark.parametrize(
     ("upstream", "needed"), [("", True), ("model", True), ("openai", False), ("http://a", False)]
 )
-def test_the_embedded_model_is_installed_where_it_answers(
+def test_the_embedded_model_is_installed_only_if_used(
     run: Run, tmp_path: Path, upstream: str, needed: bool
 ) -> None:
-    """Who brings a model does not wait for 130 MB."""
+    """The embedded model's 130 MB are installed only if that model is used."""
     for target in ("run", "invoke"):
         done = run("-n", target, f"VENV={tmp_path / 'venv'}", f"UPSTREAM={upstream}")
         assert ("the embedded model" in done.stdout) is needed
         assert "what the function and the local deployment need" in done.stdout
 
 
-def test_a_lock_takes_the_systems_certificates(run: Run) -> None:
-    """The list that uv brings has no authority of a company on it."""
+def test_a_lock_uses_the_systems_certificates(run: Run) -> None:
+    """The lock uses the system's certificates, since uv's own list lacks a company's authority."""
     assert "UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1" in run("-n", "lock").stdout

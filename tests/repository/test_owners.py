@@ -1,4 +1,4 @@
-"""An owner's agents, and their tests, are looked at for mistakes only."""
+"""An owner's agents and their tests are checked for mistakes, not for style."""
 
 import subprocess
 import sys
@@ -23,13 +23,13 @@ def ruff(root: Path, name: str, code: str, command: str = "check") -> int:
 
 
 @pytest.mark.parametrize("folder", ["functions/completions/agents", "tests/agents"])
-def test_style_is_theirs(root: Path, folder: str) -> None:
-    """How a first agent is written turns nothing red."""
+def test_an_owners_style_is_not_checked(root: Path, folder: str) -> None:
+    """The style of an owner's files is not checked."""
     assert ruff(root, f"{folder}/shop.py", SLOPPY) == 0
     assert ruff(root, "functions/completions/shop.py", SLOPPY) != 0
 
 
 @pytest.mark.parametrize("folder", ["functions/completions/agents", "tests/agents"])
 def test_a_mistake_is_found(root: Path, folder: str) -> None:
-    """A name that nobody has defined would fail in the first turn."""
+    """An undefined name is found before the first turn."""
     assert ruff(root, f"{folder}/shop.py", MISTAKE) != 0

@@ -1,4 +1,4 @@
-"""What `wheels/slim.py` takes out of the package, and what it leaves."""
+"""What `wheels/slim.py` removes from the package, and what it leaves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_other_peoples_modules_run_without_sources(slim: ModuleType, tmp_path: Path) -> None:
-    """Wheels keep their bytecode only, and tell file and line all the same; ours keep sources."""
+    """Wheels keep only bytecode, which still names file and line; our modules keep sources."""
     for package in ("theirs", "ours"):
         folder = tmp_path / package
         folder.mkdir()
@@ -54,17 +54,17 @@ def test_other_peoples_modules_run_without_sources(slim: ModuleType, tmp_path: P
 
 
 def test_without_bytecode_sources_stay(slim: ModuleType, tmp_path: Path) -> None:
-    """Where no CPython 3.13 was found, the package is slow to start, and whole."""
+    """Without a CPython 3.13 the package keeps its sources."""
     (tmp_path / "theirs.py").write_text("found = True\n")
     slim.main(tmp_path, tmp_path / "ours")
     assert _run("import theirs; print(theirs.found)", tmp_path).stdout == "True\n"
 
 
 @pytest.mark.parametrize(("limit_bytes", "left"), [(1_000_000, "a.py"), (10, "a.pyc")])
-def test_an_agents_package_is_slim_only_where_it_must(
+def test_an_agents_package_is_slim_only_if_it_must(
     slim: ModuleType, tmp_path: Path, limit_bytes: int, left: str
 ) -> None:
-    """Below Lambda's limit a framework finds its own sources."""
+    """An agent's package keeps its sources if it is below Lambda's limit."""
     (tmp_path / "a.py").write_text("found = True\n")
     subprocess.run([sys.executable, "-m", "compileall", "-q", "."], cwd=tmp_path, check=True)
     told = slim.for_agent(tmp_path, tmp_path / "ours", limit_bytes)
@@ -75,7 +75,7 @@ def test_an_agents_package_is_slim_only_where_it_must(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="shared objects here are no ELF files")
 def test_a_slim_shared_object_loads(slim: ModuleType, tmp_path: Path) -> None:
-    """What the loader needs is left, and nothing else changes when it is made slim again."""
+    """A stripped shared object loads, and stripping it again changes nothing."""
     (original,) = Path(pydantic_core.__file__).parent.glob("_pydantic_core*.so")
     made = slim.without_sections(original.read_bytes())
     assert len(made) <= original.stat().st_size
@@ -92,6 +92,6 @@ def test_a_slim_shared_object_loads(slim: ModuleType, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x7fELF\x01\x01 of 32 bits", b"no shared object"])
-def test_what_is_no_elf_file_is_left_alone(slim: ModuleType, data: bytes) -> None:
-    """Nothing is cut off what is not understood."""
+def test_a_file_that_is_not_elf_stays_unchanged(slim: ModuleType, data: bytes) -> None:
+    """A file that is not ELF stays unchanged."""
     assert slim.without_sections(data) == data

@@ -12,15 +12,15 @@ PACKAGE_HOST = re.compile(
 )
 LOCK_LINE = re.compile(r"(?P<pin>[\w.-]+==[\w.]+)(?P<marker> ; .+?)?(?P<hashes>( --hash=\S+)+)")
 OWNERS = {"functions/completions/agents", "tests/agents"}
-"""What is written there is an owner's own: no rule of style holds for it."""
+"""An owner's own files, for which no rule of style holds."""
 LAYER_MAY_IMPORT = sys.stdlib_module_names | {
     "lambda_streaming",
-    "snapshot_restore_py",  # the managed runtime brings it; asked for only where SnapStart is on
+    "snapshot_restore_py",  # part of the managed runtime; imported only if SnapStart is on
 }
 
 
 def test_no_source_names_a_machine_or_a_package_host(sources: list[Path], root: Path) -> None:
-    """The repository works in any folder, with whatever package index pip is set up for."""
+    """The repository works in any folder and with any package index."""
     this = Path(__file__)
     for path in sources:
         text = path.read_bytes().decode(errors="replace")
@@ -42,7 +42,7 @@ def requirements(lock: Path) -> list[re.Match[str]]:
 
 
 def test_every_dependency_is_pinned_with_hashes(root: Path) -> None:
-    """Nothing is installed whose bytes were not known when it was chosen."""
+    """Every locked package has its hashes."""
     for lock in locks(root):
         for match in requirements(lock):
             for digest in match["hashes"].split():
@@ -51,7 +51,7 @@ def test_every_dependency_is_pinned_with_hashes(root: Path) -> None:
 
 @pytest.mark.parametrize("builder", ["3.11", "3.12", "3.14"])
 def test_any_python_builds_the_same_package(builder: str, root: Path) -> None:
-    """Markers are read as the building Python, so the function's must say the same to each."""
+    """Every building Python chooses the packages that the function's Python would."""
 
     def chosen(python: str, platform: str) -> list[str]:
         environment = {"python_version": python, "python_full_version": f"{python}.1"}
@@ -65,7 +65,7 @@ def test_any_python_builds_the_same_package(builder: str, root: Path) -> None:
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level names that a module imports, wherever in it."""
+    """Return the top-level names that a module imports, anywhere in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
@@ -76,7 +76,7 @@ def imported(path: Path) -> set[str]:
 
 
 def test_the_layer_needs_the_standard_library_only(root: Path) -> None:
-    """The layer brings no dependency that could meet another version of itself."""
+    """The layer imports the standard library only, so it conflicts with no package."""
     for path in root.glob("layers/**/*.py"):
         assert imported(path) <= LAYER_MAY_IMPORT, path
 

@@ -31,8 +31,8 @@ SET_BY_RESOURCES = {
     "caller_key_secret": {"Ref": "CallerKeySecret"},
     "upstream_key_secret": {"Ref": "UpstreamKeySecret"},
 }
-# Settings that a deployment seldom changes: whoever does, adds the variable to the template.
-WITHOUT_PARAMETER = {"timeout_s"}  # Lambda tells the function itself.
+# Settings that a deployment seldom changes; an owner who does adds the variable to the template.
+WITHOUT_PARAMETER = {"timeout_s"}  # Lambda sets it.
 INTRINSICS = {"Ref", "Condition"} | {
     f"Fn::{name}" for name in ("Sub", "If", "Equals", "Not", "And", "Or", "Join", "GetAtt")
 }
@@ -53,14 +53,14 @@ def variables(template: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_parameter_is_described_and_has_a_default(template: dict[str, Any]) -> None:
-    """`sam deploy` works without an answer to any question, and each parameter says what it is."""
+    """Each parameter has a description and a default, so `sam deploy` asks nothing."""
     for name, parameter in template["Parameters"].items():
         assert re.fullmatch(r"[A-Z].*[^ ]\.", parameter["Description"]), name
         assert "Default" in parameter, name
 
 
 def test_every_parameter_is_constrained(template: dict[str, Any]) -> None:
-    """A value that cannot work is refused before anything is deployed."""
+    """Each parameter refuses values that cannot work before anything is deployed."""
     for name, parameter in template["Parameters"].items():
         assert parameter.keys() & {"AllowedValues", "AllowedPattern", "MinValue"}, name
         if "AllowedPattern" in parameter:
@@ -77,7 +77,7 @@ def test_every_parameter_stands_in_one_group(template: dict[str, Any]) -> None:
 
 
 def test_every_parameter_is_used(template: dict[str, Any]) -> None:
-    """No parameter is a promise without effect."""
+    """Every parameter has an effect."""
     used = str({key: template[key] for key in ("Conditions", "Resources")})
     for name in template["Parameters"]:
         assert f"{{'Ref': '{name}'}}" in used or f"${{{name}}}" in used, name
@@ -86,7 +86,7 @@ def test_every_parameter_is_used(template: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "setting", sorted({field.name for field in dataclasses.fields(Settings)} - WITHOUT_PARAMETER)
 )
-def test_a_setting_is_fed_by_the_parameter_of_its_name(
+def test_a_setting_comes_from_the_parameter_of_its_name(
     setting: str, template: dict[str, Any]
 ) -> None:
     """`a_setting` is the variable COMPLETIONS_A_SETTING, fed by the parameter ASetting."""
@@ -95,20 +95,20 @@ def test_a_setting_is_fed_by_the_parameter_of_its_name(
 
 
 def test_no_parameter_lacks_its_setting(template: dict[str, Any]) -> None:
-    """A parameter either is a setting or is known to shape the deployment only."""
+    """A parameter is either a setting or listed as one of the deployment."""
     settings = {camel(field.name) for field in dataclasses.fields(Settings)}
     settings -= {camel(setting) for setting in {*SET_BY_RESOURCES, *WITHOUT_PARAMETER}}
     assert set(template["Parameters"]) == settings | SHAPES_THE_DEPLOYMENT_ONLY
 
 
 def test_no_variable_lacks_its_setting(template: dict[str, Any]) -> None:
-    """No COMPLETIONS_ variable is set that the function does not read."""
+    """The function reads every COMPLETIONS_ variable that the template sets."""
     known = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
     assert {name for name in variables(template) if name.startswith(PREFIX)} <= known
 
 
 def test_the_template_and_the_function_agree_on_defaults(template: dict[str, Any]) -> None:
-    """A default is the same whether the template or the function gives it."""
+    """Template and function have the same defaults."""
     resolver = Resolver(template, "template.yaml", {})
     resolved = resolver.resolve(variables(template), "variables")
     defaults = Settings.from_environment({name: str(value) for name, value in resolved.items()})
@@ -116,24 +116,24 @@ def test_the_template_and_the_function_agree_on_defaults(template: dict[str, Any
 
 
 def test_a_choice_offers_what_the_function_knows(template: dict[str, Any]) -> None:
-    """A language has phrases and a way to fail exists, or the deployment is refused."""
+    """The template allows exactly the languages and failure modes that the function knows."""
     parameters = template["Parameters"]
     assert sorted(parameters["Language"]["AllowedValues"]) == sorted(PHRASES)
     assert parameters["OnFailure"]["AllowedValues"] == list(ON_FAILURE)
 
 
 def test_no_timer_outlives_the_function(template: dict[str, Any]) -> None:
-    """A timer longer than the function's usual timeout would never fire, so it is refused."""
+    """No timer may be longer than the function's usual timeout, since it would never fire."""
     parameters = template["Parameters"]
     timers = [camel(f.name) for f in dataclasses.fields(Settings) if f.name.endswith("_ms")]
-    timers.remove("TurnLimitMs")  # It is for servers that end nothing themselves.
+    timers.remove("TurnLimitMs")  # It is for servers without a deadline of their own.
     for name in timers:
         assert parameters[name]["MinValue"] == 0, name
         assert parameters[name]["MaxValue"] == parameters["TimeoutS"]["Default"] * 1000, name
 
 
 def test_a_turn_can_end_itself_before_lambda_does(template: dict[str, Any]) -> None:
-    """The shortest timeout leaves room for a whole budget of waiting and for the last words."""
+    """The shortest timeout leaves room for the whole turn budget and the last words."""
     shortest_s = template["Parameters"]["TimeoutS"]["MinValue"]
     budget_s = template["Parameters"]["TurnBudgetMs"]["Default"] / 1000
     assert budget_s + DEADLINE_MARGIN_S < shortest_s
@@ -141,7 +141,7 @@ def test_a_turn_can_end_itself_before_lambda_does(template: dict[str, Any]) -> N
 
 
 def test_the_invoke_mode_attaches_the_layer(template: dict[str, Any]) -> None:
-    """The URL streams if and only if the layer's wrapper is attached."""
+    """The URL streams exactly if the layer's wrapper is attached."""
     for mode, wrapper in (("RESPONSE_STREAM", "/opt/bootstrap"), ("BUFFERED", None)):
         resolver = Resolver(template, "template.yaml", {"InvokeMode": mode})
         resolved = resolver.resolve(variables(template), "variables")
@@ -157,7 +157,7 @@ def test_the_upstream_key_is_in_no_template(template: dict[str, Any]) -> None:
 
 
 def test_only_the_resolvable_intrinsics_are_used(template: dict[str, Any]) -> None:
-    """The template uses no function that `local/` would have to guess."""
+    """The template uses only intrinsic functions that `local/` resolves."""
     used = set(re.findall(r"'(Fn::\w+|Ref|Condition)':", str(template)))
     assert used <= INTRINSICS
 
@@ -170,13 +170,13 @@ def test_logical_ids_end_in_their_kind(template: dict[str, Any]) -> None:
 
 
 def test_every_output_says_what_it_is_for(template: dict[str, Any]) -> None:
-    """Whoever deployed reads in the outputs what to paste where."""
+    """Every output has a description."""
     assert all(output["Description"] for output in template["Outputs"].values())
     assert "Server URL" in template["Outputs"]["ServerUrl"]["Description"]
 
 
 def test_each_architecture_has_wheels(template: dict[str, Any], root: Path) -> None:
-    """Every allowed architecture, and no other, has the makefile that SAM starts for it."""
+    """Every allowed architecture, and no other, has its makefile for SAM."""
     folders = {path.parent.name for path in root.glob("functions/completions/wheels/*/Makefile")}
     assert folders == set(template["Parameters"]["Architecture"]["AllowedValues"])
     for folder in folders:
@@ -188,7 +188,7 @@ def test_each_architecture_has_wheels(template: dict[str, Any], root: Path) -> N
 def test_build_and_deploy_are_given_the_same_parameters(
     stage: str, template: dict[str, Any], root: Path
 ) -> None:
-    """samconfig.toml says a stage's architecture once, to `sam build` and to `sam deploy`."""
+    """samconfig.toml gives `sam build` and `sam deploy` the same parameters."""
     config = tomllib.loads((root / "samconfig.toml").read_text())[stage]
     overrides = dict(
         item.split("=", 1) for item in config["global"]["parameters"]["parameter_overrides"]
@@ -199,8 +199,8 @@ def test_build_and_deploy_are_given_the_same_parameters(
     assert not any("parameter_overrides" in section for section in others)
 
 
-def test_the_stages_are_apart(root: Path) -> None:
-    """Each stage is a stack of its own, says so in its tags, and only prod asks first."""
+def test_the_stages_are_separate(root: Path) -> None:
+    """Each stage has its own stack and tags, and only prod asks before it deploys."""
     config = tomllib.loads((root / "samconfig.toml").read_text())
     stages = {name: table for name, table in config.items() if name != "version"}
     assert stages.keys() == {"default", "prod"}

@@ -1,4 +1,4 @@
-"""The threat model promises nothing that no test holds."""
+"""Every promise of the threat model has a test."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def _tests(files: str) -> set[str]:
 
 
 def test_each_claim_names_tests_that_exist() -> None:
-    """Every row of the threat model's tables ends in the names of tests, and they are there."""
+    """Every row of the threat model's tables ends in names of existing tests."""
     rows = [line for line in MODEL.splitlines() if line.startswith("| ")]
     claims = [row for row in rows if not row.endswith("| test |")]
     assert len(claims) > 20
@@ -33,12 +33,12 @@ def test_each_claim_names_tests_that_exist() -> None:
 
 
 def test_each_test_of_security_holds_a_claim() -> None:
-    """No test about security is without its claim: the threat model names them all."""
+    """The threat model names every test about security."""
     assert _tests("test_security*.py") <= set(NAME.findall(MODEL))
 
 
 def test_the_figures_are_those_of_the_code() -> None:
-    """Limits stand in the threat model as the function has them."""
+    """The threat model's limits are the function's."""
     for figure in (
         f"{ANSWER_LIMIT_BYTES >> 20} MB or {EVENTS_LIMIT:,} events",
         f"arguments after {ARGUMENTS_LIMIT_CHARS >> 10} KB",

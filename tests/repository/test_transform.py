@@ -1,4 +1,4 @@
-"""What CloudFormation will be given: the template after SAM's own transform, and samconfig.toml."""
+"""The template after SAM's transform, as CloudFormation gets it, and samconfig.toml."""
 
 import json
 import re
@@ -41,21 +41,21 @@ def the(resources: dict[str, Any], kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize("stage", sam.stages())
 @pytest.mark.parametrize("mode", MODES)
 def test_cloudformation_has_nothing_to_object(root: Path, stage: str, mode: str) -> None:
-    """cfn-lint finds no fault with what the transform makes, of either stage and in either mode."""
+    """cfn-lint accepts the transformed template, for each stage and mode."""
     values = {**sam.stage(stage).parameters, "InvokeMode": mode}
     document = sam.translated((root / "template.yaml").read_text(), values)
     assert sam.lint(document, ["us-east-1", "eu-central-1", "ap-southeast-2"]) == []
 
 
-def test_the_linter_is_awake(document: dict[str, Any]) -> None:
-    """A property that CloudFormation does not know is found fault with."""
+def test_the_linter_reports_an_unknown_property(document: dict[str, Any]) -> None:
+    """cfn-lint reports an unknown property."""
     broken = json.loads(json.dumps(document))
     broken["Resources"]["CompletionsFunction"]["Properties"]["Memory"] = 1
     assert any("Memory" in fault for fault in sam.lint(broken))
 
 
 def test_the_url_points_at_the_published_version(resources: dict[str, Any]) -> None:
-    """The URL is the alias's, so that it reaches the version that has a snapshot."""
+    """The URL belongs to the alias, which points at the version with a snapshot."""
     (url,) = of_kind(resources, "AWS::Lambda::Url").values()
     ((alias_id, alias),) = of_kind(resources, "AWS::Lambda::Alias").items()
     ((version_id, version),) = of_kind(resources, "AWS::Lambda::Version").items()
@@ -67,7 +67,7 @@ def test_the_url_points_at_the_published_version(resources: dict[str, Any]) -> N
 
 @pytest.mark.parametrize("mode", MODES)
 def test_url_and_wrapper_go_together(document: dict[str, Any], mode: str) -> None:
-    """The layer is always there, and its wrapper is set in the mode in which the URL streams."""
+    """The layer is always attached, and its wrapper is set if the URL streams."""
     resources = document["Resources"]
     function = the(resources, "AWS::Lambda::Function")
     (layer_id,) = of_kind(resources, "AWS::Lambda::LayerVersion")
@@ -92,15 +92,15 @@ def test_snapshots_are_a_choice(document: dict[str, Any], choice: str, applied: 
 def test_concurrency_is_reserved_on_demand(
     document: dict[str, Any], given: str, reserved: str | None
 ) -> None:
-    """-1 reserves nothing, 0 closes the function, and any other number is kept for it."""
+    """-1 reserves nothing, 0 closes the function, and any other number is reserved."""
     name = "ReservedConcurrentExecutions"
     function = the(document["Resources"], "AWS::Lambda::Function")
     resolver = Resolver(document, "translated", {"ReservedConcurrency": given})
     assert resolver.resolve({name: function[name]}, name).get(name) == reserved
 
 
-def test_a_schedule_keeps_the_snapshot_where_it_is_asked_for(resources: dict[str, Any]) -> None:
-    """It asks the alias for /health, and may; by default there is neither."""
+def test_a_schedule_keeps_the_snapshot_if_chosen(resources: dict[str, Any]) -> None:
+    """The schedule may call the alias with /health; by default there is no schedule."""
     (rule_id,) = of_kind(resources, "AWS::Events::Rule")
     (alias_id,) = of_kind(resources, "AWS::Lambda::Alias")
     (permission,) = (
@@ -119,7 +119,7 @@ def test_a_schedule_keeps_the_snapshot_where_it_is_asked_for(resources: dict[str
 
 
 def test_anyone_may_reach_the_url(resources: dict[str, Any]) -> None:
-    """A public URL's two permissions are there, for the alias and for nothing but the URL."""
+    """A public URL has its two permissions, for the alias and the URL only."""
     permissions = [
         item["Properties"]
         for item in of_kind(resources, "AWS::Lambda::Permission").values()
@@ -143,7 +143,7 @@ def test_anyone_may_reach_the_url(resources: dict[str, Any]) -> None:
 
 
 def test_the_function_may_read_two_secrets_and_write_one_log(resources: dict[str, Any]) -> None:
-    """The only role grants these actions on these resources; Bedrock's only where asked for."""
+    """The only role has these actions on these resources, and Bedrock's only if chosen."""
     function = the(resources, "AWS::Lambda::Function")
     (role_id,) = of_kind(resources, "AWS::IAM::Role")
     assert function["Role"] == {"Fn::GetAtt": [role_id, "Arn"]}
@@ -180,7 +180,7 @@ def test_the_function_may_read_two_secrets_and_write_one_log(resources: dict[str
 
 
 def test_the_only_wildcard_is_the_log_streams(document: dict[str, Any]) -> None:
-    """No action has a wildcard, and the one in a resource stands for the streams of our own log."""
+    """No action has a wildcard, and the only one in a resource covers our log group's streams."""
     policies = the(document["Resources"], "AWS::IAM::Role")["Policies"]
     resolved = str(Resolver(document, "translated", {}).resolve(policies, "Policies"))
     assert re.findall(r"[^']*\*[^']*", resolved) == [
@@ -192,7 +192,7 @@ def test_the_only_wildcard_is_the_log_streams(document: dict[str, Any]) -> None:
 
 
 def test_the_secrets_are_two_and_one_is_generated(resources: dict[str, Any]) -> None:
-    """The caller key is made at deployment, and the upstream's is left to its owner."""
+    """The caller key is generated at deployment, the upstream key is not."""
     secrets = of_kind(resources, "AWS::SecretsManager::Secret")
     assert [{"Ref": logical_id} for logical_id in secrets] == SECRETS
     caller, upstream = (secret["Properties"] for secret in secrets.values())
@@ -207,18 +207,18 @@ def test_the_secrets_are_two_and_one_is_generated(resources: dict[str, Any]) -> 
 
 
 def test_a_superseded_version_is_deleted(resources: dict[str, Any]) -> None:
-    """Only the version behind the URL is kept, because each kept snapshot is paid for."""
+    """Only the version behind the URL is kept, since every snapshot costs money."""
     (version,) = of_kind(resources, "AWS::Lambda::Version").values()
     assert version["DeletionPolicy"] == "Delete"
 
 
 def test_the_output_names_the_url(resources: dict[str, Any]) -> None:
-    """The logical id that the output ServerUrl asks for is the one SAM makes."""
+    """The output ServerUrl refers to the logical id that SAM generates."""
     assert list(of_kind(resources, "AWS::Lambda::Url")) == ["CompletionsFunctionUrl"]
 
 
 def test_the_outputs_can_be_pasted(document: dict[str, Any]) -> None:
-    """The server's URL ends in /v1, and each command and address is of what it is said to be."""
+    """The server's URL ends in /v1, and each output's command and address names its resource."""
     told = {name: output["Value"] for name, output in document["Outputs"].items()}
     assert told["ServerUrl"] == {"Fn::Sub": "${CompletionsFunctionUrl.FunctionUrl}v1"}
     assert "get-secret-value" in told["CallerKeyCommand"]["Fn::Sub"]
@@ -230,12 +230,12 @@ def test_the_outputs_can_be_pasted(document: dict[str, Any]) -> None:
 
 
 def test_lambdas_own_lines_are_json(resources: dict[str, Any]) -> None:
-    """One query reads our lines and Lambda's, whose timeouts are among the last failures."""
+    """Lambda's own log lines are JSON, so one query also finds its timeouts."""
     assert the(resources, "AWS::Lambda::Function")["LoggingConfig"]["LogFormat"] == "JSON"
 
 
-def test_the_examples_in_samconfig_say_what_they_mean(root: Path, template: dict[str, Any]) -> None:
-    """SAM reads each parameter of samconfig.toml, the proposed ones too, as the template wants."""
+def test_the_examples_in_samconfig_are_valid(root: Path, template: dict[str, Any]) -> None:
+    """Each parameter in samconfig.toml, commented examples too, is valid for the template."""
     text = re.sub(
         r"^  # (?=[\"'])", "  ", (root / "samconfig.toml").read_text(), flags=re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""The dashboard and the alarms look at what the function, and Lambda, really measure."""
+"""The dashboard and the alarms use metrics that the function and Lambda really write."""
 
 import json
 import re
@@ -18,7 +18,7 @@ LAMBDA = {
 }  # fmt: skip
 NAMESPACE, SERVICE = "VoiceCompletions", "${AWS::StackName}"
 ASKED_FOR = {
-    # What tells whether callers are waiting, and why.
+    # Metrics that show whether callers wait, and why.
     "FirstTokenMs", "FirstSpokenMs", "OverheadMs", "UpstreamHeadersMs", "BufferWords", "Fallbacks",
     "ConcurrentExecutions", "Throttles", "ColdStarts", BY_OUTCOME,
 }  # fmt: skip
@@ -26,7 +26,7 @@ ASKED_FOR = {
 
 @pytest.fixture
 def dashboard(template: dict[str, Any]) -> list[dict[str, Any]]:
-    """The widgets, with `${name}` left as it is, but where a number must stand."""
+    """Return the widgets, with `${name}` replaced only where a number must be."""
     body: str = template["Resources"]["CompletionsDashboard"]["Properties"]["DashboardBody"][
         "Fn::Sub"
     ]
@@ -50,14 +50,14 @@ def description(alarm: dict[str, Any]) -> str:
 
 
 def watched(alarm: dict[str, Any]) -> list[dict[str, Any]]:
-    """The metrics that an alarm looks at, however it names them."""
+    """Return the metrics of an alarm, however it names them."""
     if "Metrics" not in alarm:
         return [alarm]
     return [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
 
 
 def plotted(dashboard: list[dict[str, Any]]) -> list[list[Any]]:
-    """The rows of all metric widgets: namespace, name, dimension, its value, and the rest."""
+    """Return the rows of all metric widgets: namespace, name, dimension, its value, the rest."""
     rows = [row for widget in dashboard for row in widget["properties"].get("metrics", ())]
     return [row for row in rows if isinstance(row[0], str)]
 
@@ -68,7 +68,7 @@ def searched(dashboard: list[dict[str, Any]]) -> list[str]:
 
 
 def test_every_metric_on_the_dashboard_is_measured(dashboard: list[dict[str, Any]]) -> None:
-    """Each line of a graph is a metric of the function's or of Lambda's, in its one dimension."""
+    """Each line of a graph is a metric of the function or of Lambda, in its one dimension."""
     assert plotted(dashboard)
     for namespace, name, *dimension in (row[:4] for row in plotted(dashboard)):
         if namespace == NAMESPACE:
@@ -81,7 +81,7 @@ def test_every_metric_on_the_dashboard_is_measured(dashboard: list[dict[str, Any
 
 
 def test_the_dashboard_answers_its_question(dashboard: list[dict[str, Any]]) -> None:
-    """It shows how long callers wait, for whom, and with what they are kept company."""
+    """The dashboard shows how long callers wait, for which model, and what they hear meanwhile."""
     assert {row[1] for row in plotted(dashboard)} >= ASKED_FOR
     for name in ("FirstTokenMs", "FirstSpokenMs"):
         told = [row[4].get("stat") for row in plotted(dashboard) if row[1] == name]
@@ -89,7 +89,7 @@ def test_the_dashboard_answers_its_question(dashboard: list[dict[str, Any]]) -> 
 
 
 def test_outcomes_are_found_by_their_dimensions(dashboard: list[dict[str, Any]]) -> None:
-    """The graph of outcomes looks for the metric and the two dimensions under which they count."""
+    """The graph of outcomes searches the metric and the two dimensions that count them."""
     (expression,) = searched(dashboard)
     assert expression == (
         f'SEARCH(\'{{{NAMESPACE},service,outcome}} MetricName="{BY_OUTCOME}"'
@@ -98,7 +98,7 @@ def test_outcomes_are_found_by_their_dimensions(dashboard: list[dict[str, Any]])
 
 
 def test_the_last_failures_are_those_that_count(dashboard: list[dict[str, Any]]) -> None:
-    """The list of failures asks our log for the outcomes that count as failed, and for no other."""
+    """The list of failures queries our log for exactly the outcomes that count as failed."""
     (log,) = (widget["properties"] for widget in dashboard if widget["type"] == "log")
     assert log["query"].startswith("SOURCE '${CompletionsLogGroup}' | fields @timestamp, ")
     (outcomes,) = re.findall(r"outcome in \[(.*?)\]", log["query"])
@@ -106,7 +106,7 @@ def test_the_last_failures_are_those_that_count(dashboard: list[dict[str, Any]])
 
 
 def test_widgets_have_room(dashboard: list[dict[str, Any]]) -> None:
-    """No two widgets lie on one another, and none leaves the grid of 24 columns."""
+    """No two widgets overlap, and none leaves the grid of 24 columns."""
     taken: set[tuple[int, int]] = set()
     for widget in dashboard:
         x, y, width, height = (widget[name] for name in ("x", "y", "width", "height"))
@@ -117,7 +117,7 @@ def test_widgets_have_room(dashboard: list[dict[str, Any]]) -> None:
 
 
 def test_the_dashboard_names_what_exists(template: dict[str, Any]) -> None:
-    """Every `${name}` of the dashboard is a parameter, a resource or AWS's own; alarms: all."""
+    """Every `${name}` of the dashboard exists, and the dashboard shows all alarms."""
     body = template["Resources"]["CompletionsDashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     named = set(re.findall(r"\$\{([^}]+)\}", body))
     arns = {name.removesuffix(".Arn") for name in named if name.endswith(".Arn")}
@@ -128,7 +128,7 @@ def test_the_dashboard_names_what_exists(template: dict[str, Any]) -> None:
 
 
 def test_every_alarm_watches_what_is_measured(alarms: dict[str, Any]) -> None:
-    """No alarm waits for a metric that nobody writes."""
+    """Every alarm's metric is written by the function or by Lambda."""
     for name, alarm in alarms.items():
         assert watched(alarm), name
         for metric in watched(alarm):
@@ -144,7 +144,7 @@ def test_every_alarm_watches_what_is_measured(alarms: dict[str, Any]) -> None:
 
 
 def test_cloudwatch_takes_every_alarm(alarms: dict[str, Any], template: dict[str, Any]) -> None:
-    """Each alarm is one that the CloudWatch API accepts, with the thresholds of the parameters."""
+    """The CloudWatch API accepts each alarm, with the parameters' thresholds."""
     resolver = Resolver(template, "template.yaml", {"FirstTokenAlarmMs": "2500"})
     with mock_aws():
         cloudwatch = boto3.client("cloudwatch")
@@ -160,8 +160,8 @@ def test_cloudwatch_takes_every_alarm(alarms: dict[str, Any], template: dict[str
         assert each["TreatMissingData"] == "notBreaching"
 
 
-def test_what_must_wake_somebody_does(alarms: dict[str, Any]) -> None:
-    """There is an alarm for waiting, failing, refused and turned-away callers, and for our keys."""
+def test_the_important_metrics_have_alarms(alarms: dict[str, Any]) -> None:
+    """There is an alarm for waiting, failing, refused and throttled callers, and for our keys."""
     assert {metric["MetricName"] for alarm in alarms.values() for metric in watched(alarm)} >= {
         "FirstTokenMs", "FailedTurns", "Throttles", "AuthFailures", "KeyFailures",
         "SetupFailures", "Errors"
@@ -174,9 +174,9 @@ def test_what_must_wake_somebody_does(alarms: dict[str, Any]) -> None:
 
 
 def test_failed_turns_are_a_percentage(alarms: dict[str, Any]) -> None:
-    """Three failed turns of sixty are 5, above a threshold of 2 that is said in percent."""
+    """Failed turns are compared in percent: three of sixty are 5, above a threshold of 2."""
     percent, *counts = alarms["FailedTurnsAlarm"]["Metrics"]
-    assert "ReturnData" not in percent  # it is what the alarm compares
+    assert "ReturnData" not in percent  # the value that the alarm compares
     assert all(each["ReturnData"] is False for each in counts)
     measured = {"FailedTurns": 3, "Turns": 60}
     values = {each["Id"]: measured[each["MetricStat"]["Metric"]["MetricName"]] for each in counts}
@@ -186,15 +186,15 @@ def test_failed_turns_are_a_percentage(alarms: dict[str, Any]) -> None:
     }
 
 
-def test_what_is_counted_is_summed(alarms: dict[str, Any]) -> None:
-    """Each count is 1 a line, so that any other statistic than the sum would never ring."""
+def test_counts_are_summed(alarms: dict[str, Any]) -> None:
+    """Counts are summed, since each line counts 1 and no other statistic would exceed that."""
     for name, alarm in alarms.items():
         if "Metrics" not in alarm and "ExtendedStatistic" not in alarm:
             assert alarm["Statistic"] == "Sum", name
 
 
 def test_every_alarm_says_in_words_when_it_rings(alarms: dict[str, Any]) -> None:
-    """The description names metric, threshold and period, what to do, and missing data."""
+    """Each alarm's description has metric, threshold, period, remedy, and missing data."""
     for name, alarm in alarms.items():
         text = description(alarm)
         assert len(text) <= 1024, name  # CloudWatch's limit
@@ -212,28 +212,28 @@ def test_every_alarm_says_in_words_when_it_rings(alarms: dict[str, Any]) -> None
         assert "Missing data counts as good: " in text, name
 
 
-def test_alarms_tell_the_topic_if_there_is_one(alarms: dict[str, Any]) -> None:
-    """Beginning and end of every alarm go to the topic, and nowhere without one."""
+def test_alarms_notify_the_topic_if_there_is_one(alarms: dict[str, Any]) -> None:
+    """Alarms notify the topic when they start and end, if there is a topic."""
     told = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == told, name
 
 
 def test_thresholds_have_units(template: dict[str, Any]) -> None:
-    """A threshold's name ends in what it is counted in."""
+    """A threshold's name ends in its unit."""
     thresholds = [name for name in template["Parameters"] if re.search(r"Alarm(?!Topic)", name)]
     assert len(thresholds) == 3
     assert all(re.search(r"Alarm(Ms|Percent|Count)$", name) for name in thresholds)
 
 
 def test_two_stages_do_not_share_metrics(template: dict[str, Any]) -> None:
-    """The function names its stack in every metric, as dashboard and alarms expect."""
+    """Every metric has the stack's name, as dashboard and alarms expect."""
     variables = template["Resources"]["CompletionsFunction"]["Properties"]["Environment"]
     assert variables["Variables"]["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
     assert variables["Variables"]["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE
 
 
-def test_no_deployment_takes_anothers_dashboard(template: dict[str, Any]) -> None:
-    """Dashboards belong to the account, so a stack's has its name and its region."""
+def test_dashboard_names_are_unique_in_an_account(template: dict[str, Any]) -> None:
+    """A dashboard's name has stack and region, since dashboards belong to the account."""
     name = template["Resources"]["CompletionsDashboard"]["Properties"]["DashboardName"]["Fn::Sub"]
     assert {SERVICE, "${AWS::Region}"} <= set(re.findall(r"\$\{[^}]+\}", name))
