@@ -14,10 +14,11 @@ from typing import Any
 from pydantic_core import from_json
 
 from completions.dialects import chat
-from completions.dialects.deltas import CallPart, Chunk, Done, Text
+from completions.dialects.deltas import CallPart, Chunk, Text
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import AgentRequestsExhausted, CompletionsError, UpstreamTimeout
+from completions.race.attempts import is_done
 from completions.race.empty_answer import EmptyAnswer
 from completions.race.health import Health
 from completions.race.question import Question
@@ -134,6 +135,7 @@ class Questions:
                 race = self._race(question, source=race.next_source if race else 0)
                 words: list[str] = []
                 unreadable = Judgement()
+                end: list[Chunk] = []
                 async with aclosing(race.answer()) as answer:
                     async for batch in answer:
                         for chunk in batch:
@@ -142,9 +144,13 @@ class Questions:
                                     words.append(delta.text)
                                 elif isinstance(delta, CallPart) and delta.problem:
                                     unreadable.problems.append(delta.problem)
-                        again = unreadable.problems and requests.left
-                        yield [one for one in batch if Done() not in one.deltas] if again else batch
+                        if unreadable.problems and is_done(batch[-1:]):
+                            # Decided below: another question may take the last request meanwhile.
+                            batch, end = batch[:-1], batch[-1:]  # noqa: PLW2901
+                        yield batch
                 if not (unreadable.problems and requests.left):
+                    if end:
+                        yield end
                     return
                 question = question.with_feedback("".join(words), unreadable.feedback)
         except EmptyAnswer:

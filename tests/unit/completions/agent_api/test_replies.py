@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -12,10 +13,12 @@ from openai import AsyncOpenAI
 
 from completions.responder import Call, Conversation, Event, Say
 from local.scripted.script import (
+    At,
     CallPiece,
     Decline,
     Done,
     Finish,
+    Hold,
     Reply,
     Role,
     Script,
@@ -25,9 +28,9 @@ from local.scripted.script import (
     calls,
 )
 from local.scripted.script import Say as Says
-from tests.support.agents import turn
+from tests.support.agents import turn, with_agent
 from tests.support.tools import LOOKUP
-from tests.support.ways import CHAT, Way
+from tests.support.ways import CHAT, RESPONSES, Way
 
 pytestmark = pytest.mark.looptime
 
@@ -282,3 +285,24 @@ async def test_ask_asks_for_a_call_again_too(way: Way) -> None:
 
     got, _ = await turn(way, agent, answer(BARE), calls(LOOKUP["name"], {"count": 3}))
     assert got.text == "3 are left."
+
+
+async def test_an_answer_keeps_its_end_if_another_question_takes_the_last_request() -> None:
+    """The unreadable call cannot be asked for again, so the model's own end and usage follow."""
+
+    async def asks_later(conversation: Conversation) -> list[Event]:
+        await asyncio.sleep(0.15)  # The first answer has ended, but its connection is still read.
+        return [event async for event in conversation.ask()]
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        later = asyncio.create_task(asks_later(conversation))
+        whole = await conversation.client.responses.create(model="m", input=ASKED, tools=FLAT)
+        assert whole.usage is not None
+        yield Say(f"{whole.usage.total_tokens} tokens. ")
+        for event in await later:
+            yield event
+
+    script: Script = [At(100), Role(), Says(BARE), Finish(), Usage(5, 7), Done(), Hold()]
+    caller = with_agent(RESPONSES, agent, script, answer("Three."), agent_request_limit=2)
+    heard = await RESPONSES.post(caller, RESPONSES.body())
+    assert RESPONSES.read(heard).text == "12 tokens. Three."
