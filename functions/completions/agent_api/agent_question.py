@@ -12,7 +12,7 @@ from completions.agent_api.agent_run import END, Run
 from completions.agent_api.conversation import Conversation
 from completions.agent_api.events import EventReader
 from completions.agent_api.loading import Responder
-from completions.agent_api.model_questions import Questions
+from completions.agent_api.model_questions import ModelQuestions
 from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Delta, Done, Finish
 from completions.dialects.request import ParsedRequest
@@ -57,7 +57,7 @@ class AgentQuestion:
     """A turn's question to a responder instead of a model; see `attempts.Askable`."""
 
     responder: Responder
-    questions: Questions
+    questions: ModelQuestions
     told: Mapping[str, Any]
     """The fields of the responder's `Conversation`."""
     runs: _Runs = field(default_factory=_Runs)
@@ -145,10 +145,10 @@ class AgentQuestion:
 
 
 def in_models_place(
-    responder: Responder, questions: Questions, request: ParsedRequest
+    responder: Responder, questions: ModelQuestions, request: ParsedRequest
 ) -> AgentQuestion:
     """Return a turn's `request` put to its agent, which may ask `questions` of its own."""
-    body = questions.question.request.body
+    body = questions.callers_request.body
     told = {
         "messages": body.get("messages") or [],
         "tools": body.get("tools") or [],

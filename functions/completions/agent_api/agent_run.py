@@ -14,7 +14,7 @@ from typing import Any
 
 from completions.agent_api.agent_tasks import OWNER, OwnedTasks
 from completions.agent_api.events import Call, Event
-from completions.agent_api.model_questions import Questions
+from completions.agent_api.model_questions import ModelQuestions
 from completions.dialects.deltas import Chunk
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
@@ -33,7 +33,7 @@ RUN: ContextVar[Run | None] = ContextVar("completions_run", default=None)
 class Run:
     """One run. Create it in the task that iterates the agent, and `close` it there."""
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: ModelQuestions) -> None:
         self.questions = questions
         self.calls: list[Call] = []
         """The platform's calls to deliver."""
@@ -112,7 +112,7 @@ class Run:
     async def answer(
         self, dialect: Dialect, request: ParsedRequest, requests: Requests | None = None
     ) -> AsyncGenerator[list[Chunk], None]:
-        """Ask the models; see `Questions.answer`.
+        """Ask the models; see `ModelQuestions.answer`.
 
         Raises:
             CompletionsError: nobody answered, or the run takes no questions.
@@ -139,7 +139,7 @@ class Run:
             await answer.aclose()
 
     async def pass_on(self, path: str, body: dict[str, Any]) -> bytes:
-        """Return the first model's answer; see `Questions.pass_on`.
+        """Return the first model's answer; see `ModelQuestions.pass_on`.
 
         Raises:
             CompletionsError: it does not answer, or the run takes no questions.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from completions.agent_api import transport
 from completions.agent_api.agent_errors import BASE_URL
 from completions.agent_api.agent_run import RUN, Run
-from completions.agent_api.client_requests import Answered, answered, refusal
+from completions.agent_api.client_requests import HttpAnswer, handle, refusal
 from completions.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def client(*, platform_tools: bool = True, run: Run | None = None) -> AsyncOpenA
     """
     import openai
 
-    async def answers(path: str, body: bytes) -> Answered:
-        return await answered(run or RUN.get(), path, body, with_platform_tools=platform_tools)
+    async def ask(path: str, body: bytes) -> HttpAnswer:
+        return await handle(run or RUN.get(), path, body, with_platform_tools=platform_tools)
 
     library = transport.library_of(openai.DefaultAsyncHttpxClient)
     return sdk_client(
         openai.AsyncOpenAI,
         transport.never_closed(library.AsyncClient),
-        transport.asynchronous(library, answers),
+        transport.asynchronous(library, ask),
     )
 
 
@@ -50,7 +50,7 @@ def sync_client() -> OpenAI:
     """
     import openai
 
-    def answers(_: str) -> Answered:
+    def refuse(_: str) -> HttpAnswer:
         return refusal(
             InvalidRequest(
                 "An agent asks models asynchronously: use your framework's async methods "
@@ -59,18 +59,18 @@ def sync_client() -> OpenAI:
         )
 
     library = transport.library_of(openai.DefaultHttpxClient)
-    return sdk_client(openai.OpenAI, library.Client, transport.synchronous(library, answers))
+    return sdk_client(openai.OpenAI, library.Client, transport.synchronous(library, refuse))
 
 
 def sdk_client(
-    client: Callable[..., Client], http_client: Callable[..., Any], transport: Any
+    sdk_class: Callable[..., Client], http_class: Callable[..., Any], over: Any
 ) -> Client:
     """Return a client of the SDK over a transport: without a key, time-outs, retries or proxies."""
-    made: Any = client(
+    made: Any = sdk_class(
         api_key=NO_KEY,
         base_url=BASE_URL,
         max_retries=0,
-        http_client=http_client(transport=transport, timeout=None, trust_env=False),
+        http_client=http_class(transport=over, timeout=None, trust_env=False),
     )
     # NOTE: the SDK would start a thread for each client, for a header that nobody reads.
     made._platform = "Unknown"  # noqa: SLF001

@@ -25,7 +25,7 @@ EMBEDDINGS = "/embeddings"
 
 
 @dataclass(slots=True)
-class Answered:
+class HttpAnswer:
     """The answer to one request: its `body` in one piece, or its `events` as they come."""
 
     status: int = 200
@@ -34,18 +34,20 @@ class Answered:
     events: AsyncGenerator[bytes, None] | None = None
 
 
-async def answered(
+async def handle(
     run: Run | None, path: str, body: bytes, *, with_platform_tools: bool
-) -> Answered:
+) -> HttpAnswer:
     """Answer a request of an agent's client; `path` is what follows its base URL."""
     if run is None:
         return refusal(NoTurn())
     try:
         run.check()
         if path == EMBEDDINGS:
-            return Answered(body=await run.pass_on(path, _decoded(body)))
+            return HttpAnswer(body=await run.pass_on(path, _decoded(body)))
         dialect = _dialect_of(path)
-        return await _replied(run, dialect, _decoded(body), with_platform_tools=with_platform_tools)
+        return await _ask_models(
+            run, dialect, _decoded(body), with_platform_tools=with_platform_tools
+        )
     except CompletionsError as error:
         await let_others_run()
         return refusal(error)
@@ -54,23 +56,23 @@ async def answered(
         return refusal(bug())
 
 
-def refusal(error: CompletionsError) -> Answered:
+def refusal(error: CompletionsError) -> HttpAnswer:
     """Return an error for the SDK to raise without a retry, which would ask the same models."""
     headers = {**error.headers, "content-type": "application/json", "x-should-retry": "false"}
-    return Answered(error.status, headers, to_json(error.body()))
+    return HttpAnswer(error.status, headers, to_json(error.body()))
 
 
-async def _replied(
+async def _ask_models(
     run: Run, dialect: Dialect, body: dict[str, Any], *, with_platform_tools: bool
-) -> Answered:
+) -> HttpAnswer:
     if run.handed_over and with_platform_tools:
         await run.end()
     _check(body)
     streamed = body.get("stream") is True
-    offered = run.questions.question.request
+    caller = run.questions.callers_request
     platform: frozenset[str] = frozenset()
-    if with_platform_tools and offered.offered:
-        body, platform = platform_tools.added(body, dialect, offered.body.get("tools") or ())
+    if with_platform_tools and caller.offered:
+        body, platform = platform_tools.added(body, dialect, caller.body.get("tools") or ())
     request = dialect.parse({**body, "stream": True})
     reply = Reply(dialect, run.questions.as_callers(request), run, platform)
     try:
@@ -79,8 +81,8 @@ async def _replied(
         await reply.close()
         raise
     if streamed:
-        return Answered(headers={"content-type": "text/event-stream"}, events=reply.events())
-    return Answered(body=await reply.body())
+        return HttpAnswer(headers={"content-type": "text/event-stream"}, events=reply.events())
+    return HttpAnswer(body=await reply.body())
 
 
 def _dialect_of(path: str) -> Dialect:

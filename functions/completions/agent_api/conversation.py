@@ -79,7 +79,7 @@ class Conversation:
             ValueError: the request is not valid.
         """
         body = {
-            **self._run.questions.question.request.body,
+            **self._run.questions.callers_request.body,
             **parameters,
             "messages": list(self.messages if messages is None else messages),
             "tools": list(self.tools if tools is None else tools),

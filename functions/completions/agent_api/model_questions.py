@@ -36,11 +36,8 @@ PASS_ON_LIMIT_S = 10.0
 """How long an answer without a model's words may take, such as embeddings."""
 
 
-class Questions:
-    """One turn's questions. Each is the turn's `question` with another request.
-
-    It is in Chat Completions' terms, whichever API the caller used.
-    """
+class ModelQuestions:
+    """One turn's questions. Each is the turn's `question` with another request."""
 
     def __init__(
         self,
@@ -52,7 +49,7 @@ class Questions:
     ) -> None:
         request = question.request
         body = question.dialect.as_chat(request.body) or request.body
-        self.question = replace(question, dialect=chat, request=replace(request, body=body))
+        self._question = replace(question, dialect=chat, request=replace(request, body=body))
         self._health = health
         self._timeouts = timeouts
         self._waits = waits
@@ -63,17 +60,27 @@ class Questions:
         self.exhausted: list[CompletionsError] = []
         """Those that nobody was left to answer: running the agent again would not help."""
 
+    @property
+    def callers_request(self) -> ParsedRequest:
+        """The turn's request in Chat Completions' terms, whichever API the caller used."""
+        return self._question.request
+
+    def new_requests(self) -> Requests:
+        """Return the requests of a further question."""
+        return self._question.requests.of_one_question()
+
     def begin(self) -> None:
         """Note that the agent begins to work, for the first time or again."""
-        requests = self.question.requests
+        requests = self._question.requests
         if requests.agent_began_at is None:
             requests.agent_began_at = asyncio.get_running_loop().time()
 
     def as_callers(self, request: ParsedRequest) -> ParsedRequest:
         """Return the agent's request with the caller's fields about the call."""
-        user = self.question.request.body.get("user_id")
+        caller = self.callers_request
+        user = caller.body.get("user_id")
         body = request.body if user is None else {"user_id": user, **request.body}
-        return replace(request, body=body, extra=self.question.request.extra)
+        return replace(request, body=body, extra=caller.extra)
 
     async def pass_on(self, path: str, body: dict[str, Any]) -> bytes:
         """Return the first candidate's answer to a request that is not a question.
@@ -84,14 +91,14 @@ class Questions:
         Raises:
             CompletionsError: it does not answer, or not in time.
         """
-        candidate = self.question.stateful
-        exchange = self.question.requests.of_one_question().ask(candidate, 0, hedge=False)
+        candidate = self._question.stateful
+        exchange = self.new_requests().ask(candidate, 0, hedge=False)
         if exchange is None:
-            raise AgentRequestsExhausted(self.question.requests.limit)
+            raise AgentRequestsExhausted(self._question.requests.limit)
         answer = b""
         try:
             async with asyncio.timeout(PASS_ON_LIMIT_S):
-                events = self.question.upstream.events(candidate, path, body, exchange)
+                events = self._question.upstream.events(candidate, path, body, exchange)
                 async with aclosing(events) as batches:
                     async for batch in batches:
                         answer += b"".join(event.data for event in batch)
@@ -125,12 +132,12 @@ class Questions:
             CompletionsError: nobody answered, or the answer broke off.
         """
         race: Race | None = None
-        self.question.requests.put(asyncio.get_running_loop().time())
-        requests = requests or self.question.requests.of_one_question()
-        question = replace(self.question, dialect=dialect, request=request, requests=requests)
+        self._question.requests.put(asyncio.get_running_loop().time())
+        requests = requests or self.new_requests()
+        question = replace(self._question, dialect=dialect, request=request, requests=requests)
         try:
             if not requests.left:
-                raise AgentRequestsExhausted(self.question.requests.limit)
+                raise AgentRequestsExhausted(self._question.requests.limit)
             while True:
                 race = self._race(question, source=race.next_source if race else 0)
                 words: list[str] = []

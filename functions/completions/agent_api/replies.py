@@ -49,7 +49,7 @@ class Reply:
         self._request = request
         self._run = run
         self._platform = platform
-        self._requests = run.questions.question.requests.of_one_question()
+        self._requests = run.questions.new_requests()
         self._start()
 
     def _start(self) -> None:

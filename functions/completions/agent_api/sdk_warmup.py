@@ -11,7 +11,7 @@ from typing import Any
 
 from completions.agent_api import transport
 from completions.agent_api.client import client, sdk_client
-from completions.agent_api.client_requests import Answered
+from completions.agent_api.client_requests import HttpAnswer
 from completions.dialects import chat, responses
 from completions.dialects.deltas import Call
 from completions.dialects.dialect import Dialect
@@ -35,11 +35,10 @@ def warm() -> None:
     import anyio._backends._asyncio  # noqa: F401 - the SDK closes its streams by it
     import openai
 
-    told: list[Answered] = []
-
+    answers: list[HttpAnswer] = []
     library = transport.library_of(openai.DefaultHttpxClient)
     sdk = sdk_client(
-        openai.OpenAI, library.Client, transport.synchronous(library, lambda _: told.pop())
+        openai.OpenAI, library.Client, transport.synchronous(library, lambda _: answers.pop())
     )
     ways: tuple[tuple[Dialect, Any], ...] = (
         (chat, sdk.chat.completions),
@@ -47,16 +46,16 @@ def warm() -> None:
     )
     for dialect, resource in ways:
         body = _BODIES[dialect.path]
-        told.append(_streamed(dialect, body))
+        answers.append(_streamed(dialect, body))
         for _ in resource.create(**body, stream=True):
             pass
-        told.append(_whole(dialect, body))
+        answers.append(_whole(dialect, body))
         resource.create(**body)
-        told.append(_streamed(dialect, body))
+        answers.append(_streamed(dialect, body))
         with resource.stream(**body) as events:
             for _ in events:
                 pass
-        told.append(_whole(dialect, body))
+        answers.append(_whole(dialect, body))
         resource.with_raw_response.create(**body).parse()
     asynchronous = client()
     for resource in (
@@ -67,13 +66,13 @@ def warm() -> None:
         _ = resource.with_raw_response, resource.with_streaming_response
 
 
-def _streamed(dialect: Dialect, body: dict[str, Any]) -> Answered:
+def _streamed(dialect: Dialect, body: dict[str, Any]) -> HttpAnswer:
     writer = dialect.writer(dialect.parse({**body, "stream": True}))
     events = writer.text("Hello.") + writer.call(_CALLS[0]) + writer.end("tool_calls", _USAGE)
-    return Answered(headers={"content-type": "text/event-stream"}, body=events)
+    return HttpAnswer(headers={"content-type": "text/event-stream"}, body=events)
 
 
-def _whole(dialect: Dialect, body: dict[str, Any]) -> Answered:
+def _whole(dialect: Dialect, body: dict[str, Any]) -> HttpAnswer:
     whole = dialect.buffered(
         dialect.parse(body),
         None,
@@ -83,4 +82,4 @@ def _whole(dialect: Dialect, body: dict[str, Any]) -> Answered:
         finish="tool_calls",
         usage=_USAGE,
     )
-    return Answered(body=whole)
+    return HttpAnswer(body=whole)

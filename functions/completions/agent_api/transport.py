@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from completions.agent_api.client_requests import Answered
+from completions.agent_api.client_requests import HttpAnswer
 
 if TYPE_CHECKING:
     import httpx2
 
-Answers = Callable[[str, bytes], Coroutine[Any, Any, Answered]]
+Handler = Callable[[str, bytes], Coroutine[Any, Any, HttpAnswer]]
 
 
 def library_of(client: type[Any]) -> ModuleType:
@@ -34,15 +34,15 @@ def never_closed(client: type[Any]) -> type[Any]:
     return NeverClosed
 
 
-def asynchronous(library: Any, answers: Answers) -> httpx2.AsyncBaseTransport:
-    """Return a transport whose requests are answered by `answers`, given path and body."""
+def asynchronous(library: Any, handle: Handler) -> httpx2.AsyncBaseTransport:
+    """Return a transport whose requests `handle` answers, given path and body."""
 
     class Events(library.AsyncByteStream):  # type: ignore[misc]
         """The events of an answer; closing it ends the question."""
 
-        def __init__(self, answered: Answered) -> None:
-            assert answered.events is not None  # noqa: S101 - see below
-            self._events = answered.events
+        def __init__(self, answer: HttpAnswer) -> None:
+            assert answer.events is not None  # noqa: S101 - see below
+            self._events = answer.events
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for event in self._events:
@@ -55,14 +55,12 @@ def asynchronous(library: Any, answers: Answers) -> httpx2.AsyncBaseTransport:
         """Puts requests into the turn's race."""
 
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            answered = await answers(_path(request), await request.aread())
+            answer = await handle(_path(request), await request.aread())
             content = (
-                {"content": answered.body}
-                if answered.events is None
-                else {"stream": Events(answered)}
+                {"content": answer.body} if answer.events is None else {"stream": Events(answer)}
             )
             response: httpx2.Response = library.Response(
-                answered.status, headers=answered.headers, request=request, **content
+                answer.status, headers=answer.headers, request=request, **content
             )
             return response
 
@@ -70,14 +68,14 @@ def asynchronous(library: Any, answers: Answers) -> httpx2.AsyncBaseTransport:
     return transport
 
 
-def synchronous(library: Any, answers: Callable[[str], Answered]) -> httpx2.BaseTransport:
-    """Return a transport whose requests are answered by `answers`, given the path."""
+def synchronous(library: Any, handle: Callable[[str], HttpAnswer]) -> httpx2.BaseTransport:
+    """Return a transport whose requests `handle` answers, given the path."""
 
     class Transport(library.BaseTransport):  # type: ignore[misc]
         def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-            answered = answers(_path(request))
+            answer = handle(_path(request))
             response: httpx2.Response = library.Response(
-                answered.status, headers=answered.headers, request=request, content=answered.body
+                answer.status, headers=answer.headers, request=request, content=answer.body
             )
             return response
 

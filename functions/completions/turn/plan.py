@@ -125,9 +125,11 @@ class Plan:
         if state.responder is not None:
             # Here, since most deployments have no agent: a cold start pays for every import.
             from completions.agent_api.agent_question import RESPONDER, in_models_place
-            from completions.agent_api.model_questions import Questions
+            from completions.agent_api.model_questions import ModelQuestions
 
-            questions = Questions(question, self.health, self.timeouts, self.waits, self._in_order)
+            questions = ModelQuestions(
+                question, self.health, self.timeouts, self.waits, self._in_order
+            )
             self.question = in_models_place(state.responder, questions, request)
             self._models = (RESPONDER,)
             # The agent's questions to models have timers; the agent itself may pause between words.
