@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
+from completions.agent_api.client import BASE_URL
 from completions.errors import (
     CompletionsError,
     UpstreamRefused,
@@ -16,15 +17,13 @@ from completions.errors import (
     UpstreamUnavailable,
 )
 
-BASE_URL = "http://turn.invalid/v1"
-"""The base URL of an agent's clients, to which they append their paths; never connected to."""
 _DEPTH_LIMIT = 16
 
 
-def of_model(error: BaseException, told: Sequence[CompletionsError]) -> CompletionsError | None:
+def of_model(error: BaseException, failures: Sequence[CompletionsError]) -> CompletionsError | None:
     """Return the failure of a model that an agent did not catch; None if it is the agent's own.
 
-    `told` are the failures of its questions.
+    `failures` are those of its questions.
     """
     sdk = sys.modules.get("openai")
     for one in _reasons(error):
@@ -32,7 +31,7 @@ def of_model(error: BaseException, told: Sequence[CompletionsError]) -> Completi
             return None if _is_mistake(one) else one
         if sdk is None or not isinstance(one, sdk.APIError):
             continue
-        same = [failure for failure in told if (failure.code, failure.message) == _said(one)]
+        same = [failure for failure in failures if (failure.code, failure.message) == _said(one)]
         if same or _asked_turn(one):
             return same[-1] if same and not _is_mistake(same[-1]) else None
         # From the agent's own client.

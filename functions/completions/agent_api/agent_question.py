@@ -58,7 +58,7 @@ class AgentQuestion:
 
     responder: Responder
     questions: ModelQuestions
-    told: Mapping[str, Any]
+    fields: Mapping[str, Any]
     """The fields of the responder's `Conversation`."""
     runs: _Runs = field(default_factory=_Runs)
 
@@ -88,8 +88,8 @@ class AgentQuestion:
 
     def with_feedback(self, answer: str, feedback: str) -> AgentQuestion:
         """Return the conversation continued by the answer and what was wrong with it."""
-        body = chat.with_feedback({"messages": list(self.told["messages"])}, answer, feedback)
-        return replace(self, told={**self.told, "messages": body["messages"]})
+        body = chat.with_feedback({"messages": list(self.fields["messages"])}, answer, feedback)
+        return replace(self, fields={**self.fields, "messages": body["messages"]})
 
     async def ask(
         self,
@@ -101,7 +101,7 @@ class AgentQuestion:
     ) -> AsyncGenerator[list[Chunk], None]:
         """Yield what the responder yields, each piece at once; raise what it raises."""
         self.runs.left -= 1
-        self.questions.begin()
+        self.questions.note_agent_began()
         self.runs.current = run = Run(self.questions)
         reader = EventReader()
 
@@ -112,7 +112,7 @@ class AgentQuestion:
             return [delta for call in run.take_calls() for delta in reader.read(call)]
 
         try:
-            async with aclosing(self.responder(Conversation(**self.told, _run=run))) as events:
+            async with aclosing(self.responder(Conversation(**self.fields, _run=run))) as events:
                 while (event := await run.next_of(events)) is not END:
                     yield chunk([*platform_calls(), *reader.read(event)])
         except Exception as error:
@@ -149,7 +149,7 @@ def in_models_place(
 ) -> AgentQuestion:
     """Return a turn's `request` put to its agent, which may ask `questions` of its own."""
     body = questions.callers_request.body
-    told = {
+    fields = {
         "messages": body.get("messages") or [],
         "tools": body.get("tools") or [],
         "model": request.model,
@@ -160,4 +160,4 @@ def in_models_place(
         "parameters": {name: body[name] for name in PARAMETERS if body.get(name) is not None},
         "user_text": request.user_text if request.user_spoke else "",
     }
-    return AgentQuestion(responder, questions, told)
+    return AgentQuestion(responder, questions, fields)

@@ -138,8 +138,8 @@ class Run:
             self._answers.discard(answer)
             await answer.aclose()
 
-    async def pass_on(self, path: str, body: dict[str, Any]) -> bytes:
-        """Return the first model's answer; see `ModelQuestions.pass_on`.
+    async def embed(self, path: str, body: dict[str, Any]) -> bytes:
+        """Return the first model's embeddings; see `ModelQuestions.embed`.
 
         Raises:
             CompletionsError: it does not answer, or the run takes no questions.
@@ -147,7 +147,7 @@ class Run:
         self.check()
         token = OWNER.set(None)
         try:
-            return await self.questions.pass_on(path, body)
+            return await self.questions.embed(path, body)
         finally:
             OWNER.reset(token)
 

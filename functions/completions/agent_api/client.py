@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from completions.agent_api import transport
-from completions.agent_api.agent_errors import BASE_URL
 from completions.agent_api.agent_run import RUN, Run
 from completions.agent_api.client_requests import HttpAnswer, handle, refusal
 from completions.errors import InvalidRequest
@@ -18,6 +17,8 @@ from completions.errors import InvalidRequest
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
+BASE_URL = "http://turn.invalid/v1"
+"""The clients append their paths to it; never connected to."""
 NO_KEY = "the-turn-has-it"
 
 Client = TypeVar("Client")

@@ -43,7 +43,7 @@ async def handle(
     try:
         run.check()
         if path == EMBEDDINGS:
-            return HttpAnswer(body=await run.pass_on(path, _decoded(body)))
+            return HttpAnswer(body=await run.embed(path, _decoded(body)))
         dialect = _dialect_of(path)
         return await _ask_models(
             run, dialect, _decoded(body), with_platform_tools=with_platform_tools

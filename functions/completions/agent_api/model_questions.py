@@ -32,8 +32,8 @@ from completions.upstream.exchange import Exchange
 
 WAIT_LIMIT_S = 3.0
 """How long a question waits for a model that asks for patience."""
-PASS_ON_LIMIT_S = 10.0
-"""How long an answer without a model's words may take, such as embeddings."""
+EMBEDDING_LIMIT_S = 10.0
+"""How long an answer without a model's words may take."""
 
 
 class ModelQuestions:
@@ -69,11 +69,9 @@ class ModelQuestions:
         """Return the requests of a further question."""
         return self._question.requests.of_one_question()
 
-    def begin(self) -> None:
+    def note_agent_began(self) -> None:
         """Note that the agent begins to work, for the first time or again."""
-        requests = self._question.requests
-        if requests.agent_began_at is None:
-            requests.agent_began_at = asyncio.get_running_loop().time()
+        self._question.requests.note_agent_began(asyncio.get_running_loop().time())
 
     def as_callers(self, request: ParsedRequest) -> ParsedRequest:
         """Return the agent's request with the caller's fields about the call."""
@@ -82,8 +80,8 @@ class ModelQuestions:
         body = request.body if user is None else {"user_id": user, **request.body}
         return replace(request, body=body, extra=caller.extra)
 
-    async def pass_on(self, path: str, body: dict[str, Any]) -> bytes:
-        """Return the first candidate's answer to a request that is not a question.
+    async def embed(self, path: str, body: dict[str, Any]) -> bytes:
+        """Return the first candidate's embeddings.
 
         It counts among the turn's requests. There is no fallback: vectors of two models do not
         compare.
@@ -97,24 +95,24 @@ class ModelQuestions:
             raise AgentRequestsExhausted(self._question.requests.limit)
         answer = b""
         try:
-            async with asyncio.timeout(PASS_ON_LIMIT_S):
+            async with asyncio.timeout(EMBEDDING_LIMIT_S):
                 events = self._question.upstream.events(candidate, path, body, exchange)
                 async with aclosing(events) as batches:
                     async for batch in batches:
                         answer += b"".join(event.data for event in batch)
         except TimeoutError as error:
             late = UpstreamTimeout("The upstream did not answer in time.")
-            self._passed_on(exchange, late)
+            self._embedding_failed(exchange, late)
             raise late from error
         except CompletionsError as error:
-            self._passed_on(exchange, error)
+            self._embedding_failed(exchange, error)
             raise
-        exchange.usage, exchange.model = _told(answer)
+        exchange.usage, exchange.model = _usage_and_model(answer)
         exchange.speaks()
         exchange.finishes()
         return answer
 
-    def _passed_on(self, exchange: Exchange, error: CompletionsError) -> None:
+    def _embedding_failed(self, exchange: Exchange, error: CompletionsError) -> None:
         exchange.ends(error, whole=False, by_itself=False)
         self.failures.append(error)
 
@@ -132,7 +130,7 @@ class ModelQuestions:
             CompletionsError: nobody answered, or the answer broke off.
         """
         race: Race | None = None
-        self._question.requests.put(asyncio.get_running_loop().time())
+        self._question.requests.note_agent_asked(asyncio.get_running_loop().time())
         requests = requests or self.new_requests()
         question = replace(self._question, dialect=dialect, request=request, requests=requests)
         try:
@@ -189,12 +187,12 @@ class ModelQuestions:
         )
 
 
-def _told(answer: bytes) -> tuple[dict[str, Any] | None, str]:
+def _usage_and_model(answer: bytes) -> tuple[dict[str, Any] | None, str]:
     """Return usage and model from an answer in one piece."""
     try:
-        told = from_json(answer)
+        body = from_json(answer)
     except ValueError:
         return None, ""
-    told = told if isinstance(told, dict) else {}
-    usage, model = told.get("usage"), told.get("model")
+    body = body if isinstance(body, dict) else {}
+    usage, model = body.get("usage"), body.get("model")
     return usage if isinstance(usage, dict) else None, model if isinstance(model, str) else ""

@@ -57,7 +57,12 @@ class Requests:
             self.exchanges.append(exchange)
         return exchange
 
-    def put(self, now: float) -> None:
+    def note_agent_began(self, now: float) -> None:
+        """Note that the turn's agent begins to work, for the first time or again."""
+        if self.agent_began_at is None:
+            self.agent_began_at = now
+
+    def note_agent_asked(self, now: float) -> None:
         """Note that the turn's agent asks a question."""
         if self.agent_asked_at is None:
             self.agent_asked_at = now
