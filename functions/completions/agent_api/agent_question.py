@@ -84,7 +84,7 @@ class AgentQuestion:
     def given_up(self) -> None:
         """Note that the run is being cancelled."""
         if self.runs.current is not None:
-            self.runs.current.give_up()
+            self.runs.current.cancel()
 
     def with_feedback(self, answer: str, feedback: str) -> AgentQuestion:
         """Return the conversation continued by the answer and what was wrong with it."""
@@ -113,7 +113,7 @@ class AgentQuestion:
 
         try:
             async with aclosing(self.responder(Conversation(**self.fields, _run=run))) as events:
-                while (event := await run.next_of(events)) is not END:
+                while (event := await run.next_event(events)) is not END:
                     yield chunk([*platform_calls(), *reader.read(event)])
         except Exception as error:
             if calls := platform_calls():

@@ -26,12 +26,18 @@ class AgentExited(Exception):
     """The agent called `sys.exit`, which asyncio would let end the process in mid-turn."""
 
 
+END: Any = object()
+"""What `Run.next_event` returns at the end."""
 RUN: ContextVar[Run | None] = ContextVar("completions_run", default=None)
 """The run of the current context; a client finds its turn by it."""
 
 
 class Run:
-    """One run. Create it in the task that iterates the agent, and `close` it there."""
+    """One run. Create it in the task that iterates the agent, and `close` it there.
+
+    The agent works until it ends by itself or `stop_agent` stops it. The run takes questions until
+    it is over: from `close` on, or from `cancel` if nobody waits for the agent any more.
+    """
 
     def __init__(self, questions: ModelQuestions) -> None:
         self.questions = questions
@@ -42,24 +48,24 @@ class Run:
         self._tasks = OwnedTasks()
         self._answers: set[AsyncGenerator[list[Chunk], None]] = set()
         self._over = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._agent_stopped = asyncio.Event()
         self._waiting: asyncio.Task[Any] | None = None
-        self._cancelled = False
-        self._ended_by: set[asyncio.Task[Any] | None] = set()
+        self._we_cancelled = False
+        self._stopping: set[asyncio.Task[Any] | None] = set()
         self._loop = asyncio.get_running_loop()
         RUN.set(self)
         OWNER.set(self._tasks)
 
-    async def next_of(self, events: AsyncGenerator[Event, None]) -> object:
-        """Return the agent's next event; `END` once it has ended or was ended."""
-        if self._ended.is_set():
+    async def next_event(self, events: AsyncGenerator[Event, None]) -> object:
+        """Return the agent's next event; `END` once it has ended or was stopped."""
+        if self._agent_stopped.is_set():
             return END
         self._waiting = task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an agent is iterated in a task
         try:
             event = await anext(events, END)
         except asyncio.CancelledError:
-            if not self._took_back(task):
+            if not self._uncancel(task):
                 raise
             return END
         except SystemExit as error:
@@ -67,31 +73,31 @@ class Run:
             raise exited.with_traceback(error.__traceback__) from None
         finally:
             self._waiting = None
-        self._took_back(task)
-        return END if self._ended.is_set() else event
+        self._uncancel(task)
+        return END if self._agent_stopped.is_set() else event
 
-    async def end(self) -> None:
-        """End the agent where it waits; this never returns to its caller.
+    async def stop_agent(self) -> None:
+        """Stop the agent where it waits; this never returns to its caller.
 
         Raises:
-            NoTurn: the run is over, or the calling task does not let itself be ended.
+            NoTurn: the run is over, or the calling task has caught its cancellation.
         """
-        self._ended.set()
+        self._agent_stopped.set()
         task = asyncio.current_task()
-        if task in self._ended_by:
-            raise NoTurn  # It caught its cancellation and asks again: nobody would end its wait.
-        self._ended_by.add(task)
-        if self._waiting is not None and not self._cancelled:
-            self._cancelled = True
+        if task in self._stopping:
+            raise NoTurn  # It asks again: nobody would end its wait.
+        self._stopping.add(task)
+        if self._waiting is not None and not self._we_cancelled:
+            self._we_cancelled = True
             self._waiting.cancel()
         await self._over.wait()
         raise NoTurn
 
-    def _took_back(self, task: asyncio.Task[Any]) -> bool:
-        """Return True if only `end` has cancelled the agent."""
-        if not self._cancelled:
+    def _uncancel(self, task: asyncio.Task[Any]) -> bool:
+        """Take back our own cancellation; return True if nobody else has cancelled the agent."""
+        if not self._we_cancelled:
             return False
-        self._cancelled = False
+        self._we_cancelled = False
         return task.uncancel() == 0
 
     def check(self) -> None:
@@ -156,7 +162,7 @@ class Run:
         calls, self.calls = self.calls, []
         return calls
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Cancel the agent's tasks and questions, since the agent itself is being cancelled.
 
         It may wait for a task before it ends, or not end at all.
@@ -173,10 +179,6 @@ class Run:
         for answer in list(self._answers):
             with suppress(RuntimeError):  # A task that will not be stopped still reads it.
                 await answer.aclose()
-
-
-END: Any = object()
-"""What `next_of` returns at the end."""
 
 
 async def let_others_run() -> None:

@@ -66,7 +66,7 @@ async def _ask_models(
     run: Run, dialect: Dialect, body: dict[str, Any], *, with_platform_tools: bool
 ) -> HttpAnswer:
     if run.handed_over and with_platform_tools:
-        await run.end()
+        await run.stop_agent()
     _check(body)
     streamed = body.get("stream") is True
     caller = run.questions.callers_request
