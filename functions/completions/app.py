@@ -78,7 +78,7 @@ def create_app(
         upstream,
         health,
         Quirks(),
-        _load_responder(settings.responder) if settings.responder else None,
+        _load_agent(settings.responder) if settings.responder else None,
     )
 
     @asynccontextmanager
@@ -183,7 +183,7 @@ def create_app(
     return app
 
 
-def _load_responder(name: str) -> Responder:
+def _load_agent(name: str) -> Responder:
     """Return the deployment's agent; a deployment without one imports nothing of this."""
     from completions import responder
 

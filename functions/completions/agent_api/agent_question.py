@@ -19,7 +19,8 @@ from completions.dialects.request import ParsedRequest
 from completions.observability import log
 from completions.settings import Candidate
 
-RESPONDER = Candidate("responder", "")
+AGENT = Candidate("responder", "")
+"""An agent as a candidate; logs call it `responder`."""
 PARAMETERS = (
     "frequency_penalty",
     "max_completion_tokens",
@@ -37,7 +38,7 @@ PARAMETERS = (
 )
 """The fields that say how to answer, if every framework may pass them on."""
 RUNS = 2
-"""A responder that fails before its first word is run once more."""
+"""An agent that fails before its first word is run once more."""
 
 
 @dataclass(slots=True)
@@ -54,22 +55,22 @@ class _Runs:
 
 @dataclass(frozen=True)
 class AgentQuestion:
-    """A turn's question to a responder instead of a model; see `attempts.Askable`."""
+    """A turn's question to an agent instead of a model; see `attempts.Askable`."""
 
-    responder: Responder
+    agent: Responder
     questions: ModelQuestions
     fields: Mapping[str, Any]
-    """The fields of the responder's `Conversation`."""
+    """The fields of the agent's `Conversation`."""
     runs: _Runs = field(default_factory=_Runs)
 
     @property
     def can_ask(self) -> bool:
-        """True while the responder may be run again."""
+        """True while the agent may be run again."""
         return self.runs.left > 0
 
     @property
     def requests_left(self) -> int:
-        """How many times the responder may still be run."""
+        """How many times the agent may still be run."""
         return self.runs.left
 
     @property
@@ -99,7 +100,7 @@ class AgentQuestion:
         *,
         hedge: bool = False,  # noqa: ARG002 - an agent is not hedged; what it asks may be
     ) -> AsyncGenerator[list[Chunk], None]:
-        """Yield what the responder yields, each piece at once; raise what it raises."""
+        """Yield what the agent yields, each piece at once; raise what it raises."""
         self.runs.left -= 1
         self.questions.note_agent_began()
         self.runs.current = run = Run(self.questions)
@@ -112,7 +113,7 @@ class AgentQuestion:
             return [delta for call in run.take_calls() for delta in reader.read(call)]
 
         try:
-            async with aclosing(self.responder(Conversation(**self.fields, _run=run))) as events:
+            async with aclosing(self.agent(Conversation(**self.fields, _run=run))) as events:
                 while (event := await run.next_event(events)) is not END:
                     yield chunk([*platform_calls(), *reader.read(event)])
         except Exception as error:
@@ -145,7 +146,7 @@ class AgentQuestion:
 
 
 def in_models_place(
-    responder: Responder, questions: ModelQuestions, request: ParsedRequest
+    agent: Responder, questions: ModelQuestions, request: ParsedRequest
 ) -> AgentQuestion:
     """Return a turn's `request` put to its agent, which may ask `questions` of its own."""
     body = questions.callers_request.body
@@ -160,4 +161,4 @@ def in_models_place(
         "parameters": {name: body[name] for name in PARAMETERS if body.get(name) is not None},
         "user_text": request.user_text if request.user_spoke else "",
     }
-    return AgentQuestion(responder, questions, fields)
+    return AgentQuestion(agent, questions, fields)

@@ -81,7 +81,7 @@ class EventReader:
                 return [part]
             case _:
                 raise TypeError(
-                    "a responder yields Say(text), Think(text) or Call(name, arguments), "
+                    "an agent yields Say(text), Think(text) or Call(name, arguments), "
                     f"not {event!r}"
                 )
 

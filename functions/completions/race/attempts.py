@@ -150,7 +150,7 @@ class Attempts:
             self._question.given_up()
             _, stubborn = await asyncio.wait(tasks, timeout=CANCEL_S)
             if stubborn:
-                # A responder that will not be stopped must not hold its caller.
+                # An agent that will not be stopped must not hold its caller.
                 log.warning("candidate.stubborn", attempts=len(stubborn))
 
     async def close(self) -> None:
@@ -185,7 +185,7 @@ class Attempts:
         except (Exception, asyncio.CancelledError) as bug:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            # A cancellation inside a responder: it may have cancelled a task and awaited it.
+            # A cancellation inside an agent: it may have cancelled a task and awaited it.
             error = _crashed(attempt, bug)
         await self.events.put((attempt, None, error))
 
@@ -212,7 +212,7 @@ async def _drained(attempt: Attempt) -> None:
 
 
 def _crashed(attempt: Attempt, bug: BaseException) -> CompletionsError:
-    """Log a bug in our code or in a responder, and return the error to report for it."""
+    """Log a bug in our code or in an agent, and return the error to report for it."""
     log.exception("candidate.crashed", candidate=attempt.candidate.key, place=place(bug))
     return UpstreamUnavailable("The answer could not be made; the reason is in the log.")
 

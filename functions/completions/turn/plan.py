@@ -51,7 +51,7 @@ class AppState:
     upstream: ModelClient
     health: Health
     quirks: Quirks
-    responder: Responder | None = None
+    agent: Responder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Plan:
         self.health = state.health
         self.record = TurnRecord()
         self.requests = Requests()
-        if state.responder is not None:
+        if state.agent is not None:
             self.requests.limit = settings.agent_request_limit
         seen_at = now if arrival.seen_at is None else arrival.seen_at
         # Reading the keys counts: without Lambda the earliest known moment is when we got it.
@@ -122,16 +122,16 @@ class Plan:
         )
         self.question: Askable = question
         self._models: tuple[Candidate, ...] = settings.candidates
-        if state.responder is not None:
+        if state.agent is not None:
             # Here, since most deployments have no agent: a cold start pays for every import.
-            from completions.agent_api.agent_question import RESPONDER, in_models_place
+            from completions.agent_api.agent_question import AGENT, in_models_place
             from completions.agent_api.model_questions import ModelQuestions
 
             questions = ModelQuestions(
                 question, self.health, self.timeouts, self.waits, self._in_order
             )
-            self.question = in_models_place(state.responder, questions, request)
-            self._models = (RESPONDER,)
+            self.question = in_models_place(state.agent, questions, request)
+            self._models = (AGENT,)
             # The agent's questions to models have timers; the agent itself may pause between words.
             self.timeouts, self.waits = Timeouts(), Waits()
 

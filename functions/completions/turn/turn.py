@@ -42,8 +42,8 @@ class Turn(Response):
         super().__init__()
         self._state = state
         self._dialect = dialect
-        # A responder gives one answer, even if a caller asks for several.
-        self._request = replace(request, answers=1) if state.responder else request
+        # An agent gives one answer, even if a caller asks for several.
+        self._request = replace(request, answers=1) if state.agent else request
         self._arrival = arrival
         self._on_failure = on_failure
         self._comments = comments

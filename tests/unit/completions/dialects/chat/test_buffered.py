@@ -59,7 +59,7 @@ def test_dropped_calls_do_not_reach_the_caller() -> None:
 
 
 def test_an_answer_without_an_upstream_names_the_callers_model() -> None:
-    """A responder's answer has an id and a time as well."""
+    """An agent's answer has an id and a time as well."""
     usage = {"total_tokens": 3}
     got = buffered(None, usage=usage)
     assert (got["object"], got["model"], got["usage"]) == ("chat.completion", "m", usage)

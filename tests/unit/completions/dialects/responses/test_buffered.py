@@ -60,7 +60,7 @@ async def test_words_and_calls_are_replaced() -> None:
 
 
 async def test_an_answer_without_an_upstream_is_whole() -> None:
-    """The SDK reads a responder's answer like any other."""
+    """The SDK reads an agent's answer like any other."""
     got = responses.buffered(
         REQUEST, None, text="Sure.", reasoning="", calls=[CALL], finish="length"
     )
