@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from local.wire import Exchange, Gone
+from local.wire import Exchange, PeerGone
 
 PREFIX = "/2018-06-01/runtime/"
 # 6 MB and 100 bytes, as in the Runtime Interface Emulator.
@@ -250,7 +250,7 @@ async def _pass_on(exchange: Exchange, body: Body) -> bool:
     try:
         async for chunk in exchange.chunks():
             await body.put(chunk)
-    except Gone:
+    except PeerGone:
         return True
     # RFC 9110, section 6.6.2, lets a sender omit this list; Lambda drops trailers not on it.
     declared = exchange.header("trailer").lower()

@@ -41,7 +41,7 @@ def bound_untaken(listener: socket.socket) -> None:
         )
 
 
-class Gone(Exception):
+class PeerGone(Exception):
     """The peer closed the connection, or broke the protocol, before its request had ended."""
 
 
@@ -79,7 +79,7 @@ class Exchange:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body, each piece as it arrives; fill `trailers` after the last one.
 
-        Raises `Gone`.
+        Raises `PeerGone`.
         """
         while True:
             match await self._connection.next_event():
@@ -89,10 +89,10 @@ class Exchange:
                     self.trailers = {k.decode("ascii"): v.decode("latin-1") for k, v in trailers}
                     return
                 case _:
-                    raise Gone
+                    raise PeerGone
 
     async def body(self, limit_bytes: int) -> bytes | None:
-        """Return the whole body, or None if it is longer than the limit. Raises `Gone`.
+        """Return the whole body, or None if it is longer than the limit. Raises `PeerGone`.
 
         Reads it to its end in either case: a socket closed on unread data is reset, and the peer
         would lose the answer that says why.
@@ -225,7 +225,7 @@ class Server:
                 exchange = Exchange(connection, request)
                 try:
                     await self._handler(exchange)
-                except Gone:
+                except PeerGone:
                     break
                 except Exception:
                     # One broken request must not end the server; the peer sees a cut answer.

@@ -19,7 +19,7 @@ TIMEOUT_S = 20.0
 USUAL_MODEL = "gpt-4.1-mini"
 
 
-def tell(url: str, key: str, model: str = "") -> None:
+def play_and_print(url: str, key: str, model: str = "") -> None:
     """Play the turn, and print whether a model answers, or else why not and what helps.
 
     `REAL_TURN=0` in the environment plays none.

@@ -18,7 +18,7 @@ import sys
 from ops import real_turn
 from ops.aws_cli import aws
 from ops.command_problem import Problem
-from ops.connect.deployment import deployed
+from ops.connect.deployment import stack_deployment
 
 SECRET = "UpstreamKeySecret"  # noqa: S105 - its logical id in template.yaml
 OWNERS = {"upstream": "model API", "fallback": "fallback, if there is one"}
@@ -40,11 +40,11 @@ def main() -> int:
         return 130
     print("Stored. Running environments use it within KeyTtlS seconds.")
     try:
-        server = deployed(options.stack, options.region)
+        server = stack_deployment(options.stack, options.region)
     except Problem:
         print("No turn was tried: the stack's URL and caller key could not be read.")
     else:
-        real_turn.tell(server.url, server.key, server.model)
+        real_turn.play_and_print(server.url, server.key, server.model)
     return 0
 
 

@@ -113,7 +113,7 @@ def create_app(
             _check_can_be_served(parsed, settings)
             parsed = request_options.with_buffer_words(parsed, request)
             if settings.responder:
-                parsed = caller_info.noted(parsed, request, content)
+                parsed = caller_info.with_caller_info(parsed, request, content)
             on_failure = request_options.on_failure(request, settings)
             comments = request_options.wants_comments(request)
         except (Unauthorized, ClientDisconnect):
@@ -156,7 +156,7 @@ def create_app(
         request_log.bind_request(request)
         await authorise(request, keys)
         return error_responses.json_response(
-            to_json({"object": "list", "data": await models.listed(settings, upstream)})
+            to_json({"object": "list", "data": await models.available(settings, upstream)})
         )
 
     @app.get("/{prefix:prefix}openapi.json{slashes:slashes}")
@@ -178,7 +178,7 @@ def create_app(
         request_log.bind_request(request)
         await authorise(request, keys)
         name = request.path_params["model"].rstrip("/")
-        return error_responses.json_response(to_json(await models.found(name, settings, upstream)))
+        return error_responses.json_response(to_json(await models.find(name, settings, upstream)))
 
     return app
 
@@ -220,7 +220,7 @@ class _SettleMiddleware:
 
 def _check_can_be_served(parsed: ParsedRequest, settings: Settings) -> None:
     """Raise ModelNotFound or ChainNotFound for what this deployment cannot answer."""
-    models.check(parsed.model, settings)
+    models.check_allowed(parsed.model, settings)
     if settings.responder and parsed.chained:
         raise ChainNotFound  # An agent has only the history that it gets.
 

@@ -21,16 +21,22 @@ from ops.connect import call_start
 from ops.connect.agent import (
     API_TYPES,
     Change,
-    Wanted,
+    WantedSettings,
     changes,
-    elsewhere,
     model_of,
+    other_changes,
     own_llms,
     patch,
 )
-from ops.connect.deployment import LONGEST_S, SHORTEST_S, Deployment, deployed, named
+from ops.connect.deployment import (
+    LONGEST_S,
+    SHORTEST_S,
+    Deployment,
+    stack_deployment,
+    url_deployment,
+)
 from ops.connect.elevenlabs_workspace import Workspace
-from ops.connect.secret import Secret, Store, chosen
+from ops.connect.secret import Secret, StoreAction, choose_secret
 
 # The environment variables that set the options of the same name.
 OPTIONS = (
@@ -76,9 +82,9 @@ def connect(options: argparse.Namespace) -> int:
         caller_key=server.key,
     )
     agent = workspace.agent()
-    secret = chosen(server.url, server.key, workspace.secrets())
+    secret = choose_secret(server.url, server.key, workspace.secrets())
     name = _printable(f'Agent "{agent.get("name", "")}" ({options.agent})')
-    wanted = Wanted(
+    wanted = WantedSettings(
         url=server.url,
         secret_id=secret.id,
         secret_name=secret.name,
@@ -89,9 +95,9 @@ def connect(options: argparse.Namespace) -> int:
         warm=_warm(options, agent, server.url),
     )
     pending = changes(agent, wanted)
-    if not pending and secret.store is Store.NOTHING:
+    if not pending and secret.store is StoreAction.NOTHING:
         print(f"{name}: nothing to change.")
-        real_turn.tell(server.url, server.key, wanted.model or "")
+        real_turn.play_and_print(server.url, server.key, wanted.model or "")
         return 0
 
     print(f"{name}:")
@@ -108,7 +114,7 @@ def connect(options: argparse.Namespace) -> int:
     secret_id = _store(workspace, secret)
     if not pending:
         print("Done: the caller key is stored.")
-        real_turn.tell(server.url, server.key, wanted.model or "")
+        real_turn.play_and_print(server.url, server.key, wanted.model or "")
         return 0
     wanted = replace(wanted, secret_id=secret_id)
     after = workspace.update_agent(patch(agent, wanted))
@@ -116,10 +122,10 @@ def connect(options: argparse.Namespace) -> int:
         print("Still:")
         _show(missed, None)
         raise Problem("The platform accepted the change, but these settings are not as sent.")
-    for path in elsewhere(agent, after, warm=bool(wanted.warm)):
+    for path in other_changes(agent, after, warm=bool(wanted.warm)):
         print(_printable(f"  NOTE: the platform changed {path} as well."))
     print(f"Done. `make doctor URL={server.url}` plays a call against the same server.")
-    real_turn.tell(server.url, server.key, wanted.model or "")
+    real_turn.play_and_print(server.url, server.key, wanted.model or "")
     return 0
 
 
@@ -181,9 +187,9 @@ def _warm(options: argparse.Namespace, agent: dict[str, Any], url: str) -> int:
 
 def _deployment(options: argparse.Namespace) -> Deployment:
     if options.url:
-        server = named(options.url, "")  # check the URL before asking for a key
+        server = url_deployment(options.url, "")  # check the URL before asking for a key
         return Deployment(server.url, _key("CALLER_KEY", "Caller key of the server"))
-    return deployed(options.stack, options.region)
+    return stack_deployment(options.stack, options.region)
 
 
 def _key(variable: str, what: str) -> str:
@@ -209,9 +215,9 @@ def _show(pending: list[Change], secret: Secret | None) -> None:
     for what, old, new in rows:
         line = f"  {what:<{widths[0]}}  {old:<{widths[1]}}  ->  {new}"
         print(_printable(line.rstrip()))
-    if secret and secret.store is Store.CREATE:
+    if secret and secret.store is StoreAction.CREATE:
         print(f"  The caller key is stored as the new workspace secret {secret.name}.")
-    if secret and secret.store is Store.UPDATE:
+    if secret and secret.store is StoreAction.UPDATE:
         users = f"{secret.users}{' or more' if secret.more_users else ''}"
         print(f"  The stored caller key differs and is replaced. Agents that use it: {users}.")
 
@@ -228,7 +234,7 @@ def _store(workspace: Workspace, secret: Secret) -> str:
     """Return the id of the secret, once it holds the caller key."""
     if secret.id is None:
         return workspace.create_secret(secret.name)
-    if secret.store is Store.UPDATE:
+    if secret.store is StoreAction.UPDATE:
         workspace.update_secret(secret.id, secret.name)
     return secret.id
 

@@ -24,7 +24,7 @@ USUAL_MAX_TOKENS = 5000  # what the platform's documentation proposes
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedSettings:
     """The agent's settings as they should be. None keeps the agent's value, if it can work."""
 
     url: str
@@ -52,7 +52,7 @@ def model_of(agent: dict[str, Any]) -> str:
     return at(agent, (*PROMPT, "custom_llm")).get("model_id") or ""
 
 
-def patch(agent: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
+def patch(agent: dict[str, Any], wanted: WantedSettings) -> dict[str, Any]:
     """Return the body to send for the agent as it is.
 
     Sends only our fields of the prompt: the platform keeps what a patch does not name, and refuses
@@ -89,7 +89,7 @@ def patch(agent: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
     return {"conversation_config": {"agent": {"prompt": ours}}, "platform_settings": platform}
 
 
-def changes(agent: dict[str, Any], wanted: Wanted) -> list[Change]:
+def changes(agent: dict[str, Any], wanted: WantedSettings) -> list[Change]:
     """Return what the patch would change, field by field; empty if the agent is as wanted."""
     body = patch(agent, wanted)
     old, new = at(agent, PROMPT), at(body, PROMPT)
@@ -122,7 +122,7 @@ def changes(agent: dict[str, Any], wanted: Wanted) -> list[Change]:
 
 
 def _call_start_rows(
-    agent: dict[str, Any], body: dict[str, Any], wanted: Wanted
+    agent: dict[str, Any], body: dict[str, Any], wanted: WantedSettings
 ) -> list[tuple[str, Any, Any]]:
     path = (*call_start.WORKSPACE, call_start.WEBHOOK)
     had, gets = at(agent, path), at(body, path)
@@ -151,7 +151,9 @@ def own_llms(agent: dict[str, Any]) -> list[str]:
     )
 
 
-def elsewhere(before: dict[str, Any], after: dict[str, Any], *, warm: bool = False) -> list[str]:
+def other_changes(
+    before: dict[str, Any], after: dict[str, Any], *, warm: bool = False
+) -> list[str]:
     """Return the paths of settings that are not ours but changed."""
     parts = ("name", "conversation_config", "platform_settings", "workflow", "tags")
     changed = _changed({p: before.get(p) for p in parts}, {p: after.get(p) for p in parts}, ())
@@ -197,7 +199,7 @@ def _source(value: Any) -> str | None:
     return next((f"{kind} {value[name]}" for name, kind in kinds.items() if name in value), "?")
 
 
-def _key(value: Any, wanted: Wanted) -> str | None:
+def _key(value: Any, wanted: WantedSettings) -> str | None:
     if wanted.secret_id and value == {"secret_id": wanted.secret_id}:
         return f"secret {wanted.secret_name}"
     return _source(value)

@@ -66,7 +66,7 @@ class Deployment:
         return max(SHORTEST_S, min(LONGEST_S, first_words_s + USUAL_S))
 
 
-def named(url: str, key: str) -> Deployment:
+def url_deployment(url: str, key: str) -> Deployment:
     """Return the deployment at `url`, with or without its path.
 
     Raises:
@@ -84,7 +84,7 @@ def named(url: str, key: str) -> Deployment:
     return Deployment(address.base_url, key)
 
 
-def deployed(stack: str, region: str) -> Deployment:
+def stack_deployment(stack: str, region: str) -> Deployment:
     """Return the deployment of a CloudFormation stack, with its caller key.
 
     Raises:

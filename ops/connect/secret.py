@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
-class Store(Enum):
+class StoreAction(Enum):
     """What to do to a workspace's secrets."""
 
     NOTHING = "nothing"
@@ -30,12 +30,12 @@ class Secret:
 
     name: str
     id: str | None  # none before it is created
-    store: Store
+    store: StoreAction
     users: int = 0  # agents that use it already
     more_users: bool = False  # the platform listed only some of them
 
 
-def chosen(url: str, key: str, stored: Iterable[dict[str, Any]]) -> Secret:
+def choose_secret(url: str, key: str, stored: Iterable[dict[str, Any]]) -> Secret:
     """Return the secret for the server at `url`, among those that the workspace has."""
     prefix = f"voice-completions-{_slug(url)}-"
     name = prefix + _fingerprint(key, salt=prefix)
@@ -43,12 +43,12 @@ def chosen(url: str, key: str, stored: Iterable[dict[str, Any]]) -> Secret:
     # The current one if there are several, else the first by name, so that each run takes the same.
     ours.sort(key=lambda one: (one["name"] != name, one["name"], one["secret_id"]))
     if not ours:
-        return Secret(name, None, Store.CREATE)
+        return Secret(name, None, StoreAction.CREATE)
     found, used_by = ours[0], ours[0].get("used_by") or {}
     return Secret(
         name,
         found["secret_id"],
-        Store.NOTHING if found["name"] == name else Store.UPDATE,
+        StoreAction.NOTHING if found["name"] == name else StoreAction.UPDATE,
         len(used_by.get("agents") or ()),
         bool(used_by.get("agents_has_more")),
     )

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from ops.command_problem import Problem, usage
 from ops.trial import report, stacks
-from ops.trial.account import ERRORS, Account, entered
+from ops.trial.account import ERRORS, Account, current_account
 from ops.trial.deployment import DeployedLab
 from ops.trial.probe import Lab, Measured
 from ops.trial.question_table import PROBES
@@ -40,12 +40,12 @@ def main() -> int:
     for each in SIGNALS:
         signal.signal(each, _stop)
     try:
-        account = entered(options.region, options.endpoint)
+        account = current_account(options.region, options.endpoint)
         if options.take_away:
             if not stacks.NAME.fullmatch(options.take_away):
                 raise usage(f"{options.take_away} is not a trial's name.")
-            return _taken_away(Stacks(options.take_away, account, RUNS, options.poll_s))
-        status = _earlier(account, options.poll_s)
+            return _delete(Stacks(options.take_away, account, RUNS, options.poll_s))
+        status = _delete_crashed(account, options.poll_s)
         return _trial(options, account) or status
     except Problem as problem:
         print(problem, file=sys.stderr)
@@ -105,8 +105,8 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
         with suppress(KeyboardInterrupt):  # It may come right now.
             _disregard_signals()
         _say("deleting what was created ...")
-        left = mine.take_away()
-        told.taken_away(left)
+        left = mine.delete()
+        told.note_left(left)
     _say(f"\n{told.path}")
     return _say_left(mine, left) or status
 
@@ -118,11 +118,11 @@ def _facts(account: Account, options: argparse.Namespace) -> dict[str, str]:
     return facts
 
 
-def _earlier(account: Account, poll_s: float) -> int:
+def _delete_crashed(account: Account, poll_s: float) -> int:
     """Delete what crashed trials of this checkout have left; report others."""
     status = 0
     for each in stacks.crashed(account, RUNS):
-        status = max(status, _taken_away(replace(each, poll_s=poll_s)))
+        status = max(status, _delete(replace(each, poll_s=poll_s)))
     for name in stacks.others(account, RUNS):
         _say(
             f"There is another trial, {name}. If it is not running: make trial TAKE_AWAY={name}, "
@@ -131,9 +131,9 @@ def _earlier(account: Account, poll_s: float) -> int:
     return status
 
 
-def _taken_away(found: Stacks) -> int:
+def _delete(found: Stacks) -> int:
     _say(f"deleting {found.name} ...")
-    return _say_left(found, found.take_away())
+    return _say_left(found, found.delete())
 
 
 def _say_left(mine: Stacks, left: list[str]) -> int:

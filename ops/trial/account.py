@@ -45,7 +45,7 @@ class Account:
         return {**here, **({"AWS_ENDPOINT_URL": self.endpoint} if self.endpoint else {})}
 
 
-def entered(region: str, endpoint: str) -> Account:
+def current_account(region: str, endpoint: str) -> Account:
     """Return the account of the current credentials.
 
     Raises:

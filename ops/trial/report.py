@@ -33,7 +33,7 @@ class Report:
         self.state = state
         self.write()
 
-    def taken_away(self, left: list[str]) -> None:
+    def note_left(self, left: list[str]) -> None:
         """Record what is left in the account."""
         self.left = left
         self.write()

@@ -106,7 +106,7 @@ class Stacks:
         described = self._described(self.stack(part)) or {}
         return {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
 
-    def take_away(self) -> list[str]:
+    def delete(self) -> list[str]:
         """Delete everything; return what is left and why, in words.
 
         The folder is deleted last, and stays if something is left.

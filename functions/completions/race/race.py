@@ -32,7 +32,7 @@ from completions.race.attempts import Askable, Attempt, Attempts
 from completions.race.empty_answer import EmptyAnswer
 from completions.race.health import Health
 from completions.race.misconfiguration import tell_owner
-from completions.race.next_candidate import Choices
+from completions.race.next_candidate import CandidateChooser
 from completions.race.timeouts import TICK_S, Timeouts, lingers_until
 from completions.race.waits import Waits
 from completions.race.winner import Silences, read_on
@@ -78,7 +78,7 @@ class Race:
         self._heard_at = heard_at
         self._hedges = timeouts.hedge_s > 0
         self._attempts = Attempts(question, first_source)
-        self._choices = Choices(
+        self._chooser = CandidateChooser(
             question,
             candidates,
             self._attempts,
@@ -94,7 +94,7 @@ class Race:
     @property
     def barred(self) -> frozenset[Candidate]:
         """Candidates that would refuse again if asked again."""
-        return frozenset(self._choices.barred)
+        return frozenset(self._chooser.barred)
 
     @property
     def failed(self) -> set[Candidate]:
@@ -116,7 +116,7 @@ class Race:
                 after it, what cut the winner off.
         """
         try:
-            self._choices.ask_first(self._started_at, self._loop.time())
+            self._chooser.ask_first(self._started_at, self._loop.time())
             winner = await self._winner()
             self.winner = winner.candidate
             self._health.answered(winner.candidate)
@@ -235,7 +235,7 @@ class Race:
             EmptyAnswer: an answer was empty.
             CompletionsError: all failed; the error that says most about why.
         """
-        if any(not other.over for other in self._attempts.all) or self._choices.waiting:
+        if any(not other.over for other in self._attempts.all) or self._chooser.waiting:
             return
         if empty := [one for one in self._attempts.all if one.empty]:
             raise EmptyAnswer(empty[-1].candidate, empty[-1].finish, empty[-1].held)
@@ -248,9 +248,9 @@ class Race:
         self._waits.failed(candidate, error)
         self._failed.add(candidate)
         if not error.transient:
-            self._choices.barred.add(candidate)
+            self._chooser.barred.add(candidate)
         if all(one.over or one.late for one in self._attempts.all):
-            self._choices.ask_soonest(self._loop.time())
+            self._chooser.ask_soonest(self._loop.time())
 
     # Time.
 
@@ -261,7 +261,7 @@ class Race:
             for moment in (self._timeouts.late_at(one), lingers_until(one))
             if moment is not None
         ]
-        if waiting := self._choices.waiting:
+        if waiting := self._chooser.waiting:
             moments.append(waiting[0])
         if self._hedges:
             moments.append(self._started_at + self._timeouts.hedge_s)
@@ -274,12 +274,12 @@ class Race:
             ends_at = lingers_until(attempt)
             if ends_at is not None and ends_at <= now and self._on_empty(attempt):
                 return attempt
-        waiting = self._choices.waiting
-        if waiting and waiting[0] <= now and not self._choices.end_wait():
+        waiting = self._chooser.waiting
+        if waiting and waiting[0] <= now and not self._chooser.end_wait():
             self._fail_if_alone()
         if self._hedges and self._started_at + self._timeouts.hedge_s <= now:
             self._hedges = False
-            self._choices.ask_hedge()
+            self._chooser.ask_hedge()
         for attempt in list(self._attempts.all):
             ends_at = self._timeouts.late_at(attempt)
             if ends_at is not None and ends_at <= now:
@@ -289,5 +289,5 @@ class Race:
                     self._health.failed(attempt.candidate)
                 log.info("candidate.late", candidate=attempt.candidate.key)
                 if all(one.over or one.late for one in self._attempts.all):
-                    self._choices.ask_beside_late(self._loop.time())
+                    self._chooser.ask_beside_late(self._loop.time())
         return None

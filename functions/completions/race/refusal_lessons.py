@@ -169,7 +169,11 @@ def _refused_by_name(fields: Collection[str], sent: Prepared, known: Lesson) -> 
             renamed[path] = other
         else:
             dropped.add(path)
-    kin = _kin(dropped | known.dropped, {**known.renamed, **renamed}) if fields else frozenset()
+    kin = (
+        _related_fields(dropped | known.dropped, {**known.renamed, **renamed})
+        if fields
+        else frozenset()
+    )
     return Lesson(frozenset(dropped) | kin, renamed)
 
 
@@ -177,7 +181,7 @@ def _top(path: str) -> str:
     return re.split(r"[.\[=]", path, maxsplit=1)[0]
 
 
-def _kin(dropped: Collection[str], renamed: Mapping[str, str]) -> frozenset[str]:
+def _related_fields(dropped: Collection[str], renamed: Mapping[str, str]) -> frozenset[str]:
     """Return the fields that go together with those that a model refuses."""
     kin: frozenset[str] = frozenset()
     signs = SAMPLING.intersection(dropped)

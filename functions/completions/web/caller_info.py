@@ -23,7 +23,9 @@ _SECRETS = ("auth", "cookie", "credential", "key", "password", "secret", "signat
 """A header whose name contains one of these words is never shown."""
 
 
-def noted(parsed: ParsedRequest, request: Request, body: Mapping[str, Any]) -> ParsedRequest:
+def with_caller_info(
+    parsed: ParsedRequest, request: Request, body: Mapping[str, Any]
+) -> ParsedRequest:
     """Return the request with what an agent may know about its caller."""
     return replace(
         parsed,

@@ -15,7 +15,7 @@ from completions.settings import Settings
 from completions.upstream.client import Upstream
 
 
-async def listed(settings: Settings, upstream: Upstream) -> list[Any]:
+async def available(settings: Settings, upstream: Upstream) -> list[Any]:
     """Return the models: the deployment's own, or else the upstream's list.
 
     Raises:
@@ -31,7 +31,7 @@ async def listed(settings: Settings, upstream: Upstream) -> list[Any]:
     return data if isinstance(data, list) else []
 
 
-async def found(name: str, settings: Settings, upstream: Upstream) -> dict[str, Any]:
+async def find(name: str, settings: Settings, upstream: Upstream) -> dict[str, Any]:
     """Return the model with this id.
 
     NOTE: Searches the list. Many model APIs have no path for a single model, and this way no name
@@ -39,15 +39,15 @@ async def found(name: str, settings: Settings, upstream: Upstream) -> dict[str, 
 
     Raises:
         ModelNotFound: It is not in the list.
-        CompletionsError: As in `listed`.
+        CompletionsError: As in `available`.
     """
-    for one in await listed(settings, upstream):
+    for one in await available(settings, upstream):
         if isinstance(one, dict) and one.get("id") == name:
             return one
     raise ModelNotFound(f"The model {name[:80]!r} is not served here.", param="model")
 
 
-def check(model: str, settings: Settings) -> None:
+def check_allowed(model: str, settings: Settings) -> None:
     """Raise ModelNotFound for a model that this deployment does not serve.
 
     Platforms that name none (D-ID, Hume) rely on the deployment's. If that is missing, too, log it:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.connect.deployment import named
+from ops.connect.deployment import url_deployment
 from ops.pasted_url import Address
 
 LAMBDA = "https://abc.lambda-url.eu-central-1.on.aws"
@@ -31,7 +31,7 @@ LAMBDA = "https://abc.lambda-url.eu-central-1.on.aws"
 def test_one_server_however_it_was_pasted(pasted: str) -> None:
     """With or without scheme, port, /v1, slashes, query or endpoint, one base URL is meant."""
     assert Address.parse(pasted).base_url == f"{LAMBDA}/v1"
-    assert named(pasted, "key").url == f"{LAMBDA}/v1"
+    assert url_deployment(pasted, "key").url == f"{LAMBDA}/v1"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from fastapi import Request
 
 from completions.dialects import chat
-from completions.web.caller_info import noted
+from completions.web.caller_info import with_caller_info
 from tests.support.deployment import calling, deploy
 from tests.support.turns import body
 
@@ -19,7 +19,7 @@ def told(headers: dict[str, str], **more: Any) -> tuple[str, dict[str, str]]:
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     request = Request({"type": "http", "method": "POST", "path": "/", "headers": raw})
     content = body(**more)
-    parsed = noted(chat.parse(content), request, content)
+    parsed = with_caller_info(chat.parse(content), request, content)
     return parsed.call_id, dict(parsed.headers)
 
 

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.connect.agent import Wanted, changes, elsewhere, own_llms, patch
+from ops.connect.agent import WantedSettings, changes, other_changes, own_llms, patch
 
-WANTED = Wanted("https://a/v1", "secret_1", "name", 5.5, "m")
+WANTED = WantedSettings("https://a/v1", "secret_1", "name", 5.5, "m")
 
 
 def agent(**prompt: Any) -> dict[str, Any]:
     return {"name": "n", "conversation_config": {"agent": {"prompt": prompt}}}
 
 
-def patched(before: dict[str, Any], wanted: Wanted = WANTED) -> dict[str, Any]:
+def patched(before: dict[str, Any], wanted: WantedSettings = WANTED) -> dict[str, Any]:
     """Return the agent after a platform that replaces the innermost objects applied the patch."""
     after, body = copy.deepcopy(before), patch(before, wanted)
     ours = body["conversation_config"]["agent"]["prompt"]
@@ -60,7 +60,7 @@ def test_one_patch_is_enough_for_any_agent(prompt: dict[str, Any]) -> None:
     after = patched(before)
     assert changes(after, WANTED) == []
     assert patched(after) == after
-    assert elsewhere(before, after) == []
+    assert other_changes(before, after) == []
 
 
 @pytest.mark.parametrize("empty", [{}, {"conversation_config": None}, agent()])
@@ -121,7 +121,7 @@ def test_what_changed_besides_is_found_wherever_it_is() -> None:
     del after["conversation_config"]["agent"]["prompt"]["prompt"]
     after["conversation_config"]["tts"]["voice_id"] = "b"
     del after["platform_settings"]["overrides"]["other"]
-    assert elsewhere(before, after) == [
+    assert other_changes(before, after) == [
         "conversation_config.agent.prompt.prompt",
         "conversation_config.tts.voice_id",
         "platform_settings.overrides.other",

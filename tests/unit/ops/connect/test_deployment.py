@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ops.command_problem import Problem
-from ops.connect.deployment import Deployment, deployed, named
+from ops.connect.deployment import Deployment, stack_deployment, url_deployment
 
 KEY = "the-caller-key"
 
@@ -17,7 +17,7 @@ KEY = "the-caller-key"
 def test_what_the_platform_cannot_call_is_refused(url: str) -> None:
     """Only an https URL is taken, since the key would otherwise be sent in the clear."""
     with pytest.raises(Problem) as refused:
-        named(url, KEY)
+        url_deployment(url, KEY)
     assert refused.value.status == 2
 
 
@@ -79,7 +79,7 @@ def test_allowed_models_are_read_in_both_spellings(
         f'case "$1" in cloudformation) cat {tmp_path}/stack ;; *) cat {tmp_path}/answer ;; esac'
     )
     aws(tmp_path, monkeypatch, script)
-    assert deployed("x", "").allowed_models == ("m1", "m2")
+    assert stack_deployment("x", "").allowed_models == ("m1", "m2")
 
 
 def test_the_key_is_not_in_the_repr() -> None:
@@ -115,7 +115,7 @@ def test_a_stack_that_cannot_be_read_says_what_else_to_name(
     """The error has the AWS CLI's own words, and says how to name another server."""
     aws(tmp_path, monkeypatch, script)
     with pytest.raises(Problem) as problem:
-        deployed("x", "")
+        stack_deployment("x", "")
     assert message in str(problem.value)
     assert "STACK=" in str(problem.value)
 
@@ -133,7 +133,7 @@ def test_a_secret_without_a_key_is_not_quoted(
     script = f'case "$1" in cloudformation) cat {tmp_path}/stack ;; *) cat {answer} ;; esac'
     aws(tmp_path, monkeypatch, script)
     with pytest.raises(Problem) as problem:
-        deployed("x", "")
+        stack_deployment("x", "")
     assert "does not hold" in str(problem.value)
     assert "hush" not in str(problem.value)
     assert problem.value.__suppress_context__
@@ -143,4 +143,4 @@ def test_without_the_aws_cli_a_url_helps(tmp_path: Path, monkeypatch: pytest.Mon
     """Without the AWS CLI the message says to give a URL."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Problem, match="URL="):
-        deployed("x", "")
+        stack_deployment("x", "")

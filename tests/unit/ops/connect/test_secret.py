@@ -1,7 +1,7 @@
 import hashlib
 from typing import Any
 
-from ops.connect.secret import Store, chosen
+from ops.connect.secret import StoreAction, choose_secret
 
 URL = "https://Abc.lambda-url.eu-central-1.on.aws/v1"
 
@@ -15,38 +15,47 @@ def stored(
 
 def test_the_name_differs_by_server_and_key_without_revealing_the_key() -> None:
     """The name differs by key and by server, and holds no plain digest."""
-    name = chosen(URL, "key-1", []).name
+    name = choose_secret(URL, "key-1", []).name
     assert name.startswith("voice-completions-abc-lambda-url-eu-central-1-on-aws-")
-    assert len({name, chosen(URL, "key-2", []).name, chosen("https://b/v1", "key-1", []).name}) == 3
-    assert name == chosen(URL, "key-1", []).name
+    assert (
+        len(
+            {
+                name,
+                choose_secret(URL, "key-2", []).name,
+                choose_secret("https://b/v1", "key-1", []).name,
+            }
+        )
+        == 3
+    )
+    assert name == choose_secret(URL, "key-1", []).name
     assert name[-12:] not in hashlib.sha256(b"key-1").hexdigest()
-    assert name[-12:] != chosen("https://b/v1", "key-1", []).name[-12:]
+    assert name[-12:] != choose_secret("https://b/v1", "key-1", []).name[-12:]
 
 
 def test_a_secret_of_the_same_key_is_taken_as_it_is() -> None:
     """The current secret wins over an old one that was left."""
-    name = chosen(URL, "new", []).name
-    old = chosen(URL, "old", []).name
-    found = chosen(URL, "new", [stored(old, "s_old"), stored(name, "s_new")])
-    assert (found.id, found.store) == ("s_new", Store.NOTHING)
+    name = choose_secret(URL, "new", []).name
+    old = choose_secret(URL, "old", []).name
+    found = choose_secret(URL, "new", [stored(old, "s_old"), stored(name, "s_new")])
+    assert (found.id, found.store) == ("s_new", StoreAction.NOTHING)
 
 
 def test_a_secret_of_another_key_is_updated_and_its_users_counted() -> None:
     """A rotation reports how many agents use the secret."""
-    old = chosen(URL, "old", []).name
-    found = chosen(URL, "new", [stored(old, "s_old", 3, more=True)])
+    old = choose_secret(URL, "old", []).name
+    found = choose_secret(URL, "new", [stored(old, "s_old", 3, more=True)])
     assert (found.id, found.store, found.users, found.more_users) == (
         "s_old",
-        Store.UPDATE,
+        StoreAction.UPDATE,
         3,
         True,
     )
-    assert found.name == chosen(URL, "new", []).name
+    assert found.name == choose_secret(URL, "new", []).name
 
 
 def test_the_secrets_of_others_are_left_alone() -> None:
     """A secret whose name only begins like ours, or has a longer host, is not ours."""
-    near = chosen("https://a.example/v1", "k", []).name
+    near = choose_secret("https://a.example/v1", "k", []).name
     strangers = [
         stored("MY_KEY"),
         stored(near[:-13]),
@@ -54,5 +63,5 @@ def test_the_secrets_of_others_are_left_alone() -> None:
         stored(near[:-12] + "com-" + "0" * 12),
         stored("x" + near),
     ]
-    found = chosen("https://a.example/v1", "k", strangers)
-    assert (found.id, found.store) == (None, Store.CREATE)
+    found = choose_secret("https://a.example/v1", "k", strangers)
+    assert (found.id, found.store) == (None, StoreAction.CREATE)

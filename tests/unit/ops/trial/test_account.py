@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from ops.command_problem import Problem
-from ops.trial.account import entered
+from ops.trial.account import current_account
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -24,14 +24,14 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_malformed_region_is_not_blamed_on_the_credentials(region: str, endpoint: str) -> None:
     """A malformed or unknown region is reported, and the credentials are not blamed."""
     with pytest.raises(Problem, match=f"in the Region {region}") as caught:
-        entered(region, endpoint)
+        current_account(region, endpoint)
     assert "credentials" not in str(caught.value)
 
 
 def test_a_malformed_endpoint_is_a_usage_error() -> None:
     """A malformed endpoint is a usage error that names the setting."""
     with pytest.raises(Problem, match="TRIAL_ENDPOINT") as caught:
-        entered("eu-central-1", "nonsense")
+        current_account("eu-central-1", "nonsense")
     assert caught.value.status == 2
 
 
@@ -43,4 +43,4 @@ def test_credentials_that_are_missing_are_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(Problem, match="no AWS credentials"):
-        entered("eu-central-1", NOWHERE)
+        current_account("eu-central-1", NOWHERE)

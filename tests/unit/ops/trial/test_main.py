@@ -30,8 +30,8 @@ def test_only_a_yes_creates_anything(
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", answer)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(command, "entered", lambda *_: Account("eu-central-1", "1", "me"))
-    monkeypatch.setattr(command, "_earlier", lambda *_: 0)
+    monkeypatch.setattr(command, "current_account", lambda *_: Account("eu-central-1", "1", "me"))
+    monkeypatch.setattr(command, "_delete_crashed", lambda *_: 0)
     assert command.main() == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -56,17 +56,17 @@ def test_clean_up_goes_on_without_an_output(
     def fail(_: object) -> None:
         raise fails_with
 
-    def take_away(stacks: Stacks) -> list[str]:
+    def delete(stacks: Stacks) -> list[str]:
         deleted.append(stacks.name)
         return ["it"]
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["trial", "--yes"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(command, "entered", lambda *_: Account("eu-central-1", "1", "me"))
-    monkeypatch.setattr(command, "_earlier", lambda *_: 0)
+    monkeypatch.setattr(command, "current_account", lambda *_: Account("eu-central-1", "1", "me"))
+    monkeypatch.setattr(command, "_delete_crashed", lambda *_: 0)
     monkeypatch.setattr(Stacks, "begin", fail)
-    monkeypatch.setattr(Stacks, "take_away", take_away)
+    monkeypatch.setattr(Stacks, "delete", delete)
     monkeypatch.setattr(sys, "stdout", _Gone())
     monkeypatch.setattr(sys, "stderr", _Gone())
     assert command.main() == 1

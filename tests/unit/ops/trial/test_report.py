@@ -39,9 +39,9 @@ def test_what_is_left_is_named(tmp_path: Path) -> None:
     """The report names resources that are left and cost money."""
     told = report(tmp_path)
     told.end("it failed: no rights")
-    told.taken_away(["the bucket x: AccessDenied", "the stack y: z"])
+    told.note_left(["the bucket x: AccessDenied", "the stack y: z"])
     text = told.path.read_text()
     assert "state: it failed: no rights" in text
     assert "left in the account: the bucket x: AccessDenied; the stack y: z" in text
-    told.taken_away([])
+    told.note_left([])
     assert "left in the account: nothing" in told.path.read_text()
