@@ -13,7 +13,7 @@ import pytest
 from ops.doctor.causes import CAUSES
 from ops.doctor.turns import SHAPES
 from tests.support.patients import (
-    ILL,
+    BROKEN,
     KEY,
     PRELUDE,
     Answer,
@@ -50,7 +50,7 @@ def test_make_doctor_prints_table_and_verdict() -> None:
 
 def test_make_doctor_fails_with_cause_and_remedy() -> None:
     """An unusable server fails make, and the table ends with the remedy."""
-    with serve(ILL["prelude as text"][0]) as url:
+    with serve(BROKEN["prelude as text"][0]) as url:
         done = subprocess.run(
             ["make", "--no-print-directory", "doctor", f"URL={url}"],
             cwd=ROOT,

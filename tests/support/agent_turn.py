@@ -3,8 +3,8 @@
     heard = play("completions.agents.shop:answer", "Do you have helmets?", model="Yes, three.")
     assert heard.text.endswith("... Yes, three.")
 
-The turn is real: buffer words, timers, the race, checks of tool calls. Only the model is played,
-and time is virtual: two seconds of waiting cost nothing, and every moment is exact.
+The turn is real: buffer words, timers, the race, checks of tool calls. Only the model is scripted,
+and time is virtual: waiting two seconds takes no time, and every moment is exact.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from tests.support.turns import Caller
 from tests.support.ways import CHAT, in_virtual_time
 
 Scene = str | Mapping[str, Any]
-"""What the model says: a text, or a scene as call files write it (docs/calls.md)."""
+"""What the model says: a text, or a scene as in call files (docs/calls.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What came of the turn."""
+    """The result of a turn."""
 
     text: str
-    """All that was spoken, buffer words included."""
+    """Everything that was spoken, buffer words included."""
     speech: list[tuple[int, str]]
-    """Each piece of it, with its milliseconds from the request's arrival."""
+    """Each piece, with its milliseconds from the request's arrival."""
     calls: list[tuple[str, Any]]
     """The platform's tools that were called: name and arguments."""
     questions: list[dict[str, Any]]
-    """The bodies of the requests that models got, in their order."""
+    """The bodies of the requests to models, in their order."""
     hung_up: list[bool]
-    """For each of these requests, whether it was left before its end."""
+    """For each of these requests, whether it was cancelled before its end."""
 
 
 def play(
@@ -53,7 +53,7 @@ def play(
     """Play one turn of an agent, named as `Responder` names it.
 
     The caller `says` a text, or `says` is the whole history as messages. `model` is what it
-    answers to every question, or a list: one scene a question, and the last one for all further
+    answers to every question, or a list: one scene per question, and the last one for all further
     ones. `tools` are the platform's, as functions: `{"name": …, "parameters": …}`. `settings`
     are the deployment's (`turn_budget_ms=5000`).
     """

@@ -1,4 +1,4 @@
-"""Turns that an agent answers instead of the model."""
+"""Turns that an agent answers in the model's place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.ways import Answer, Way
 def with_agent(
     way: Way, agent: Responder, *scenes: Scene, fallback: Scene | None = None, **settings: Any
 ) -> Caller:
-    """Return an environment with this agent; the scenes answer what it asks a model."""
+    """Return an environment with this agent; the scenes answer its questions to a model."""
     return way.caller(PlayedUpstream(*scenes, fallback=fallback), agent=agent, **settings)
 
 
@@ -34,6 +34,6 @@ async def turn(
 
 
 async def relays(conversation: Conversation) -> AsyncGenerator[Event, None]:
-    """Answer what a model answers."""
+    """Pass on a model's answer."""
     async for event in conversation.ask():
         yield event

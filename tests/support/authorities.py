@@ -1,6 +1,6 @@
-"""TLS without the public authorities, which no test needs: reading them takes 18 ms per client.
+"""TLS without the public authorities, which no test needs: loading them takes 18 ms per client.
 
-Certificates that a test names are read as usual.
+Certificates that a test names are loaded as usual.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""AWS on this machine, as `sam deploy` and the function see it: moto, behind SAM's transform.
+"""AWS on this machine for `sam deploy` and the function: moto, behind SAM's transform.
 
 CloudFormation applies the transform to a template, then creates its resources. moto's
 CloudFormation has no transform, and lacks some of our resources. So SAM's own translator translates
 each new change set first, and what moto's CloudFormation does not know is removed. The secrets
-among that are created here, by the API; `Account.complete` creates the rest in the same way.
+among that are created here by the API; `Account.complete` creates the rest in the same way.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ CREDENTIALS = {
 FUNCTION = "CompletionsFunction"
 SECRET, ALIAS, URL = "AWS::SecretsManager::Secret", "AWS::Lambda::Alias", "AWS::Lambda::Url"
 MADE_ELSEWHERE = {SECRET, ALIAS, URL, "AWS::CloudWatch::Alarm", "AWS::Lambda::Permission"}
-"""The kinds that moto's CloudFormation does not know, or makes wrong."""
+"""The kinds that moto's CloudFormation does not know or creates wrongly."""
 
 
 class _Silent(WSGIRequestHandler):
     def log_request(self, *_: object) -> None:
-        """Writes no line for each request."""
+        """Log no requests."""
 
 
 class Account:
-    """An empty account while the context is open; `endpoint` is all of AWS."""
+    """An empty account while the context is open; `endpoint` serves all of AWS."""
 
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -74,12 +74,12 @@ class Account:
         self._server.server_close()
 
     def _reset(self) -> None:
-        # moto's state is the process's.
+        # moto's state belongs to the process.
         order = urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
         urllib.request.urlopen(order).close()
 
     def client(self, service: str) -> Any:
-        """A boto3 client for this account."""
+        """Return a boto3 client for this account."""
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
@@ -90,13 +90,13 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What brings a command line of AWS's here."""
+        """Return the variables that point AWS's command line tools here."""
         return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint}
 
     def complete(self, stack: str) -> dict[str, str]:
-        """Make by the API what moto's CloudFormation left out; physical ids by logical id.
+        """Create by the API what moto's CloudFormation left out; return physical ids by logical id.
 
-        It hangs no layers on the function and knows neither alias nor URL.
+        moto attaches no layers to the function and knows neither alias nor URL.
         """
         functions = self.client("lambda")
         found = self.client("cloudformation").describe_stack_resources(StackName=stack)
@@ -104,7 +104,7 @@ class Account:
             each["LogicalResourceId"]: each.get("PhysicalResourceId", "")
             for each in found["StackResources"]
         }
-        # A layer has no id there, so it is found by the name that it was given.
+        # A layer has no id there, so it is found by its name.
         for layer in functions.list_layers()["Layers"]:
             for logical_id in ids:
                 if layer["LayerName"].startswith(f"{stack}-{logical_id}-"):
@@ -146,7 +146,7 @@ class Account:
         return answer
 
     def _transform(self, form: dict[str, str]) -> dict[str, str]:
-        """The request with the template that moto can create."""
+        """Return the request with a template that moto can create."""
         template = form.pop("TemplateBody", "")
         if url := form.pop("TemplateURL", ""):
             _, bucket, key = urllib.parse.urlsplit(url).path.split("/", 2)
@@ -154,7 +154,7 @@ class Account:
         before, parameters = self._of_stack.get(form["StackName"], {}), {}
         for name, value in form.items():
             if re.fullmatch(r"Parameters\.member\.\d+\.ParameterKey", name):
-                # Without a value (`UsePreviousValue`) it stays as it was.
+                # Without a value (`UsePreviousValue`) it keeps its last one.
                 given = form.get(name.replace("Key", "Value"), before.get(value))
                 parameters.update({} if given is None else {value: given})
         self._of_stack[form["StackName"]] = self._parameters = parameters
@@ -162,9 +162,9 @@ class Account:
         return {**form, "TemplateBody": json.dumps(self._reduced(self.translated))}
 
     def _reduced(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The template without what is made elsewhere, whose names stand in place of references.
+        """Return the template without what is created elsewhere, and with its names for references.
 
-        Nor with what a condition leaves out, of which moto makes resources without an id.
+        What a condition leaves out is removed too, since moto would create resources without an id.
         """
         resolver = Resolver(document, "translated", self._parameters)
         elsewhere: dict[str, str] = {}
@@ -188,11 +188,11 @@ class Account:
         return reduced
 
     def address(self, logical_id: str) -> str:
-        """Where a Function URL is said to be."""
+        """Return the address that a Function URL claims."""
         return ADDRESS
 
     def _secret(self, name: str, properties: Mapping[str, Any]) -> str:
-        """Make a secret as CloudFormation would; its ARN."""
+        """Create a secret as CloudFormation would; return its ARN."""
         value = {}
         if generated := properties.get("GenerateSecretString"):
             text = {generated["GenerateStringKey"]: secrets.token_hex(24)}
@@ -205,7 +205,7 @@ class Account:
 
 
 def _replaced(node: Any, names: Mapping[str, str]) -> Any:
-    """The node with each reference to one of `names` replaced by what it stands for."""
+    """Return the node with each reference to one of `names` replaced by its value."""
     if isinstance(node, list):
         return [_replaced(item, names) for item in node]
     if not isinstance(node, dict):

@@ -1,6 +1,6 @@
-"""Amazon Bedrock's keys: credentials of a role, and a judge of the keys made from them.
+"""Amazon Bedrock's keys: credentials of a role, and a check of the keys made from them.
 
-The judge decodes a key and signs its request again, by hand and with botocore, as the service
+The check decodes a key and signs its request again, by hand and with botocore, as the service
 would.
 """
 
@@ -22,7 +22,7 @@ PREFIX = "bedrock-api-key-"
 
 
 class Role:
-    """A role's credentials; `rotate` makes new ones and voids the old. It is its own session."""
+    """A role's credentials, and their session; `rotate` makes new ones and voids the old."""
 
     def __init__(self) -> None:
         self.generation = 0
@@ -30,7 +30,7 @@ class Role:
         self.none = False
 
     def rotate(self) -> None:
-        """As the container's endpoint does, hours before the old ones end; and a restore."""
+        """Replace the credentials, as the container's endpoint does early, and a restore."""
         self.generation += 1
 
     @property
@@ -51,9 +51,9 @@ class Role:
 
 
 def verdict(key: str, frozen: ReadOnlyCredentials, region: str, now: float) -> str:
-    """Why the service would refuse this key; empty if it is good. Source: AWS's SigV4 pages."""
+    """Return why the service would refuse this key, or an empty text. Source: AWS's SigV4 pages."""
     if not key.startswith(PREFIX):
-        return "no Bedrock key"
+        return "not a Bedrock key"
     text = base64.b64decode(key.removeprefix(PREFIX), validate=True).decode()
     host, _, query = text.partition("/?")
     fields = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True))
@@ -95,7 +95,7 @@ def verdict(key: str, frozen: ReadOnlyCredentials, region: str, now: float) -> s
 
 
 def _by_botocore(fields: dict[str, str], frozen: ReadOnlyCredentials, region: str) -> str:
-    """The signature of the presigned request whose query is `fields`."""
+    """Return botocore's signature of the presigned request whose query is `fields`."""
     auth = SigV4QueryAuth(frozen, "bedrock", region)
     headers = {"host": "bedrock.amazonaws.com"}
     request = AWSRequest("POST", "https://bedrock.amazonaws.com/", headers=headers, params=fields)

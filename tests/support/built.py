@@ -1,6 +1,6 @@
-"""What tests marked `built` need: the packages that `make build` made, and Lambda's Python.
+"""What tests marked `built` need: the packages of `make build`, and Lambda's Python.
 
-Without a CPython 3.13 they are skipped with a reason on a user's machine, and fail in CI.
+Without a CPython 3.13 they are skipped with a reason on a user's machine and fail in CI.
 """
 
 import os
@@ -19,7 +19,7 @@ FUNCTION, LAYER = PACKAGES / "CompletionsFunction", PACKAGES / "StreamingLayer"
 
 
 def python313() -> str | None:
-    """Lambda's Python, where there is one."""
+    """Return Lambda's Python, if there is one."""
     try:
         return interpreter("python3.13")
     except CodeError:
@@ -27,7 +27,7 @@ def python313() -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let tests marked `built` run only where there is something to run; in CI there must be."""
+    """Skip tests marked `built` if there is nothing to run; in CI they fail."""
     if item.get_closest_marker("built") is None:
         return
     if not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""Chat completions that no script can play: a test sets every field of their events and bodies."""
+"""Chat completions that no script can play, for tests that set every field of events and bodies."""
 
 from __future__ import annotations
 

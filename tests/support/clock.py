@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FakeClock:
-    """Stands still until a test moves `now`, in seconds since the epoch."""
+    """A clock that shows `now`, in seconds since the epoch, until a test changes it."""
 
     def __init__(self) -> None:
         self.now = 1_795_338_000.0

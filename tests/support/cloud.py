@@ -1,6 +1,6 @@
-"""An account whose Function URLs answer: `aws.Account`, which runs its functions on this machine.
+"""`aws.Account` with Function URLs that answer: it runs the functions on this machine.
 
-moto knows a stack's resources; each Function URL is a server on its own port, which unpacks the
+moto has the stack's resources; each Function URL is a server on its own port, which unpacks the
 function's uploaded package at its first request. It plays the parts of CloudWatch that moto lacks:
 a function's log goes to its log group, and metrics are made from its lines.
 """
@@ -35,7 +35,7 @@ FORBIDDEN = b'{"Message":"Forbidden. For troubleshooting Function URL authorizat
 
 
 class LocalUrl:
-    """One Function URL: its address stays, what is behind it is what was deployed last."""
+    """One Function URL, with a fixed address in front of the latest deployment."""
 
     def __init__(self, cloud: Cloud, stack: str, logical_id: str) -> None:
         self._cloud, self._stack, self._logical_id = cloud, stack, logical_id
@@ -44,23 +44,23 @@ class LocalUrl:
         self.server = Server(self.handle)
 
     async def handle(self, exchange: Exchange) -> None:
-        """Answer as the URL of the function."""
+        """Answer as the function's URL."""
         if self._cloud.auth(self._stack, self._logical_id) == "AWS_IAM":
             await exchange.body(0)
             await exchange.answer(
                 403, FORBIDDEN, "application/json", x_amzn_errortype="AccessDeniedException"
             )
             return
-        assert self._url is not None, "asked before it was deployed"
+        assert self._url is not None, "the URL was called before its function was deployed"
         await self._cloud.answer(self._url, exchange, self._logical_id)
 
     async def renew(self) -> None:
-        """Be what is deployed now; a snapshot is taken then, as on Lambda."""
+        """Switch to the latest deployment, and take its snapshot, as on Lambda."""
         await self.close()
         self._url = await self._start()
 
     async def close(self) -> None:
-        """End what is behind it."""
+        """End the processes behind the URL."""
         await self._running.aclose()
         self._running = AsyncExitStack()
 
@@ -79,7 +79,7 @@ class LocalUrl:
 
 
 class Cloud(aws.Account):
-    """The account; `folder` takes packages, layouts and logs."""
+    """The account; packages, layouts and logs are in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -110,11 +110,11 @@ class Cloud(aws.Account):
         super().__exit__(kind, exc, tb)
 
     async def answer(self, url: FunctionUrl, exchange: Exchange, logical_id: str) -> None:
-        """Let the URL answer; a test's cloud may do it otherwise."""
+        """Let the URL answer; tests override it."""
         await url.handle(exchange)
 
     def address(self, logical_id: str) -> str:
-        """Where a Function URL is: on a port that it keeps."""
+        """Return a Function URL's address, on a fixed port."""
         place = (self._stack, logical_id.removesuffix("Url"))
         if place not in self._urls:
             url = LocalUrl(self, *place)
@@ -123,12 +123,12 @@ class Cloud(aws.Account):
         return f"http://127.0.0.1:{self._urls[place].server.port}/"
 
     def auth(self, stack: str, function: str) -> str:
-        """The AuthType of a function's URL."""
+        """Return the AuthType of a function's URL."""
         properties = self.templates[stack]["Resources"][f"{function}Url"]["Properties"]
         return str(properties["AuthType"])
 
     def described(self, stack: str, function: str) -> tuple[FunctionSpec, Path, Path]:
-        """What Lambda would start, the folder that it is laid out in, and its log."""
+        """Return what Lambda would start, its folder, and its log."""
         resources = self.templates[stack]["Resources"]
         properties = resources[function]["Properties"]
         told = self.client("lambda").get_function_configuration(
@@ -198,7 +198,7 @@ class Cloud(aws.Account):
         return changed
 
     def _reduced(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Without layers: moto's CloudFormation hangs none, and cannot change who has some."""
+        """Remove layers: moto attaches none, and cannot change functions that have some."""
         reduced = super()._reduced(copy.deepcopy(document))
         for resource in reduced["Resources"].values():
             resource["Properties"].pop("Layers", None)
@@ -223,10 +223,10 @@ class Cloud(aws.Account):
         return answer
 
     def _publish(self, stack: str) -> None:
-        """Make, or move, the alias that moto's CloudFormation does not know; renew the URLs."""
+        """Create or move the alias, which moto does not know, and renew the URLs."""
         stack = stack if stack in self.templates else stack.split("/")[1]
         (told,) = cloudformation_backends[ACCOUNT][REGION].describe_stacks(stack)
-        # moto tells no outputs of what a change set made.
+        # moto returns no outputs of a change set's resources.
         told._parse_template()
         told.output_map = told._create_output_map()
         functions, ids = self.client("lambda"), self._ids(stack)
@@ -239,7 +239,9 @@ class Cloud(aws.Account):
                     functions.update_alias(**alias)
                 except functions.exceptions.ClientError:
                     functions.create_alias(**alias)
-        for (owner, _), url in list(self._urls.items()):  # Others may be deploying beside it.
+        for (owner, _), url in list(
+            self._urls.items()
+        ):  # Other stacks may be deploying at the same time.
             if owner == stack:
                 self._wait(url.renew())
 
@@ -273,7 +275,7 @@ class Cloud(aws.Account):
                 self._measure(line)
 
     def _measure(self, line: str) -> None:
-        """Make metrics of a line in CloudWatch's embedded metric format."""
+        """Turn a line in CloudWatch's embedded metric format into metrics."""
         try:
             told = json.loads(line)
             sets = told["_aws"]["CloudWatchMetrics"]

@@ -1,4 +1,4 @@
-"""The function's app for tests: keys in memory, any upstream, served over a socket."""
+"""The function's app for tests, with keys in memory and any upstream."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ CALM: dict[str, Any] = {
     "tool_turn_budget_ms": 0,
     "stall_timeout_ms": 0,
 }
-"""Settings for tests in real time that are not about time: no timer ever fires."""
+"""Settings for tests in real time that are not about time: no timer fires."""
 CALM_ENVIRONMENT = {f"COMPLETIONS_{name.upper()}": str(ms) for name, ms in CALM.items()}
 """The same as variables."""
 ERRORS_AS_STATUS = {"x-completions-on-failure": "error"}
-"""For a caller who wants a fault as an API client does, not spoken."""
+"""The header of a caller who wants faults as an API client gets them, not spoken."""
 ANSWER_LIMIT_S = 120
-"""Far more than any answer takes, so that a test ends where an answer does not."""
+"""Far longer than any answer, so that a test ends even if an answer does not."""
 RETRY_WAITS_S = (0.001, 0.001)
-"""Between tries, where time is real: the product's own waits are tested in virtual time."""
+"""The wait between attempts in real time; the product's own waits are tested in virtual time."""
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello?"}]
 
 
 def deploy(upstream: str, secrets: FakeSecrets | None = None, **settings: Any) -> FastAPI:
-    """The app, asking the upstream at this base URL."""
+    """Return the app over the upstream at this base URL."""
     keys = Keys(
         CALLER_SECRET, UPSTREAM_SECRET, ttl_s=300, connect=(secrets or FakeSecrets()).connect
     )
@@ -64,7 +64,7 @@ def deploy(upstream: str, secrets: FakeSecrets | None = None, **settings: Any) -
 
 @asynccontextmanager
 async def calling(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client with the right key, without sockets: it says nothing of when bytes leave."""
+    """Return a client with the right key, without sockets, which cannot tell when bytes leave."""
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     client = httpx2.AsyncClient(transport=transport, base_url="http://test", headers=AUTHORIZED)
     with patch.object(plan, "RETRY_WAITS_S", RETRY_WAITS_S):
@@ -74,8 +74,8 @@ async def calling(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @asynccontextmanager
 async def served(app: FastAPI) -> AsyncIterator[str]:
-    """Serves the app by uvicorn on a port of its own; its address, without a path."""
-    # NOTE: with the protocol named, else asyncio leaves Nagle's algorithm on: 40 ms an answer.
+    """Serve the app with uvicorn on a free port; yield its address, without a path."""
+    # NOTE: the protocol is named because asyncio else leaves Nagle's algorithm on: 40 ms an answer.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
@@ -93,19 +93,19 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
 
 
 def chat(**fields: Any) -> dict[str, Any]:
-    """A chat completion's body."""
+    """Return a chat completion's body."""
     return {"model": "m", "messages": HELLO, **fields}
 
 
 async def ask(client: httpx2.AsyncClient, **fields: Any) -> httpx2.Response:
-    """The answer to a chat completion, faults as a status."""
+    """Return the answer to a chat completion, faults as a status."""
     async with asyncio.timeout(ANSWER_LIMIT_S):
         body = chat(**fields)
         return await client.post("/v1/chat/completions", json=body, headers=ERRORS_AS_STATUS)
 
 
 def error_of(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
-    """The error object, after checking all that every error has in common."""
+    """Return the error object, after checking what all errors have in common."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     error: dict[str, Any] = response.json()["error"]
@@ -117,13 +117,13 @@ def error_of(response: httpx2.Response, status: int, code: str) -> dict[str, Any
 
 
 def data_frames(body: bytes) -> list[Any]:
-    """The decoded frames of an event stream's body, the terminator as the text `[DONE]`."""
+    """Return the decoded frames of an event stream's body, the terminator as the text `[DONE]`."""
     lines = [line.removeprefix(b"data: ") for line in body.split(b"\n\n") if line]
     return [line.decode() if line == b"[DONE]" else json.loads(line) for line in lines]
 
 
 def spoken(body: bytes) -> str:
-    """What a caller would hear of a streamed chat completion."""
+    """Return what a caller would hear of a streamed chat completion."""
     return "".join(
         choice["delta"].get("content") or ""
         for frame in data_frames(body)
@@ -134,9 +134,9 @@ def spoken(body: bytes) -> str:
 
 @contextmanager
 def unused_port() -> Iterator[int]:
-    """A port on which nobody listens. The system gives it to nobody else while it is held.
+    """A port without a listener, which the system gives to no other process while it is held.
 
-    Who listens on it by its number, with SO_REUSEADDR as servers do, may (Linux: socket(7)).
+    A server that names it, with SO_REUSEADDR as usual, may still listen on it (Linux: socket(7)).
     """
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

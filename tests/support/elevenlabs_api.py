@@ -1,7 +1,7 @@
 """The part of the ElevenLabs API that `make connect` uses, on loopback: agents and secrets.
 
 The SDK's types define its shape, and check every request and every answer. Where the documentation
-is silent it is as strict as anybody has reported: a patch keeps what it does not name, but replaces
+is silent it is as strict as the strictest report: a patch keeps what it does not name, but replaces
 an innermost object as a whole; `tools` and `tool_ids` together are refused; a secret's value is
 never shown.
 """
@@ -22,19 +22,19 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
-# Made by `make setup`, beside the environment that runs the tests.
+# Created by `make setup`, next to the environment that runs the tests.
 PYTHON = Path(f"{sys.prefix}-connect") / "bin" / "python"
 API_KEY = "sk_the-workspace's-own"
 REPLACED_WHOLE = {"custom_llm", "overrides", "request_headers", "api_key"}
 
 
 def recorded() -> dict[str, Any]:
-    """An agent with a model of the platform's, as the API tells it."""
+    """Return an agent on one of the platform's models, as the API returns it."""
     return dict(json.loads((ROOT / "tests/support/elevenlabs_agent.json").read_text()))
 
 
 class Sdk:
-    """The environment that has the SDK: checks by its types, and runs `make connect` there."""
+    """The environment with the SDK: checks by its types, and runs `make connect`."""
 
     def __init__(self) -> None:
         if not PYTHON.exists():
@@ -49,11 +49,11 @@ class Sdk:
         self._one_at_a_time = threading.Lock()
 
     def problems(self, is_: str, of: str, value: Any) -> list[str]:
-        """What of a "request" or an "answer" those types do not know."""
+        """Return the parts of a "request" or an "answer" that those types do not know."""
         return list(self._ask({"is": is_, "of": of, "value": value}))
 
     def connect(self, environment: dict[str, str]) -> tuple[int, str, str]:
-        """The status, output and error output of one run."""
+        """Return status, output and error output of one run."""
         status, output, errors = self._ask({"is": "run", "of": "connect", "value": environment})
         return status, output, errors
 
@@ -79,21 +79,21 @@ class Request:
 
 @dataclass
 class ElevenLabs:
-    """The API; a context manager while it is served."""
+    """The API, served while its context is open."""
 
     sdk: Sdk
     agent: dict[str, Any] = field(default_factory=recorded)
     secrets: list[dict[str, str]] = field(default_factory=list)  # id, name, value
     page_size: int = 100
-    replaces: bool = True  # innermost objects, or merges them as well
-    forgets: bool = False  # answers a patch as if it had been made
+    replaces: bool = True  # a patch replaces innermost objects, or merges them as well
+    forgets: bool = False  # answers a patch without applying it
     fails: dict[str, list[tuple[int, Any]]] = field(default_factory=lambda: defaultdict(list))
     seen: list[Request] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)  # what the SDK's types do not know
+    unknown: list[str] = field(default_factory=list)  # fields that the SDK's types do not know
 
     @property
     def written(self) -> list[str]:
-        """Requests that change something."""
+        """Return the requests that change something."""
         return [f"{one.method} {one.path}" for one in self.seen if one.method != "GET"]
 
     @property
@@ -105,7 +105,7 @@ class ElevenLabs:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def fail(self, request: str, status: int, body: Any, *, times: int = 9) -> None:
-        """The next requests of this kind, "PATCH agents", are answered with an error."""
+        """Answer the next requests of this kind, "PATCH agents", with an error."""
         self.fails[request] = [(status, body)] * times
 
     def __enter__(self) -> Self:

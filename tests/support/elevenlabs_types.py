@@ -24,7 +24,7 @@ from elevenlabs.conversational_ai.agents.raw_client import RawAgentsClient
 from elevenlabs.conversational_ai.secrets.raw_client import RawSecretsClient
 
 NOT_IN_THE_BODY = {"agent_id", "secret_id", "branch_id", "request_options", "return"}
-# The method of the SDK that sends a body, and what it adds to its arguments.
+# The SDK's method that sends a body, and the arguments that it adds.
 OPERATIONS = {
     "agents.update": (RawAgentsClient.update, {}),
     "secrets.create": (RawSecretsClient.create, {"type": "new"}),
@@ -63,7 +63,7 @@ def problems(kind: Any, value: Any, path: str) -> list[str]:
     if origin is typing.Annotated:
         return problems(inner[0], value, path)
     if origin in {typing.Union, types.UnionType}:
-        # A list of known names "or anything": what we send should be among the known.
+        # A list of known names "or anything": what we send should be a known name.
         known = [one for one in inner if one is not Any]
         if value is None and type(None) in known:
             return []
@@ -75,7 +75,7 @@ def problems(kind: Any, value: Any, path: str) -> list[str]:
         return [] if value in inner else [f"{path}: {value!r} is not known"]
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, dict):
-            return [f"{path}: no object"]
+            return [f"{path}: not an object"]
         return [
             each
             for name, one in value.items()
@@ -83,7 +83,7 @@ def problems(kind: Any, value: Any, path: str) -> list[str]:
         ]
     if origin is not None:
         if not isinstance(value, list):
-            return [f"{path}: no list"]
+            return [f"{path}: not a list"]
         return [each for one in value for each in problems(inner[0], one, f"{path}[]")]
     if inspect.isclass(kind) and issubclass(kind, pydantic.BaseModel):
         return of_model(kind, value, path)
@@ -108,7 +108,7 @@ def of_model(kind: type[pydantic.BaseModel], value: Any, path: str) -> list[str]
 
 
 def run(_: str, environment: dict[str, str]) -> tuple[int, str, str]:
-    """`make connect` as its own process would run it, without the second that imports take."""
+    """Run `make connect` in this process, without the second that its imports take."""
     from ops.connect.__main__ import main
 
     before = dict(os.environ)

@@ -1,4 +1,4 @@
-"""The whole app over a played model, as callers of one dialect see it."""
+"""The whole app over a scripted model, as callers of one dialect see it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ABSENT: Any = object()
 
 @dataclass
 class Endpoint:
-    """The app over a played model, as callers of one dialect see it."""
+    """The app over a scripted model, as callers of one dialect see it."""
 
     way: Way
     client: httpx2.AsyncClient
@@ -46,18 +46,18 @@ class Endpoint:
 
     @property
     def path(self) -> str:
-        """The path of the dialect."""
+        """Return the path of the dialect."""
         return f"/v1{self.way.dialect.path}"
 
     async def post(self, path: str = "", headers: Any = None, **fields: Any) -> httpx2.Response:
-        """Send an ordinary request with these fields changed; `ABSENT` takes one out."""
+        """Send an ordinary request with these fields changed; `ABSENT` removes one."""
         body = self.way.body(**fields)
         for name in [name for name, value in fields.items() if value is ABSENT]:
             body.pop(name, None)
         return await self.client.post(path or self.path, json=body, headers=headers)
 
     async def model_receives(self, **fields: Any) -> dict[str, Any]:
-        """Send one that must be answered; return the last request that the model received."""
+        """Send a request that must be answered; return the last request that the model received."""
         response = await self.post(**fields)
         assert response.status_code == 200, response.text
         if response.headers["content-type"].startswith("text/event-stream"):
@@ -67,7 +67,7 @@ class Endpoint:
         return self.upstream.requests[-1].json
 
     async def refusal_of(self, **fields: Any) -> dict[str, Any]:
-        """Send one that must be a 400 without a request to the model; return its error."""
+        """Send a request that must be a 400 without a request to the model; return its error."""
         response = await self.post(**fields)
         assert response.status_code == 400, response.text
         assert self.upstream.requests == []
@@ -77,7 +77,7 @@ class Endpoint:
 
 
 def app_over(upstream: PlayedUpstream, **settings: Any) -> Any:
-    """Return the whole application over a played model."""
+    """Return the whole application over a scripted model."""
     keys = Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=300, connect=FakeSecrets().connect)
     if "fallback" in upstream.names:
         settings["fallback_base_url"] = "http://fallback.invalid/v1"
@@ -86,7 +86,7 @@ def app_over(upstream: PlayedUpstream, **settings: Any) -> Any:
 
 
 def scene_for(way: Way, script: Script) -> Scene:
-    """Return the script as an upstream plays it that has this way's endpoint, or lacks it."""
+    """Return the script for an upstream that has this way's endpoint, or lacks it."""
 
     def play(seen: Seen) -> Script:
         return refused(404) if way.over_chat and seen.path == "/responses" else script

@@ -1,7 +1,7 @@
-"""Every kind of history that a platform may send, and what a strict server refuses in it.
+"""Every kind of history that a platform may send, and what strict servers refuse in it.
 
-Each text in a history is a different word, so that a test sees if one was lost. The checkers follow
-what model APIs document and say, independently of the code that mends.
+Each text in a history is a different word, so that a test notices a lost one. The checkers follow
+what model APIs document and answer, independently of the code that corrects histories.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 Messages = Sequence[Mapping[str, Any]]
 
 IDS = ("call_a", "call_b", "fc-1", "", None)
-"""Few, so that calls and results meet, twice and in any order."""
+"""Few ids, so that calls and results match, twice and in any order."""
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KEYS = {
     "assistant": {"role", "content", "name", "tool_calls", "refusal", "audio"},
@@ -28,20 +28,20 @@ _WORD = re.compile(r"word\d+")
 
 @st.composite
 def messages(draw: st.DrawFn, longest: int = 12) -> list[dict[str, Any]]:
-    """Chat messages: any order of roles, cuts, orphans, empties, parts, nulls, foreign keys."""
+    """Draw chat messages: any order of roles, cuts, orphans, empties, parts, nulls, other keys."""
     drawn = draw(st.lists(_messages(), min_size=1, max_size=longest))
     return [_numbered(message, f"{at}") for at, message in enumerate(drawn)]
 
 
 @st.composite
 def items(draw: st.DrawFn, longest: int = 12) -> list[dict[str, Any]]:
-    """The same as input items of the Responses API."""
+    """Draw the same as input items of the Responses API."""
     drawn = draw(st.lists(_items(), min_size=1, max_size=longest))
     return [_numbered(item, f"{at}") for at, item in enumerate(drawn)]
 
 
 def words(value: Any) -> set[str]:
-    """Return the words of a drawn history that are told in `value`."""
+    """Return the words of a drawn history that appear in `value`."""
     return set(_WORD.findall(json.dumps(value, ensure_ascii=False)))
 
 
@@ -62,7 +62,7 @@ def _messages() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _contents(kinds: Sequence[str | None]) -> st.SearchStrategy[Any]:
-    """Text, nothing, blanks, or parts; `TEXT` becomes a word of its own."""
+    """Draw text, nothing, blanks or parts; `TEXT` becomes a unique word."""
     text = st.sampled_from(["TEXT", "TEXT", "", " "])
     part = st.builds(lambda kind, t: {"type": kind, "text": t}, st.sampled_from(kinds), text)
     return st.one_of(text, text, st.none(), st.lists(part, max_size=3))
@@ -111,7 +111,7 @@ def _items() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _numbered(value: Any, at: str) -> Any:
-    """Return the value with a word of its own in place of each `TEXT`."""
+    """Return the value with a unique word in place of each `TEXT`."""
     if isinstance(value, str):
         return value.replace("TEXT", f"word{at}")
     if isinstance(value, list):

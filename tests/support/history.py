@@ -1,4 +1,4 @@
-"""Conversations as a voice platform keeps them, for either API, and what a model got of them."""
+"""Conversations as a voice platform keeps them, for either API, and as a model got them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Messages = Sequence[Mapping[str, Any]]
 
 
 def of(way: Way, messages: Messages) -> dict[str, Any]:
-    """Fields of a request with this history, given in Chat Completions' terms."""
+    """Return the fields of a request with this history, given as chat messages."""
     if way.dialect is chat:
         return {"messages": list(messages)}
     return {"input": [item for message in messages for item in _items(message)]}
@@ -33,19 +33,19 @@ def _items(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def called(name: str, arguments: str, call_id: str = "call_0", content: Any = None) -> Any:
-    """An assistant's message that calls a tool."""
+    """Return an assistant's message that calls a tool."""
     function = {"name": name, "arguments": arguments}
     call = {"id": call_id, "type": "function", "function": function}
     return {"role": "assistant", "content": content, "tool_calls": [call]}
 
 
 def result(content: str, call_id: str = "call_0") -> dict[str, Any]:
-    """What the platform says of a call."""
+    """Return a call's result, as the platform sends it."""
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
 def told(body: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Role (or type) and text of each message that an upstream was sent."""
+    """Return role (or type) and text of each message that an upstream got."""
     messages = body["messages"] if "messages" in body else body["input"]
     return [(one.get("role") or one["type"], _text(one)) for one in messages]
 

@@ -47,7 +47,7 @@ class PlayedUpstream:
         return self._stages[candidate]
 
     has_idle = True
-    """See `Upstream.has_idle`: there is no connection to wait for."""
+    """See `Upstream.has_idle`: there are no connections."""
 
     async def end_openings(self) -> None:
         """See `Upstream.end_openings`."""
@@ -108,7 +108,7 @@ class PlayedUpstream:
 
 
 def asked_at_ms(upstream: PlayedUpstream) -> list[tuple[int, str]]:
-    """Return who was asked, and how many milliseconds after the first request."""
+    """Return each request's candidate, and its milliseconds after the first request."""
     first = upstream.requests[0].at
     return [(round((seen.at - first) * 1000), seen.candidate) for seen in upstream.requests]
 

@@ -1,7 +1,7 @@
 """The layer as Lambda unpacks it, started as Lambda starts it: through its bootstrap.
 
 The folders stand for /opt, /var/task and /var/runtime. The process gets no PYTHONPATH, no variable
-of ours and no working directory of the repository: only what is passed.
+of ours and not the repository as its working directory.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pathlib import Path
 from tests.support.runtime_api import FakeRuntimeApi
 
 REPOSITORY = Path(__file__).parents[2]
-# Copied, not imported: a Mangum wants an event loop when it is made.
+# Copied, not imported, since a Mangum needs an event loop when it is created.
 STREAMING_APP = Path(__file__).with_name("streaming_app.py")
 URL_EVENT = json.loads(
     (Path(__file__).parents[1] / "reference" / "url-event.json").read_text("utf-8")
 )
 PLAIN = "def handler(event, context): return event\n"
-# The ordinary runtime, which tells that it was started and how.
+# A stand-in for the ordinary runtime, which prints that it was started and how.
 _ORDINARY = """import json, os, sys
 print(json.dumps({"argv": sys.argv, "python": sys.executable, "env": dict(os.environ)}))
 """
 
 
 class UnpackedLayer:
-    """Lays the layer out under `root`; `start` runs it against a Runtime API, with `python`."""
+    """The layer, laid out under `root`; `start` runs it against a Runtime API, with `python`."""
 
     def __init__(self, root: Path, python: Path | str = sys.executable) -> None:
         self.python = str(python)
@@ -47,11 +47,11 @@ class UnpackedLayer:
 
     @property
     def command(self) -> list[str]:
-        """What Lambda runs when AWS_LAMBDA_EXEC_WRAPPER=/opt/bootstrap."""
+        """Return what Lambda runs with AWS_LAMBDA_EXEC_WRAPPER=/opt/bootstrap."""
         return [str(self.opt / "bootstrap"), self.python, str(self.runtime / "bootstrap.py")]
 
     def environment(self, handler: str, **env: str) -> dict[str, str]:
-        """What Lambda sets, as far as the layer looks at it."""
+        """Return Lambda's variables, as far as the layer reads them."""
         return {
             "PATH": "/usr/bin:/bin",
             "LANG": "C.UTF-8",
@@ -59,13 +59,13 @@ class UnpackedLayer:
             "LAMBDA_TASK_ROOT": str(self.task),
             "LAMBDA_RUNTIME_DIR": str(self.runtime),
             "AWS_LAMBDA_FUNCTION_NAME": "f",
-            # Only the tests' own: a folder without bytecode, as /var/task is.
+            # For tests only: a folder without bytecode, as /var/task is.
             "PYTHONDONTWRITEBYTECODE": "1",
             **env,
         }
 
     def code(self, source: str, name: str = "function.py") -> None:
-        """Put a module into the function's code."""
+        """Write a module into the function's code."""
         (self.task / name).write_text(source)
 
     async def start(
@@ -93,6 +93,6 @@ class UnpackedLayer:
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
-    """The exit code and all that the process wrote."""
+    """Return the exit code and everything that the process wrote."""
     output, _ = await process.communicate()
     return process.returncode, output.decode()

@@ -1,4 +1,4 @@
-"""The function's log: exactly the lines that CloudWatch would get."""
+"""The function's log, with exactly the lines that CloudWatch would get."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Logged:
 
     @property
     def text(self) -> str:
-        """All of it, as written."""
+        """Return the whole log, as written."""
         return self._stream.getvalue()
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The events of this name, decoded."""
+        """Return the events of this name, decoded."""
         lines = [json.loads(line) for line in self.text.splitlines()]
         return [line for line in lines if line["message"] == name]
 
     def event(self, name: str) -> dict[str, Any]:
-        """The only event of this name."""
+        """Return the only event of this name."""
         (event,) = self.events(name)
         return event
 
 
 @contextmanager
 def logged() -> Iterator[Logged]:
-    """Takes the log away from stdout."""
+    """Redirect the log from stdout."""
     stream = io.StringIO()
     handler: Any = log.registered_handler
     before = handler.setStream(stream)

@@ -22,22 +22,22 @@ TIMEOUT_MS = 60_000
 
 
 class Context:
-    """Lambda's context object, as far as anybody looks at it."""
+    """Lambda's context object, as far as it is used."""
 
     def __init__(self) -> None:
         self.aws_request_id = str(uuid.uuid4())
         self._deadline = time.monotonic() * 1000 + TIMEOUT_MS
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function timeout."""
+        """Return the milliseconds until the function's timeout."""
         return int(self._deadline - time.monotonic() * 1000)
 
 
 class MangumTransport(httpx2.AsyncBaseTransport):
-    """One environment: one invocation at a time, the loop and its connections kept between."""
+    """One environment: one invocation at a time, which keeps its loop and connections."""
 
     def __init__(self, app: FastAPI, domain: str = "") -> None:
-        """`domain` is the Function URL's own name, as its events tell it."""
+        """Serve `handler`; `domain` is the Function URL's own name in its events."""
         self._app = app
         self._domain = domain
         self._thread = ThreadPoolExecutor(1, initializer=_own_loop)
@@ -55,7 +55,7 @@ class MangumTransport(httpx2.AsyncBaseTransport):
         self._thread.shutdown()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """One invocation."""
+        """Handle one invocation."""
         event = _event(request, await request.aread())
         if self._domain:
             event["requestContext"]["domainName"] = self._domain
@@ -71,7 +71,7 @@ class MangumTransport(httpx2.AsyncBaseTransport):
         loop = asyncio.get_event_loop()
 
         async def close() -> None:
-            # The only thing that the lifespan does is to close, and Mangum leaves it out.
+            # The lifespan only closes, and Mangum leaves it out.
             async with self._app.router.lifespan_context(self._app):
                 pass
 
@@ -85,7 +85,7 @@ def _own_loop() -> None:
 
 
 def _event(request: httpx2.Request, body: bytes) -> dict[str, Any]:
-    """The event that a Function URL makes of a request (payload format 2.0)."""
+    """Return the event that a Function URL makes of a request (payload format 2.0)."""
     path, query = request.url.path, request.url.query.decode("ascii")
     return {
         "version": "2.0",

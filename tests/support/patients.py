@@ -1,6 +1,6 @@
-"""Servers for the doctor: a healthy one, and others that each have one fault.
+"""Servers for the doctor: a healthy one, and others with one fault each.
 
-Written by hand over sockets in threads, because they do what no HTTP library would. A server is a
+Written by hand over sockets in threads, because they do what no HTTP library does. A server is a
 function from a request to an answer; `serve` puts it on a port. Run one to look at it:
 
     python3 -m tests.support.patients "no [DONE]"
@@ -65,7 +65,7 @@ class Answer:
         return b"".join(piece for piece in self.pieces if isinstance(piece, bytes))
 
     def changed(self, change: Callable[[bytes], bytes]) -> Answer:
-        """Another body, in one piece."""
+        """Return the answer with another body, in one piece."""
         return replace(self, pieces=(change(self.body),))
 
 
@@ -73,13 +73,13 @@ Server = Callable[[Request], Answer]
 
 
 def told(status: int, code: str, message: str = "No.") -> Answer:
-    """An error as OpenAI words it."""
+    """Return an error in OpenAI's shape."""
     error = {"message": message, "type": "server_error", "param": None, "code": code}
     return Answer(status, JSON, (json.dumps({"error": error}).encode(),))
 
 
 def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
-    """One frame of a chat completion."""
+    """Return one frame of a chat completion."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     return b"data: " + json.dumps({**head, "choices": [choice], **more}).encode() + b"\n\n"
@@ -91,7 +91,7 @@ STOP = chunk({}, "stop")
 
 
 def speech(words: list[str], pace_s: float = 0.0) -> tuple[bytes | float, ...]:
-    """A good chat completion."""
+    """Return the pieces of a good chat completion."""
     spoken: list[bytes | float] = []
     for word in words:
         spoken += [chunk({"content": word}), pace_s]
@@ -99,14 +99,14 @@ def speech(words: list[str], pace_s: float = 0.0) -> tuple[bytes | float, ...]:
 
 
 def called() -> tuple[bytes | float, ...]:
-    """A good tool call."""
+    """Return the pieces of a good tool call."""
     function = {"name": "look_up_order", "arguments": '{"number": 42}'}
     part = {"index": 0, "id": "call_1", "type": "function", "function": function}
     return (OPENING, chunk({"tool_calls": [part]}), chunk({}, "tool_calls"), DONE)
 
 
 def response() -> tuple[bytes | float, ...]:
-    """A good response, as short as one can be."""
+    """Return the pieces of a good response, as short as possible."""
     events: list[dict[str, Any]] = [
         {"type": "response.created", "response": {"id": "resp_1"}},
         {"type": "response.output_text.delta", "delta": "Yes."},
@@ -120,7 +120,7 @@ def response() -> tuple[bytes | float, ...]:
 
 
 def healthy(request: Request) -> Answer:
-    """Does all that a voice platform wants."""
+    """Answer as a voice platform needs it."""
     path = request.path.rstrip("/")
     if path.endswith("/health"):
         return Answer(200, JSON, (b'{"status":"ok"}',))
@@ -137,7 +137,7 @@ def healthy(request: Request) -> Answer:
 
 @contextmanager
 def serve(server: Server, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Serves on a port of its own; the address, without a path."""
+    """Serve on a free port; yield the address, without a path."""
     listener = socket.create_server(("127.0.0.1", 0))
     stopped = threading.Event()
     threads: list[threading.Thread] = []
@@ -176,7 +176,7 @@ def _attend(
             connection = stack.enter_context(tls.wrap_socket(connection, server_side=True))
         answer = server(_read(connection))
         if answer.status == 0:
-            # Hangs: nothing is said until the client or the test leaves.
+            # Hangs: sends nothing until the client or the test leaves.
             while not stopped.wait(0.01):
                 pass
             return
@@ -223,11 +223,11 @@ def _more(connection: socket.socket) -> bytes:
     return data
 
 
-# -- illnesses
+# -- faults
 
 
 def turns_only(change: Callable[[Request, Answer], Answer]) -> Server:
-    """A server whose turns are changed, and nothing else: keys are still asked for."""
+    """Return a server whose turns are changed and which still checks keys."""
 
     def server(request: Request) -> Answer:
         answer = healthy(request)
@@ -237,12 +237,12 @@ def turns_only(change: Callable[[Request, Answer], Answer]) -> Server:
 
 
 def always(answer: Answer) -> Server:
-    """A server whose turns all get the same."""
+    """Return a server whose turns all get the same answer."""
     return turns_only(lambda _, __: answer)
 
 
 def body(change: Callable[[bytes], bytes]) -> Server:
-    """A server whose turns have another body."""
+    """Return a server whose turns have another body."""
     return turns_only(lambda _, answer: answer.changed(change))
 
 
@@ -253,7 +253,7 @@ def exact_paths(request: Request) -> Answer:
 
 
 def late_lump(hold_s: float) -> Server:
-    """A server that collects its answers: the longer one is, the later it comes."""
+    """Return a server that collects its answers, so that longer ones come later."""
 
     def change(request: Request, answer: Answer) -> Answer:
         return replace(answer, pieces=(hold_s if request.long else 0.0, answer.body))
@@ -266,7 +266,7 @@ def open_door(request: Request) -> Answer:
 
 
 def sorry(request: Request, _: Answer) -> Answer:
-    """Says sorry, and the reason to who asks for it: what the function does."""
+    """Apologise, and give the reason to clients that ask for errors, as the function does."""
     if request.headers.get("x-completions-on-failure") == "error":
         return told(502, "upstream_auth", "The upstream refuses our key.")
     words = "Sorry, something went wrong on my side, could you say that again, please?"
@@ -274,7 +274,7 @@ def sorry(request: Request, _: Answer) -> Answer:
 
 
 def withheld(request: Request, _: Answer) -> Answer:
-    """The same for what a model's filter withholds."""
+    """Do the same for an answer that a model's filter withheld."""
     if request.headers.get("x-completions-on-failure") == "error":
         return told(400, "content_filter", "The response was filtered.")
     words = "I'm sorry, I can't help with that here, is there anything else I can do for you?"
@@ -304,7 +304,7 @@ FORBIDDEN = Answer(
 )
 COMPLETION = json.dumps({"choices": [{"message": {"content": "Yes."}}]}).encode()
 
-ILL: Mapping[str, tuple[Server, str]] = {
+BROKEN: Mapping[str, tuple[Server, str]] = {
     "401 always": (_everywhere(told(401, "invalid_api_key")), "caller_key"),
     "a login in front": (
         _everywhere(Answer(401, {"content-type": "text/html"}, (b"Login",))),
@@ -387,12 +387,12 @@ ILL: Mapping[str, tuple[Server, str]] = {
     "apologises": (turns_only(sorry), "failure_sentence"),
     "declines": (turns_only(withheld), "declined"),
 }
-"""Each illness, and the cause that the doctor must name."""
+"""Each broken server, and the cause that the doctor must name."""
 
 if __name__ == "__main__":
     name = " ".join(sys.argv[1:])
-    if name not in ILL:
-        sys.exit("\n".join(["which of these illnesses?", *ILL]))
-    with serve(ILL[name][0]) as served_url, suppress(KeyboardInterrupt):
+    if name not in BROKEN:
+        sys.exit("\n".join(["which of these faults?", *BROKEN]))
+    with serve(BROKEN[name][0]) as served_url, suppress(KeyboardInterrupt):
         print(f"make doctor URL={served_url} KEY={KEY}", flush=True)
         threading.Event().wait()

@@ -1,7 +1,7 @@
-"""Faults planted between the player and a healthy deployment: the player must name each.
+"""Faults between the player and a healthy deployment, which the player must name.
 
 The deployment is the real one, with a model that plays the shipped calls' scripts. A proxy in front
-of it passes on every request and does one thing wrong with the answer. To see the table of
+of it passes on every request and spoils the answer in one way. To see the table of
 `make call` for each fault, from source or from the built package:
 
     .venv/bin/python -m tests.support.planted
@@ -34,7 +34,7 @@ HANGS_S = 30.0
 Frames = Iterator[bytes]
 Pieces = Iterator[bytes | float]
 Change = Callable[[Frames, int], Pieces]
-"""From an answer's frames, and the number of its request, to what is sent in their place."""
+"""From an answer's frames and its request's number to the frames sent instead."""
 
 
 def _healthy(frames: Frames, _: int) -> Pieces:
@@ -43,14 +43,14 @@ def _healthy(frames: Frames, _: int) -> Pieces:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is done wrong, the shipped call that meets it, and its name in the table."""
+    """One fault, the shipped call that meets it, and its name in the table."""
 
     call: str
     name: str = ""
     change: Change = _healthy
     whole: bool = True
     key: str = ""
-    """In place of the caller's."""
+    """Replaces the caller's key."""
 
 
 def _slow(frames: Frames, _: int) -> Pieces:

@@ -1,4 +1,4 @@
-"""Parts of Responses requests, and what an upstream receives of a request."""
+"""Parts of Responses requests, and the requests that an upstream receives."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ NESTED = {"type": "function", "function": {k: v for k, v in FLAT.items() if k !=
 
 
 def assistant(text: str, kind: str = "output_text") -> dict[str, Any]:
-    """An assistant's message in parts."""
+    """Return an assistant's message in parts."""
     return {"role": "assistant", "content": [{"type": kind, "text": text}]}
 
 
 def parsed_with(*items: dict[str, Any], **fields: Any) -> ParsedRequest:
-    """A streamed request with these items."""
+    """Return a parsed, streamed request with these items."""
     return responses.parse({"model": "m", "stream": True, "input": list(items), **fields})
 
 
 def sent(body: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """What the upstream receives."""
+    """Return what the upstream receives."""
     options = {"model": "", "extra_body": {}, "clean": str, **options}
     return responses.prepare(responses.parse(body), **options).body

@@ -1,4 +1,4 @@
-"""The rules of a Responses stream, and how the official SDK reads one.
+"""The rules of a Responses stream, and the official SDK's reading of one.
 
 Written from platform.openai.com/docs/api-reference/responses-streaming, independently of the code.
 """
@@ -66,8 +66,8 @@ def _check_items(events: Sequence[dict[str, Any]], output: Sequence[dict[str, An
             assert event["item"]["id"] not in {item["id"] for item in items.values()}
             items[index] = event["item"]
             continue
-        assert index in items, "an item is announced before anything happens in it"
-        assert index not in closed, "nothing happens in a closed item"
+        assert index in items, "an item is announced before its other events"
+        assert index not in closed, "a closed item has no further events"
         if kind == "response.output_item.done":
             assert event["item"]["id"] == items[index]["id"]
             assert {place for place in texts if place[0] == index} <= done
@@ -135,19 +135,19 @@ def _client(data: bytes) -> AsyncOpenAI:
 
 
 async def sdk_events(data: bytes) -> list[RawEvent]:
-    """What `responses.create(stream=True)` yields."""
+    """Return what `responses.create(stream=True)` yields."""
     async with _client(data) as client:
         stream = await client.responses.create(model="m", input="Hi", stream=True)
         return [event async for event in stream]
 
 
 async def sdk_stream(data: bytes) -> list[ResponseStreamEvent[None]]:
-    """What the `responses.stream` helper yields."""
+    """Return what the `responses.stream` helper yields."""
     async with _client(data) as client, client.responses.stream(model="m", input="Hi") as stream:
         return [event async for event in stream]
 
 
 async def sdk_final(data: bytes) -> ParsedResponse[None]:
-    """What `get_final_response` of the stream helper gives."""
+    """Return what `get_final_response` of the stream helper returns."""
     async with _client(data) as client, client.responses.stream(model="m", input="Hi") as stream:
         return await stream.get_final_response()

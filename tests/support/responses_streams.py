@@ -1,4 +1,4 @@
-"""Responses streams of OpenAI's, and what our writer makes of them."""
+"""OpenAI's Responses streams, and what our writer makes of them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ TIME = CallPiece(1, "{}", "get_time", "call_2")
 
 
 def request(*, speakable: bool = True) -> ParsedRequest:
-    """A streamed request for the model `m`."""
+    """Return a streamed request for the model `m`."""
     text = {} if speakable else {"text": {"format": {"type": "json_object"}}}
     return responses.parse({"model": "m", "input": "Hi", "stream": True, **text})
 
 
 def upstream(*steps: Speech) -> bytes:
-    """What OpenAI sends when its model says this, terminator and all."""
+    """Return OpenAI's stream of this answer, terminator included."""
     wire = ResponsesStream("gpt")
     return b"".join(wire.render(step) for step in steps) + DONE
 
 
 def chunks_of(data: bytes, source: int = 0) -> list[Chunk]:
-    """The upstream's events as a turn has read them."""
+    """Return the upstream's events as a turn reads them."""
     read = responses.reader()
     return [Chunk(sse, read(sse), source=source) for sse in sse_events_of(data)]
 
 
 def relayed(writer: ResponsesWriter, data: bytes, source: int = 0) -> bytes:
-    """What the writer makes of all of them."""
+    """Return what the writer makes of all of them."""
     return b"".join(writer.relay(one) for one in chunks_of(data, source))

@@ -18,7 +18,7 @@ LIMIT_S = 120
 
 
 class Provider:
-    """Answers those who show a key that it accepts; a scene for a scripted upstream."""
+    """A scene for a scripted upstream: answers requests with an accepted key."""
 
     def __init__(self, *keys: str) -> None:
         self.accepts = set(keys)
@@ -35,16 +35,16 @@ class Provider:
 
 
 class Callers(AbstractAsyncContextManager["Callers"]):
-    """So many callers, each with one turn after the other, until the context ends.
+    """So many callers, each with one turn after another, until the context ends.
 
-    The keys that they use go round among them, and can be changed at any time.
+    They share the keys in turn, which can be changed at any time.
     """
 
     def __init__(self, client: httpx2.AsyncClient, number: int, *keys: str) -> None:
         self.keys = keys
         self.turns = 0
         self.failed: list[str] = []
-        """Status and body of every turn that was not what it should be."""
+        """Status and body of every turn that failed."""
         self._client = client
         self._number = number
         self._stopping = False
@@ -61,8 +61,8 @@ class Callers(AbstractAsyncContextManager["Callers"]):
         await asyncio.gather(*self._tasks)
 
     async def more(self, turns: int) -> None:
-        """Returns when so many turns more have begun and ended."""
-        goal = self.turns + turns + self._number  # Some are under way.
+        """Wait until so many more turns have begun and ended."""
+        goal = self.turns + turns + self._number  # Some have already begun.
         async with self._turned:
             await self._turned.wait_for(lambda: self.turns >= goal)
 
@@ -74,7 +74,7 @@ class Callers(AbstractAsyncContextManager["Callers"]):
                 json=chat(stream=True),
                 headers={
                     "authorization": f"Bearer {key}",
-                    # A failed turn is to be seen by its status.
+                    # A failed turn must show in its status.
                     "x-completions-on-failure": "error",
                 },
                 timeout=LIMIT_S,

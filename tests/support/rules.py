@@ -1,4 +1,4 @@
-"""The rules of a Chat Completions stream for strict clients, and how the SDK reads one.
+"""The rules of a Chat Completions stream for strict clients, and the SDK's reading of one.
 
 Written from platform.openai.com/docs/api-reference/chat-streaming, independently of the code.
 """
@@ -21,7 +21,7 @@ _IDENTITY = ("object", "id", "created", "model")
 
 @dataclass(slots=True)
 class Spoken:
-    """What a strict client makes of one stream."""
+    """A strict client's reading of one stream."""
 
     text: str = ""
     reasoning: str = ""
@@ -35,7 +35,7 @@ class Spoken:
 def chunks_of(data: bytes) -> list[Any]:
     """Return the JSON of every event before the terminator, which comes once and last.
 
-    An event is one `data:` line: nothing else is known to every client.
+    An event is one `data:` line, the only form that every client knows.
     """
     assert data.endswith(b"\n\n"), data[-80:]
     blocks = data.removesuffix(b"\n\n").split(b"\n\n")
@@ -69,10 +69,10 @@ def check(data: bytes) -> Spoken:
             assert spoken.finish
             spoken.usage = chunk["usage"]
             continue
-        assert not chunk.get("usage"), "usage stands in a chunk of its own"
+        assert not chunk.get("usage"), "usage has its own chunk"
         (choice,) = chunk["choices"]
         assert choice["index"] == 0
-        assert not spoken.finish, "nothing is said after the finish"
+        assert not spoken.finish, "nothing follows the finish"
         delta = choice["delta"]
         if delta.get("role"):
             roles += 1
@@ -85,7 +85,7 @@ def check(data: bytes) -> Spoken:
         for part in parts:
             _add(part, calls)
         if choice["finish_reason"] is not None:
-            assert not parts, "the finish has an event of its own"
+            assert not parts, "the finish has its own event"
             spoken.finish = choice["finish_reason"]
     assert roles == (1 if chunks else 0)
     assert (spoken.finish in FINISHES) != (spoken.error is not None), "one end"
@@ -105,7 +105,7 @@ def _add(part: dict[str, Any], calls: list[dict[str, Any]]) -> None:
         calls.append({"id": part["id"], "name": function["name"], "arguments": ""})
     else:
         assert 0 <= index < len(calls), "calls are numbered from 0"
-        # Clients join what comes twice.
+        # Clients would join values that come twice.
         assert not part.get("id")
         assert not function.get("name")
     calls[index]["arguments"] += function.get("arguments") or ""
@@ -123,7 +123,7 @@ def _client(data: bytes) -> AsyncOpenAI:
 
 
 async def sdk_chunks(data: bytes) -> list[ChatCompletionChunk]:
-    """What `chat.completions.create(stream=True)` yields."""
+    """Return what `chat.completions.create(stream=True)` yields."""
     async with _client(data) as client:
         stream = await client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
@@ -132,7 +132,7 @@ async def sdk_chunks(data: bytes) -> list[ChatCompletionChunk]:
 
 
 async def sdk_final(data: bytes) -> ParsedChatCompletion[None]:
-    """What `get_final_completion` of the stream helper gives."""
+    """Return what `get_final_completion` of the stream helper returns."""
     async with (
         _client(data) as client,
         client.chat.completions.stream(

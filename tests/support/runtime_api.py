@@ -1,4 +1,4 @@
-"""A Lambda Runtime API on loopback: hands out events, and keeps every byte of the answers.
+"""A Lambda Runtime API on loopback, which sends events and keeps every byte of the answers.
 
 async with FakeRuntimeApi() as api:
     api.invoke({"any": "event"})      # waits for a poll, as Lambda does
@@ -6,7 +6,7 @@ async with FakeRuntimeApi() as api:
     first = await post.piece()        # its body, chunk by chunk as it comes in
     await post.ended.wait()           # `post.raw` is the whole request now
 
-The attributes below `script` make it behave as badly as the real one can.
+The attributes below `script` make it fail in the ways of the real one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REASONS = {200: "OK", 202: "Accepted", 410: "Gone", 413: "Payload Too Large"}
 
 @dataclass(eq=False)
 class Post:
-    """One POST of the runtime. `connection` is a number in the order of their opening."""
+    """One POST of the runtime. `connection` numbers connections in the order of opening."""
 
     path: str
     headers: list[tuple[str, str]]
@@ -37,30 +37,30 @@ class Post:
     _fresh: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
 
     def header(self, name: str) -> str | None:
-        """The value of the last header of this name."""
+        """Return the value of the last header of this name."""
         return {k.lower(): v for k, v in self.headers}.get(name.lower())
 
     async def piece(self) -> bytes | None:
-        """The next chunk of the body; None at its end."""
+        """Return the next chunk of the body; None at its end."""
         return await self._fresh.get()
 
     async def read(self) -> bytes:
-        """The body, when it has ended."""
+        """Return the body once it has ended."""
         await self.ended.wait()
         return b"".join(self.pieces)
 
     async def prelude(self) -> dict[str, Any]:
-        """The prelude of a streamed answer, when it has ended."""
+        """Return the prelude of a streamed answer once the body has ended."""
         decoded = json.loads((await self.read()).partition(bytes(8))[0])
         assert isinstance(decoded, dict)
         return decoded
 
     async def body(self) -> bytes:
-        """What follows the prelude, when it has ended."""
+        """Return what follows the prelude once the body has ended."""
         return (await self.read()).partition(bytes(8))[2]
 
     def failure(self) -> dict[str, Any]:
-        """What the error trailer says."""
+        """Return the decoded error trailer."""
         decoded = json.loads(b64decode(self.trailers["lambda-runtime-function-error-body"]))
         assert isinstance(decoded, dict)
         return decoded
@@ -115,7 +115,7 @@ class FakeRuntimeApi:
         timeout_ms: int = 60_000,
         headers: dict[str, str] | None = None,
     ) -> str:
-        """Hand an event to the next poll; bytes go out as they are. Returns the request's id."""
+        """Answer the next poll with an event, bytes unchanged; return the request's id."""
         self._request_ids += 1
         request_id = request_id or f"00000000-0000-4000-8000-{self._request_ids:012}"
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
@@ -130,7 +130,7 @@ class FakeRuntimeApi:
         return request_id
 
     async def post(self) -> Post:
-        """The next POST, from its head on."""
+        """Return the next POST, once its head has arrived."""
         return await self._posts.get()
 
     async def polled(self, count: int = 1) -> None:
@@ -168,7 +168,7 @@ class FakeRuntimeApi:
         head = await reader.readuntil(b"\r\n\r\n")
         request_line, *lines = head[:-4].decode("latin-1").split("\r\n")
         if not request_line.endswith(" HTTP/1.1"):
-            self.calls.append(request_line)  # what follows an answer that had ended
+            self.calls.append(request_line)  # bytes after a finished answer
             return False
         method, path, _ = request_line.split(" ")
         assert path.startswith(ROOT)
@@ -188,7 +188,7 @@ class FakeRuntimeApi:
             return False
         await self._write(writer, status, [], b'{"status":"OK"}')
         if not post.whole:
-            await asyncio.Event().wait()  # an early verdict: the rest is not even read
+            await asyncio.Event().wait()  # an early verdict: the rest is not read
         return not self.closes_after_answer
 
     async def _answer_poll(self, path: str, writer: asyncio.StreamWriter) -> bool:
@@ -209,7 +209,7 @@ class FakeRuntimeApi:
         return not self.closes_after_answer
 
     async def _take(self, post: Post, reader: asyncio.StreamReader) -> int:
-        """Read a body; the status to answer with, 0 for none at all."""
+        """Read a body; return the status to answer with, 0 for no answer."""
         length = post.header("content-length")
         if length is not None:
             body = await reader.readexactly(int(length))

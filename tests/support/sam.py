@@ -1,7 +1,7 @@
 """AWS's own tools for a template: SAM's translator, its parameters, its linter.
 
 They are in the SAM CLI's environment, so a process of its Python runs them. It is kept for the next
-question: their imports take longer than most answers.
+call, since their imports take longer than most calls.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SAM_VENV = ROOT / ".venv-sam"
 SAMCONFIG = ROOT / "samconfig.toml"
 CODE = {"CompletionsFunction": "CodeUri", "StreamingLayer": "ContentUri"}
-"""Where a template names what is uploaded."""
+"""Properties that name what is uploaded."""
 
 _PROGRAM = """
 import json, sys, traceback
@@ -61,7 +61,7 @@ answer = CfnParameterOverridesType().convert(given, None, None)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What samconfig.toml says of one stage, as SAM reads it."""
+    """One stage of samconfig.toml, as SAM reads it."""
 
     name: str
     stack: str
@@ -69,18 +69,18 @@ class Stage:
 
 
 def stages() -> list[str]:
-    """The stages of samconfig.toml, the one without a name first."""
+    """Return the stages of samconfig.toml, the default one first."""
     return [name for name, table in _config().items() if isinstance(table, dict)]
 
 
 def stage(name: str) -> Stage:
-    """One stage, its parameters read by SAM itself."""
+    """Return one stage, with its parameters read by SAM itself."""
     configured = _config()[name]["global"]["parameters"]
     return Stage(name, configured["stack_name"], parameters(configured["parameter_overrides"]))
 
 
 def translated(template: str, values: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The template after SAM's transform. Packages that were not uploaded get an address."""
+    """Return the template after SAM's transform, with addresses for missing uploads."""
     code = {} if "s3://" in template or "Bucket" in template else CODE
     given = {"template": template, "parameters": dict(values or {}), "code": code}
     document: dict[str, Any] = _ask(_TRANSLATE, given)
@@ -88,13 +88,13 @@ def translated(template: str, values: Mapping[str, str] | None = None) -> dict[s
 
 
 def lint(template: Mapping[str, Any], regions: Iterable[str] = ("us-east-1",)) -> list[str]:
-    """What cfn-lint finds fault with."""
+    """Return cfn-lint's findings."""
     found: list[str] = _ask(_LINT, {"template": json.dumps(template), "regions": [*regions]})
     return found
 
 
 def parameters(overrides: Iterable[str]) -> dict[str, str]:
-    """The items of `parameter_overrides` as SAM understands them."""
+    """Return the items of `parameter_overrides` as SAM reads them."""
     read: dict[str, str] = _ask(_PARAMETERS, [*overrides])
     return read
 

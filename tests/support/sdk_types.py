@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter
 from completions.sse import DONE
 
 UNDECLARED = {"reasoning_content"}
-"""What chat completions have no type for, though all servers and clients use it."""
+"""Fields without a type in the SDK that all servers and clients use."""
 
 
 EVENTS: dict[str, type[BaseModel]] = {
@@ -44,7 +44,7 @@ def _extras(value: Any, where: str = "") -> Iterator[str]:
 
 
 def _hold(kind: Any, value: Any) -> None:
-    """Assert that the value is of this type of the SDK's, whole and with nothing besides.
+    """Assert that the value is exactly of this type of the SDK, without extra or missing fields.
 
     Raises:
         ValidationError: a field is missing or of another type.
@@ -60,7 +60,7 @@ def _frames(data: bytes) -> Iterator[Any]:
 
 
 def check_chat(data: bytes) -> None:
-    """Hold a chat completion, streamed or not, against the SDK's types."""
+    """Check a chat completion, streamed or not, against the SDK's types."""
     if data.startswith(b"{"):
         _hold(ChatCompletion, json.loads(data))
         return
@@ -70,7 +70,7 @@ def check_chat(data: bytes) -> None:
 
 
 def check_response(data: bytes) -> None:
-    """Hold a response, streamed or not, against the SDK's types."""
+    """Check a response, streamed or not, against the SDK's types."""
     if data.startswith(b"{"):
         _hold(Response, json.loads(data))
         return

@@ -1,7 +1,7 @@
-"""A stage, deployed by `sam deploy` into an `aws.Account` and started as Lambda would start it.
+"""A stage, deployed by `sam deploy` into an `aws.Account` and started as on Lambda.
 
-SAM's CLI reads samconfig.toml, uploads the packages that `make build` made and creates a stack from
-the template. From then on only the account says what the function is: its code, handler, layers and
+SAM's CLI reads samconfig.toml, uploads the packages of `make build` and creates a stack from
+the template. From then on the function comes from the account alone: its code, handler, layers and
 variables. The template and the folders here are not read again.
 """
 
@@ -30,24 +30,24 @@ from tests.support.built import ARCHITECTURE, PACKAGES, ROOT
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What `sam deploy` left behind."""
+    """What `sam deploy` created."""
 
     name: str
     output: str
     ids: dict[str, str]
     function: dict[str, Any]
-    """As Lambda tells it: handler, variables, layers and so on."""
+    """The function as Lambda describes it: handler, variables, layers and so on."""
     invoke_mode: str
 
     @property
     def variables(self) -> dict[str, str]:
-        """The function's environment."""
+        """Return the function's variables."""
         found: dict[str, str] = self.function["Environment"]["Variables"]
         return found
 
 
 def deploy(account: aws.Account, stage: str, folder: Path, *parameters: str) -> Stack:
-    """Deploys a stage as samconfig.toml has it, but for this machine's processor."""
+    """Deploy a stage of samconfig.toml, but for this machine's processor."""
     config = (ROOT / "samconfig.toml").read_text()
     here = ",\n".join(f'"{item}"' for item in (f"Architecture={ARCHITECTURE}", *parameters))
     assert '"Architecture=arm64"' in config
@@ -60,7 +60,7 @@ def deploy(account: aws.Account, stage: str, folder: Path, *parameters: str) -> 
         stage,
         "--no-confirm-changeset",
     ]
-    # SAM's own bucket is a stack of its own, with a bucket policy that moto does not know.
+    # SAM's own bucket would be another stack, with a bucket policy that moto does not know.
     arguments += ["--no-resolve-s3", "--s3-bucket", aws.BUCKET]
     done = subprocess.run(
         [sam.SAM_VENV / "bin/sam", "deploy", *arguments],
@@ -91,20 +91,20 @@ def deploy(account: aws.Account, stage: str, folder: Path, *parameters: str) -> 
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """Uploaded packages, unpacked as Lambda does, each once."""
+    """Uploaded packages, each unpacked once, as on Lambda."""
 
     account: aws.Account
     shelf: Path
 
     def lay(self, logical_id: str, sha256: str, at: Path) -> Path:
-        """Lays out a resource's package, once it is known to be the one that Lambda has."""
+        """Lay out a resource's package, after checking that Lambda has the same one."""
         unpacked = self.shelf / sha256.replace("/", "-")
         if not unpacked.exists():
             content = self._content(logical_id)
             assert base64.b64encode(hashlib.sha256(content).digest()).decode() == sha256
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 archive.extractall(unpacked)
-                # What zipfile leaves out: the layer's script must stay executable.
+                # zipfile drops permissions, but the layer's script must stay executable.
                 for item in archive.infolist():
                     (unpacked / item.filename).chmod(item.external_attr >> 16)
         at.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class Packages:
 
 
 def lay_out(packages: Packages, stack: Stack, folder: Path) -> FunctionSpec:
-    """What Lambda would start: code and layers as uploaded, all the rest as configured."""
+    """Return what Lambda would start: code and layers as uploaded, the rest as configured."""
     functions = packages.account.client("lambda")
     folder /= layout.BUILD_FOLDER
     told = stack.function
@@ -148,7 +148,7 @@ def lay_out(packages: Packages, stack: Stack, folder: Path) -> FunctionSpec:
 
 @asynccontextmanager
 async def running(packages: Packages, stack: Stack, folder: Path) -> AsyncIterator[str]:
-    """Starts what was deployed; its URL. What it writes is in the file `log`."""
+    """Start what was deployed; yield its URL. Its output goes to the file `log`."""
     with (folder / "log").open("w") as log:
         spec = lay_out(packages, stack, folder)
         launch = layout.prepare(spec, root=folder, built=True, folder=folder, log=log)

@@ -28,7 +28,7 @@ async def sse(n: int) -> StreamingResponse:
 
 @app.get("/gated")
 async def gated() -> StreamingResponse:
-    """Say "first", and "second" only after the test has let us."""
+    """Say "first", and "second" only after the test allows it."""
 
     async def parts() -> AsyncIterator[str]:
         yield "first"

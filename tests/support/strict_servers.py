@@ -1,7 +1,7 @@
-"""What strict model APIs refuse in a history, and in which words: stand-ins from their documents.
+"""What strict model APIs refuse in a history, and in which words, from their documents.
 
-None of them is the real API. Like the real ones each refuses one thing at a time, in the order of
-its rules. A body that no rule refuses is answered.
+Like the real APIs, each stand-in refuses one thing at a time, in the order of
+its rules, and answers a body that no rule refuses.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ def first_refusal(server: str, messages: Messages) -> str | None:
 
 
 def unknown_developer(messages: Messages) -> str | None:
-    """Most servers know no such role."""
+    """Most servers do not know the role."""
     if any(one["role"] == "developer" for one in messages):
         return "developer is not one of ['system', 'assistant', 'user', 'tool', 'function']"
     return None
 
 
 def several_systems(messages: Messages) -> str | None:
-    """MiniMax takes one, and names nothing."""
+    """MiniMax takes one, and does not say what is wrong."""
     if sum(_instructs(one) for one in messages) > 1:
         return "invalid params, invalid chat setting (2013)"
     return None
 
 
 def later_system(messages: Messages) -> str | None:
-    """The template of Qwen and of others."""
+    """The templates of Qwen and others."""
     if any(_instructs(late) and not _instructs(early) for early, late in pairwise(messages)):
         return "Jinja Exception: System message must be at the beginning."
     return None
@@ -49,7 +49,7 @@ def any_system(messages: Messages) -> str | None:
 
 
 def unequal_turns(messages: Messages) -> str | None:
-    """Templates count users' and assistants' turns, and leave out calls and their results."""
+    """Templates want users and assistants in turn, not counting calls and their results."""
     spoken = [one for one in _without_leading_systems(messages) if one["role"] != "tool"]
     spoken = [one for one in spoken if not one.get("tool_calls")]
     wanted = ("user", "assistant")
@@ -59,7 +59,7 @@ def unequal_turns(messages: Messages) -> str | None:
 
 
 def mistral_order(messages: Messages) -> str | None:
-    """Its API's rules of who may follow whom, code 3230."""
+    """Mistral's rules for the order of roles, code 3230."""
     allowed = {
         "system": {"system", "user", "assistant"},
         "user": {"assistant", "user"},

@@ -1,4 +1,4 @@
-"""The voice platform's system tools: a conversation in which each is due, and calls of it.
+"""The voice platform's system tools, each with a conversation that needs it and calls of it.
 
 The conversations are those of the event files.
 """
@@ -30,7 +30,7 @@ class Case:
     invalid: Mapping[str, str]
     """What a model may write, and which words its feedback must contain."""
     says: str = ""
-    """What models like to say in the same turn."""
+    """What models often say in the same turn."""
 
 
 def event(name: str) -> dict[str, Any]:
@@ -119,7 +119,7 @@ CASES: dict[str, Case] = {
     "play_keypad_touch_tone": Case(
         TONES,
         {
-            # The voice platform's documentation prints just this.
+            # The voice platform's documentation prints exactly this.
             '"{"reason": "Navigating to customer service", "dtmf_tones": "2"}"': TONES,
             '{"dtmf_tones": 2}': {"dtmf_tones": "2"},
         },

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, for servers over TLS that a test's clients trust."""
+"""A certificate for 127.0.0.1, for TLS servers that a test's clients trust."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_certificate(path: Path) -> Path:
 
 
 def server_context(certificate: Path) -> ssl.SSLContext:
-    """Return what a server with this certificate speaks TLS with."""
+    """Return the TLS context of a server with this certificate."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate)
     return tls

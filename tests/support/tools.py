@@ -1,4 +1,4 @@
-"""Tools for the requests of tests, without the wrapping that the caller's API adds."""
+"""Tools for tests' requests, without the wrapping that the caller's API adds."""
 
 from __future__ import annotations
 

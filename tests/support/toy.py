@@ -1,6 +1,6 @@
-"""A small Mangum app for the local deployment's tests, and the template that deploys it.
+"""A small Mangum app for the local deployment's tests, and its template.
 
-The path says what it does. It is plain ASGI, so it starts at once.
+The path chooses what it does. It is plain ASGI, so it starts at once.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def handler(event, context):
 
 
 def write(folder: Path) -> Path:
-    """Write app and template into a folder; the template's path."""
+    """Write app and template into a folder; return the template's path."""
     package = folder / "toy"
     package.mkdir()
     for name, text in {"__init__.py": "", "app.py": APP, **EXTRAS}.items():

@@ -1,4 +1,4 @@
-"""Play whole turns in virtual time, without HTTP: a request goes in, the timed answer comes out.
+"""Play whole turns in virtual time, without HTTP, and return their timed answers.
 
 `Caller` is a deployment and its caller; `Heard` is the answer to one request.
 """
@@ -111,9 +111,9 @@ def body(text: str = "What is the weather?", **more: Any) -> dict[str, Any]:
 
 
 class Caller:
-    """One execution environment and its callers, over an upstream that plays scripts.
+    """One execution environment and its callers, over a scripted upstream.
 
-    The turns of one `Caller` share what the environment learns: its health book and its quirks.
+    The turns of one `Caller` share the environment's health book and quirks.
 
     caller = Caller(PlayedUpstream(answer("Yes.")), responder="completions.agents.shop:answer")
     heard = await caller.post(body("Do you have helmets?"))
@@ -201,7 +201,7 @@ class Caller:
             on_failure=on_failure or self.settings.on_failure,
             comments=comments,
         )
-        # The request's age is told by the wall clock; here that is the virtual clock, too.
+        # The wall clock, which gives the request's age, is the virtual clock here.
         with (
             patch.object(plan, "time", SimpleNamespace(time=loop.time)) if age_ms else nullcontext()
         ):

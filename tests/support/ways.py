@@ -25,11 +25,11 @@ from tests.support.turns import Caller, Heard
 
 T = TypeVar("T")
 LONGEST_S = 600
-"""No turn takes this long in virtual time, so one that does never ends."""
+"""A turn that takes this long in virtual time would never end."""
 
 
 def in_virtual_time(scene: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in an event loop of its own with virtual time, for tests of many examples.
+    """Run a coroutine in a new event loop with virtual time, for tests of many examples.
 
     Raises:
         TimeoutError: it does not end.
@@ -97,7 +97,7 @@ class Way:
         return request | more
 
     def caller(self, upstream: PlayedUpstream, **settings: Any) -> Caller:
-        """Return an environment; over chat it knows already that there is no `/responses`."""
+        """Return an environment; over chat it already knows that there is no `/responses`."""
         caller = Caller(upstream, **settings)
         if self.over_chat:
             for candidate in caller.settings.candidates:
@@ -120,7 +120,7 @@ class Way:
         post: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> tuple[Answer, PlayedUpstream, Heard]:
-        """Play one turn in a new environment, its upstream playing these scenes.
+        """Play one turn in a new environment whose upstream plays these scenes.
 
         `settings` are the deployment's, `post` holds arguments of `Caller.post`, and `fields` are
         further fields of the request.

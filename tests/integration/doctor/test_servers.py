@@ -10,7 +10,7 @@ from ops.doctor.turns import SHAPES
 from tests.support import histories, patients, strict_servers
 from tests.support.doctor import causes, told
 from tests.support.patients import (
-    ILL,
+    BROKEN,
     KEY,
     Answer,
     Request,
@@ -32,12 +32,12 @@ def test_a_healthy_server_has_no_trouble(
     assert (status, seen["usable"], seen["streams"]["verdict"]) == (0, True, "stream")
 
 
-@pytest.mark.parametrize("illness", ILL)
+@pytest.mark.parametrize("fault", BROKEN)
 def test_each_broken_server_has_its_cause(
-    illness: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fault: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each broken server's own cause comes first, and the exit status is 1."""
-    server, cause = ILL[illness]
+    server, cause = BROKEN[fault]
     patience = ["--timeout-s", "0.7"] if cause == "timeout" else []
     status, seen = told(server, capsys, monkeypatch, *patience)
     failures = [name for name in causes(seen) if not CAUSES[name].warning]
@@ -49,7 +49,7 @@ def test_the_error_behind_an_apology_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A spoken apology is reported together with the error behind it."""
-    _, seen = told(ILL["apologises"][0], capsys, monkeypatch)
+    _, seen = told(BROKEN["apologises"][0], capsys, monkeypatch)
     assert causes(seen)[:2] == ["failure_sentence", "upstream_auth"]
 
 
@@ -113,7 +113,7 @@ def test_a_cut_is_reported_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cut stream is reported as cut, and its missing end is not reported again."""
-    _, seen = told(ILL["cut"][0], capsys, monkeypatch)
+    _, seen = told(BROKEN["cut"][0], capsys, monkeypatch)
     assert set(causes(seen)) == {"cut"}
 
 

@@ -1,4 +1,4 @@
-"""Django behind Mangum: its own ASGI handler, which has no lifespan and runs views in threads."""
+"""Django behind Mangum; its ASGI handler has no lifespan and runs views in threads."""
 
 from __future__ import annotations
 

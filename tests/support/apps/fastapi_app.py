@@ -1,4 +1,4 @@
-"""FastAPI behind Mangum, with middleware in front of it, as most have it."""
+"""FastAPI behind Mangum, with the usual middleware."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Litestar behind Mangum, which knows nothing of Starlette."""
+"""Litestar behind Mangum, a framework without Starlette."""
 
 from __future__ import annotations
 
