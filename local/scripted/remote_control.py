@@ -11,7 +11,7 @@ from typing import Any
 
 from local.scripted.scene_parser import script
 from local.scripted.script import Reply, Script, refused
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.upstream import ScriptedUpstream
 
 
@@ -27,14 +27,14 @@ class SteeredUpstream(ScriptedUpstream):
         """Return the URL at which it is steered."""
         return f"http://127.0.0.1:{self.port}"
 
-    def _script(self, request: Seen) -> Script:
+    def _script(self, request: RecordedRequest) -> Script:
         if request.path == "/scenes" and request.method == "POST":
             return self._steer(request)
         if request.path == "/requests":
             return [_json(self._asked())]
         return super()._script(request)
 
-    def _steer(self, request: Seen) -> Script:
+    def _steer(self, request: RecordedRequest) -> Script:
         try:
             scenes = [script(scene) for scene in request.json["scenes"]]
         except (ValueError, LookupError, TypeError, AttributeError) as error:

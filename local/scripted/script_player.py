@@ -42,7 +42,7 @@ from local.scripted.script import (
 
 
 @dataclass(slots=True)
-class Seen:
+class RecordedRequest:
     """A request as the upstream received it. Times are the event loop's, in seconds."""
 
     method: str
@@ -82,14 +82,14 @@ class Seen:
             self.hung_up.set()
 
 
-Scene = Script | Callable[[Seen], Script]
+Scene = Script | Callable[[RecordedRequest], Script]
 
 
 class Stage:
     """The scenes that an upstream will play, and the requests that it got."""
 
     def __init__(self, *scenes: Scene) -> None:
-        self.requests: list[Seen] = []
+        self.requests: list[RecordedRequest] = []
         self._arrived = asyncio.Condition()
         self._scenes: list[Scene] = [answer()]
         if scenes:
@@ -99,18 +99,18 @@ class Stage:
         """Answer the next requests with one scene each, and all further ones with the last."""
         self._scenes = list(scenes)
 
-    def next_script(self, request: Seen) -> Script:
+    def next_script(self, request: RecordedRequest) -> Script:
         """Return the script to play for this request."""
         scene = self._scenes.pop(0) if len(self._scenes) > 1 else self._scenes[0]
         return scene(request) if callable(scene) else scene
 
-    async def note(self, request: Seen) -> None:
+    async def note(self, request: RecordedRequest) -> None:
         """Record a request."""
         async with self._arrived:
             self.requests.append(request)
             self._arrived.notify_all()
 
-    async def request(self, number: int = 0) -> Seen:
+    async def request(self, number: int = 0) -> RecordedRequest:
         """Return the request with this number, from 0, as soon as it has come."""
         async with self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) > number)

@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from local.scripted.script import Cut, Head, Raw, Reply, Script, answer, calls, refused
-from local.scripted.script_player import Scene, Seen, Stage, perform
+from local.scripted.script_player import RecordedRequest, Scene, Stage, perform
 from local.scripted.wires import wire_for
 
 HEAD_LIMIT_BYTES = 1024 * 1024
@@ -128,7 +128,7 @@ class ScriptedUpstream(Stage):
             writer.close()
 
     async def _answer_request(
-        self, request: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: RecordedRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Play the answer and watch for a hang-up; return True if the connection stays open."""
         playing = asyncio.create_task(self._play(request, writer))
@@ -144,7 +144,7 @@ class ScriptedUpstream(Stage):
                 with contextlib.suppress(asyncio.CancelledError, OSError):
                     await task
 
-    async def _play(self, request: Seen, writer: asyncio.StreamWriter) -> bool:
+    async def _play(self, request: RecordedRequest, writer: asyncio.StreamWriter) -> bool:
         streaming = False
         acts = perform(self._script(request), wire_for(request), request.at)
         async with aclosing(acts):
@@ -178,7 +178,7 @@ class ScriptedUpstream(Stage):
             await writer.drain()
         return True
 
-    def _script(self, request: Seen) -> Script:
+    def _script(self, request: RecordedRequest) -> Script:
         path = request.path.partition("?")[0]
         if request.method == "POST" and (
             path.endswith("/chat/completions") or (self.responses and path.endswith("/responses"))
@@ -192,7 +192,7 @@ class ScriptedUpstream(Stage):
         return refused(404, message=f"Unknown request URL: {request.method} {path}")
 
 
-async def _read(reader: asyncio.StreamReader, connection: int) -> Seen | None:
+async def _read(reader: asyncio.StreamReader, connection: int) -> RecordedRequest | None:
     """Return the next request, or None if the client closed the idle connection."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -208,7 +208,9 @@ async def _read(reader: asyncio.StreamReader, connection: int) -> Seen | None:
         if name.lower() == "content-length":
             length = int(value)
     body = await reader.readexactly(length)
-    return Seen(method, path, headers, body, asyncio.get_running_loop().time(), connection)
+    return RecordedRequest(
+        method, path, headers, body, asyncio.get_running_loop().time(), connection
+    )
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

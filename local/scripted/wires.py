@@ -21,13 +21,13 @@ from local.scripted.script import (
     Think,
     Usage,
 )
-from local.scripted.script_player import Seen, Wire
+from local.scripted.script_player import RecordedRequest, Wire
 from local.scripted.wires_responses import ResponsesStream, ResponsesWhole
 
 CREATED = 1_795_338_000
 
 
-def wire_for(request: Seen) -> Wire:
+def wire_for(request: RecordedRequest) -> Wire:
     """The wire that this request asks for."""
     try:
         body = request.json

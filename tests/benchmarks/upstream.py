@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 
 from local.scripted.script import Done, Finish, Pause, Raw, Role, Say, Script, Step
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.upstream import ScriptedUpstream
 from local.scripted.wires import ChatStream
 
 WORD = Raw(ChatStream("m", include_usage=False).render(Say("word ")))
 
 
-def _scene(request: Seen) -> Script:
+def _scene(request: RecordedRequest) -> Script:
     body = request.json
     first_ms, between_ms = (int(each) for each in body.get("stop", ["0", "0"]))
     words: list[Step] = [WORD] * body["max_tokens"]

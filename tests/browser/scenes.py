@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local.scripted.script import Script, answer, call, calls
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 
 PACE_MS = 60
 OPEN = "Yes, we are open until six today, and on Saturdays from nine to one."
@@ -25,7 +25,7 @@ BOOK_TABLE = {
 }
 
 
-def shop(request: Seen) -> Script:
+def shop(request: RecordedRequest) -> Script:
     """Answer the last message; a question about today takes three seconds."""
     last = request.json["messages"][-1]
     if last["role"] == "tool":

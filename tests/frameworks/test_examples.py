@@ -17,7 +17,7 @@ import pytest
 
 from completions.speech.phrases import PHRASES
 from local.scripted.script import Script, answer, calls
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.template import Template
 from tests.support.agent_turn import play
 from tests.support.in_process import PlayedUpstream
@@ -155,7 +155,7 @@ def test_a_silent_user_is_told_as_one(agent: str) -> None:
 def test_callers_at_once_do_not_mix(agent: str) -> None:
     """One agent of one module answers them all, each in its own words and with its own tool."""
 
-    def echoes(request: Seen) -> Script:
+    def echoes(request: RecordedRequest) -> Script:
         last = request.json["messages"][-1]
         if last["role"] == "tool":
             return answer(f"{last['content']}")

@@ -40,7 +40,7 @@ from local.scripted.script import (
     page,
     refused,
 )
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import AUTHORIZED, CALM, deploy, served
 from tests.support.secrets import CALLER_KEY
@@ -211,7 +211,7 @@ async def play(opened: dict[Way, Place], row: Row) -> None:
     """Play the row in every way as an API client and as a voice caller; check the answers."""
     requests: Counter[str] = Counter()
 
-    def scene(request: Seen) -> Script:
+    def scene(request: RecordedRequest) -> Script:
         turn = request.json["model"]
         requests[turn] += 1
         return row.fault if requests[turn] == 1 else row.then

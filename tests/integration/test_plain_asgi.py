@@ -22,7 +22,7 @@ import pytest
 from local import secrets
 from local.layout import local_credentials
 from local.scripted.script import Done, Finish, Pause, Role, Say, Script, Until
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.upstream import ScriptedUpstream
 from local.template import Secret
 from tests.support.built import FUNCTION, python313
@@ -131,7 +131,7 @@ async def test_64_calls_at_once_are_64_turns_and_hang_ups_are_seen(tmp_path: Pat
     all_asked, never = asyncio.Event(), asyncio.Event()
     asked: set[int] = set()
 
-    def script(request: Seen) -> Script:
+    def script(request: RecordedRequest) -> Script:
         number = int(request.json["model"].removeprefix("model-"))
         asked.add(number)
         if len(asked) == AT_ONCE:

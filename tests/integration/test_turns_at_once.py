@@ -19,7 +19,7 @@ import pytest
 
 from local.scripted.script import Done as End
 from local.scripted.script import Finish, Pause, Role, Say, Script, Usage, refused
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.upstream import ScriptedUpstream
 from tests.support.layer import REPOSITORY, UnpackedLayer
 from tests.support.runtime_api import FakeRuntimeApi
@@ -66,7 +66,7 @@ def event(number: int) -> dict[str, Any]:
     }
 
 
-def script(request: Seen) -> Script:
+def script(request: RecordedRequest) -> Script:
     """Say so many words with pauses, so that all turns run at once."""
     number = int(request.json["model"].removeprefix("model-"))
     if number % 8 == 7:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.scripted.script import Script
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from tests.matrix import platforms
 from tests.matrix.platforms import STORIES, Turn
 from tests.matrix.stand_ins import GATEWAY, StandIn
@@ -96,7 +96,7 @@ async def _call(
 ) -> list[Played]:
     due = Output()
 
-    def scene(request: Seen) -> Script:
+    def scene(request: RecordedRequest) -> Script:
         return stand_in.scene(request, due)
 
     upstream = PlayedUpstream(scene)

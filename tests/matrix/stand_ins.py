@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from local.scripted.script import Reply, Script, answer, calls
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from tests.matrix import refusals, rules, streams
 from tests.matrix.refusals import Shape
 from tests.matrix.rules import Rule
@@ -43,7 +43,7 @@ class StandIn:
     refuses: str = ""
     speaks: str = ""
 
-    def scene(self, request: Seen, output: streams.Output) -> Script:
+    def scene(self, request: RecordedRequest, output: streams.Output) -> Script:
         """Return what this request is answered."""
         body = request.json
         if request.path.endswith("/responses") and not self.responses:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from local.scripted.script import CallPiece, Done, Finish, Role, Say, Usage
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.wires import wire_for
 from tests.soak.checker import FAILURE, TurnRequest, judge
 from tests.soak.heard import hear
@@ -31,7 +31,7 @@ def played(*, chat: bool, kind: Kind = HEALTHY) -> tuple[Scene, bytes]:
     """A turn that was answered by two words, as the upstream knows it, and its bytes."""
     path = "/v1/chat/completions" if chat else "/v1/responses"
     body = {"model": "m", "stream": True, "stream_options": {"include_usage": True}}
-    seen = Seen("POST", path, [], json.dumps(body).encode(), 0.0)
+    seen = RecordedRequest("POST", path, [], json.dumps(body).encode(), 0.0)
     scene = Scene(1, kind, "first", random.Random(1))
     answer = Answer(
         wire_for(seen),

@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import aiohttp
 
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.wires import wire_for
 from tests.soak.kinds.kind import HEALTHY, Kind
 from tests.soak.script import Acts, Answer, Break, Head, Naked, Reply, Wait
@@ -258,7 +258,7 @@ class SoakUpstream:
             return
         candidate, now = _candidate(request.url.host), asyncio.get_running_loop().time()
         if scene.befallen(candidate, now):
-            seen = Seen("POST", request.url.path, [], request.body._value, now)
+            seen = RecordedRequest("POST", request.url.path, [], request.body._value, now)
             answer = self._answer(scene, seen, candidate)
             answer.over_at = now
             raise aiohttp.ClientConnectorError(request.connection_key, OSError("refused"))
@@ -294,7 +294,7 @@ class SoakUpstream:
             scene.probes += 1
             link.send(_reply(Reply(404, b'{"error": {"message": "Unknown request URL."}}')))
             return True
-        seen = Seen("POST", path, [], body, asyncio.get_running_loop().time())
+        seen = RecordedRequest("POST", path, [], body, asyncio.get_running_loop().time())
         answer = self._answer(scene, seen, _candidate(host))
         playing = asyncio.create_task(self._play(scene.script(answer), answer, link))
         leaving = asyncio.create_task(reader.read(1))
@@ -308,7 +308,7 @@ class SoakUpstream:
                 task.cancel()
             await asyncio.wait({playing, leaving})
 
-    def _answer(self, scene: Scene, seen: Seen, candidate: str) -> Answer:
+    def _answer(self, scene: Scene, seen: RecordedRequest, candidate: str) -> Answer:
         api = seen.path.rpartition("v1/")[2].partition("/")[0]
         answer = Answer(
             wire_for(seen),

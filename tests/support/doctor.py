@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local.scripted.script import Script, answer, calls
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from ops.doctor import __main__ as command
 from ops.doctor.checks import CheckRun, Finding
 from ops.pasted_url import Address
@@ -22,7 +22,7 @@ from tests.support.patients import (
 )
 
 
-def model(request: Seen) -> Script:
+def model(request: RecordedRequest) -> Script:
     """Answer as a good model would."""
     if b"story" in request.raw:
         # Slow enough not to look like a lump on a busy machine.

@@ -11,7 +11,7 @@ from completions.app import create_app
 from completions.keys.keys import Keys
 from completions.settings import Settings
 from local.scripted.script import Script, refused
-from local.scripted.script_player import Scene, Seen
+from local.scripted.script_player import RecordedRequest, Scene
 from tests.support.deployment import CALM
 from tests.support.in_process import PlayedUpstream
 from tests.support.secrets import CALLER_SECRET, UPSTREAM_SECRET, FakeSecrets
@@ -88,7 +88,7 @@ def app_over(upstream: PlayedUpstream, **settings: Any) -> Any:
 def scene_for(way: Way, script: Script) -> Scene:
     """Return the script for an upstream that has this way's endpoint, or lacks it."""
 
-    def play(seen: Seen) -> Script:
+    def play(seen: RecordedRequest) -> Script:
         return refused(404) if way.over_chat and seen.path == "/responses" else script
 
     return play

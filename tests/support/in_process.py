@@ -19,7 +19,7 @@ from completions.sse import Decoder, ServerSentEvent
 from completions.upstream.exchange import Exchange
 from completions.upstream.refusals import to_error
 from local.scripted.script import Cut, Head, Raw, Reply
-from local.scripted.script_player import Scene, Seen, Stage, perform
+from local.scripted.script_player import RecordedRequest, Scene, Stage, perform
 from local.scripted.wires import wire_for
 
 
@@ -32,7 +32,7 @@ class PlayedUpstream:
     """
 
     def __init__(self, *scenes: Scene, fallback: Scene | None = None) -> None:
-        self.requests: list[Seen] = []
+        self.requests: list[RecordedRequest] = []
         self._stages = {"upstream": Stage(*scenes)}
         if fallback is not None:
             self._stages["fallback"] = Stage(fallback)
@@ -58,7 +58,9 @@ class PlayedUpstream:
         """See `Upstream.events`."""
         exchange.sent_at = asyncio.get_running_loop().time()
         now = asyncio.get_running_loop().time
-        request = Seen("POST", path, [], json.dumps(body).encode(), now(), candidate=candidate.key)
+        request = RecordedRequest(
+            "POST", path, [], json.dumps(body).encode(), now(), candidate=candidate.key
+        )
         stage = self._stages[candidate.key]
         self.requests.append(request)
         await stage.note(request)

@@ -10,7 +10,7 @@ from typing import Self
 import httpx2
 
 from local.scripted.script import Script, answer, refused
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from tests.support.deployment import chat, spoken
 
 WORDS = "Good morning."
@@ -25,7 +25,7 @@ class Provider:
         self.refused = 0
         self.shown: list[str] = []
 
-    def __call__(self, request: Seen) -> Script:
+    def __call__(self, request: RecordedRequest) -> Script:
         key = request.header("authorization").removeprefix("Bearer ")
         self.shown.append(key)
         if key in self.accepts:

@@ -6,7 +6,7 @@ import pytest
 
 from local.deployment import Deployment
 from local.scripted.script import Script, refused
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.upstream import ScriptedUpstream
 from ops.doctor import report
 from ops.doctor.turns import SHAPES, TURNS
@@ -118,7 +118,7 @@ async def test_every_turn_fails_with_a_dead_model() -> None:
 async def test_the_function_passes_in_front_of_a_strict_model() -> None:
     """In front of a strict server the function passes every check."""
 
-    def answered(request: Seen) -> Script:
+    def answered(request: RecordedRequest) -> Script:
         messages = request.json.get("messages", [])
         words = strict_servers.first_refusal("Mistral", messages) if messages else None
         return refused(400, message=words) if words else model(request)

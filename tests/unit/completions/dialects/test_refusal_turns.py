@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local.scripted.script import Script, answer, refused
-from local.scripted.script_player import Scene, Seen
+from local.scripted.script_player import RecordedRequest, Scene
 from tests.support.deployment import calling
 from tests.support.endpoint import FOR_A_PROGRAM, HELLO, TOOL, Endpoint, app_over, scene_for
 from tests.support.in_process import PlayedUpstream
@@ -16,7 +16,7 @@ def refusing(way: Way, param: str, code: str | None, name: str = "") -> Scene:
     """Play a model that refuses this parameter."""
     name = name or param
 
-    def play(seen: Seen) -> Script:
+    def play(seen: RecordedRequest) -> Script:
         if way.over_chat and seen.path == "/responses":
             return refused(404)
         if name in seen.json:
@@ -99,7 +99,7 @@ async def test_a_token_limit_is_sent_by_the_name_that_the_model_knows() -> None:
 async def test_fields_that_we_added_are_taken_back(way: Way) -> None:
     """After a 400 that names no field, this and later requests leave our fields out."""
 
-    def strict(seen: Seen) -> Script:
+    def strict(seen: RecordedRequest) -> Script:
         if way.over_chat and seen.path == "/responses":
             return refused(404)
         ours = {"safety_identifier", "prompt_cache_key", "stream_options"} & seen.json.keys()

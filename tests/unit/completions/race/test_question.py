@@ -17,7 +17,7 @@ from local.scripted.script import (
     calls,
     refused,
 )
-from local.scripted.script_player import Scene, Seen
+from local.scripted.script_player import RecordedRequest, Scene
 from tests.support import history
 from tests.support.in_process import PlayedUpstream
 from tests.support.strict_servers import first_refusal
@@ -31,7 +31,7 @@ Refuses = Callable[[dict[str, Any]], bool]
 def strict(refuses: Refuses, script: Script) -> Scene:
     """Return a model that answers every request that it does not refuse."""
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         return script if refuses(seen.json) else answer("Sunny.")
 
     return scene
@@ -139,11 +139,11 @@ async def test_a_callers_mistake_is_reported_to_the_caller(way: Way) -> None:
 async def test_a_history_that_a_model_refuses_is_adapted(way: Way, status: int) -> None:
     """Once refused, its shape is not sent in later turns, whatever the refusal's status."""
 
-    def history(seen: Seen) -> list[dict[str, Any]]:
+    def history(seen: RecordedRequest) -> list[dict[str, Any]]:
         sent: list[dict[str, Any]] = seen.json.get("messages") or seen.json["input"]
         return sent
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         told = any(message.get("role") == "developer" for message in history(seen))
         return refused(status, message="Unknown role: developer") if told else answer("Sunny.")
 
@@ -160,7 +160,7 @@ async def test_a_history_that_a_model_refuses_is_adapted(way: Way, status: int) 
 async def test_two_shapes_refused_in_sequence_cost_one_turn() -> None:
     """A turn's three requests are enough, and each has the whole conversation."""
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         refusal = first_refusal("Mistral", seen.json["messages"])
         return refused(400, message=refusal) if refusal else answer("Sunny.")
 
@@ -202,7 +202,7 @@ async def test_a_waiting_fallback_gets_the_last_request_instead_of_a_guess(
 ) -> None:
     """After a refusal without a field's name it is asked; a named field is left out instead."""
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         if seen.path.endswith("/responses"):
             return refused(404)
         return refused(400, param=named) if "safety_identifier" in seen.json else answer("Sunny.")
@@ -229,7 +229,7 @@ async def test_a_model_that_always_refuses_is_asked_three_times(way: Way) -> Non
     """Requests after a refusal count like all others."""
     names = iter(["temperature", "top_p", "tool_choice", "service_tier"])
 
-    def scene(_: Seen) -> Script:
+    def scene(_: RecordedRequest) -> Script:
         return refused(400, param=next(names))
 
     upstream = PlayedUpstream(scene)
@@ -247,7 +247,7 @@ async def test_a_request_with_feedback_keeps_what_was_learnt(way: Way) -> None:
         "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}},
     }
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         if "temperature" in seen.json:
             return refused(400, param="temperature")
         return calls("t", {"a": "x"}) if len(upstream.requests) == 2 else answer("Sunny.")
@@ -264,7 +264,7 @@ async def test_a_history_that_ends_with_the_assistant_gets_a_user_turn_if_needed
 ) -> None:
     """llama.cpp takes the last turn as complete and answers nothing; others need no change."""
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         sent: list[dict[str, Any]] = seen.json.get("messages") or seen.json["input"]
         return answer("" if sent[-1]["role"] == "assistant" else "Sunny.")
 
@@ -315,7 +315,7 @@ async def test_a_model_that_refuses_field_after_field_costs_one_turn() -> None:
     """The third request has nothing left to refuse, and related fields are dropped from then on."""
     fields = ("max_tokens", "temperature", "top_p", "stop", "presence_penalty", "logit_bias")
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         left = [name for name in fields if name in seen.json]
         return refused(400, param=left[0]) if left else answer("Sunny.")
 
@@ -332,7 +332,7 @@ async def test_fields_of_no_family_cost_one_request_each() -> None:
     """A field that the last request left out unasked is sent again, and learnt if it is refused."""
     fields = ("seed", "user", "verbosity")
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         left = [name for name in fields if name in seen.json]
         return refused(400, param=left[0]) if left else answer("Sunny.")
 
@@ -359,7 +359,7 @@ async def test_a_refusal_may_come_as_an_event() -> None:
     """A template's refusal within a stream is handled like one by status, before any word."""
     failed = Raw(b'data: {"error":{"code":500,"message":"Jinja Exception: no developer role"}}\n\n')
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         told = any(message["role"] == "developer" for message in seen.json["messages"])
         return [Role(), failed] if told else answer("Sunny.")
 

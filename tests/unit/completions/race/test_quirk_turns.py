@@ -21,7 +21,7 @@ from local.scripted.script import (
     answer,
     refused,
 )
-from local.scripted.script_player import Scene, Seen
+from local.scripted.script_player import RecordedRequest, Scene
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Caller
 from tests.support.ways import OVER_CHAT, RESPONSES, Way
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.looptime
 def without_responses(status: int = 404) -> Scene:
     """Return a model that has chat completions only."""
 
-    def scene(seen: Seen) -> Script:
+    def scene(seen: RecordedRequest) -> Script:
         return refused(status) if seen.path == responses.path else answer("Sunny.")
 
     return scene

@@ -29,7 +29,7 @@ from local.scripted.script import (
     refused,
     together,
 )
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from tests.support import responses_rules, rules
 from tests.support.tools import TRANSFER
 from tests.support.ways import CHAT, Way
@@ -276,7 +276,7 @@ async def test_a_fault_of_ours_keeps_its_status() -> None:
         assert json.loads(heard.body)["error"]["code"] == "key_unavailable"
 
 
-def _without_a_key(_: Seen) -> list[Step]:
+def _without_a_key(_: RecordedRequest) -> list[Step]:
     raise KeyUnavailable("No key can be read.")
 
 

@@ -35,7 +35,7 @@ from local.scripted.script import (
     Usage,
     refused,
 )
-from local.scripted.script_player import Scene, Seen
+from local.scripted.script_player import RecordedRequest, Scene
 from local.scripted.wires import wire_for
 from tests.support.in_process import PlayedUpstream
 from tests.support.turns import Heard
@@ -102,7 +102,7 @@ class Played:
             ]
         return [*steps, *self.tail]
 
-    def scene(self, seen: Seen) -> Script:
+    def scene(self, seen: RecordedRequest) -> Script:
         """Return the answer as packets."""
         if self.reply is not None:
             return self.reply
@@ -211,7 +211,7 @@ async def play(way: Way, case: Case, **more: Any) -> tuple[Heard, PlayedUpstream
     """Play the turn: request number n gets model number n, whichever candidate is asked."""
     scenes: list[Scene] = [played.scene for played in case.models]
 
-    def next_scene(seen: Seen) -> Script:
+    def next_scene(seen: RecordedRequest) -> Script:
         assert scenes, "at most three upstream requests"
         scene = scenes.pop(0)
         assert callable(scene)

@@ -25,7 +25,7 @@ from local.scripted.script import (
     calls,
     refused,
 )
-from local.scripted.script_player import Scene, Seen
+from local.scripted.script_player import RecordedRequest, Scene
 from tests.support.in_process import PlayedUpstream
 from tests.support.responses_rules import check, events_in, sdk_final, sdk_stream, spoken_in
 from tests.support.turns import Caller, Heard
@@ -55,7 +55,7 @@ def body(**more: Any) -> dict[str, Any]:
 def over_chat(scene: Script) -> Scene:
     """Play the same scene from an upstream without `/responses`."""
 
-    def play(seen: Seen) -> Script:
+    def play(seen: RecordedRequest) -> Script:
         return refused(404) if seen.path == responses.path else scene
 
     return play

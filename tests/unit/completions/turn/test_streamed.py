@@ -28,7 +28,7 @@ from local.scripted.script import (
     calls,
     refused,
 )
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from tests.support.in_process import PlayedUpstream
 from tests.support.logs import Logged
 from tests.support.tools import LOOKUP, TRANSFER
@@ -113,7 +113,7 @@ async def test_a_chained_turn_does_not_start_early() -> None:
 async def test_a_failure_after_an_early_start_is_spoken(way: Way) -> None:
     """If the second model has no key, it is too late for a status."""
 
-    def without_a_key(_: Seen) -> list[Step]:
+    def without_a_key(_: RecordedRequest) -> list[Step]:
         raise KeyUnavailable("No key can be read.")
 
     got, _, heard = await way.turn(refused(400, at_ms=700), fallback=without_a_key)

@@ -42,7 +42,7 @@ from local.scripted.script import (
     page,
     refused,
 )
-from local.scripted.script_player import Seen
+from local.scripted.script_player import RecordedRequest
 from local.scripted.upstream import ScriptedUpstream
 from tests.support import bedrock
 from tests.support.chat_events import chat_event, chat_whole
@@ -412,7 +412,9 @@ async def test_a_broken_list_of_models_is_a_502(
 
 @asynccontextmanager
 async def on_bedrock(
-    role: bedrock.Role, monkeypatch: pytest.MonkeyPatch, *scenes: Callable[[Seen], list[Step]]
+    role: bedrock.Role,
+    monkeypatch: pytest.MonkeyPatch,
+    *scenes: Callable[[RecordedRequest], list[Step]],
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, ScriptedUpstream]]:
     """A client of a deployment whose model's host is Bedrock's runtime, played on this machine."""
     resolve = socket.getaddrinfo
@@ -443,10 +445,10 @@ async def on_bedrock(
             yield client, upstream
 
 
-def judged_by(role: bedrock.Role) -> Callable[[Seen], list[Step]]:
+def judged_by(role: bedrock.Role) -> Callable[[RecordedRequest], list[Step]]:
     """Bedrock's runtime: it refuses a key that this role did not just make, in its own words."""
 
-    def scene(request: Seen) -> list[Step]:
+    def scene(request: RecordedRequest) -> list[Step]:
         key = request.header("authorization").removeprefix("Bearer ")
         if bedrock.verdict(key, role.frozen, "us-east-1", time.time()):
             return [Reply(BEDROCK_REFUSES_THE_KEY, 403, {"content-type": JSON})]
@@ -486,7 +488,7 @@ async def test_a_missing_right_of_the_role_is_named(monkeypatch: pytest.MonkeyPa
         b'perform: bedrock:InvokeModel on resource: arn:aws:bedrock:us-east-1::foundation-model/m"}'
     )
 
-    def scene(_: Seen) -> list[Step]:
+    def scene(_: RecordedRequest) -> list[Step]:
         return [Reply(refusal, 403, {"content-type": JSON})]
 
     async with on_bedrock(bedrock.Role(), monkeypatch, scene) as (client, _):
