@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
@@ -54,6 +54,7 @@ NAME_LIMIT_CHARS = 64
 PATH_LIMIT_CHARS = 200
 
 _content_allowed: ContextVar[bool] = ContextVar("_content_allowed", default=False)
+_bound: ContextVar[Mapping[str, str]] = ContextVar("_bound", default=MappingProxyType({}))
 _trace_id: ContextVar[str | None] = ContextVar("_trace_id", default=None)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,64}")
 _KEY = re.compile(r"[\w-]{24,}")
@@ -86,7 +87,7 @@ class _Formatter(LambdaPowertoolsFormatter):
 
     def serialize(self, log: dict[str, Any]) -> str:  # type: ignore[override] # theirs is wrong
         """Return the line."""
-        line = log
+        line = {**log, **_bound.get()}
         if trace_id := _trace_id.get():
             # Powertools knows only the process's one trace, and overwrites a bound field with it.
             line["xray_trace_id"] = trace_id.split(";")[0].removeprefix("Root=")
@@ -113,7 +114,12 @@ def adopt(name: str) -> None:
 
 def bind(**fields: str | None) -> None:
     """Add these fields to every log event of the current task and the tasks it starts."""
-    log.thread_safe_append_keys(**{name: value for name, value in fields.items() if value})
+    _bound.set({**_bound.get(), **{name: value for name, value in fields.items() if value}})
+
+
+def bound_fields() -> Mapping[str, str]:
+    """Return the fields that `bind` has added to the current task's log events."""
+    return _bound.get()
 
 
 def bind_trace(trace_id: str | None) -> None:
@@ -127,7 +133,7 @@ def unbind() -> None:
     NOTE: uvicorn does so on a kept connection. When a request was larger than its buffer, it adds
     the connection's reader again in that request's task, and the next request inherits its context.
     """
-    log.thread_safe_clear_keys()
+    _bound.set({})
 
 
 def allow_content(*, allowed: bool) -> None:
@@ -202,7 +208,7 @@ def publish(metrics: Mapping[str, float], outcome: str = "") -> None:
     if outcome:
         directives.append(_directive(namespace, ["service", "outcome"], [BY_OUTCOME]))
         dimensions["outcome"] = outcome
-    bound = log.thread_safe_get_current_keys()
+    bound = _bound.get()
     line = {
         "_aws": {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": directives},
         **dimensions,

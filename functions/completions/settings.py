@@ -11,6 +11,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 PREFIX = "COMPLETIONS_"
@@ -42,7 +43,7 @@ class Candidate:
     """Upper bound of an answer, and its limit if the caller sets none; 0 does neither."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """The deployment's choices. Durations are milliseconds (`_ms`) or seconds (`_s`)."""
 
@@ -98,7 +99,7 @@ class Settings:
     log_content: bool = False
     """True if the log may hold what people say."""
 
-    @property
+    @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
         """The models to ask, the preferred one first."""
         primary = Candidate(

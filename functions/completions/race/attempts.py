@@ -15,6 +15,7 @@ from typing import Protocol
 from completions.dialects.deltas import Chunk, Done
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log, place
+from completions.race.chunk_batches import speaks
 from completions.settings import Candidate
 
 DRAIN_S = 0.1
@@ -83,7 +84,7 @@ class Attempt:
     closed: bool = False
     task: asyncio.Task[None] | None = None
     handed_over: bool = False
-    """It has won: its task ends with the next batch, and the winner's reader reads on."""
+    """It has won: its task ends as soon as it can, and the winner's reader reads on."""
     rest: AsyncGenerator[list[Chunk], None] | None = None
     """The rest of the answer, behind its last event in the queue, once it was handed over."""
 
@@ -176,9 +177,14 @@ class Attempts:
                 opened.push_async_callback(answer.aclose)
                 async for batch in answer:
                     await self.events.put((attempt, batch, None))
+                    if speaks(batch):
+                        # The first words leave before anything more is read.
+                        await asyncio.sleep(0)
                     if attempt.handed_over:
                         opened.pop_all()
                         attempt.rest = answer
+                        if self.events.empty():
+                            self.events.put_nowait((attempt, [], None))  # Its reader may wait here.
                         return
         except CompletionsError as failure:
             error = failure
@@ -190,25 +196,24 @@ class Attempts:
         await self.events.put((attempt, None, error))
 
 
-async def next_of(attempt: Attempt) -> Event:
-    """Read the next event of an answer that was handed over."""
-    assert attempt.rest is not None  # noqa: S101 - else it comes through the queue
-    try:
-        return attempt, await anext(attempt.rest), None
-    except StopAsyncIteration:
+def end_of(attempt: Attempt, error: Exception) -> Event:
+    """Return the end of an answer that was handed over, from what reading it raised."""
+    if isinstance(error, StopAsyncIteration):
         return attempt, None, None
-    except CompletionsError as error:
+    if isinstance(error, CompletionsError):
         return attempt, None, error
-    except Exception as bug:
-        return attempt, None, _crashed(attempt, bug)
+    return attempt, None, _crashed(attempt, error)
 
 
 async def _drained(attempt: Attempt) -> None:
     if attempt.task is not None:
         await asyncio.wait({attempt.task})
     if attempt.rest is not None:
-        while (await next_of(attempt))[1] is not None:
-            pass
+        try:
+            async for _ in attempt.rest:
+                pass
+        except Exception as error:
+            end_of(attempt, error)
 
 
 def _crashed(attempt: Attempt, bug: BaseException) -> CompletionsError:

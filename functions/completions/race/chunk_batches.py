@@ -36,7 +36,7 @@ def beginning(batch: list[Chunk]) -> tuple[bool, UpstreamRefused | None]:
     return False, None
 
 
-def speaks(batch: list[Chunk], *, words_only: bool) -> bool:
+def speaks(batch: list[Chunk], *, words_only: bool = True) -> bool:
     """Return True if the batch has a word or part of a call; else any text counts as a word."""
     says = has_words if words_only else str.strip
     return any(

@@ -106,8 +106,9 @@ class Question:
             CompletionsError: before the first batch or after any.
         """
         lesson, guess, by_id = Lesson(), Lesson(), self.request.by_id
+        model = self._model(candidate)
         while True:
-            wire, prepared = self._prepare(candidate, by_id=by_id)
+            wire, prepared = self._prepare(candidate, model, by_id=by_id)
             prepared = lesson.applied(prepared)
             exchange = self.requests.ask(candidate, source, hedge=hedge)
             if exchange is None:
@@ -117,7 +118,7 @@ class Question:
             learnt: Lesson | None = None
             try:
                 events = self.upstream.events(candidate, wire.path, prepared.body, exchange)
-                async with aclosing(self._listen(wire, exchange, events)) as arriving:
+                async with aclosing(self._listen(wire, exchange, events, model)) as arriving:
                     async for batch in arriving:
                         if not spoken:
                             heard, refusal = (
@@ -128,7 +129,7 @@ class Question:
                                 if learnt is not None:
                                     break
                             elif not answered:
-                                self._confirm(candidate, wire, prepared, guess)
+                                self._confirm(candidate, model, wire, prepared, guess)
                                 answered = True
                             if spoken := heard and chunk_batches.speaks(
                                 batch, words_only=self.request.speakable
@@ -144,7 +145,7 @@ class Question:
                         continue
                 learnt = None if heard else self._lesson(wire, candidate, error, prepared, lesson)
                 if learnt is None:
-                    error.model = self._model(candidate).model
+                    error.model = model.model
                     raise
             if learnt is None:
                 return
@@ -156,16 +157,22 @@ class Question:
             lesson += learnt
 
     def _confirm(
-        self, candidate: Candidate, wire: Dialect, prepared: Prepared, guess: Lesson
+        self,
+        candidate: Candidate,
+        model: Candidate,
+        wire: Dialect,
+        prepared: Prepared,
+        guess: Lesson,
     ) -> None:
         """Remember the lessons that an answer has confirmed."""
-        model = self._model(candidate)
         self.quirks.remember(model, guess)
         self.quirks.doubt(model, prepared.body.keys())
         if wire.optional:
             self.quirks.learn_has_responses(candidate)
 
-    def _prepare(self, candidate: Candidate, *, by_id: bool) -> tuple[Dialect, Prepared]:
+    def _prepare(
+        self, candidate: Candidate, model: Candidate, *, by_id: bool
+    ) -> tuple[Dialect, Prepared]:
         """Return the dialect to ask this candidate in, and the request.
 
         Raises:
@@ -179,7 +186,7 @@ class Question:
             wire, request = chat, replace(request, body=body)
         if request.chained and (wire is not self.dialect or candidate != self.stateful):
             raise ChainNotFound
-        if candidate != self.stateful or not by_id:
+        if request.by_id and (candidate != self.stateful or not by_id):
             request = replace(request, by_id=False)
         prepared = wire.prepare(
             request,
@@ -188,13 +195,12 @@ class Question:
             clean=self.clean,
             max_tokens=candidate.max_tokens,
         )
-        body = prepared.body
         if self.feedback:
-            body = wire.with_feedback(body, self.answer, self.feedback)
+            body = wire.with_feedback(prepared.body, self.answer, self.feedback)
+            prepared = Prepared(body, prepared.added)
         if self.silent_before:
-            body = mended(body, {"turns"})
-        prepared = Prepared(body, prepared.added)
-        return wire, self.quirks.applied(self._model(candidate), prepared)
+            prepared = Prepared(mended(prepared.body, {"turns"}), prepared.added)
+        return wire, self.quirks.applied(model, prepared)
 
     def _model(self, candidate: Candidate) -> Candidate:
         """Return the candidate with the model of this request: each model has its own quirks."""
@@ -237,13 +243,13 @@ class Question:
         wire: Dialect,
         exchange: Exchange,
         events: AsyncGenerator[list[ServerSentEvent], None],
+        model: Candidate,
     ) -> AsyncGenerator[list[Chunk], None]:
-        read, candidate, source = wire.reader(self.request), exchange.candidate, exchange.source
+        read, source = wire.reader(self.request), exchange.source
         native, single, named = wire is self.dialect, self.request.single, False
         finish: str | None = None
-        model = self._model(candidate)
         spoken = SpokenAnswer(self.request, guess_chars=self.quirks.guess_chars(model))
-        learnt = False
+        learnt = led = False
         heard: list[Chunk] = []
 
         def end(_: object, error: BaseException | None, __: object) -> None:
@@ -274,6 +280,11 @@ class Question:
                         deltas, unchanged = spoken.hear(deltas)
                     shown = sse if native else None
                     heard.append(Chunk(shown, deltas, unchanged, source))
+                    if not led and len(batch) > len(heard) and chunk_batches.speaks(heard[-1:]):
+                        # The first words wait for nothing that came along with them.
+                        led = True
+                        yield heard
+                        heard = []
                 if finish is not None and single and not learnt:
                     learnt = True
                     self._learn_of_thoughts(model, spoken, finish)

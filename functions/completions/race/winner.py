@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Self
@@ -26,7 +26,7 @@ from completions.dialects.deltas import (
     Text,
 )
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
-from completions.race.attempts import STALLED, Attempt, Event, is_done, next_of
+from completions.race.attempts import STALLED, Attempt, Event, end_of, is_done
 from completions.race.timeouts import LINGER_S, TICK_S
 from completions.speech.sentences import has_words
 
@@ -57,6 +57,7 @@ async def read_on(
     """
     batch, end = winner.held, None
     finishes = 0
+    direct = False
     with _Watchdog(lambda: winner.rest is None and _queue_stall(events), silences) as watchdog:
         while True:
             # Nothing after the finish prolongs the wait for the terminator.
@@ -77,11 +78,13 @@ async def read_on(
                 else:
                     watchdog.saw(life)
             while True:
-                if winner.rest is None or not events.empty():
-                    attempt, more, error = await events.get()
+                if direct and winner.rest is not None:
+                    attempt, more, error = await watchdog.next_of(winner, winner.rest)
                 else:
-                    attempt, more, error = await watchdog.bound(next_of(winner))
-                if attempt is winner or (attempt is None and watchdog.expired):
+                    attempt, more, error = await events.get()
+                    # Once its task has ended and all that it queued is read, no other event counts.
+                    direct = winner.rest is not None and events.empty()
+                if (attempt is winner and more != []) or (attempt is None and watchdog.expired):
                     break
                 # Otherwise a loser's last event, or a stall while our caller was slow to read.
             if more is None:
@@ -90,7 +93,7 @@ async def read_on(
                 if attempt is None:
                     error = UpstreamTimeout("The upstream fell silent in mid-answer.")
                 raise error or UpstreamUnavailable("The upstream's answer broke off.")
-            batch, end = more, _more(winner, events, more)
+            batch, end = more, None if direct else _more(winner, events, more)
 
 
 def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> Event | None:
@@ -98,8 +101,6 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> 
 
     Add nothing to a batch that has the terminator.
     """
-    if events.empty():
-        return None
     done = is_done(batch)
     while not done and not events.empty():
         event = events.get_nowait()
@@ -180,9 +181,10 @@ class _Watchdog:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[Any] | None = None
         self._cancelled = False
+        self._watches = False
+        """False until the first batch has been read: no timer is set before the first words."""
 
     def __enter__(self) -> Self:
-        self._look_at(self._ends_at)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -195,24 +197,33 @@ class _Watchdog:
             self._alive_at = self._spoken_at = self._loop.time()
         elif life is Life.UNSPOKEN:
             self._alive_at = self._loop.time()
+        if not self._watches:
+            self._watches = True
+            self._look_at(self._ends_at)
 
     def linger(self) -> None:
         """Give a finished answer a moment for its terminator."""
+        self._watches = True
         self._end = self._loop.time() + LINGER_S
         self._look_at(self._end)
 
-    async def bound(self, event: Coroutine[Any, Any, Event]) -> Event:
-        """Return the event, or STALLED when the deadline cancels the wait for it."""
-        task = self._waiting = asyncio.current_task()
+    async def next_of(self, winner: Attempt, rest: AsyncGenerator[list[Chunk], None]) -> Event:
+        """Read the winner's next event, or return STALLED when the deadline cancels the wait.
+
+        `rest` is the winner's: the rest of an answer that was handed over.
+        """
+        task = self._waiting = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - coroutines are awaited in tasks
         cancelling = task.cancelling()
         try:
-            return await event
+            return winner, await anext(rest), None
         except asyncio.CancelledError:
             # asyncio's time-outs tell their own cancellation from others in the same way.
             if self._cancelled and task.uncancel() <= cancelling:
                 return STALLED
             raise
+        except Exception as error:
+            return end_of(winner, error)
         finally:
             self._waiting = None
 

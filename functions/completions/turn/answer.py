@@ -45,8 +45,11 @@ class Answer:
         """True once the caller has heard the model's words or got something unspoken of it."""
         self.speaking = False
         """True once the model has sent text, though all of it may still be a copy of ours."""
+        self._has_spoken = False
         self.calls = HeldCalls(request.tools)
         self.finish = ""
+        self.done = False
+        """True once the terminator has come."""
         self.usage: dict[str, Any] | None = None
         self._copy: RepeatFilter | None = None
 
@@ -68,7 +71,9 @@ class Answer:
         deltas = chunk.deltas
         if len(deltas) == 1 and type(word := deltas[0]) is Text and self._copy is None:
             # The common chunk comes first, for speed.
-            if word.text:
+            if self._has_spoken:
+                self._record.words.append(word.text)
+            elif word.text:
                 self._note_spoken(word.text)
             return self._writer.relay(chunk) if chunk.sse else self._written(word)
         if any(isinstance(delta, CallPart) for delta in deltas):
@@ -84,6 +89,8 @@ class Answer:
                 self._note_spoken(delta.text)
             elif isinstance(delta, Finish):
                 self.finish = delta.reason
+            elif isinstance(delta, Done):
+                self.done = True
             elif isinstance(delta, Usage):
                 self.usage = delta.usage
             elif isinstance(delta, Other):
@@ -121,7 +128,8 @@ class Answer:
             raise UpstreamUnavailable("The upstream does not stream several answers.")
         self.audible = True
         only_usage = chunk.deltas and all(isinstance(delta, Usage) for delta in chunk.deltas)
-        if chunk.sse is None or Done() in chunk.deltas or chunk.deltas == (Rewrite(),):
+        self.done = Done() in chunk.deltas
+        if chunk.sse is None or self.done or chunk.deltas == (Rewrite(),):
             return b""
         return (
             b"" if only_usage and not self._request.wants_usage else without_padding(chunk.sse.raw)
@@ -135,6 +143,7 @@ class Answer:
         return b""
 
     def _note_spoken(self, text: str) -> None:
+        self._has_spoken = True
         self._record.words.append(text)
         if self._record.first_spoken_at is None:
             self._record.spoke(self._loop.time())

@@ -17,7 +17,6 @@ from completions.errors import (
     UpstreamUnavailable,
 )
 from completions.observability import identifier, log, loggable_message
-from completions.race.attempts import is_done
 from completions.race.empty_answer import EmptyAnswer
 from completions.race.race import Race
 from completions.speech.sentences import spoken_after
@@ -171,7 +170,7 @@ class Streamed:
                     pauses.start()
                 elif watched and answer.finish:
                     pauses.stop()
-                if batch and is_done(batch[-1:]):
+                if answer.done:
                     break
             await self._response.write(answer.flush())
             # Read on for a moment, so that its connection can be used again.

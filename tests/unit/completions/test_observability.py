@@ -18,6 +18,7 @@ from completions.observability import (
     adopt,
     allow_content,
     bind,
+    bound_fields,
     count,
     identifier,
     log,
@@ -228,11 +229,11 @@ def test_names_from_outside_are_restricted() -> None:
 
 async def test_bound_fields_do_not_pile_up(logs: Logged) -> None:
     """A thousand turns leave nothing behind: their fields go with their tasks."""
-    before = log.thread_safe_get_current_keys()
+    before = dict(bound_fields())
 
     async def turn(number: int) -> None:
         bind(**{f"key_{number}": "value"}, path=str(number))
 
     for number in range(1000):
         await asyncio.create_task(turn(number))
-    assert log.thread_safe_get_current_keys() == before
+    assert bound_fields() == before

@@ -10,7 +10,7 @@ import pytest
 
 from completions.dialects.deltas import Chunk, Done, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
-from completions.race.attempts import CANCEL_S, DRAIN_S, Attempts, is_done, next_of
+from completions.race.attempts import CANCEL_S, DRAIN_S, Attempts, is_done
 from completions.settings import Candidate
 from tests.support.logs import Logged
 
@@ -143,19 +143,20 @@ async def test_a_bug_in_an_attempt_is_a_failure(logs: Logged, bug: BaseException
 async def test_an_answer_is_handed_over_unless_it_belongs_to_its_task(
     can_change_task: bool,
 ) -> None:
-    """After the next batch its task ends, and the rest is read directly."""
+    """Its task ends, its reader is woken by an empty batch, and the rest is read directly."""
     question = FakeQuestion(can_change_task=can_change_task, upstream=[HELLO, 1, HELLO, 1, HELLO])
     attempts = Attempts(question, 0)
     attempts.start(A)
     await next_batch(attempts)
     (attempt,) = attempts.all
     attempts.hand_over(attempt)
-    await next_batch(attempts)
-    await asyncio.sleep(0)
+    following = await next_batch(attempts)
     if can_change_task:
-        assert await next_of(attempt) == (attempt, [HELLO], None)
-        assert await next_of(attempt) == (attempt, None, None)
+        assert following == ("upstream", [])
+        assert attempt.rest is not None
+        assert [batch async for batch in attempt.rest] == [[HELLO], [HELLO]]
     else:
+        assert following == ("upstream", [HELLO])
         assert attempt.rest is None
         assert await next_batch(attempts) == ("upstream", [HELLO])
     await attempts.close()

@@ -109,11 +109,11 @@ def _text(count: int) -> str:
 async def test_a_models_answer_needs_no_task_once_it_has_won(
     can_change_task: bool,
 ) -> None:
-    """Soon after the first words the caller's own task reads it, unlike an agent's answer."""
+    """Behind the first words the caller's own task reads it, unlike an agent's answer."""
     spoken = Spoken([*_words(5), DONE], can_change_task)
     assert await _read(spoken) == (_text(5), None)
     here = [task is asyncio.current_task() for task in spoken.tasks]
-    assert here == [False, False, *[can_change_task] * 4]
+    assert here == [False, *[can_change_task] * 5]
 
 
 async def test_silence_is_a_stall() -> None:

@@ -344,7 +344,7 @@ async def test_concurrent_turns_do_not_mix(logs: Logged, emitted: Emitted) -> No
         assert metrics["OutputTokens"] == [2 * number]
         assert metrics["TurnMs"] == [event["duration_ms"]]
         assert event["duration_ms"] == 10 * number
-    assert observability.log.thread_safe_get_current_keys() == {}
+    assert observability.bound_fields() == {}
 
 
 # -- bounds
