@@ -80,15 +80,20 @@ def _one_line(errors: str) -> str:
 @contextlib.contextmanager
 def started(**variables: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """Start `python -m local`; yield it with the two lines that it prints when ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local"],
-        cwd=ROOT,
-        env=environment(PORT="0", **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    # Under nohup it would inherit that a closed terminal is ignored.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local"],
+            cwd=ROOT,
+            env=environment(PORT="0", **variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     assert process.stdout
     assert process.stderr
     try:
