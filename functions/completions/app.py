@@ -108,7 +108,7 @@ def create_app(
         try:
             bind(auth=await authorise(request, readiness))
             content = await body.read_json_object(request)
-            request_log.bind_body(request, content)
+            request_log.bind_body(content)
             parsed = body.parse(dialect, content, conversation.custom_session(request))
             _check_can_be_served(parsed, settings)
             parsed = request_options.with_buffer_words(parsed, request)

@@ -125,8 +125,9 @@ class Settings:
 
         If every upstream has its own model, any name is allowed, because it is not used.
         """
-        name_matters = any(not candidate.model for candidate in self.candidates)
-        return not name_matters or not self.allowed_models or model in self.allowed_models
+        if not self.allowed_models or model in self.allowed_models:
+            return True
+        return all(candidate.model for candidate in self.candidates)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -173,19 +173,20 @@ class Attempts:
         error: CompletionsError | None = None
         try:
             answer = self._question.ask(attempt.candidate, attempt.source, hedge=attempt.hedge)
-            async with AsyncExitStack() as opened:
-                opened.push_async_callback(answer.aclose)
+            try:
                 async for batch in answer:
                     await self.events.put((attempt, batch, None))
                     if speaks(batch):
                         # The first words leave before anything more is read.
                         await asyncio.sleep(0)
                     if attempt.handed_over:
-                        opened.pop_all()
                         attempt.rest = answer
                         if self.events.empty():
                             self.events.put_nowait((attempt, [], None))  # Its reader may wait here.
                         return
+            finally:
+                if attempt.rest is None:
+                    await answer.aclose()
         except CompletionsError as failure:
             error = failure
         except (Exception, asyncio.CancelledError) as bug:

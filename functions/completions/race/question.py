@@ -7,7 +7,7 @@ Translates if the caller's dialect is not the upstream's. Knows no time.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -252,18 +252,9 @@ class Question:
         learnt = led = False
         heard: list[Chunk] = []
 
-        def end(_: object, error: BaseException | None, __: object) -> None:
-            exchange.ends(
-                error if isinstance(error, CompletionsError) else chunk_batches.failure(heard),
-                whole=is_done(heard),
-                by_itself=error is None,
-            )
-
-        async with AsyncExitStack() as opened:
-            opened.push(end)
-            opened.callback(self._doubt_thoughts, model, spoken)
-            arriving = await opened.enter_async_context(aclosing(events))
-            async for batch in arriving:
+        stopped: BaseException | None = None
+        try:
+            async for batch in events:
                 heard = []
                 for sse in batch:
                     deltas, unchanged = read(sse), True
@@ -289,7 +280,18 @@ class Question:
                     learnt = True
                     self._learn_of_thoughts(model, spoken, finish)
                 yield heard
-        # NOTE: no flush: a cut answer may end in half a tag, which must not be spoken.
+            # NOTE: no flush: a cut answer may end in half a tag, which must not be spoken.
+        except BaseException as raised:
+            stopped = raised
+            raise
+        finally:
+            await events.aclose()
+            self._doubt_thoughts(model, spoken)
+            exchange.ends(
+                stopped if isinstance(stopped, CompletionsError) else chunk_batches.failure(heard),
+                whole=is_done(heard),
+                by_itself=stopped is None,
+            )
 
     def _doubt_thoughts(self, model: Candidate, spoken: SpokenAnswer) -> None:
         """Trust a guess less if its answer was given up before a tag confirmed it."""

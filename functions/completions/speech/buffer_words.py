@@ -45,7 +45,7 @@ def language_of(request: ParsedRequest, default: str) -> str:
     latest = next((language for language in detected if language), None)
     for language in (request.extra.language, latest, default):
         if language:
-            base = re.split(r"[-_]", language.strip().casefold(), maxsplit=1)[0]
+            base = language.strip().casefold().replace("_", "-").partition("-")[0]
             if (base := _ALIASES.get(base, base)) in PHRASES:
                 return base
     return "en"

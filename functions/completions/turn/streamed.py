@@ -7,7 +7,7 @@ chunks, `recovery` decides whom to ask next, `race` who answers; the dialect wri
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
@@ -149,8 +149,8 @@ class Streamed:
             CompletionsError: nobody answered, or the answer was cut off.
         """
         answer, pauses, watched = self._answer, self._pauses, False
-        async with AsyncExitStack() as opened:
-            batches = await opened.enter_async_context(aclosing(race.answer()))
+        batches = race.answer()
+        try:
             while True:
                 # The turn's timers end once the answer is heard.
                 batch = await (
@@ -173,8 +173,11 @@ class Streamed:
                 if answer.done:
                     break
             await self._response.write(answer.flush())
-            # Read on for a moment, so that its connection can be used again.
-            self._ended.push_async_exit(opened.pop_all())
+        except BaseException:
+            await batches.aclose()
+            raise
+        # Read on for a moment at the turn's end, so that its connection can be used again.
+        self._ended.push_async_callback(batches.aclose)
         if answer.is_nothing and race.winner:
             raise EmptyAnswer(race.winner, answer.finish, [])
 

@@ -10,7 +10,14 @@ from typing import Any
 
 from fastapi import Request
 
-from completions.observability import bind, bind_trace, identifier, redacted_path, unbind
+from completions.observability import (
+    bind,
+    bind_trace,
+    bound_fields,
+    identifier,
+    redacted_path,
+    unbind,
+)
 from completions.web import conversation
 
 CONVERSATION_FIELD = "gen_ai.conversation.id"
@@ -32,9 +39,9 @@ def bind_request(request: Request) -> None:
     )
 
 
-def bind_body(request: Request, body: Mapping[str, Any]) -> None:
+def bind_body(body: Mapping[str, Any]) -> None:
     """Log the call's id from the body, unless the request's headers or query have it."""
-    if not conversation.named_in_request(request):
+    if CONVERSATION_FIELD not in bound_fields():
         bind(**{CONVERSATION_FIELD: conversation.named_in_body(body)})
 
 

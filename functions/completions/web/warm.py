@@ -97,7 +97,7 @@ class Warming:
         # may be there when the first turn comes.
         body = await _body(request)
         if not outcome.failed:
-            request_log.bind_body(request, body)
+            request_log.bind_body(body)
             await self._work(request, outcome, ends_at)
         start = call_start(body)
         platform = start.platform if start else None

@@ -62,7 +62,7 @@ async def test_a_body_names_the_call_if_nothing_else_does(logs: Logged) -> None:
     for conversation in ("", "conv_1"):
         request = _request(conversation=conversation)
         bind_request(request)
-        bind_body(request, {"call": {"id": "c-1"}})
+        bind_body({"call": {"id": "c-1"}})
         log.info(f"named{conversation}")
     assert logs.event("named")["gen_ai.conversation.id"] == "c-1"
     assert logs.event("namedconv_1")["gen_ai.conversation.id"] == "conv_1"
