@@ -104,7 +104,7 @@ invoke: options $(VENV)/.local $(EMBEDDED) $(if $(filter built,$(CODE)),build) #
 
 setup: $(VENV)/.model $(VENV)/.test $(SAM_VENV)/.sam $(VENV)-connect/.connect ## install everything
 
-# Lambda's limit for variables is met after minutes of deployment; it can be told at once.
+# AWS refuses too large variables only after minutes of deployment, so check them first.
 check-variables = $(SAM_VENV)/bin/python -m local.variables $(STAGE)
 
 $(BUILT)/template.yaml: $(PACKAGE_SOURCES) | $(SAM_VENV)/.sam
@@ -141,7 +141,7 @@ deploy: $(SAM_VENV)/.sam ## build for AWS and deploy a stage of samconfig.toml: 
 	&& echo "Next: make $(call again,upstream-key)" \
 		"(until the model API's key is stored, every turn is answered with 503)" || true
 
-upstream-key: ## ask for the keys of model API and fallback, and store them in the secret
+upstream-key: ## ask for the model APIs' keys, and store them in the secret
 	@$(call a-stage,$(STACK))
 	@$(MODERN_PYTHON) && STACK="$(STACK)" REGION="$(REGION)" AWS_CLI="$$(command -v aws)" \
 		$(PYTHON) -m ops.upstream_key
@@ -181,7 +181,7 @@ call: $(VENV)/.local $(if $(filter built,$(CODE)),build) ## play calls as tests:
 	@$(BIN)/python -m ops.call $(CALLS) $(if $(CODE),--code $(CODE)) $(CALL_ARGS)
 
 # Without a URL the deployment starts beside the page, with UPSTREAM, UPSTREAM_KEY and the other
-# variables of `make run`; its model has bad days at the push of a button. TALK_PORT chooses a port.
+# variables of `make run`; buttons make its model slow, sick or empty. TALK_PORT chooses a port.
 ifeq ($(origin KEY),command line)
 talk: export TALK_KEY := $(value KEY)
 endif

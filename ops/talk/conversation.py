@@ -89,7 +89,7 @@ class Conversation:
         self._results = results
         self._busy = False
         self._behaviours: dict[int, str] = {}
-        self._brought: dict[str, Any] = {}
+        self._late_results: dict[str, Any] = {}
         self._began_at = time.monotonic()
         self._said: queue.SimpleQueue[Callable[[Call], Any] | None] = queue.SimpleQueue()
         number = self._number
@@ -117,7 +117,7 @@ class Conversation:
         def bring(call: Call) -> Any:
             if not call.result(call_id, value):
                 return None
-            self._brought[call_id] = value
+            self._late_results[call_id] = value
             return None if call.waiting or call.ended else call.go_on()
 
         self._do(bring)
@@ -142,7 +142,7 @@ class Conversation:
         """Return the call as a file that `make call` plays."""
         name = f"Saved from the page, {datetime.now().astimezone():%Y-%m-%d %H:%M}"
         behaviours = self._behaviours if self._behaviour else None
-        results = saved_call.Results(self._results, self._brought)
+        results = saved_call.Results(self._results, self._late_results)
         return saved_call.call_file(name, self.call, self.settings, behaviours, results)
 
     def show_behaviour(self) -> None:

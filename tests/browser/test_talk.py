@@ -75,18 +75,18 @@ async def test_language_and_api_type_are_chosen(page: Page, staged: Stage) -> No
     await expect(page.locator("#turn-1 .said")).to_contain_text(OPEN)
 
 
-async def test_a_late_result_is_brought_by_hand(page: Page, staged: Stage) -> None:
+async def test_a_late_result_is_sent_by_hand(page: Page, staged: Stage) -> None:
     """Without a result of its own a tool waits for the caller's."""
     await begin(page)
     await say(page, "Book a table.")
     await page.get_by_label("The result of book_table").fill('{"ok": false}')
-    await page.get_by_role("button", name="Bring the result").click()
+    await page.get_by_role("button", name="Send the result").click()
     await over(page, 2)
     assert json.loads(staged.messages()[-1]["content"]) == {"ok": False}
 
 
 @pytest.mark.parametrize("behaviour", ["sick", "empty"])
-async def test_a_model_has_bad_days(page: Page, staged: Stage, behaviour: str) -> None:
+async def test_a_model_misbehaves_on_demand(page: Page, staged: Stage, behaviour: str) -> None:
     """At the push of a button the model fails, the caller hears words, and it can be well again."""
     await begin(page)
     await page.get_by_role("button", name=behaviour).click()

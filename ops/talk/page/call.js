@@ -19,7 +19,7 @@ export function drawCall() {
     $("turns").append(over);
   }
   const words = {
-    hung_up: "The call has ended.", transferred: "The call was handed over.",
+    hung_up: "The call has ended.", transferred: "The call was transferred.",
     voicemail: "A machine answered; the call has ended.", failed: "The call was dropped.",
   };
   if (over) over.textContent = words[call.ended] ?? "";

@@ -1,5 +1,4 @@
-// What the page knows of the call. It keeps nothing that the process does not know, so that a
-// reload shows the same call.
+// What the page knows of the call, all of it from the process, so that a reload shows the same call.
 export const shown = {
   of: 0, // The call's number: a new call begins with an empty page.
   call: null,

@@ -1,5 +1,5 @@
-// Asks the process behind the page, and shows what it refuses. Addresses are relative: the token
-// stays in the page's own.
+// Sends requests to the process behind the page, and shows refusals. Addresses are relative, so the
+// token appears only in the page's own.
 import { $ } from "./elements.js";
 
 export function post(path, body) {

@@ -1,4 +1,4 @@
-// The page: draws what it is told. The modules of the buttons send what is typed.
+// Draws what the process sends. The buttons' modules send what the user does.
 import { drawCall, greet } from "./call.js";
 import { $ } from "./elements.js";
 import { complain } from "./server_api.js";

@@ -56,7 +56,7 @@ function bringForm(id, name) {
   const value = make("input");
   value.value = '{"ok": true}';
   value.setAttribute("aria-label", `The result of ${name}`);
-  form.append(make("code", "", `${name} →`), value, make("button", "", "Bring the result"));
+  form.append(make("code", "", `${name} →`), value, make("button", "", "Send the result"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     let told = value.value;

@@ -1,4 +1,4 @@
-// The voice: only one of this machine, since others send the text over the network.
+// The voice: one of this machine only, since others send the text over the network.
 import { $ } from "./elements.js";
 import { shown } from "./call_state.js";
 
