@@ -1,4 +1,4 @@
-"""`python -m tests.matrix` writes docs/matrix.md; `--histories 10000` plays that many instead."""
+"""`python -m tests.matrix` writes docs/matrix.md; `--histories 10000` plays so many histories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.matrix.stand_ins import STAND_INS
 
 
 def main() -> int:
-    """Return 1 if a cell is wrong; a history that is not answered is raised."""
+    """Return 1 if a cell is wrong; an unanswered history raises."""
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--histories", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)

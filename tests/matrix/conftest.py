@@ -1,4 +1,4 @@
-"""Turn off logs and metrics, for thousands of turns."""
+"""No logs and metrics, for thousands of turns."""
 
 from __future__ import annotations
 

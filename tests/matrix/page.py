@@ -40,7 +40,7 @@ has no Responses API, and also refuses three things, one after another.
 
 
 def head(*, late: bool) -> str:
-    """Return what stands above the table; `late`: a first turn somewhere is not answered."""
+    """Return the text above the table; `late`: some first turn is not answered."""
     counts = {"platforms": len(EVENTS), "models": len(STAND_INS), "stories": len(STORIES)}
     return _HEAD.format(**counts, notes=_NOTE if late else "")
 
@@ -59,7 +59,7 @@ def written(cells: Mapping[tuple[str, str], Cell]) -> str:
 
 
 def row_on_page(stand_in: StandIn) -> list[str]:
-    """Return what the page shows of this model API, by platform."""
+    """Return the page's row of this model API, by platform."""
     (line,) = re.findall(
         rf"^\| {re.escape(stand_in.name)} \| (.* / .*) \|$", PAGE.read_text(), re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""The platforms of the matrix: their requests, and the calls that follow from them.
+"""The platforms of the matrix: their requests, and the calls made of them.
 
 Each story is a call: its requests in order, each with the model's answer. It begins with the
 platform's own body (`events/`), and continues with the histories that platforms send.
@@ -46,7 +46,7 @@ def body(platform: str) -> dict[str, Any]:
 
 
 def session(platform: str) -> str:
-    """Return the id that the platform wants back in each chunk, if it does."""
+    """Return the id that the platform expects in each chunk, if any."""
     query = parse_qs(EVENTS[platform]["rawQueryString"])
     return str(query.get(CUSTOM_SESSION, [""])[0])
 
@@ -57,7 +57,7 @@ def user(text: str) -> dict[str, Any]:
 
 
 def assistant(output: Output) -> dict[str, Any]:
-    """Return what the platform keeps of an answer: a call without extra fields."""
+    """Return an answer as the platform keeps it, calls without extra fields."""
     if not output.call:
         return {"role": "assistant", "content": output.text}
     made = {"id": output.id, "type": "function", "function": output.function}
@@ -65,7 +65,7 @@ def assistant(output: Output) -> dict[str, Any]:
 
 
 def result(call: Output) -> dict[str, Any]:
-    """Return what the tool said."""
+    """Return the tool's result."""
     return {"role": "tool", "tool_call_id": call.id, "content": "From nine to five."}
 
 
@@ -80,7 +80,7 @@ def words(sent: dict[str, Any]) -> Iterator[Turn]:
 
 
 def tools(sent: dict[str, Any]) -> Iterator[Turn]:
-    """A call, its result, the turn after; a barge-in while the tool runs; all of it again."""
+    """A call, its result, the next turn; an interruption while the tool runs; all of it again."""
     sent = sent | {"tools": [{"type": "function", "function": TOOL}]}
     history: Messages = list(sent["messages"])
     for number in (1, 2):
@@ -98,7 +98,7 @@ def tools(sent: dict[str, Any]) -> Iterator[Turn]:
 
 
 def silences(sent: dict[str, Any]) -> Iterator[Turn]:
-    """Nobody has spoken, or the assistant has last; contents are lists, null or empty."""
+    """The user has not spoken, or the assistant spoke last; contents are lists, null or empty."""
     system = {"role": "system", "content": "Be brief."}
     parts = [{"type": "text", "text": "Hello?"}, {"type": "text", "text": "The chain?"}]
     odd: Messages = [system, {"role": "assistant", "content": None}, user("")]
@@ -110,7 +110,7 @@ def silences(sent: dict[str, Any]) -> Iterator[Turn]:
 
 
 def settings(sent: dict[str, Any]) -> Iterator[Turn]:
-    """All that an owner may have set on a platform."""
+    """Every field that an owner may set on a platform."""
     strict = {"type": "function", "function": {**TOOL, "strict": True}}
     more: dict[str, Any] = {"temperature": 0.4, "top_p": 0.9, "max_tokens": 200, "user": "u-1"}
     more |= {"frequency_penalty": 0.1, "presence_penalty": 0.1, "stop": ["###"], "seed": 7}

@@ -19,19 +19,19 @@ from tests.support.turns import Caller
 from tests.support.ways import CHAT, RESPONSES, Answer, Way, in_virtual_time
 
 REQUESTS = 3
-"""So many may a turn make."""
+"""The requests that a turn may make."""
 
 
 @dataclass(slots=True)
 class Cell:
-    """What came of all calls of one platform with one stand-in."""
+    """The results of all calls of one platform with one stand-in."""
 
     known: int = 0
-    """Requests of the first turn of its own, where the host or the model is known."""
+    """Requests of its first turn, if the host or the model is known."""
     learnt: int = 0
-    """The most of any turn, where nothing is."""
+    """The most requests of any turn, if neither is known."""
     late: bool = False
-    """True if there a first turn ended in words of ours; see `is_late`."""
+    """True if then a first turn ended in an apology; see `is_late`."""
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -69,7 +69,7 @@ def play(platform: str, stand_in: StandIn) -> Cell:
 
 
 def is_late(stand_in: StandIn, way: Way, played: Sequence[Played]) -> bool:
-    """Return True if a missing endpoint left too few requests for all that is refused besides."""
+    """Return True if a missing endpoint left too few requests for the other refusals."""
     first = played[0]
     spent = way is RESPONSES and not stand_in.responses and first.requests == REQUESTS
     return bool(spent and first.faults)
@@ -78,12 +78,12 @@ def is_late(stand_in: StandIn, way: Way, played: Sequence[Played]) -> bool:
 def call(
     stand_in: StandIn, way: Way, turns: Sequence[Turn], *, known: bool, session: str = ""
 ) -> list[Played]:
-    """Play the turns of one call, in an environment of their own."""
+    """Play the turns of one call in a new environment."""
     return in_virtual_time(_call(stand_in, way, turns, session, known))
 
 
 def faults(played: Sequence[Played]) -> Iterator[str]:
-    """Yield what was wrong in a call; the last of its turns is to take one request."""
+    """Yield what was wrong in a call; its last turn must take one request."""
     for number, turn in enumerate(played, 1):
         for fault in turn.faults:
             yield f"turn {number}: {fault}"

@@ -1,7 +1,7 @@
 """How model APIs refuse: the body of a refusal in each provider's shape.
 
-From their documentation and public reports, in our own words where theirs do not matter. None of it
-was tried against a provider. Does not know what is refused.
+From their documentation and public reports, in our own words where theirs do not matter. Not
+tried against any provider. What is refused is in `rules`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from local.scripted.script import Reply
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What a server does not take."""
+    """A refusal."""
 
     words: str
     fields: tuple[str, ...] = ()
-    """Paths like `messages[0].name`, where it is about fields."""
+    """Paths like `messages[0].name`, if it is about fields."""
     code: str | None = None
 
 
@@ -44,7 +44,7 @@ def openai(refused: Refused) -> Reply:
 
 
 def nameless(refused: Refused) -> Reply:
-    """OpenAI's shape, and the culprit stands in the words only: Groq, Ollama."""
+    """OpenAI's shape, with the field in the words only: Groq, Ollama."""
     return _reply(_error(refused))
 
 
@@ -54,7 +54,7 @@ def deepseek(refused: Refused) -> Reply:
 
 
 def gemini(refused: Refused) -> Reply:
-    """A list around the error."""
+    """The error in a list."""
     error = {"code": 400, "message": refused.words, "status": "INVALID_ARGUMENT"}
     return _reply([{"error": error}])
 
@@ -108,19 +108,19 @@ def vllm(refused: Refused) -> Reply:
 
 
 def llama_cpp(refused: Refused) -> Reply:
-    """A template's refusal is a failure of the server."""
+    """A template's refusal is a 500."""
     words = f"Error rendering template: {refused.words}"
     return _reply({"error": {"code": 500, "type": "server_error", "message": words}}, 500)
 
 
 def dashscope(refused: Refused) -> Reply:
-    """A code in front of the words."""
+    """The words begin with a code."""
     words = f"<400> InternalError.Algo.InvalidParameter: {refused.words}"
     return _reply(_error(refused, message=words, code="invalid_parameter_error"))
 
 
 def minimax(refused: Refused) -> Reply:
-    """It names nothing."""
+    """The words name no field."""
     words = "invalid params, invalid chat setting (2013)"
     error = {"type": "bad_request_error", "message": words, "http_code": "400"}
     return _reply({"type": "error", "error": error})
@@ -132,7 +132,7 @@ def bedrock(refused: Refused) -> Reply:
 
 
 def litellm(refused: Refused) -> Reply:
-    """Behind the name of an exception; the code is text."""
+    """The words begin with an exception's name; the code is text."""
     words = f"litellm.BadRequestError: MistralException - {refused.words}"
     if refused.fields:
         named = [field.partition("[")[0] for field in refused.fields]

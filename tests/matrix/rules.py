@@ -1,7 +1,7 @@
-"""What strict model APIs refuse in a request besides its history, in their words.
+"""What strict model APIs refuse in a request apart from its history, in their words.
 
-`tests.support.strict_servers` has the rules for histories. From documentation and public reports;
-no provider was asked.
+`tests.support.strict_servers` has the rules for histories. From documentation and public reports,
+not tried against any provider.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def history(server: str) -> Rule:
 
 
 def in_order(body: Body) -> Refused | None:
-    """Refuse, as all do, what is no history at all."""
+    """Refuse what every API refuses as a history."""
     found = (
         [one for one in histories.faults(body["messages"]) if not one.startswith("unknown keys")]
         if "messages" in body
@@ -80,7 +80,7 @@ def in_order(body: Body) -> Refused | None:
 def fields(
     *refused: str, words: str = FIELD, at_once: bool = False, code: str | None = None
 ) -> Rule:
-    """Refuse these fields and all that nobody documents, one by one or `at_once`."""
+    """Refuse these fields and all undocumented ones, one by one or `at_once`."""
 
     def refuses(body: Body) -> Refused | None:
         found = [name for name in body if name in refused or name not in FIELDS]
@@ -93,7 +93,7 @@ def fields(
 
 
 def reasoning(body: Body) -> Refused | None:
-    """OpenAI's reasoning models, one field a time."""
+    """OpenAI's reasoning models, one field at a time."""
     if "max_tokens" in body:
         words = "Unsupported parameter: 'max_tokens' is not supported with this model. "
         instead = "Use 'max_completion_tokens' instead."
@@ -106,7 +106,7 @@ def reasoning(body: Body) -> Refused | None:
 
 
 def without_tools(body: Body) -> Refused | None:
-    """An empty list of tools, or what goes with tools alone: OpenAI, Mistral."""
+    """An empty list of tools, or tool settings without tools: OpenAI, Mistral."""
     if body.get("tools") == []:
         return Refused("Invalid 'tools': empty array.", ("tools",), "empty_array")
     for name in ("tool_choice", "parallel_tool_calls"):
@@ -126,7 +126,7 @@ def metadata(body: Body) -> Refused | None:
 
 
 def strict_tools(body: Body) -> Refused | None:
-    """Servers like Mistral's, of a schema that is to be kept to."""
+    """Servers like Mistral's, about strict schemas."""
     for at, tool in enumerate(body.get("tools") or ()):
         if "strict" in tool.get("function", ()):
             path = f"tools[{at}].function.strict"
@@ -135,7 +135,7 @@ def strict_tools(body: Body) -> Refused | None:
 
 
 def keys(also: Sequence[str] = (), words: str = FIELD, *, names: bool = True) -> Rule:
-    """Refuse keys of messages beside the usual ones and `also`; `names` of users or not."""
+    """Refuse unusual keys of messages except `also`, and users' names unless `names`."""
 
     def refuses(body: Body) -> Refused | None:
         for at, message in enumerate(body.get("messages", ())):
@@ -155,7 +155,7 @@ def keys(also: Sequence[str] = (), words: str = FIELD, *, names: bool = True) ->
 
 
 def unsigned(body: Body) -> Refused | None:
-    """Gemini 3, of the first call of each step since the last user's turn."""
+    """Gemini 3 wants a signature in the first call of each step since the last user's turn."""
     told = messages_of(body)
     last = max((at for at, one in enumerate(told) if one["role"] == "user"), default=-1)
     for one in told[last + 1 :]:
@@ -168,7 +168,7 @@ def unsigned(body: Body) -> Refused | None:
 
 
 def odd_enums(body: Body) -> Refused | None:
-    """Gemini takes enums of texts alone."""
+    """Gemini takes enums of texts only."""
     for at, tool in enumerate(body.get("tools") or ()):
         schema = (tool.get("function") or tool)["parameters"]
         for one in schema.get("properties", {}).values():
@@ -181,7 +181,7 @@ def odd_enums(body: Body) -> Refused | None:
 
 
 def unreasoned(body: Body) -> Refused | None:
-    """DeepSeek's thinking models, once a tool was called."""
+    """DeepSeek's thinking models want their reasoning back once a tool was called."""
     told = messages_of(body)
     if any(one.get("tool_calls") for one in told):
         for one in told:
@@ -194,14 +194,14 @@ def unreasoned(body: Body) -> Refused | None:
 
 
 def thinking_buffered(body: Body) -> Refused | None:
-    """DashScope's thinking models, where nothing is streamed."""
+    """DashScope's thinking models refuse buffered requests."""
     if not body.get("stream") and body.get("enable_thinking") is not False:
         return Refused("parameter.enable_thinking must be set to false for non-streaming calls")
     return None
 
 
 def dark_names(body: Body) -> Refused | None:
-    """Servers that camel-case what they refuse: xAI behind a gateway."""
+    """Servers that name the refused field in camel case: xAI behind a gateway."""
     for name, shown in (("frequency_penalty", "frequencyPenalty"), ("stop", "stop")):
         if name in body:
             return Refused(f"Argument not supported on this model: {shown}")

@@ -1,7 +1,7 @@
-"""The model APIs of the matrix: what each refuses, in which words and shape, and how it speaks.
+"""The model APIs of the matrix: what each refuses, in which words and shape, and how it streams.
 
 A line each, from documentation and public reports: **stand-ins**, sometimes stricter than the real
-ones, since each refuses everything that any of its models does. None was tried.
+ones, since each refuses everything that any of its models does. None was checked against the API.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.matrix.rules import Rule
 from tests.matrix.streams import Message, Style
 
 GATEWAY = "http://gateway.invalid/v1"
-"""A host that nobody knows anything of."""
+"""A host of no known provider."""
 CACHE = ("prompt_cache_key", "prompt_cache_retention", "safety_identifier")
 
 
@@ -31,20 +31,20 @@ class StandIn:
     style: Style
     message: Message = streams.openai_whole
     url: str = ""
-    """By which it is known, if it is; it is played behind `GATEWAY` in any case."""
+    """The host that identifies it, if any; it is also played behind `GATEWAY`."""
     model: str = "m"
     """The same."""
     responses: bool = False
-    """It has the Responses API as well."""
+    """It also has the Responses API."""
     calls: bool = True
     """Its model can call tools."""
     finish: str = ""
-    """Of a whole answer, where it is another than OpenAI's."""
+    """The finish reason of a whole answer, if it is not OpenAI's."""
     refuses: str = ""
     speaks: str = ""
 
     def scene(self, request: RecordedRequest, output: streams.Output) -> Script:
-        """Return what this request is answered."""
+        """Return the scene that answers this request."""
         body = request.json
         if request.path.endswith("/responses") and not self.responses:
             return [Reply(b'{"detail":"Not Found"}', 404)]

@@ -1,6 +1,6 @@
-"""How model APIs speak: one answer in each provider's style of stream, and whole.
+"""One answer in each provider's style, streamed and whole.
 
-From their documentation and public reports; none of it was recorded from a provider. A style takes
+From documentation and public reports, not recorded from any provider. A style takes
 the answer and returns the data of each event; a text is a comment or another kind of field.
 """
 
@@ -31,12 +31,12 @@ class Output:
 
     @property
     def finish(self) -> str:
-        """OpenAI's reason."""
+        """OpenAI's finish reason."""
         return "tool_calls" if self.call else "stop"
 
     @property
     def halves(self) -> tuple[str, str]:
-        """The text in two."""
+        """The text in two halves."""
         half = len(self.text) // 2
         return self.text[:half], self.text[half:]
 
@@ -73,7 +73,7 @@ def call(output: Output, **more: Any) -> dict[str, Any]:
 
 
 def plain(output: Output) -> Iterator[Event]:
-    """OpenAI's, with its padding and its fingerprint."""
+    """OpenAI: padding and a fingerprint."""
     more = {"system_fingerprint": "fp_1", "obfuscation": "a8Xk2"}
     yield chunk(
         {"role": "assistant", "content": None if output.call else "", "refusal": None}, **more
@@ -102,7 +102,7 @@ def azure(output: Output) -> Iterator[Event]:
 
 
 def gemini(output: Output) -> Iterator[Event]:
-    """Thoughts as content; calls whole, without index, signed; the finish is `stop`."""
+    """Thoughts as content; whole calls, without index, signed; the finish is `stop`."""
     thought = {"role": "assistant", "content": "<thought>They ask.</thought>"}
     yield chunk({**thought, "extra_content": {"google": {"thought": True}}})
     if output.call:
@@ -118,7 +118,7 @@ def gemini(output: Output) -> Iterator[Event]:
 
 
 def vertex(output: Output) -> Iterator[Event]:
-    """Slot 0, an empty id, the signature in a frame of its own, under another name."""
+    """Slot 0, an empty id, the signature in a separate frame under another name."""
     if not output.call:
         yield from gemini(output)
         return
@@ -130,7 +130,7 @@ def vertex(output: Output) -> Iterator[Event]:
 
 
 def anthropic(output: Output) -> Iterator[Event]:
-    """An empty object stands before the real arguments."""
+    """An empty object before the real arguments."""
     if not output.call:
         yield from plain(output)
         return
@@ -141,7 +141,7 @@ def anthropic(output: Output) -> Iterator[Event]:
 
 
 def mistral(output: Output) -> Iterator[Event]:
-    """Content in lists; the call whole in the frame of its finish, without a type."""
+    """Content in lists; the whole call in the frame of its finish, without a type."""
     yield chunk({"role": "assistant", "content": ""})
     thinking = [{"type": "text", "text": "They ask."}]
     yield chunk({"content": [{"type": "thinking", "thinking": thinking}]})
@@ -164,7 +164,7 @@ def mistral_whole(output: Output) -> dict[str, Any]:
 
 
 def deepseek(output: Output) -> Iterator[Event]:
-    """Comments while it is busy; reasoning beside null content."""
+    """Comments while it is busy; reasoning with null content."""
     yield ": keep-alive"
     yield chunk({"role": "assistant", "content": None, "reasoning_content": "They"})
     yield chunk({"content": None, "reasoning_content": " ask."})
@@ -173,7 +173,7 @@ def deepseek(output: Output) -> Iterator[Event]:
 
 
 def reasoned_whole(output: Output) -> dict[str, Any]:
-    """Reasoning beside the words."""
+    """Reasoning next to the words."""
     return {**openai_whole(output), "reasoning_content": "They ask."}
 
 
@@ -203,7 +203,7 @@ def vllm(output: Output) -> Iterator[Event]:
 
 
 def hermes(output: Output) -> Iterator[Event]:
-    """A call that nobody has parsed."""
+    """An unparsed call in the text."""
     yield chunk({"role": "assistant", "content": ""})
     text = _written(output) if output.call else f"<think>They ask.</think>{output.text}"
     for start in range(0, len(text), 9):
@@ -223,7 +223,7 @@ def hermes_whole(output: Output) -> dict[str, Any]:
 
 
 def harmony(output: Output) -> Iterator[Event]:
-    """Channels of gpt-oss in the words."""
+    """gpt-oss's channels in the text."""
     yield chunk({"role": "assistant", "content": ""})
     text = _channels(output)
     for start in range(0, len(text), 11):
@@ -245,7 +245,7 @@ def harmony_whole(output: Output) -> dict[str, Any]:
 
 
 def ollama(output: Output) -> Iterator[Event]:
-    """An empty finish in each frame, a role in each delta; a call is whole, and ends in `stop`."""
+    """An empty finish in each frame, a role in each delta; a whole call, which ends in `stop`."""
     if output.call:
         yield chunk(
             {"role": "assistant", "content": ""} | call(output, function=output.function), ""
@@ -272,7 +272,7 @@ def dashscope(output: Output) -> Iterator[Event]:
 
 
 def minimax(output: Output) -> Iterator[Event]:
-    """Empty roles, and the whole answer once more in the last frame."""
+    """Empty roles, and the whole answer again in the last frame."""
     for event in plain(output):
         assert isinstance(event, dict)
         event["choices"][0]["delta"]["role"] = ""
@@ -282,7 +282,7 @@ def minimax(output: Output) -> Iterator[Event]:
 
 
 def repeats(output: Output) -> Iterator[Event]:
-    """The last delta repeats all of it."""
+    """The last delta repeats the whole text."""
     *events, end = plain(output)
     yield from events
     if output.text:
@@ -291,7 +291,7 @@ def repeats(output: Output) -> Iterator[Event]:
 
 
 def pings(output: Output) -> Iterator[Event]:
-    """Pings with text, a start and a sentence behind the end."""
+    """Pings with text, a start event, and a sentence after the end."""
     yield "data: [START]"
     yield "event: ping\ndata: 10:00"
     yield from plain(output)
@@ -299,7 +299,7 @@ def pings(output: Output) -> Iterator[Event]:
 
 
 def openai_whole(output: Output) -> dict[str, Any]:
-    """A message as OpenAI writes it."""
+    """A whole message as OpenAI writes it."""
     if output.call:
         made = {"id": output.id, "type": "function", "function": output.function}
         return {"role": "assistant", "content": None, "tool_calls": [made]}

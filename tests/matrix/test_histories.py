@@ -1,4 +1,4 @@
-"""Any history from any caller, with any model API's stand-in: none ends a call."""
+"""No history ends a call, with any model API's stand-in."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support import histories
 from tests.support.ways import CHAT, RESPONSES
 
 EXAMPLES = 250
-"""In each part: a part is a worker's."""
+"""In each part, which one worker plays."""
 PARTS = [0, *(pytest.param(part, marks=pytest.mark.slow) for part in (1, 2, 3))]
 
 
 def play(examples: int, first: int | None = None) -> None:
-    """Play so many histories three times each, with a known provider where it is one.
+    """Play so many histories three times each, with a known provider if there is one.
 
-    `first` is a seed, by which they can be had again.
+    `first` is the seed that repeats them.
     """
 
     @settings(max_examples=examples, deadline=None)
@@ -45,5 +45,5 @@ def play(examples: int, first: int | None = None) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_no_history_is_the_end_of_a_call(part: int) -> None:
-    """Any order of roles, cuts, orphans and empties is answered, and in the third turn at once."""
+    """Any order of roles, cuts, orphans and empties is answered, the third time at once."""
     play(EXAMPLES)

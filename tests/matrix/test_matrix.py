@@ -1,4 +1,4 @@
-"""Every platform with every model API's stand-in: words or a call, in each turn."""
+"""Every platform with every model API's stand-in answers each turn with words or a call."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ QUARTERS = [0, *(pytest.param(quarter, marks=pytest.mark.slow) for quarter in (1
 
 @pytest.mark.parametrize("stand_in", STAND_INS, ids=lambda one: one.name)
 @pytest.mark.parametrize("quarter", QUARTERS)
-def test_every_platforms_calls_are_answered_whatever_a_model_api_refuses(
+def test_every_platforms_calls_are_answered_by_every_model_api(
     stand_in: StandIn, quarter: int
 ) -> None:
-    """By words or a call, within three requests, and the page shows it as it is."""
-    # Every platform and every model API is in each quarter.
+    """Each turn gets words or a call within three requests, as the page shows."""
+    # Each quarter has every platform and every model API.
     first = (STAND_INS.index(stand_in) + quarter) % 4
     names = list(platforms.EVENTS)[first::4]
     cells = {name: play(name, stand_in) for name in names}
@@ -26,7 +26,7 @@ def test_every_platforms_calls_are_answered_whatever_a_model_api_refuses(
 
 
 def test_the_page_has_the_platforms_and_model_apis_that_are_played() -> None:
-    """`make matrix` writes it anew."""
+    """The page has the platforms and model APIs that are played; `make matrix` writes it."""
     text = page.PAGE.read_text()
     assert text.startswith(page.head(late=" / 3* |" in text))
     assert f"| model API | {' | '.join(platforms.EVENTS)} |" in text

@@ -17,9 +17,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--turns", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--only", default="", help="kinds with this in their names")
     parser.add_argument("--memory-only", action="store_true", help="no turns over sockets")
-    parser.add_argument("--all", action="store_true", help="count known violations, too")
+    parser.add_argument("--all", action="store_true", help="also count known violations")
     options = parser.parse_args()
     plan = Plan(
         options.turns,

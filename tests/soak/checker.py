@@ -1,7 +1,7 @@
 """Judge one turn: compare what was asked and played with what was heard.
 
-Strict, and independent of how the code works: it only knows what a caller is owed. The figures are
-the default settings, and what the documentation promises.
+Strict, and independent of the code: it only knows what a caller may expect. The figures are
+the default settings and the documentation's promises.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ REQUESTS = 3
 FIRST_SOUND_MS = 1500
 """`BufferWordsAfterMs`."""
 SECOND_SOUND_MS = 5500
-"""Between the second buffer words and the end of `TurnBudgetMs`; between the two it is 5 s."""
+"""From the second buffer words to the end of `TurnBudgetMs`; 5 s between first and second."""
 SILENCE_MS = 4000
-"""`StallTimeoutMs`, amid words."""
+"""`StallTimeoutMs`, between words."""
 UNSPOKEN_MS = 8000
-"""`ReasoningTimeoutMs`, amid words, while the model works."""
+"""`ReasoningTimeoutMs`, between words, while the model works."""
 AGAIN_MS = 12_000
-"""`TurnBudgetMs` anew, behind words: where no words of ours are left, or none are wanted."""
+"""`TurnBudgetMs` again, after words, if no buffer words are left or wanted."""
 PAUSE_MS = 2000
-"""`BufferWordsAfterMs`, and up to half a second until a pause is noticed."""
+"""`BufferWordsAfterMs`, and up to half a second to notice a pause."""
 CHAR_MS = 67
-"""Words that came are spoken before they are a pause."""
+"""Words that came are spoken before a pause begins."""
 CLOSE_MS = 1000
-"""To close the answer that went before."""
+"""To close the previous answer."""
 SLACK_MS = 150
 LONGEST_MS = 120_000
 """No turn lasts longer, wherever it runs."""
 AFTER_DEADLINE_MS = 500
-"""Before Lambda's deadline the turn must have ended by this much."""
+"""The turn must end this much before Lambda's deadline."""
 HANG_UP_MS = 600
 AT_ONCE_S = 0.15
-"""Asking again sooner is no wait."""
+"""A repeat after less than this is a repeat without a wait."""
 HEALTHY_MS = 800
 
 _TOKEN = re.compile(r"t(\d+)a(\d+)([wmx])(\d+)")
@@ -62,16 +62,16 @@ _SILENT = re.compile(r"[\s.,…!?]*")
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """A turn as its caller asked for it."""
+    """A caller's request for a turn."""
 
     number: int
     chat: bool
     streamed: bool
     speak: bool
-    """Failures are to be told in words."""
+    """Failures must be spoken."""
     tools: bool
     shape: str
-    """Of the environment: `single`, `fallback`; `chat only` or not."""
+    """The environment's kind: `single`, `fallback`; `chat only` or not."""
     remaining_ms: int | None = None
     hang_up_ms: int | None = None
     chained: bool = False
@@ -79,8 +79,8 @@ class TurnRequest:
 
     @property
     def hurried(self) -> bool:
-        """True if there may be too little time for another answer."""
-        # A whole answer has no timers of its own but Lambda's deadline.
+        """Whether there may be too little time for another answer."""
+        # A whole answer has no timer but Lambda's deadline.
         enough_ms = 28_000 if self.streamed else LONGEST_MS
         short = self.remaining_ms is not None and self.remaining_ms < enough_ms
         return short or self.hang_up_ms is not None
@@ -88,7 +88,7 @@ class TurnRequest:
 
 @dataclass(slots=True)
 class Verdict:
-    """What a turn came to."""
+    """The judgement of a turn."""
 
     outcome: str
     violations: list[tuple[str, str]] = field(default_factory=list)
@@ -103,7 +103,7 @@ def judge(
     over_ms: int,
     logged: Iterable[str] = (),
 ) -> Verdict:
-    """Return the verdict on a turn that was over after so many milliseconds."""
+    """Return the verdict on a turn that ended after so many milliseconds."""
     judged = _Judge(request, scene, heard, status, over_ms)
     judged.judge()
     for line in logged:
@@ -130,7 +130,7 @@ class _Judge:
         self.violations.append((name, str(particulars)[:400]))
 
     def outcome(self) -> str:
-        """Return in a word what the caller got."""
+        """Return a word for what the caller got."""
         heard = self._heard
         if self._request.hang_up_ms is not None:
             return "hung up"
@@ -162,7 +162,7 @@ class _Judge:
             self._silences()
         self._answered()
 
-    # What the upstream had to do.
+    # The upstream's side.
 
     def _requests(self) -> None:
         scene, answers = self._scene, self._scene.answers
@@ -199,7 +199,7 @@ class _Judge:
             if late_ms > 0:
                 self.note("too late for Lambda's deadline", late_ms)
 
-    # What the caller heard.
+    # The caller's side.
 
     def _owed(self) -> None:
         request, heard = self._request, self._heard
@@ -212,7 +212,7 @@ class _Judge:
                     self.note("an answer without its history", answer.number)
         if not (request.speak and request.streamed):
             answers = self._scene.answers
-            # A program may be told honestly that the model had nothing to say.
+            # A program may get an error that the model said nothing.
             must_speak = request.streamed or (answers and (answers[-1].text or answers[-1].refs))
             if self._status == 200 and heard.error is None and must_speak and not self._audible():
                 self.note("an empty turn", heard.text)
@@ -234,7 +234,7 @@ class _Judge:
             for text in answer.beside:
                 rest = rest.replace(text, "", 1)
             if answer.beside:
-                # Half a character, as decoders write it.
+                # Half a character, as decoders show it.
                 rest = rest.replace("\ufffd", "")
         if not _SILENT.fullmatch(rest):
             self.note("words of nobody's", repr(rest[:200]))
@@ -264,7 +264,7 @@ class _Judge:
                 self._exact(answer)
 
     def _cut_by_us(self, answer: Answer) -> bool:
-        """True if this turn's own end, not the answer's, was the last that was heard of it."""
+        """Return True if the caller heard this turn's own end instead of the answer's."""
         return self._request.hurried and not answer.whole
 
     def _exact(self, answer: Answer) -> None:
@@ -281,7 +281,7 @@ class _Judge:
         for id_, name, arguments in heard.calls:
             ids.append(id_)
             problem = _problem(name, arguments, offered=self._request.tools)
-            # Who asks for a whole answer is a program, which checks calls itself.
+            # Whole answers are for programs, which check calls themselves.
             if problem and self._request.streamed:
                 self.note("an invalid call", f"{problem}: {name} {arguments[:150]}")
             match = _REF.search(arguments)
@@ -320,7 +320,7 @@ class _Judge:
                 limit_ms = UNSPOKEN_MS if self._kind.unspoken or heard.calls else SILENCE_MS
             match = _TOKEN.search(text)
             if spoke and (again or (match and int(match[2]) != number)):
-                # Another answer behind words: the wait for it is covered, too.
+                # Another answer after words: the wait for it is covered, too.
                 covered_ms = SECOND_SOUND_MS if buffers else PAUSE_MS + chars * CHAR_MS
                 covered = self._request.speak and buffers < len(BUFFER_WORDS)
                 limit_ms = max(limit_ms, covered_ms) + CLOSE_MS if covered else AGAIN_MS
@@ -336,17 +336,17 @@ class _Judge:
             last_ms = at_ms
 
     def _asked_again_behind(self, at_ms: int) -> bool:
-        """True if a request was made behind the first word, so that a wait began anew."""
+        """Return True if a request was made after the first word, so that a new wait began."""
         answers = self._scene.answers
         return len(answers) > 1 and any(
             (answer.at - answers[0].at) * 1000 > at_ms for answer in answers[1:]
         )
 
-    # Whether there had to be an answer.
+    # Whether an answer was due.
 
     @property
     def _wants_history(self) -> bool:
-        """True if the caller is asked for the whole history: nobody knows what came before."""
+        """Return True if the caller must send the whole history: earlier turns are unknown."""
         code = (self._heard.error or {}).get("code")
         return self._request.chained and code == "previous_response_not_found"
 
@@ -360,7 +360,7 @@ class _Judge:
         elif (
             (kind.heals or (kind.refuses and request.shape.startswith("fallback")))
             and fell
-            and (self._scene.befalls != "each" or kind.window_s)
+            and (self._scene.affects != "each" or kind.window_s)
         ):
             self._as_good(one_request=False)
 
@@ -385,7 +385,7 @@ class _Judge:
 
 
 def _problem(name: str, arguments: str, *, offered: bool) -> str:
-    """Return what is wrong with a call; empty if it may be carried out."""
+    """Return what is wrong with a call; empty if it is valid."""
     if not offered or name != TOOL["name"]:
         return "not offered"
 
@@ -399,7 +399,7 @@ def _problem(name: str, arguments: str, *, offered: bool) -> str:
         arguments.encode()
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        return f"no JSON ({error})"
+        return f"not JSON ({error})"
     if not isinstance(value, dict) or set(value) != {"ref", "seats"}:
         return "other fields"
     ref, seats = value["ref"], value["seats"]

@@ -1,4 +1,4 @@
-"""How a strict client reads an answer's bytes, in either API, streamed or whole.
+"""A strict client's reading of an answer's bytes, in either API, streamed or whole.
 
 Written from platform.openai.com/docs/api-reference (chat-streaming, responses-streaming) and WHATWG
 HTML, section 9.2, independently of the code, from which it imports nothing. Notes every breach of
@@ -21,9 +21,9 @@ class Heard:
     """One answer."""
 
     breaches: list[tuple[str, str]] = field(default_factory=list)
-    """A short name and the particulars of each breach of the protocol."""
+    """A short name and the details of each breach of the protocol."""
     speech: list[tuple[int, str]] = field(default_factory=list)
-    """Each piece to speak, with its milliseconds from the request."""
+    """Each spoken piece, with its milliseconds from the request."""
     reasoning: str = ""
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     """Id, name and arguments of each."""
@@ -33,7 +33,7 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """Return all that is spoken."""
+        """Return everything that is spoken."""
         return "".join(text for _, text in self.speech)
 
     def note(self, name: str, particulars: object = "") -> None:
@@ -41,7 +41,7 @@ class Heard:
         self.breaches.append((name, str(particulars)[:300]))
 
     def require(self, holds: object, name: str, particulars: object = "") -> bool:
-        """Note a breach unless this holds; return whether it does."""
+        """Note a breach unless this holds; return whether it holds."""
         if not holds:
             self.note(name, particulars)
         return bool(holds)
@@ -240,7 +240,7 @@ _KNOWN = {
     "reasoning_summary_text",
     "reasoning_text",
 }
-"""The middle of the events that this reader understands; others are let pass."""
+"""The parts of the events that this reader checks; others are ignored."""
 _LIFE = ("response.created", "response.queued", "response.in_progress", *_ENDS)
 
 
@@ -357,7 +357,7 @@ class _ResponsesStream:
 
 
 def _finish(heard: Heard, response: dict[str, Any], items: Any) -> None:
-    """Read why a response ended, in the words of the other API."""
+    """Read why a response ended, as a finish reason of chat completions."""
     details = response.get("incomplete_details") or {}
     calls = any(item.get("type") == "function_call" for item in items)
     named = {None: "tool_calls" if calls else "stop", "max_output_tokens": "length"}

@@ -1,6 +1,6 @@
 """Kinds that are known to fail, each with the reason, until it is fixed.
 
-They are played anyway, each in its own environment, and counted separately. The aim is an empty
+They are still played, each in its own environment, and counted separately. The aim is an empty
 table: remove a line when it is no longer true.
 """
 

@@ -1,8 +1,8 @@
 """What a scripted model sends in one answer: acts on the wire, and unique words.
 
 Each word names its turn, its answer and its place in it, and what should happen to it: `t7a0w3`
-must be heard, `t7a0m4` may be, `t7a0x5` (a thought) must not. So the checker sees which words are
-missing, doubled, or somebody else's, without knowing how they were sent.
+must be heard, `t7a0m4` may be, `t7a0x5` (a thought) must not. So the checker knows which words are
+missing, doubled or another turn's, without knowing how they were sent.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ TOOL: dict[str, Any] = {
         "additionalProperties": False,
     },
 }
-"""The tool that turns offer; each scripted call has a `ref` of its own."""
+"""The tool that turns offer; each scripted call has its own `ref`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing for so long."""
+    """Send nothing for so long."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of the answer; without one, a good event stream begins with the first bytes."""
+    """The answer's head; without one, the first bytes begin a good event stream."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=lambda: EVENT_STREAM)
@@ -62,13 +62,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Naked:
-    """Bytes on the connection as they are: no coding, no head of ours."""
+    """Raw bytes on the connection, without coding or head."""
 
     data: bytes
 
 
 class Break(Enum):
-    """What happens to a connection."""
+    """How the connection ends."""
 
     HOLD = "silent for ever"
     CLOSE = "closed, whatever is missing"
@@ -76,14 +76,14 @@ class Break(Enum):
 
 
 Act = bytes | Wait | Head | Reply | Naked | Break
-"""Plain bytes are a packet of the body."""
+"""Bytes are a packet of the body."""
 Acts = Iterator[Act]
 
 
 class Answer:
-    """One answer of a scripted model, to one request; it remembers what it has said.
+    """One answer of a scripted model to one request, which remembers what it has said.
 
-    A script is a generator: it runs up to the act that is sent next, so whatever it has said was
+    A script is a generator that runs up to the next act, so whatever it has said was
     sent.
     """
 
@@ -104,15 +104,15 @@ class Answer:
         self.candidate, self.at, self.body, self.rng, self.faulty = candidate, at, body, rng, faulty
         self.tools = bool(body.get("tools"))
         self.text = ""
-        """All that must be heard, in order."""
+        """What must be heard, in order."""
         self.plain = True
-        """Nothing was said beside it."""
+        """Nothing else was said."""
         self.beside: list[str] = []
-        """What else may be heard: letters, signs, words without a name."""
+        """What else may be heard: letters, signs, unnamed words."""
         self.refs: list[str] = []
-        """The calls that are whole and valid."""
+        """The whole, valid calls."""
         self.whole = False
-        """It has come to its proper end."""
+        """It has ended properly."""
         self.head_sent = False
         self.over_at: float | None = None
         """When the last byte was sent, or the client left."""
@@ -120,7 +120,7 @@ class Answer:
 
     @property
     def streamed(self) -> bool:
-        """True if a stream was asked for."""
+        """Whether a stream was asked for."""
         return self.wire.streamed
 
     # Words.
@@ -130,7 +130,7 @@ class Answer:
         return self.rng.randint(2, 6)
 
     def words(self, count: int = 1) -> str:
-        """Return words that must be heard, a space behind each."""
+        """Return words that must be heard, each with a space after it."""
         made = self._made("w", count)
         self.text += made
         return made
@@ -151,7 +151,7 @@ class Answer:
         return self._made("x", count)
 
     def unsaid(self) -> None:
-        """Forget what was said: it was put where nobody can read it."""
+        """Forget what was said, because it cannot be read where it was put."""
         self.text, self.whole, self.refs = "", False, []
 
     def _made(self, owed: str, count: int) -> str:
@@ -162,18 +162,18 @@ class Answer:
             self._words += 1
         return made
 
-    # Well-formed frames, in the API that was asked.
+    # Well-formed frames in the request's API.
 
     def render(self, *steps: Step) -> bytes:
-        """Return the frames of these steps; none in an answer that is not streamed."""
+        """Return the frames of these steps, or none in a whole answer."""
         return b"".join(self.wire.render(step) for step in steps)  # type: ignore[arg-type]
 
     def open(self) -> bytes:
-        """Return the frames that say who speaks."""
+        """Return the opening frames."""
         return self.render(Role())
 
     def say(self, count: int = 1) -> bytes:
-        """Return frames of a word each."""
+        """Return frames with a word each."""
         return b"".join(self.render(Say(self.words())) for _ in range(count))
 
     def think(self, count: int = 1) -> bytes:
@@ -181,13 +181,13 @@ class Answer:
         return b"".join(self.render(Think(self.never())) for _ in range(count))
 
     def ref(self) -> str:
-        """Return what makes a call one of a kind; it must be delivered."""
+        """Return a unique reference of a call that must be delivered."""
         made = self.odd_ref()
         self.refs.append(made)
         return made
 
     def odd_ref(self) -> str:
-        """Return what makes a call one of a kind that need not be delivered."""
+        """Return a unique reference of a call that need not be delivered."""
         self._calls += 1
         return f"t{self.turn}a{self.number}c{self._calls}"
 
@@ -216,7 +216,7 @@ class Answer:
     # Frames of any other form.
 
     def chunk(self, delta: Any, finish: str | None = None, *, index: int = 0, **top: Any) -> bytes:
-        """Return a chunk of a chat completion with this delta; `top` adds to it, or replaces."""
+        """Return a chunk of a chat completion with this delta; `top` adds or replaces fields."""
         choice = {"index": index, "delta": delta, "finish_reason": finish}
         return self.data(self.envelope([choice]) | top)
 
@@ -226,7 +226,7 @@ class Answer:
         return {**head, "model": str(self.body.get("model")), "choices": choices}
 
     def data(self, value: Any, event: str = "") -> bytes:
-        """Return a frame; text and bytes stand in it as they are."""
+        """Return a frame; text and bytes are put in unchanged."""
         if not isinstance(value, bytes | str):
             value = json.dumps(value)
         data = value.encode() if isinstance(value, str) else value
@@ -238,5 +238,5 @@ class Answer:
         return self.data({"type": kind, **fields}, kind)
 
     def speech(self, text: str) -> bytes:
-        """Return frames that say this text, whatever it is."""
+        """Return frames that say this text."""
         return self.render(Say(text))

@@ -1,4 +1,4 @@
-"""Run the soak: thousands of turns of all kinds, many at once, and a healthy one after each.
+"""Run the soak: thousands of turns of all kinds, many at once, each followed by a healthy one.
 
 A turn is the function's own `Turn`, with its race and its real upstream client, in virtual time
 over memory; some run over sockets. Turns of one environment share what it learns, so that a wrong
@@ -39,7 +39,7 @@ from tests.support.turns import Caller, Heard
 LANES = 8
 """Turns at once."""
 LEGS = 5
-"""Parts of a run; between them nothing is under way, and what is held is measured."""
+"""Parts of a run; between them no turn runs, and memory is measured."""
 SHAPES = ("single", "fallback", "single, chat only", "fallback, chat only")
 TIMERS = (
     "buffer_words_after_ms",
@@ -50,9 +50,9 @@ TIMERS = (
     "stall_timeout_ms",
 )
 LIMIT_S, REAL_LIMIT_S = 4000.0, 100.0
-"""A turn that takes longer is given up: far more than the checker allows, or a machine needs."""
+"""A longer turn is given up: far more than the checker allows or a machine needs."""
 SOCKET_SHARE = 20
-"""One turn of so many is played over sockets, too."""
+"""One of so many turns is played over sockets, too."""
 
 _lines: ContextVar[list[str] | None] = ContextVar("_lines", default=None)
 
@@ -71,7 +71,7 @@ class _OneKey:
 
 
 class _Client(Upstream):
-    """The real client, as `Caller` wants it."""
+    """The real client, as `Caller` needs it."""
 
     def __init__(self, names: set[str]) -> None:
         super().__init__(_OneKey())  # type: ignore[arg-type]
@@ -82,22 +82,22 @@ class Environment:
     """An execution environment and its callers."""
 
     def __init__(self, shape: str, *, virtual: bool) -> None:
-        """Make a new one; in real time no timer fires, for a machine may be busy."""
+        """Create one; in real time no timer fires, since the machine may be busy."""
         self.shape = shape
         settings: dict[str, Any] = {} if virtual else dict.fromkeys(TIMERS, 0)
         names = {"upstream", "fallback"} if shape.startswith("fallback") else {"upstream"}
         self.client = _Client(names)
         self.caller = Caller(self.client, buffer_words=BUFFER_WORDS, **settings)  # type: ignore[arg-type]
         self.sick = False
-        """A healthy turn went wrong here: what follows would only repeat it."""
+        """A healthy turn failed here, so later failures would only repeat it."""
 
 
 _OWNERS = "upstream.misconfigured"
-"""An error of the deployment's owner, not of ours."""
+"""The deployment owner's error, not ours."""
 
 
 class _Log:
-    """Keeps what says that the product has a bug, for the turn in whose task it was logged."""
+    """Keeps log records of bugs in the product, by the turn whose task logged them."""
 
     def write(self, line: str) -> None:
         lines = _lines.get()
@@ -123,7 +123,7 @@ def quiet(log_to: _Log) -> Iterator[None]:
     """Take log and metrics away from stdout."""
     handler: Any = log.registered_handler
     before = handler.setStream(log_to)
-    # pytest would keep each line.
+    # pytest would keep every line.
     propagates, log._logger.propagate = log._logger.propagate, False
     try:
         with redirect_stdout(_Nowhere()):
@@ -135,16 +135,16 @@ def quiet(log_to: _Log) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is played."""
+    """What the soak plays."""
 
     turns: int = 2000
     seed: int = 1
     only: str = ""
-    """Kinds whose name holds this; empty: all."""
+    """Kinds with this in their names; empty: all."""
     sockets: bool = True
     """Also play some turns over sockets, in real time."""
     known: bool = True
-    """Count violations of known kinds apart."""
+    """Count violations of known kinds separately."""
 
 
 def run(plan: Plan) -> Summary:
@@ -152,7 +152,7 @@ def run(plan: Plan) -> Summary:
     summary = Summary(plan.seed)
     chance = random.getstate()
     random.seed(plan.seed)  # The product's own jitter.
-    # What was there before is none of ours, and need not be looked at by each collection.
+    # Earlier objects are not the soak's, and each collection need not visit them.
     gc.freeze()
     with quiet(_Log()):
         with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0)) as runner:
@@ -221,7 +221,7 @@ class _Soak:
         return Environment(shape, virtual=self._virtual)
 
     def _draw(self, shape: str) -> Kind:
-        """Return the next kind that suits the environment; each comes before any comes again."""
+        """Return the next kind that suits the environment; all come once before any is repeated."""
         chat_only = shape.endswith("chat only")
         for _ in range(2):
             for position, kind in enumerate(self._deck):
@@ -243,8 +243,8 @@ class _Soak:
         rng = random.Random(f"{self._plan.seed}/{number}")
         request = _ask(number, kind, environment.shape, rng, virtual=self._virtual)
         whom = ("first", "first", "each", "upstream")
-        befalls = rng.choice(whom if environment.shape.startswith("fallback") else whom[:3])
-        scene = self._upstream.scenes[number] = Scene(number, kind, befalls, rng)
+        affects = rng.choice(whom if environment.shape.startswith("fallback") else whom[:3])
+        scene = self._upstream.scenes[number] = Scene(number, kind, affects, rng)
         lines: list[str] = []
         token = _lines.set(lines)
         loop = asyncio.get_running_loop()
@@ -267,7 +267,7 @@ class _Soak:
         finally:
             _lines.reset(token)
         over_ms = round((loop.time() - started) * 1000)
-        await asyncio.sleep(0.001)  # For the upstream to see that nobody listens.
+        await asyncio.sleep(0.001)  # Lets the upstream notice that the caller has left.
         heard = hear(
             got.status, got.headers, got.pieces, chat=request.chat, streamed=request.streamed
         )
@@ -290,7 +290,7 @@ class _Soak:
         return verdict
 
     async def _settle(self) -> None:
-        """Wait until nothing is under way; kept connections stay open."""
+        """Wait until no turn runs; kept connections stay open."""
         await asyncio.sleep(5)
 
     async def _close(self) -> None:
@@ -300,11 +300,11 @@ class _Soak:
 
 
 _OF_TIME = {"silence", "a healthy answer came late", "asked again at once", "words lost"}
-"""What a busy machine may cause where time is real: a reset drops what has not been read."""
+"""What a busy machine may cause in real time: a reset drops unread bytes."""
 
 
 def _is_quick(kind: Kind) -> bool:
-    """True if a kind needs no time: what waits is for virtual time."""
+    """Return True if a kind never waits; kinds that wait need virtual time."""
     slow = ("for long", "amid words", "before words", "late", "silent", "slow", "end", "stall")
     return not any(word in kind.name for word in slow) and "a while" not in kind.name
 

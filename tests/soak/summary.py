@@ -10,18 +10,18 @@ from tests.soak.known import KNOWN
 from tests.soak.upstream import Scene
 
 EXAMPLES = 3000
-"""Violations that are kept with their particulars."""
+"""Violations that are kept with their details."""
 BLOCKS_PER_TURN = 0.2
-"""Python objects that a turn may leave behind, once caches are full …"""
+"""Python objects that a turn may leave behind once caches are full …"""
 CACHED_BLOCKS = 20_000
-"""… which hold so many: the JSON parser alone keeps 16,384 strings."""
+"""… and those that caches hold: the JSON parser alone keeps 16,384 strings."""
 RESIDENT_BYTES = 24 * 1024 * 1024
-"""How much the process may grow after its warm-up: a frame of 1 MB moves it for a while."""
+"""How much the process may grow after its warm-up: a frame of 1 MB takes memory for a while."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flatness:
-    """What is held while nothing is under way."""
+    """What is held while no turn runs."""
 
     blocks: int
     resident_bytes: int
@@ -38,9 +38,9 @@ class Violation:
     kind: str
     turn: int
     healthy: bool
-    """It befell the healthy turn that followed."""
+    """It happened in the healthy turn that followed."""
     request: TurnRequest
-    befalls: str
+    affects: str
 
     def __str__(self) -> str:
         after = "the healthy turn after " if self.healthy else ""
@@ -50,7 +50,7 @@ class Violation:
         how += ", speak" if request.speak else ", error"
         return (
             f"{self.name}: turn {self.turn}, {after}{self.kind!r} ({how}, {request.shape}, "
-            f"{self.befalls}): {self.particulars}"
+            f"{self.affects}): {self.particulars}"
         )
 
 
@@ -63,9 +63,9 @@ class Summary:
     outcomes: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     violated: Counter[str] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
-    """Violations of kinds that are known to be wrong."""
+    """Violations of kinds that are known to fail."""
     echoes: int = 0
-    """Violations in environments in which one had been found already."""
+    """Violations in environments that already had one."""
     violations: list[Violation] = field(default_factory=list)
     flat: list[Flatness] = field(default_factory=list)
     """After each leg of the turns over memory."""
@@ -82,7 +82,7 @@ class Summary:
         known: bool,
         echo: bool,
     ) -> None:
-        """Count a turn; `kind` is what it played, or what the healthy turn followed."""
+        """Count a turn; `kind` is the one that it played, or that the healthy turn followed."""
         self.turns[kind] += 1
         healthy = scene.kind.name == "healthy"
         self.outcomes[kind][("then " if healthy else "") + verdict.outcome] += 1
@@ -99,13 +99,13 @@ class Summary:
             if len(self.violations) < EXAMPLES:
                 self.violations.append(
                     Violation(
-                        name, particulars, kind, request.number, healthy, request, scene.befalls
+                        name, particulars, kind, request.number, healthy, request, scene.affects
                     )
                 )
 
     @property
     def growth(self) -> list[str]:
-        """What grew between the end of the warm-up and the end; empty if all is flat."""
+        """Return what grew between the end of the warm-up and the end; empty if nothing did."""
         grown = []
         if self.sockets and self.sockets[1].descriptors > self.sockets[0].descriptors:
             grown.append(f"descriptors of sockets: {self.sockets}")
@@ -126,7 +126,7 @@ class Summary:
         return grown
 
     def table(self) -> str:
-        """Return a line a kind."""
+        """Return a line for each kind."""
         width = max(map(len, self.turns), default=0)
         lines = [f"{'kind':{width}}  turns  wrong  known  outcomes"]
         for kind in sorted(self.turns):
@@ -138,7 +138,7 @@ class Summary:
         return "\n".join(lines)
 
     def verdict(self) -> str:
-        """Return the last lines: what was found, and what is held."""
+        """Return the last lines: what was found and what is held."""
         found: dict[tuple[str, str], list[Violation]] = {}
         for one in self.violations:
             found.setdefault((one.name, one.kind), []).append(one)

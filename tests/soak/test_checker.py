@@ -1,4 +1,4 @@
-"""The soak's checker: a good turn passes, and each thing that a caller must not meet is named."""
+"""The soak's checker: a good turn passes, and each fault is named."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Change = Callable[[bytes], bytes]
 
 
 def turn_request(*, chat: bool) -> TurnRequest:
-    """A streamed turn that offers a tool."""
+    """Return a streamed turn that offers a tool."""
     return TurnRequest(1, chat, streamed=True, speak=True, tools=True, shape="single")
 
 
 def played(*, chat: bool, kind: Kind = HEALTHY) -> tuple[Scene, bytes]:
-    """A turn that was answered by two words, as the upstream knows it, and its bytes."""
+    """Return a turn answered by two words, as the upstream knows it, and its bytes."""
     path = "/v1/chat/completions" if chat else "/v1/responses"
     body = {"model": "m", "stream": True, "stream_options": {"include_usage": True}}
     seen = RecordedRequest("POST", path, [], json.dumps(body).encode(), 0.0)
@@ -52,14 +52,14 @@ def played(*, chat: bool, kind: Kind = HEALTHY) -> tuple[Scene, bytes]:
 
 
 def found(scene: Scene, data: bytes, *, chat: bool, at_ms: int = 100) -> set[str]:
-    """Judge a turn whose bytes came at once; return the names of what is wrong."""
+    """Judge a turn whose bytes came at once; return the names of its faults."""
     heard = hear(200, STREAM, [(at_ms, data)], chat=chat, streamed=True)
     verdict = judge(turn_request(chat=chat), scene, heard, status=200, over_ms=at_ms)
     return {name for name, _ in verdict.violations}
 
 
 def swap(old: bytes, new: bytes, count: int = -1) -> Change:
-    """Replace bytes that are there."""
+    """Replace bytes that must be present."""
 
     def change(data: bytes) -> bytes:
         assert old in data
@@ -70,7 +70,7 @@ def swap(old: bytes, new: bytes, count: int = -1) -> Change:
 
 @pytest.mark.parametrize("chat", [True, False])
 def test_a_good_turn_passes(chat: bool) -> None:
-    """An answer that is heard as it was given has no fault."""
+    """An answer that is heard unchanged has no fault."""
     scene, data = played(chat=chat)
     assert found(scene, data, chat=chat) == set()
 
@@ -104,7 +104,7 @@ CHAT: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize(("change", "name"), CHAT.values(), ids=CHAT)
 def test_a_fault_of_a_chat_completion_is_named(change: Change, name: str) -> None:
-    """Each breach of the protocol or of what is owed has its name."""
+    """Each breach of the protocol or of a promise has its name."""
     scene, data = played(chat=True)
     assert name in found(scene, change(data), chat=True)
 
@@ -123,7 +123,7 @@ RESPONSES: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.parametrize(("change", "name"), RESPONSES.values(), ids=RESPONSES)
 def test_a_fault_of_a_response_is_named(change: Change, name: str) -> None:
-    """Each breach of the protocol has its name; a field that nobody knows is none."""
+    """Each breach of the protocol has its name; an unknown field is not a breach."""
     scene, data = played(chat=False)
     assert (name in found(scene, change(data), chat=False)) == bool(name)
 
@@ -135,7 +135,7 @@ def test_a_late_word_is_named() -> None:
 
 
 def test_an_empty_turn_is_named() -> None:
-    """A turn of points is nothing to hear."""
+    """A turn with nothing but dots counts as empty."""
     scene, _ = played(chat=True)
     answer = scene.answers[0]
     answer.text = ""
@@ -144,21 +144,21 @@ def test_an_empty_turn_is_named() -> None:
 
 
 def test_too_many_requests_are_named() -> None:
-    """A turn has three requests, however it goes."""
+    """A turn may make three requests at most."""
     scene, data = played(chat=True)
     scene.answers *= 4
     assert "too many requests" in found(scene, data, chat=True)
 
 
 def test_a_request_that_outlives_its_turn_is_named() -> None:
-    """Nobody pays for an answer that nobody hears."""
+    """A request must end with its turn."""
     scene, data = played(chat=True)
     scene.answers[0].over_at = None
     assert "a request that goes on behind the turn" in found(scene, data, chat=True)
 
 
 def test_a_hurried_retry_is_named() -> None:
-    """An upstream that has failed is not asked again at once."""
+    """A retry at once after a failure is a fault."""
     scene, data = played(chat=True, kind=replace(HEALTHY, errs=True))
     scene.answers *= 2
     assert "asked again at once" not in found(scene, data, chat=True)
@@ -182,7 +182,7 @@ def test_a_hurried_retry_is_named() -> None:
     ],
 )
 def test_a_fault_of_a_call_is_named(calls: list[tuple[str, str, str]], name: str) -> None:
-    """A call is offered, valid, of this turn, and comes once."""
+    """A call must be offered, valid, of this turn, and come once."""
     scene, _ = played(chat=True)
     answer = scene.answers[0]
     answer.text = ""

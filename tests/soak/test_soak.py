@@ -1,4 +1,4 @@
-"""The soak itself: it is clean, it is repeatable, and it notices bugs that are put back."""
+"""The soak finds no fault, is repeatable, and notices bugs that are put back."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def names(summary: Summary) -> Counter[str]:
     return Counter(violation.name for violation in summary.violations)
 
 
-def test_no_caller_meets_a_fault_of_the_upstream() -> None:
-    """Turns of all kinds, many at once, keep every promise, and leave nothing behind."""
+def test_callers_notice_no_fault_of_the_upstream() -> None:
+    """Turns of all kinds, many at once, keep every promise and leave nothing behind."""
     summary = run(Plan(TURNS, SEED))
     print(summary.table())
     print(summary.verdict())
@@ -39,22 +39,22 @@ def test_no_caller_meets_a_fault_of_the_upstream() -> None:
 
 
 def test_every_known_kind_exists() -> None:
-    """No kind is excused that is not played."""
+    """Every kind that is listed as known is played."""
     assert KNOWN.keys() <= KINDS.keys()
 
 
-def test_a_seed_is_a_run() -> None:
-    """The same seed plays the same turns to the same outcomes."""
+def test_a_seed_repeats_a_run() -> None:
+    """The same seed plays the same turns with the same outcomes."""
     one, other = (run(Plan(60, 7, sockets=False)) for _ in range(2))
     assert one.outcomes == other.outcomes
     assert one.outcomes != run(Plan(60, 8, sockets=False)).outcomes
 
 
-# Grave bugs of the past, put back one by one.
+# Serious past bugs, put back one by one.
 
 
-def test_a_lesson_that_lasts_for_ever_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One closing tag that nobody opened must not silence the turns that follow."""
+def test_a_wrong_lesson_that_lasts_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closing tag without an opening one must not silence later turns."""
     learnt: set[tuple[int, Candidate]] = set()
 
     def learn(quirks: Quirks, model: Candidate, *, began_inside: bool = True) -> None:
@@ -76,8 +76,8 @@ def test_a_lesson_that_lasts_for_ever_is_noticed(monkeypatch: pytest.MonkeyPatch
     assert any(violation.healthy for violation in summary.violations)
 
 
-def test_a_silence_that_drips_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames that say nothing must not keep a silent answer alive."""
+def test_a_silence_with_wordless_frames_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames without words must not keep a silent answer alive."""
     drips = Plan(120, SEED, "amid words", sockets=False)
     assert not names(run(drips))["silence"]
     saw = winner._Watchdog.saw
@@ -85,8 +85,8 @@ def test_a_silence_that_drips_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert names(run(drips))["silence"] > 10
 
 
-def test_a_silence_behind_a_bridge_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who answers next may be late, and the caller waits for it as for any answer."""
+def test_a_silence_after_a_bridge_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a bridge the next answer may be late, and its silence is limited like any other."""
     bridges = Plan(120, SEED, "behind a bridge", sockets=False)
     assert not names(run(bridges))
 
@@ -98,7 +98,7 @@ def test_a_silence_behind_a_bridge_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_retry_without_a_wait_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A blip of the upstream's must not cost a turn that has time left."""
+    """A short failure of the upstream must not fail a turn that has time left."""
     blips = Plan(120, SEED, "away for", sockets=False)
     assert not names(run(blips))
     monkeypatch.setattr(plan, "RETRY_WAITS_S", ())

@@ -1,8 +1,8 @@
-"""The upstream of the soak: plays kinds to the real client, over memory or over sockets.
+"""The soak's upstream, which plays kinds to the real client over memory or sockets.
 
-Over memory the client's connector gets a pair of ends instead of a socket, so that HTTP and all its
+Over memory the client's connector gets a pipe instead of a socket, so that HTTP and all its
 faults are played in virtual time. HTTP is written by hand, because this server deliberately does
-what no HTTP library would.
+what no HTTP library does.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ _TURN = re.compile(rb"Turn (\d+)\.")
 
 
 class Scene:
-    """One turn as the upstream plays it: its kind, whom it befalls, and what was asked and said."""
+    """One turn as the upstream plays it: its kind, affected requests, what was asked and said."""
 
-    def __init__(self, number: int, kind: Kind, befalls: str, rng: random.Random) -> None:
-        """Prepare the turn. `befalls` is `first`, `each` or `upstream` (the first candidate)."""
-        self.number, self.kind, self.befalls, self.rng = number, kind, befalls, rng
+    def __init__(self, number: int, kind: Kind, affects: str, rng: random.Random) -> None:
+        """Prepare the turn. `affects` is `first`, `each` or `upstream` (the first candidate)."""
+        self.number, self.kind, self.affects, self.rng = number, kind, affects, rng
         self.answers: list[Answer] = []
         self.probes = 0
         """Requests for an API that this upstream does not have."""
         self.strangers = 0
-        """Requests that hold another turn's words."""
+        """Requests with another turn's words."""
 
-    def befallen(self, candidate: str, now: float) -> bool:
+    def affects_next(self, candidate: str, now: float) -> bool:
         """Return True if the next request meets the kind."""
         if self.kind.window_s:
             if candidate != "upstream":
                 return False
             since = self.answers[0].at if self.answers else now
             return now - since < self.kind.window_s
-        if self.befalls == "first":
+        if self.affects == "first":
             return not self.answers
-        return self.befalls in {"each", candidate}
+        return self.affects in {"each", candidate}
 
     def script(self, answer: Answer) -> Acts:
-        """Return what is played."""
+        """Return the script to play."""
         return (self.kind if answer.faulty else HEALTHY).play(answer)
 
 
@@ -72,7 +72,7 @@ class Link(ABC):
 
 
 class Pipe(Link, asyncio.Transport):
-    """A connection over memory: the client's transport, and the server's end of it."""
+    """A connection over memory: the client's transport and the server's end."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         asyncio.Transport.__init__(self)
@@ -163,7 +163,7 @@ class SocketLink(Link):
 
     @property
     def closed(self) -> bool:  # type: ignore[override]
-        """True once an end has left."""
+        """Whether an end has left."""
         return self._writer.is_closing()
 
     def send(self, data: bytes) -> None:
@@ -180,24 +180,24 @@ class SocketLink(Link):
 
 
 class SoakUpstream:
-    """Serves every candidate of every environment; the request says which turn it belongs to."""
+    """The upstream of all candidates in all environments; each request names its turn."""
 
     def __init__(self) -> None:
         self.scenes: dict[int, Scene] = {}
         """The turns that are being played, by number."""
         self.bugs: list[str] = []
-        """What went wrong with the soak itself."""
+        """Errors of the soak itself."""
         self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         return len(self._serving)
 
     @contextmanager
     def in_memory(self) -> Iterator[None]:
-        """Let every connection of aiohttp lead here."""
+        """Route every connection of aiohttp here."""
 
         async def connect(connector: Any, request: Any, *_: Any, **__: Any) -> Any:
             self._refuse(request)
@@ -214,7 +214,7 @@ class SoakUpstream:
 
     @contextmanager
     def over_sockets(self, port: int) -> Iterator[None]:
-        """Let every connection of aiohttp lead to this port, where `listen` listens."""
+        """Route every connection of aiohttp to the port of `listen`."""
 
         async def connect(connector: Any, request: Any, *_: Any, **__: Any) -> Any:
             self._refuse(request)
@@ -251,13 +251,13 @@ class SoakUpstream:
             await asyncio.wait(self._serving)
 
     def _refuse(self, request: Any) -> None:
-        """Raise where no connection is to be made."""
+        """Raise if the connection should fail."""
         match = _TURN.search(request.body._value) if hasattr(request.body, "_value") else None
         scene = self.scenes.get(int(match[1])) if match else None
         if scene is None or scene.kind.connects:
             return
         candidate, now = _candidate(request.url.host), asyncio.get_running_loop().time()
-        if scene.befallen(candidate, now):
+        if scene.affects_next(candidate, now):
             seen = RecordedRequest("POST", request.url.path, [], request.body._value, now)
             answer = self._answer(scene, seen, candidate)
             answer.over_at = now
@@ -319,7 +319,7 @@ class SoakUpstream:
             at=seen.at,
             body=json.loads(seen.raw),
             rng=scene.rng,
-            faulty=api in scene.kind.apis and scene.befallen(candidate, seen.at),
+            faulty=api in scene.kind.apis and scene.affects_next(candidate, seen.at),
         )
         scene.answers.append(answer)
         return answer
@@ -335,7 +335,7 @@ class SoakUpstream:
                         link.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
                 case Wait(seconds):
                     await asyncio.sleep(seconds)
-                    # Whatever is said behind this was not heard by anybody.
+                    # Nothing after this point was heard.
                     if link.closed:
                         return False
                 case Head():

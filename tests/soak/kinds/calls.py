@@ -1,4 +1,4 @@
-"""Tool calls: in pieces of every kind, twice, invalid, unfinished, endless, written as text."""
+"""Tool calls: in all kinds of pieces, twice, invalid, unfinished, endless, written as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = TOOL["name"]
 def part(
     arguments: object, *, index: object = 0, id_: object = "call_1", name: object = NAME
 ) -> dict[str, object]:
-    """Return a piece of a call; what is "gone" is left out."""
+    """Return a piece of a call, without values that are "gone"."""
     function = {"name": name, "arguments": arguments}
     whole: dict[str, object] = {"index": index, "id": id_, "type": "function"}
     whole["function"] = {key: value for key, value in function.items() if value != "gone"}
@@ -75,7 +75,7 @@ def _no_function_call(answer: Answer) -> Acts:
 def _parts(
     name: str, make: Callable[[Answer], list[list[dict[str, object]]]], **flags: object
 ) -> None:
-    """Add a kind whose chunks hold these pieces of calls."""
+    """Add a kind whose chunks have these pieces of calls."""
 
     def play(answer: Answer) -> Acts:
         yield answer.open()

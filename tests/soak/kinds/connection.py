@@ -13,7 +13,7 @@ CHUNKED = OK + STREAM + b"transfer-encoding: chunked\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
-    """Return a chunk of the chunked coding."""
+    """Return a chunk in HTTP's chunked coding."""
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 

@@ -40,7 +40,7 @@ for _reason in ("length", "content_filter"):
         yield answer.open() + answer.say(3)
         yield answer.end(reason)
 
-    # A sentence that a filter cuts is ended in words of ours.
+    # A sentence that a filter cuts ends in our words.
     add(f"words, then {_reason}", _cut_short, good=_reason == "length")
 
     def _no_word(answer: Answer, reason: str = _reason) -> Acts:

@@ -1,4 +1,4 @@
-"""Chat chunks of odd forms, and event streams cut or spelt oddly."""
+"""Chat chunks of odd forms, and event streams that are cut or written oddly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tests.soak.kinds.kind import CHAT, add, kind
 from tests.soak.script import Acts, Answer, Break, Wait
 
-# How the bytes are cut and ended.
+# How the bytes are cut and end.
 
 
 @kind("byte by byte", streams=True, good=True)
@@ -116,7 +116,7 @@ SPOKEN = {
     "no UTF-8": "\ufffd\ufffd",
     "content that is a number": "7",
 }
-"""What of these frames may be heard all the same."""
+"""Words of these frames that may still be heard."""
 for _name, _data in BROKEN.items():
 
     def _first(answer: Answer, data: bytes = _data, name: str = _name) -> Acts:
@@ -144,11 +144,11 @@ for _name, _data in BROKEN.items():
     add(f"{_name} in a frame, behind the end", _last, streams=True, good=True)
 
 
-# Who speaks, and under which identity.
+# Roles and ids.
 
 
 def _with_top(name: str, *, good: bool = True, **top: object) -> None:
-    """Add a kind whose chunks have these fields, one after the other where they are a list."""
+    """Add a kind whose chunks have these fields, one after another if they are a list."""
 
     def play(answer: Answer) -> Acts:
         for turn in range(answer.few()):
@@ -229,7 +229,7 @@ def _no_role(answer: Answer) -> Acts:
     yield answer.end()
 
 
-# Where the words stand.
+# Where the words are.
 
 
 @kind("another choice", streams=True, apis=CHAT, good=True)

@@ -1,4 +1,4 @@
-"""A kind of upstream behaviour, and what a caller is owed in spite of it."""
+"""A kind of upstream behaviour, and what a caller may still expect."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ Script = Callable[[Answer], Acts]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind. Without a flag a turn of it has to be honest, audible and well-formed."""
+    """One kind. Without a flag its turn must be honest, audible and well-formed."""
 
     name: str
     play: Script
     apis: frozenset[str] = BOTH
-    """The upstream's APIs that can show it."""
+    """The upstream APIs in which it can occur."""
     streams: bool | None = None
-    """Whether it is shown in streams only (True), in whole answers only (False), or in both."""
+    """True: in streams only; False: in whole answers only; None: in both."""
     tools: bool | None = None
-    """Whether it needs tools to be offered (True), or their absence (False)."""
+    """True: only with tools; False: only without."""
     good: bool = False
-    """The answer is as good as any: it must be heard as it is, by one request."""
+    """The answer is good: it must be heard unchanged, with one request."""
     heals: bool = False
-    """If only the first request meets it, the turn must be answered all the same."""
+    """If only the first request meets it, the turn must still be answered."""
     errs: bool = False
-    """It fails before a word in a way that another try may cure: not at once, though."""
+    """It fails before the first word, and a later repeat may succeed."""
     refuses: bool = False
-    """The same model would refuse again: only another one can answer."""
+    """The same model would refuse again, so only another one can answer."""
     unspoken: bool = False
-    """The model works without speaking, amid words."""
+    """The model works silently between words."""
     slow: bool = False
-    """It takes so long that only a streamed turn, which has timers, can try again."""
+    """It takes so long that only a streamed turn, with its timers, can try again."""
     redials: bool = False
-    """A kept connection breaks before an answer: the request is sent again on a new one."""
+    """A kept connection breaks before the answer, and the request is sent again on a new one."""
     window_s: float = 0.0
-    """All requests meet it for so long, and none after that."""
+    """All requests meet it for this long, and none after that."""
     connects: bool = True
     """False: no connection is made."""
 
@@ -66,7 +66,7 @@ def add(name: str, play: Script, **flags: object) -> None:
 
 
 def healthy(answer: Answer) -> Acts:
-    """A good answer, of words or of a call."""
+    """A good answer of words or of a call."""
     yield Wait(answer.rng.uniform(0.01, 0.4))
     if answer.tools and answer.rng.random() < 0.3:
         yield answer.open() + answer.call()
@@ -79,4 +79,4 @@ def healthy(answer: Answer) -> Acts:
 
 
 HEALTHY = Kind("healthy", healthy, good=True)
-"""What follows every other kind: nothing may be left of it."""
+"""The turn after every other kind, which must leave no trace."""

@@ -1,4 +1,4 @@
-"""Responses that leave out, repeat or misname parts of the protocol."""
+"""Responses that omit, repeat or misname parts of the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames that say nothing, before, between and after words; and pauses."""
+"""Frames without words before, between and after words; and pauses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.soak.kinds.kind import BOTH, CHAT, RESPONSES, Script, add, kind
 from tests.soak.script import Acts, Answer, Break, Head, Wait
 
 DRIPS = 30
-"""How many frames without a word come, one a second: longer than any silence may be."""
+"""So many frames without a word come, one a second: longer than any allowed silence."""
 Frame = Callable[[Answer], bytes]
 NOTHING: dict[str, tuple[Frame, frozenset[str]]] = {
     "comments": (lambda a: b": keep-alive\n\n", BOTH),
@@ -37,7 +37,7 @@ NOTHING: dict[str, tuple[Frame, frozenset[str]]] = {
         RESPONSES,
     ),
 }
-"""Frames that say nothing, and the APIs that they belong to."""
+"""Frames without words, and their APIs."""
 BLANKS: dict[str, Frame] = {
     "blanks": lambda a: a.speech(a.also(" ")),
     "line breaks": lambda a: a.speech(a.also("\n")),
@@ -72,7 +72,7 @@ def _amid(frame: Frame) -> Script:
 
 
 def _beside(frame: Frame) -> Script:
-    """Return a script of a good answer, a frame that says nothing around each word."""
+    """Return a script of a good answer with a wordless frame around each word."""
 
     def play(answer: Answer) -> Acts:
         *packets, end = answer.good()

@@ -1,4 +1,4 @@
-"""Statuses instead of an answer: all of them, with bodies of every shape, and `Retry-After`."""
+"""Error statuses: all of them, with bodies of every shape, and `Retry-After`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _status(status: int, headers: dict[str, str] | None = None) -> Script:
 
 
 for _code in TRANSIENT:
-    # Whether it may pass is known of these: elsewhere than in 408 to 504 nobody promises it.
+    # Only these are known to be temporary.
     passes = _code in {429, 500, 502, 503, 529}
     add(f"status {_code}", _status(_code), heals=passes, errs=passes, refuses=_code in {409, 425})
 for _code in REFUSALS:
@@ -72,7 +72,7 @@ for _code in NO_ANSWERS:
     add(f"status {_code}", _status(_code), refuses=True)
 for _asked in ASKED_WAITS:
     for _code in (429, 503):
-        # A wait that is longer than any budget is one that nobody need sit through.
+        # A wait longer than any budget need not be observed.
         add(
             f"status {_code}, retry after {_asked}",
             _status(_code, {"retry-after": _asked}),

@@ -1,4 +1,4 @@
-"""All kinds, by name: importing this module fills the table."""
+"""All kinds by name; importing this module fills the table."""
 
 from __future__ import annotations
 

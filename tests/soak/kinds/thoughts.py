@@ -7,11 +7,11 @@ from tests.soak.script import Acts, Answer, Wait
 
 TAGS = ("think", "thinking", "reasoning")
 PLACES = 5
-"""How many pieces a text is said in."""
+"""The number of pieces of a text."""
 
 
 def _said(answer: Answer, text: str) -> Acts:
-    """Say a text in pieces that are cut anywhere, or in one."""
+    """Say a text in one piece, or cut anywhere."""
     yield answer.open()
     cuts = sorted(answer.rng.randint(0, len(text)) for _ in range(answer.rng.choice((0, PLACES))))
     for start, stop in zip((0, *cuts), (*cuts, len(text)), strict=True):
@@ -22,7 +22,7 @@ def _said(answer: Answer, text: str) -> Acts:
 
 
 def _text(pattern: str, *, good: bool = True, **flags: object) -> None:
-    """Add a kind that says a pattern: W are words, X thoughts, M may be heard, `+` a text, too."""
+    """Add a kind that says a pattern: W must be heard, X must not; M, and text after `+`, may."""
 
     def play(answer: Answer) -> Acts:
         text = ""
@@ -50,7 +50,7 @@ _text("<think></think>¦W")
 _text("<think>¦X¦</think>¦W¦<think>¦X¦</think>¦W")
 _text("W¦<think>¦X¦</think>¦W")
 _text("<think>¦X¦<think>¦X¦</think>¦W")
-# The first such answer cannot be helped: its thoughts have been heard by then.
+# In the first such answer the thoughts were already heard.
 _text("M¦</think>¦W", good=False)
 _text("W¦</think>¦W")
 _text("W¦</think>")
@@ -62,7 +62,7 @@ _text("<think>¦X", good=False, heals=True)
 _text("<think>¦X¦</think>", good=False, heals=True)
 _text("W¦+<thi", good=False)
 _text("W¦+< 3 and ¦W", good=False)
-# Marks of other models, read out by nobody.
+# Marks of other models, which must not be spoken.
 _text("<thought>¦X¦</thought>¦W")
 _text("<|channel|>analysis<|message|>¦X¦<|end|><|channel|>final<|message|>¦W")
 _text("[THINK]¦X¦[/THINK]¦W")
