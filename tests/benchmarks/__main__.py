@@ -1,4 +1,4 @@
-"""`make bench`: compare our figures with others', measured in one run on this machine."""
+"""`make bench`: compare our figures with others, measured in one run on this machine."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ _PACKAGES = ("fastapi", "openai", "aiohttp", "mangum", "uvicorn", "boto3")
 
 
 def main() -> None:
-    """Measures, prints and writes; judges nothing but what stands beside its limit."""
+    """Measure, print and write the figures."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument(
-        "--peers", required=True, help="what the names of their environments begin with"
-    )
-    parser.add_argument("--result", type=Path, required=True, help="the JSON to write")
+    parser.add_argument("--peers", required=True, help="prefix of the names of their environments")
+    parser.add_argument("--result", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--publish", action="store_true", help="into docs/ as well")
+    parser.add_argument("--publish", action="store_true", help="also write into docs/")
     parser.add_argument("--only", default="", help=", ".join(PARTS))
     options = parser.parse_args()
     only = {part.strip() for part in options.only.split(",") if part.strip()}
@@ -54,7 +52,7 @@ def main() -> None:
 
 
 async def measure(peers: str, requests: int, rounds: int, only: set[str]) -> list[Figure]:
-    """Every figure that this machine can give, in the order of the table."""
+    """Return every figure that this machine can measure, in the table's order."""
     figures: list[Figure] = []
 
     def wanted(part: str) -> bool:
@@ -99,7 +97,7 @@ async def measure(peers: str, requests: int, rounds: int, only: set[str]) -> lis
 
 
 def _is_built() -> bool:
-    """Return whether the packages are there, and CPython 3.13 to run them."""
+    """Return whether there are packages, and a CPython 3.13 to run them."""
     try:
         interpreter("python3.13")
         package.measure()
@@ -109,7 +107,7 @@ def _is_built() -> bool:
 
 
 def machine(peers: str) -> dict[str, Any]:
-    """What was measured on what."""
+    """Return what was measured, and on which machine."""
     load = os.getloadavg()[0]
     model = next(
         (

@@ -18,7 +18,7 @@ from tests.support.runtime_api import FakeRuntimeApi, Post
 
 STREAMS, WORDS, APART = (64, 128), 100, Pace(between_ms=20)
 Bounds = tuple[float | None, float | None]
-"""At most, and the aim."""
+"""The limit and the aim."""
 MEMORY: dict[int, Bounds] = {64: (1.1, None), 128: (None, 1.1)}
 GAPS: dict[int, Bounds] = {64: (25.0, None)}
 _NONE: Bounds = (None, None)
@@ -26,7 +26,7 @@ _EVENT = json.loads((ROOT / "tests" / "reference" / "url-event.json").read_text(
 
 
 async def measure(*, rounds: int) -> list[Figure]:
-    """Memory and regularity of many streams beside one."""
+    """Measure memory and regularity of many streams, compared with one."""
     counts = (1, *STREAMS)
     most_mib: dict[int, list[float]] = {count: [] for count in counts}
     gap_ms: dict[int, list[float]] = {count: [] for count in counts}
@@ -90,7 +90,7 @@ async def _start(
 
 
 async def _streams(api: FakeRuntimeApi, count: int) -> list[float]:
-    """The gaps between all words of so many answers, in milliseconds."""
+    """Return the gaps between all words of so many answers, in milliseconds."""
     path = "/v1/chat/completions"
     http = {**_EVENT["requestContext"]["http"], "method": "POST", "path": path}
     context = {**_EVENT["requestContext"], "http": http, "timeEpoch": int(time.time() * 1000)}
@@ -117,7 +117,7 @@ async def _gaps(post: Post) -> list[float]:
 
 
 async def _watched(pid: int, talking: Any) -> tuple[float, list[float]]:
-    """The most memory while they talked, and what they return."""
+    """Return the highest memory during the streams, and their results."""
     task = asyncio.ensure_future(talking)
     most = 0.0
     while not task.done():

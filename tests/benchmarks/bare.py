@@ -1,4 +1,4 @@
-"""Python's floor: a relay of bytes on asyncio's own protocols, which does not read them.
+"""Python's floor: a relay on asyncio's own protocols, which does not read the bytes.
 
 Run directly, it relays to the model and prints its URL. Standard library only.
 """
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 
 class Side(asyncio.Protocol):
-    """One end of a pair: what comes in here goes out there."""
+    """One end of a pair: what comes in at one goes out at the other."""
 
     def __init__(self) -> None:
         self.other: Side = self
@@ -44,7 +44,7 @@ class Side(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what came in."""
+        """Pass on what came in."""
         self.other.send(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -55,7 +55,7 @@ class Side(asyncio.Protocol):
 async def relay(
     host: str, port: int, side: Callable[[], Side] = Side, tls: ssl.SSLContext | None = None
 ) -> asyncio.Server:
-    """Relay every connection to this address on one of its own; `tls` ends here."""
+    """Relay every connection to this address on its own connection; `tls` ends here."""
     loop = asyncio.get_running_loop()
     opening = set()
 

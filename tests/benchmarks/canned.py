@@ -1,4 +1,4 @@
-"""A Mangum function that answers canned bytes, to show what the way through Lambda costs."""
+"""A Mangum function with a canned answer, to measure the path through Lambda."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.benchmarks.sandbox import door, environment, sandbox
 
 
 async def measure(*, starts: int, packages: Path) -> list[Figure]:
-    """All of them. Raises CodeError where the package or CPython 3.13 is missing."""
+    """Measure all cold starts. Raises CodeError if the package or CPython 3.13 is missing."""
     async with AsyncExitStack() as stack:
         speaking = await stack.enter_async_context(model())
         here = await stack.enter_async_context(
@@ -32,7 +32,7 @@ async def measure(*, starts: int, packages: Path) -> list[Figure]:
         words: dict[int, dict[str, list[float]]] = {
             ms: {name: [] for name in launches} for ms in PACES
         }
-        # The first of each reads the files from disk.
+        # The first start of each reads the files from disk.
         for _ in range(starts + 1):
             for name, launch in shuffled(launches.items()):
                 polls[name].append(await _to_poll_ms(launch))

@@ -1,7 +1,7 @@
-"""Secrets and model behind TLS, each a round trip of 30 ms away; the function trusts both.
+"""Secrets and model behind TLS, each with a round trip of 30 ms.
 
-Loopback with a delay: half a round trip in each direction, and a whole one more before the first
-bytes of a connection, for TCP's handshake, which is over by then. There are two relays: the outer
+Loopback with a delay: half a round trip in each direction, and another whole one before the first
+bytes of a connection, for TCP's handshake, which loopback does at once. Of two relays the outer
 one delays, the inner one ends TLS.
 """
 
@@ -28,7 +28,7 @@ ROUND_TRIP_S = 0.03
 
 
 class _FarSide(Side):
-    """An end of a long line."""
+    """One end of a slow connection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class _FarSide(Side):
 
 @dataclass(frozen=True, slots=True)
 class Far:
-    """The function with all it asks far away, and the way there for somebody else."""
+    """The function with secrets and model far away, and their addresses for direct requests."""
 
     here: Sandbox
     secrets: str
@@ -53,7 +53,7 @@ class Far:
     tls: ssl.SSLContext
 
     async def secret_chain_ms(self) -> float:
-        """The least that a secret costs: connection, TLS, one request. Three round trips."""
+        """Measure the minimum for a secret: connection, TLS, one request, three round trips."""
         url = urlsplit(self.secrets)
         began = time.perf_counter()
         reader, writer = await asyncio.open_connection(url.hostname, url.port, ssl=self.tls)
@@ -73,7 +73,7 @@ class Far:
         return taken_ms
 
     async def model_ms(self, pace: Pace) -> tuple[float, float]:
-        """What a connection to the model costs (two round trips), and a turn on it (one)."""
+        """Measure a connection to the model (two round trips) and a turn on it (one)."""
         began = time.perf_counter()
         async with Caller(self.model, tls=self.tls) as caller:
             connection_ms = (time.perf_counter() - began) * 1000
@@ -82,7 +82,7 @@ class Far:
 
 @asynccontextmanager
 async def far(*, built: bool) -> AsyncIterator[Far]:
-    """Lays all of it out. Raises CodeError."""
+    """Set everything up. Raises CodeError."""
     async with AsyncExitStack() as stack:
         speaking = await stack.enter_async_context(model())
         here = await stack.enter_async_context(
@@ -130,7 +130,7 @@ async def _behind_tls(url: str, tls: ssl.SSLContext, stack: AsyncExitStack) -> s
 
 
 async def _drop(ends: list[Side]) -> None:
-    """Drop what is still connected: what a line delays would come after the loop's end."""
+    """Drop open connections, since delayed bytes would arrive after the loop's end."""
     for one in ends:
         one.abort()
     for _ in range(3):

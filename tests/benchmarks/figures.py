@@ -1,6 +1,6 @@
-"""A figure: measured for us and for a peer or floor in the same run, with its limit.
+"""A figure: measured for us and for a peer or a floor in the same run, with its limit.
 
-Knows how figures are shown: as a row, as JSON. Only the ratio means something, because both sides
+Figures are shown as a row or as JSON. Only the ratio is meaningful, because both sides
 were measured in turns on the same machine.
 """
 
@@ -32,30 +32,30 @@ class Spread:
         return low, high
 
     def minus(self, floor: float) -> Spread:
-        """The same without what is not to be counted."""
+        """Return the same less a value that does not count."""
         return Spread(tuple(value - floor for value in self.values))
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One row. Without a peer the value itself is held against limit and aim."""
+    """One row. Without a peer the value itself is compared with limit and aim."""
 
     name: str
     unit: str
     ours: Spread
     limit: float | None = None
-    """At most; none where a row only shows what is so."""
+    """The limit; none if the row is only shown."""
     aim: float | None = None
     peer: str = ""
     theirs: Spread | None = None
     floors: dict[str, Spread | None] = field(default_factory=dict)
-    """Those that understand nothing; None for one that is not to be had here."""
+    """The floors, which do not read the bytes; None for one that is not installed."""
     also: dict[str, Spread] = field(default_factory=dict)
-    """Others in the same run, for comparison."""
+    """Others from the same run, for comparison."""
 
     @property
     def value(self) -> float:
-        """What limit and aim are about: the ratio of medians, or the median where nobody is."""
+        """The value for limit and aim: the ratio of medians, or the median without a peer."""
         if self.theirs is None:
             return self.ours.median
         return self.ours.median / self.theirs.median
@@ -70,7 +70,7 @@ class Figure:
         return "" if self.limit is None else "met"
 
     def as_json(self) -> dict[str, Any]:
-        """All there is to know."""
+        """Return the figure as JSON."""
         found = {name: each for name, each in self.floors.items() if each is not None}
         named = {"ours": self.ours, **found, **self.also}
         if self.theirs is not None:
@@ -92,12 +92,12 @@ class Figure:
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Of these measurements."""
+    """Return the spread of these measurements."""
     return Spread(tuple(values))
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """A Markdown table, a row a figure."""
+    """Return a Markdown table with a row for each figure."""
     lines = [
         "| figure | ours | beside | | at most | aim | | floors |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,7 +1,7 @@
 """A call's first turn with secrets and model far away: cold, after `POST …/warm`, interrupted.
 
 A caller who interrupts while the model still works leaves a busy environment, since Lambda does not
-report hang-ups: the next turn begins in another one, as cold as the first was.
+report hang-ups: the next turn starts in another one, as cold as the first.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ WARM_TURNS = 3
 BUSY = Pace(first_ms=3000)
 """A model that is still silent when its caller interrupts."""
 HEARD_S = 0.1
-"""How long the function has a turn before its caller interrupts it."""
+"""The time from a turn's start to its caller's interruption."""
 LEAST = "the least: TCP, TLS, secret, then a turn"
 """The slower of the two chains, a secret's (TCP, TLS, its value) and the model's connection (TCP,
-TLS), and one round trip: four in all."""
+TLS), and one more round trip: four in all."""
 _FAR = f"secrets and model behind TLS, {ROUND_TRIP_S * 1000:.0f} ms away"
 
 
 async def measure(*, rounds: int, built: bool) -> list[Figure]:
-    """All rows. Raises CodeError where the built package is asked for and missing."""
+    """Measure all rows. Raises CodeError if the built package is asked for and missing."""
     figures = []
     async with far(built=built) as there:
         for ms, pace in PACES.items():
@@ -38,7 +38,7 @@ async def measure(*, rounds: int, built: bool) -> list[Figure]:
 
 
 async def _cold(there: Far, ms: int, pace: Pace, rounds: int) -> Figure:
-    """A first turn after a restore, beside the least that it has to wait for."""
+    """Measure a first turn after a restore, compared with its minimum wait."""
     first, least = [], []
     secret, connection, turn = [], [], []
     for _ in range(rounds):
@@ -81,7 +81,7 @@ async def _after_warm(there: Far, ms: int, pace: Pace, rounds: int) -> Figure:
 
 
 async def _interrupted(there: Far, rounds: int) -> list[Figure]:
-    """The turn behind an interruption: nothing made warm, one environment, two."""
+    """Measure the turn after an interruption, with no, one and two environments warmed."""
     pace = PACES[max(PACES)]
     second: dict[int, list[float]] = {0: [], 1: [], 2: []}
     warm: list[float] = []
@@ -114,7 +114,7 @@ async def _interruption(there: Far, environments: int, pace: Pace) -> tuple[floa
         Caller(url) as caller,
         Caller(url) as again,
     ):
-        # As many as there may be: on AWS a snapshot is restored as often as it takes.
+        # As many as allowed: AWS restores a snapshot as often as needed.
         for _ in range(2):
             await function.publish()
         if environments:

@@ -1,6 +1,6 @@
-"""The way through Lambda: Function URL, Runtime API and layer around the function.
+"""The path through Lambda: Function URL, Runtime API and layer around the function.
 
-A Mangum function with canned bytes shows what the way costs. Our cost is our time less that, and
+A Mangum function with a canned answer shows the path's cost. Our cost is our time less that, and
 less the model's when asked directly. After a restore, a first turn is compared with a warm one.
 """
 
@@ -17,13 +17,13 @@ from tests.benchmarks.sandbox import door, sandbox
 
 
 def model() -> Process:
-    """The one that all are measured with."""
+    """The model for all measurements."""
     path = f"{ROOT}/functions:{ROOT}"
     return Process(sys.executable, "-m", "tests.benchmarks.upstream", PYTHONPATH=path)
 
 
 async def added(peers: Mapping[int, Spread | None], peer: str, *, requests: int) -> list[Figure]:
-    """What we add on this way, beside what the peer adds over uvicorn with a model as quick."""
+    """Measure what we add on this path, compared with the peer over uvicorn, at the same pace."""
     async with AsyncExitStack() as stack:
         speaking = await stack.enter_async_context(model())
         off = {"SnapStart": "Off"}
@@ -63,7 +63,7 @@ def _added(ms: int, of: Mapping[str, Spread], theirs: Spread | None, peer: str) 
 
 
 async def restore(*, rounds: int, built: bool) -> list[Figure]:
-    """From the answer to `restore/next` to the first byte of content, beside a warm turn."""
+    """Measure from the answer to `restore/next` to the first byte of content, and a warm turn."""
     figures = []
     async with AsyncExitStack() as stack:
         speaking = await stack.enter_async_context(model())

@@ -1,6 +1,6 @@
-"""The peer: elevenlabs-memorysync, with no identity to look up, so that it only relays.
+"""The peer: elevenlabs-memorysync, without an identity to look up, so that it only relays.
 
-It runs in its own environment (`make bench` creates it) and does not know this project.
+It runs in its own environment (`make bench` creates it), independent of this project.
 """
 
 import os
@@ -9,7 +9,7 @@ from elevenlabs_memorysync import create_proxy_app  # type: ignore[import-not-fo
 
 app = create_proxy_app(
     api_key="-",
-    # Never asked: a turn without an identity is passed through.
+    # Never called: a turn without an identity is passed through.
     base_url="http://127.0.0.1:9",
     upstream_base_url=os.environ["UPSTREAM"],
     upstream_api_key="upstream-key",

@@ -27,12 +27,12 @@ http {{
   }}
 }}
 """
-# As the other servers do it, it tells its address first; then it is nginx, by the same number.
+# Like the other servers, it first prints its address; then nginx runs under the same process id.
 _START = "import os, sys; print(sys.argv[1], flush=True); os.execv(sys.argv[2], sys.argv[2:])"
 
 
 def process(command: str, model_url: str) -> Process:
-    """A server that relays to this model, on a port that was free a moment ago."""
+    """Return a server that relays to this model, on a port that was just free."""
     folder = Path(tempfile.mkdtemp(prefix="bench-nginx-"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

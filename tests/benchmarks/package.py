@@ -12,7 +12,7 @@ MB = 1_000_000
 
 
 def measure() -> Figure:
-    """Megabytes of all files. Raises CodeError when there is none."""
+    """Measure the megabytes of all files. Raises CodeError if there is no package."""
     folder: Path = ROOT / BUILD_FOLDER / "CompletionsFunction"
     if not folder.is_dir():
         raise CodeError("nothing built: run `make build`")

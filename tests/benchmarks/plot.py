@@ -1,4 +1,4 @@
-"""Draw what people ask for first: time to first token and cold start. Needs only matplotlib.
+"""Draw time to first token and cold start. Needs only matplotlib.
 
 python tests/benchmarks/plot.py result.json docs/benchmarks.png
 """
@@ -21,7 +21,7 @@ OURS, OTHERS = "#1f6feb", "#9aa4af"
 
 
 def draw(result: Path, picture: Path) -> None:
-    """One row of bars a figure, with the middle half of the measurements."""
+    """Draw a row of bars for each figure, with the middle half of the measurements."""
     figures = {each["figure"]: each for each in json.loads(result.read_text())["figures"]}
     shown = [(figures[name], title) for name, title in SHOWN if name in figures]
     _, axes = plt.subplots(1, len(shown), figsize=(3.6 * len(shown), 2.4), squeeze=False)

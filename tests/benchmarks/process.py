@@ -1,6 +1,6 @@
-"""A server in a separate process, and a caller that costs next to nothing.
+"""A server in a separate process, and a caller with almost no cost of its own.
 
-Processor time is the scheduler's own account (`/proc/<pid>/schedstat`, nanoseconds), memory is
+Processor time is the scheduler's (`/proc/<pid>/schedstat`, nanoseconds), memory is
 resident memory (Linux).
 """
 
@@ -24,25 +24,25 @@ READY_S = 30
 ANSWER_S = 60
 KEY = "caller-key-for-tests"
 REST_S = 0.02
-"""After each answer: what a server does behind its last byte is its own, not the next one's."""
+"""After each answer, so that work after its last byte does not count for the next one."""
 
 T = TypeVar("T")
 
 
 def shuffled(things: Iterable[T]) -> list[T]:
-    """In an order of its own for each round: nobody always follows the same one."""
+    """Return a new order for each round, so that none always follows the same one."""
     listed = list(things)
     return random.sample(listed, len(listed))
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time of a process so far, of all its threads, in seconds."""
+    """Return the processor time of a process and all its threads so far, in seconds."""
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def memory_mib(pid: int) -> float:
-    """Memory that a process has in use (VmRSS), in MiB."""
+    """Return a process's resident memory (VmRSS), in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
@@ -87,7 +87,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the model speaks (`upstream`): first words after so long, and so long between words."""
+    """The model's pace (`upstream`): the time to the first word and between words."""
 
     first_ms: int = 0
     between_ms: int = 0
@@ -95,7 +95,7 @@ class Pace:
 
 @dataclass(slots=True)
 class Heard:
-    """One answer: seconds from the request to the first content, and when content came."""
+    """One answer: seconds from the request to the first content, and the times of all content."""
 
     first_s: float = 0.0
     moments: list[float] = field(default_factory=list)
@@ -121,14 +121,14 @@ class Caller:
         self._writer.close()
 
     async def ask(self, words: int, pace: Pace | None = None) -> Heard:
-        """Asks for so many words; returns a rest after the last byte."""
+        """Ask for so many words; return after the last byte and a rest."""
         async with asyncio.timeout(ANSWER_S):
             heard = await self._ask(request(words, pace), words)
         await asyncio.sleep(REST_S)
         return heard
 
     async def warm(self, environments: int = 1) -> bytes:
-        """Posts to `/warm`; returns the answer's body, a rest after it."""
+        """Post to `/warm`; return the answer's body after a rest."""
         self._post(f"/warm?environments={environments}", b"{}")
         head = await self._reader.readuntil(b"\r\n\r\n")
         left = _length_left(head)
@@ -139,7 +139,7 @@ class Caller:
         return body
 
     def ask_and_leave(self, words: int, pace: Pace) -> None:
-        """Asks for so many words and hears none of them: the caller has gone on talking."""
+        """Ask for so many words and leave before the first, as a caller who goes on talking."""
         self._post("/chat/completions", request(words, pace))
 
     def _post(self, path: str, body: bytes) -> None:
@@ -168,7 +168,7 @@ class Caller:
                 left = _length_left(start)
             elif left > 0:
                 left -= len(data)
-        # A chunk can be cut in the middle of the word by a packet's end; most are not.
+        # A packet may end within a word; most do not.
         if count < words * 0.9:
             raise RuntimeError(f"{self._url.netloc} sent {count} of {words} words: {start[:400]!r}")
         heard.first_s = heard.moments[0]
@@ -176,7 +176,7 @@ class Caller:
 
 
 def request(words: int, pace: Pace | None = None) -> bytes:
-    """A turn that asks for so many words; the pace stands where a model looks for stop words."""
+    """Return a turn that asks for so many words; the pace is in the field for stop words."""
     pace = pace or Pace()
     return json.dumps(
         {
@@ -190,7 +190,7 @@ def request(words: int, pace: Pace | None = None) -> bytes:
 
 
 def _length_left(start: bytes) -> int:
-    """How many bytes of a body with a length are to come; -1 for one in chunks."""
+    """Return how many bytes of a body with a length are missing; -1 for one in chunks."""
     head, end, body = start.partition(b"\r\n\r\n")
     for line in head.lower().split(b"\r\n") if end else []:
         name, _, value = line.partition(b":")

@@ -1,6 +1,6 @@
-"""Publish the measured figures: all of them in docs/, those that people ask for in README.
+"""Publish the measured figures: all in docs/, the most important ones in the README.
 
-Each page has two marks; the text between them is written here.
+Each page has two marks; this module writes the text between them.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ README_ROWS = (
         "a warm turn",
     ),
 )
-"""Rows of the README: the figure's name, and what stands beside it in words."""
+"""Rows of the README: the figure's name and its description."""
 
 
 def publish(figures: Sequence[Figure], about: dict[str, Any], root: Path = ROOT) -> None:
-    """Write the table into docs/benchmarks.md and its best-known rows into README.md."""
+    """Write the table into docs/benchmarks.md and its main rows into README.md."""
     listed = "\n".join(f"- {name}: {value}" for name, value in about.items())
     _write(root / "docs" / "benchmarks.md", f"{table(figures)}\n\n{listed}")
     _write(root / "README.md", _short(figures))
 
 
 def _short(figures: Sequence[Figure]) -> str:
-    """Ratios only: milliseconds of somebody else's machine say little."""
+    """Return the README's rows, with ratios only, since milliseconds depend on the machine."""
     by_name = {figure.name: figure for figure in figures}
     lines = ["| | ours | at most | beside |", "|---|---|---|---|"]
     for name, beside in README_ROWS:

@@ -25,11 +25,11 @@ BURST, PACED = 2000, 1000
 NGINX, BARE = "nginx", "asyncio"
 FLOORS = (NGINX, BARE)
 PACES = {0: Pace(), 60: Pace(first_ms=60)}
-"""How long the model takes to its first word, in milliseconds. Limits are about the last one."""
+"""The model's time to its first word, in milliseconds. Limits apply to the last one."""
 
 
 def servers(model_url: str, interpreters: Mapping[str, str]) -> dict[str, Process]:
-    """Those that can be started here, ours first."""
+    """Return the servers that can be started here, ours first."""
     found = {
         name: Process(
             interpreters.get(name, sys.executable),
@@ -42,7 +42,7 @@ def servers(model_url: str, interpreters: Mapping[str, str]) -> dict[str, Proces
         for name in ("ours", *interpreters)
     }
     found[BARE] = Process(sys.executable, str(HERE / "bare.py"), UPSTREAM=model_url)
-    # Debian keeps it where only root's PATH leads.
+    # Debian installs it in a folder that only root's PATH has.
     if command := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"):
         found[NGINX] = nginx.process(command, model_url)
     else:
@@ -53,7 +53,7 @@ def servers(model_url: str, interpreters: Mapping[str, str]) -> dict[str, Proces
 async def measure(
     interpreters: Mapping[str, str], *, requests: int = 200, bursts: int = 10
 ) -> list[Figure]:
-    """The figures; a peer that is missing in `interpreters` has none."""
+    """Measure the figures; a peer that is missing in `interpreters` has none."""
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(
             Process(
@@ -70,7 +70,7 @@ async def measure(
         memory = {name: await _memory(server) for name, server in running.items()}
         added = {}
         for ms, pace in PACES.items():
-            # Fewer where each takes its time: what is added spreads no further.
+            # Fewer if each takes long: the added time spreads no further.
             taken = await _first_content(
                 {"direct": model, **running}, pace, max(1, requests // (2 if ms else 1))
             )
@@ -98,10 +98,10 @@ def figure(
     limit: float | None = None,
     aim: float | None = None,
 ) -> Figure:
-    """One row, of what everybody took."""
+    """Return one row from all servers' measurements."""
     others = {one: each for one, each in of.items() if one not in {"ours", peer, *FLOORS}}
     floors = {one: of.get(one) for one in FLOORS}
-    if peer not in of:  # Limits are about the ratio to it.
+    if peer not in of:  # Limits apply to the ratio to it.
         return Figure(name, unit, of["ours"], floors=floors, also=others)
     return Figure(name, unit, of["ours"], limit, aim, peer, of[peer], floors, others)
 
@@ -109,7 +109,7 @@ def figure(
 async def _first_content(
     servers: Mapping[str, Process], pace: Pace, requests: int
 ) -> dict[str, Spread]:
-    """Milliseconds to the first byte of content, in turns."""
+    """Measure the milliseconds to the first byte of content, in turns."""
     taken: dict[str, list[float]] = {name: [] for name in servers}
     async with AsyncExitStack() as stack:
         callers = {
@@ -128,7 +128,7 @@ async def _first_content(
 async def _cpu(
     running: Mapping[str, Process], rounds: int, words: int, pace: Pace
 ) -> dict[str, Spread]:
-    """Milliseconds of processor time per 1,000 chunks, in turns."""
+    """Measure the milliseconds of processor time per 1,000 chunks, in turns."""
     spent: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(rounds):
         for name, server in shuffled(running.items()):
@@ -140,7 +140,7 @@ async def _cpu(
 
 
 async def _memory(server: Process) -> Spread:
-    """MiB after the first turns of its life."""
+    """Measure the MiB after a process's first turns."""
     async with Caller(server.url) as caller:
         for _ in range(TURNS_BEFORE_MEMORY):
             await caller.ask(100)

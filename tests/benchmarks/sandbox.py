@@ -1,6 +1,6 @@
 """Function URL, Runtime API and process as on Lambda, around any handler; secrets from moto.
 
-What `local.Deployment` puts together for the template's function, for others as well.
+What `local.Deployment` does for the template's function, for other functions.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """How our function would be started, and a folder for what else is needed."""
+    """How our function would be started, and a folder for other files."""
 
     ours: Launch
     folder: Path
     spec: FunctionSpec
 
     def usual(self, packages: Path) -> Launch:
-        """The packages in `packages/usual`, wired as `usual.py` has it, as SAM's builder packs it.
+        """Return the packages in `packages/usual`, wired as in `usual.py`, packed as by SAM.
 
-        Without bytecode, and nothing is compiled for the next start: Lambda mounts code
-        read-only. In `packages/lambda` lies `awslambdaric`, which on Lambda has its bytecode.
+        There is no bytecode, and nothing is compiled for the next start: Lambda mounts code
+        read-only. `awslambdaric`, which on Lambda has its bytecode, is in `packages/lambda`.
         """
         task = self.folder / "usual"
         shutil.copytree(packages / "usual", task)
         shutil.copy(HERE / "usual.py", task)
-        # What stands before the interpreter is the wrapper: without it the ordinary runtime starts.
+        # The wrapper precedes the interpreter; without it the ordinary runtime starts.
         plain = tuple(part for part in self.ours.argv if not part.endswith("/bootstrap"))
         launch = dataclasses.replace(self.ours, argv=plain, cwd=task).with_variables(
             {
@@ -55,14 +55,14 @@ class Sandbox:
         return without_wrapper(launch)
 
     def canned(self) -> Launch:
-        """Ours with another handler."""
+        """Return our function with another handler."""
         return dataclasses.replace(self.ours, cwd=HERE).with_variables(
             {"_HANDLER": "canned.handler", "LAMBDA_TASK_ROOT": str(HERE)}
         )
 
 
 def without_wrapper(launch: Launch) -> Launch:
-    """The same without the layer."""
+    """Return the same without the layer."""
     kept = {name: value for name, value in launch.environment.items() if name != layout.WRAPPER}
     return dataclasses.replace(launch, environment=kept)
 
@@ -71,7 +71,7 @@ def without_wrapper(launch: Launch) -> Launch:
 async def sandbox(
     model_url: str, *, built: bool, parameters: Mapping[str, str] | None = None
 ) -> AsyncIterator[Sandbox]:
-    """Lays everything out and starts Secrets Manager. Raises CodeError."""
+    """Lay everything out and start Secrets Manager. Raises CodeError."""
     template = Template(ROOT / "template.yaml", parameters)
     runs = ROOT / ".local"
     runs.mkdir(exist_ok=True)
@@ -101,7 +101,7 @@ async def sandbox(
 async def door(
     launch: Launch, mode: str = "RESPONSE_STREAM", limit: int = 2
 ) -> AsyncIterator[tuple[str, Function]]:
-    """A Function URL before this launch; its processes start when they are called for."""
+    """Return a Function URL for this launch, whose processes start on demand."""
     async with (
         Function(launch, limit=limit) as function,
         Server(FunctionUrl(function, mode).handle) as server,
@@ -111,7 +111,7 @@ async def door(
 
 @asynccontextmanager
 async def environment(launch: Launch) -> AsyncIterator[Environment]:
-    """One process, up to its first poll."""
+    """Start one process, up to its first poll."""
     started = Environment(launch)
     await started.start()
     try:

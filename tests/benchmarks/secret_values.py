@@ -1,4 +1,4 @@
-"""The part of Secrets Manager that the function uses, on a connection that is kept, as AWS does.
+"""The part of Secrets Manager that the function uses, with kept connections, as on AWS.
 
 moto's server closes each connection after an answer, which at 30 ms would cost two more round trips
 for every value.
@@ -15,13 +15,13 @@ _BODY_LIMIT_BYTES = 65536
 
 
 class SecretValues:
-    """Answers GetSecretValue; `values` are the secrets by name. None has a previous version."""
+    """Answers GetSecretValue; `values` are the secrets by name, without previous versions."""
 
     def __init__(self, values: Mapping[str, Mapping[str, str]]) -> None:
         self._values = values
 
     def server(self) -> Server:
-        """An async context manager while it is served."""
+        """Return a server, which listens while its context is open."""
         return Server(self._handle)
 
     async def _handle(self, exchange: Exchange) -> None:

@@ -19,7 +19,7 @@ assert spec is not None
 assert spec.loader is not None
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-# With the protocol named, else Nagle's algorithm stays on.
+# With the protocol named, since Nagle's algorithm else stays on.
 listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
 listener.bind(("127.0.0.1", 0))
 listener.listen(512)

@@ -1,4 +1,4 @@
-"""The vendor's shape, 300 ms late: the benchmarks' tests use it as ours, to see a missed limit."""
+"""The vendor's server, 300 ms late, which the benchmarks' tests use to miss a limit."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ LATE_S = 0.3
 
 @app.middleware("http")
 async def late(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Waits first."""
+    """Answer after a delay."""
     await asyncio.sleep(LATE_S)
     return await call_next(request)

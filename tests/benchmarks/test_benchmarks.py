@@ -1,4 +1,4 @@
-"""The benchmarks run; `make bench` shows their figures, on an idle machine."""
+"""The benchmarks run and judge; `make bench` measures on an idle machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SLOW = Path(__file__).with_name("slow.py")
 
 
 async def test_every_server_is_measured() -> None:
-    """Each server relays each answer whole, and each figure is one of ours beside the peer's."""
+    """Each server relays each answer whole, and each figure has our value and the peer's."""
     peers = {relay.VENDOR: sys.executable}
     figures = await relay.measure(peers, requests=2, bursts=1)
     assert len(figures) == 5
@@ -46,12 +46,12 @@ async def test_every_server_is_measured() -> None:
 
 
 def test_without_its_peer_a_row_has_no_limit() -> None:
-    """A limit is about the ratio to a peer: where that one is not installed nothing is judged."""
+    """A limit applies to the ratio to a peer, so a row without its peer is not judged."""
     alone = relay.figure("f", "ms", {"ours": spread([63])}, relay.PEER, limit=1.25, aim=1.0)
     assert (alone.limit, alone.verdict) == (None, "")
 
 
-async def test_a_floor_that_is_not_here_is_said_to_be(
+async def test_a_missing_floor_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without nginx its floor is left out, and both the run and the table say so."""
@@ -61,8 +61,8 @@ async def test_a_floor_that_is_not_here_is_said_to_be(
     assert "nginx: not here" in table([Figure("f", "ms", spread([1]), floors={"nginx": None})])
 
 
-async def test_the_way_through_lambda_is_measured() -> None:
-    """Ours, the canned answer and the model itself are all asked, and a restore is one."""
+async def test_the_path_through_lambda_is_measured() -> None:
+    """Our function, the canned answer and the model itself are asked, after a restore too."""
     beside: dict[int, Spread | None] = {0: spread([1.0]), 60: spread([1.0])}
     quick, slow = await lambda_path.added(beside, "one", requests=2)
     assert len(quick.ours.values) == 2
@@ -72,18 +72,18 @@ async def test_the_way_through_lambda_is_measured() -> None:
 
 
 async def test_a_first_turn_is_measured_far_away() -> None:
-    """Each of its rows is there, and what it waits for takes three round trips at least."""
+    """All rows are measured, and the minimum wait is three round trips or more."""
     figures = await first_turns.measure(rounds=1, built=False)
     assert len(figures) == 7
     for figure in figures[:2]:
         assert figure.theirs is not None
         assert figure.theirs.median > 4 * far.ROUND_TRIP_S * 1000
-    # A new environment pays for its connections once more.
+    # A new environment opens its connections again.
     assert figures[4].ours.median > figures[6].ours.median
 
 
 async def test_a_slow_turn_misses_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each row of first turns that has a limit can miss it, if only our first turns are slow."""
+    """Each row of first turns with a limit misses it if our first turns are slow."""
     ask, asked = Caller.ask, set[Caller]()
 
     async def slow_at_first(self: Caller, words: int, pace: Pace | None = None) -> Heard:
@@ -101,7 +101,7 @@ async def test_a_slow_turn_misses_its_limits(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_slow_server_misses_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row over uvicorn can miss its limit, if only ours is slow."""
+    """The row over uvicorn misses its limit if our server is slow."""
     servers = relay.servers
 
     def ours_behind_a_long_line(url: str, interpreters: Mapping[str, str]) -> dict[str, Process]:
@@ -117,7 +117,7 @@ async def test_a_slow_server_misses_its_limit(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_many_streams_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every one of the streams comes to its end, and its gaps are counted."""
+    """Every stream ends, and its gaps are measured."""
     monkeypatch.setattr(at_once, "STREAMS", (4,))
     memory, gaps = await at_once.measure(rounds=1)
     assert memory.value > 0.5
@@ -126,8 +126,8 @@ async def test_many_streams_are_measured(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.built
 async def test_cold_starts_are_measured(tmp_path: Path) -> None:
-    """The built package and the usual one both get as far as their first word."""
-    # With our own packages: those of the benchmarks are theirs to install.
+    """The built package and the usual one both reach their first word."""
+    # With our own packages, since the benchmarks install theirs.
     (tmp_path / "usual").symlink_to(FUNCTION)
     polls, *words = await cold_start.measure(starts=1, packages=tmp_path)
     assert [len(figure.ours.values) for figure in (polls, *words)] == [1, 1, 1]
@@ -135,7 +135,7 @@ async def test_cold_starts_are_measured(tmp_path: Path) -> None:
 
 
 def test_a_figure_is_judged_by_its_ratio() -> None:
-    """The ratio of medians is what limit and aim are about; without a peer it is the value."""
+    """Limit and aim apply to the ratio of medians, or without a peer to the value."""
     figure = Figure("f", "ms", spread([1, 2, 9]), 0.6, 0.4, "peer", spread([4]))
     assert (figure.value, figure.verdict) == (0.5, "met")
     assert Figure("f", "ms", spread([0.3]), 0.6, 0.4).verdict == "aim met"
@@ -145,7 +145,7 @@ def test_a_figure_is_judged_by_its_ratio() -> None:
 
 
 def test_a_run_is_published_in_both_pages(tmp_path: Path) -> None:
-    """What stands between the marks is replaced, in README by ratios, and nothing else changes."""
+    """Only the text between the marks is replaced, in the README by ratios."""
     (tmp_path / "docs").mkdir()
     pages = tmp_path / "README.md", tmp_path / "docs" / "benchmarks.md"
     for page in pages:
@@ -163,14 +163,14 @@ def test_a_run_is_published_in_both_pages(tmp_path: Path) -> None:
 
 
 def test_both_pages_have_the_marks() -> None:
-    """A run can be published in the pages as they are."""
+    """Both pages have the marks for publishing."""
     for page in ("README.md", "docs/benchmarks.md"):
         text = (publish.ROOT / page).read_text()
         assert text.index(publish.BEGINS) < text.index(publish.ENDS)
 
 
-def test_a_miss_stays_visible() -> None:
-    """A figure that misses its limit is a row that says so, in the table and in the JSON."""
+def test_a_missed_limit_is_visible() -> None:
+    """A missed limit shows in the table and in the JSON."""
     good = Figure("f", "ms", spread([3]), 0.8, 0.7, "peer", spread([4]))
     bad = dataclasses.replace(good, ours=spread([4]))
     assert "MISSED" not in table([good])

@@ -1,6 +1,6 @@
 """The model that every server is measured with: `max_tokens` words, at the requested pace.
 
-The pace is in `stop`, which every server passes on: milliseconds to the first word, and between
+The pace is in `stop`, which every server passes on: milliseconds to the first word and between
 words.
 """
 

@@ -1,7 +1,7 @@
-"""The same packages, wired the usual way for Lambda: `vendor.py` with Mangum and the key.
+"""The same packages, wired as usual for Lambda: `vendor.py` with Mangum and the key.
 
-Everything is imported and created at the top, as in examples; the key is read at the first request.
-Mangum collects the answer. It does not know this project.
+Everything is imported and created at the top, as in examples; the first request reads the key.
+Mangum collects the answer. It is independent of this project.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ app = FastAPI()
 
 @functools.cache
 def client() -> AsyncOpenAI:
-    """The SDK's, with the key from Secrets Manager."""
+    """Return the SDK's client, with the key from Secrets Manager."""
     name = os.environ["COMPLETIONS_UPSTREAM_KEY_SECRET"]
     value = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
     base_url = os.environ["COMPLETIONS_UPSTREAM_BASE_URL"]
@@ -36,7 +36,7 @@ def client() -> AsyncOpenAI:
 
 @app.post("/v1/chat/completions")
 async def chat_completions(request: Request) -> StreamingResponse:
-    """Relays one completion."""
+    """Relay one completion."""
     body: dict[str, Any] = await request.json()
 
     async def events() -> AsyncIterator[str]:

@@ -1,6 +1,6 @@
-"""The server that vendors' documents show: FastAPI, the OpenAI SDK, chunk by chunk.
+"""The server in vendors' documentation: FastAPI, the OpenAI SDK, chunk by chunk.
 
-Each chunk is parsed into the SDK's model and dumped again. It checks no key and keeps no log.
+Each chunk is parsed into the SDK's model and serialised again. It has no key check and no log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ app = FastAPI()
 
 @app.post("/v1/chat/completions")
 async def chat_completions(request: Request) -> StreamingResponse:
-    """Relays one completion."""
+    """Relay one completion."""
     body: dict[str, Any] = await request.json()
 
     async def events() -> AsyncIterator[str]:

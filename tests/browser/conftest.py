@@ -1,4 +1,4 @@
-"""The browser that the tests need: skipped aloud without one, an error in CI."""
+"""The browser that the tests need; without one they are skipped with a reason, or fail in CI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the model of the browser tests says: the telephone of a small shop."""
+"""The answers of the browser tests' model, which speaks for a small shop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOOK_TABLE = {
 
 
 def shop(request: RecordedRequest) -> Script:
-    """Answer the last message; a question about today takes three seconds."""
+    """Answer the last message, a question about today after three seconds."""
     last = request.json["messages"][-1]
     if last["role"] == "tool":
         return answer(BOOKED, at_ms=300, pace_ms=PACE_MS)

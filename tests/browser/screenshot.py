@@ -1,4 +1,4 @@
-"""The picture of the page in the README: `python -m tests.browser.screenshot docs/talk.png`."""
+"""The README's picture of the page: `python -m tests.browser.screenshot docs/talk.png`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.stage import begin, over, say, stage
 
 
 async def main(file: str) -> None:
-    """Hold the call that the README shows, and take its picture."""
+    """Make the call that the README shows, and take its picture."""
     async with stage() as staged:
         page = await staged.browser.new_page(viewport={"width": 940, "height": 700})
         await page.goto(staged.address)

@@ -1,7 +1,7 @@
-"""A browser before the page, the deployment behind it, and a scripted model behind that.
+"""A browser with the page, over a deployment with a scripted model.
 
-Nothing here needs more than playwright: the deployment and the page's process are started with the
-project's own Python. The browser is Debian's chromium-headless-shell, or what CHROMIUM names.
+This needs nothing but playwright: the deployment and the page's process run on the
+project's own Python. The browser is Debian's chromium-headless-shell, or CHROMIUM.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def chromium() -> str:
 
 @dataclass
 class Stage:
-    """All of it."""
+    """Browser, page, deployment and model."""
 
     browser: Browser
     address: str
@@ -43,14 +43,14 @@ class Stage:
     """The first line of each request that the browser sent to another host."""
 
     def messages(self, number: int = -1) -> list[dict[str, Any]]:
-        """Return the history that the model was shown."""
+        """Return the history that the model got."""
         messages: list[dict[str, Any]] = self.model.requests[number].json["messages"]
         return messages
 
 
 @asynccontextmanager
 async def stage(*, speed: float = 1.0) -> AsyncIterator[Stage]:
-    """Start everything; what the browser sends elsewhere than to this machine is kept."""
+    """Start everything; record what the browser sends to other machines."""
     left: list[bytes] = []
 
     async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +67,7 @@ async def stage(*, speed: float = 1.0) -> AsyncIterator[Stage]:
     ):
         browser = await playwright.chromium.launch(
             executable_path=chromium(),
-            # Chromium asks a proxy for all hosts but this one.
+            # Chromium uses a proxy for all hosts but this one.
             args=[f"--proxy-server=http://127.0.0.1:{port}"],
         )
         try:
@@ -102,7 +102,7 @@ async def begin(
     language: str = "",
     api_type: str = "chat_completions",
 ) -> None:
-    """Fill in the agent's form, and begin a call."""
+    """Fill in the agent's form and begin a call."""
     await page.locator("#agent > summary").click()
     for box in await page.locator("#system_tools input").all():
         await box.set_checked(await box.input_value() in system)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_call_of_four_turns(page: Page, staged: Stage) -> None:
-    """Words stand in order, a slow answer follows buffer words, a tool acts, the call ends."""
+    """Words are in order, a slow answer follows buffer words, a tool runs, the call ends."""
     await begin(page, result={"ok": True})
     await say(page, "And on Sunday?")
     await over(page, 1)
@@ -49,7 +49,7 @@ async def test_a_call_of_four_turns(page: Page, staged: Stage) -> None:
 
 @pytest.mark.parametrize("way", ["by speaking up", "by the Escape key"])
 async def test_an_interruption_cuts_the_history(page: Page, staged: Stage, way: str) -> None:
-    """What was not heard is struck through, and the model is not told of it."""
+    """Unheard words are struck through and not sent to the model."""
     await begin(page)
     await say(page, "What are your hours?")
     await expect(page.locator("#turn-1 .said")).to_contain_text("Mondays")
@@ -66,7 +66,7 @@ async def test_an_interruption_cuts_the_history(page: Page, staged: Stage, way: 
 
 
 async def test_language_and_api_type_are_chosen(page: Page, staged: Stage) -> None:
-    """An agent of the other API and of another language hears its own buffer words."""
+    """An agent with the other API and another language gets its buffer words."""
     await begin(page, language="de", api_type="responses")
     await say(page, "Are you open today?")
     await over(page, 1)
@@ -76,7 +76,7 @@ async def test_language_and_api_type_are_chosen(page: Page, staged: Stage) -> No
 
 
 async def test_a_late_result_is_sent_by_hand(page: Page, staged: Stage) -> None:
-    """Without a result of its own a tool waits for the caller's."""
+    """A tool without a result waits for one from the page."""
     await begin(page)
     await say(page, "Book a table.")
     await page.get_by_label("The result of book_table").fill('{"ok": false}')
@@ -87,7 +87,7 @@ async def test_a_late_result_is_sent_by_hand(page: Page, staged: Stage) -> None:
 
 @pytest.mark.parametrize("behaviour", ["sick", "empty"])
 async def test_a_model_misbehaves_on_demand(page: Page, staged: Stage, behaviour: str) -> None:
-    """At the push of a button the model fails, the caller hears words, and it can be well again."""
+    """A button makes the model fail, the caller hears an apology, and the model can recover."""
     await begin(page)
     await page.get_by_role("button", name=behaviour).click()
     await expect(page.locator(f"[data-behaviour={behaviour}]")).to_have_attribute(
@@ -104,7 +104,7 @@ async def test_a_model_misbehaves_on_demand(page: Page, staged: Stage, behaviour
 
 
 async def test_frames_and_log_are_one_click_away(page: Page, staged: Stage) -> None:
-    """They show what came, byte for byte, and a reload shows the same call."""
+    """Frames and log are shown byte for byte, and a reload shows the same call."""
     await begin(page)
     await say(page, "And on Sunday?")
     await over(page, 1)
@@ -114,8 +114,8 @@ async def test_frames_and_log_are_one_click_away(page: Page, staged: Stage) -> N
     await expect(page.locator("#turn-1 .inside")).to_contain_text("turn.finished")
 
 
-async def test_a_log_that_is_not_known_is_asked_for_once(page: Page, staged: Stage) -> None:
-    """Of a deployed URL no log line comes, however long the frames stay open."""
+async def test_an_unknown_log_is_requested_once(page: Page, staged: Stage) -> None:
+    """The log of a deployed URL, which has none, is requested once."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
     await page.route("**/logs", lambda route: route.fulfill(json=[]))
@@ -148,8 +148,8 @@ async def test_a_saved_call_is_played(page: Page, staged: Stage, tmp_path: Path)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_eye_has_either(page: Page, staged: Stage, scheme: str) -> None:
-    """The page follows the system's choice of light and dark."""
+async def test_the_page_is_light_or_dark(page: Page, staged: Stage, scheme: str) -> None:
+    """The page follows the system's light or dark mode."""
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     colour = await page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
     parts = [int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(",")]
@@ -157,7 +157,7 @@ async def test_the_eye_has_either(page: Page, staged: Stage, scheme: str) -> Non
 
 
 async def test_no_request_leaves_this_machine(page: Page, staged: Stage) -> None:
-    """The page asks its own server only, and the browser nobody."""
+    """The page asks only its own server, and the browser sends nothing elsewhere."""
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(request.url.split("/")[2].split(":")[0]))
     await page.reload()

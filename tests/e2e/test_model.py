@@ -1,6 +1,6 @@
-"""One conversation with a real language model, over everything that runs on this machine.
+"""One conversation with a real language model, through the whole deployment on this machine.
 
-The model is small: what it says is not judged, only that it speaks, word by word, to the end.
+The model is small, so the tests check only that it speaks word by word to the end.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HISTORY: list[ChatCompletionMessageParam] = [
 async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
     """The whole deployment: secrets, model, function with the streaming layer, Function URL.
 
-    From the source tree, with the layer attached and detached, and as it is packed for Lambda.
+    From the source tree, with and without the layer, and from the package for Lambda.
     """
     code, mode = request.param
     async with Deployment(code=code, parameters={"InvokeMode": mode}) as deployment:
@@ -58,7 +58,7 @@ async def client(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
 
 
 async def test_a_conversation(client: AsyncOpenAI) -> None:
-    """Two turns, one streamed and one whole, the second with the first in its history."""
+    """Two turns work, one streamed and one whole, the second with the first in its history."""
     async with asyncio.timeout(LIMIT_S):
         stream = await client.chat.completions.create(
             model="any", messages=HISTORY, stream=True, max_tokens=40, temperature=0
@@ -88,7 +88,7 @@ async def test_a_conversation(client: AsyncOpenAI) -> None:
 
 
 async def test_the_stream_is_terminated(deployment: Deployment) -> None:
-    """What `curl` shows: an event stream that ends with `[DONE]`."""
+    """The event stream ends with `[DONE]`, as `curl` shows."""
     body = {"model": "any", "messages": HISTORY, "stream": True, "max_tokens": 8}
     headers = {"authorization": f"Bearer {deployment.caller_key}"}
     async with httpx2.AsyncClient(timeout=LIMIT_S, headers=headers) as http:
@@ -99,5 +99,5 @@ async def test_the_stream_is_terminated(deployment: Deployment) -> None:
 
 
 async def test_the_models_name(client: AsyncOpenAI) -> None:
-    """The list of models names the one that speaks."""
+    """The list of models has the model that answers."""
     assert [model.id async for model in client.models.list()]

@@ -1,6 +1,6 @@
-"""The agents of docs/frameworks.md, as they stand there, in whole turns.
+"""The agents of docs/frameworks.md, as written there, in whole turns.
 
-`make test-agents` runs them where the frameworks are; the SDK's own also runs with all other tests.
+`make test-agents` runs them with the frameworks; the SDK's agent also runs with all other tests.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ INSTALLED = {
     ".venv-agents": ["The OpenAI SDK alone", "LangGraph", "pydantic-ai", "openai-agents"],
     ".venv-agents-llama-index": ["The OpenAI SDK alone", "LlamaIndex"],
 }
-"""What each environment brings."""
+"""The packages of each environment."""
 HERE = INSTALLED.get(Path(sys.prefix).name, ["The OpenAI SDK alone"])
-# Other people's warnings are no faults of ours.
+# The frameworks' warnings are not our faults.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 LOOKS = {"tools": [{"stock": {"product": "helmet"}}]}
@@ -54,7 +54,7 @@ def example(name: str) -> str:
 def agent(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Write an example into a module; return the name that a deployment gives it."""
+    """Write an example into a module; return its name for a deployment."""
     module = "example_" + re.sub(r"\W", "_", request.param).lower()
     folder = tmp_path_factory.mktemp(module)
     (folder / f"{module}.py").write_text(example(request.param))
@@ -67,13 +67,13 @@ def agent(
 
 
 def test_words_are_heard_as_they_come(agent: str) -> None:
-    """Each word leaves when the model has said it."""
+    """Each word is sent when the model has said it."""
     heard = play(agent, "Helmets?", model={"say": "Yes we have three.", "pace_ms": 100})
     assert heard.speech == [(0, "Yes "), (100, "we "), (200, "have "), (300, "three.")]
 
 
-def test_it_runs_a_tool_of_its_own(agent: str) -> None:
-    """The model is asked again with the result, and the caller hears that answer."""
+def test_it_runs_its_own_tool(agent: str) -> None:
+    """After the agent's own tool the model is asked again, and the caller hears that answer."""
     heard = play(agent, "Helmets?", model=[LOOKS, "Three are left."])
     assert heard.text == "Three are left."
     _, asked_again = heard.questions
@@ -82,14 +82,14 @@ def test_it_runs_a_tool_of_its_own(agent: str) -> None:
     assert (result["role"], result["content"]) == ("tool", "helmet: three left.")
 
 
-def test_words_before_its_tool_are_heard_too(agent: str) -> None:
-    """Models say that they will look, and then look."""
+def test_words_before_its_tool_are_heard(agent: str) -> None:
+    """Words before a call of the agent's own tool are spoken."""
     heard = play(agent, "Helmets?", model=[{"say": "Let me look. ", **LOOKS}, "Three are left."])
     assert heard.text == "Let me look. Three are left."
 
 
 def test_the_platforms_tool_goes_to_the_platform(agent: str) -> None:
-    """The call is delivered, and nothing is asked or said after it."""
+    """A call of the platform's tool is delivered, and nothing follows it."""
     heard = play(agent, "A person!", model=[TRANSFERS, "Never mind."], tools=[TRANSFER])
     assert heard.calls == [("transfer_to_agent", {"agent_number": 1})]
     assert heard.text == ""
@@ -99,7 +99,7 @@ def test_the_platforms_tool_goes_to_the_platform(agent: str) -> None:
 
 
 def test_both_kinds_of_tools_are_served_at_once(agent: str) -> None:
-    """Its own is run and answered for, and the platform's is delivered."""
+    """The agent's own tool is run, and the platform's call is delivered."""
     both = {"tools": [*LOOKS["tools"], *TRANSFERS["tools"]]}
     heard = play(agent, "Both!", model=[both, "Three are left."], tools=[TRANSFER])
     assert heard.calls == [("transfer_to_agent", {"agent_number": 1})]
@@ -107,7 +107,7 @@ def test_both_kinds_of_tools_are_served_at_once(agent: str) -> None:
 
 
 def test_a_history_with_a_tools_result_arrives(agent: str) -> None:
-    """The platform's calls and their results are told to the model in order."""
+    """The model gets the platform's calls and their results in order."""
     call = {"name": "transfer_to_agent", "arguments": '{"agent_number": 1}'}
     history: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
@@ -130,8 +130,8 @@ def test_a_history_with_a_tools_result_arrives(agent: str) -> None:
     assert (result["tool_call_id"], result["content"]) == ("call_9", "Nobody is there.")
 
 
-def test_a_long_call_is_told_whole(agent: str) -> None:
-    """What a turn is about is the platform's choice, and no framework's."""
+def test_the_model_gets_a_long_calls_history(agent: str) -> None:
+    """The model gets the whole history of a long call."""
     history = [{"role": "system", "content": "Be brief."}]
     for number in range(40):
         history.append({"role": "user", "content": f"{number} {'why ' * 200}"})
@@ -142,8 +142,8 @@ def test_a_long_call_is_told_whole(agent: str) -> None:
     assert question["messages"][0]["content"] == "Be brief."
 
 
-def test_a_silent_user_is_told_as_one(agent: str) -> None:
-    """Where the assistant spoke last, the model is asked, and its old words are not repeated."""
+def test_a_silent_user_is_not_answered_with_old_words(agent: str) -> None:
+    """If the assistant spoke last, the model is asked, and its old words are not repeated."""
     history = [
         {"role": "user", "content": "Helmets?"},
         {"role": "assistant", "content": "How old is the child?"},
@@ -153,7 +153,7 @@ def test_a_silent_user_is_told_as_one(agent: str) -> None:
 
 
 def test_callers_at_once_do_not_mix(agent: str) -> None:
-    """One agent of one module answers them all, each in its own words and with its own tool."""
+    """One agent answers several callers at once, each in its own words and with its own tool."""
 
     def echoes(request: RecordedRequest) -> Script:
         last = request.json["messages"][-1]
@@ -170,7 +170,7 @@ def test_callers_at_once_do_not_mix(agent: str) -> None:
 
 
 def test_buffer_words_cover_it(agent: str) -> None:
-    """They are spoken where a model takes its time before its first word."""
+    """Buffer words are spoken if the model's first word is late."""
     slow = {"say": "Yes.", "after_ms": 2500}
     heard = play(agent, "Helmets?", model=slow, first_token_timeout_ms=5000)
     (first_ms, first), (answer_ms, answer) = heard.speech
@@ -178,21 +178,21 @@ def test_buffer_words_cover_it(agent: str) -> None:
     assert first.removesuffix("... ") in {one.rstrip(".… ") for one in PHRASES["en"].buffer}
 
 
-def test_a_dead_first_model_goes_unnoticed(agent: str) -> None:
-    """The fallback answers within the same question."""
+def test_the_fallback_replaces_a_dead_model(agent: str) -> None:
+    """If the first model is dead, the fallback answers the same question."""
     heard = play(agent, "Helmets?", model={"fails": 503}, fallback="Yes, three.")
     assert heard.text == "Yes, three."
 
 
-def test_no_model_at_all_is_the_models_failure(agent: str) -> None:
-    """The caller hears the turn's apology, and the agent is not run again."""
+def test_without_any_model_the_caller_hears_an_apology(agent: str) -> None:
+    """If no model answers, the caller hears the apology, and the agent is not run again."""
     heard = play(agent, "Helmets?", model={"fails": 503}, fallback={"fails": 503})
     assert heard.text == PHRASES["en"].failure
     assert len(heard.questions) == 3
 
 
 def test_a_hang_up_reaches_the_model(agent: str) -> None:
-    """The request that the framework made is left at once."""
+    """A hang-up cancels the framework's request at once."""
     heard = play(agent, "Helmets?", model={"say": "Yes we have", "pace_ms": 500}, hang_up_ms=700)
     assert [words for _, words in heard.speech] == ["Yes ", "we "]
     assert heard.hung_up == [True]
