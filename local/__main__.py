@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import IO, Any
 
 from local import first_turn, model, options
-from local.deployment import ROOT, RUNS, Deployment, passed_on
+from local.deployment import ROOT, RUNS, Deployment, passed_variables
 from local.environment import InitError
 from local.intrinsics import TemplateError
 from local.layout import CodeError
@@ -51,7 +51,7 @@ def main() -> int:
 def _deployment(chosen: argparse.Namespace, log: IO[str], **more: str) -> Deployment:
     return Deployment(
         parameters={**more, **chosen.parameters},
-        environment=passed_on(),
+        environment=passed_variables(),
         upstream=chosen.upstream,
         upstream_key=chosen.upstream_key or "local-upstream-key",
         fallback_key=chosen.fallback_key or "local-fallback-key",
@@ -99,7 +99,7 @@ class _Terminal:
         self.turn_is_over = threading.Event()
 
     def line(self, line: str) -> None:
-        told = self._lines.told(line)
+        told = self._lines.translate(line)
         shown = told if self._plain else line
         if shown and not self._quiet:
             _say(shown)

@@ -234,7 +234,7 @@ def _run_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=RUNS))
 
 
-def passed_on(
+def passed_variables(
     environ: Mapping[str, str] = os.environ, template: Path = ROOT / "template.yaml"
 ) -> dict[str, str]:
     """Return the user's variables that a command line deployment gives to the function.

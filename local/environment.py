@@ -163,7 +163,7 @@ class Environment:
         """Write a line of the platform's into the function's log."""
         print(time.strftime("%Y-%m-%dT%H:%M:%S"), message, file=self._launch.log, flush=True)
 
-    def give(self, event: bytes) -> Invocation:
+    def begin(self, event: bytes) -> Invocation:
         """Begin an invocation; the environment must be idle, or claimed by the caller."""
         self._reserved = False
         self._invocation = invocation = Invocation(event, self._launch.timeout_s)
@@ -176,7 +176,7 @@ class Environment:
         """Kill the process unless it is idle again in time; work after the answer counts too."""
         try:
             async with asyncio.timeout(self._launch.timeout_s):
-                await self.rest()
+                await self.wait_until_idle()
         except TimeoutError:
             message = f"Task timed out after {self._launch.timeout_s:.2f} seconds"
             self.say(f"{invocation.request_id} {message}")
@@ -186,7 +186,7 @@ class Environment:
             if invocation is self._invocation:
                 self._stop()
 
-    async def rest(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until the process is idle or dead."""
         assert self._life is not None  # noqa: S101 - it was started
         idle = asyncio.ensure_future(self._api.idle.wait())
@@ -198,7 +198,7 @@ class Environment:
     async def retire(self) -> None:
         """End the process as soon as it has nothing to do."""
         if not self.asleep:
-            await self.rest()
+            await self.wait_until_idle()
         await self.kill()
 
     def release(self) -> None:

@@ -66,7 +66,7 @@ class Function:
     async def invoke(self, event: bytes) -> Invocation:
         """Begin an invocation with this event. Raises `Throttled` and `InitError`."""
         environment = await self._free_environment()
-        return environment.give(event)
+        return environment.begin(event)
 
     async def _free_environment(self) -> Environment:
         loop = asyncio.get_running_loop()
@@ -74,7 +74,9 @@ class Function:
         # Look again after each wait: another event may have taken the same one.
         while (left_s := ends_at - loop.time()) > 0 and not self._idle():
             finishing = [
-                asyncio.ensure_future(each.rest()) for each in self._living() if each.finishing
+                asyncio.ensure_future(each.wait_until_idle())
+                for each in self._living()
+                if each.finishing
             ]
             if not finishing:
                 break

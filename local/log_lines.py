@@ -44,7 +44,7 @@ class LogLines:
     wrong: str = ""
     """What the owner has to fix, as last printed."""
 
-    def told(self, line: str) -> str | None:
+    def translate(self, line: str) -> str | None:
         """Return what a line of the log says to a person; None if it is for machines only."""
         try:
             event = json.loads(line)

@@ -16,7 +16,7 @@ import contextlib
 import json
 import sys
 
-from local.deployment import Deployment, passed_on
+from local.deployment import Deployment, passed_variables
 from local.environment import InitError
 from local.intrinsics import TemplateError
 from local.layout import CodeError
@@ -50,7 +50,7 @@ async def _serve(options: argparse.Namespace) -> None:
         deployment = await stack.enter_async_context(
             Deployment(
                 parameters=parameters,
-                environment=passed_on(),
+                environment=passed_variables(),
                 upstream=model.base_url,
                 code=options.code,
                 transport=options.transport,

@@ -1,7 +1,7 @@
 """Checks the function's variables against Lambda's limit, before AWS refuses the deployment.
 
 Lambda measures all of them together, as JSON with its escapes: its error says "exceeded the 4KB
-limit. String measured: {…}". Before it builds, make runs `python -m local.variables STAGE` in the
+limit. String size_bytes: {…}". Before it builds, make runs `python -m local.variables STAGE` in the
 SAM CLI's environment, which reads samconfig.toml as SAM does.
 """
 
@@ -22,7 +22,7 @@ SECRET_SUFFIX_BYTES = 26
 SHOWN = 3
 
 
-def complaint(path: Path, parameters: Mapping[str, str], stack: str) -> str:
+def oversize(path: Path, parameters: Mapping[str, str], stack: str) -> str:
     """Return what is too long, the longest first, or nothing. Raises `TemplateError`."""
     template = Template(path, parameters)
     document = read(path)
@@ -40,10 +40,10 @@ def complaint(path: Path, parameters: Mapping[str, str], stack: str) -> str:
         if document["Resources"].get(reference, {}).get("Type") == SECRET:
             variables[name] += "x" * SECRET_SUFFIX_BYTES
         names[name] = reference if reference in document.get("Parameters", {}) else name
-    size = measured(variables)
+    size = size_bytes(variables)
     if size <= LIMIT_BYTES:
         return ""
-    lengths = sorted(((measured({k: v}), names[k]) for k, v in variables.items()), reverse=True)
+    lengths = sorted(((size_bytes({k: v}), names[k]) for k, v in variables.items()), reverse=True)
     longest = ", ".join(f"{name} {length:,}" for length, name in lengths[:SHOWN])
     return (
         f"The function's variables take {size:,} bytes, and Lambda allows {LIMIT_BYTES:,}. The "
@@ -51,7 +51,7 @@ def complaint(path: Path, parameters: Mapping[str, str], stack: str) -> str:
     )
 
 
-def measured(variables: Mapping[str, str]) -> int:
+def size_bytes(variables: Mapping[str, str]) -> int:
     """Return how many bytes Lambda counts."""
     return len(json.dumps(variables, separators=(",", ":"), ensure_ascii=False).encode())
 
@@ -73,7 +73,7 @@ def main() -> None:
     except (tomllib.TOMLDecodeError, BadParameter) as error:
         sys.exit(f"samconfig.toml cannot be read: {error}")
     try:
-        found = complaint(ROOT / "template.yaml", parameters, said.get("stack_name", ""))
+        found = oversize(ROOT / "template.yaml", parameters, said.get("stack_name", ""))
     except TemplateError as error:
         found = str(error)
     if found:

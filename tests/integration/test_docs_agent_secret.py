@@ -14,7 +14,7 @@ from typing import Any
 import openai
 import pytest
 
-from local.deployment import Deployment, passed_on
+from local.deployment import Deployment, passed_variables
 from local.intrinsics import read
 from local.scripted.script import answer
 from local.scripted.upstream import ScriptedUpstream
@@ -82,7 +82,7 @@ async def test_an_agent_reads_a_variable_and_a_secret_of_its_own(template: Path,
         Deployment(
             template=template,
             parameters={"Responder": "completions.agents.shop:answer"},
-            environment=passed_on({"SHOP_URL": shop, "HOME": "/"}, template),
+            environment=passed_variables({"SHOP_URL": shop, "HOME": "/"}, template),
             secret_values={"ShopSecret": "the-key"},
             upstream=upstream.base_url,
         ) as deployment,
@@ -107,4 +107,4 @@ def test_the_role_may_read_that_secret_and_no_more(template: Path) -> None:
 def test_variables_reach_the_function_by_the_templates_names(template: Path) -> None:
     """Only variables of the template reach the function, and none of AWS's."""
     environ = {"SHOP_URL": "u", "HOME": "/", "AWS_LAMBDA_EXEC_WRAPPER": "x", "COMPLETIONS_X": "y"}
-    assert passed_on(environ, template) == {"SHOP_URL": "u", "COMPLETIONS_X": "y"}
+    assert passed_variables(environ, template) == {"SHOP_URL": "u", "COMPLETIONS_X": "y"}

@@ -48,7 +48,7 @@ def null_as_text(history: History) -> History:
     ]
 
 
-def filled(history: History) -> History:
+def fill_empty(history: History) -> History:
     """Say `...` where a turn says nothing; leave out empty instructions.
 
     Calls without words get no content at all, the opposite of `null_as_text`.

@@ -84,7 +84,7 @@ def in_turns(history: History) -> History:
     return turns
 
 
-def answered(history: History) -> History:
+def results_answered(history: History) -> History:
     """Let the assistant speak between a tool's result and the user, and speak `in_turns`.
 
     Some templates count a user's turn after a result as the second in a row.

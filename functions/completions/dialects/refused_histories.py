@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from completions.dialects.history_contents import (
     calls_as_words,
-    filled,
+    fill_empty,
     json_arguments,
     named_results,
     nine_letter_ids,
@@ -16,9 +16,9 @@ from completions.dialects.history_contents import (
     parts_as_text,
 )
 from completions.dialects.history_roles import (
-    answered,
     developer_as_system,
     in_turns,
+    results_answered,
     system_as_user,
 )
 from completions.dialects.shape_type import Shape, in_words
@@ -128,8 +128,8 @@ HISTORIES = (
         "answered",
         # Mistral: `Unexpected role 'user' after role 'tool'`; templates that count turns.
         in_words(r"\b(?:unexpected|expected last) role\b", r"\balternat(?:e|es|ing|ion)\b"),
-        messages=answered,
-        items=answered,
+        messages=results_answered,
+        items=results_answered,
     ),
     Shape(
         "parts",
@@ -156,8 +156,8 @@ HISTORIES = (
             r"\bat least one content\b",
             r"\bcontent\b.{0,40}\bminimum string length\b",
         ),
-        messages=filled,
-        items=filled,
+        messages=fill_empty,
+        items=fill_empty,
     ),
     Shape(
         "null",

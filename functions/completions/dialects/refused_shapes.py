@@ -14,8 +14,8 @@ from completions.dialects.refused_histories import HISTORIES
 from completions.dialects.returned_thoughts import (
     not_thinking,
     not_thinking_unless_streamed,
-    signed,
     with_reasoning,
+    with_signatures,
     without_empty_thoughts,
 )
 from completions.dialects.shape_type import Shape, in_words
@@ -29,7 +29,7 @@ _WANTS_REASONING = in_words(
 
 SHAPES = (
     *HISTORIES,
-    Shape("signature", in_words(r"thought.?signature"), messages=signed),
+    Shape("signature", in_words(r"thought.?signature"), messages=with_signatures),
     Shape("reasoning", _WANTS_REASONING, messages=with_reasoning),
     Shape(
         "empty-thoughts",

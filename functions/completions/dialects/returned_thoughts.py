@@ -18,7 +18,7 @@ _SIGNERS = ("google", "vertex")
 """The names that lead to a signature in `extra_content`."""
 
 
-def signed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_signatures(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the history with a placeholder in each step of this turn that lacks a signature.
 
     A step is an assistant message with calls since the last user message; its first call counts.

@@ -19,7 +19,7 @@ from completions.speech.marks import (
     unfinished_at,
 )
 from completions.speech.message_headers import read_header
-from completions.speech.text_parts import CallText, Part, joined
+from completions.speech.text_parts import CallText, Part, merge_neighbours
 
 CALL_LIMIT_CHARS = 16 * 1024
 """Longest call written as text: a longer one might be words, held back for too long."""
@@ -96,7 +96,7 @@ class Scanner:
         """Split the next piece of the text; hold back what may become a mark or a call."""
         if self.passes and not may_hold_mark(text):
             return self._take(text)
-        return joined(self._scan(text, last=False))
+        return merge_neighbours(self._scan(text, last=False))
 
     def flush(self, *, whole: bool = True) -> list[Part]:
         """Return what is held at the end: text that was no mark or thought after all, or a call.
@@ -111,7 +111,7 @@ class Scanner:
             parts += self._end_call(closed=False)
         elif self._state is _In.HEADER:
             parts += self._end_header("")
-        return joined(parts)
+        return merge_neighbours(parts)
 
     def _scan(self, text: str, *, last: bool) -> list[Part]:
         text, self._held = self._held + text, ""

@@ -19,7 +19,7 @@ class CallText:
 Part = Text | Reasoning | CallText
 
 
-def joined(parts: list[Part]) -> list[Part]:
+def merge_neighbours(parts: list[Part]) -> list[Part]:
     """Return the parts with neighbours of the same type merged."""
     joined: list[Part] = []
     for part in parts:

@@ -23,13 +23,13 @@ _CHOICES = frozenset({"oneOf", "not", "if"})
 _ELSEWHERE = _PARTS | _CHOICES | {"$ref", "patternProperties", "then", "else", "dependentSchemas"}
 
 
-def satisfiable(schema: Any, *, whole: bool = True, may_loosen: bool = True) -> Any:
+def make_satisfiable(schema: Any, *, whole: bool = True, may_loosen: bool = True) -> Any:
     """Return the schema, changed where no value could fit it.
 
     `whole` says that the schema is not part of another, `may_loosen` that it may accept more.
     """
     if isinstance(schema, list):
-        return [satisfiable(one, whole=whole, may_loosen=may_loosen) for one in schema]
+        return [make_satisfiable(one, whole=whole, may_loosen=may_loosen) for one in schema]
     if not isinstance(schema, Mapping):
         return schema
     fixed: dict[str, Any] = {}
@@ -44,10 +44,10 @@ def satisfiable(schema: Any, *, whole: bool = True, may_loosen: bool = True) -> 
             fixed[name] = item
         elif name in _BY_NAME and isinstance(item, Mapping):
             fixed[name] = {
-                key: satisfiable(one, **inside) for key, one in item.items() if one is not None
+                key: make_satisfiable(one, **inside) for key, one in item.items() if one is not None
             }
         else:
-            fixed[name] = satisfiable(item, **inside)
+            fixed[name] = make_satisfiable(item, **inside)
     if whole and may_loosen:
         _drop_undescribed_names(fixed)
     if may_loosen:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from completions.tools.impossible_schemas import satisfiable
+from completions.tools.impossible_schemas import make_satisfiable
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -91,7 +91,7 @@ def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator | None:
     import jsonschema_rs
 
     try:
-        usable = satisfiable(schema)
+        usable = make_satisfiable(schema)
         if not _is_small(usable):
             return None
         return jsonschema_rs.validator_for(

@@ -122,14 +122,14 @@ class Upstream:
             response.close()
             self._connections.release(pool)
 
-    async def call_beside(self, base_url: str, path: str, headers: Mapping[str, str]) -> None:
+    async def invoke_self(self, base_url: str, path: str, headers: Mapping[str, str]) -> None:
         """Post an empty body to the function's own URL.
 
         Raises:
             CompletionsError: There is no good answer.
         """
         with _translate_errors():
-            await self_invocation.call_beside(self._connections, base_url, path, headers)
+            await self_invocation.invoke_self(self._connections, base_url, path, headers)
 
     def warm(self, candidates: Iterable[Candidate]) -> None:
         """Do what a first turn would do, as far as it needs no network and no key."""

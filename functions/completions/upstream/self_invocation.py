@@ -11,7 +11,7 @@ from completions.errors import UpstreamRefused
 from completions.upstream.connections import Connections, RequestTrace
 
 
-async def call_beside(
+async def invoke_self(
     connections: Connections, base_url: str, path: str, headers: Mapping[str, str]
 ) -> None:
     """Post an empty body, and return once the answer is there.

@@ -126,7 +126,7 @@ class Warming:
         if base_url is None:
             raise InvalidRequest("Only a Function URL has other environments.")
         headers = {"x-api-key": presented_key(request), BESIDE_HEADER: "1"}
-        await self._upstream.call_beside(base_url, PATH, headers)
+        await self._upstream.invoke_self(base_url, PATH, headers)
 
 
 async def _together(

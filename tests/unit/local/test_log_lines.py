@@ -95,10 +95,10 @@ def test_long_texts_are_cut() -> None:
 def test_what_the_owner_can_fix_is_shown(event: dict[str, Any], told: str) -> None:
     """A problem that the owner can fix is shown in this command line's words, once a turn."""
     lines, line = _lines(), json.dumps(event)
-    assert told in str(lines.told(line))
-    assert lines.told(line) is None
-    lines.told(json.dumps(_turn()))
-    assert told in str(lines.told(line))
+    assert told in str(lines.translate(line))
+    assert lines.translate(line) is None
+    lines.translate(json.dumps(_turn()))
+    assert told in str(lines.translate(line))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_the_owner_can_fix_is_shown(event: dict[str, Any], told: str) -> No
 def test_what_an_agent_logs_is_shown(event: dict[str, Any], told: str) -> None:
     """An agent's log lines are shown at any level."""
     line = json.dumps({**event, "logger": "completions.agents.shop"})
-    assert told in str(_lines().told(line))
+    assert told in str(_lines().translate(line))
 
 
 def test_what_an_agent_raises_is_shown_with_its_place() -> None:
@@ -123,16 +123,16 @@ def test_what_an_agent_raises_is_shown_with_its_place() -> None:
         "place": "agents/shop.py:17",
         "exception": "Traceback:\n  File\nKeyError: 'stock'",
     }
-    told = str(_lines().told(json.dumps(event)))
+    told = str(_lines().translate(json.dumps(event)))
     assert told.endswith("your agent raised KeyError: 'stock' (agents/shop.py:17)")
 
 
 def test_a_request_without_a_model_is_mentioned_once() -> None:
     """A request that names no model is mentioned once."""
     lines, line = _lines(), json.dumps({"message": "model.missing"})
-    assert "UpstreamModel" in str(lines.told(line))
-    lines.told(json.dumps(_turn()))
-    assert lines.told(line) is None
+    assert "UpstreamModel" in str(lines.translate(line))
+    lines.translate(json.dumps(_turn()))
+    assert lines.translate(line) is None
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_a_request_without_a_model_is_mentioned_once() -> None:
 )
 def test_other_lines_are_not_shown(line: str) -> None:
     """All other lines are not shown."""
-    assert _lines().told(line) is None
+    assert _lines().translate(line) is None
 
 
 def test_a_print_is_shown() -> None:
     """A line that is not JSON is shown."""
-    assert _lines().told("here\x1b[31m I am\n") == "here [31m I am"
+    assert _lines().translate("here\x1b[31m I am\n") == "here [31m I am"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local.variables import LIMIT_BYTES, complaint, measured
+from local.variables import LIMIT_BYTES, oversize, size_bytes
 from tests.support.sam import ROOT, SAM_VENV
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "template.yaml"
@@ -18,20 +18,20 @@ WORDS = json.dumps(["One moment, please"] * 150)
 
 def test_the_defaults_leave_room() -> None:
     """The defaults are below the limit."""
-    assert complaint(TEMPLATE, {}, "voice-completions") == ""
+    assert oversize(TEMPLATE, {}, "voice-completions") == ""
 
 
 def test_what_is_too_long_is_named_as_its_parameter() -> None:
     """The longest comes first, by its name in samconfig.toml."""
-    found = complaint(TEMPLATE, {"BufferWords": WORDS}, "voice-completions")
+    found = oversize(TEMPLATE, {"BufferWords": WORDS}, "voice-completions")
     assert "The longest: BufferWords 3," in found
     assert f"Lambda allows {LIMIT_BYTES:,}" in found
 
 
 def test_names_values_and_escapes_count() -> None:
     """Lambda measures the JSON in bytes, so a quotation mark and an umlaut count as two each."""
-    assert measured({"A": '"'}) == len(b'{"A":"\\""}')
-    assert measured({"A": "ä"}) == len('{"A":"ä"}'.encode())
+    assert size_bytes({"A": '"'}) == len(b'{"A":"\\""}')
+    assert size_bytes({"A": "ä"}) == len('{"A":"ä"}'.encode())
 
 
 def test_the_stacks_own_values_count_too() -> None:
@@ -40,19 +40,19 @@ def test_the_stacks_own_values_count_too() -> None:
     free = bisect_left(
         range(1, 3500),
         True,
-        key=lambda room: bool(complaint(TEMPLATE, {"UpstreamModel": "m" * room}, "s")),
+        key=lambda room: bool(oversize(TEMPLATE, {"UpstreamModel": "m" * room}, "s")),
     )
     fits = {"UpstreamModel": "m" * free}
-    assert complaint(TEMPLATE, fits, "s") == ""
-    assert complaint(TEMPLATE, fits, "a-longer-name") != ""
+    assert oversize(TEMPLATE, fits, "s") == ""
+    assert oversize(TEMPLATE, fits, "a-longer-name") != ""
 
 
 @pytest.mark.parametrize("extra", ["UpstreamExtraBody", "FallbackExtraBody"])
 def test_an_extra_body_may_be_long_but_not_too_long(extra: str) -> None:
     """A few fields fit, a whole prompt does not."""
     small, large = (json.dumps({"prompt": "x" * size}) for size in (1000, 4000))
-    assert complaint(TEMPLATE, {extra: small}, "voice-completions") == ""
-    assert extra in complaint(TEMPLATE, {extra: large}, "voice-completions")
+    assert oversize(TEMPLATE, {extra: small}, "voice-completions") == ""
+    assert extra in oversize(TEMPLATE, {extra: large}, "voice-completions")
 
 
 def said(folder: Path, config: str) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 from completions.dialects.returned_thoughts import (
     PLACEHOLDER,
-    signed,
     with_reasoning,
+    with_signatures,
     without_empty_thoughts,
 )
 
@@ -28,23 +28,23 @@ RESULT: Message = {"role": "tool", "content": "ok"}
 
 def placeholders(history: list[Message]) -> list[int]:
     """Return the indices of messages with a placeholder."""
-    return [i for i, one in enumerate(signed(history)) if PLACEHOLDER in str(one)]
+    return [i for i, one in enumerate(with_signatures(history)) if PLACEHOLDER in str(one)]
 
 
 def test_the_first_call_of_each_step_of_the_turn_is_signed() -> None:
     """The API checks neither earlier turns nor a step's other calls."""
     history = [ASKED, called("a"), RESULT, ASKED, called("b", "c"), RESULT, called("d"), RESULT]
     assert placeholders(history) == [4, 6]
-    assert "extra_content" not in signed(history)[4]["tool_calls"][1]
-    assert signed(history)[:4] == history[:4]
+    assert "extra_content" not in with_signatures(history)[4]["tool_calls"][1]
+    assert with_signatures(history)[:4] == history[:4]
 
 
 def test_a_signature_that_came_back_stays() -> None:
     """Google's and Vertex's fields both count, and other keys beside them stay."""
     for name in ("google", "vertex"):
         history = [ASKED, called("a", **{name: {"thought_signature": "Ab"}}), RESULT]
-        assert signed(history) == history
-    (_, step) = signed([ASKED, called("a", google={"thought": True}, other=1)])
+        assert with_signatures(history) == history
+    (_, step) = with_signatures([ASKED, called("a", google={"thought": True}, other=1)])
     extra = {"google": {"thought": True, "thought_signature": PLACEHOLDER}, "other": 1}
     assert step["tool_calls"][0]["extra_content"] == extra
 
@@ -52,7 +52,7 @@ def test_a_signature_that_came_back_stays() -> None:
 def test_malformed_calls_are_left_alone() -> None:
     """Nothing raises, whatever a caller sends."""
     odd = [{"role": "assistant", "tool_calls": calls} for calls in ([], ["x"], "x", None)]
-    assert signed(odd) == odd
+    assert with_signatures(odd) == odd
 
 
 def test_reasoning_that_was_kept_stays() -> None:

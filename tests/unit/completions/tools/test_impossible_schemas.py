@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from completions.tools.impossible_schemas import satisfiable
+from completions.tools.impossible_schemas import make_satisfiable
 from completions.tools.schemas import Schema
 
 
@@ -46,9 +46,9 @@ PEOPLE = {"people": {"type": "integer"}}
 )
 def test_a_mistake_is_repaired(schema: dict[str, Any], repaired: dict[str, Any]) -> None:
     """The same holds inside a property."""
-    assert satisfiable(schema) == repaired
-    assert satisfiable(of(a=schema)) == of(a=repaired)
-    assert satisfiable(repaired) == repaired
+    assert make_satisfiable(schema) == repaired
+    assert make_satisfiable(of(a=schema)) == of(a=repaired)
+    assert make_satisfiable(repaired) == repaired
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_mistake_is_repaired(schema: dict[str, Any], repaired: dict[str, Any])
 )
 def test_a_schema_that_can_be_met_is_not_changed(schema: dict[str, Any]) -> None:
     """A name may be described elsewhere, and a branch of a choice must not accept more."""
-    assert satisfiable(schema) == schema
+    assert make_satisfiable(schema) == schema
 
 
 VALUES: st.SearchStrategy[Any] = st.sampled_from(["2", 2, 1, True, None, "a", "yes", [], {}])
