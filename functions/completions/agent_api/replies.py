@@ -24,6 +24,7 @@ from completions.dialects.deltas import (
     Refusal,
     Text,
     Usage,
+    text_in,
 )
 from completions.dialects.dialect import Dialect, Writer
 from completions.dialects.finish_reasons import honest_finish
@@ -118,8 +119,8 @@ class Reply:
         return self._dialect.buffered(
             self._request,
             _received(answer),
-            text=_text(answer, Text, Refusal),
-            reasoning=_text(answer, Reasoning),
+            text=text_in(answer, Text, Refusal),
+            reasoning=text_in(answer, Reasoning),
             calls=calls,
             finish=honest_finish(self._finish, calls=bool(calls)),
             usage=self._usage,
@@ -179,12 +180,6 @@ def _written(chunk: Chunk, writer: Writer) -> bytes:
         elif isinstance(delta, Reasoning):
             out += writer.reasoning(delta.text)
     return out
-
-
-def _text(answer: Iterable[Chunk], *kinds: type[Text | Refusal | Reasoning]) -> str:
-    return "".join(
-        delta.text for chunk in answer for delta in chunk.deltas if isinstance(delta, kinds)
-    )
 
 
 def _received(answer: Iterable[Chunk]) -> ServerSentEvent | None:

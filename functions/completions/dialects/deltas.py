@@ -5,7 +5,7 @@ The same facts for every wire format. Knows neither the formats nor the turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,6 +124,13 @@ class Call:
     arguments: str
     extra_content: Mapping[str, Any] | None = field(default=None, hash=False)
     """See `CallPart`."""
+
+
+def text_in(chunks: Iterable[Chunk], *kinds: type[Text | Refusal | Reasoning]) -> str:
+    """Return the text of all deltas of these kinds."""
+    return "".join(
+        delta.text for chunk in chunks for delta in chunk.deltas if isinstance(delta, kinds)
+    )
 
 
 def arguments_text(arguments: Any, none: str = "") -> str:

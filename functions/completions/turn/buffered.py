@@ -21,6 +21,7 @@ from completions.dialects.deltas import (
     Rewrite,
     Text,
     Usage,
+    text_in,
 )
 from completions.dialects.dialect import Dialect
 from completions.dialects.finish_reasons import honest_finish
@@ -112,7 +113,7 @@ class Buffered:
             for chunk in answer:
                 if any(isinstance(delta, CallPart) for delta in chunk.deltas):
                     held.add(chunk)
-            spoken = _text(answer, Text)
+            spoken = text_in(answer, Text)
             judgement = held.judge(spoken)
             may_continue = self._request.single and recovery.can_give_feedback(question, math.inf)
             if judgement.problems and not (may_continue or held.unchecked() or spoken.strip()):
@@ -133,7 +134,7 @@ class Buffered:
                 finish = delta.reason
             elif isinstance(delta, Usage):
                 usage = delta.usage
-        record.words.append(_text(answer, Text, Refusal))
+        record.words.append(text_in(answer, Text, Refusal))
         # One event without `raw` is a whole JSON body; an upstream that streams unasked sends many.
         bodies = [chunk.sse for chunk in answer if chunk.sse and not chunk.sse.raw]
         body = bodies[0] if len(bodies) == 1 and bodies[0].data else None
@@ -153,15 +154,9 @@ class Buffered:
             self._request,
             body,
             # Only the upstream's own answer has a place for a refusal; otherwise it is plain text.
-            text=_text(answer, Text) if body else _text(answer, Text, Refusal),
-            reasoning=_text(answer, Reasoning),
+            text=text_in(answer, Text) if body else text_in(answer, Text, Refusal),
+            reasoning=text_in(answer, Reasoning),
             calls=calls,
             finish=record.finish,
             usage=usage,
         )
-
-
-def _text(answer: list[Chunk], *kinds: type[Text | Refusal | Reasoning]) -> str:
-    return "".join(
-        delta.text for chunk in answer for delta in chunk.deltas if isinstance(delta, kinds)
-    )

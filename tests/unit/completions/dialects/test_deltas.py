@@ -1,4 +1,4 @@
-"""Errors that an upstream sends in mid-stream."""
+"""The text in chunks, and the errors that an upstream sends in mid-stream."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
-from completions.dialects.deltas import upstream_failure
+from completions.dialects.deltas import Chunk, Reasoning, Refusal, Text, text_in, upstream_failure
 from completions.errors import UpstreamRefused
+
+
+def test_the_text_in_chunks_is_joined_by_kind() -> None:
+    """Words, refusals and thoughts are asked for separately or together."""
+    chunks = [
+        Chunk(None, (Text("Yes"), Reasoning("Hm."))),
+        Chunk(None, (Text(", "), Refusal("no."))),
+    ]
+    assert text_in(chunks, Text) == "Yes, "
+    assert text_in(chunks, Text, Refusal) == "Yes, no."
+    assert text_in(chunks, Reasoning) == "Hm."
 
 
 @pytest.mark.parametrize(
