@@ -1,7 +1,6 @@
 """Finds the end of the first sentence of a text, and puts a pause between two spoken texts.
 
-The text may come in pieces; the result does not depend on how it is split. Does not know events,
-models or time.
+Does not know events, models or time.
 """
 
 from __future__ import annotations
@@ -31,68 +30,31 @@ _ENDS = ".!?…。！？।؟۔"
 _PAUSES = ",;:、，；：،"
 _LONGEST_SENTENCE = 4096
 """In characters: where a sentence ends at the latest. Nobody says a longer one."""
-_LONGEST_WORD = 64
-"""How much of a text without spaces is kept and searched, in characters."""
 
 
-class FirstSentence:
-    """Tells whether the first sentence of a text has ended.
+def first_sentence_ended(text: str) -> bool:
+    """Return True if the first sentence of a text has ended, so that it sounds complete.
 
-    It ends at `. ! ?` or an ellipsis before a space or at the end of the text so far, and at
-    `。！？` anywhere, but never before the first word. A full stop does not end it after a single
-    letter, after a common abbreviation (in the languages of `phrases`) or inside a number, nor
-    after a digit at the very end of the text, which may be inside a number. It ends after
+    It ends at `. ! ?` or an ellipsis before a space or at the end of the text, and at `。！？`
+    anywhere, but never before the first word. A full stop does not end it after a single letter,
+    after a common abbreviation (in the languages of `phrases`) or inside a number, nor after a
+    digit at the very end of the text, which may be inside a number. It ends after
     `_LONGEST_SENTENCE` characters at the latest.
     """
-
-    def __init__(self) -> None:
-        self._over = False
-        self._chars_left = _LONGEST_SENTENCE
-        self._rest = ""
-        self._words = False
-
-    def feed(self, text: str) -> None:
-        """Take the next piece of the text."""
-        # In slices, so that the searched text does not grow with the piece.
-        for start in range(0, min(len(text), self._chars_left), _LONGEST_WORD):
-            self._feed(text[start : start + _LONGEST_WORD])
-        self._chars_left -= min(len(text), self._chars_left)
-        self._over = self._over or not self._chars_left
-
-    def _feed(self, text: str) -> None:
-        if self._over:
-            return
-        self._rest += text
-        if (end := self._find()) and (end[2] or end[0][0] in "。！？"):
-            self._over = True
-        elif (space := max(self._rest.rfind(" "), self._rest.rfind("\n"))) > 0:
-            # Only the last word can still end the sentence.
-            self._words = self._words or has_words(self._rest[:space])
-            self._rest = self._rest[space:]
-        elif len(self._rest) > 2 * _LONGEST_WORD:
-            # Some scripts have no spaces; the searched text must not grow with the answer.
-            self._words = self._words or has_words(self._rest)
-            self._rest = self._rest[-_LONGEST_WORD:]
-
-    @property
-    def ended(self) -> bool:
-        """True if the text so far would sound complete."""
-        return self._over or self._find() is not None
-
-    def _find(self) -> re.Match[str] | None:
-        for end in _END.finditer(self._rest):
-            before = self._rest[: end.start()]
-            if not (self._words or has_words(before)):
-                continue
-            if end[1] == ".":
-                # A full stop after a space belongs to no word.
-                word = "" if before[-1:].isspace() else before.split()[-1]
-                if _is_abbreviation(word):
-                    continue
-                if word[-1:].isdecimal() and not end[2]:
-                    continue
-            return end
-        return None
+    if len(text) >= _LONGEST_SENTENCE:
+        return True
+    first_word = _WORD.search(text)
+    if first_word is None:
+        return False
+    for end in _END.finditer(text, first_word.end()):
+        before = text[: end.start()]
+        if end[1] != ".":
+            return True
+        # A full stop after a space belongs to no word.
+        word = "" if before[-1:].isspace() else before.rsplit(None, 1)[-1]
+        if not (_is_abbreviation(word) or (word[-1:].isdecimal() and not end[2])):
+            return True
+    return False
 
 
 def ends_sentence(text: str) -> bool:

@@ -14,7 +14,7 @@ from completions.observability import identifier, log
 from completions.race.attempts import Askable
 from completions.race.empty_answer import EmptyAnswer
 from completions.settings import Candidate
-from completions.speech.sentences import FirstSentence
+from completions.speech.sentences import first_sentence_ended
 from completions.tools.held_calls import Judgement
 from completions.turn.plan import ANSWER_NEEDS_S
 from completions.turn.record import TurnRecord
@@ -62,10 +62,7 @@ class Recovery:
 
     def bridges(self, spoken: str) -> bool:
         """Return True if a cut can be bridged: once a turn, and in the first sentence only."""
-        # Not computed with each word, because few answers are cut.
-        sentence = FirstSentence()
-        sentence.feed(spoken)
-        if sentence.ended or self.bridged:
+        if self.bridged or first_sentence_ended(spoken):
             return False
         self.bridged = True
         return True

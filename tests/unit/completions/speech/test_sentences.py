@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from completions.speech.sentences import FirstSentence, has_words, spoken_after
-from tests.support.pieces import in_pieces
+from completions.speech.sentences import first_sentence_ended, has_words, spoken_after
+
+TEXTS = st.text(alphabet='abcDr12 .!?…。"\n)', max_size=40)
 
 
 @pytest.mark.parametrize("text", ["a", "... 5", "你", "é", "क", " ok "])
@@ -22,14 +21,6 @@ def test_letters_and_digits_are_words(text: str) -> None:
 def test_punctuation_is_not_a_word(text: str) -> None:
     """Punctuation, spaces and emoji cannot be heard."""
     assert not has_words(text)
-
-
-def ended(pieces: Iterable[str]) -> bool:
-    """Return whether the first sentence has ended."""
-    sentence = FirstSentence()
-    for piece in pieces:
-        sentence.feed(piece)
-    return sentence.ended
 
 
 @pytest.mark.parametrize(
@@ -48,11 +39,13 @@ def ended(pieces: Iterable[str]) -> bool:
         "It costs 3. Then",
         "ठीक है। फिर",
         "We pay 3.50 now.",
+        "Dr. Who. ",
+        "D . ",
     ],
 )
 def test_a_sentence_has_ended(text: str) -> None:
     """A full stop, a question or exclamation mark, or an ellipsis after words ends a sentence."""
-    assert ended([text])
+    assert first_sentence_ended(text)
 
 
 @pytest.mark.parametrize(
@@ -75,21 +68,21 @@ def test_a_sentence_has_ended(text: str) -> None:
 )
 def test_a_sentence_has_not_ended(text: str) -> None:
     """A dot in an abbreviation, initial, number or name does not end it, nor do signs alone."""
-    assert not ended([text])
+    assert not first_sentence_ended(text)
 
 
-@given(in_pieces(st.text(alphabet='abcDr12 .!?…。"\n)', max_size=40)))
-@example(("Dr. Who. ", ["Dr", ". Who.", " "]))
-@example(("D . ", ["D ", ". "]))
-def test_pieces_end_like_the_whole_text(text_and_pieces: tuple[str, list[str]]) -> None:
-    """The result does not depend on how a text is cut."""
-    text, pieces = text_and_pieces
-    assert ended(pieces) == ended([text])
+@given(TEXTS, TEXTS)
+@example("Dr. Who.", "And then")
+def test_an_ended_sentence_stays_ended(text: str, later: str) -> None:
+    """Text after the space that follows it does not matter."""
+    if first_sentence_ended(f"{text} "):
+        assert first_sentence_ended(f"{text} {later}")
 
 
-def test_an_ended_sentence_stays_ended() -> None:
-    """Later text does not matter."""
-    assert ended(["Hello. ", "And then"])
+@given(TEXTS, st.sampled_from(["", " ", "...", ". ", "?! "]))
+def test_signs_before_the_first_word_do_not_matter(text: str, signs: str) -> None:
+    """A sentence begins with its first word."""
+    assert first_sentence_ended(f"{signs} {text}") == first_sentence_ended(text)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +112,6 @@ def test_a_word_after_a_megabyte_of_blanks_is_ignored() -> None:
 
 
 def test_a_sentence_without_an_end_ends_at_a_limit() -> None:
-    """Nobody says four thousand characters in one breath, whatever the pieces."""
-    for size in (1, 100, 10_000):
-        sentence = FirstSentence()
-        for start in range(0, 5000, size):
-            sentence.feed(("word " * 1000)[start : start + size])
-        assert sentence.ended
-    sentence = FirstSentence()
-    sentence.feed("word " * 800)
-    assert not sentence.ended
+    """Nobody says four thousand characters in one breath."""
+    assert first_sentence_ended("word " * 1000)
+    assert not first_sentence_ended("word " * 800)
