@@ -69,7 +69,7 @@ def test_the_package_holds_what_an_agent_needs(clone: Path) -> None:
     assert "completions.agents.shop:answer in the package: it answers" in done.stdout
 
 
-def test_what_the_package_lacks_is_named(clone: Path) -> None:
+def test_a_module_missing_in_the_package_is_named(clone: Path) -> None:
     """The build fails, naming the missing module and the file that lists packages."""
     done = build(clone, "lacking")
     assert done.returncode != 0

@@ -282,7 +282,7 @@ async def test_the_built_package_streams() -> None:
     assert len([word for word in words if word]) > 1
 
 
-async def test_the_built_package_tells_a_refusal() -> None:
+async def test_the_built_package_reports_a_refusal() -> None:
     """A refusal of the very first request has the model's words."""
     async with (
         ScriptedUpstream(refused(418, message="A teapot.")) as upstream,

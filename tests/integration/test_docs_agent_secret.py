@@ -75,7 +75,7 @@ def _at(indent: str) -> str:
     return textwrap.indent(VARIABLES, indent)
 
 
-async def test_an_agent_reads_a_variable_and_a_secret_of_its_own(template: Path, shop: str) -> None:
+async def test_an_agent_reads_its_own_variable_and_secret(template: Path, shop: str) -> None:
     """The agent asks the address in its variable, with the key in its secret."""
     async with (
         ScriptedUpstream(answer()) as upstream,

@@ -133,7 +133,7 @@ def test_the_printed_command_streams_an_answer(upstream: str, transport: str) ->
     assert Upstream.keys[-1] == "Bearer sk-up"
 
 
-def test_the_fallback_has_a_key_of_its_own(upstream: str) -> None:
+def test_the_fallback_has_its_own_key(upstream: str) -> None:
     """The fallback model gets FALLBACK_KEY."""
     shown = local(
         *("invoke", "events/url-chat-stream.json"),

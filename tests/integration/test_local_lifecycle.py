@@ -123,7 +123,7 @@ async def test_the_process_is_started_as_on_lambda(deploy: Deploy, tmp_path: Pat
     assert not {"PYTHONPATH", "HOME", "VIRTUAL_ENV"} & environment.keys()
 
 
-async def test_detached_nothing_of_the_layer_is_imported(deploy: Deploy) -> None:
+async def test_without_the_wrapper_the_layer_is_not_imported(deploy: Deploy) -> None:
     """Without the wrapper the ordinary runtime serves."""
     async with deploy(parameters={"InvokeMode": "BUFFERED"}) as deployment:
         modules = (await ask(deployment, "/process")).json()["modules"]

@@ -70,7 +70,7 @@ async def test_values_are_generated_as_declared(endpoint: str) -> None:
     assert await read(endpoint, "fixed") == "as it is"
 
 
-async def test_a_secret_without_a_value_has_none(endpoint: str) -> None:
+async def test_a_secret_without_a_value_cannot_be_read(endpoint: str) -> None:
     """A secret declared without a value exists, and reading it gives AWS's error."""
     with pytest.raises(ClientError) as refusal:
         await read(endpoint, "empty")

@@ -171,7 +171,7 @@ async def test_64_calls_at_once_are_64_turns_and_hang_ups_are_seen(tmp_path: Pat
     assert left == {f"model-{number}" for number in range(HANG_UPS)}
 
 
-async def test_the_setting_bounds_an_answer_where_no_context_does(tmp_path: Path) -> None:
+async def test_the_setting_limits_an_answer_without_a_lambda_context(tmp_path: Path) -> None:
     """Without a Lambda context the setting ends an answer in words before the server cuts it."""
     endless = [Role(), *[step for n in range(200) for step in (Say(f"Word {n}. "), Pause(100))]]
     async with (

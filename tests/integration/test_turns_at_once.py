@@ -92,7 +92,7 @@ async def start(
     )
 
 
-async def test_each_line_tells_of_one_turn(layer: UnpackedLayer) -> None:
+async def test_each_line_is_about_one_turn(layer: UnpackedLayer) -> None:
     """Lines and metrics of a request id hold that request's facts and no other's."""
     layer.code(FUNCTION)
     async with FakeRuntimeApi() as api, ScriptedUpstream(script) as upstream:

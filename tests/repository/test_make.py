@@ -182,7 +182,7 @@ def test_deploy_repeats_no_advice(run: Run) -> None:
     assert "get-secret-value" not in run.log.with_suffix(".arguments").read_text()
 
 
-def test_deploy_asks_for_no_key_where_the_role_makes_it(run: Run) -> None:
+def test_deploy_asks_for_no_key_on_bedrock(run: Run) -> None:
     """On Bedrock no upstream key is asked for."""
     run.environ["BEDROCK"] = "arn:aws:bedrock:us-east-1::foundation-model/m"
     done = run("deploy", "SAM=echo sam", f"SAM_VENV={run.fake_sam()}")
@@ -191,7 +191,7 @@ def test_deploy_asks_for_no_key_where_the_role_makes_it(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("failing", "tried"), [("build", 1), ("deploy", 2)])
-def test_deploy_ends_with_what_failed(run: Run, failing: str, tried: int) -> None:
+def test_deploy_ends_at_the_first_failure(run: Run, failing: str, tried: int) -> None:
     """A failed build is not deployed, and a failed deployment fails make."""
     # SAM's arguments become the arguments of a shell function.
     sam = f'sam() {{ echo "tried $$1" >&2; test "$$1" != {failing}; }}; sam'

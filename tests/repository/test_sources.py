@@ -85,7 +85,7 @@ def ours(sources: list[Path], root: Path) -> list[Path]:
     return [path for path in sources if str(path.relative_to(root).parent) not in OWNERS]
 
 
-def test_every_module_says_what_it_knows(sources: list[Path], root: Path) -> None:
+def test_every_module_has_a_docstring(sources: list[Path], root: Path) -> None:
     """Each module outside the tests opens with a docstring."""
     for path in ours(sources, root):
         if path.suffix == ".py" and "tests" not in path.parts:

@@ -169,7 +169,7 @@ def test_logical_ids_end_in_their_kind(template: dict[str, Any]) -> None:
         assert logical_id.endswith(kind), logical_id
 
 
-def test_every_output_says_what_it_is_for(template: dict[str, Any]) -> None:
+def test_every_output_has_a_description(template: dict[str, Any]) -> None:
     """Every output has a description."""
     assert all(output["Description"] for output in template["Outputs"].values())
     assert "Server URL" in template["Outputs"]["ServerUrl"]["Description"]

@@ -40,7 +40,7 @@ def the(resources: dict[str, Any], kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stage", sam.stages())
 @pytest.mark.parametrize("mode", MODES)
-def test_cloudformation_has_nothing_to_object(root: Path, stage: str, mode: str) -> None:
+def test_cfn_lint_accepts_the_template(root: Path, stage: str, mode: str) -> None:
     """cfn-lint accepts the transformed template, for each stage and mode."""
     values = {**sam.stage(stage).parameters, "InvokeMode": mode}
     document = sam.translated((root / "template.yaml").read_text(), values)

@@ -96,7 +96,7 @@ def test_two_servers_have_two_secrets(api: ElevenLabs, connect: Connect) -> None
 
 
 @pytest.mark.parametrize("replaces", [True, False])
-def test_an_agent_with_a_server_of_its_own_keeps_its_headers(
+def test_an_agent_with_another_server_keeps_its_headers(
     api: ElevenLabs, connect: Connect, replaces: bool
 ) -> None:
     """Headers, limits and unknown fields stay as they were, however the platform merges a patch."""
@@ -175,7 +175,7 @@ def test_a_dry_run_writes_nothing(api: ElevenLabs, connect: Connect) -> None:
     assert api.written == []
 
 
-def test_without_a_terminal_nothing_is_asked_or_done(api: ElevenLabs, connect: Connect) -> None:
+def test_without_a_terminal_nothing_is_done(api: ElevenLabs, connect: Connect) -> None:
     """If nobody can answer the question, the platform is not called."""
     done = connect(YES="")
     assert done.returncode == 2

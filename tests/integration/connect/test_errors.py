@@ -109,7 +109,7 @@ def test_an_unknown_agent_is_named(api: ElevenLabs, connect: Connect) -> None:
     assert api.written == []
 
 
-def test_a_change_that_was_not_taken_is_an_error(api: ElevenLabs, connect: Connect) -> None:
+def test_a_change_that_was_not_applied_is_an_error(api: ElevenLabs, connect: Connect) -> None:
     """A run fails if the platform's answer still shows the old settings."""
     api.forgets = True
     done = connect()

@@ -85,7 +85,7 @@ def test_each_refused_history_has_a_row(
     assert status == 1
 
 
-def test_one_lump_is_told_from_a_stream(
+def test_a_lump_is_a_warning(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that was held back until it was whole is a warning if it came in time."""

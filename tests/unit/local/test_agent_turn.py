@@ -20,7 +20,7 @@ TRACE = "Traceback (most recent call last):\n  File x, line 1, in answer\n"
         "COMPLETIONS_RESPONDER='a:b': module 'a' cannot be imported: ModuleNotFoundError: No x.",
     ],
 )
-def test_what_is_missing_fails_and_is_named(raised: str) -> None:
+def test_a_missing_module_fails_and_is_named(raised: str) -> None:
     """A missing module fails, whether Python, botocore, a framework or the start reports it."""
     status, told = verdict("a:b", TRACE + raised)
     assert status == 1

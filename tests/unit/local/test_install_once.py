@@ -24,7 +24,7 @@ def _install(command: str) -> int:
     return install_once.main("stamp", "source", "installing", "sh", "-c", command)
 
 
-def test_what_is_done_is_not_done_again(clone: Path) -> None:
+def test_a_done_command_is_not_run_again(clone: Path) -> None:
     """The command runs again only if its source is newer."""
     assert _install("echo x >> done") == 0
     assert _install("echo x >> done") == 0
@@ -34,7 +34,7 @@ def test_what_is_done_is_not_done_again(clone: Path) -> None:
     assert (clone / "done").read_text() == "x\nx\n"
 
 
-def test_what_failed_leaves_no_stamp(clone: Path) -> None:
+def test_a_failed_command_leaves_no_stamp(clone: Path) -> None:
     """The next make tries again."""
     assert _install("exit 3") == 3
     assert not (clone / "stamp").exists()

@@ -26,7 +26,7 @@ def _lines() -> LogLines:
     return LogLines(Upstream("http://a"), "my-key")
 
 
-def test_a_turn_says_what_was_said_heard_and_when() -> None:
+def test_a_turn_line_has_words_heard_words_and_time() -> None:
     """A turn is one line, even if its texts have several."""
     event = _turn(
         heard="Yes,\n we are.",

@@ -210,7 +210,7 @@ async def test_a_buffered_url_takes_other_json_as_the_body(payload: bytes, body:
 @pytest.mark.parametrize(
     "payload", [b"no json", b'{"statusCode": "x"}', b'{"statusCode": 200, "headers": 5}']
 )
-async def test_a_buffered_url_refuses_what_is_no_response(payload: bytes) -> None:
+async def test_a_buffered_url_refuses_a_malformed_response(payload: bytes) -> None:
     """On BUFFERED a malformed response gives 502."""
     status, _, _ = await read(await answered(payload, streamed=False), "BUFFERED")
     assert status == 502

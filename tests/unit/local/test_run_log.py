@@ -7,7 +7,7 @@ from pathlib import Path
 from local.run_log import KEPT, RunLog
 
 
-def test_what_processes_say_is_kept_and_told(tmp_path: Path) -> None:
+def test_lines_of_processes_are_kept_and_passed_on(tmp_path: Path) -> None:
     """Each process's lines arrive whole, the last one at the end of its output."""
     told: list[str] = []
     with RunLog(tmp_path / "runs", told.append) as log:

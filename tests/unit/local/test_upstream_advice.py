@@ -20,14 +20,14 @@ URL = "http://127.0.0.1:9/v1"
         (URL, "filter", "refuses: filter"),
     ],
 )
-def test_each_cause_has_what_helps_here(upstream: str, cause: str, told: str) -> None:
+def test_each_cause_has_its_local_advice(upstream: str, cause: str, told: str) -> None:
     """The advice names no parameter of a stack and no command that needs AWS."""
     said = Upstream(upstream).wrong("upstream", cause)
     assert told in said
     assert "make upstream-key" not in said
 
 
-def test_the_fallback_has_variables_of_its_own() -> None:
+def test_the_fallback_has_its_own_variables() -> None:
     """The fallback's advice names the fallback's variables, not UPSTREAM."""
     said = Upstream(URL).wrong("fallback", "key")
     assert "FALLBACK_KEY" in said

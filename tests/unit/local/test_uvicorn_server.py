@@ -7,7 +7,7 @@ from typing import Any
 from local.uvicorn_server import CONNECTIONS_LIMIT, TURNS_LIMIT, bounded
 
 
-async def test_requests_beyond_the_limit_are_told_to_come_back() -> None:
+async def test_requests_beyond_the_limit_get_retry_after() -> None:
     """A request beyond the limit gets 503 and `Retry-After` until another one ends."""
     go_on = asyncio.Event()
 

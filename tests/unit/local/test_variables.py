@@ -21,7 +21,7 @@ def test_the_defaults_leave_room() -> None:
     assert oversize(TEMPLATE, {}, "voice-completions") == ""
 
 
-def test_what_is_too_long_is_named_as_its_parameter() -> None:
+def test_a_variable_that_is_too_long_is_named_as_its_parameter() -> None:
     """The longest comes first, by its name in samconfig.toml."""
     found = oversize(TEMPLATE, {"BufferWords": WORDS}, "voice-completions")
     assert "The longest: BufferWords 3," in found

@@ -184,7 +184,7 @@ async def test_sending_to_a_peer_that_left_does_nothing() -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
-async def test_a_peer_that_takes_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_peer_that_does_not_read_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller who does not read is treated as gone after a while."""
     monkeypatch.setattr(wire, "UNTAKEN_LIMIT_S", 0.2)
     gone = asyncio.get_running_loop().create_future()

@@ -81,7 +81,7 @@ def test_without_a_scheme_only_this_machine_is_asked_by_http(
     "pasted",
     ["", "ftp://host", "https://", "http://höst", "http://h/ä", "http://h/a b", "http://h:x"],
 )
-def test_what_is_no_url_is_refused(pasted: str) -> None:
+def test_a_malformed_url_is_refused(pasted: str) -> None:
     """A URL that cannot be asked raises ValueError."""
     with pytest.raises(ValueError, match=r"."):
         Address.parse(pasted)

@@ -80,7 +80,7 @@ def test_an_answer_is_reported(url: str) -> None:
 
 
 @pytest.mark.parametrize(("answer", "deployed", "local"), REFUSALS.values(), ids=list(REFUSALS))
-def test_a_refusal_is_told_with_what_helps(
+def test_a_refusal_is_reported_with_its_remedy(
     url: str, answer: tuple[int, Any], deployed: str, local: str
 ) -> None:
     """The remedy fits the set-up: parameters and make, or the variables of `make run`."""

@@ -73,7 +73,7 @@ def test_client_and_identity_are_objects() -> None:
     assert context.identity.cognito_identity_pool_id == "pool"
 
 
-def test_without_client_and_identity_there_is_nothing_to_read() -> None:
+def test_missing_client_and_identity_are_none() -> None:
     """Absent headers give None, and an identity without ids."""
     context = LambdaContext(INVOCATION._replace(client_context=None, cognito_identity=None))
     assert context.client_context is None

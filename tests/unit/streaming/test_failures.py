@@ -43,7 +43,7 @@ def test_a_wrapped_failure_shows_where_its_cause_arose() -> None:
     assert "guilty.py" in of_handler(error).body["stackTrace"][-1]
 
 
-def test_a_half_sent_answer_tells_no_message_and_no_stack() -> None:
+def test_a_half_sent_answer_has_no_message_and_no_stack() -> None:
     """The caller learns the request id instead, since an exception's message may be secret."""
     failure = of_stream(raised(ValueError("the key is sk-1")), "r-1")
     assert failure.type == "Function.ValueError"

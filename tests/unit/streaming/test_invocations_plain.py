@@ -31,9 +31,7 @@ async def test_a_plain_handler_gets_the_ordinary_answer(
     assert json.loads(await post.read()) == {"id": request_id}
 
 
-async def test_a_plain_handlers_http_result_is_an_answer_where_it_streams(
-    api: FakeRuntimeApi, serve: Serve
-) -> None:
+async def test_a_plain_handlers_http_result_is_streamed(api: FakeRuntimeApi, serve: Serve) -> None:
     """A streaming URL gets the result as an answer; other senders interpret the dict."""
 
     def handler(event: Any, context: Any) -> Any:
@@ -126,7 +124,7 @@ async def test_a_plain_handler_that_exits_ends_its_invocation_only(
 
 
 @pytest.mark.parametrize("where", ["Function URL", "REST API"])
-async def test_a_plain_handler_is_not_asked_to_compress_what_is_streamed(
+async def test_a_plain_handlers_stream_is_not_asked_to_be_compressed(
     api: FakeRuntimeApi, serve: Serve, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """`accept-encoding` is dropped from its streamed events only."""

@@ -174,7 +174,7 @@ def test_framed_logs_are_one_event_each(
     assert written(stdout) == ""
 
 
-def test_a_log_that_cannot_be_written_does_not_hurt(
+def test_a_log_that_cannot_be_written_is_ignored(
     installed: Callable[..., TextIOWrapper], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A closed descriptor costs the record, not the request."""

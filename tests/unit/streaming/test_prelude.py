@@ -70,7 +70,7 @@ def test_preludes(
     ("text", "expected"),
     [("12", 12), ("0", 0), ("", None), ("-1", None), ("1 2", None), ("²", None)],
 )
-def test_a_length_is_a_number_or_none(text: str, expected: int | None) -> None:
+def test_a_length_that_is_not_a_number_is_ignored(text: str, expected: int | None) -> None:
     """A content-length that is not a number is ignored."""
     assert length({"statusCode": 200, "headers": {"content-length": text}}) == expected
     assert length({"statusCode": 200}) is None

@@ -102,7 +102,7 @@ REFERENCE_PRELUDE = {
         ("emptywrite", {"statusCode": 204}, [b""], None),
     ],
 )
-async def test_our_requests_say_what_the_reference_says(
+async def test_our_requests_match_the_reference(
     api: FakeRuntimeApi,
     recording: str,
     prelude: dict[str, Any],
@@ -121,7 +121,7 @@ async def test_our_requests_say_what_the_reference_says(
     assert parse_post(bytes((await api.post()).raw)) == parse_post(raw)
 
 
-async def test_a_failure_is_told_in_the_trailers(api: FakeRuntimeApi) -> None:
+async def test_a_failure_is_in_the_trailers(api: FakeRuntimeApi) -> None:
     """The type is a category and a class; the body is base64 of the three documented keys."""
     stream = ResponseStream(api.address, invocation())
     await stream.start(PRELUDE)

@@ -196,7 +196,7 @@ async def test_a_buffered_answer_says_its_type_and_echoes_the_invocation(
     assert post.connection != 1
 
 
-async def test_an_invocation_without_an_id_of_its_own_echoes_none(
+async def test_an_invocation_without_an_id_echoes_none(
     api: FakeRuntimeApi, client: RuntimeApi
 ) -> None:
     """The header is sent only when /next carried it."""

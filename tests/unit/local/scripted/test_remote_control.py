@@ -18,7 +18,7 @@ async def _ask(model: SteeredUpstream, method: str, path: str, body: Any = None)
     )
 
 
-async def test_scenes_are_played_in_turn_and_requests_are_told() -> None:
+async def test_scenes_are_played_in_turn_and_requests_are_reported() -> None:
     """The last scene repeats, and requests are reported since the last steering."""
     async with SteeredUpstream() as model:
         turn = {"model": "m", "messages": [{"role": "user", "content": "Hello?"}]}

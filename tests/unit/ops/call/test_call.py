@@ -179,7 +179,7 @@ def test_a_turn_has_a_limit() -> None:
     assert (call.ended, turn.troubles[0].cause) == ("failed", "timeout")
 
 
-def test_a_cut_answer_is_heard_and_told() -> None:
+def test_a_cut_answer_is_heard_and_reported() -> None:
     """Words before a broken connection were heard, and the break is reported separately."""
     pieces = (OPENING, chunk({"content": "Until "}), chunk({"content": "six"}))
     with _call(_Answers(Answer(pieces=pieces, whole=False))) as call:
@@ -231,7 +231,7 @@ def test_state_is_kept() -> None:
 BOOK = Tool("book", parameters={"type": "object", "properties": {"day": {"type": "string"}}})
 
 
-def test_a_tool_of_ones_own_is_answered() -> None:
+def test_the_agents_own_tool_gets_its_result() -> None:
     """The result is kept as JSON next to its call, and the model is asked again."""
     seen: list[tuple[str, Mapping[str, Any]]] = []
 
@@ -264,7 +264,7 @@ def test_a_result_may_come_late() -> None:
     ("tools", "arguments", "cause"),
     [((), "{}", "unknown_tool"), ((BOOK,), '{"day": 5}', "unusable_call")],
 )
-def test_a_call_that_nobody_can_carry_out_is_told(
+def test_an_impossible_call_gets_an_error(
     tools: tuple[Tool, ...], arguments: str, cause: str
 ) -> None:
     """An unknown tool, and arguments that do not fit, get an error as their result."""

@@ -127,7 +127,7 @@ def test_what_is_wrong_is_named_with_its_line(
 
 
 @pytest.mark.parametrize("content", [TURN.encode("utf-16"), TURN.encode() + b"\xe4", b"a: \0"])
-def test_what_is_no_text_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_binary_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """A binary file is refused in one line."""
     file = tmp_path / "a.yaml"
     file.write_bytes(content)

@@ -110,7 +110,7 @@ def test_a_healthy_server_passes_twenty_times(tmp_path: Path) -> None:
         assert _play(tmp_path, GOODBYE, _ends("Thank you. ")).failures == []
 
 
-def test_an_interruption_that_never_came_is_told(tmp_path: Path) -> None:
+def test_a_missing_interruption_is_a_failure(tmp_path: Path) -> None:
     """A call fails if the words to interrupt were never said."""
     text = "call: x\nturns:\n  - caller: Hours?\n  - {caller: Stop., over: on Mondays}\n"
     played = _play(tmp_path, text, Answer(pieces=YES))
@@ -128,7 +128,7 @@ def test_an_interruption_is_judged_by_what_was_heard(tmp_path: Path) -> None:
     assert _play(tmp_path, text, Answer(pieces=slow), Answer(pieces=YES)).failures == []
 
 
-def test_a_call_that_ends_early_is_told(tmp_path: Path) -> None:
+def test_a_call_that_ends_early_is_a_failure(tmp_path: Path) -> None:
     """Turns that were no longer played count as a failure of the turn that ended the call."""
     played = _play(tmp_path, GOODBYE + "  - caller: Wait!\n", _ends("Thank you. "))
     assert [(failure.name, failure.seen) for failure in played.failures] == [

@@ -76,7 +76,7 @@ def test_each_tool_does_what_the_platform_does(
         ),
     ],
 )
-def test_what_cannot_be_carried_out_is_said(name: str, arguments: str, why: str) -> None:
+def test_an_impossible_call_has_no_effect(name: str, arguments: str, why: str) -> None:
     """A call that does not fit its tool has no effect, and its result says why."""
     outcome = carry_out(_tool(name), arguments)
     assert outcome is not None

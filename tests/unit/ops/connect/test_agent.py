@@ -113,7 +113,7 @@ def test_a_key_from_an_environment_is_not_a_missing_secret() -> None:
     assert (change.what, change.old, change.new) == ("API key", "environment LABEL", "secret name")
 
 
-def test_what_changed_besides_is_found_wherever_it_is() -> None:
+def test_other_changes_are_found_by_path() -> None:
     """A lost prompt, a changed voice and a missing switch are reported by their paths."""
     before = agent(prompt="p") | {"platform_settings": {"overrides": {"other": True}}}
     before["conversation_config"]["tts"] = {"voice_id": "a"}

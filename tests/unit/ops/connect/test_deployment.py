@@ -14,7 +14,7 @@ KEY = "the-caller-key"
     "url",
     ["http://a.example/v1", "127.0.0.1:8080", "", "ftp://a", "https://[", "https://me:k@a/v1"],
 )
-def test_what_the_platform_cannot_call_is_refused(url: str) -> None:
+def test_a_url_that_the_platform_cannot_call_is_refused(url: str) -> None:
     """Only an https URL is taken, since the key would otherwise be sent in the clear."""
     with pytest.raises(Problem) as refused:
         url_deployment(url, KEY)
@@ -109,7 +109,7 @@ def stack(*outputs: str) -> str:
         (f"echo '{stack('ServerUrl')}'", "CallerKeySecretArn"),
     ],
 )
-def test_a_stack_that_cannot_be_read_says_what_else_to_name(
+def test_an_unreadable_stack_says_how_to_name_another_server(
     script: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error has the AWS CLI's own words, and says how to name another server."""

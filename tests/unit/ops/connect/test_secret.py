@@ -32,7 +32,7 @@ def test_the_name_differs_by_server_and_key_without_revealing_the_key() -> None:
     assert name[-12:] != choose_secret("https://b/v1", "key-1", []).name[-12:]
 
 
-def test_a_secret_of_the_same_key_is_taken_as_it_is() -> None:
+def test_a_secret_with_the_same_key_is_reused() -> None:
     """The current secret wins over an old one that was left."""
     name = choose_secret(URL, "new", []).name
     old = choose_secret(URL, "old", []).name
@@ -40,7 +40,7 @@ def test_a_secret_of_the_same_key_is_taken_as_it_is() -> None:
     assert (found.id, found.store) == ("s_new", StoreAction.NOTHING)
 
 
-def test_a_secret_of_another_key_is_updated_and_its_users_counted() -> None:
+def test_a_secret_with_another_key_is_updated_and_its_users_counted() -> None:
     """A rotation reports how many agents use the secret."""
     old = choose_secret(URL, "old", []).name
     found = choose_secret(URL, "new", [stored(old, "s_old", 3, more=True)])

@@ -77,7 +77,7 @@ def test_a_turn_is_drawn_with_its_candidates() -> None:
     assert requests[0].headers["x-completions-comments"] == "candidates"
 
 
-def test_a_page_that_comes_late_is_told_everything() -> None:
+def test_a_page_that_connects_late_gets_everything() -> None:
     """A page that connects late gets the call, then its turns."""
     with _conversation(_says("Yes.")) as (conversation, _):
         conversation.say("Hello?")
@@ -143,7 +143,7 @@ def test_another_call_begins_empty() -> None:
     ]
 
 
-def test_a_saved_call_says_what_was_said_and_what_the_model_did() -> None:
+def test_a_saved_call_has_words_scripts_and_expectations() -> None:
     """The file is YAML with agent, callers, scripts of the model and expectations."""
     behaviours = iter(["well", "sick", "empty"])
     behaviour = {"is": "well"}

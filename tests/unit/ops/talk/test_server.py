@@ -56,7 +56,7 @@ def test_the_page_has_no_key_and_names_no_other_host(name: str) -> None:
     assert "//" not in text.replace("// ", "")
 
 
-def test_what_is_said_is_told_as_it_happens() -> None:
+def test_a_turn_arrives_as_events() -> None:
     """A turn that the page starts arrives as events, without the key."""
     with _served() as server:
         lines: list[str] = []
@@ -90,7 +90,7 @@ def test_a_foreign_page_changes_nothing() -> None:
         ("nothing", {}, 404),
     ],
 )
-def test_what_makes_no_sense_is_refused(path: str, body: Any, status: int) -> None:
+def test_a_malformed_request_is_refused(path: str, body: Any, status: int) -> None:
     """A malformed request gets an error status, and the server keeps running."""
     with _served() as server:
         assert _asked(server, "POST", path, body).status == status

@@ -186,7 +186,7 @@ def test_the_files_that_assume_something_exist() -> None:
     assert len({probe.name for probe in PROBES}) == len(PROBES)
 
 
-def test_gaps_are_measured_where_they_are_set() -> None:
+def test_gaps_are_measured_at_their_own_function() -> None:
     """Each gap has its own function, which gets the planned requests after one to wake it."""
     for name, place in (("gap-2", "Streamed"), ("gap-0", "NoGap"), ("gap-25", "LongGap")):
         (probe,) = (each for each in PROBES if each.name == name)

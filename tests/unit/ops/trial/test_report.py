@@ -35,7 +35,7 @@ def test_a_differing_answer_is_marked_in_an_intact_table(tmp_path: Path) -> None
     assert "\n" not in line(PROBE, OTHER)
 
 
-def test_what_is_left_is_named(tmp_path: Path) -> None:
+def test_resources_that_are_left_are_named(tmp_path: Path) -> None:
     """The report names resources that are left and cost money."""
     told = report(tmp_path)
     told.end("it failed: no rights")
