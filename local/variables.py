@@ -1,7 +1,7 @@
 """Checks the function's variables against Lambda's limit, before AWS refuses the deployment.
 
 Lambda measures all of them together, as JSON with its escapes: its error says "exceeded the 4KB
-limit. String size_bytes: {…}". Before it builds, make runs `python -m local.variables STAGE` in the
+limit. String measured: {…}". Before it builds, make runs `python -m local.variables STAGE` in the
 SAM CLI's environment, which reads samconfig.toml as SAM does.
 """
 
