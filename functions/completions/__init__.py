@@ -9,6 +9,7 @@ Rooms, from the top; each imports from the ones below it only (`make check`)::
     responder                    the contract for them
     agent_api                    what they get: the conversation, the models, a client
     race                         who answers: fallback, hedging, timeouts
+    quirks                       what each model refuses, and how a request is mended for it
     speech · upstream            text as it is spoken; one HTTP request to a model API
     tools                        tool calls: whole, valid, or explained
     dialects · keys              the two wire formats; the caller's and the upstream's keys

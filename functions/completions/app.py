@@ -29,8 +29,8 @@ from completions.errors import (
 )
 from completions.keys.keys import Keys
 from completions.observability import allow_content, bind
+from completions.quirks.quirks import Quirks
 from completions.race.health import Health
-from completions.race.quirks import Quirks
 from completions.settings import Settings
 from completions.turn import report
 from completions.turn.plan import AppState, Arrival

@@ -126,7 +126,7 @@ SHAPES = (
     _shape("metadata", ASK, metadata={"turns": 3}, user="caller-1"),
     _shape("an empty list of tools", ASK, tools=[]),
 )
-"""What some model APIs refuse, a row each (the function's `dialects/refused_shapes` fixes them)."""
+"""What some model APIs refuse, a row each (the function's `quirks/shapes` fixes them)."""
 
 _STORY = {
     "role": "user",

@@ -11,7 +11,7 @@ import pytest
 
 from completions.dialects import responses
 from completions.dialects.deltas import Chunk, Done, Finish, Reasoning, Rewrite, Text, Usage
-from completions.dialects.refused_shapes import mended, refused_shapes
+from completions.quirks.shapes import mended, refused_shapes
 from completions.sse import ServerSentEvent
 from local import model
 from tests.support.responses_rules import check, sdk_final, spoken_in, sse_events_of

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from completions.quirks.quirks import Quirks
 from completions.race import winner
-from completions.race.quirks import Quirks
 from completions.settings import Candidate
 from completions.speech.scanner import Scanner
 from completions.speech.text_parts import Part

@@ -18,8 +18,8 @@ from unittest.mock import patch
 from completions import responder
 from completions.dialects import chat
 from completions.dialects.dialect import Dialect
+from completions.quirks.quirks import Quirks
 from completions.race.health import Health
-from completions.race.quirks import Quirks
 from completions.settings import Settings
 from completions.turn import plan
 from completions.turn.plan import AppState, Arrival

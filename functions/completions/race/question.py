@@ -14,15 +14,15 @@ from typing import Any, Protocol
 from completions.dialects import chat
 from completions.dialects.deltas import Chunk, Finish, Usage
 from completions.dialects.dialect import Dialect, Prepared
-from completions.dialects.refused_shapes import mended
 from completions.dialects.request import ParsedRequest
 from completions.errors import ChainNotFound, CompletionsError, NotAsked, UpstreamRefused
+from completions.quirks.lessons import Keep, Lesson, bare, lesson_of
+from completions.quirks.quirks import Quirks
+from completions.quirks.shapes import mended
+from completions.quirks.stored_responses import names_stored
 from completions.race import chunk_batches
 from completions.race.attempts import is_done
-from completions.race.quirks import Quirks
-from completions.race.refusal_lessons import Keep, Lesson, bare, lesson_of
 from completions.race.requests import Requests
-from completions.race.stored_responses import names_stored
 from completions.settings import Candidate
 from completions.speech.spoken_answer import SpokenAnswer
 from completions.sse import ServerSentEvent

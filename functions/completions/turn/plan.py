@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
+from completions.quirks.quirks import Quirks
 from completions.race.attempts import Askable
 from completions.race.health import Health
 from completions.race.question import ModelClient, Question
-from completions.race.quirks import Quirks
 from completions.race.requests import Requests
 from completions.race.timeouts import Timeouts
 from completions.race.waits import RETRY_WAITS_S, Waits

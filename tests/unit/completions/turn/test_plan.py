@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from completions.dialects import chat
+from completions.quirks.quirks import Quirks
 from completions.race.health import Health
-from completions.race.quirks import Quirks
 from completions.settings import Settings
 from completions.speech.phrases import PHRASES
 from completions.turn import plan as plan_module

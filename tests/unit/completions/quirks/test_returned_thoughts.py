@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from completions.dialects.returned_thoughts import (
+from completions.quirks.returned_thoughts import (
     PLACEHOLDER,
     with_reasoning,
     with_signatures,

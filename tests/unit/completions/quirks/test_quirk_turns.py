@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from completions.dialects import responses
-from completions.race.quirks import ENDPOINT_RETRY_S, GUESS_CHARS
+from completions.quirks.quirks import ENDPOINT_RETRY_S, GUESS_CHARS
 from local.scripted.script import (
     At,
     Done,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from completions.dialects.tool_schemas import with_enums_of_text, without_keyword
+from completions.quirks.tool_schemas import with_enums_of_text, without_keyword
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

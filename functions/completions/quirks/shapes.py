@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from completions.dialects.refused_histories import HISTORIES
-from completions.dialects.returned_thoughts import (
+from completions.quirks.history_shapes import HISTORIES
+from completions.quirks.returned_thoughts import (
     not_thinking,
     not_thinking_unless_streamed,
     with_reasoning,
     with_signatures,
     without_empty_thoughts,
 )
-from completions.dialects.shape_type import Shape, in_words
-from completions.dialects.tool_schemas import with_enums_of_text
+from completions.quirks.shape import Shape, in_words
+from completions.quirks.tool_schemas import with_enums_of_text
 
 _WANTS_REASONING = in_words(
     r"(?:reasoning_content|\.thinking)\b[^.]*\b(?:must|missing|required|needed|passed)\b",

@@ -6,7 +6,7 @@ differently: a row counts only where it would change the history. Knows only a r
 
 from __future__ import annotations
 
-from completions.dialects.history_contents import (
+from completions.quirks.history_contents import (
     calls_as_words,
     fill_empty,
     json_arguments,
@@ -15,13 +15,13 @@ from completions.dialects.history_contents import (
     null_as_text,
     parts_as_text,
 )
-from completions.dialects.history_roles import (
+from completions.quirks.history_roles import (
     developer_as_system,
     in_turns,
     results_answered,
     system_as_user,
 )
-from completions.dialects.shape_type import Shape, in_words
+from completions.quirks.shape import Shape, in_words
 
 HISTORIES = (
     Shape(

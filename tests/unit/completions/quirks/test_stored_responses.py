@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from completions.errors import UpstreamRefused
-from completions.race.stored_responses import names_stored
+from completions.quirks.stored_responses import names_stored
 
 BODY: dict[str, Any] = {
     "previous_response_id": "resp_123",

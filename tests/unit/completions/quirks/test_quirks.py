@@ -8,7 +8,8 @@ import pytest
 
 from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
-from completions.race.quirks import (
+from completions.quirks.lessons import Keep, Lesson
+from completions.quirks.quirks import (
     ENDPOINT_RETRY_S,
     GUESS_CHARS,
     GUESS_TTL_S,
@@ -16,7 +17,6 @@ from completions.race.quirks import (
     MODELS_LIMIT,
     Quirks,
 )
-from completions.race.refusal_lessons import Keep, Lesson
 from completions.settings import Candidate
 from tests.support.clock import FakeClock
 from tests.support.logs import Logged

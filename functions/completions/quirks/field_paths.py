@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from completions.dialects.tool_schemas import without_keyword
+from completions.quirks.tool_schemas import without_keyword
 
 
 def value_at(body: Mapping[str, Any], path: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from completions.race.field_paths import fields_without
+from completions.quirks.field_paths import fields_without
 
 PROPERTIES = {"default": {"type": "string", "default": "x"}}
 FUNCTION = {"name": "t", "strict": True, "parameters": {"properties": PROPERTIES}}

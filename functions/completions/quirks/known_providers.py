@@ -7,7 +7,7 @@ verified, and only remedies that are harmless if the fact is wrong. A line names
                     of lines that fit, the first with hosts counts, else the first without
     dropped         fields to leave out, as paths (see `field_paths`)
     renamed         fields to send under another name
-    mended          shapes to mend, as named in `dialects.refused_shapes`
+    mended          shapes to mend, as named in `shapes`
     source          where it stands
 
 Knows names, not what was learnt from refusals.
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import from_json
 
-from completions.race.refusal_lessons import Lesson
+from completions.quirks.lessons import Lesson
 from completions.settings import Candidate
 
 LINES = Path(__file__).with_suffix(".jsonl")

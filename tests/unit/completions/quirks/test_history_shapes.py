@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 
 from completions.dialects import chat
-from completions.dialects.refused_histories import HISTORIES
-from completions.dialects.refused_shapes import mended, refused_shapes
+from completions.quirks.history_shapes import HISTORIES
+from completions.quirks.shapes import mended, refused_shapes
 from tests.support import histories
 from tests.support.history import called, result
 from tests.support.strict_servers import SERVERS, first_refusal

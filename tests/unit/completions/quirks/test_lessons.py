@@ -8,7 +8,7 @@ import pytest
 
 from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
-from completions.race.refusal_lessons import BOOKKEEPING, SAMPLING, Keep, Lesson, bare, lesson_of
+from completions.quirks.lessons import BOOKKEEPING, SAMPLING, Keep, Lesson, bare, lesson_of
 from tests.support.history import called, result
 
 NOTHING = Lesson()

@@ -16,8 +16,8 @@ from functools import lru_cache
 from completions.dialects.dialect import Prepared
 from completions.errors import UpstreamRefused
 from completions.observability import log, printable
-from completions.race.known_providers import facts_of
-from completions.race.refusal_lessons import WEIGHTY, Keep, Lesson
+from completions.quirks.known_providers import facts_of
+from completions.quirks.lessons import WEIGHTY, Keep, Lesson
 from completions.settings import Candidate
 
 MODELS_LIMIT = 64
@@ -59,7 +59,7 @@ class _Known:
     """What is known of its provider beforehand."""
     lesson: Lesson = field(default_factory=Lesson)
     weighty: dict[str, _Guess] = field(default_factory=dict)
-    """Fields whose loss costs much; see `refusal_lessons.WEIGHTY`."""
+    """Fields whose loss costs much; see `lessons.WEIGHTY`."""
     responses_refused: int = 0
     """How often in a row."""
     responses_refused_at: float = 0.0

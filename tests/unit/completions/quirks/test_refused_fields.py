@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from completions.race.refused_fields import blames_value, refused_fields
+from completions.quirks.refused_fields import blames_value, refused_fields
 
 SCHEMA = {
     "type": "object",

@@ -1,4 +1,4 @@
-"""A row of `refused_shapes`: the words in which APIs refuse it, and a function that fixes it."""
+"""A row of `shapes`: the words in which APIs refuse it, and a function that fixes it."""
 
 from __future__ import annotations
 

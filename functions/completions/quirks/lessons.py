@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from completions.dialects.dialect import Prepared
-from completions.dialects.refused_shapes import HARMLESS, mended, refused_shapes
 from completions.errors import BADLY_WRITTEN, UpstreamRefused
-from completions.race.field_paths import fields_without, value_at
-from completions.race.refused_fields import NEEDED, blames_value, refused_fields
+from completions.quirks.field_paths import fields_without, value_at
+from completions.quirks.refused_fields import NEEDED, blames_value, refused_fields
+from completions.quirks.shapes import HARMLESS, mended, refused_shapes
 
 FAILED = 500
 """llama.cpp's status for a history that a template cannot take, some gateways' for any refusal."""
@@ -77,7 +77,7 @@ class Lesson:
     """Paths, see `field_paths`."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     shapes: frozenset[str] = frozenset()
-    """Names of rows in `dialects.refused_shapes`."""
+    """Names of rows in `shapes`."""
     keep: Keep = Keep.KNOWN
 
     def __add__(self, other: Lesson) -> Lesson:

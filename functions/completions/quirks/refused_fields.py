@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from completions.dialects.tool_schemas import schemas_in
+from completions.quirks.tool_schemas import schemas_in
 
 NEEDED = frozenset(
     {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from completions.dialects.refused_shapes import mended, refused_shapes
+from completions.quirks.shapes import mended, refused_shapes
 
 CALL = {"id": "c", "type": "function", "function": {"name": "t", "arguments": "{}"}}
 ASKED = {"role": "user", "content": "Hi."}

@@ -1,0 +1,1 @@
+"""What each model refuses, and how a request is mended for it."""
