@@ -81,7 +81,9 @@ def test_a_silence_with_wordless_frames_is_noticed(monkeypatch: pytest.MonkeyPat
     drips = Plan(120, SEED, "amid words", sockets=False)
     assert not names(run(drips))["silence"]
     saw = winner._Watchdog.saw
-    monkeypatch.setattr(winner._Watchdog, "saw", lambda self, life: saw(self, winner.Life.SPOKEN))
+    monkeypatch.setattr(
+        winner._Watchdog, "saw", lambda self, life: saw(self, winner.LifeSign.SPOKEN)
+    )
     assert names(run(drips))["silence"] > 10
 
 

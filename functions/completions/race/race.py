@@ -35,7 +35,7 @@ from completions.race.misconfiguration import tell_owner
 from completions.race.next_candidate import CandidateChooser
 from completions.race.timeouts import TICK_S, Timeouts, lingers_until
 from completions.race.waits import Waits
-from completions.race.winner import Silences, read_on
+from completions.race.winner import SilenceLimits, read_on
 from completions.settings import Candidate
 from completions.speech.sentences import has_words
 
@@ -124,7 +124,7 @@ class Race:
             rest = read_on(
                 winner,
                 self._attempts.events,
-                silences=Silences(
+                silence_limits=SilenceLimits(
                     self._timeouts.stall_s, self._timeouts.reasoning_s, self._heard_at
                 ),
                 answers=self._answers,

@@ -34,7 +34,7 @@ _LOOK_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Silences:
+class SilenceLimits:
     """How long the winner may be silent, in seconds; 0 disables a limit."""
 
     stall_s: float = 0.0
@@ -46,7 +46,7 @@ class Silences:
 
 
 async def read_on(
-    winner: Attempt, events: asyncio.Queue[Event], *, silences: Silences, answers: int
+    winner: Attempt, events: asyncio.Queue[Event], *, silence_limits: SilenceLimits, answers: int
 ) -> AsyncGenerator[list[Chunk], None]:
     """Yield the answer from its first chunks (`winner.held`) on, in batches.
 
@@ -58,12 +58,14 @@ async def read_on(
     batch, end = winner.held, None
     finishes = 0
     direct = False
-    with _Watchdog(lambda: winner.rest is None and _queue_stall(events), silences) as watchdog:
+    with _Watchdog(
+        lambda: winner.rest is None and _queue_stall(events), silence_limits
+    ) as watchdog:
         while True:
             # Nothing after the finish prolongs the wait for the terminator.
             finished = finishes >= answers
             winner.held = batch
-            heard, ended, life, done, failure = _until_end(batch)
+            heard, ended, life_sign, done, failure = _until_end(batch)
             finishes += ended
             yield heard
             if failure is not None:
@@ -76,7 +78,7 @@ async def read_on(
                 if finishes >= answers:
                     watchdog.linger()
                 else:
-                    watchdog.saw(life)
+                    watchdog.saw(life_sign)
             while True:
                 if direct and winner.rest is not None:
                     attempt, more, error = await watchdog.next_of(winner, winner.rest)
@@ -113,7 +115,7 @@ def _more(winner: Attempt, events: asyncio.Queue[Event], batch: list[Chunk]) -> 
     return None
 
 
-class Life(IntEnum):
+class LifeSign(IntEnum):
     """What a batch proves about its model."""
 
     NONE = 0
@@ -124,29 +126,31 @@ class Life(IntEnum):
     """It speaks, or ends."""
 
 
-def _until_end(batch: list[Chunk]) -> tuple[list[Chunk], int, Life, bool, CompletionsError | None]:
+def _until_end(
+    batch: list[Chunk],
+) -> tuple[list[Chunk], int, LifeSign, bool, CompletionsError | None]:
     """Cut a batch at the terminator, or where the upstream says that it failed.
 
     Return the chunks before it, how many answers finish in them, what they prove, whether the
     terminator came, and the failure.
     """
-    finishes, life = 0, Life.NONE
+    finishes, life_sign = 0, LifeSign.NONE
     for position, chunk in enumerate(batch):
         for delta in chunk.deltas:
             if type(delta) is Text:  # The common delta comes first, for speed.
-                if life is not Life.SPOKEN and has_words(delta.text):
-                    life = Life.SPOKEN
+                if life_sign is not LifeSign.SPOKEN and has_words(delta.text):
+                    life_sign = LifeSign.SPOKEN
             elif type(delta) is Finish:
                 finishes += 1
             elif isinstance(delta, Failure):
-                return batch[:position], finishes, life, False, delta.error
+                return batch[:position], finishes, life_sign, False, delta.error
             elif type(delta) is Done:
-                return batch[: position + 1], finishes, life, True, None
+                return batch[: position + 1], finishes, life_sign, True, None
             elif isinstance(delta, Refusal | Other):
-                life = Life.SPOKEN
-            elif life is Life.NONE and _is_work(delta):
-                life = Life.UNSPOKEN
-    return batch, finishes, life, False, None
+                life_sign = LifeSign.SPOKEN
+            elif life_sign is LifeSign.NONE and _is_work(delta):
+                life_sign = LifeSign.UNSPOKEN
+    return batch, finishes, life_sign, False, None
 
 
 def _is_work(delta: Delta) -> bool:
@@ -171,10 +175,10 @@ class _Watchdog:
     Signs of life only move it later, so they never need a new timer.
     """
 
-    def __init__(self, report: Callable[[], bool], silences: Silences) -> None:
+    def __init__(self, report: Callable[[], bool], silence_limits: SilenceLimits) -> None:
         self._loop = asyncio.get_running_loop()
         self._report = report
-        self._silences = silences
+        self._silence_limits = silence_limits
         self._alive_at = self._spoken_at = self._loop.time()
         self._end: float | None = None
         """The deadline once the answer has finished, which nothing moves."""
@@ -191,11 +195,11 @@ class _Watchdog:
         self._end = math.inf
         self._look_at(math.inf)
 
-    def saw(self, life: Life) -> None:
+    def saw(self, life_sign: LifeSign) -> None:
         """Note what a batch has proved."""
-        if life is Life.SPOKEN:
+        if life_sign is LifeSign.SPOKEN:
             self._alive_at = self._spoken_at = self._loop.time()
-        elif life is Life.UNSPOKEN:
+        elif life_sign is LifeSign.UNSPOKEN:
             self._alive_at = self._loop.time()
         if not self._watches:
             self._watches = True
@@ -236,10 +240,10 @@ class _Watchdog:
     def _ends_at(self) -> float:
         if self._end is not None:
             return self._end
-        stall_s, unspoken_s = self._silences.stall_s, self._silences.unspoken_s
+        stall_s, unspoken_s = self._silence_limits.stall_s, self._silence_limits.unspoken_s
         ends_at = self._alive_at + stall_s if stall_s else math.inf
         if unspoken_s:
-            heard_at = max(self._spoken_at, self._silences.heard_at())
+            heard_at = max(self._spoken_at, self._silence_limits.heard_at())
             ends_at = min(ends_at, heard_at + max(unspoken_s, stall_s))
         return ends_at
 
