@@ -64,7 +64,7 @@ def test_a_url_plays_the_files_without_scripts(real: Path, tmp_path: Path) -> No
         done = _run(str(real), CALLS[0], "--html", str(page), CALL_URL=url, CALL_KEY=KEY)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 ok, 1 skipped" in done.stdout
-    assert "its model plays a script" in done.stdout
+    assert "its model is scripted" in done.stdout
     assert "until six." in page.read_text()
     assert KEY not in done.stdout + done.stderr
 
