@@ -25,7 +25,7 @@ class Spread:
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """Between these two lies the middle half."""
+        """The bounds of the middle half."""
         if len(self.values) < 2:
             return self.median, self.median
         low, _, high = statistics.quantiles(self.values, n=4)

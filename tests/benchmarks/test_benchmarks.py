@@ -1,4 +1,4 @@
-"""The benchmarks run and judge; `make bench` measures on an idle machine."""
+"""The benchmarks run, and slow servers miss their limits; `make bench` measures for real."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 
 from ops.call.scripted_deployment import ScriptedDeployment, ScriptedDeployments
 from ops.command_problem import Problem
-from tests.support.patients import KEY, Answer, Request, serve, speech, told
+from tests.support.patients import KEY, Answer, Request, refusal, serve, speech
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYED = ROOT / "calls" / "deployed.yaml"
@@ -45,7 +45,7 @@ def test_the_shipped_calls_go_well(code: str, tmp_path: Path) -> None:
 
 def _server(request: Request) -> Answer:
     if request.headers["authorization"] != f"Bearer {KEY}":
-        return told(401, "invalid_api_key")
+        return refusal(401, "invalid_api_key")
     return Answer(pieces=speech(["Yes, ", "until ", "six."]))
 
 

@@ -1,7 +1,7 @@
 """What the log may hold: no conversation content unless switched on, and never a key.
 
-Each text of a request is a canary, a word of its own, and so is each text of the model's. Whatever
-happens then, none of them is in the log, in the metrics, or in what other libraries log.
+Each text of a request and of the model is a canary, a unique word. None of them may appear in the
+log, in the metrics, or in what other libraries log.
 """
 
 from __future__ import annotations
@@ -356,7 +356,7 @@ async def test_a_key_that_cannot_be_read_is_counted(heard: Heard) -> None:
     assert '"FailedTurns":[1.0]' in text
 
 
-# -- who it was
+# -- which call it was
 
 
 async def test_every_line_of_a_turn_names_the_call(heard: Heard) -> None:
@@ -424,7 +424,7 @@ async def test_the_first_turn_of_an_environment_is_cold(heard: Heard) -> None:
     assert heard.text().count('"ColdStarts":[1.0]') == 1
 
 
-# -- when it was asked for
+# -- with `log_content`
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -49,7 +49,7 @@ class Played:
 
 
 def play(platform: str, stand_in: StandIn) -> Cell:
-    """Play all calls, with a known provider and with one that nobody knows."""
+    """Play all calls, with a known and an unknown provider."""
     cell = Cell()
     sent, session = platforms.body(platform), platforms.session(platform)
     for known in {bool(stand_in.url), False}:

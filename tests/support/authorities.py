@@ -24,5 +24,5 @@ def _load_what_is_ours(
 
 
 def leave_out_the_worlds_authorities() -> None:
-    """Trust nobody by default, in this process."""
+    """Trust no authority by default in this process."""
     ssl.SSLContext.load_verify_locations = _load_what_is_ours  # type: ignore[method-assign]

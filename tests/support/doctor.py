@@ -48,7 +48,7 @@ def results(findings: Sequence[Finding]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def told(
+def report_on(
     server: Server,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -63,5 +63,5 @@ def told(
     return status, json.loads(capsys.readouterr().out)
 
 
-def causes(told: dict[str, Any]) -> list[str]:
-    return [trouble["cause"] for check in told["checks"] for trouble in check["troubles"]]
+def causes(report: dict[str, Any]) -> list[str]:
+    return [trouble["cause"] for check in report["checks"] for trouble in check["troubles"]]

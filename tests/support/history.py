@@ -44,8 +44,8 @@ def result(content: str, call_id: str = "call_0") -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
-def told(body: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return role (or type) and text of each message that an upstream got."""
+def texts(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return role (or type) and text of each message of an upstream request."""
     messages = body["messages"] if "messages" in body else body["input"]
     return [(one.get("role") or one["type"], _text(one)) for one in messages]
 

@@ -72,7 +72,7 @@ class Answer:
 Server = Callable[[Request], Answer]
 
 
-def told(status: int, code: str, message: str = "No.") -> Answer:
+def refusal(status: int, code: str, message: str = "No.") -> Answer:
     """Return an error in OpenAI's shape."""
     error = {"message": message, "type": "server_error", "param": None, "code": code}
     return Answer(status, JSON, (json.dumps({"error": error}).encode(),))
@@ -125,7 +125,7 @@ def healthy(request: Request) -> Answer:
     if path.endswith("/health"):
         return Answer(200, JSON, (b'{"status":"ok"}',))
     if request.headers.get("authorization") != f"Bearer {KEY}":
-        return told(401, "invalid_api_key")
+        return refusal(401, "invalid_api_key")
     if path.endswith("/responses"):
         return Answer(pieces=response())
     if request.json.get("tools") and request.json["messages"][-1]["role"] == "user":
@@ -268,7 +268,7 @@ def open_door(request: Request) -> Answer:
 def sorry(request: Request, _: Answer) -> Answer:
     """Apologise, and give the reason to clients that ask for errors, as the function does."""
     if request.headers.get("x-completions-on-failure") == "error":
-        return told(502, "upstream_auth", "The upstream refuses our key.")
+        return refusal(502, "upstream_auth", "The upstream refuses our key.")
     words = "Sorry, something went wrong on my side, could you say that again, please?"
     return Answer(pieces=speech([words]))
 
@@ -276,7 +276,7 @@ def sorry(request: Request, _: Answer) -> Answer:
 def withheld(request: Request, _: Answer) -> Answer:
     """Do the same for an answer that a model's filter withheld."""
     if request.headers.get("x-completions-on-failure") == "error":
-        return told(400, "content_filter", "The response was filtered.")
+        return refusal(400, "content_filter", "The response was filtered.")
     words = "I'm sorry, I can't help with that here, is there anything else I can do for you?"
     return Answer(pieces=speech([words]))
 
@@ -305,7 +305,7 @@ FORBIDDEN = Answer(
 COMPLETION = json.dumps({"choices": [{"message": {"content": "Yes."}}]}).encode()
 
 BROKEN: Mapping[str, tuple[Server, str]] = {
-    "401 always": (_everywhere(told(401, "invalid_api_key")), "caller_key"),
+    "401 always": (_everywhere(refusal(401, "invalid_api_key")), "caller_key"),
     "a login in front": (
         _everywhere(Answer(401, {"content-type": "text/html"}, (b"Login",))),
         "foreign_401",
@@ -319,19 +319,19 @@ BROKEN: Mapping[str, tuple[Server, str]] = {
     "forbidden by others": (_everywhere(Answer(403, {}, (b"blocked",))), "foreign_403"),
     "moved": (_everywhere(Answer(301, {"location": "https://elsewhere"})), "redirected"),
     "crashes": (_everywhere(Answer(502, {}, (b"Internal Server Error",))), "crashed"),
-    "no upstream key": (always(told(503, "key_unavailable")), "key_unavailable"),
-    "a wrong upstream key": (always(told(502, "upstream_auth")), "upstream_auth"),
-    "an unknown model": (always(told(404, "model_not_found")), "model_unknown"),
-    "no model": (always(told(502, "upstream_unavailable")), "model_down"),
-    "a model that is late": (always(told(504, "upstream_timeout")), "model_slow"),
-    "a model's rate limit": (always(told(429, "rate_limit_exceeded")), "model_limited"),
-    "a bug": (always(told(500, "internal_error")), "bug"),
+    "no upstream key": (always(refusal(503, "key_unavailable")), "key_unavailable"),
+    "a wrong upstream key": (always(refusal(502, "upstream_auth")), "upstream_auth"),
+    "an unknown model": (always(refusal(404, "model_not_found")), "model_unknown"),
+    "no model": (always(refusal(502, "upstream_unavailable")), "model_down"),
+    "a model that is late": (always(refusal(504, "upstream_timeout")), "model_slow"),
+    "a model's rate limit": (always(refusal(429, "rate_limit_exceeded")), "model_limited"),
+    "a bug": (always(refusal(500, "internal_error")), "bug"),
     "throttled": (
         always(Answer(429, {"x-amzn-errortype": "TooManyRequestsException"}, (b"{}",))),
         "throttled",
     ),
     "a bad gateway": (always(Answer(502, {}, (b"<h1>Bad Gateway</h1>",))), "proxy_error"),
-    "refuses what it does not know": (always(told(400, "unknown_parameter")), "bad_request"),
+    "refuses what it does not know": (always(refusal(400, "unknown_parameter")), "bad_request"),
     "exact paths": (exact_paths, "path_unknown"),
     "an open door": (open_door, "open_door"),
     "a small door": (small_door, "too_large"),

@@ -168,6 +168,6 @@ async def turn(
 
 def feedback(upstream: PlayedUpstream) -> str:
     """Return the feedback in the second request."""
-    role, text = history.told(upstream.requests[1].json)[-1]
+    role, text = history.texts(upstream.requests[1].json)[-1]
     assert role == "user"
     return text

@@ -87,7 +87,7 @@ def test_a_secret_on_a_later_page_is_found(api: ElevenLabs, connect: Connect) ->
 
 
 def test_two_servers_have_two_secrets(api: ElevenLabs, connect: Connect) -> None:
-    """Connecting to another server leaves the first one's secret as it is."""
+    """Connecting to another server leaves the first one's secret unchanged."""
     connect()
     done = connect(URL="https://other.example/v1", CALLER_KEY="other-key")
     assert done.returncode == 0, done.stderr
@@ -176,7 +176,7 @@ def test_a_dry_run_writes_nothing(api: ElevenLabs, connect: Connect) -> None:
 
 
 def test_without_a_terminal_nothing_is_done(api: ElevenLabs, connect: Connect) -> None:
-    """If nobody can answer the question, the platform is not called."""
+    """Without a terminal to answer the question, the platform is not called."""
     done = connect(YES="")
     assert done.returncode == 2
     assert "YES=1" in done.stderr

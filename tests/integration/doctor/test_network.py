@@ -54,7 +54,7 @@ def test_an_unreachable_host_has_its_cause(
 
 
 def test_plain_http_at_an_https_url_is_named() -> None:
-    """https:// to a port that speaks plain HTTP has a cause of its own."""
+    """https:// to a port that speaks plain HTTP has its own cause."""
     with serve(healthy) as url:
         address = Address.parse(url.replace("http", "https"))
         findings = list(CheckRun(address, KEY, "m").rows())

@@ -236,7 +236,7 @@ async def test_an_agent_may_ask_with_messages_tools_and_parameters_of_its_own(wa
     got, caller = await turn(way, adds, answer("At nine."), **more)
     assert got.text == "At nine."
     (request,) = [seen.json for seen in caller.upstream.requests]
-    assert history.told(request)[-1] == ("system", "We open at nine.")
+    assert history.texts(request)[-1] == ("system", "We open at nine.")
     assert request["temperature"] == 0
     assert not request.keys() & {"tools", "elevenlabs_extra_body", "user_id", "n"}
     assert request["stream"] is True
@@ -276,7 +276,7 @@ async def test_an_agent_may_run_a_tool_of_its_own(way: Way) -> None:
     assert got.speech[0][1] in PHRASES["en"].buffer
     assert "".join(text for _, text in got.speech[1:]) == "At nine."
     assert got.speech[-1][0] == 2600
-    assert history.told(caller.upstream.requests[1].json)[-1][1] in {"09:00", ""}
+    assert history.texts(caller.upstream.requests[1].json)[-1][1] in {"09:00", ""}
 
 
 async def test_an_agent_gets_the_arguments_that_a_model_meant() -> None:

@@ -13,7 +13,7 @@ from local import file_watcher
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Code with a prompt beside it."""
+    """Code with a prompt next to it."""
     (tmp_path / "agents").mkdir()
     (tmp_path / "agents/shop.py").touch()
     (tmp_path / "agents/prompt.md").touch()

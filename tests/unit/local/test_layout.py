@@ -22,7 +22,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A source tree with a function and a layer, and a built package beside it."""
+    """A source tree with a function and a layer, and a built package next to it."""
     package = tmp_path / "functions/turn"
     layer = tmp_path / "layers/streaming"
     for folder in (package, layer / "lambda_streaming"):

@@ -189,9 +189,9 @@ async def test_buffer_words_do_not_reach_the_model(way: Way) -> None:
     ]
     async with calling(app_over(upstream)) as client:
         received = await Endpoint(way, client, upstream).model_receives(**history.of(way, messages))
-    spoken = [text for role, text in history.told(received) if role == "assistant"]
+    spoken = [text for role, text in history.texts(received) if role == "assistant"]
     assert spoken == ["It is sunny.  Really", "It rains."]
-    users = [text for role, text in history.told(received) if role == "user"]
+    users = [text for role, text in history.texts(received) if role == "user"]
     assert users == ["Hello?"] * 3 + [ours, "Hang on... what?"]
 
 

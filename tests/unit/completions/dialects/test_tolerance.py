@@ -131,7 +131,7 @@ async def test_histories_that_break_naive_servers_are_answered(
     if messages[-1] is CALLS:
         over_items = "input" in received
         expected.append(("function_call_output", "") if over_items else ("tool", INTERRUPTED))
-    assert history.told(received) == expected
+    assert history.texts(received) == expected
 
 
 async def test_a_text_cut_in_mid_character_is_answered(endpoint: Endpoint) -> None:
@@ -146,7 +146,7 @@ async def test_a_text_cut_in_mid_character_is_answered(endpoint: Endpoint) -> No
         )
         assert response.status_code == 200
         received = endpoint.upstream.requests[-1].json
-        assert history.told(received)[-1] == ("user", "Hi \ufffd")
+        assert history.texts(received)[-1] == ("user", "Hi \ufffd")
 
 
 async def test_a_call_without_content_keeps_its_result(endpoint: Endpoint) -> None:
@@ -173,7 +173,7 @@ async def test_content_may_be_parts(endpoint: Endpoint) -> None:
     parts = [{"type": kind, "text": "What "}, {"type": kind, "text": "now?"}]
     users = [{"role": "user", "content": parts}]
     received = await endpoint.model_receives(**history.of(endpoint.way, users))
-    assert "".join(history.told(received)[-1][1].split()) == "Whatnow?"
+    assert "".join(history.texts(received)[-1][1].split()) == "Whatnow?"
 
 
 async def test_an_input_may_be_a_string() -> None:
@@ -182,4 +182,4 @@ async def test_an_input_may_be_a_string() -> None:
         upstream = PlayedUpstream(scene_for(way, answer(HELLO)))
         async with calling(app_over(upstream)) as client:
             await Endpoint(way, client, upstream).model_receives(input="Hello?")
-        assert history.told(upstream.requests[-1].json)[-1] == ("user", "Hello?")
+        assert history.texts(upstream.requests[-1].json)[-1] == ("user", "Hello?")

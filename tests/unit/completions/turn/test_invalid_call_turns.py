@@ -53,7 +53,7 @@ async def test_an_invalid_call_is_asked_for_again_once(way: Way, name: str, sent
     first, second = upstream.requests
     assert CASES[name].invalid[sent] in feedback(upstream)
     assert name in feedback(upstream)
-    assert history.told(second.json)[:-1] == history.told(first.json)
+    assert history.texts(second.json)[:-1] == history.texts(first.json)
     assert second.json["tools"] == first.json["tools"]
 
 
@@ -75,7 +75,7 @@ async def test_the_second_request_holds_what_was_said(way: Way, name: str) -> No
     first = [Role(), Say(words), *call(name, sent), Finish("tool_calls"), Done()]
     got, upstream, _ = await turn(way, name, first, calls(name, CASES[name].good))
     assert (got.text, got.calls) == (words, [(name, CASES[name].good)])
-    *_, spoken, _ = history.told(upstream.requests[1].json)
+    *_, spoken, _ = history.texts(upstream.requests[1].json)
     assert spoken == ("assistant", words)
 
 

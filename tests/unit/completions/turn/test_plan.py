@@ -303,7 +303,7 @@ async def test_models_do_not_see_buffer_words(way: Way) -> None:
     extra = {"buffer_words": ["Hang on"]}
     await way.post(caller, way.body(**history.of(way, past), elevenlabs_extra_body=extra))
     (request,) = [seen.json for seen in caller.upstream.requests]
-    got = [text for role, text in history.told(request) if role == "assistant"]
+    got = [text for role, text in history.texts(request) if role == "assistant"]
     assert got == ["It is sunny."] * len(answers)
 
 

@@ -22,10 +22,10 @@ from tests.support.patients import (
     Answer,
     Request,
     chunk,
+    refusal,
     response,
     serve,
     speech,
-    told,
 )
 
 QUICK = 200.0
@@ -153,8 +153,8 @@ def test_a_request_without_words_is_posted_again() -> None:
 @pytest.mark.parametrize(
     ("answer", "cause", "posts"),
     [
-        (told(503, "upstream_unavailable"), "model_down", 3),
-        (told(401, "invalid_api_key"), "caller_key", 3),
+        (refusal(503, "upstream_unavailable"), "model_down", 3),
+        (refusal(401, "invalid_api_key"), "caller_key", 3),
         (Answer(pieces=(OPENING, chunk({}, "stop"), DONE)), "silent", 1),
     ],
 )

@@ -14,7 +14,17 @@ from ops.call.judge import _history
 from ops.call.play import Played, play
 from ops.doctor.strict_reader import FAILURE_SENTENCE
 from ops.pasted_url import Address
-from tests.support.patients import DONE, KEY, OPENING, Answer, Request, chunk, serve, speech, told
+from tests.support.patients import (
+    DONE,
+    KEY,
+    OPENING,
+    Answer,
+    Request,
+    chunk,
+    refusal,
+    serve,
+    speech,
+)
 
 HOURS = """
 call: hours
@@ -50,7 +60,7 @@ def _play(folder: Path, text: str, *answers: Answer, key: str = KEY) -> Played:
 
     def server(request: Request) -> Answer:
         if request.headers["authorization"] != f"Bearer {KEY}":
-            return told(401, "invalid_api_key")
+            return refusal(401, "invalid_api_key")
         return left.pop(0) if len(left) > 1 else left[0]
 
     with serve(server) as url:
@@ -81,7 +91,7 @@ def _play(folder: Path, text: str, *answers: Answer, key: str = KEY) -> Played:
         (HOURS, [Answer(pieces=speech(["Yes, we are open until six."] * 2))], "said_twice"),
         (HOURS, [Answer(pieces=(OPENING, 30.0)), Answer(pieces=YES)], "posts"),
         (HOURS, [_ends("")], "calls"),
-        (HOURS, [told(503, "upstream_unavailable")], "model_down"),
+        (HOURS, [refusal(503, "upstream_unavailable")], "model_down"),
         (HOURS, [Answer(pieces=speech([FAILURE_SENTENCE]))], "failure_sentence"),
         (GOODBYE, [_ends("", '{"message": "Take care."}')], "unusable_call"),
     ],

@@ -1,4 +1,4 @@
-"""Each question of a trial can be answered both ways, whatever AWS does."""
+"""Each question of a trial can be answered either way."""
 
 from __future__ import annotations
 
