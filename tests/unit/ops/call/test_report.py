@@ -52,7 +52,7 @@ def test_the_summary_has_a_pass_rate_and_percentiles(tmp_path: Path) -> None:
 
 def test_a_run_that_skipped_all_says_so(tmp_path: Path) -> None:
     """A run that skipped all calls does not look like a success."""
-    skipped = Played(_played(tmp_path).file, skipped="its model plays a script")
+    skipped = Played(_played(tmp_path).file, skipped="its model is scripted")
     assert list(report.summary([skipped]))[1].startswith("nothing was played")
 
 
