@@ -158,10 +158,10 @@ class ModelQuestions:
                         yield end
                     return
                 question = question.with_feedback("".join(words), unreadable.feedback)
-        except EmptyAnswer:
-            if question.feedback:
-                return  # Only the first answer's chunks have been passed on.
-            raise
+        except EmptyAnswer as empty:
+            if not question.feedback:
+                raise
+            yield empty.held  # The first answer's chunks have been passed on, but not its end.
         except CompletionsError as error:
             self.failures.append(error)
             if race is None or race.winner is None or not requests.left:

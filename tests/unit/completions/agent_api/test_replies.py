@@ -287,6 +287,20 @@ async def test_ask_asks_for_a_call_again_too(way: Way) -> None:
     assert got.text == "3 are left."
 
 
+async def test_an_answer_that_is_empty_the_second_time_has_an_end() -> None:
+    """The agent gets the usage of the second answer."""
+    usages: list[Any] = []
+
+    async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:
+        whole = await conversation.client.responses.create(model="m", input=ASKED, tools=FLAT)
+        usages.append(whole.usage and whole.usage.total_tokens)
+        yield Say("Well.")
+
+    second: Script = [Role(), Finish(), Usage(5, 1), Done()]
+    await turn(RESPONSES, agent, answer(BARE), second)
+    assert usages == [6]
+
+
 async def test_an_answer_keeps_its_end_if_another_question_takes_the_last_request() -> None:
     """The unreadable call cannot be asked for again, so the model's own end and usage follow."""
 
