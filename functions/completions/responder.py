@@ -17,7 +17,7 @@ from completions.agent_api.frameworks import (
     pydantic_ai_history,
 )
 from completions.agent_api.loading import Responder, ResponderError, load
-from completions.dialects.chat import text_of
+from completions.dialects.chat import message_text as text_of
 
 __all__ = [
     "Call",

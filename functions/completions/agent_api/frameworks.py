@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from completions.agent_api.client import client, sync_client
-from completions.dialects.chat.history import clean_messages
-from completions.dialects.history import text_of
+from completions.dialects.call_pairs import content_lines
+from completions.dialects.chat.clean_messages import clean_messages
 from completions.dialects.request import SILENCE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def items(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return messages as the input items of the Responses API, which openai-agents takes."""
     found: list[dict[str, Any]] = []
     for message in clean_messages(map(dict, messages), str):
-        text = text_of(message.get("content"))
+        text = content_lines(message.get("content"))
         if message["role"] == "tool":
             call_id = message["tool_call_id"]
             found.append({"type": "function_call_output", "call_id": call_id, "output": text})
@@ -56,7 +56,7 @@ def pydantic_ai_history(conversation: Conversation) -> list[Any]:
         found[-1].parts = [*found[-1].parts, *parts]
 
     for message in clean_messages(map(dict, conversation.messages), str):
-        text = text_of(message.get("content"))
+        text = content_lines(message.get("content"))
         match message["role"]:
             case "system" | "developer":
                 add(ai.ModelRequest, ai.SystemPromptPart(text))

@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialects.error_objects import read_error
-from completions.errors import CompletionsError, UpstreamRefused, UpstreamUnavailable
+from completions.errors import CompletionsError
 from completions.sse import ServerSentEvent
 
 
@@ -138,49 +137,3 @@ def arguments_text(arguments: Any, none: str = "") -> str:
     if isinstance(arguments, str):
         return arguments
     return none if arguments is None else to_json(arguments).decode()
-
-
-def error_in(event: Mapping[str, Any], name: bytes) -> Any:
-    """Return the error that a server-sent event of this name reports, or None.
-
-    Servers put it where OpenAI does, or send it bare: in an event named `error` (llama.cpp), or in
-    an object of that kind (vLLM) or type.
-    """
-    if error := event.get("error"):
-        return error
-    bare = name == b"error" or "error" in (event.get("object"), event.get("type"))
-    if not bare or event.get("choices"):
-        return None
-    return {**event, "type": None} if event.get("type") == "error" else event
-
-
-def upstream_failure(error: Any) -> CompletionsError:
-    """Return our error for the error object of an SSE event, with the status that fits best."""
-    if not isinstance(error, dict):
-        failure = UpstreamUnavailable(f"The upstream failed in mid-answer: {error}")
-        failure.quotes = True
-        return failure
-    code, parsed = error.get("code"), read_error(error)
-    status = _STATUS_OF_CODE.get(str(code), 502)
-    if isinstance(code, str) and code.isdecimal() and len(code) == 3:
-        code = int(code)
-    if isinstance(code, int) and 400 <= code < 600:
-        status = code
-    return UpstreamRefused(
-        parsed.message or "The upstream failed in mid-answer.",
-        status=status,
-        error_type=parsed.type,
-        code=parsed.code or (str(code) if code else None),
-        param=parsed.param,
-        fields=parsed.fields,
-    )
-
-
-_STATUS_OF_CODE = {
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "server_error": 500,
-    "context_length_exceeded": 400,
-    "invalid_prompt": 400,
-    "content_filter": 400,
-}

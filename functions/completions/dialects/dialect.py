@@ -1,7 +1,8 @@
 """What every wire dialect can do: the only thing that a turn knows of wire formats.
 
 The packages `chat` and `responses` implement `Dialect`: they read requests into `ParsedRequest`
-and SSE events into deltas, and write SSE events from deltas. This module knows neither format.
+and SSE events into deltas, and write SSE events from deltas. What both do alike with fields of
+OpenAI's APIs (metadata, cache keys, limits) is here as well.
 """
 
 from __future__ import annotations

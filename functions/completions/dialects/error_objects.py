@@ -1,4 +1,4 @@
-"""Reads what a model API says when it refuses, in every shape that APIs use.
+"""Reads what a model API says when it refuses or fails, in every shape that APIs use.
 
 OpenAI's is an object `error` with message, type, code and param (platform.openai.com/docs/guides/
 error-codes). Others put a list around it, a list of details or JSON as text into `message`, the
@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import from_json
+
+from completions.errors import CompletionsError, UpstreamRefused, UpstreamUnavailable
 
 DEPTH_LIMIT = 8
 TEXTS_LIMIT = 32
@@ -37,6 +39,14 @@ _NO_FIELDS = frozenset({"body", "query", "validation_error"})
 """Words in `param` or `loc` that are not fields."""
 _PYTHON_LOC = re.compile(r"'loc': \(([^()]*)\)")
 """A pydantic error as text (vLLM): `[{'type': …, 'loc': ('body', 'x'), …}]`."""
+_STATUS_OF_CODE = {
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "server_error": 500,
+    "context_length_exceeded": 400,
+    "invalid_prompt": 400,
+    "content_filter": 400,
+}
 
 
 @dataclass(slots=True)
@@ -63,6 +73,42 @@ def read_error(value: Any) -> ErrorObject:
     error.texts[:] = dict.fromkeys(error.texts)
     error.fields[:] = dict.fromkeys(filter(None, (_cleaned(one) for one in error.fields)))
     return error
+
+
+def error_in(event: Mapping[str, Any], name: bytes) -> Any:
+    """Return the error that a server-sent event of this name reports, or None.
+
+    Servers put it where OpenAI does, or send it bare: in an event named `error` (llama.cpp), or in
+    an object of that kind (vLLM) or type.
+    """
+    if error := event.get("error"):
+        return error
+    bare = name == b"error" or "error" in (event.get("object"), event.get("type"))
+    if not bare or event.get("choices"):
+        return None
+    return {**event, "type": None} if event.get("type") == "error" else event
+
+
+def upstream_failure(error: Any) -> CompletionsError:
+    """Return our error for the error object of an SSE event, with the status that fits best."""
+    if not isinstance(error, dict):
+        failure = UpstreamUnavailable(f"The upstream failed in mid-answer: {error}")
+        failure.quotes = True
+        return failure
+    code, parsed = error.get("code"), read_error(error)
+    status = _STATUS_OF_CODE.get(str(code), 502)
+    if isinstance(code, str) and code.isdecimal() and len(code) == 3:
+        code = int(code)
+    if isinstance(code, int) and 400 <= code < 600:
+        status = code
+    return UpstreamRefused(
+        parsed.message or "The upstream failed in mid-answer.",
+        status=status,
+        error_type=parsed.type,
+        code=parsed.code or (str(code) if code else None),
+        param=parsed.param,
+        fields=parsed.fields,
+    )
 
 
 def _collect(value: Any, error: ErrorObject, depth: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from completions.dialects.history import RETOLD, SOME_TOOL, History, text_of
+from completions.dialects.call_pairs import RETOLD, SOME_TOOL, History, content_lines
 from completions.dialects.request import SILENCE
 
 _TEXT_TYPES = ("text", "input_text", "output_text", "refusal")
@@ -164,12 +164,13 @@ def _without_calls(history: History) -> Iterator[dict[str, Any]]:
                 yield {name: value for name, value in entry.items() if name != "tool_calls"}
         elif entry.get("role") == "tool":
             tool = called.get(entry["tool_call_id"], SOME_TOOL)
-            yield {"role": "user", "content": RETOLD.format(tool=tool) + text_of(entry["content"])}
+            text = RETOLD.format(tool=tool) + content_lines(entry["content"])
+            yield {"role": "user", "content": text}
         elif str(entry.get("type")).endswith("_call") and "call_id" in entry:
             called[entry["call_id"]] = _tool_named(entry)
         elif str(entry.get("type")).endswith("_call_output") and "call_id" in entry:
             tool = called.get(entry["call_id"], SOME_TOOL)
-            text = RETOLD.format(tool=tool) + text_of(entry.get("output"))
+            text = RETOLD.format(tool=tool) + content_lines(entry.get("output"))
             yield {"type": "message", "role": "user", "content": text}
         else:
             yield entry

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from completions.dialects.history import History
+from completions.dialects.call_pairs import History
 from completions.dialects.request import SILENCE
 
 _ROLE_OF_TYPE = {

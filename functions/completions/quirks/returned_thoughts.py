@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from completions.dialects.history import History
+from completions.dialects.call_pairs import History
 
 PLACEHOLDER = "skip_thought_signature_validator"
 """The value that Google documents for calls that Gemini did not make (thought signatures, FAQ)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from completions.dialects.history import History
+from completions.dialects.call_pairs import History
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Shapes of a history that some APIs refuse, and how to fix each.
+"""Shapes of a request that some APIs refuse, and how to fix each.
 
 A row has the words in which APIs refuse the shape, and a pure, idempotent function that fixes it. A
 row that would change nothing was not what an API meant, so wide words do little harm. Learnt for

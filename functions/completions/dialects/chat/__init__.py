@@ -13,7 +13,7 @@ from typing import Any
 
 from completions.dialects.chat.buffered import buffered
 from completions.dialects.chat.reader import ChatReader
-from completions.dialects.chat.request import parse, prepare, text_of, with_feedback
+from completions.dialects.chat.request import message_text, parse, prepare, with_feedback
 from completions.dialects.chat.writer import ChatWriter
 from completions.dialects.deltas import Delta
 from completions.dialects.request import ParsedRequest
@@ -22,12 +22,12 @@ from completions.sse import ServerSentEvent
 __all__ = [
     "as_chat",
     "buffered",
+    "message_text",
     "optional",
     "parse",
     "path",
     "prepare",
     "reader",
-    "text_of",
     "with_feedback",
     "writer",
 ]

@@ -25,9 +25,8 @@ from completions.dialects.deltas import (
     Rewrite,
     Text,
     Usage,
-    error_in,
-    upstream_failure,
 )
+from completions.dialects.error_objects import error_in, upstream_failure
 from completions.dialects.finish_reasons import read_finish
 from completions.dialects.split_characters import Halves, read_json_with_halves
 from completions.errors import UpstreamUnavailable

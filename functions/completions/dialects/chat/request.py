@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from completions.dialects.chat.history import clean_messages
+from completions.dialects.chat.clean_messages import clean_messages
 from completions.dialects.dialect import (
     TOKEN_LIMIT,
     Prepared,
@@ -115,14 +115,15 @@ def parse(body: dict[str, Any]) -> ParsedRequest:
         plain=text_only and format_type == "text",
         wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
         roles=tuple(message["role"] for message in messages),
-        user_text=text_of(messages[last_user]) if last_user >= 0 else "",
-        user_spoke=last_user >= 0 and text_of(messages[last_user]).strip() != SILENCE,
+        user_text=message_text(messages[last_user]) if last_user >= 0 else "",
+        user_spoke=last_user >= 0 and message_text(messages[last_user]).strip() != SILENCE,
         assistant_spoke_since=any(
-            message["role"] == "assistant" and text_of(message).strip() for message in since_user
+            message["role"] == "assistant" and message_text(message).strip()
+            for message in since_user
         ),
         after_tool_result=messages[-1]["role"] in {"tool", "function"},
         assistant_texts=tuple(
-            text for m in messages if m["role"] == "assistant" and (text := text_of(m))
+            text for m in messages if m["role"] == "assistant" and (text := message_text(m))
         ),
         calls=tuple(_past_calls(messages, last_user)),
         tools=_tools(body.get("tools") or []),
@@ -141,7 +142,7 @@ def _check_message(message: Any, where: str) -> None:
         raise InvalidRequest(f"'{name}' must be a list.", param=name)
 
 
-def text_of(message: Mapping[str, Any]) -> str:
+def message_text(message: Mapping[str, Any]) -> str:
     """Return a message's text, whether its content is a text, a list of parts or null."""
     content = message.get("content")
     if isinstance(content, str):

@@ -28,9 +28,8 @@ from completions.dialects.deltas import (
     Text,
     Usage,
     arguments_text,
-    error_in,
-    upstream_failure,
 )
+from completions.dialects.error_objects import error_in, upstream_failure
 from completions.dialects.finish_reasons import read_finish
 from completions.dialects.responses.output import ItemLookup
 from completions.dialects.responses.repeated_events import Repeats

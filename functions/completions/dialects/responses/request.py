@@ -25,7 +25,7 @@ from completions.dialects.request import (
     check_types,
     read_extra,
 )
-from completions.dialects.responses.history import clean_items, paired_items
+from completions.dialects.responses.clean_items import clean_items, paired_items
 from completions.dialects.responses.input import check_items, flat_tool, input_items, message_text
 from completions.dialects.responses.previous_responses import (
     check_chain,

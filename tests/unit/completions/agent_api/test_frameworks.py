@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from completions.agent_api.frameworks import items, langchain_options, llama_index_options
-from completions.dialects.history import INTERRUPTED
+from completions.dialects.call_pairs import INTERRUPTED
 
 
 def called(call_id: str = "c1", content: Any = None) -> dict[str, Any]:

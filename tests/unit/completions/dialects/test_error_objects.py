@@ -1,4 +1,4 @@
-"""Error objects: the message, code and fields of a refusal in every shape that APIs use."""
+"""Error objects in every shape that APIs use, in a refusal and in mid-stream."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from completions.dialects.error_objects import DEPTH_LIMIT, TEXTS_LIMIT, read_error
+from completions.dialects.error_objects import (
+    DEPTH_LIMIT,
+    TEXTS_LIMIT,
+    read_error,
+    upstream_failure,
+)
+from completions.errors import UpstreamRefused
 
 DETAIL = [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra", "input": 2}]
 INNER = '{"error": {"message": "Too odd.", "param": "seed", "code": "unsupported_parameter"}}'
@@ -67,3 +73,44 @@ def test_a_refusal_is_read_within_bounds() -> None:
         deep = {"error": deep}
     assert read_error(deep).message == ""
     assert len(read_error([{"message": str(n)} for n in range(1000)]).texts) == TEXTS_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"message": "Slow down.", "code": "rate_limit_exceeded"}, 429),
+        ({"message": "No money.", "code": "insufficient_quota"}, 429),
+        ({"message": "Too long.", "code": "context_length_exceeded"}, 400),
+        ({"message": "Broken.", "type": "server_error", "code": None}, 502),
+        ({"message": "Broken.", "code": "server_error"}, 500),
+        ({"message": "Busy.", "code": 503}, 503),
+        ({"message": "Odd.", "code": 200}, 502),
+    ],
+    ids=repr,
+)
+def test_an_error_object_keeps_its_message_and_gets_a_status(
+    error: dict[str, Any], status: int
+) -> None:
+    """The status is the one that OpenAI's API has for its code, or the code itself."""
+    failure = upstream_failure(error)
+    assert isinstance(failure, UpstreamRefused)
+    assert (failure.message, failure.status) == (error["message"], status)
+
+
+def test_an_error_object_keeps_its_type_code_and_param() -> None:
+    """They tell a program what went wrong."""
+    error = {"message": "m", "type": "t", "code": "c", "param": "p"}
+    assert upstream_failure(error).body()["error"] == error
+
+
+def test_an_error_without_a_message_gets_one() -> None:
+    """The message says at least that the upstream failed."""
+    assert upstream_failure({}).message == "The upstream failed in mid-answer."
+
+
+@pytest.mark.parametrize("error", ["It broke.", ["?"], 5])
+def test_an_error_that_is_no_object_is_a_quoted_failure(error: Any) -> None:
+    """It is marked as a quotation, because it may hold anything."""
+    failure = upstream_failure(error)
+    assert (failure.status, failure.quotes) == (502, True)
+    assert str(error) in failure.message

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from completions.dialects.history import INTERRUPTED
+from completions.dialects.call_pairs import INTERRUPTED
 from local.scripted.script import answer
 from tests.support import history
 from tests.support.deployment import calling

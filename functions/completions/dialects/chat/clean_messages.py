@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from completions.dialects.call_pairs import INTERRUPTED, RETOLD, SOME_TOOL, History, paired
 from completions.dialects.deltas import arguments_text
-from completions.dialects.history import INTERRUPTED, RETOLD, SOME_TOOL, History, paired
 
 _TOLD = frozenset({"role", "content", "name"})
 _KEYS = {

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 History = list[dict[str, Any]]
-Call = tuple[int, int]
+CallPlace = tuple[int, int]
 """The position of the entry with the call, and the call's place in it."""
 
 INTERRUPTED = "Interrupted: no result came."
@@ -57,8 +57,8 @@ class Form(Protocol):
         ...
 
 
-def text_of(content: Any) -> str:
-    """Return the text of a content: a string, or a list whose parts have texts."""
+def content_lines(content: Any) -> str:
+    """Return the text of a content: a string, or a list of parts whose texts become lines."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else ()
@@ -90,15 +90,16 @@ def _in_order(history: History, form: Form) -> bool:
     return not waiting
 
 
-def _results_of_calls(history: History, form: Form) -> dict[Call, list[int]]:
+def _results_of_calls(history: History, form: Form) -> dict[CallPlace, list[int]]:
     """Return the positions of each call's results.
 
     A result belongs to the latest open call of its id, since some models number their calls anew
     in each turn; a second result joins the first. A result before its call is found, too.
     """
-    results: dict[Call, list[int]] = {}
-    waiting: dict[str, list[deque[Call]]] = {}  # By id, and then by entry: calls without results.
-    answered: dict[str, Call] = {}
+    results: dict[CallPlace, list[int]] = {}
+    # By id, and then by entry: calls without results.
+    waiting: dict[str, list[deque[CallPlace]]] = {}
+    answered: dict[str, CallPlace] = {}
     early: list[tuple[str, int]] = []
     for position, entry in enumerate(history):
         if (call_id := form.result(entry)) is None:
@@ -124,12 +125,13 @@ def _results_of_calls(history: History, form: Form) -> dict[Call, list[int]]:
     return results
 
 
-def _ordered(history: History, form: Form, results: dict[Call, list[int]]) -> Iterator[Any]:
+def _ordered(history: History, form: Form, results: dict[CallPlace, list[int]]) -> Iterator[Any]:
     owner = {position: call for call, positions in results.items() for position in positions}
-    opened: dict[Call, str] = {}  # The calls of this step that have no result yet, and their ids.
+    # The calls of this step that have no result yet, and their ids.
+    opened: dict[CallPlace, str] = {}
     taken: set[str] = set()
 
-    def answer(call: Call) -> dict[str, Any]:
+    def answer(call: CallPlace) -> dict[str, Any]:
         call_id = opened.pop(call)
         taken.discard(call_id)
         if positions := results.get(call):

@@ -14,15 +14,15 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from completions.dialects.deltas import arguments_text
-from completions.dialects.history import (
+from completions.dialects.call_pairs import (
     INTERRUPTED,
     RETOLD,
     SOME_TOOL,
     History,
+    content_lines,
     paired,
-    text_of,
 )
+from completions.dialects.deltas import arguments_text
 from completions.dialects.responses.ids import is_ours
 
 _MESSAGE_KEYS = frozenset({"type", "role", "content", "id", "status", "phase"})
@@ -122,14 +122,14 @@ class _ItemsForm:
             return first
         outputs = {to_json(one): one for one in (result.get("output", "") for result in results)}
         different = list(outputs.values())
-        output = different[0] if len(different) == 1 else "\n".join(map(text_of, different))
+        output = different[0] if len(different) == 1 else "\n".join(map(content_lines, different))
         return {**first, "call_id": call_id, "output": output}
 
     def interrupted(self, entry: dict[str, Any], call_id: str) -> dict[str, Any]:
         return {"type": _OUTPUTS[entry["type"]], "call_id": call_id, "output": INTERRUPTED}
 
     def retold(self, result: dict[str, Any]) -> dict[str, Any] | None:
-        text, label = text_of(result.get("output")), RETOLD.format(tool=SOME_TOOL)
+        text, label = content_lines(result.get("output")), RETOLD.format(tool=SOME_TOOL)
         return {"type": "message", "role": "user", "content": label + text} if text else None
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from completions.dialects import chat, responses
-from completions.dialects.history import INTERRUPTED, text_of
+from completions.dialects.call_pairs import INTERRUPTED, content_lines
 from tests.support import histories
 from tests.support.history import called, result
 
@@ -189,4 +189,4 @@ def test_any_items_become_a_history_that_strict_servers_take(items: list[Any]) -
 def test_a_text_is_read_from_any_content() -> None:
     """Parts without text yield nothing."""
     parts = [{"type": "text", "text": "a"}, {"type": "image_url"}, {"text": None}, {"text": "b"}]
-    assert [text_of(content) for content in ("a", None, [], parts)] == ["a", "", "", "a\nb"]
+    assert [content_lines(content) for content in ("a", None, [], parts)] == ["a", "", "", "a\nb"]
