@@ -169,7 +169,7 @@ def test_a_stopped_trial_leaves_nothing(
     process.send_signal(number)
     process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
-    assert "stopped before its end" in owner.report
+    assert "stopped early" in owner.report
     assert "left in the account: nothing" in owner.report
     assert left_in(cloud) == NOTHING
 
