@@ -14,5 +14,5 @@ Rooms, from the top; each imports from the ones below it only (`make check`)::
     tools                        tool calls: whole, valid, or explained
     dialects · keys              the two wire formats; the caller's and the upstream's keys
     settings · errors · observability · sse      facts everyone may use
-    causes                       what a model API's refusal is about
+    causes · immutable           what a model API's refusal is about; records cheap to make
 """

@@ -65,7 +65,6 @@ _BY_WORDS = {
     # Gemini says it in a 400.
     Cause.KEY: r"api key (not valid|expired|is invalid)|(incorrect|invalid) api key",
 }
-_PATTERNS = {cause: re.compile(words, re.IGNORECASE) for cause, words in _BY_WORDS.items()}
 
 
 def cause_of(
@@ -79,7 +78,11 @@ def cause_of(
     cause: Cause | None = next((one for one in named if one and one is not Cause.KEY), None)
     if cause is None and status != 429:  # A limit's words speak of quotas and of models.
         words = message[:_WORDS_LIMIT_CHARS]
-        cause = next((one for one, pattern in _PATTERNS.items() if pattern.search(words)), None)
+        # Compiled at the first refusal, so that a cold start does not pay for it.
+        found = (
+            one for one, pattern in _BY_WORDS.items() if re.search(pattern, words, re.IGNORECASE)
+        )
+        cause = next(found, None)
         # A complaint about another field may name a model that is not missing.
         if cause is Cause.MODEL and (
             status not in _MODEL_STATUSES or param not in {None, "", "model"}

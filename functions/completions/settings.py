@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from completions.immutable import immutable
+
 PREFIX = "COMPLETIONS_"
 ON_FAILURE = ("speak", "error")
 SWITCH = {"On": True, "Off": False}
@@ -30,7 +32,7 @@ class SettingsError(ValueError):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Candidate:
     """A model at an upstream. `key` names the field of the upstream secret that holds its key."""
 

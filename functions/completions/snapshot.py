@@ -23,6 +23,8 @@ def register(settings: Settings, keys: Keys, upstream: Upstream) -> None:
     def before_snapshot() -> None:
         keys.warm()
         schemas.warm()
+        import completions.tools.listed_values  # noqa: F401 - for the turns that need it
+
         upstream.warm(settings.candidates)
         if settings.responder:
             from completions.agent_api import sdk_warmup  # The SDK, which no other turn loads.

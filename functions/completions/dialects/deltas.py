@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from completions.errors import CompletionsError
+from completions.immutable import immutable
 from completions.sse import ServerSentEvent
 
 
@@ -22,21 +23,21 @@ class Text:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reasoning:
     """Words that must not be spoken: the model's thinking."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Refusal:
     """The words in which the model declines to answer."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CallPart:
     """A piece of tool call `index`: the first names the call, each adds to its `arguments`."""
 
@@ -56,43 +57,43 @@ class CallPart:
     """Why this call must not be carried out, in words for the model."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Other:
     """An answer that is neither speech nor a function call, such as audio: relayed as it came."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Held:
     """Text that is held back or removed; it proves that the model is working."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Finish:
     """Why the model stopped, in Chat Completions' terms: `stop`, `length`, `tool_calls`, …."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Usage:
     """The tokens used, in the shape of the dialect that was read."""
 
     usage: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Failure:
     """The upstream reports mid-stream that it failed."""
 
     error: CompletionsError
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Done:
     """The end of the stream."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rewrite:
     """The event's own bytes would mislead a strict client: write its other deltas anew."""
 
@@ -114,7 +115,7 @@ class Chunk:
     """The number of the upstream request it came from; each answer has its own identity."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Call:
     """A complete tool call; `arguments` is a JSON string."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic_core import to_json
@@ -17,6 +16,7 @@ from pydantic_core import to_json
 from completions.dialects.deltas import Call, Chunk, Delta
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
+from completions.immutable import immutable
 from completions.sse import ServerSentEvent
 
 TOKEN_LIMIT = 16_384
@@ -24,7 +24,7 @@ TOKEN_LIMIT = 16_384
 maximum."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Prepared:
     """A clean request body for an upstream, and the names of the fields that we added to it."""
 

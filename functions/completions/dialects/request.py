@@ -7,10 +7,11 @@ format may carry. Knows neither the formats nor the turn.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from completions.errors import InvalidRequest
+from completions.immutable import immutable
 
 ID_LIMIT_CHARS = 64
 """The longest `prompt_cache_key` that OpenAI's API takes."""
@@ -22,7 +23,7 @@ SILENCE = "..."
 """The user message by which a voice platform reports that nobody spoke."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Tool:
     """A function that the request offers; `parameters` is its JSON Schema as received."""
 
@@ -31,7 +32,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PastCall:
     """A tool call in the history; `recent` if it follows the last user message."""
 
@@ -40,7 +41,7 @@ class PastCall:
     recent: bool
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Extra:
     """`elevenlabs_extra_body`. The client writes it: never authorise anybody by it."""
 
@@ -51,7 +52,7 @@ class Extra:
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ParsedRequest:
     """A request, as far as a turn needs to know. `body` is the caller's decoded JSON."""
 

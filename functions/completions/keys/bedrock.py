@@ -15,10 +15,10 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from completions.errors import KeyUnavailable
+from completions.immutable import immutable
 from completions.observability import count, log
 
 TOKEN_LIFE_S = 900
@@ -63,7 +63,7 @@ def warm() -> None:
     import botocore.session  # noqa: F401
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Token:
     text: str
     access_key: str

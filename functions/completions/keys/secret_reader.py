@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from completions.errors import KeyUnavailable
+from completions.immutable import immutable
 from completions.keys.secrets_manager import NOT_FOUND, SecretsManager, error_code, error_hint
 from completions.observability import count, log
 
@@ -20,7 +20,7 @@ WARN_AGAIN_S = 60
 """Between two `key.bridged` warnings about one secret."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CachedSecret:
     """The keys in a secret by field name, before and after the last rotation."""
 

@@ -15,7 +15,6 @@ Knows names, not what was learnt from refusals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -24,13 +23,14 @@ from urllib.parse import urlsplit
 
 from pydantic_core import from_json
 
+from completions.immutable import immutable
 from completions.quirks.lessons import Lesson
 from completions.settings import Candidate
 
 LINES = Path(__file__).with_suffix(".jsonl")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Provider:
     hosts: tuple[str, ...]
     models: tuple[str, ...]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 
 from completions.dialects.dialect import Prepared
 from completions.errors import BADLY_WRITTEN, UpstreamRefused
+from completions.immutable import immutable
 from completions.quirks.field_paths import fields_without, value_at
 from completions.quirks.refused_fields import NEEDED, blames_value, refused_fields
 from completions.quirks.shapes import HARMLESS, mended, refused_shapes
@@ -69,7 +70,7 @@ class Keep(Enum):
     """About one request's value: never remembered."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Lesson:
     """What one model refuses: fields to leave out or rename, and shapes to mend."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from completions.dialects.call_pairs import History
+from completions.immutable import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Words:
     """Patterns of what an API may say; compiled on first use, since most never refuse."""
 
@@ -21,7 +21,7 @@ class Words:
         return bool(re.search("|".join(self.patterns), text, re.IGNORECASE | re.DOTALL))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Shape:
     """A shape that some APIs refuse. A dialect without a function for it lacks the shape."""
 

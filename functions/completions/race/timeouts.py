@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from completions.immutable import immutable
 from completions.race.attempts import Attempt
 
 LINGER_S = 0.5
@@ -12,7 +11,7 @@ TICK_S = 0.001
 """Timers may fire this much early: the event loop's clock is no finer than its scheduler."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Timeouts:
     """The race's timers, in seconds; 0 disables one."""
 

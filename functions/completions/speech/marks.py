@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from completions.immutable import immutable
 
 
 class Sense(Enum):
@@ -38,7 +39,7 @@ class Sense(Enum):
     """The end of a code block, which may be a call; otherwise text."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Mark:
     """What one mark means."""
 

@@ -7,7 +7,8 @@ without channels, those of ChatML, Llama and Gemma. Knows one header without its
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from completions.immutable import immutable
 
 _RECIPIENT = re.compile(r"\bto=([^\s<]+)")
 _OTHERS = re.compile(r"\s*(?:user|system|developer|tool|human|observation|ipython)\b")
@@ -17,7 +18,7 @@ _OURS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Header:
     """What a header says about the message after it."""
 

@@ -8,11 +8,12 @@ comma, and address the caller formally where the language must choose.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from completions.immutable import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class Phrases:
     """The phrases of one language.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from completions.dialects.deltas import Reasoning, Text
+from completions.immutable import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CallText:
     """The text between the marks of a call."""
 

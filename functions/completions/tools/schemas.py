@@ -8,10 +8,10 @@ Does not know tools or coercion.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from completions.immutable import immutable
 from completions.tools.impossible_schemas import make_satisfiable
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ VIOLATIONS_LIMIT = 32
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Violation:
     """One place where an object does not fit its schema.
 

@@ -17,19 +17,19 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic_core import from_json
 
 from completions.dialects.deltas import Call
 from completions.dialects.request import ParsedRequest, PastCall, Tool
-from completions.tools.listed_values import language_codes, phone_numbers
+from completions.immutable import immutable
 from completions.tools.loose_json import dumps, read_object
 from completions.tools.value_conversions import normalised
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _SystemTool:
     """One of the platform's tools, under the name that the platform gives it."""
 
@@ -38,6 +38,18 @@ class _SystemTool:
     """Matches its description, lower-cased: the platform lets people rename its tools."""
     listed: tuple[str, Callable[[str], list[str]]] | None = None
     """A parameter whose values only the description lists, and how to read them there."""
+
+
+def _language_codes(text: str) -> list[str]:
+    from completions.tools import listed_values  # Patterns that only such a tool needs.
+
+    return listed_values.language_codes(text)
+
+
+def _phone_numbers(text: str) -> list[str]:
+    from completions.tools import listed_values
+
+    return listed_values.phone_numbers(text)
 
 
 _TOOLS = (
@@ -51,8 +63,8 @@ _TOOLS = (
             r"\b(end|ends|ending|terminat\w+|hangs? up|finish\w*)\b.{0,20}\b(call|conversation)\b"
         ),
     ),
-    _SystemTool("language_detection", listed=("language", language_codes)),
-    _SystemTool("transfer_to_number", listed=("transfer_number", phone_numbers)),
+    _SystemTool("language_detection", listed=("language", _language_codes)),
+    _SystemTool("transfer_to_number", listed=("transfer_number", _phone_numbers)),
 )
 _BY_NAME = {normalised(known.name): known for known in _TOOLS}
 

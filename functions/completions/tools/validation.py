@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from completions.dialects.deltas import Call
 from completions.dialects.request import Tool
+from completions.immutable import immutable
 from completions.tools.coercion import coerced
 from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object, read_strictly
 from completions.tools.schemas import Schema
@@ -34,7 +35,7 @@ _PLACEHOLDER = re.compile(
 """What a model writes in place of a value it lacks: `<reason>`, `{{reason}}`, `[reason]`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Verdict:
     """The result of a check.
 

@@ -11,9 +11,9 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from completions.immutable import immutable
 from completions.tools.loose_json import LIMIT_CHARS, dumps, read_object
 
 _SPECIAL = r"(?:<[|｜][^<>]{1,40}[|｜]>|</s>)"
@@ -53,7 +53,7 @@ LIST_KEYS = ("tool_calls", "tool_uses", "function_calls", "calls", "function_cal
 _WORDS_OF_JSON = {"true": True, "false": False, "null": None}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WrittenCall:
     """A call as the model wrote it; `arguments` is JSON, or was meant to be."""
 

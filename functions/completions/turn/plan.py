@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
+from completions.immutable import immutable
 from completions.quirks.quirks import Quirks
 from completions.race.attempts import Askable
 from completions.race.health import Health
@@ -43,7 +43,7 @@ AGE_LIMIT_S = 10.0
 """The oldest that a request can be: clocks differ."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AppState:
     """What an execution environment keeps between turns; it holds nothing of a single turn."""
 
@@ -54,7 +54,7 @@ class AppState:
     agent: Responder | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Arrival:
     """When the request came in, and how long Lambda will let it run; None outside Lambda."""
 

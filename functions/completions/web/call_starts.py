@@ -7,11 +7,12 @@ it. Knows bodies and answers, not what is done before the answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from completions.immutable import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class CallStart:
     """The webhook of one platform."""
 
