@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Self
 
@@ -26,6 +25,7 @@ from completions.dialects.deltas import (
     Text,
 )
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
+from completions.immutable import immutable
 from completions.race.attempts import STALLED, Attempt, Event, end_of, is_done
 from completions.race.timeouts import LINGER_S, TICK_S
 from completions.speech.sentences import has_words
@@ -33,7 +33,7 @@ from completions.speech.sentences import has_words
 _LOOK_AGAIN_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SilenceLimits:
     """How long the winner may be silent, in seconds; 0 disables a limit."""
 
@@ -80,12 +80,12 @@ async def read_on(
                 else:
                     watchdog.saw(life_sign)
             while True:
+                # Once its task has ended and all that it queued is read, no other event counts.
+                direct = direct or (winner.rest is not None and events.empty())
                 if direct and winner.rest is not None:
                     attempt, more, error = await watchdog.next_of(winner, winner.rest)
                 else:
                     attempt, more, error = await events.get()
-                    # Once its task has ended and all that it queued is read, no other event counts.
-                    direct = winner.rest is not None and events.empty()
                 if (attempt is winner and more != []) or (attempt is None and watchdog.expired):
                     break
                 # Otherwise a loser's last event, or a stall while our caller was slow to read.
