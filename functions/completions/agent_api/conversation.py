@@ -14,7 +14,7 @@ from completions.agent_api.events import Event, Say, Think, from_model
 from completions.dialects import chat
 from completions.dialects.deltas import CallPart, Reasoning, Refusal, Text
 from completions.errors import InvalidRequest
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import EmptyAnswer
 from completions.tools.held_calls import HeldCalls
 
 if TYPE_CHECKING:

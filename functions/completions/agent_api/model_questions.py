@@ -18,8 +18,7 @@ from completions.dialects.deltas import CallPart, Chunk, Text
 from completions.dialects.dialect import Dialect
 from completions.dialects.request import ParsedRequest
 from completions.errors import AgentRequestsExhausted, CompletionsError, UpstreamTimeout
-from completions.race.attempts import is_done
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import EmptyAnswer, is_done
 from completions.race.health import Health
 from completions.race.question import Question
 from completions.race.race import Race

@@ -31,8 +31,7 @@ from completions.dialects.finish_reasons import honest_finish
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError
 from completions.observability import log
-from completions.race.attempts import is_done
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import EmptyAnswer, is_done
 from completions.speech.sentences import has_words
 from completions.sse import ServerSentEvent
 from completions.tools import validation

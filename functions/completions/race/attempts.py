@@ -95,6 +95,19 @@ STALLED: Event = (None, None, None)
 """Nothing has come for too long."""
 
 
+class EmptyAnswer(Exception):
+    """An answer ended properly, without a word or a tool call.
+
+    `reason` is the model's finish reason; `held` are the chunks that it did send.
+    """
+
+    def __init__(self, candidate: Candidate, reason: str, held: list[Chunk]) -> None:
+        super().__init__(reason)
+        self.candidate = candidate
+        self.reason = reason
+        self.held = held
+
+
 class Attempts:
     """All attempts of a race, in the order in which they started."""
 

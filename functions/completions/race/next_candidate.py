@@ -14,7 +14,7 @@ from completions.race.waits import Waits
 from completions.settings import Candidate
 
 
-class CandidateChooser:
+class NextCandidate:
     """Chooses among the candidates of one race, and starts their attempts."""
 
     def __init__(

@@ -28,11 +28,10 @@ from completions.dialects.deltas import (
 )
 from completions.errors import CompletionsError, NotAsked, UpstreamUnavailable
 from completions.observability import log
-from completions.race.attempts import Askable, Attempt, Attempts
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import Askable, Attempt, Attempts, EmptyAnswer
 from completions.race.health import Health
 from completions.race.misconfiguration import tell_owner
-from completions.race.next_candidate import CandidateChooser
+from completions.race.next_candidate import NextCandidate
 from completions.race.timeouts import TICK_S, Timeouts, lingers_until
 from completions.race.waits import Waits
 from completions.race.winner import SilenceLimits, read_on
@@ -55,7 +54,7 @@ class Race:
         words_only: bool = True,
         answers: int = 1,
         waits: Waits | None = None,
-        heard_at: Callable[[], float] = float,
+        others_heard_at: Callable[[], float] = lambda: 0.0,
         ask_until: float = math.inf,
         wait_limit_s: float = math.inf,
     ) -> None:
@@ -64,8 +63,8 @@ class Race:
         `waits` are the turn's; without them a candidate that failed is asked again at once.
         Nobody is asked again after `ask_until` (loop time), when the answer would come too late,
         and no wait is longer than `wait_limit_s`.
-        `heard_at` returns when the caller last heard words that are not the model's (loop time):
-        the limit on a model's silence counts from there.
+        `others_heard_at` returns when the caller last heard words that are not the model's (loop
+        time): the limit on a model's silence counts from there.
         Without `words_only` any text commits at a clean end: JSON may have no letter.
         `answers` is their number in one stream (`n`): each has a finish, the last is the end.
         """
@@ -75,10 +74,10 @@ class Race:
         self._words_only = words_only
         self._answers = answers
         self._waits = waits or Waits()
-        self._heard_at = heard_at
+        self._others_heard_at = others_heard_at
         self._hedges = timeouts.hedge_s > 0
         self._attempts = Attempts(question, first_source)
-        self._chooser = CandidateChooser(
+        self._next = NextCandidate(
             question,
             candidates,
             self._attempts,
@@ -94,7 +93,7 @@ class Race:
     @property
     def barred(self) -> frozenset[Candidate]:
         """Candidates that would refuse again if asked again."""
-        return frozenset(self._chooser.barred)
+        return frozenset(self._next.barred)
 
     @property
     def failed(self) -> set[Candidate]:
@@ -116,7 +115,7 @@ class Race:
                 after it, what cut the winner off.
         """
         try:
-            self._chooser.ask_first(self._started_at, self._loop.time())
+            self._next.ask_first(self._started_at, self._loop.time())
             winner = await self._winner()
             self.winner = winner.candidate
             self._health.answered(winner.candidate)
@@ -125,7 +124,7 @@ class Race:
                 winner,
                 self._attempts.events,
                 silence_limits=SilenceLimits(
-                    self._timeouts.stall_s, self._timeouts.reasoning_s, self._heard_at
+                    self._timeouts.stall_s, self._timeouts.reasoning_s, self._others_heard_at
                 ),
                 answers=self._answers,
             )
@@ -153,7 +152,11 @@ class Race:
             attempt, batch, error = event
             if attempt is None or attempt.over:
                 continue
-            won = self._on_close(attempt, error) if batch is None else self._commits(attempt, batch)
+            won = (
+                self._wins_at_close(attempt, error)
+                if batch is None
+                else self._commits(attempt, batch)
+            )
             winner = attempt if won else None
         await self._attempts.cancel(one for one in self._attempts.all if one is not winner)
         return winner
@@ -175,29 +178,29 @@ class Race:
                     attempt.finish = delta.reason
                     attempt.finished_at = attempt.finished_at or self._loop.time()
                 elif isinstance(delta, Failure):
-                    self._on_end(attempt, delta.error)
+                    self._lose(attempt, delta.error)
                     return False
                 elif isinstance(delta, Done):
-                    return self._on_empty(attempt)
+                    return self._counts_as_answer(attempt)
         return False
 
-    def _on_empty(self, attempt: Attempt) -> bool:
+    def _counts_as_answer(self, attempt: Attempt) -> bool:
         """Handle an answer that ended without a word; return True if it counts as one anyway."""
         if self._has_text(attempt):
             return True
-        self._on_end(attempt, None)
+        self._lose(attempt, None)
         return False
 
-    def _on_close(self, attempt: Attempt, error: CompletionsError | None) -> bool:
+    def _wins_at_close(self, attempt: Attempt, error: CompletionsError | None) -> bool:
         """Handle a connection that ended without a terminator; return True if it is an answer."""
         attempt.closed = True
         if attempt.finish:
             # The model had finished, whatever happened to the connection.
-            return self._on_empty(attempt)
+            return self._counts_as_answer(attempt)
         error = error or UpstreamUnavailable(
             "The upstream closed the connection without an answer."
         )
-        self._on_end(attempt, error)
+        self._lose(attempt, error)
         return False
 
     def _has_text(self, attempt: Attempt) -> bool:
@@ -208,7 +211,7 @@ class Race:
             for delta in chunk.deltas
         )
 
-    def _on_end(self, attempt: Attempt, error: CompletionsError | None) -> None:
+    def _lose(self, attempt: Attempt, error: CompletionsError | None) -> None:
         """End an attempt that did not win; raise if that was the last one."""
         attempt.over = True
         attempt.empty = error is None
@@ -225,7 +228,7 @@ class Race:
             if not attempt.late or error.retry_after_s is not None:
                 # An attempt counts as one failure.
                 self._health.failed(attempt.candidate, error)
-            self._on_failure(attempt.candidate, error)
+            self._ask_instead(attempt.candidate, error)
         self._fail_if_alone()
 
     def _fail_if_alone(self) -> None:
@@ -235,7 +238,7 @@ class Race:
             EmptyAnswer: an answer was empty.
             CompletionsError: all failed; the error that says most about why.
         """
-        if any(not other.over for other in self._attempts.all) or self._chooser.waiting:
+        if any(not other.over for other in self._attempts.all) or self._next.waiting:
             return
         if empty := [one for one in self._attempts.all if one.empty]:
             raise EmptyAnswer(empty[-1].candidate, empty[-1].finish, empty[-1].held)
@@ -243,14 +246,14 @@ class Race:
         filtered = [one for one in self._errors if one.cause is Cause.FILTER]
         raise (transient[-1:] or filtered or self._errors)[0]
 
-    def _on_failure(self, candidate: Candidate, error: CompletionsError) -> None:
+    def _ask_instead(self, candidate: Candidate, error: CompletionsError) -> None:
         """Ask another candidate at once, the same one after a wait; nobody while one is in time."""
         self._waits.failed(candidate, error)
         self._failed.add(candidate)
         if not error.transient:
-            self._chooser.barred.add(candidate)
+            self._next.barred.add(candidate)
         if all(one.over or one.late for one in self._attempts.all):
-            self._chooser.ask_soonest(self._loop.time())
+            self._next.ask_soonest(self._loop.time())
 
     # Time.
 
@@ -261,7 +264,7 @@ class Race:
             for moment in (self._timeouts.late_at(one), lingers_until(one))
             if moment is not None
         ]
-        if waiting := self._chooser.waiting:
+        if waiting := self._next.waiting:
             moments.append(waiting[0])
         if self._hedges:
             moments.append(self._started_at + self._timeouts.hedge_s)
@@ -272,14 +275,14 @@ class Race:
         now = self._loop.time() + TICK_S
         for attempt in list(self._attempts.all):
             ends_at = lingers_until(attempt)
-            if ends_at is not None and ends_at <= now and self._on_empty(attempt):
+            if ends_at is not None and ends_at <= now and self._counts_as_answer(attempt):
                 return attempt
-        waiting = self._chooser.waiting
-        if waiting and waiting[0] <= now and not self._chooser.end_wait():
+        waiting = self._next.waiting
+        if waiting and waiting[0] <= now and not self._next.end_wait():
             self._fail_if_alone()
         if self._hedges and self._started_at + self._timeouts.hedge_s <= now:
             self._hedges = False
-            self._chooser.ask_hedge()
+            self._next.ask_hedge()
         for attempt in list(self._attempts.all):
             ends_at = self._timeouts.late_at(attempt)
             if ends_at is not None and ends_at <= now:
@@ -289,5 +292,5 @@ class Race:
                     self._health.failed(attempt.candidate)
                 log.info("candidate.late", candidate=attempt.candidate.key)
                 if all(one.over or one.late for one in self._attempts.all):
-                    self._chooser.ask_beside_late(self._loop.time())
+                    self._next.ask_beside_late(self._loop.time())
         return None

@@ -30,28 +30,28 @@ class Requests:
     """When the turn's agent began to work, if it has one (loop time)."""
     agent_asked_at: float | None = None
     """When it asked its first question."""
-    turns: Requests | None = None
+    whole_turn: Requests | None = None
     """The turn's requests, if these are one question's; None if these are the turn's."""
 
     def of_one_question(self) -> Requests:
         """Return the requests of a further question; they count here as well."""
-        return Requests(limit=REQUESTS_LIMIT, turns=self)
+        return Requests(limit=REQUESTS_LIMIT, whole_turn=self)
 
     @property
     def left(self) -> int:
         """How many requests may still be made."""
         left = max(0, self.limit - len(self.exchanges))
-        return left if self.turns is None else min(left, self.turns.left)
+        return left if self.whole_turn is None else min(left, self.whole_turn.left)
 
     def ask(self, candidate: Candidate, source: int, *, hedge: bool) -> Exchange | None:
         """Count a request that is made now; return None if none is left."""
         if not self.left:
             return None
         exchange: Exchange | None
-        if self.turns is None:
+        if self.whole_turn is None:
             exchange = Exchange(candidate, source, hedge, on_written=self.on_written)
         else:
-            exchange = self.turns.ask(candidate, source, hedge=hedge)
+            exchange = self.whole_turn.ask(candidate, source, hedge=hedge)
         if exchange is not None:
             exchange.first = not self.exchanges
             self.exchanges.append(exchange)

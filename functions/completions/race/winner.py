@@ -41,7 +41,7 @@ class SilenceLimits:
     """Without a sign of life: the answer is cut."""
     unspoken_s: float = 0.0
     """With nothing but reasoning and pieces of calls: the answer is cut."""
-    heard_at: Callable[[], float] = float
+    others_heard_at: Callable[[], float] = lambda: 0.0
     """When the caller last heard other words than the winner's: `unspoken_s` counts from there."""
 
 
@@ -243,7 +243,7 @@ class _Watchdog:
         stall_s, unspoken_s = self._silence_limits.stall_s, self._silence_limits.unspoken_s
         ends_at = self._alive_at + stall_s if stall_s else math.inf
         if unspoken_s:
-            heard_at = max(self._spoken_at, self._silence_limits.heard_at())
+            heard_at = max(self._spoken_at, self._silence_limits.others_heard_at())
             ends_at = min(ends_at, heard_at + max(unspoken_s, stall_s))
         return ends_at
 

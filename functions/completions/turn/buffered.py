@@ -28,7 +28,7 @@ from completions.dialects.finish_reasons import honest_finish
 from completions.dialects.request import ParsedRequest
 from completions.errors import CompletionsError, InvalidToolCall, UpstreamTimeout
 from completions.observability import identifier, log, loggable_message
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import EmptyAnswer
 from completions.race.race import Race
 from completions.race.timeouts import Timeouts
 from completions.tools.held_calls import HeldCalls, Judgement, merge_calls

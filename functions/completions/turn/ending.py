@@ -19,7 +19,7 @@ from completions.errors import (
     UpstreamUnavailable,
 )
 from completions.observability import identifier, log, loggable_message
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import EmptyAnswer
 from completions.speech.sentences import ends_sentence, spoken_after
 from completions.sse import DONE
 from completions.tools import validation

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 from completions.dialects.deltas import Call
 from completions.observability import identifier, log
-from completions.race.attempts import Askable
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import Askable, EmptyAnswer
 from completions.settings import Candidate
 from completions.speech.sentences import first_sentence_ended
 from completions.tools.held_calls import Judgement

@@ -17,7 +17,7 @@ from completions.errors import (
     UpstreamUnavailable,
 )
 from completions.observability import identifier, log, loggable_message
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import EmptyAnswer
 from completions.race.race import Race
 from completions.speech.sentences import spoken_after
 from completions.turn.answer import Answer
@@ -97,7 +97,7 @@ class Streamed:
                 words_only=self._request.speakable,
                 answers=self._request.answers,
                 waits=plan.waits,
-                heard_at=lambda: self._record.buffer_words_at,
+                others_heard_at=lambda: self._record.buffer_words_at,
                 ask_until=plan.ask_until(self._first_words.budget_ends),
                 wait_limit_s=plan.wait_limit_s,
             )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from completions.dialects.deltas import Call
-from completions.race.empty_answer import EmptyAnswer
+from completions.race.attempts import EmptyAnswer
 from completions.settings import Candidate
 from completions.speech.phrases import PHRASES
 from completions.tools.held_calls import Judgement
