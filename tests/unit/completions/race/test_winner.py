@@ -13,10 +13,11 @@ import pytest
 
 from completions.dialects.deltas import Chunk, Done, Text
 from completions.errors import CompletionsError, UpstreamTimeout, UpstreamUnavailable
-from completions.race.attempts import DRAIN_S
+from completions.race.attempts import DRAIN_S, Attempt, Event
 from completions.race.health import Health
 from completions.race.race import Race
 from completions.race.timeouts import Timeouts
+from completions.race.winner import SilenceLimits, read_on
 from completions.settings import Candidate
 from local.scripted.script import Comment, Finish, Pause, Role, Say
 from local.scripted.script import Done as Terminator
@@ -114,6 +115,29 @@ async def test_a_models_answer_needs_no_task_once_it_has_won(
     assert await _read(spoken) == (_text(5), None)
     here = [task is asyncio.current_task() for task in spoken.tasks]
     assert here == [False, *[can_change_task] * 5]
+
+
+@pytest.mark.parametrize("woken", [True, False])
+@pytest.mark.parametrize("queued", range(4))
+async def test_a_winner_is_read_on_directly_whatever_it_has_queued(
+    queued: int, woken: bool
+) -> None:
+    """Its reader may meet the end of its task before, among or behind the words in the queue."""
+
+    async def rest() -> AsyncGenerator[list[Chunk], None]:
+        yield [word(queued + 1)]
+        yield [DONE]
+
+    winner = Attempt(0, A, 0.0, 0.0, held=[word(0)], rest=rest())
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    for number in range(queued):
+        events.put_nowait((winner, [word(number + 1)], None))
+    if woken or not queued:
+        events.put_nowait((winner, [], None))
+    answer = read_on(winner, events, silence_limits=SilenceLimits(stall_s=4.0), answers=1)
+    chunks = [chunk for batch in [each async for each in answer] for chunk in batch]
+    assert chunks == [*(word(number) for number in range(queued + 2)), DONE]
+    assert asyncio.get_running_loop().time() == pytest.approx(0.0, abs=0.01)
 
 
 async def test_silence_is_a_stall() -> None:
