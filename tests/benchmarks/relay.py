@@ -21,7 +21,7 @@ from tests.benchmarks.process import ROOT, Caller, Pace, Process, cpu_s, memory_
 HERE = Path(__file__).parent
 PEER, VENDOR = "memorysync", "vendor"
 TURNS_BEFORE_MEMORY = 10
-BURST, PACED = 2000, 1000
+BURST, PACED = 2000, 500
 NGINX, BARE = "nginx", "asyncio"
 FLOORS = (NGINX, BARE)
 PACES = {0: Pace(), 60: Pace(first_ms=60)}
@@ -77,7 +77,7 @@ async def measure(
             direct_ms = taken.pop("direct").median
             added[ms] = {name: each.minus(direct_ms) for name, each in taken.items()}
         burst = await _cpu(running, bursts, BURST, Pace())
-        paced = await _cpu(running, max(1, bursts // 2), PACED, Pace(between_ms=2))
+        paced = await _cpu(running, 2 * bursts, PACED, Pace(between_ms=2))
     *quick, slow = PACES
     first = "added to first content, over uvicorn, model at {} ms"
     return [
