@@ -204,9 +204,10 @@ check: $(VENV)/.test $(SAM_VENV)/.sam ## lint, types, import rules, the template
 	@PYTHONPATH=functions:layers/streaming:. $(BIN)/lint-imports --no-logo
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 
-# One worker per core; a worker that is done takes half of another's remaining tests, even within a
-# file. `.venv/bin/pytest path::test` has no workers.
-PYTEST = $(BIN)/pytest -n auto --dist worksteal
+# A worker for each core, and one for while they wait; a worker that is done takes half of another's
+# remaining tests, even within a file. `.venv/bin/pytest path::test` has no workers.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
 # Tests that take long: the other processor's packages, deployments, the model, three quarters of the
 # matrix, benchmarks.
 SLOW := slow or model

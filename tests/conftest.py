@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.authorities import leave_out_the_worlds_authorities
 
-# The time that an example takes only depends on how busy the machine is.
-settings.register_profile(
-    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("any-machine")
+# The time that an example takes only depends on how busy the machine is. The same examples are
+# tried in each run; `--hypothesis-profile explore` draws new ones.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("repeatable")
 
 collect_ignore = ["browser"]  # for `make test-browser`, in its own environment
 

@@ -90,9 +90,12 @@ def results_answered(history: History) -> History:
     Some templates count a user's turn after a result as the second in a row.
     """
     turns: History = []
+    before = ""  # Items between turns, such as thoughts, have no speaker.
     for one in in_turns(history):
-        if turns and _role(turns[-1]) == "tool" and _role(one) == "user":
+        role = _role(one)
+        if before == "tool" and role == "user":
             turns.append(_empty_turn("assistant", one))
+        before = role or before
         turns.append(one)
     return turns
 

@@ -196,6 +196,9 @@ def test_reasoning_is_no_turn() -> None:
     spoken: list[Any] = [{"type": "message", **USER}, {"type": "message", **SAID}]
     for items in ([thought], [*spoken, thought]):
         assert mended({"input": items}, ["turns"])["input"] == [*items, silent]
+    user = {"type": "message", **USER}
+    kept = mended({"input": [user, call, output, thought, user]}, ["answered"])["input"]
+    assert kept == [user, call, output, thought, {**silent, "role": "assistant"}, user]
 
 
 def test_instructions_that_become_a_user_message_lose_their_name() -> None:
