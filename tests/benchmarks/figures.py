@@ -61,6 +61,11 @@ class Figure:
         return self.ours.median / self.theirs.median
 
     @property
+    def shown_ratio(self) -> str:
+        """The ratio in words; below 0 where what was taken off costs more than we add."""
+        return f"{self.value:.2f} ×" if self.value >= 0 else "below 0"
+
+    @property
     def verdict(self) -> str:
         """Whether it is good enough."""
         if self.limit is not None and self.value > self.limit:
@@ -108,7 +113,7 @@ def table(figures: Sequence[Figure]) -> str:
         beside, value = "", ""
         if figure.theirs is not None:
             beside = f"{figure.peer} {figure.theirs.median:.3g}"
-            value = f"{figure.value:.2f} ×"
+            value = figure.shown_ratio
         floors = ", ".join(_floor(figure, name, each) for name, each in figure.floors.items())
         lines.append(
             f"| {figure.name} | {ours} | {beside} | {value} | {_bound(figure, figure.limit)} |"

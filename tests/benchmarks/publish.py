@@ -50,7 +50,7 @@ def _short(figures: Sequence[Figure]) -> str:
         figure = by_name.get(name)
         if figure is not None and figure.theirs is not None:
             limit = "" if figure.limit is None else f"{figure.limit:g} ×"
-            lines.append(f"| {name} | {figure.value:.2f} × | {limit} | {beside} |")
+            lines.append(f"| {name} | {figure.shown_ratio} | {limit} | {beside} |")
     return "\n".join(lines)
 
 
