@@ -88,8 +88,8 @@ class ModelQuestions:
         Raises:
             CompletionsError: it does not answer, or not in time.
         """
-        candidate = self._question.stateful
-        exchange = self.new_requests().ask(candidate, 0, hedge=False)
+        candidate = self._question.candidates[0]
+        exchange = self.new_requests().reserve(candidate, 0, hedge=False)
         if exchange is None:
             raise AgentRequestsExhausted(self._question.requests.limit)
         answer = b""

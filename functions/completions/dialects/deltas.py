@@ -112,7 +112,7 @@ class Chunk:
     unchanged: bool = True
     """True if the deltas are all that the event says: then its bytes may be relayed."""
     source: int = 0
-    """The number of the upstream request it came from; each answer has its own identity."""
+    """The number of the attempt it came from; each answer has its own identity."""
 
 
 @immutable

@@ -67,6 +67,7 @@ class Attempt:
     """One request to one candidate, and the state of its answer."""
 
     source: int
+    """Its number in the turn, which its chunks carry."""
     candidate: Candidate
     started_at: float
     """Loop time, like the other moments here."""
@@ -83,8 +84,8 @@ class Attempt:
     empty: bool = False
     closed: bool = False
     task: asyncio.Task[None] | None = None
-    handed_over: bool = False
-    """It has won: its task ends as soon as it can, and the winner's reader reads on."""
+    offered_to_reader: bool = False
+    """It has won and may change tasks: its task ends soon, and the winner's reader reads on."""
     rest: AsyncGenerator[list[Chunk], None] | None = None
     """The rest of the answer, behind its last event in the queue, once it was handed over."""
 
@@ -132,12 +133,12 @@ class Attempts:
         self.all.append(attempt)
         attempt.task = asyncio.create_task(self._run(attempt))
 
-    def hand_over(self, attempt: Attempt) -> None:
-        """Let the reader of the winner read on without a task and a queue in between.
+    def offer_to_reader(self, attempt: Attempt) -> None:
+        """Let the winner's reader read on without a task and a queue, unless the task must stay.
 
         They cost one of three passes through the event loop for a chunk that comes alone.
         """
-        attempt.handed_over = self._question.can_change_task
+        attempt.offered_to_reader = self._question.can_change_task
 
     async def next_event(self, until: float | None) -> Event | None:
         """Return the next event; None if there is none before `until` (loop time)."""
@@ -192,7 +193,7 @@ class Attempts:
                     if speaks(batch):
                         # The first words leave before anything more is read.
                         await asyncio.sleep(0)
-                    if attempt.handed_over:
+                    if attempt.offered_to_reader:
                         attempt.rest = answer
                         if self.events.empty():
                             self.events.put_nowait((attempt, [], None))  # Its reader may wait here.

@@ -46,7 +46,7 @@ class ModelClient(Protocol):
 class Question:
     """A request, ready for any candidate.
 
-    `stateful` is the one candidate that may be sent a chained request: only the upstream that
+    `chain_holder` is the one candidate that may be sent a chained request: only the upstream that
     made the earlier response knows it. `clean` takes our own words out of assistant texts.
     """
 
@@ -56,7 +56,7 @@ class Question:
     quirks: Quirks
     requests: Requests
     clean: Callable[[str], str]
-    stateful: Candidate
+    chain_holder: Candidate
     candidates: Sequence[Candidate] = ()
     """Every candidate that the turn may ask."""
     answer: str = ""
@@ -110,7 +110,7 @@ class Question:
         while True:
             wire, prepared = self._prepare(candidate, model, by_id=by_id)
             prepared = lesson.applied(prepared)
-            exchange = self.requests.ask(candidate, source, hedge=hedge)
+            exchange = self.requests.reserve(candidate, source, hedge=hedge)
             if exchange is None:
                 raise NotAsked("This turn's three upstream requests are used up.")
             hedge = False  # Any request after a refusal is a retry.
@@ -182,11 +182,11 @@ class Question:
         # Every upstream has chat completions. A fallback is not probed for the other API when the
         # first candidate lacked it: a probe would cost the turn a request.
         lacks = self.quirks.lacks_responses
-        if (lacks(candidate) or lacks(self.stateful)) and (body := wire.as_chat(request.body)):
+        if (lacks(candidate) or lacks(self.chain_holder)) and (body := wire.as_chat(request.body)):
             wire, request = chat, replace(request, body=body)
-        if request.chained and (wire is not self.dialect or candidate != self.stateful):
+        if request.chained and (wire is not self.dialect or candidate != self.chain_holder):
             raise ChainNotFound
-        if request.by_id and (candidate != self.stateful or not by_id):
+        if request.by_id and (candidate != self.chain_holder or not by_id):
             request = replace(request, by_id=False)
         prepared = wire.prepare(
             request,

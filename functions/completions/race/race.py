@@ -103,7 +103,7 @@ class Race:
 
     @property
     def next_source(self) -> int:
-        """The number for the first request of a race that follows this one."""
+        """The number for the first attempt of a race that follows this one."""
         return self._attempts.next_source
 
     async def answer(self) -> AsyncGenerator[list[Chunk], None]:
@@ -119,7 +119,7 @@ class Race:
             winner = await self._winner()
             self.winner = winner.candidate
             self._health.answered(winner.candidate)
-            self._attempts.hand_over(winner)
+            self._attempts.offer_to_reader(winner)
             rest = read_on(
                 winner,
                 self._attempts.events,

@@ -43,15 +43,15 @@ class Requests:
         left = max(0, self.limit - len(self.exchanges))
         return left if self.whole_turn is None else min(left, self.whole_turn.left)
 
-    def ask(self, candidate: Candidate, source: int, *, hedge: bool) -> Exchange | None:
-        """Count a request that is made now; return None if none is left."""
+    def reserve(self, candidate: Candidate, source: int, *, hedge: bool) -> Exchange | None:
+        """Count a request that will be made now and return its exchange; None if none is left."""
         if not self.left:
             return None
         exchange: Exchange | None
         if self.whole_turn is None:
             exchange = Exchange(candidate, source, hedge, on_written=self.on_written)
         else:
-            exchange = self.whole_turn.ask(candidate, source, hedge=hedge)
+            exchange = self.whole_turn.reserve(candidate, source, hedge=hedge)
         if exchange is not None:
             exchange.first = not self.exchanges
             self.exchanges.append(exchange)

@@ -81,7 +81,11 @@ class Ending:
             record.tool_repairs += judgement.coerced
             answer.note_output()
         finish = honest_finish(answer.finish, calls=bool(calls))
-        if finish == "content_filter" and self._plan.speaks and not ends_sentence(record.text):
+        if (
+            finish == "content_filter"
+            and self._plan.fails_in_words
+            and not ends_sentence(record.text)
+        ):
             # The filter has cut the answer: do not leave the caller with half a sentence.
             declined = spoken_after(record.text, self._plan.phrases.declined)
             out += self._writer.text(declined)
@@ -98,13 +102,13 @@ class Ending:
             out = b"".join(map(answer.pass_on, empty.held))
             finish = honest_finish(answer.finish or empty.reason, calls=False)
             await self._close(answer, finish, out)
-        elif withheld and (self._request.user_spoke or record.buffer_words or record.text):
+        elif withheld and (self._request.user_spoke or record.buffer_words_count or record.text):
             await self.failed(
                 answer, ContentFiltered("The model's content filter withheld the answer.")
             )
         elif self._recovery.gave_feedback:
             await self.failed(answer, InvalidToolCall("The model's tool call could not be mended."))
-        elif record.buffer_words or record.text:
+        elif record.buffer_words_count or record.text:
             await self.failed(answer, UpstreamUnavailable("The model's answer was empty."))
         elif (skip := skip_turn_call(self._request)) and (
             call := validation.check(skip, self._request.tools).call
@@ -117,8 +121,8 @@ class Ending:
         else:
             await self._close(answer, "stop", self._writer.text("... "))
 
-    def deliverable_calls(self, answer: Answer) -> Judgement | None:
-        """Return the calls of a cut answer that are whole and valid."""
+    def keep_whole_calls(self, answer: Answer) -> Judgement | None:
+        """Drop a cut answer's unfinished calls; return the others if they can be delivered."""
         answer.drop_unfinished_calls()
         judgement = answer.judge_calls()
         deliverable = (judgement.calls or self._recovery.kept) and not judgement.problems
@@ -134,11 +138,11 @@ class Ending:
         heard = bool(record.words or answer.audible)
         record.outcome = Outcome.CUT if heard else Outcome.ERROR
         unfinished_calls = self._recovery.gave_feedback and not answer.audible
-        if not self._response.started and not (plan.speaks and not error.ours):
+        if not self._response.started and not (plan.fails_in_words and not error.ours):
             await self._response.refuse(error)
-        elif not plan.speaks:
+        elif not plan.fails_in_words:
             await self._response.close(writer.failure(error))
-        elif judgement := self.deliverable_calls(answer):
+        elif judgement := self.keep_whole_calls(answer):
             record.outcome = Outcome.CUT
             await self.complete(answer, judgement)
         elif isinstance(error, InvalidToolCall) or unfinished_calls:

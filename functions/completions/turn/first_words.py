@@ -82,17 +82,17 @@ class FirstWords:
     # Time.
 
     def _set_timer(self) -> None:
-        moments = (self._buffer_words_at(), self.budget_ends)
+        moments = (self._buffer_words_due_at(), self.budget_ends)
         moment = min((moment for moment in moments if moment is not None), default=None)
         self._timer = None if moment is None else self._loop.call_at(moment, self._on_time)
 
-    def _buffer_words_at(self) -> float | None:
-        first = self._plan.buffer_words_at
+    def _buffer_words_due_at(self) -> float | None:
+        first = self._plan.buffer_words_due_at
         answer = self._answer
         spoken = (answer is not None and answer.speaking) or self._record.words
         if first is None or not self._buffer_words_left or spoken:
             return None
-        return first + SECOND_BUFFER_WORDS_S * self._record.buffer_words
+        return first + SECOND_BUFFER_WORDS_S * self._record.buffer_words_count
 
     def _on_time(self, passes: int = _PASSES) -> None:
         if passes:
@@ -102,20 +102,20 @@ class FirstWords:
         if self.budget_ends is not None and self.budget_ends <= now:
             self._give_up()
             return
-        at = self._buffer_words_at()
+        at = self._buffer_words_due_at()
         if at is not None and at <= now:
             self._say_buffer_words()
         self._set_timer()
 
     def _say_buffer_words(self) -> None:
         record = self._record
-        phrase = self._plan.next_buffer_words(record.buffer_words, record.last_buffer_words)
+        phrase = self._plan.next_buffer_words(record.buffer_words_count, record.last_buffer_words)
         if phrase is None:
             # Nothing to say: the timer must not fire again.
             self._buffer_words_left = False
             return
         record.said_buffer_words(phrase, self._loop.time())
-        self._buffer_words_left = record.buffer_words < BUFFER_WORDS_LIMIT
+        self._buffer_words_left = record.buffer_words_count < BUFFER_WORDS_LIMIT
         if self._answer is not None:
             self._answer.follows_buffer_words(phrase)
         sending = self._response.write_aside(self._writer.buffer_words(phrase))

@@ -45,7 +45,12 @@ class PauseCover:
         """
         plan = self._plan
         self._between_answers = between_answers
-        if plan.speaks and plan.pause_after_s and self._timer is None and self._record.words:
+        if (
+            plan.fails_in_words
+            and plan.pause_after_s
+            and self._timer is None
+            and self._record.words
+        ):
             self._count_new(self._loop.time())
             self._look_again()
 
@@ -81,7 +86,7 @@ class PauseCover:
 
     def _due_at(self) -> float:
         """Return when words of ours are due, by the same rule as at a turn's start."""
-        if self._record.buffer_words >= BUFFER_WORDS_LIMIT:
+        if self._record.buffer_words_count >= BUFFER_WORDS_LIMIT:
             return math.inf
         pause_at = max(self._last_seen_at, self._spoken_until)
         if self._covered_at is None:
@@ -92,7 +97,7 @@ class PauseCover:
         record = self._record
         if not (self._between_answers or ends_sentence(record.text)):
             return
-        phrase = self._plan.next_buffer_words(record.buffer_words, record.last_buffer_words)
+        phrase = self._plan.next_buffer_words(record.buffer_words_count, record.last_buffer_words)
         if phrase is None:
             return
         words = spoken_after(record.text, phrase)

@@ -108,7 +108,8 @@ class Plan:
         )
         self.waits = Waits(RETRY_WAITS_S)
         self._speaks_on_failure = on_failure == "speak"
-        self.speaks = request.speakable and self._speaks_on_failure
+        self.fails_in_words = request.speakable and self._speaks_on_failure
+        """True if a model's failure becomes words, not a status, and our words may fill gaps."""
         self._language = buffer_words.language_of(request, settings.language)
         question = Question(
             dialect,
@@ -117,7 +118,7 @@ class Plan:
             state.quirks,
             self.requests,
             clean=self._clean,
-            stateful=settings.candidates[0],
+            chain_holder=settings.candidates[0],
             candidates=settings.candidates,
         )
         self.question: Askable = question
@@ -141,7 +142,7 @@ class Plan:
 
         Not for a chained request: a client that learns that the chain is unknown sends all of it.
         """
-        return self.speaks and not self._request.chained
+        return self.fails_in_words and not self._request.chained
 
     def candidates(self) -> list[Candidate]:
         """Return whom to ask, in order."""
@@ -158,7 +159,7 @@ class Plan:
     @property
     def wait_limit_s(self) -> float:
         """The longest wait that a `Retry-After` may ask for."""
-        return SPOKEN_WAIT_S if self.speaks else UNSPOKEN_WAIT_S
+        return SPOKEN_WAIT_S if self.fails_in_words else UNSPOKEN_WAIT_S
 
     def new_budget(self) -> float | None:
         """Return when an answer that is asked for now must be audible; None for no limit."""
@@ -172,7 +173,7 @@ class Plan:
         return PHRASES[self._language]
 
     @property
-    def buffer_words_at(self) -> float | None:
+    def buffer_words_due_at(self) -> float | None:
         """When the first buffer words are due; None if there are none in this turn."""
         request, after_s = self._request, self.pause_after_s
         if not after_s or not request.user_spoke:

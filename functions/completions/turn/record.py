@@ -64,10 +64,11 @@ class TurnRecord:
     """When the model's first word, or its first whole call, was passed on."""
     first_spoken_at: float | None = None
     """When the first words were passed on, ours or the model's."""
-    buffer_words: int = 0
+    buffer_words_count: int = 0
     """How many times buffer words were spoken."""
     last_buffer_words: str | None = None
-    buffer_words_at: float = 0.0
+    buffer_words_said_at: float = 0.0
+    """When the last ones were spoken."""
     called: list[str] = field(default_factory=list)
     """The names of the tool calls that were delivered."""
     tool_repairs: int = 0
@@ -91,9 +92,9 @@ class TurnRecord:
 
     def said_buffer_words(self, phrase: str, now: float) -> None:
         """Note that the caller hears buffer words."""
-        self.buffer_words += 1
+        self.buffer_words_count += 1
         self.last_buffer_words = phrase
-        self.buffer_words_at = now
+        self.buffer_words_said_at = now
         self.spoke(now)
 
     def model_spoke(self, now: float) -> None:

@@ -59,8 +59,8 @@ class Recovery:
         final = empty.reason in {"length", "content_filter"}
         return others if final else [*others, empty.candidate]
 
-    def bridges(self, spoken: str) -> bool:
-        """Return True if a cut can be bridged: once a turn, and in the first sentence only."""
+    def take_bridge(self, spoken: str) -> bool:
+        """Use up the turn's bridge; return False if it is gone or the first sentence is over."""
         if self.bridged or first_sentence_ended(spoken):
             return False
         self.bridged = True

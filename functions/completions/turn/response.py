@@ -21,7 +21,7 @@ STREAM_HEADERS = [
 ]
 
 
-UNTAKEN_LIMIT_S = 30.0
+UNREAD_LIMIT_S = 30.0
 """A caller who takes nothing for this long is gone; noticed after half of it at the earliest.
 
 Nobody listens to an answer that late, but the model costs money and its connection is held."""
@@ -30,14 +30,14 @@ Nobody listens to an answer that late, but the model costs money and its connect
 class ResponseSender:
     """Sends one response: either `write` … `close`, begun by `start` or not, or `json` once.
 
-    `untaken` is done when the caller has taken nothing for `UNTAKEN_LIMIT_S`. Create it inside the
-    event loop, and `release` it at the end.
+    `stopped_reading` is done when the caller has taken nothing for `UNREAD_LIMIT_S`. Create the
+    sender inside the event loop, and `release` it at the end.
     """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._loop = asyncio.get_running_loop()
-        self.untaken: asyncio.Future[None] = self._loop.create_future()
+        self.stopped_reading: asyncio.Future[None] = self._loop.create_future()
         self._message: Message | None = None
         """The message that is being sent."""
         self._aside: asyncio.Task[None] | None = None
@@ -146,13 +146,13 @@ class ResponseSender:
             self._message = None
 
     def _schedule_check(self, seen: Message | None) -> None:
-        self._check = self._loop.call_later(UNTAKEN_LIMIT_S / 2, self._check_taken, seen)
+        self._check = self._loop.call_later(UNREAD_LIMIT_S / 2, self._check_taken, seen)
 
     def _check_taken(self, seen: Message | None) -> None:
         if seen is None or seen is not self._message:
             self._schedule_check(self._message)
-        elif not self.untaken.done():
-            self.untaken.set_result(None)
+        elif not self.stopped_reading.done():
+            self.stopped_reading.set_result(None)
 
     def release(self) -> None:
         """Stop watching the caller, and drop what he has not taken."""

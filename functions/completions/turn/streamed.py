@@ -97,7 +97,7 @@ class Streamed:
                 words_only=self._request.speakable,
                 answers=self._request.answers,
                 waits=plan.waits,
-                others_heard_at=lambda: self._record.buffer_words_at,
+                others_heard_at=lambda: self._record.buffer_words_said_at,
                 ask_until=plan.ask_until(self._first_words.budget_ends),
                 wait_limit_s=plan.wait_limit_s,
             )
@@ -195,7 +195,7 @@ class Streamed:
         """
         record, plan = self._record, self._plan
         if self._left_s() < ANSWER_NEEDS_S or (
-            plan.speaks and self._ending.deliverable_calls(self._answer)
+            plan.fails_in_words and self._ending.keep_whole_calls(self._answer)
         ):
             return False
         if not record.words and not self._answer.audible:
@@ -203,7 +203,7 @@ class Streamed:
                 "turn.moved_on", code=identifier(error.code), reason=loggable_message(error)
             )
             return True
-        if not plan.speaks or not self._recovery.bridges(record.text):
+        if not plan.fails_in_words or not self._recovery.take_bridge(record.text):
             return False
         log.warning("turn.bridged", code=identifier(error.code), reason=loggable_message(error))
         bridge = spoken_after(record.text, plan.phrases.bridge) + " "

@@ -21,7 +21,7 @@ from completions.turn import report
 from completions.turn.buffered import Buffered
 from completions.turn.plan import AppState, Arrival, Plan
 from completions.turn.record import Outcome
-from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
+from completions.turn.response import UNREAD_LIMIT_S, ResponseSender
 from completions.turn.streamed import Streamed
 from completions.turn.timeline import comment
 
@@ -72,14 +72,16 @@ class Turn(Response):
         answer = asyncio.create_task(conduct.run())
         hang_up = asyncio.create_task(_hang_up(receive))
         try:
-            untaken = response.untaken
-            await asyncio.wait({answer, hang_up, untaken}, return_when=asyncio.FIRST_COMPLETED)
-            if response.closed and not untaken.done():
+            stopped_reading = response.stopped_reading
+            await asyncio.wait(
+                {answer, hang_up, stopped_reading}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if response.closed and not stopped_reading.done():
                 # Not a hang-up: servers send this when a response is complete. The model's
                 # connection is left: it is read to its end so that it can be used again.
-                await asyncio.wait({answer, untaken}, return_when=asyncio.FIRST_COMPLETED)
-            if untaken.done():
-                log.warning("turn.untaken", after_s=UNTAKEN_LIMIT_S)
+                await asyncio.wait({answer, stopped_reading}, return_when=asyncio.FIRST_COMPLETED)
+            if stopped_reading.done():
+                log.warning("turn.untaken", after_s=UNREAD_LIMIT_S)
                 plan.record.outcome = Outcome.HUNG_UP
             elif not response.closed and not answer.done():
                 plan.record.outcome = Outcome.HUNG_UP

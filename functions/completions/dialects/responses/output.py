@@ -80,7 +80,7 @@ class TextPart:
 
 @dataclass(slots=True)
 class OutputItem:
-    """One output item. `source` is the upstream request it came from; None if it is our own."""
+    """One output item. `source` is the attempt it came from; None if it is our own."""
 
     announced: dict[str, Any]
     """The JSON object it was opened with, before it had content."""

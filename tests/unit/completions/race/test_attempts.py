@@ -149,7 +149,7 @@ async def test_an_answer_is_handed_over_unless_it_belongs_to_its_task(
     attempts.start(A)
     await next_batch(attempts)
     (attempt,) = attempts.all
-    attempts.hand_over(attempt)
+    attempts.offer_to_reader(attempt)
     following = await next_batch(attempts)
     if can_change_task:
         assert following == ("upstream", [])

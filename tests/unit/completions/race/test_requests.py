@@ -16,7 +16,7 @@ B = Candidate("fallback", "http://b.invalid/v1")
 def test_every_request_is_the_first_a_hedge_or_a_retry(hedges: list[bool]) -> None:
     """The counts add up, and no turn makes more requests than it may."""
     requests = Requests()
-    made = [requests.ask(A, 0, hedge=hedge) for hedge in [False, *hedges]]
+    made = [requests.reserve(A, 0, hedge=hedge) for hedge in [False, *hedges]]
     assert len(requests.exchanges) == sum(one is not None for one in made) <= REQUESTS_LIMIT
     assert len(requests.exchanges) == 1 + requests.hedges + requests.retries
 
@@ -25,7 +25,7 @@ def test_the_exchange_that_answered_is_the_winners_last_one() -> None:
     """An attempt may have made several requests, of which the last was answered."""
     requests = Requests()
     for candidate, source in ((A, 0), (B, 1), (B, 1)):
-        exchange = requests.ask(candidate, source, hedge=False)
+        exchange = requests.reserve(candidate, source, hedge=False)
         assert exchange is not None
         exchange.headers_at = 1.0
     assert requests.answered(B, 1) is requests.exchanges[2]
@@ -36,7 +36,7 @@ def test_an_agents_turn_ends_with_its_last_answered_exchange() -> None:
     """The agent itself made no request, and requests without headers do not count."""
     requests = Requests()
     assert requests.answered(None, 0) is None
-    first, second = (requests.ask(A, source, hedge=False) for source in range(2))
+    first, second = (requests.reserve(A, source, hedge=False) for source in range(2))
     assert first is not None
     first.headers_at = 1.0
     assert second is not None
@@ -47,10 +47,10 @@ def test_each_question_has_three_requests_within_the_turns_limit() -> None:
     """Each request counts in its question and in the turn; each question has a first one."""
     turn = Requests(limit=5)
     one, other = turn.of_one_question(), turn.of_one_question()
-    made = [one.ask(A, 0, hedge=hedge) for hedge in (False, True, False, False)]
+    made = [one.reserve(A, 0, hedge=hedge) for hedge in (False, True, False, False)]
     assert [exchange is not None for exchange in made] == [True, True, True, False]
     assert (one.left, other.left, turn.left) == (0, 2, 2)
-    made = [other.ask(B, 0, hedge=False) for _ in range(3)]
+    made = [other.reserve(B, 0, hedge=False) for _ in range(3)]
     assert [exchange is not None for exchange in made] == [True, True, False]
     assert turn.exchanges == one.exchanges + other.exchanges
     assert (turn.hedges, turn.retries, turn.left) == (1, 2, 0)
@@ -67,7 +67,7 @@ def test_tokens_are_summed_under_any_of_their_names() -> None:
         {"input_tokens": TOKENS_LIMIT, "input_tokens_details": None},
     )
     for usage in usages:
-        exchange = requests.ask(A, 0, hedge=False)
+        exchange = requests.reserve(A, 0, hedge=False)
         assert exchange is not None
         exchange.usage = usage
     assert requests.tokens("prompt_tokens", "input_tokens") == 11

@@ -60,7 +60,7 @@ def _wait(caller: Caller, *, starts_early: bool = False) -> tuple[FirstWords, An
         record=TurnRecord(),
         budget_ends=None,
         starts_early=starts_early,
-        buffer_words_at=now + BUFFER_WORDS_AT_S,
+        buffer_words_due_at=now + BUFFER_WORDS_AT_S,
         next_buffer_words=lambda *_: "Well... ",
         requests=SimpleNamespace(on_written=None),
     )

@@ -92,7 +92,7 @@ async def test_a_pause_while_a_call_is_asked_for_again_is_covered(way: Way) -> N
 def cover_of(record: TurnRecord, response: ResponseSender) -> PauseCover:
     """Return a cover for an English turn, without the turn."""
     plan = SimpleNamespace(
-        record=record, speaks=True, pause_after_s=1.5, next_buffer_words=lambda *_: "Hm... "
+        record=record, fails_in_words=True, pause_after_s=1.5, next_buffer_words=lambda *_: "Hm... "
     )
     return PauseCover(plan, SimpleNamespace(text=str.encode), response)  # type: ignore[arg-type]
 

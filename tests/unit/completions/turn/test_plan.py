@@ -123,9 +123,9 @@ async def test_a_request_has_an_age_of_at_most_ten_seconds(
 async def test_only_a_turn_that_may_hear_our_phrases_speaks() -> None:
     """A client that wants errors or JSON gets none."""
     json_format = body(response_format={"type": "json_object"})
-    assert plan_for().speaks
-    assert not plan_for(on_failure="error").speaks
-    assert not plan_for(json_format).speaks
+    assert plan_for().fails_in_words
+    assert not plan_for(on_failure="error").fails_in_words
+    assert not plan_for(json_format).fails_in_words
 
 
 async def test_a_wrong_clock_costs_at_most_ten_seconds() -> None:

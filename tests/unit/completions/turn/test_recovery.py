@@ -125,11 +125,11 @@ def test_after_an_empty_answer_the_others_are_asked_first() -> None:
 def test_a_cut_is_bridged_once_and_in_the_first_sentence_only() -> None:
     """A second cut, or one after a whole sentence, is not bridged."""
     recovery = Recovery(TurnRecord())
-    assert not recovery.bridges("It is sunny. ")
+    assert not recovery.take_bridge("It is sunny. ")
     assert not recovery.bridged
-    assert recovery.bridges("It is")
+    assert recovery.take_bridge("It is")
     assert recovery.bridged
-    assert not recovery.bridges("It is")
+    assert not recovery.take_bridge("It is")
 
 
 def test_after_feedback_the_model_that_made_the_calls_is_asked_first() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from completions.errors import UpstreamRefused
-from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
+from completions.turn.response import UNREAD_LIMIT_S, ResponseSender
 
 pytestmark = pytest.mark.looptime
 
@@ -148,8 +148,8 @@ async def test_a_caller_who_takes_nothing_is_noticed(after: int) -> None:
         await response.close(b"c")
 
     speaking = asyncio.create_task(speak())
-    await response.untaken
-    assert UNTAKEN_LIMIT_S / 2 <= asyncio.get_running_loop().time() <= UNTAKEN_LIMIT_S
+    await response.stopped_reading
+    assert UNREAD_LIMIT_S / 2 <= asyncio.get_running_loop().time() <= UNREAD_LIMIT_S
     assert not speaking.done()
     speaking.cancel()
     response.release()
@@ -160,17 +160,17 @@ async def test_a_slow_caller_has_not_hung_up() -> None:
     sent = Stuck(2)
     response = ResponseSender(sent)
     await response.write(b"a")
-    await asyncio.sleep(3 * UNTAKEN_LIMIT_S)
+    await asyncio.sleep(3 * UNREAD_LIMIT_S)
     for number in range(20):
         sent.go_on.clear()
         sent._after = len(sent.messages)
         writing = asyncio.create_task(response.write(b"b"))
-        await asyncio.sleep(UNTAKEN_LIMIT_S / 2 - 1 - number % 7)
+        await asyncio.sleep(UNREAD_LIMIT_S / 2 - 1 - number % 7)
         sent.go_on.set()
         await writing
     await response.close()
-    await asyncio.sleep(3 * UNTAKEN_LIMIT_S)
-    assert not response.untaken.done()
+    await asyncio.sleep(3 * UNREAD_LIMIT_S)
+    assert not response.stopped_reading.done()
 
 
 async def test_a_last_comment_precedes_the_last_piece() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from completions.turn import report
 from completions.turn.record import Outcome
-from completions.turn.response import UNTAKEN_LIMIT_S, ResponseSender
+from completions.turn.response import UNREAD_LIMIT_S, ResponseSender
 from local.scripted.script import (
     At,
     Cut,
@@ -85,7 +85,7 @@ async def test_a_caller_who_takes_nothing_has_hung_up(
     heard = await way.post(way.caller(upstream), takes_bytes=takes_bytes)
     (at_ms,) = cancelled_at_ms(upstream)
     assert at_ms is not None
-    assert 1000 * UNTAKEN_LIMIT_S / 2 <= at_ms <= 1000 * UNTAKEN_LIMIT_S
+    assert 1000 * UNREAD_LIMIT_S / 2 <= at_ms <= 1000 * UNREAD_LIMIT_S
     assert not heard.ended
     assert logs.event("turn.finished")["outcome"] == Outcome.HUNG_UP
     assert logs.event("turn.untaken")["level"] == "WARNING"
@@ -104,7 +104,7 @@ async def test_a_caller_who_does_not_take_the_end_has_hung_up(
 
     monkeypatch.setattr(ResponseSender, "_end", stay)
     await Caller(PlayedUpstream(answer())).post(body(stream=stream))
-    assert asyncio.get_running_loop().time() <= UNTAKEN_LIMIT_S
+    assert asyncio.get_running_loop().time() <= UNREAD_LIMIT_S
     assert logs.event("turn.finished")["outcome"] == Outcome.HUNG_UP
 
 
