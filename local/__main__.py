@@ -6,7 +6,6 @@ with the log in a file.
 
 import argparse
 import asyncio
-import errno
 import json
 import os
 import signal
@@ -42,8 +41,6 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (TemplateError, CodeError, ServiceError, InitError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            error = OSError(f"port {chosen.port} is taken: choose another one with PORT")
         print(f"error: {error}", file=sys.stderr)
         return 1
 

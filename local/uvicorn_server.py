@@ -4,9 +4,7 @@ Finds the app beside the handler (`completions.app.handler` → `completions.app
 the variables that the function would have, without Lambda's own.
 """
 
-import errno
 import os
-import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import IO, Any
@@ -14,7 +12,7 @@ from typing import IO, Any
 from local.layout import local_credentials, source_root
 from local.service import Service, announce
 from local.template import FunctionSpec
-from local.wire import bound_untaken
+from local.wire import bound_listener
 
 App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 
@@ -80,17 +78,10 @@ def main(app: str, root: str, port: str) -> None:
     )
     config.load()  # first, so that an app that cannot be imported announces no address
     config.loaded_app = bounded(config.loaded_app)
-    # NOTE: the protocol is named because asyncio sets TCP_NODELAY only on such sockets. Those
-    # of `config.bind_socket` do not name it, and a first word can then wait 40 ms for an ACK.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound_untaken(listener)
     try:
-        listener.bind(("127.0.0.1", int(port)))
+        listener = bound_listener(int(port))
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        why = "is taken: choose another one with PORT" if taken else error.strerror
-        sys.exit(f"port {port} {why}")
+        sys.exit(str(error))
     listener.listen(config.backlog)  # so that a reader of the address can connect
     announce(f"http://127.0.0.1:{listener.getsockname()[1]}")
     uvicorn.Server(config).run(sockets=[listener])

@@ -7,11 +7,12 @@ know Lambda.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import h11
 
@@ -28,7 +29,7 @@ words that count as said although nobody has heard them."""
 log = logging.getLogger(__name__)
 
 
-def bound_untaken(listener: socket.socket) -> None:
+def _limit_untaken(listener: socket.socket) -> None:
     """Limit what a peer of this listener may leave unread, and for how long (Linux only).
 
     A live peer that does not read keeps acknowledging, so nothing else would end it (RFC 9293,
@@ -39,6 +40,26 @@ def bound_untaken(listener: socket.socket) -> None:
         listener.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNTAKEN_LIMIT_S * 1000)
         )
+
+
+def bound_listener(port: int) -> socket.socket:
+    """Return a socket that is bound to a port of 127.0.0.1; 0 takes any free one.
+
+    Raises `OSError`, whose message is for a person.
+    """
+    # NOTE: the protocol is named because asyncio sets TCP_NODELAY only on such sockets. Those of
+    # uvicorn's `bind_socket` do not name it, and a first word can then wait 40 ms for an ACK.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _limit_untaken(listener)
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        why = "is taken: choose another one with PORT" if taken else error.strerror
+        raise OSError(f"port {port} {why}") from error
+    return listener
 
 
 class PeerGone(Exception):
@@ -198,9 +219,8 @@ class Server:
         self.port = port
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        listener: Any = self._server.sockets[0]
-        bound_untaken(listener)
+        listener = bound_listener(self.port)
+        self._server = await asyncio.start_server(self._accept, sock=listener)
         self.port = listener.getsockname()[1]
         return self
 
