@@ -26,7 +26,12 @@ from completions.dialects.deltas import (
     Refusal,
     Text,
 )
-from completions.errors import CompletionsError, NotAsked, UpstreamUnavailable
+from completions.errors import (
+    ChainNotFound,
+    CompletionsError,
+    NotAsked,
+    UpstreamUnavailable,
+)
 from completions.observability import log
 from completions.race.attempts import Askable, Attempt, Attempts, EmptyAnswer
 from completions.race.health import Health
@@ -229,7 +234,17 @@ class Race:
                 # An attempt counts as one failure.
                 self._health.failed(attempt.candidate, error)
             self._ask_instead(attempt.candidate, error)
+            if isinstance(error, ChainNotFound) and self._is_late(attempt.candidate):
+                # Its only holder is late, and can no longer be asked for a chain: the caller can
+                # help at once, by sending the whole history.
+                raise error
         self._fail_if_alone()
+
+    def _is_late(self, candidate: Candidate) -> bool:
+        """Return True if nobody is waited for but this candidate, which is late."""
+        running = [one for one in self._attempts.all if not one.over]
+        late = [one for one in running if one.late and one.candidate == candidate]
+        return bool(late) and late == running
 
     def _fail_if_alone(self) -> None:
         """Raise when nobody is left to wait for.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from local.scripted.script import (
-    answer,
-    refused,
-)
+from local.scripted.script import Hold, answer, refused
 from tests.support.in_process import PlayedUpstream
 from tests.support.ways import OVER_CHAT, RESPONSES
 
@@ -70,6 +68,24 @@ async def test_a_chain_that_the_upstream_lacks_is_refused(
     for seen in upstream.requests:
         assert seen.path == "/responses"
         assert all(seen.json[name] for name in chain)
+
+
+async def test_a_chain_whose_holder_turns_out_to_lack_the_api_is_refused_at_once() -> None:
+    """Another turn learns it while this one waits; the budget's end would help nobody."""
+    upstream = PlayedUpstream([Hold()], refused(405), answer("From chat."))
+    caller = RESPONSES.caller(upstream)
+
+    async def other() -> Any:
+        await asyncio.sleep(2)
+        return await RESPONSES.post(caller)
+
+    chained = RESPONSES.post(caller, RESPONSES.body(**CHAINS[0]), on_failure="error")
+    heard, second = await asyncio.gather(chained, other())
+    assert RESPONSES.read(second).text == "From chat."
+    error = RESPONSES.read(heard).error
+    assert error is not None
+    assert (heard.status, error["code"]) == (400, "previous_response_not_found")
+    assert asyncio.get_running_loop().time() == pytest.approx(3.0, abs=0.1)
 
 
 REASONED: list[dict[str, Any]] = [
