@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from completions.dialects.deltas import Chunk, Done
+from completions.dialects.deltas import Chunk, Done, Text
 from completions.errors import CompletionsError, UpstreamUnavailable
 from completions.observability import log, place
 from completions.race.chunk_batches import speaks
@@ -89,6 +89,15 @@ class Attempt:
     rest: AsyncGenerator[list[Chunk], None] | None = None
     """The rest of the answer, behind its last event in the queue, once it was handed over."""
 
+    @property
+    def has_text(self) -> bool:
+        """True once any text has come that is not blank, though it may have no word."""
+        return any(
+            isinstance(delta, Text) and delta.text.strip()
+            for chunk in self.held
+            for delta in chunk.deltas
+        )
+
 
 Event = tuple[Attempt | None, list[Chunk] | None, CompletionsError | None]
 """An attempt and its next batch; without a batch, its end and the error if there was one."""
@@ -132,6 +141,11 @@ class Attempts:
         self.next_source += 1
         self.all.append(attempt)
         attempt.task = asyncio.create_task(self._run(attempt))
+
+    def only_late(self, candidate: Candidate) -> bool:
+        """Return True if nobody is waited for but this candidate, which is late."""
+        running = [one for one in self.all if not one.over]
+        return bool(running) and all(one.late and one.candidate == candidate for one in running)
 
     def offer_to_reader(self, attempt: Attempt) -> None:
         """Let the winner's reader read on without a task and a queue, unless the task must stay.

@@ -20,8 +20,8 @@ from completions.quirks.lessons import Keep, Lesson, bare, lesson_of
 from completions.quirks.quirks import Quirks
 from completions.quirks.shapes import mended
 from completions.quirks.stored_responses import names_stored
-from completions.race import chunk_batches
 from completions.race.attempts import is_done
+from completions.race.chunk_batches import beginning, failure, model_in, speaks
 from completions.race.requests import Requests
 from completions.settings import Candidate
 from completions.speech.spoken_answer import SpokenAnswer
@@ -121,9 +121,7 @@ class Question:
                 async with aclosing(self._listen(wire, exchange, events, model)) as arriving:
                     async for batch in arriving:
                         if not spoken:
-                            heard, refusal = (
-                                (True, None) if heard else chunk_batches.beginning(batch)
-                            )
+                            heard, refusal = (True, None) if heard else beginning(batch)
                             if refusal:
                                 learnt = self._lesson(wire, candidate, refusal, prepared, lesson)
                                 if learnt is not None:
@@ -131,9 +129,7 @@ class Question:
                             elif not answered:
                                 self._confirm(candidate, model, wire, prepared, guess)
                                 answered = True
-                            if spoken := heard and chunk_batches.speaks(
-                                batch, words_only=self.request.speakable
-                            ):
+                            if spoken := heard and speaks(batch, words_only=self.request.speakable):
                                 exchange.speaks()
                         yield batch
             except UpstreamRefused as error:
@@ -260,7 +256,7 @@ class Question:
                     deltas, unchanged = read(sse), True
                     if not named and sse.data:
                         named = True
-                        exchange.model = chunk_batches.model_in(sse) or model.model
+                        exchange.model = model_in(sse) or model.model
                     for delta in deltas:
                         if type(delta) is Usage:
                             exchange.usage = delta.usage
@@ -271,7 +267,7 @@ class Question:
                         deltas, unchanged = spoken.hear(deltas)
                     shown = sse if native else None
                     heard.append(Chunk(shown, deltas, unchanged, source))
-                    if not led and len(batch) > len(heard) and chunk_batches.speaks(heard[-1:]):
+                    if not led and len(batch) > len(heard) and speaks(heard[-1:]):
                         # The first words wait for nothing that came along with them.
                         led = True
                         yield heard
@@ -286,17 +282,14 @@ class Question:
             raise
         finally:
             await events.aclose()
-            self._doubt_thoughts(model, spoken)
+            if spoken.guessing:
+                # The answer was given up before a tag confirmed the guess.
+                self.quirks.doubt_thinks_first(model)
             exchange.ends(
-                stopped if isinstance(stopped, CompletionsError) else chunk_batches.failure(heard),
+                stopped if isinstance(stopped, CompletionsError) else failure(heard),
                 whole=is_done(heard),
                 by_itself=stopped is None,
             )
-
-    def _doubt_thoughts(self, model: Candidate, spoken: SpokenAnswer) -> None:
-        """Trust a guess less if its answer was given up before a tag confirmed it."""
-        if spoken.guessing:
-            self.quirks.doubt_thinks_first(model)
 
     def _learn_of_thoughts(self, model: Candidate, spoken: SpokenAnswer, finish: str) -> None:
         """Note whether an answer that has finished began inside a thought."""

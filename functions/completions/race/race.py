@@ -191,7 +191,7 @@ class Race:
 
     def _counts_as_answer(self, attempt: Attempt) -> bool:
         """Handle an answer that ended without a word; return True if it counts as one anyway."""
-        if self._has_text(attempt):
+        if not self._words_only and attempt.has_text:
             return True
         self._lose(attempt, None)
         return False
@@ -207,14 +207,6 @@ class Race:
         )
         self._lose(attempt, error)
         return False
-
-    def _has_text(self, attempt: Attempt) -> bool:
-        """Return True if an answer without a letter or digit counts as one anyway."""
-        return not self._words_only and any(
-            isinstance(delta, Text) and delta.text.strip()
-            for chunk in attempt.held
-            for delta in chunk.deltas
-        )
 
     def _lose(self, attempt: Attempt, error: CompletionsError | None) -> None:
         """End an attempt that did not win; raise if that was the last one."""
@@ -234,17 +226,11 @@ class Race:
                 # An attempt counts as one failure.
                 self._health.failed(attempt.candidate, error)
             self._ask_instead(attempt.candidate, error)
-            if isinstance(error, ChainNotFound) and self._is_late(attempt.candidate):
+            if isinstance(error, ChainNotFound) and self._attempts.only_late(attempt.candidate):
                 # Its only holder is late, and can no longer be asked for a chain: the caller can
                 # help at once, by sending the whole history.
                 raise error
         self._fail_if_alone()
-
-    def _is_late(self, candidate: Candidate) -> bool:
-        """Return True if nobody is waited for but this candidate, which is late."""
-        running = [one for one in self._attempts.all if not one.over]
-        late = [one for one in running if one.late and one.candidate == candidate]
-        return bool(late) and late == running
 
     def _fail_if_alone(self) -> None:
         """Raise when nobody is left to wait for.
