@@ -116,7 +116,7 @@ async def _run(chosen: argparse.Namespace) -> int:
     log = RunLog(RUNS, terminal.line)
     try:
         with log:
-            # On one's own machine what is said may be read; a turn's line needs it.
+            # On one's own machine the log may hold what is said; the printed turns need it.
             async with _deployment(chosen, log.stream, LogContent="On") as deployment:
                 if chosen.upstream != options.MODEL and first_turn.is_watched():
                     await _try(deployment, upstream, lines, terminal)

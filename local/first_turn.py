@@ -19,7 +19,7 @@ TIMEOUT_S = 20.0
 
 
 def is_watched() -> bool:
-    """Return whether to play a first turn: unasked, it would surprise somebody on a bill."""
+    """Return whether to play a first turn: an unrequested one could appear on somebody's bill."""
     choice = os.environ.get("REAL_TURN", "").strip().lower()
     return choice not in ("0", "no") if choice else sys.stderr.isatty()
 

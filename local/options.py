@@ -92,7 +92,7 @@ def wrong_upstream(upstream: str) -> str:
         )
     if pasted := TOO_LONG.search(parts.path):
         return (
-            f"UPSTREAM is pasted too long: {pasted[0].rstrip('/')} is added to it, so "
+            f"UPSTREAM must not include {pasted[0].rstrip('/')}, which is appended to it: "
             f"UPSTREAM={parts.scheme}://{parts.netloc}{parts.path[: pasted.start()]}"
         )
     return ""

@@ -39,7 +39,7 @@ class Upstream:
         key = "OPENAI_API_KEY" if self.name == "openai" else "UPSTREAM_KEY"
         told = {
             "key": f"{where} refuses the key: set {key}=...",
-            "rights": f"{where} accepts the key, which may not ask the {named}: give it the right "
+            "rights": f"{where}: the key is valid but may not use the {named}: grant it access "
             "at the provider",
             "credit": f"{where} accepts the key, but its account is empty or not active",
             "model": f"{where} has no {named}, or not for this key: "

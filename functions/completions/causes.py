@@ -21,7 +21,7 @@ class Cause(StrEnum):
     KEY = "key"
     """The key is wrong, or it is not known why it is refused."""
     RIGHTS = "rights"
-    """The API knows the key, and the key may not do this."""
+    """The key is valid but may not do this."""
     CREDIT = "credit"
     """The account is empty, or not active."""
     MODEL = "model"

@@ -107,7 +107,7 @@ log = Logger(logger_formatter=_Formatter(utc=True, serialize_stacktrace=False))
 def adopt(name: str) -> None:
     """Log what this logger, and those below it, say as lines with the bound fields."""
     logger = logging.getLogger(name)
-    logger.handlers = [*log.handlers]  # What others add to this logger is not for our lines.
+    logger.handlers = [*log.handlers]  # Drop handlers that others added to this logger.
     logger.setLevel(log.log_level)
     logger.propagate = False  # Lambda's own handler would write each line once more.
 

@@ -178,14 +178,13 @@ def _parse(variable: str, text: str, kind: str) -> Any:
         if "@" in text.rpartition("://")[2].partition("/")[0]:
             # It would be readable in the stack's parameters, and sent along with the secret's key.
             raise SettingsError(
-                f"{variable} must hold no user and password: the key lies in the upstream's secret"
+                f"{variable} must not contain a user or password: "
+                "the key belongs in the upstream's secret"
             )
         if not text.startswith(("http://", "https://")):
             raise SettingsError(f"{variable} must start with https:// (or http://), not {text!r}")
         if "?" in text or "#" in text:
-            raise SettingsError(
-                f"{variable} must hold no ? and no #: the paths of the API are put behind it"
-            )
+            raise SettingsError(f"{variable} must not contain ? or #: API paths are appended to it")
         return text.rstrip("/")
     return text
 

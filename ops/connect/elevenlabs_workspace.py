@@ -54,7 +54,7 @@ def guarded(call: Callable[..., Result]) -> Callable[..., Result]:
             raise Problem(
                 f"{self.host} cannot be reached ({type(error).__name__}: {error}). Check the "
                 "network, the proxy (HTTPS_PROXY) and ELEVENLABS_BASE_URL. "
-                "Run it again: what was done is not done twice."
+                "Run it again: finished steps are not repeated."
             ) from None
         except (TypeError, ValueError, AttributeError) as error:
             # The SDK does not check answers: a misfit fails where it is first used.

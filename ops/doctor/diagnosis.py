@@ -35,7 +35,7 @@ _BY_CODE = {
 _BY_WORDS = (
     (r"not authorized to perform: bedrock[\w-]*:CallWithBearerToken", "bedrock_token"),
     (r"\(403, bedrock[\w-]*:CallWithBearerToken\)", "bedrock_token"),
-    (r"which may not ask this model|not authorized to perform: bedrock", "upstream_rights"),
+    (r"may not (?:ask|use) this model|not authorized to perform: bedrock", "upstream_rights"),
     (r"have access to the model|model access is denied", "upstream_rights"),
     (r"make sure your API Key is valid|invalid bearer token", "upstream_auth"),
     (

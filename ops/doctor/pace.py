@@ -50,7 +50,9 @@ def judge(answer: LongAnswer, short_waits_ms: Sequence[float]) -> Pace:
     times = sorted(answer.arrivals_ms)
     if answer.length_known:
         return Pace(
-            "lump", "its length stood in its head, so it was whole before its first byte", True
+            "lump",
+            "the head states the length, so the server had the whole answer before sending any",
+            True,
         )
     if len(times) < PIECES_FEW:
         return Pace("unknown", f"the answer has {len(times)} pieces, too few to tell")

@@ -147,8 +147,8 @@ def _say_left(mine: Stacks, left: list[str]) -> int:
 def _say(text: str, where: TextIO | None = None) -> None:
     """Print a text if anybody still reads it.
 
-    Ctrl-C ends a `tee` as well, and a closed terminal takes no words: neither may keep a trial from
-    being deleted.
+    Ctrl-C ends a `tee` as well, and a closed terminal accepts no output: neither may keep a trial
+    from being deleted.
     """
     with suppress(OSError):
         print(text, file=where or sys.stdout, flush=True)

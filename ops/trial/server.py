@@ -25,7 +25,7 @@ def _words_ms(came: Exchange) -> float | None:
 
 def _first_turn(lab: Lab, *, snapshot: bool) -> Measured:
     if lab.snapshot is not snapshot:
-        return Measured("the server was not deployed so", None)
+        return Measured("the server does not run with that SnapStart setting", None)
     kind = "from a snapshot" if snapshot else "without a snapshot"
     first, later = lab.turn(), lab.turn()
     first_ms, later_ms = _words_ms(first), _words_ms(later)

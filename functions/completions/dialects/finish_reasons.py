@@ -43,7 +43,7 @@ def read_finish(reason: Any) -> Finish | Failure | None:
     first, _, last = word.rpartition(":")
     known = next((one for one in (word, last.strip(), first) if one in _MEANINGS), "stop")
     if (meaning := _MEANINGS[known]) == _FAILED:
-        return Failure(UpstreamUnavailable("The upstream failed in mid-answer, by its finish."))
+        return Failure(UpstreamUnavailable("The upstream ended its answer with a failure."))
     return Finish(meaning)
 
 

@@ -137,7 +137,7 @@ class RoleKeys:
                 secret="the role's credentials",  # noqa: S106 - a name
                 reason=type(error).__name__,
                 hint="Bedrock's keys are made of the role's credentials, and there are none. "
-                "Elsewhere than on AWS, store a Bedrock API key as the upstream's key",
+                "Outside AWS, store a Bedrock API key as the upstream's key",
             )
             raise KeyUnavailable(
                 "No key for Amazon Bedrock can be made: there are no credentials of a role. "

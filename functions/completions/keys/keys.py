@@ -104,7 +104,7 @@ class Keys:
         if newer is None:
             # It may be a newer key, so it cannot be called wrong.
             raise KeyUnavailable(
-                "This is none of the keys known here, and Secrets Manager cannot be asked for a "
+                "The key matches none we know, and Secrets Manager cannot be asked for a "
                 "newer one. The operator finds the reason in the log, event key.bridged."
             )
         return ""

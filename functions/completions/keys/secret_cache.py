@@ -43,7 +43,7 @@ class SecretCache:
         self.waited_s = 0.0
         """How long the latest read has lasted, or did, while this process ran."""
         self._late: asyncio.Future[None] | None = None
-        """Done when that read has lasted for too long; None once it has ended."""
+        """Completes when the read exceeds its limit; None once the read has ended."""
         self._served: asyncio.Future[CachedSecret] | None = None
         """Done once the first read has brought the current version."""
         self.reads_begun = 0

@@ -14,7 +14,7 @@ from completions.settings import Candidate
 _HINTS = {
     Cause.KEY: "The API refuses the key: store one that may use this model with "
     "`make upstream-key`; for `make run` it is {key_variable}=...",
-    Cause.RIGHTS: "The API knows the key, which may not ask this model: give it the right at the "
+    Cause.RIGHTS: "The key is valid but may not use this model: grant it access at the "
     "provider. On Bedrock put the model into BedrockModelArns, and see in the console, in the "
     "Region of {name}BaseUrl, whether the account has access to it.",
     Cause.CREDIT: "The key is good, its account is empty or not active: see the billing page of "

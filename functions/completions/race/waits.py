@@ -52,8 +52,8 @@ class Waits:
     def ready_at(self, candidate: Candidate, *, last: bool) -> float:
         """Return when a candidate may be asked; a past moment means now.
 
-        The `last` request of a turn is not spent on a blip that has just begun: it comes when the
-        last of three would, however few there were.
+        The `last` request of a turn is not spent on a blip that has just begun: it comes
+        no earlier than the third of three requests would.
         """
         failures = self._failures.get(candidate)
         if failures is None:

@@ -19,7 +19,7 @@ from completions.turn.plan import SECOND_BUFFER_WORDS_S, Plan
 from completions.turn.response import ResponseSender
 
 START_AFTER_S = 0.002
-"""Counts from the written request: a model that answers sooner does not wait for our start."""
+"""Start the response this long after the request was written, unless the model answers first."""
 _PASSES = 8
 """Passes through the event loop that words may need and still beat a timer of the same moment."""
 

@@ -19,7 +19,7 @@ from completions.turn.response import ResponseSender
 SPEECH_CHARS_PER_S = 15.0
 """About 160 English words a minute: a pause begins when the words before it have been spoken."""
 LOOK_S = 0.5
-"""How often to look for a pause: a chunk costs nothing, a pause is noticed this much later."""
+"""Interval between checks; a pause is noticed at most this late, and chunks cost nothing."""
 
 
 class PauseCover:

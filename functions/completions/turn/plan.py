@@ -38,7 +38,7 @@ ANSWER_NEEDS_S = 3.0
 FIRST_WORD_NEEDS_S = 1.0
 """Nobody is asked again for a first word with less time left than this."""
 SECOND_BUFFER_WORDS_S = 5.0
-"""After the first ones; they never come a third time."""
+"""Delay from the first buffer words to the second, the last."""
 AGE_LIMIT_S = 10.0
 """The oldest that a request can be: clocks differ."""
 

@@ -286,9 +286,11 @@ def _translate_errors() -> Iterator[None]:
     except TimeoutError as error:
         raise UpstreamTimeout("The upstream did not answer in time.") from error
     except aiohttp.ContentTypeError as error:
-        raise UpstreamUnavailable("The upstream's answer is compressed, unasked.") from error
+        raise UpstreamUnavailable(
+            "The upstream's answer is compressed although we did not ask for it."
+        ) from error
     except aiohttp.ClientResponseError as error:
-        raise UpstreamUnavailable("The upstream's answer is no HTTP that we know.") from error
+        raise UpstreamUnavailable("The upstream's answer is not valid HTTP.") from error
     except aiohttp.ClientPayloadError as error:
         raise UpstreamUnavailable("The upstream's connection broke in mid-answer.") from error
     except (aiohttp.ClientError, OSError) as error:

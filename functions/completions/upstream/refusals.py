@@ -65,8 +65,8 @@ def to_error(status: int, headers: Mapping[str, str], body: bytes, key: str) -> 
     if refusal.cause is Cause.RIGHTS:
         action = _AWS_ACTION.search(message or "")
         return UpstreamForbids(
-            f"The upstream knows this deployment's key, which may not ask this model ({status}"
-            f"{f', {action[1]}' if action else ''}). The operator gives it the right; on Bedrock: "
+            f"This deployment's key is valid but may not use this model ({status}"
+            f"{f', {action[1]}' if action else ''}). The operator grants it access; on Bedrock: "
             "BedrockModelArns, and model access in the console."
         )
     if refusal.cause is Cause.KEY or (status in {401, 403} and refusal.cause is not Cause.FILTER):

@@ -35,7 +35,7 @@ NESTED = (("call", "id"), ("conversation", "id"), ("session", "id"))
 
 def named_in_request(request: Request) -> str:
     """Return the id from the headers or the query, or an empty string."""
-    # Each request has a dozen headers, and hardly ever one of these: decoded are those alone.
+    # Each request has a dozen headers, and hardly ever one of these, so decode only those.
     shown = [
         (name.decode("latin-1").replace("_", "-"), value.decode("latin-1"))
         for name, value in request.scope["headers"]

@@ -37,7 +37,7 @@ ENVIRONMENTS_LIMIT = 5
 ENVIRONMENTS = "environments"
 """The query parameter: how many environments should be ready."""
 BESIDE_HEADER = "x-completions-warm-beside"
-"""Marks our own requests. An environment that gets one calls no others, so this ends."""
+"""Marks our own requests. An environment that gets one calls no others, so requests cannot loop."""
 STAY_S = 0.2
 """How long our own request stays, so that simultaneous ones reach different environments."""
 PATH = "/v1/warm"

@@ -73,7 +73,7 @@ REACHING: Mapping[str, Cause] = {
         "AWS refuses before the function is asked: the URL's AuthType is not NONE, one of the two "
         "permissions that a public URL needs (lambda:InvokeFunctionUrl, lambda:InvokeFunction) is "
         "missing, or an organisation's policy (SCP) forbids public URLs.",
-        "`make deploy` again writes both permissions; against an SCP only its owner can help.",
+        "Run `make deploy` again to restore both permissions; only an SCP's owner can change it.",
         dead_end=True,
     ),
     "foreign_403": Cause(

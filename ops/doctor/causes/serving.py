@@ -51,9 +51,9 @@ SERVING: Mapping[str, Cause] = {
         dead_end=True,
     ),
     "upstream_rights": Cause(
-        "The model API knows the key, and the key may not ask this model. On Bedrock: the role has "
+        "The key is valid but may not use this model. On Bedrock: the role has "
         "no right to it, the account has no access to it, or an organisation's policy forbids it.",
-        "Give the key the right at the provider. On Bedrock put the model's ARN into "
+        "Grant the key access at the provider. On Bedrock put the model's ARN into "
         "`BedrockModelArns` (of a profile also the model's in each Region of it), and look at "
         "model access in the console, in the base URL's Region.",
         dead_end=True,

@@ -82,11 +82,19 @@ def test_a_wrong_value_is_reported(variable: str, text: str, hint: str) -> None:
         ("FALLBACK_EXTRA_BODY", "api_key=sk-mine", "JSON object"),
         ("BUFFER_WORDS", '{"sk-mine": 1}', "JSON list"),
         ("BUFFER_WORDS", "[1]", "JSON list"),
-        ("UPSTREAM_BASE_URL", "https://me:sk-mine@llm.example/v1", "no user and password"),
-        ("UPSTREAM_BASE_URL", "https://llm.example/openai?api-version=1", "no ? and no #"),
-        ("FALLBACK_BASE_URL", "https://llm.example/v1#me", "no ? and no #"),
-        ("FALLBACK_BASE_URL", "http://sk-mine@llm.example", "no user and password"),
-        ("FALLBACK_BASE_URL", "me:sk-mine@llm.example/v1", "no user and password"),
+        (
+            "UPSTREAM_BASE_URL",
+            "https://me:sk-mine@llm.example/v1",
+            "must not contain a user or password",
+        ),
+        (
+            "UPSTREAM_BASE_URL",
+            "https://llm.example/openai?api-version=1",
+            "must not contain ? or #",
+        ),
+        ("FALLBACK_BASE_URL", "https://llm.example/v1#me", "must not contain ? or #"),
+        ("FALLBACK_BASE_URL", "http://sk-mine@llm.example", "must not contain a user or password"),
+        ("FALLBACK_BASE_URL", "me:sk-mine@llm.example/v1", "must not contain a user or password"),
     ],
 )
 def test_a_value_that_may_be_a_key_is_not_repeated(variable: str, text: str, hint: str) -> None:

@@ -43,11 +43,11 @@ def test_parameters_may_hold_lists(text: str, parameters: dict[str, str]) -> Non
         ({"UPSTREAM": "http:///v1"}, "UPSTREAM=http:///v1 is neither"),
         (
             {"UPSTREAM": "https://a/v1/chat/completions"},
-            "UPSTREAM is pasted too long: /chat/completions is added to it, so UPSTREAM=https://a/v1",
+            "UPSTREAM must not include /chat/completions, which is appended to it: UPSTREAM=https://a/v1",
         ),
         (
             {"UPSTREAM": "http://a:1/v1/responses/"},
-            "UPSTREAM is pasted too long: /responses is added to it, so UPSTREAM=http://a:1/v1",
+            "UPSTREAM must not include /responses, which is appended to it: UPSTREAM=http://a:1/v1",
         ),
     ],
 )

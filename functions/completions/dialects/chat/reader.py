@@ -57,7 +57,7 @@ class ChatReader:
         """The kinds that were said: a `message` after the deltas only repeats them."""
         self._halves = Halves()
         self._skipped = False
-        """True if something could not be understood; alone, that is not an answer."""
+        """True after an unreadable event; a stream of nothing else is not an answer."""
         self._expects_plain = False
         """True while choice 0 is open and nothing is odd, as for most events."""
 

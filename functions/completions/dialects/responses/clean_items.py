@@ -34,7 +34,7 @@ _OUTPUTS = {
 """The types of calls that the client carries out, with JSON arguments, and of their outputs."""
 
 _WHOLE = frozenset({"message", "function_call", "function_call_output", "reasoning"})
-"""Types of items that say all of it themselves."""
+"""Types of items that are complete without their id."""
 
 
 def clean_items(
@@ -42,11 +42,10 @@ def clean_items(
 ) -> Iterable[dict[str, Any]]:
     """Yield the items as strict servers take them.
 
-    Whole items need no ids: OpenAI's API answers 404 to those that it does not keep ("Items are
-    not persisted when `store` is set to false"), any other upstream to those of the first one. So
-    ids are left out, and with them reasoning without `encrypted_content`, which is nothing but an
-    id; unless there is some of that (`by_id`), whose items belong together by their ids. Ours are
-    left out in any case.
+    Drop ids, which only the server that made them knows, and reasoning without
+    `encrypted_content`. With `by_id`, keep all ids but ours: encrypted reasoning belongs to other
+    items by their ids. OpenAI's API answers 404 to ids that it does not keep ("Items are not
+    persisted when `store` is set to false").
     """
     for item in items:
         kept = _known_keys(item)

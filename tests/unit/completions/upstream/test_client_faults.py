@@ -190,7 +190,7 @@ async def test_an_answer_that_is_not_http_is_reported_as_such() -> None:
     async with server, calling(deploy(f"http://127.0.0.1:{port}/v1", **CALM)) as client:
         response = await ask(client, stream=True)
     assert response.status_code == 502
-    assert "no HTTP" in response.json()["error"]["message"]
+    assert "not valid HTTP" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
