@@ -140,7 +140,7 @@ def machine(peers: str) -> dict[str, Any]:
     return {
         "code": commit.stdout.strip() or "not from a repository",
         "processor": f"{model}, {os.cpu_count()} cores, load {load:.1f} before",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": f"{platform.python_version()}, for cold starts {lambdas}",
         "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
