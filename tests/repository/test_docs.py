@@ -14,6 +14,7 @@ from completions.speech.phrases import PHRASES
 from completions.turn.record import Outcome
 from completions.turn.report import Fields
 from completions.turn.timeline import RequestLife
+from completions.web import conversation
 from completions.web.request_log import BOUND_FIELDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,6 +186,15 @@ def test_the_fields_of_a_turn_are_explained() -> None:
     """The page of logs explains every field of `turn.finished`, in the order of the code."""
     told = list(table("docs/logs.md", "field"))
     assert told == [*BOUND_FIELDS, *Fields.__annotations__]
+
+
+def test_each_source_of_a_calls_id_is_named() -> None:
+    """The page of platforms names each source of a call's id, in the order of the code."""
+    text = (ROOT / "docs/platforms.md").read_text()
+    (told,) = re.findall(r"^- \*\*The call's id\*\* .* It is read, (.*)$", text, re.MULTILINE)
+    nested = [".".join(names) for names in conversation.NESTED]
+    sources = [*conversation.HEADERS, *conversation.QUERY, *nested, *conversation.FIELDS]
+    assert re.findall(r"`([^`]+)`", told) == [*sources, *conversation.OBJECTS]
 
 
 def test_a_turns_time_line_is_explained() -> None:

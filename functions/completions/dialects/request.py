@@ -182,7 +182,7 @@ def read_extra(body: Mapping[str, Any]) -> Extra:
         buffer_words=None if words is None else tuple(words),
         buffer_words_after_ms=None if after_ms is None else int(after_ms),
         language=raw.get("language") or None,
-        # Logs identify a call by it, and it serves as the prompt_cache_key.
+        # It serves as the prompt_cache_key; logs take the call's id from web/conversation.py.
         conversation_id=conversation[:ID_LIMIT_CHARS] or None,
         raw=raw,
     )
