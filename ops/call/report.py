@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
-from ops.call.judge import Failure
 from ops.call.play import Played
 from ops.call.turn import Turn
 
@@ -133,11 +132,6 @@ def junit(all_played: Sequence[Played]) -> bytes:
     root = ET.Element("testsuites")
     root.append(suite)
     return ET.tostring(root, "unicode", xml_declaration=True).encode()
-
-
-def failures_of(failures: Sequence[Failure]) -> str:
-    """Return failures in one line."""
-    return "; ".join(f"{failure.name}: {_line(failure.seen)}" for failure in failures)
 
 
 def _s(at_ms: float) -> str:

@@ -1,1 +1,1 @@
-"""Text as it is spoken: buffer words, think tags, sentences, and our phrases in 24 languages."""
+"""Text as it is spoken: buffer words, sentences, models' marks, and our phrases in 24 languages."""

@@ -35,7 +35,6 @@ TOOL = {
     "parameters": {"type": "object", "properties": {"count": {"type": "integer"}}},
 }
 CALL = call("set_count", {"count": 2})
-ANOTHER = call("set_count", {"count": 3}, index=1)
 SCENES: dict[str, list[Scene]] = {
     "words": [answer("Yes, until six.")],
     "usage": [[*answer("Yes.")[:-1], Usage(), Done()]],
