@@ -1,6 +1,17 @@
-"""A wall clock that the test sets."""
+"""Clocks that the test sets."""
 
 from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+
+def block_loop(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let this time pass on the running loop's clock, as in a callback that blocks the loop."""
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time() + seconds)
 
 
 class FakeClock:

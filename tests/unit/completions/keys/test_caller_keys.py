@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import threading
-import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from completions.keys import keys as keys_module
 from completions.keys import secret_cache
 from completions.keys.keys import Keys
 from completions.keys.secret_cache import LOOK_EVERY_S, WAIT_LIMIT_S
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, block_loop
 from tests.support.logs import Logged
 from tests.support.secrets import (
     CALLER_KEY,
@@ -193,12 +193,15 @@ async def test_time_that_blocks_the_loop_does_not_count_as_waiting(
 ) -> None:
     """A read that finished while libraries were loading still serves its caller."""
     monkeypatch.setattr(secret_cache, "WAIT_LIMIT_S", 1.0)
+    threads = ThreadPoolExecutor()
+    asyncio.get_running_loop().set_default_executor(threads)
     secrets.open.clear()
     asking = asyncio.create_task(keys.caller_key_version(CALLER_KEY))
-    while len(secrets.reads) < 2:
+    while len(secrets.reads) < 2 or not secrets.previous_reads:
         await asyncio.sleep(0)
     secrets.open.set()
-    time.sleep(1.2)
+    threads.shutdown()  # Returns after the reads; the loop has not seen their results yet.
+    block_loop(monkeypatch, 1.2)
     assert await asking == "current"
 
 

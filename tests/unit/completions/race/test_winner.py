@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from completions.settings import Candidate
 from local.scripted.script import Comment, Finish, Pause, Role, Say
 from local.scripted.script import Done as Terminator
 from local.scripted.script import Step as ScriptStep
+from tests.support.clock import block_loop
 from tests.support.in_process import PlayedUpstream
 from tests.support.ways import CHAT, Way
 
@@ -268,14 +268,16 @@ class FromSocket(Spoken):
         yield [DONE]
 
 
-def test_a_pause_of_our_own_process_is_no_silence_of_the_model() -> None:
+def test_a_pause_of_our_own_process_is_no_silence_of_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Data that is in the socket when the process continues is read before the answer is cut."""
     ours, theirs = socket.socketpair()
 
     def stop_the_process() -> None:
         theirs.sendall(b"and more.\n")
         theirs.close()
-        time.sleep(0.5)
+        block_loop(monkeypatch, 0.5)
 
     async def hear() -> str:
         reader, writer = await asyncio.open_connection(sock=ours)
@@ -283,11 +285,12 @@ def test_a_pause_of_our_own_process_is_no_silence_of_the_model() -> None:
         now = asyncio.get_running_loop().time()
         model = FromSocket(reader)
         race = Race(model, [A], Health(), Timeouts(stall_s=0.2), started_at=now)
-        asyncio.get_running_loop().call_later(0.1, stop_the_process)
         heard = ""
         async with aclosing(race.answer()) as batches:
             async for batch in batches:
                 heard += "".join(one.text for c in batch for one in c.deltas if type(one) is Text)
+                if heard == "One\ntwo\n":
+                    asyncio.get_running_loop().call_soon(stop_the_process)
         writer.close()
         return heard
 
