@@ -96,8 +96,8 @@ class _Terminal:
         self.turn_is_over = threading.Event()
 
     def line(self, line: str) -> None:
-        told = self._lines.translate(line)
-        shown = told if self._plain else line
+        translated = self._lines.translate(line)
+        shown = translated if self._plain else line
         if shown and not self._quiet:
             _say(shown)
         if '"turn.finished"' in line:

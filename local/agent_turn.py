@@ -95,8 +95,8 @@ def main() -> int:
     except (TemplateError, CodeError, ServiceError, OSError) as error:
         print(f"a turn of {responder} could not be played: {error}", file=sys.stderr)
         return 1
-    status, told = verdict(responder, raised)
-    print(told, file=sys.stderr if status else sys.stdout)
+    status, text = verdict(responder, raised)
+    print(text, file=sys.stderr if status else sys.stdout)
     return status
 
 

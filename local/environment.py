@@ -38,8 +38,8 @@ class InitError(Exception):
 def _reason(failure: Failure) -> str:
     """Return the reason in one line; the runtime's JSON also has a trace, for the log."""
     try:
-        told = json.loads(failure.message)
-        return f"{told['errorType']}: {told['errorMessage']}"
+        reported = json.loads(failure.message)
+        return f"{reported['errorType']}: {reported['errorMessage']}"
     except (ValueError, LookupError, TypeError):
         return f"{failure.error_type}: {failure.message}"
 

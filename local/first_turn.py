@@ -48,12 +48,12 @@ def trouble(base_url: str, caller_key: str, upstream: Upstream) -> str:
     if status == 200:
         return ""
     try:
-        said = json.loads(answer)["error"]
-        code, message = str(said["code"]), str(said["message"])
+        details = json.loads(answer)["error"]
+        code, message = str(details["code"]), str(details["message"])
     except (ValueError, LookupError, TypeError):
         code, message = "", ""
-    told = "".join(each if each.isprintable() else " " for each in message[:300])
-    return upstream.failed(status, code, told)
+    printable = "".join(each if each.isprintable() else " " for each in message[:300])
+    return upstream.failed(status, code, printable)
 
 
 def outcome(wrong: str) -> str:

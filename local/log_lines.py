@@ -14,7 +14,7 @@ from local.upstream_advice import Upstream
 
 TEXT_LIMIT_CHARS = 300
 _MODEL_MISSING = "a request names no model: PARAMETERS='UpstreamModel=...' names one"
-_TOLD_BY_THE_TURN = frozenset(
+_IN_THE_TURNS_LINE = frozenset(
     {"turn.failed", "turn.moved_on", "turn.bridged", "candidate.late", "answer.silent"}
     | {"call.reasked", "call.invalid", "upstream.refused", "upstream.learnt", "key.missing"}
     | {"upstream.reconnected", "upstream.lacks_responses", "candidate.stubborn", "turn.untaken"}
@@ -38,7 +38,7 @@ class LogLines:
 
     upstream: Upstream
     caller_key: str
-    _told: set[str] = field(default_factory=set)
+    _printed: set[str] = field(default_factory=set)
     """Printed since the last turn: three requests of one turn may be refused for one reason."""
     _model_missing: bool = False
     wrong: str = ""
@@ -53,12 +53,12 @@ class LogLines:
         if not isinstance(event, dict):
             return _printable(line) or None  # Somebody's print, or a line of the platform's.
         if event.get("message") == "turn.finished":
-            self._told.clear()
+            self._printed.clear()
             return f"{time.strftime('%H:%M:%S')} {turn(event)}"
         text = self._event(event)
-        if text is None or text in self._told:
+        if text is None or text in self._printed:
             return None
-        self._told.add(text)
+        self._printed.add(text)
         return f"{time.strftime('%H:%M:%S')} {text}"
 
     def _event(self, event: Mapping[str, Any]) -> str | None:
@@ -75,17 +75,17 @@ class LogLines:
             return f"a caller asked for {event.get('path')}, which does not exist"
         if name == "model.missing":
             # Once is enough: most model APIs answer all the same.
-            said, self._model_missing = self._model_missing, True
-            return None if said else _MODEL_MISSING
+            known, self._model_missing = self._model_missing, True
+            return None if known else _MODEL_MISSING
         if logger := event.get("logger"):
-            told = ": ".join(filter(None, (str(name), _last_line(event))))
-            return _printable(f"{str(logger).rpartition('.')[2]}: {told}")
+            text = ": ".join(filter(None, (str(name), _last_line(event))))
+            return _printable(f"{str(logger).rpartition('.')[2]}: {text}")
         if name == "candidate.crashed" and event.get("candidate") == "responder":
             raised = _last_line(event).removeprefix("builtins.")
             return _printable(f"your agent raised {raised} ({event.get('place')})")
         if str(event.get("level")) not in ("WARNING", "ERROR", "CRITICAL"):
             return None
-        if name in _TOLD_BY_THE_TURN:
+        if name in _IN_THE_TURNS_LINE:
             return None
         reason = event.get("reason") or event.get("errorMessage") or _last_line(event)
         return _printable(f"{name}: {reason}" if reason else str(name))
@@ -121,14 +121,14 @@ def _heard(event: Mapping[str, Any]) -> str:
 
 def _times(event: Mapping[str, Any]) -> str:
     spoken, model = event.get("first_spoken_ms"), event.get("first_token_ms")
-    told = []
+    times = []
     if event.get("buffer_words") and spoken is not None:
-        told.append(f"buffer words at {_s(spoken)}")
+        times.append(f"buffer words at {_s(spoken)}")
     if model is not None:
-        told.append(f"first word at {_s(model)}")
+        times.append(f"first word at {_s(model)}")
     if event.get("duration_ms") is not None:
-        told.append(f"end at {_s(event['duration_ms'])}")
-    return ", ".join(told)
+        times.append(f"end at {_s(event['duration_ms'])}")
+    return ", ".join(times)
 
 
 def _attempt(attempt: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ class Upstream:
             return f"the fallback refuses ({about}): FALLBACK_KEY, FallbackBaseUrl, FallbackModel"
         where = f"UPSTREAM={self.name}"
         key = "OPENAI_API_KEY" if self.name == "openai" else "UPSTREAM_KEY"
-        told = {
+        advice = {
             "key": f"{where} refuses the key: set {key}=...",
             "rights": f"{where}: the key is valid but may not use the {named}: grant it access "
             "at the provider",
@@ -46,7 +46,7 @@ class Upstream:
             "name one that it has with PARAMETERS='UpstreamModel=...'",
             "address": self._wrong_address(),
         }
-        return told.get(cause, f"{where} refuses: {cause}")
+        return advice.get(cause, f"{where} refuses: {cause}")
 
     def failed(self, status: int, code: str, message: str) -> str:
         """Return why a first turn failed."""

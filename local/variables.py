@@ -65,15 +65,15 @@ def main() -> None:
     stage = sys.argv[1]
     try:
         config: Any = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
-        said: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         for command in ("global", "deploy"):  # SAM prefers what a command has of its own.
-            said |= config.get(stage, {}).get(command, {}).get("parameters", {})
-        overrides = said.get("parameter_overrides", [])
+            options |= config.get(stage, {}).get(command, {}).get("parameters", {})
+        overrides = options.get("parameter_overrides", [])
         parameters = CfnParameterOverridesType().convert(overrides, None, None)
     except (tomllib.TOMLDecodeError, BadParameter) as error:
         sys.exit(f"samconfig.toml cannot be read: {error}")
     try:
-        found = oversize(ROOT / "template.yaml", parameters, said.get("stack_name", ""))
+        found = oversize(ROOT / "template.yaml", parameters, options.get("stack_name", ""))
     except TemplateError as error:
         found = str(error)
     if found:

@@ -156,8 +156,8 @@ class ChatWhole:
         """See `Wire`."""
         if self._error:
             return json.dumps({"error": self._error}).encode()
-        said = {name: words or None for name, words in self._words.items()}
-        message: dict[str, Any] = {"role": "assistant", **said}
+        texts = {name: words or None for name, words in self._words.items()}
+        message: dict[str, Any] = {"role": "assistant", **texts}
         if self._calls:
             message["tool_calls"] = [
                 {

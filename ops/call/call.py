@@ -143,10 +143,10 @@ class Call:
                 stop.daemon = True
                 stop.start()
 
-        def asked(post: Post) -> None:
+        def on_opened(post: Post) -> None:
             self._tell(Event("asked", post.sent_at_ms, f"post {post.number}"))
 
-        last = running.ask(lambda text, at_ms: speak(turn.speech.says(text, at_ms)), asked)
+        last = running.ask(lambda text, at_ms: speak(turn.speech.says(text, at_ms)), on_opened)
         if not last.came.left:
             speak(turn.speech.ends(last.ended_at_ms))
         if (self._hear_out or stop) and running.left_at_ms is None:

@@ -69,17 +69,17 @@ class _Reader:
         self._document = document
 
     def call(self) -> CallFile:
-        said = self._fields((), self._document.value, schema.CALL)
+        fields = self._fields((), self._document.value, schema.CALL)
         for name in ("call", "turns"):
-            if not said.get(name):
+            if not fields.get(name):
                 raise self._document.wrong((), f"{name} is missing")
-        steps = [self._step(("turns", at), each) for at, each in enumerate(said["turns"])]
+        steps = [self._step(("turns", at), each) for at, each in enumerate(fields["turns"])]
         file = CallFile(
             self._document.file,
-            said["call"],
-            self._agent(said.get("agent", {})),
+            fields["call"],
+            self._agent(fields.get("agent", {})),
             steps,
-            {name: _parameter(value) for name, value in said.get("deployment", {}).items()},
+            {name: _parameter(value) for name, value in fields.get("deployment", {}).items()},
         )
         self._check_order(file)
         return file
@@ -108,16 +108,16 @@ class _Reader:
                 )
 
     def _agent(self, value: Any) -> Agent:
-        said = dict(self._fields(("agent",), value, schema.AGENT))
+        fields = dict(self._fields(("agent",), value, schema.AGENT))
         tools = [
-            self._tool(("agent", "tools", at), e) for at, e in enumerate(said.get("tools", ()))
+            self._tool(("agent", "tools", at), e) for at, e in enumerate(fields.get("tools", ()))
         ]
         for at, tool in enumerate(tools):
             if tool.name in {each.name for each in tools[:at]}:
                 raise self._document.wrong(("agent", "tools", at), f"{tool.name} is there twice")
         usual = Patience()
-        patience = Patience(said.pop("cascade_timeout_s", usual.cascade_timeout_s))
-        return Agent(**{**said, "tools": tools, "patience": patience})
+        patience = Patience(fields.pop("cascade_timeout_s", usual.cascade_timeout_s))
+        return Agent(**{**fields, "tools": tools, "patience": patience})
 
     def _tool(self, place: Path_, value: Any) -> Tool:
         name, settings = self._named(place, value)
@@ -130,15 +130,15 @@ class _Reader:
         return tool or Tool(name)
 
     def _step(self, place: Path_, value: Any) -> Step:
-        said = self._fields(place, value, schema.TURN)
+        fields = self._fields(place, value, schema.TURN)
         return Step(
-            said.get("caller"),
-            said.get("over", ""),
-            self._scenes((*place, "model"), said.get("model")),
-            self._scenes((*place, "fallback"), said.get("fallback")),
-            said.get("result", {}),
-            said.get("late_result", {}),
-            self._expect((*place, "expect"), said.get("expect", {})),
+            fields.get("caller"),
+            fields.get("over", ""),
+            self._scenes((*place, "model"), fields.get("model")),
+            self._scenes((*place, "fallback"), fields.get("fallback")),
+            fields.get("result", {}),
+            fields.get("late_result", {}),
+            self._expect((*place, "expect"), fields.get("expect", {})),
         )
 
     def _scenes(self, place: Path_, value: Any) -> list[Mapping[str, Any]]:
@@ -149,20 +149,22 @@ class _Reader:
         found: list[Mapping[str, Any]] = []
         for at, scene in enumerate(scenes):
             here = (*place, at) if several else place
-            said = self._fields(here, scene, schema.SCENE)
+            fields = self._fields(here, scene, schema.SCENE)
             calls = [
                 self._arguments((*here, "tools", number), call, dict, str)
-                for number, call in enumerate(said.get("tools", ()))
+                for number, call in enumerate(fields.get("tools", ()))
             ]
-            found.append({**said, **({"tools": [dict([call]) for call in calls]} if calls else {})})
+            found.append(
+                {**fields, **({"tools": [dict([call]) for call in calls]} if calls else {})}
+            )
         return found
 
     def _expect(self, place: Path_, value: Any) -> Mapping[str, Any]:
-        said = self._fields(place, value, schema.EXPECT)
-        for at, call in enumerate(said.get("calls", ())):
+        fields = self._fields(place, value, schema.EXPECT)
+        for at, call in enumerate(fields.get("calls", ())):
             self._arguments((*place, "calls", at), call, dict)
-        self._fields((*place, "model_saw"), said.get("model_saw", {}), schema.SAW)
-        return said
+        self._fields((*place, "model_saw"), fields.get("model_saw", {}), schema.SAW)
+        return fields
 
     def _named(self, place: Path_, value: Any) -> tuple[str, Any]:
         """Return a name and its settings: `name`, or `{name: …}`."""

@@ -54,8 +54,8 @@ def _call(played: Played) -> Iterator[str]:
 
 
 def _turn(turn: Turn) -> Iterator[str]:
-    said = "after the tool's result" if turn.caller is None else f"“{escape(turn.caller)}”"
-    yield f'<p class="caller">{said}</p>'
+    caption = "after the tool's result" if turn.caller is None else f"“{escape(turn.caller)}”"
+    yield f'<p class="caller">{caption}</p>'
     words = "".join(_words(turn))
     calls = "".join(
         f" <code>{escape(call.name)} {escape(call.arguments)}</code>" for call in turn.calls

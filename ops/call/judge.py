@@ -194,8 +194,8 @@ def _seen(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield role and text of everything in a request to a model, in either API."""
     if instructions := body.get("instructions"):
         yield "system", str(instructions)
-    told = body.get("input", body.get("messages", ()))
-    for each in [{"role": "user", "content": told}] if isinstance(told, str) else told:
+    messages = body.get("input", body.get("messages", ()))
+    for each in [{"role": "user", "content": messages}] if isinstance(messages, str) else messages:
         if each.get("type") == "function_call_output":
             yield "tool", _text(each.get("output"))
         else:

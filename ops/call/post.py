@@ -120,12 +120,12 @@ class TurnPosts:
     def ask(
         self,
         words: Callable[[str, float], None],
-        asked: Callable[[Post], None] = lambda _: None,
+        on_opened: Callable[[Post], None] = lambda _: None,
     ) -> Post:
         """Post until something speaks, patience ends or `leave`; return the last post."""
         ends_at = time.monotonic() + self._patience.turn_s
         for number in range(1, self._patience.posts + 1):
-            post = self._post(number, ends_at, words, asked)
+            post = self._post(number, ends_at, words, on_opened)
             if self.left_at_ms is not None or post.speaks or _is_whole(post):
                 break
             if time.monotonic() >= ends_at:
@@ -137,7 +137,7 @@ class TurnPosts:
         number: int,
         ends_at: float,
         words: Callable[[str, float], None],
-        asked: Callable[[Post], None],
+        on_opened: Callable[[Post], None],
     ) -> Post:
         running = wire.Running()
         post = Post(number, self.now_ms())
@@ -171,7 +171,7 @@ class TurnPosts:
             if self._began_at is None:
                 self._began_at = running.began_at
             post.sent_at_ms = ((running.began_at or 0) - (self._began_at or 0)) * 1000
-            asked(post)
+            on_opened(post)
 
         running.on_opened = opened
         timer.start()

@@ -25,8 +25,8 @@ def row(played: Played) -> str:
     slowest = f"{max(sounds):.0f} ms" if sounds else "-"
     names = ", ".join(dict.fromkeys(failure.name for failure in played.failures))
     # The transcript has all of it.
-    told = _line(played.unplayable)
-    why = played.skipped or (told if len(told) <= WIDTH else f"{told[:WIDTH]}…")
+    trouble = _line(played.unplayable)
+    why = played.skipped or (trouble if len(trouble) <= WIDTH else f"{trouble[:WIDTH]}…")
     facts = f"{len(played.turns):>5} {slowest:>12} {played.took_s:>5.1f} s"
     return f"{name:<18} {played.result:<10} {facts}  {why or names}".rstrip()
 

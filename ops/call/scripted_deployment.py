@@ -47,13 +47,13 @@ class ScriptedDeployment:
             self.stop()
             raise
         if not ready:
-            said = self.log().strip().splitlines()
+            lines = self.log().strip().splitlines()
             self.stop()
-            why = said[-1].removeprefix("error: ") if said else "it has not said why"
+            why = lines[-1].removeprefix("error: ") if lines else "it has not said why"
             raise Problem(f"the local deployment did not start: {why}")
-        told: dict[str, str] = json.loads(ready)
-        self.server = AgentServer(Address.parse(told["url"]), told["key"])
-        self._models = {"model": told["model"], "fallback": told["fallback"]}
+        facts: dict[str, str] = json.loads(ready)
+        self.server = AgentServer(Address.parse(facts["url"]), facts["key"])
+        self._models = {"model": facts["model"], "fallback": facts["fallback"]}
 
     def play(self, model: str, scenes: Sequence[Mapping[str, Any]]) -> None:
         """Set the scenes that `model` or `fallback` plays from now on."""

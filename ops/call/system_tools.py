@@ -115,8 +115,8 @@ def carry_out(
             return Outcome(done, ends="transferred", shows=f"to agent {given['agent_number']}")
         case "transfer_to_number":
             says = str(given.get("client_message") or "")
-            told = f"to {given['transfer_number']}"
-            return Outcome(done, ends="transferred", says=says, shows=told)
+            shows = f"to {given['transfer_number']}"
+            return Outcome(done, ends="transferred", says=says, shows=shows)
         case "play_keypad_touch_tone":
             return Outcome(done, shows=f"tones {given['dtmf_tones']}")
         case "voicemail_detection":

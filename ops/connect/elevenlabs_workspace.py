@@ -18,22 +18,22 @@ TIMEOUT_S = 30
 PAGE_SIZE = 100  # the platform's maximum
 Result = TypeVar("Result")
 
-# What a status means here, and what to do. {agent} and {said} are filled in.
+# What a status means here, and what to do. {agent} and {reason} are filled in.
 REMEDIES = {
-    400: "The platform refused the settings: {said}",
-    401: "The platform refuses the API key: {said}\n"
+    400: "The platform refused the settings: {reason}",
+    401: "The platform refuses the API key: {reason}\n"
     "ELEVENLABS_API_KEY must be a whole, unrevoked key of the workspace that owns the agent. A "
     "workspace with data residency also needs its own ELEVENLABS_BASE_URL.",
-    403: "The API key may not do this: {said}\n"
+    403: "The API key may not do this: {reason}\n"
     "In the workspace's settings, let it read and write agents and secrets.",
-    404: "The workspace of this API key has no agent {agent}, or a secret is gone: {said}\n"
+    404: "The workspace of this API key has no agent {agent}, or a secret is gone: {reason}\n"
     "Set AGENT=... to the agent's id, agent_..., from its address in the dashboard.",
-    409: "Somebody else is changing the same thing: {said}\nRun it again.",
-    422: "The platform refused the settings: {said}",
-    429: "The platform accepts no more requests for now: {said}\nWait a minute and run it again.",
+    409: "Somebody else is changing the same thing: {reason}\nRun it again.",
+    422: "The platform refused the settings: {reason}",
+    429: "The platform accepts no more requests for now: {reason}\nWait a minute and run it again.",
 }
 MISSING_RIGHT = (
-    "The API key lacks a permission: {said}\n"
+    "The API key lacks a permission: {reason}\n"
     "In the workspace's settings, let it read and write agents and secrets."
 )
 
@@ -137,25 +137,25 @@ class Workspace:
 
     def problem(self, error: Any) -> Problem:
         """Return what an ApiError means to the operator, with any quoted key removed."""
-        status, said = error.status_code or 0, _said(error.body)
+        status, reason = error.status_code or 0, _reason(error.body)
         if "missing_permissions" in json.dumps(error.body, default=str):
             text = MISSING_RIGHT
         elif status in REMEDIES:
             text = REMEDIES[status]
         elif status >= 500:
-            text = "The platform failed ({status}): {said}\nRun it again later."
+            text = "The platform failed ({status}): {reason}\nRun it again later."
         else:
             text = (
                 "{host} did not answer like the platform ({status}). Is ELEVENLABS_BASE_URL right, "
                 "or does a proxy answer instead?"
             )
-        text = text.format(agent=self._agent_id, said=said, status=status, host=self.host)
+        text = text.format(agent=self._agent_id, reason=reason, status=status, host=self.host)
         for key in self._keys:
             text = text.replace(key, "***") if key else text
         return Problem(text)
 
 
-def _said(body: Any) -> str:
+def _reason(body: Any) -> str:
     """Return the platform's words in an error's body, without the input that FastAPI repeats."""
     detail = body.get("detail", body) if isinstance(body, dict) else body
     if isinstance(detail, list):

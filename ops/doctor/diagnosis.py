@@ -110,9 +110,9 @@ def of_status(came: Exchange) -> Trouble:
     if aws.startswith("SnapStart") or b"SnapStart" in came.body[:200]:
         return Trouble("no_snapshot", detail)
     body = _object(came.body)
-    said = message or str(body.get("Message") or body.get("message") or "")
+    words = message or str(body.get("Message") or body.get("message") or "")
     for pattern, cause in _BY_WORDS:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, words, re.IGNORECASE):
             return Trouble(cause, detail)
     if cause := _BY_CODE.get(code, ""):
         return Trouble(cause, detail)

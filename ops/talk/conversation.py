@@ -79,7 +79,7 @@ class Conversation:
         call_id = f"talk-{secrets.token_hex(6)}"
         agent, results = _agent(settings, self._model, call_id)
         if self._number:
-            self._said.put(None)
+            self._actions.put(None)
             self.call.interrupt()
         with self._changed:
             self._number += 1
@@ -91,7 +91,7 @@ class Conversation:
         self._behaviours: dict[int, str] = {}
         self._late_results: dict[str, Any] = {}
         self._began_at = time.monotonic()
-        self._said: queue.SimpleQueue[Callable[[Call], Any] | None] = queue.SimpleQueue()
+        self._actions: queue.SimpleQueue[Callable[[Call], Any] | None] = queue.SimpleQueue()
         number = self._number
         self.call = Call(
             self._server,
@@ -101,7 +101,7 @@ class Conversation:
             on_event=lambda event: self._happened(number, event),
         )
         self._show_call()
-        threading.Thread(target=self._play, args=(self.call, self._said), daemon=True).start()
+        threading.Thread(target=self._play, args=(self.call, self._actions), daemon=True).start()
 
     def say(self, text: str) -> None:
         """Let the caller say something, which interrupts the agent if it speaks."""
@@ -154,10 +154,10 @@ class Conversation:
         with self._speaking:
             if self._busy:
                 self.call.interrupt()
-            self._said.put(what)
+            self._actions.put(what)
 
-    def _play(self, call: Call, said: queue.SimpleQueue[Callable[[Call], Any] | None]) -> None:
-        while (what := said.get()) is not None:
+    def _play(self, call: Call, actions: queue.SimpleQueue[Callable[[Call], Any] | None]) -> None:
+        while (what := actions.get()) is not None:
             if call.ended:
                 continue
             with self._speaking:
@@ -165,7 +165,7 @@ class Conversation:
             try:
                 turn = what(call)
                 self._finished(call)
-                while turn is not None and turn.asks_again and said.empty() and not call.ended:
+                while turn is not None and turn.asks_again and actions.empty() and not call.ended:
                     turn = call.go_on()
                     self._finished(call)
             except Exception as error:  # the page must show whatever went wrong

@@ -102,8 +102,8 @@ class LocalDeployment:
                 self.url, self.key = ready[1], ready[2]
                 threading.Thread(target=self._keep, args=(child.stdout,), daemon=True).start()
                 return
-        said = "\n".join(list(self._log)[-5:])
-        raise Problem(f"the deployment did not start:\n{said}")
+        end = "\n".join(list(self._log)[-5:])
+        raise Problem(f"the deployment did not start:\n{end}")
 
     def _start(self, *argv: str, **env: str) -> subprocess.Popen[str]:
         child = subprocess.Popen(

@@ -83,8 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(413, b"too long")
             return
         try:
-            asked = json.loads(self.rfile.read(int(length)))
-            known = self._do(path, asked)
+            body = json.loads(self.rfile.read(int(length)))
+            known = self._do(path, body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._answer(400, str(error).encode())
             return
@@ -97,22 +97,22 @@ class _Handler(BaseHTTPRequestHandler):
     def _conversation(self) -> Conversation:
         return cast(PageServer, self.server).conversation
 
-    def _do(self, path: str, asked: Mapping[str, Any]) -> bool:
+    def _do(self, path: str, body: Mapping[str, Any]) -> bool:
         match path:
             case "say":
-                if text := str(asked["text"]).strip():
+                if text := str(body["text"]).strip():
                     self._conversation.say(text)
             case "interrupt":
                 self._conversation.interrupt()
             case "result":
-                self._conversation.result(str(asked["id"]), asked["value"])
+                self._conversation.result(str(body["id"]), body["value"])
             case "begin":
-                self._conversation.begin(asked)
+                self._conversation.begin(body)
             case "behaviour":
                 fault_injector = cast(PageServer, self.server).fault_injector
-                if fault_injector is None or asked["behaviour"] not in BEHAVIOURS:
+                if fault_injector is None or body["behaviour"] not in BEHAVIOURS:
                     raise ValueError("no such behaviour")
-                fault_injector.behaviour = asked["behaviour"]
+                fault_injector.behaviour = body["behaviour"]
                 self._conversation.show_behaviour()
             case _:
                 return False

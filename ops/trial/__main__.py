@@ -57,14 +57,14 @@ def main() -> int:
         return 130
 
 
-def ask(lab: Lab, told: Report) -> None:
+def ask(lab: Lab, results: Report) -> None:
     """Ask every question. One that breaks is answered with `cannot tell`."""
     for probe in PROBES:
         try:
             measured = probe.ask(lab)
         except (Problem, *ERRORS, OSError, ValueError, LookupError) as error:
             measured = Measured(f"{type(error).__name__}: {error}"[:300], None)
-        told.note(probe, measured)
+        results.note(probe, measured)
         _say(report.line(probe, measured))
 
 
@@ -75,9 +75,9 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
     if not options.yes and not _agreed():
         raise usage("Nothing was created.")
     mine = Stacks(name, account, RUNS, options.poll_s)
-    told = Report(RUNS / f"{name}.md", f"The trial {name}", _facts(account, options))
-    told.write()
-    _say(f"The report: {told.path}\n")
+    results = Report(RUNS / f"{name}.md", f"The trial {name}", _facts(account, options))
+    results.write()
+    _say(f"The report: {results.path}\n")
     status = 1
     try:
         mine.begin()
@@ -89,25 +89,25 @@ def _trial(options: argparse.Namespace, account: Account) -> int:
             options.patience_s,
         )
         lab.prepare(lambda text: _say(f"{text} ..."))
-        ask(lab, told)
-        told.end("every question was asked")
+        ask(lab, results)
+        results.end("every question was asked")
         status = 0
     except KeyboardInterrupt:
-        told.end("stopped early")
+        results.end("stopped early")
         status = 130
     except (Problem, *ERRORS) as error:
-        told.end(f"it failed: {str(error).splitlines()[0]}")
+        results.end(f"it failed: {str(error).splitlines()[0]}")
         _say(str(error), sys.stderr)
     except BaseException as error:
-        told.end(f"it broke: {type(error).__name__}")
+        results.end(f"it broke: {type(error).__name__}")
         raise
     finally:
         with suppress(KeyboardInterrupt):  # It may come right now.
             _disregard_signals()
         _say("deleting what was created ...")
         left = mine.delete()
-        told.note_left(left)
-    _say(f"\n{told.path}")
+        results.note_left(left)
+    _say(f"\n{results.path}")
     return _say_left(mine, left) or status
 
 

@@ -56,7 +56,7 @@ def current_account(region: str, endpoint: str) -> Account:
         raise Problem("In which Region? make trial REGION=eu-central-1, or configure one.")
     unknown = Account(region, "", "", endpoint)
     try:
-        told = unknown.client("sts").get_caller_identity()
+        identity = unknown.client("sts").get_caller_identity()
     except (EndpointConnectionError, InvalidRegionError) as error:
         raise Problem(
             f"AWS cannot be reached in the Region {region}: does it exist, and is there a network? "
@@ -66,13 +66,13 @@ def current_account(region: str, endpoint: str) -> Account:
         raise usage(f"TRIAL_ENDPOINT is no http:// or https:// URL: {error}") from error
     except ERRORS as error:
         raise Problem(f"There are no AWS credentials that work: {error}") from error
-    return Account(region, told["Account"], told["Arn"], endpoint)
+    return Account(region, identity["Account"], identity["Arn"], endpoint)
 
 
 def is_missing(error: ClientError) -> bool:
     """Return True if the error means that something does not exist."""
-    told = error.response.get("Error", {})
-    code, message = str(told.get("Code")), str(told.get("Message"))
+    details = error.response.get("Error", {})
+    code, message = str(details.get("Code")), str(details.get("Message"))
     return (
         "NoSuch" in code
         or code in {"404", "ResourceNotFoundException"}

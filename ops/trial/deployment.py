@@ -60,13 +60,13 @@ class DeployedLab:
         )
         tell("deploying the server (about 4 minutes: a snapshot is taken)")
         self._deploy_server(SnapStart="On", UpstreamModel=MODEL)
-        told = self._client("secretsmanager")
+        secrets = self._client("secretsmanager")
         server = self._outputs["server"]
-        told.put_secret_value(
+        secrets.put_secret_value(
             SecretId=server["UpstreamKeySecretArn"],
             SecretString=json.dumps({"upstream": self._model_key}),
         )
-        held = told.get_secret_value(SecretId=server["CallerKeySecretArn"])["SecretString"]
+        held = secrets.get_secret_value(SecretId=server["CallerKeySecretArn"])["SecretString"]
         self._key = json.loads(held)["key"]
 
     def ask(
@@ -120,10 +120,10 @@ class DeployedLab:
         since = int(self._began.timestamp() * 1000)
 
         def found() -> list[dict[str, Any]]:
-            told = self._client("logs").filter_log_events(
+            answer = self._client("logs").filter_log_events(
                 logGroupName=group, filterPattern=f'"{words}"', startTime=since
             )
-            return [_line(event["message"]) for event in told["events"]]
+            return [_line(event["message"]) for event in answer["events"]]
 
         return self._waited(found, wait=wait)
 
@@ -131,7 +131,7 @@ class DeployedLab:
         """Ask CloudWatch until it has the metric, or patience ends."""
 
         def found() -> float | None:
-            told = self._client("cloudwatch").get_metric_statistics(
+            answer = self._client("cloudwatch").get_metric_statistics(
                 Namespace="VoiceCompletions",
                 MetricName=name,
                 Dimensions=[{"Name": "service", "Value": self._stacks.stack("server")}],
@@ -140,15 +140,15 @@ class DeployedLab:
                 Period=60,
                 Statistics=["Sum"],
             )
-            return sum(point["Sum"] for point in told["Datapoints"]) or None
+            return sum(point["Sum"] for point in answer["Datapoints"]) or None
 
         return self._waited(found, wait=True)
 
     def publish(self) -> Published:
         """Deploy the server again, as after a change of samconfig.toml: the package differs."""
         before = self._version()
-        with (self._folder / "server" / "CompletionsFunction" / "build.txt").open("a") as told:
-            told.write("another samconfig.toml\n")
+        with (self._folder / "server" / "CompletionsFunction" / "build.txt").open("a") as file:
+            file.write("another samconfig.toml\n")
         self._deploy_server(SnapStart="Off", UpstreamModel=LATER_MODEL)
         self.snapshot = False
         after = self._version()
@@ -191,10 +191,10 @@ class DeployedLab:
         )
 
     def _function(self) -> str:
-        told = self._client("cloudformation").describe_stack_resource(
+        answer = self._client("cloudformation").describe_stack_resource(
             StackName=self._stacks.stack("server"), LogicalResourceId="CompletionsFunction"
         )
-        name: str = told["StackResourceDetail"]["PhysicalResourceId"]
+        name: str = answer["StackResourceDetail"]["PhysicalResourceId"]
         return name
 
     def _version(self) -> str:

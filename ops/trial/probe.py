@@ -19,7 +19,7 @@ Verdict = Literal["as assumed", "otherwise", "cannot tell"]
 class Measured:
     """An answer: words with figures, and whether it is what we assume; None if that is unclear."""
 
-    told: str
+    result: str
     as_assumed: bool | None
 
     @property

@@ -13,7 +13,7 @@ ODD_PATH = "/a%2Fb//c/%C3%A4%20d+e"
 SHOWN_CHARACTERS = 80
 
 
-def _told(came: Exchange) -> str:
+def _shown(came: Exchange) -> str:
     body = came.body[:SHOWN_CHARACTERS].decode("utf-8", "replace")
     kind = came.headers.get("x-amzn-errortype", "")
     end = f", then {came.trouble}" if came.trouble and came.status else ""
@@ -22,7 +22,7 @@ def _told(came: Exchange) -> str:
 
 def _is_502(came: Exchange) -> Measured:
     same = came.status == 502 and came.body.strip() == b"Internal Server Error"
-    return Measured(_told(came), same)
+    return Measured(_shown(came), same)
 
 
 def streamed_502(lab: Lab) -> Measured:
@@ -36,7 +36,7 @@ def buffered_502(lab: Lab) -> Measured:
 
 
 def _is_cut(came: Exchange) -> Measured:
-    return Measured(_told(came), came.status == 200 and came.trouble == "cut")
+    return Measured(_shown(came), came.status == 200 and came.trouble == "cut")
 
 
 def cut_by_death(lab: Lab) -> Measured:
@@ -51,12 +51,12 @@ def cut_by_trailers(lab: Lab) -> Measured:
 
 def _is_refused(came: Exchange, status: int, message: str, cause: str) -> Measured:
     try:
-        said = json.loads(came.body).get("Message")
+        aws_message = json.loads(came.body).get("Message")
     except (ValueError, AttributeError):
-        said = None
+        aws_message = None
     seen = diagnosis.of_status(came).cause if came.status else came.trouble
-    told = f"{_told(came)}; the doctor says {seen}"
-    return Measured(told, (came.status, said, seen) == (status, message, cause))
+    result = f"{_shown(came)}; the doctor says {seen}"
+    return Measured(result, (came.status, aws_message, seen) == (status, message, cause))
 
 
 def throttled_429(lab: Lab) -> Measured:
@@ -74,7 +74,7 @@ def forbidden_403(lab: Lab) -> Measured:
     """Ask a URL that requires a signature, without one."""
     came = lab.ask("Private", "/event")
     seen = diagnosis.of_status(came).cause if came.status else came.trouble
-    return Measured(f"{_told(came)}; the doctor says {seen}", seen == "aws_forbidden")
+    return Measured(f"{_shown(came)}; the doctor says {seen}", seen == "aws_forbidden")
 
 
 def our_404(lab: Lab) -> Measured:
@@ -82,7 +82,7 @@ def our_404(lab: Lab) -> Measured:
     came = lab.ask("Server", "/v1/nowhere")
     seen = diagnosis.of_status(came).cause if came.status else came.trouble
     ours = came.status == 404 and diagnosis.is_error_object(came)
-    return Measured(f"{_told(came)}; the doctor says {seen}", ours and seen == "path_unknown")
+    return Measured(f"{_shown(came)}; the doctor says {seen}", ours and seen == "path_unknown")
 
 
 def paths_as_sent(lab: Lab) -> Measured:
@@ -91,7 +91,7 @@ def paths_as_sent(lab: Lab) -> Measured:
     try:
         arrived = json.loads(came.body)
     except ValueError:
-        return Measured(_told(came), None)
+        return Measured(_shown(came), None)
     return Measured(f"{ODD_PATH} arrived as {arrived}", arrived == ODD_PATH)
 
 
@@ -100,4 +100,4 @@ def dict_as_text(lab: Lab) -> Measured:
     came = lab.ask("Bare", "/event")
     found = diagnosis.of_text(came)
     same = came.status == 200 and found is not None and found.cause == "dict_as_text"
-    return Measured(_told(came), same)
+    return Measured(_shown(came), same)

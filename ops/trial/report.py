@@ -70,12 +70,12 @@ class Report:
 
 def line(probe: Probe, measured: Measured) -> str:
     """Return an answer for the terminal."""
-    return f"{measured.verdict:<12}{probe.name:<18}{' '.join(measured.told.split())}"
+    return f"{measured.verdict:<12}{probe.name:<18}{' '.join(measured.result.split())}"
 
 
 def _row(probe: Probe, measured: Measured) -> str:
     bold = f"**{measured.verdict}**" if measured.as_assumed is False else measured.verdict
-    texts = (probe.question, probe.assumed, measured.told)
+    texts = (probe.question, probe.assumed, measured.result)
     cells = [*(_cell(text) for text in texts), bold, f"`{probe.assumed_in}`"]
     return f"| {' | '.join(cells)} |\n"
 

@@ -32,8 +32,8 @@ def _first_turn(lab: Lab, *, snapshot: bool) -> Measured:
     if first_ms is None:
         return Measured(f"no word came: {first.status} {first.trouble}", None)
     warm = "none came" if later_ms is None else f"{later_ms:.0f} ms"
-    told = f"first words {kind} after {first_ms:.0f} ms, of the next turn: {warm}"
-    return Measured(told, first_ms < PATIENCE_MS)
+    result = f"first words {kind} after {first_ms:.0f} ms, of the next turn: {warm}"
+    return Measured(result, first_ms < PATIENCE_MS)
 
 
 def restored(lab: Lab) -> Measured:
@@ -50,8 +50,8 @@ def doctor(lab: Lab) -> Measured:
     """Let the doctor judge the deployed server."""
     found = lab.run_doctor()
     failed = f"; failed: {', '.join(found.failed)}" if found.failed else ""
-    told = f"{'usable' if found.usable else 'not usable'}, seen as {found.streams or '?'}{failed}"
-    return Measured(told, found.usable and found.streams == "stream")
+    result = f"{'usable' if found.usable else 'not usable'}, seen as {found.streams or '?'}{failed}"
+    return Measured(result, found.usable and found.streams == "stream")
 
 
 def log_fields(lab: Lab) -> Measured:
@@ -66,8 +66,8 @@ def log_fields(lab: Lab) -> Measured:
         for name, value in _metrics(line).items()
         if name in {"initDurationMs", "restoreDurationMs"}
     ]
-    told = f"{len(lines)} lines; missing: {', '.join(missing) or 'nothing'}"
-    return Measured("; ".join([told, *sorted(set(starts))[:4]]), not missing)
+    result = f"{len(lines)} lines; missing: {', '.join(missing) or 'nothing'}"
+    return Measured("; ".join([result, *sorted(set(starts))[:4]]), not missing)
 
 
 def _metrics(line: dict[str, Any]) -> dict[str, Any]:
@@ -79,13 +79,13 @@ def _metrics(line: dict[str, Any]) -> dict[str, Any]:
 def metrics(lab: Lab) -> Measured:
     """Look for the metrics that CloudWatch made from the log."""
     turns = lab.metric("Turns")
-    told = "no metric Turns came in time" if turns is None else f"Turns: {turns:.0f}"
-    return Measured(told, bool(turns))
+    result = "no metric Turns came in time" if turns is None else f"Turns: {turns:.0f}"
+    return Measured(result, bool(turns))
 
 
 def new_version(lab: Lab) -> Measured:
     """Deploy again with changed parameters, and look where the alias points."""
     made = lab.publish()
     runs = "runs the new values" if made.parameter_is_new else "runs the old values"
-    told = f"version {made.before}, then {made.after}, which {runs}"
-    return Measured(told, made.before != made.after and made.parameter_is_new)
+    result = f"version {made.before}, then {made.after}, which {runs}"
+    return Measured(result, made.before != made.after and made.parameter_is_new)

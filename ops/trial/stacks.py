@@ -91,10 +91,15 @@ class Stacks:
         ]
         command += ["--no-fail-on-empty-changeset", "--parameter-overrides", *overrides]
         log = self.folder / "sam.log"
-        with log.open("a") as said:
+        with log.open("a") as output:
             environment = {**os.environ, **self.account.environment, "SAM_CLI_TELEMETRY": "0"}
             done = subprocess.run(
-                command, stdout=said, stderr=said, env=environment, cwd=template.parent, check=False
+                command,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                cwd=template.parent,
+                check=False,
             )
         if done.returncode:
             end = "\n".join(log.read_text(errors="replace").strip().splitlines()[-25:])
@@ -127,12 +132,12 @@ class Stacks:
 
     def _described(self, stack: str) -> dict[str, Any] | None:
         try:
-            told = self.account.client("cloudformation").describe_stacks(StackName=stack)
+            answer = self.account.client("cloudformation").describe_stacks(StackName=stack)
         except ClientError as error:
             if is_missing(error):
                 return None
             raise
-        described: dict[str, Any] = told["Stacks"][0]
+        described: dict[str, Any] = answer["Stacks"][0]
         return described
 
     def _delete_stack(self, stack: str) -> None:

@@ -32,20 +32,20 @@ def _gap(lab: Lab, place: Place) -> tuple[int, str]:
 
 def gap_of_2(lab: Lab) -> Measured:
     """Ask with the layer's own gap."""
-    held, told = _gap(lab, "Streamed")
-    return Measured(told, held == 0)
+    held, result = _gap(lab, "Streamed")
+    return Measured(result, held == 0)
 
 
 def gap_of_25(lab: Lab) -> Measured:
     """Ask with a gap that is longer than anybody wants."""
-    held, told = _gap(lab, "LongGap")
-    return Measured(told, held == 0)
+    held, result = _gap(lab, "LongGap")
+    return Measured(result, held == 0)
 
 
 def no_gap(lab: Lab) -> Measured:
     """Ask without a gap; if nothing is held back, the gap is not needed."""
-    held, told = _gap(lab, "NoGap")
-    return Measured(told, held > 0)
+    held, result = _gap(lab, "NoGap")
+    return Measured(result, held > 0)
 
 
 def one_small_chunk(lab: Lab) -> Measured:
@@ -54,19 +54,19 @@ def one_small_chunk(lab: Lab) -> Measured:
     if not came.pieces:
         return Measured(f"nothing came: {came.trouble or came.status}", None)
     first = came.pieces[0]
-    told = (
+    result = (
         f"{len(first.data)} byte(s) after {first.at_ms:.0f} ms, the end at {came.ended_ms:.0f} ms"
     )
-    return Measured(told, first.data == b"1" and not _held_back(came))
+    return Measured(result, first.data == b"1" and not _held_back(came))
 
 
 def _empty(lab: Lab, status: int) -> Measured:
     came = lab.ask("Streamed", f"/empty?status={status}")
     length = came.headers.get("content-length", "none")
     end = came.trouble or "whole"
-    told = f"{came.status}, {end} after {came.ended_ms:.0f} ms, content-length {length}"
+    result = f"{came.status}, {end} after {came.ended_ms:.0f} ms, content-length {length}"
     whole = came.status == status and not came.trouble and not came.body
-    return Measured(told, whole and came.ended_ms < HANGING_MS)
+    return Measured(result, whole and came.ended_ms < HANGING_MS)
 
 
 def empty_302(lab: Lab) -> Measured:
@@ -85,8 +85,8 @@ def content_length(lab: Lab) -> Measured:
     names = ("content-length", "x-amzn-remapped-content-length")
     found = [f"{name}: {came.headers[name]}" for name in names if name in came.headers]
     whole = came.body == REFERENCE and not came.trouble
-    told = f"{', '.join(found) or 'no length'}; the body is {'whole' if whole else 'not whole'}"
-    return Measured(told, whole and bool(found))
+    result = f"{', '.join(found) or 'no length'}; the body is {'whole' if whole else 'not whole'}"
+    return Measured(result, whole and bool(found))
 
 
 def content_encoding(lab: Lab) -> Measured:
@@ -97,8 +97,8 @@ def content_encoding(lab: Lab) -> Measured:
         readable = named == "gzip" and gzip.decompress(came.body) == REFERENCE
     except (OSError, EOFError):
         readable = False
-    told = f"{came.status or came.trouble}, content-encoding {named}"
-    return Measured(f"{told}; it can{'' if readable else 'not'} be read", not readable)
+    result = f"{came.status or came.trouble}, content-encoding {named}"
+    return Measured(f"{result}; it can{'' if readable else 'not'} be read", not readable)
 
 
 def hang_up(lab: Lab) -> Measured:

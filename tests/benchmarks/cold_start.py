@@ -17,7 +17,7 @@ from tests.benchmarks.figures import Figure, spread
 from tests.benchmarks.lambda_path import model
 from tests.benchmarks.process import Caller, Pace, shuffled
 from tests.benchmarks.relay import PACES
-from tests.benchmarks.sandbox import door, environment, sandbox
+from tests.benchmarks.sandbox import environment, function_url, sandbox
 
 
 async def measure(*, starts: int, packages: Path) -> list[Figure]:
@@ -68,5 +68,5 @@ async def _to_poll_ms(launch: Launch) -> float:
 
 async def _to_word_ms(launch: Launch, pace: Pace, *, buffered: bool) -> float:
     mode = "BUFFERED" if buffered else "RESPONSE_STREAM"
-    async with door(launch, mode) as (url, _), Caller(url) as caller:
+    async with function_url(launch, mode) as (url, _), Caller(url) as caller:
         return (await caller.ask(5, pace)).first_s * 1000

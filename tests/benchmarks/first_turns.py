@@ -12,7 +12,7 @@ from tests.benchmarks.far import ROUND_TRIP_S, Far, far
 from tests.benchmarks.figures import Figure, spread
 from tests.benchmarks.process import Caller, Pace
 from tests.benchmarks.relay import PACES
-from tests.benchmarks.sandbox import door
+from tests.benchmarks.sandbox import function_url
 
 WARM_TURNS = 3
 BUSY = Pace(first_ms=3000)
@@ -42,7 +42,7 @@ async def _cold(there: Far, ms: int, pace: Pace, rounds: int) -> Figure:
     first, least = [], []
     secret, connection, turn = [], [], []
     for _ in range(rounds):
-        async with door(there.here.ours) as (url, function), Caller(url) as caller:
+        async with function_url(there.here.ours) as (url, function), Caller(url) as caller:
             await function.publish()
             first.append((await caller.ask(5, pace)).first_s * 1000)
         secret_ms = await there.secret_chain_ms()
@@ -71,7 +71,7 @@ async def _after_warm(there: Far, ms: int, pace: Pace, rounds: int) -> Figure:
     first: list[float] = []
     warm: list[float] = []
     for _ in range(rounds):
-        async with door(there.here.ours) as (url, function), Caller(url) as caller:
+        async with function_url(there.here.ours) as (url, function), Caller(url) as caller:
             await function.publish()
             await caller.warm()
             first.append((await caller.ask(5, pace)).first_s * 1000)
@@ -110,7 +110,7 @@ async def _interrupted(there: Far, rounds: int) -> list[Figure]:
 
 async def _interruption(there: Far, environments: int, pace: Pace) -> tuple[float, list[float]]:
     async with (
-        door(there.here.ours, limit=3) as (url, function),
+        function_url(there.here.ours, limit=3) as (url, function),
         Caller(url) as caller,
         Caller(url) as again,
     ):

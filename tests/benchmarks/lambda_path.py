@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from tests.benchmarks.figures import Figure, Spread, spread
 from tests.benchmarks.process import ROOT, Caller, Process, shuffled
 from tests.benchmarks.relay import PACES
-from tests.benchmarks.sandbox import door, sandbox
+from tests.benchmarks.sandbox import function_url, sandbox
 
 
 def model() -> Process:
@@ -30,7 +30,7 @@ async def added(peers: Mapping[int, Spread | None], peer: str, *, requests: int)
         here = await stack.enter_async_context(sandbox(speaking.url, built=False, parameters=off))
         urls = {"direct": speaking.url}
         for name, launch in {"ours": here.ours, "canned": here.canned()}.items():
-            urls[name], function = await stack.enter_async_context(door(launch))
+            urls[name], function = await stack.enter_async_context(function_url(launch))
             await function.warm()
         callers = {name: await stack.enter_async_context(Caller(url)) for name, url in urls.items()}
         for caller in callers.values():
@@ -73,7 +73,7 @@ async def restore(*, rounds: int, built: bool) -> list[Figure]:
         for ms, pace in PACES.items():
             first, warm = [], []
             for _ in range(rounds):
-                async with door(here.ours) as (url, function), Caller(url) as caller:
+                async with function_url(here.ours) as (url, function), Caller(url) as caller:
                     await function.publish()
                     # The first request restores the snapshot.
                     first.append((await caller.ask(5, pace)).first_s * 1000)

@@ -98,7 +98,7 @@ async def sandbox(
 
 
 @asynccontextmanager
-async def door(
+async def function_url(
     launch: Launch, mode: str = "RESPONSE_STREAM", limit: int = 2
 ) -> AsyncIterator[tuple[str, Function]]:
     """Return a Function URL for this launch, whose processes start on demand."""

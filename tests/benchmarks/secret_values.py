@@ -25,11 +25,11 @@ class SecretValues:
         return Server(self._handle)
 
     async def _handle(self, exchange: Exchange) -> None:
-        asked = json.loads(await exchange.body(_BODY_LIMIT_BYTES) or b"{}")
-        known = asked["SecretId"] in self._values
-        if known and asked.get("VersionStage", "AWSCURRENT") == "AWSCURRENT":
-            value = json.dumps(self._values[asked["SecretId"]])
-            status, answer = 200, {"Name": asked["SecretId"], "SecretString": value}
+        request = json.loads(await exchange.body(_BODY_LIMIT_BYTES) or b"{}")
+        known = request["SecretId"] in self._values
+        if known and request.get("VersionStage", "AWSCURRENT") == "AWSCURRENT":
+            value = json.dumps(self._values[request["SecretId"]])
+            status, answer = 200, {"Name": request["SecretId"], "SecretString": value}
         else:
             status, answer = 400, {"__type": "ResourceNotFoundException", "Message": "no version"}
         await exchange.answer(status, json.dumps(answer).encode(), "application/x-amz-json-1.1")

@@ -31,7 +31,11 @@ def of_model(error: BaseException, failures: Sequence[CompletionsError]) -> Comp
             return None if _is_mistake(one) else one
         if sdk is None or not isinstance(one, sdk.APIError):
             continue
-        same = [failure for failure in failures if (failure.code, failure.message) == _said(one)]
+        same = [
+            failure
+            for failure in failures
+            if (failure.code, failure.message) == _code_and_message(one)
+        ]
         if same or _asked_turn(one):
             return same[-1] if same and not _is_mistake(same[-1]) else None
         # From the agent's own client.
@@ -60,7 +64,7 @@ def _asked_turn(error: object) -> bool:
     return str(url).startswith(BASE_URL)
 
 
-def _said(error: object) -> tuple[object, object]:
+def _code_and_message(error: object) -> tuple[object, object]:
     """Return code and message as the model API's error object had them."""
     body = getattr(error, "body", None)
     message = body.get("message") if isinstance(body, dict) else getattr(error, "message", None)

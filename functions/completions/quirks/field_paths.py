@@ -30,8 +30,8 @@ def fields_without(body: Mapping[str, Any], paths: Collection[str]) -> dict[str,
     Unchanged parts are the same objects as before.
     """
     kept = dict(body)
-    for told in paths:
-        path, _, value = told.partition("=")
+    for entry in paths:
+        path, _, value = entry.partition("=")
         top, *rest = _steps(path)
         if top not in kept or (value and value != str(value_at(body, path))):
             continue

@@ -170,12 +170,12 @@ def _refused_by_name(fields: Collection[str], sent: Prepared, known: Lesson) -> 
             renamed[path] = other
         else:
             dropped.add(path)
-    kin = (
+    related = (
         _related_fields(dropped | known.dropped, {**known.renamed, **renamed})
         if fields
         else frozenset()
     )
-    return Lesson(frozenset(dropped) | kin, renamed)
+    return Lesson(frozenset(dropped) | related, renamed)
 
 
 def _top(path: str) -> str:
@@ -184,14 +184,14 @@ def _top(path: str) -> str:
 
 def _related_fields(dropped: Collection[str], renamed: Mapping[str, str]) -> frozenset[str]:
     """Return the fields that go together with those that a model refuses."""
-    kin: frozenset[str] = frozenset()
+    related: frozenset[str] = frozenset()
     signs = SAMPLING.intersection(dropped)
     newer = renamed.get("max_tokens") == "max_completion_tokens"
     if signs & {"temperature", "top_p"} and len(signs) + newer >= 2:
-        kin |= SAMPLING
+        related |= SAMPLING
     if len(BOOKKEEPING.intersection(dropped)) >= 2:
-        kin |= BOOKKEEPING
-    return kin
+        related |= BOOKKEEPING
+    return related
 
 
 def bare(sent: Prepared, but: Collection[str]) -> Lesson:

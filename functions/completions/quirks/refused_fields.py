@@ -60,7 +60,7 @@ _MARKED = r"""['"`“‘\[]([A-Za-z_$][\w.$-]*(?:\[\d*\][\w.]*)*)\\?['"`”’\]
 _SNAKE = r"[A-Za-z$][\w$]*(?:(?:\.|\[)[\w\]]+|_\w+)+"
 _WORD = r"([A-Za-z]\w*(?:\s*,\s*[A-Za-z]\w*)*)\b(?!\.\w|\[)"
 _KIND = r"(?:parameter|argument|field|propert(?:y|ie)|option|key|input)s?"
-_TOLD = (
+_NAMES_A_FIELD = (
     rf"(?i)\b(?:{_KIND}(?: supplied)?|support|model|invalid|un\w+ed|unknown)\b(?=\W{{1,4}}{_WORD})",
     rf"(?i){_WORD}\W{{1,3}}{_KIND}\b",
     rf"(?i)^\W*{_WORD}\W? ?(?::|(?:is|are) )",
@@ -69,9 +69,9 @@ _TOLD = (
 _SEGMENT = r"[^.\[\]'\"\s/#]+"
 
 
-def refused_fields(told: Iterable[str], words: str, body: Mapping[str, Any]) -> list[str]:
+def refused_fields(stated: Iterable[str], words: str, body: Mapping[str, Any]) -> list[str]:
     """Return the refused paths of `body`: those that the API states, else those its words name."""
-    found = [path for one in told if (path := _path(one, body))]
+    found = [path for one in stated if (path := _path(one, body))]
     return list(dict.fromkeys(found)) or list(dict.fromkeys(_named(words, body)))
 
 
@@ -88,11 +88,13 @@ def _named(words: str, body: Mapping[str, Any]) -> Iterator[str]:
         refusing = clause[: refuses.end() + advice.start()] if advice else clause
         refusing = re.sub(r"(?i)\broles?\W{1,3}\w+", "", refusing)  # `user` is a field as well.
         marked = [*re.findall(_MARKED, refusing), *re.findall(_SNAKE, refusing)]
-        told = re.findall(
-            r"\w+", " ".join(one for told in _TOLD for one in re.findall(told, refusing))
-        )
+        named = [one for pattern in _NAMES_A_FIELD for one in re.findall(pattern, refusing)]
         paths = [path for name in marked if (path := _path(name, body))]
-        paths += (name for word in told if (name := _snake(word)) in body and name not in NEEDED)
+        paths += (
+            name
+            for word in re.findall(r"\w+", " ".join(named))
+            if (name := _snake(word)) in body and name not in NEEDED
+        )
         if re.search(r"\bboth\b", refusing):
             paths = paths[-1:]  # Leaving out either one is enough.
         yield from paths

@@ -77,7 +77,7 @@ class FirstWords:
     def _start(self) -> None:
         """Start the response while the model works: less is left to do at its first words."""
         if self._answer is not None and not self._response.started:
-            self._response.write_aside(b"").add_done_callback(self._is_sent)
+            self._response.write_in_background(b"").add_done_callback(self._is_sent)
 
     # Time.
 
@@ -118,7 +118,7 @@ class FirstWords:
         self._buffer_words_left = record.buffer_words_count < BUFFER_WORDS_LIMIT
         if self._answer is not None:
             self._answer.follows_buffer_words(phrase)
-        sending = self._response.write_aside(self._writer.buffer_words(phrase))
+        sending = self._response.write_in_background(self._writer.buffer_words(phrase))
         sending.add_done_callback(self._is_sent)
 
     def _is_sent(self, sending: asyncio.Task[None]) -> None:

@@ -110,4 +110,4 @@ class PauseCover:
         self._covered_at = now
         record.said_buffer_words(phrase, now)
         # Not awaited, because the turn waits for a model.
-        self._response.write_aside(self._writer.text(words))
+        self._response.write_in_background(self._writer.text(words))

@@ -145,14 +145,14 @@ def finished(
 
 def not_started(dialect: Dialect, error: Exception, arrival: Arrival) -> None:
     """Report a request that was refused or failed before a model could be asked."""
-    told = error if isinstance(error, CompletionsError) else CompletionsError("")
-    outcome = Outcome.REFUSED if told.status < 500 else Outcome.ERROR
-    if told is not error:
+    reported = error if isinstance(error, CompletionsError) else CompletionsError("")
+    outcome = Outcome.REFUSED if reported.status < 500 else Outcome.ERROR
+    if reported is not error:
         outcome = Outcome.CRASHED
     fields: Fields = {
         "outcome": outcome,
-        "error.type": identifier(told.code),
-        "http.response.status_code": told.status,
+        "error.type": identifier(reported.code),
+        "http.response.status_code": reported.status,
         "api": dialect.path.strip("/"),
         "cold_start": arrival.cold,
     }
@@ -179,5 +179,5 @@ def _names(names: Iterable[str]) -> list[str]:
 
 def _message(role: str, text: str) -> list[Any] | None:
     """Return a message in OpenTelemetry's shape; None without text, or if it may not be logged."""
-    told = loggable_content(text) if text else None
-    return [{"role": role, "parts": [{"type": "text", "content": told}]}] if told else None
+    content = loggable_content(text) if text else None
+    return [{"role": role, "parts": [{"type": "text", "content": content}]}] if content else None

@@ -40,7 +40,7 @@ class ResponseSender:
         self.stopped_reading: asyncio.Future[None] = self._loop.create_future()
         self._message: Message | None = None
         """The message that is being sent."""
-        self._aside: asyncio.Task[None] | None = None
+        self._background: asyncio.Task[None] | None = None
         """What is being sent while the turn waits for something else."""
         self._check: asyncio.TimerHandle | None = None
         self.last_comment: Callable[[], bytes] | None = None
@@ -64,8 +64,8 @@ class ResponseSender:
         """Send a piece of the event stream; the first piece starts the response."""
         if not data:
             return
-        if self._aside is not None:
-            await asyncio.wait({self._aside})
+        if self._background is not None:
+            await asyncio.wait({self._background})
         await self._write(data)
 
     async def _write(self, data: bytes) -> None:
@@ -76,16 +76,16 @@ class ResponseSender:
         await self._send(message)
         self._message = None
 
-    def write_aside(self, data: bytes) -> asyncio.Task[None]:
+    def write_in_background(self, data: bytes) -> asyncio.Task[None]:
         """Send a piece without waiting, or start the response without one; later pieces wait.
 
         The turn must not be sending anything at the time.
         """
-        self._aside = asyncio.create_task(self._send_aside(self._aside, data))
-        self._aside.add_done_callback(self._aside_is_sent)
-        return self._aside
+        self._background = asyncio.create_task(self._send_after(self._background, data))
+        self._background.add_done_callback(self._background_is_sent)
+        return self._background
 
-    async def _send_aside(self, before: asyncio.Task[None] | None, data: bytes) -> None:
+    async def _send_after(self, before: asyncio.Task[None] | None, data: bytes) -> None:
         if before is not None:
             try:
                 await asyncio.wait({before})
@@ -97,13 +97,13 @@ class ResponseSender:
     @property
     def sending(self) -> bool:
         """True while the caller has not taken everything that was sent."""
-        return self._message is not None or self._aside is not None
+        return self._message is not None or self._background is not None
 
-    def _aside_is_sent(self, aside: asyncio.Task[None]) -> None:
-        if self._aside is aside:
-            self._aside = None
-        if not aside.cancelled():
-            aside.exception()  # If the caller is gone, the next message raises.
+    def _background_is_sent(self, sent: asyncio.Task[None]) -> None:
+        if self._background is sent:
+            self._background = None
+        if not sent.cancelled():
+            sent.exception()  # If the caller is gone, the next message raises.
 
     async def close(self, data: bytes = b"") -> None:
         """Send a last piece and end the response."""
@@ -129,8 +129,8 @@ class ResponseSender:
         await self.json(to_json(error.body()), error.status, error.headers)
 
     async def _end(self, data: bytes) -> None:
-        if self._aside is not None:
-            await asyncio.wait({self._aside})
+        if self._background is not None:
+            await asyncio.wait({self._background})
         self.closed = True
         self._message = message = {"type": "http.response.body", "body": data, "more_body": False}
         await self._send(message)
@@ -157,8 +157,8 @@ class ResponseSender:
     def release(self) -> None:
         """Stop watching the caller, and drop what he has not taken."""
         self._message = None
-        if self._aside is not None:
-            self._aside.cancel()
+        if self._background is not None:
+            self._background.cancel()
         if self._check is not None:
             self._check.cancel()
             self._check = None

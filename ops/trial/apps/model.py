@@ -39,9 +39,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
-    asked = json.loads(body)
-    if asked.get("stream"):
-        await answer(200, "text/event-stream", _streamed(asked))
+    request = json.loads(body)
+    if request.get("stream"):
+        await answer(200, "text/event-stream", _streamed(request))
     else:
         whole = {"role": "assistant", "content": "Yes."}
         choice = {"index": 0, "message": whole, "finish_reason": "stop"}
@@ -51,12 +51,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 _HEAD = {"id": "chatcmpl-trial", "object": "chat.completion", "created": 1, "model": "trial"}
 
 
-async def _streamed(asked: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _streamed(request: dict[str, Any]) -> AsyncIterator[bytes]:
     yield _chunk({"role": "assistant", "content": ""})
-    last = asked["messages"][-1]
+    last = request["messages"][-1]
     text = json.dumps(last.get("content") or "")
-    if asked.get("tools") and last["role"] == "user" and "order" in text:
-        function = {"name": asked["tools"][0]["function"]["name"], "arguments": '{"number": 42}'}
+    if request.get("tools") and last["role"] == "user" and "order" in text:
+        function = {"name": request["tools"][0]["function"]["name"], "arguments": '{"number": 42}'}
         call = {"index": 0, "id": "call_trial", "type": "function", "function": function}
         yield _chunk({"tool_calls": [call]})
         yield _chunk({}, "tool_calls")

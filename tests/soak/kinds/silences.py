@@ -10,8 +10,8 @@ from tests.soak.script import Acts, Answer, Break, Head, Wait
 
 DRIPS = 30
 """So many frames without a word come, one a second: longer than any allowed silence."""
-Frame = Callable[[Answer], bytes]
-NOTHING: dict[str, tuple[Frame, frozenset[str]]] = {
+FrameWriter = Callable[[Answer], bytes]
+NOTHING: dict[str, tuple[FrameWriter, frozenset[str]]] = {
     "comments": (lambda a: b": keep-alive\n\n", BOTH),
     "blank lines": (lambda a: b"\n\n", BOTH),
     "empty data": (lambda a: b"data:\n\n", BOTH),
@@ -38,18 +38,18 @@ NOTHING: dict[str, tuple[Frame, frozenset[str]]] = {
     ),
 }
 """Frames without words, and their APIs."""
-BLANKS: dict[str, Frame] = {
+BLANKS: dict[str, FrameWriter] = {
     "blanks": lambda a: a.speech(a.also(" ")),
     "line breaks": lambda a: a.speech(a.also("\n")),
 }
-WORK: dict[str, Frame] = {
+WORK: dict[str, FrameWriter] = {
     "reasoning": lambda a: a.think(),
     "an open think tag": lambda a: a.speech("<think>" + a.never()),
     "thoughts": lambda a: a.speech("<think>" + a.never() + "</think>"),
 }
 
 
-def _before(frame: Frame) -> Script:
+def _before(frame: FrameWriter) -> Script:
     def play(answer: Answer) -> Acts:
         yield Head()
         for _ in range(DRIPS):
@@ -60,7 +60,7 @@ def _before(frame: Frame) -> Script:
     return play
 
 
-def _amid(frame: Frame) -> Script:
+def _amid(frame: FrameWriter) -> Script:
     def play(answer: Answer) -> Acts:
         yield answer.open() + answer.say(4)
         for _ in range(DRIPS):
@@ -71,7 +71,7 @@ def _amid(frame: Frame) -> Script:
     return play
 
 
-def _beside(frame: Frame) -> Script:
+def _beside(frame: FrameWriter) -> Script:
     """Return a script of a good answer with a wordless frame around each word."""
 
     def play(answer: Answer) -> Acts:

@@ -14,13 +14,13 @@ from pydantic_core import to_json
 from completions.dialects.call_pairs import INTERRUPTED, RETOLD, SOME_TOOL, History, paired
 from completions.dialects.deltas import arguments_text
 
-_TOLD = frozenset({"role", "content", "name"})
+_COMMON_KEYS = frozenset({"role", "content", "name"})
 _KEYS = {
-    "system": _TOLD,
-    "developer": _TOLD,
-    "user": _TOLD,
-    "assistant": _TOLD | {"tool_calls", "refusal", "audio"},
-    "tool": _TOLD | {"tool_call_id"},
+    "system": _COMMON_KEYS,
+    "developer": _COMMON_KEYS,
+    "user": _COMMON_KEYS,
+    "assistant": _COMMON_KEYS | {"tool_calls", "refusal", "audio"},
+    "tool": _COMMON_KEYS | {"tool_call_id"},
 }
 """Strict servers refuse other keys that platforms add (times, scores, ids of turns)."""
 _OTHER_KEYS = frozenset[str]().union(*_KEYS.values()) - {"tool_calls"}

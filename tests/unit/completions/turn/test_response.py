@@ -88,7 +88,7 @@ async def test_background_writes_are_never_overtaken(closes: bool) -> None:
 
     response = ResponseSender(send)
     await response.write(b"a")
-    response.write_aside(b"aside")
+    response.write_in_background(b"aside")
     assert response.sending
     await (response.close(b"b") if closes else response.write(b"b"))
     assert not response.sending
@@ -106,7 +106,7 @@ async def test_a_failed_background_write_shows_at_the_next_message() -> None:
     response = ResponseSender(send)
     response.status = 200
     await response.write(b"a")
-    response.write_aside(b"aside")
+    response.write_in_background(b"aside")
     with pytest.raises(OSError, match="gone"):
         await response.write(b"b")
     response.release()
