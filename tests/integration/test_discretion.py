@@ -313,7 +313,7 @@ async def test_a_wrong_key_is_a_warning_and_a_metric(
     assert not CANARY.search(text)
 
 
-async def test_a_key_in_the_path_is_not_logged(heard: Heard) -> None:
+async def test_a_key_in_the_server_url_reaches_no_log_line(heard: Heard) -> None:
     """A key that was pasted into the server URL is redacted from the logged path."""
     async with calling(deploy("http://127.0.0.1:9/v1")) as client:
         key = "canary" + "4x" * 21

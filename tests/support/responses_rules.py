@@ -9,13 +9,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from openai import AsyncOpenAI
 from openai.lib.streaming.responses import ResponseStreamEvent
 from openai.types.responses import ParsedResponse
 from openai.types.responses import ResponseStreamEvent as RawEvent
 
 from completions.sse import Decoder, ServerSentEvent
-from tests.support.sdk_http import httpx
+from tests.support.sdk_http import client_of
 
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
@@ -123,31 +122,20 @@ def spoken_in(output: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _client(data: bytes) -> AsyncOpenAI:
-    headers = {"content-type": "text/event-stream"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, content=data))
-    return AsyncOpenAI(
-        api_key="k",
-        base_url="http://127.0.0.1/v1",
-        max_retries=0,
-        http_client=httpx.AsyncClient(transport=transport),
-    )
-
-
 async def sdk_events(data: bytes) -> list[RawEvent]:
     """Return what `responses.create(stream=True)` yields."""
-    async with _client(data) as client:
+    async with client_of(data) as client:
         stream = await client.responses.create(model="m", input="Hi", stream=True)
         return [event async for event in stream]
 
 
 async def sdk_stream(data: bytes) -> list[ResponseStreamEvent[None]]:
     """Return what the `responses.stream` helper yields."""
-    async with _client(data) as client, client.responses.stream(model="m", input="Hi") as stream:
+    async with client_of(data) as client, client.responses.stream(model="m", input="Hi") as stream:
         return [event async for event in stream]
 
 
 async def sdk_final(data: bytes) -> ParsedResponse[None]:
     """Return what `get_final_response` of the stream helper returns."""
-    async with _client(data) as client, client.responses.stream(model="m", input="Hi") as stream:
+    async with client_of(data) as client, client.responses.stream(model="m", input="Hi") as stream:
         return await stream.get_final_response()

@@ -9,10 +9,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk, ParsedChatCompletion
 
-from tests.support.sdk_http import httpx
+from tests.support.sdk_http import client_of
 
 FINISHES = {"stop", "length", "tool_calls", "content_filter"}
 _HEADER = b"data: "
@@ -111,20 +110,9 @@ def _add(part: dict[str, Any], calls: list[dict[str, Any]]) -> None:
     calls[index]["arguments"] += function.get("arguments") or ""
 
 
-def _client(data: bytes) -> AsyncOpenAI:
-    headers = {"content-type": "text/event-stream"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, content=data))
-    return AsyncOpenAI(
-        api_key="k",
-        base_url="http://127.0.0.1/v1",
-        max_retries=0,
-        http_client=httpx.AsyncClient(transport=transport),
-    )
-
-
 async def sdk_chunks(data: bytes) -> list[ChatCompletionChunk]:
     """Return what `chat.completions.create(stream=True)` yields."""
-    async with _client(data) as client:
+    async with client_of(data) as client:
         stream = await client.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
         )
@@ -134,7 +122,7 @@ async def sdk_chunks(data: bytes) -> list[ChatCompletionChunk]:
 async def sdk_final(data: bytes) -> ParsedChatCompletion[None]:
     """Return what `get_final_completion` of the stream helper returns."""
     async with (
-        _client(data) as client,
+        client_of(data) as client,
         client.chat.completions.stream(
             model="m", messages=[{"role": "user", "content": "Hi"}]
         ) as stream,

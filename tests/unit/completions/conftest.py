@@ -11,6 +11,7 @@ from completions.race import waits
 from local.scripted.script import answer
 from local.scripted.upstream import ScriptedUpstream
 from tests.support.deployment import CALM, calling, deploy
+from tests.support.secrets import FakeSecrets
 from tests.support.ways import WAYS, Way
 
 
@@ -29,9 +30,17 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-async def client(upstream: ScriptedUpstream) -> AsyncIterator[httpx2.AsyncClient]:
+def secrets() -> FakeSecrets:
+    """Secrets Manager."""
+    return FakeSecrets()
+
+
+@pytest.fixture
+async def client(
+    upstream: ScriptedUpstream, secrets: FakeSecrets
+) -> AsyncIterator[httpx2.AsyncClient]:
     """A caller with the right key."""
-    async with calling(deploy(upstream.base_url, **CALM)) as client:
+    async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
         yield client
 
 

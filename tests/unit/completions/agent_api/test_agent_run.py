@@ -336,7 +336,7 @@ async def test_twelve_concurrent_turns_do_not_mix_on_one_client() -> None:
 
 
 async def test_a_conversations_client_refuses_after_its_turn() -> None:
-    """No model is asked for a caller who is gone."""
+    """Neither the client nor `ask` sends a request once the turn is over."""
     kept: list[Conversation] = []
 
     async def agent(conversation: Conversation) -> AsyncGenerator[Event, None]:

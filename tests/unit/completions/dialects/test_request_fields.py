@@ -34,8 +34,8 @@ async def test_fields_of_platforms_do_not_reach_the_model(endpoint: Endpoint, st
     assert not received.keys() & PLATFORM_ONLY.keys()
 
 
-async def test_a_user_is_identified_by_a_hash(endpoint: Endpoint) -> None:
-    """The same user always has the same hash, which does not reveal who that is."""
+async def test_a_user_id_reaches_the_model_as_a_hash(endpoint: Endpoint) -> None:
+    """A number and its text are one user; an empty id is none."""
     seen = [
         (await endpoint.model_receives(user_id=user)).get("safety_identifier")
         for user in ("kim@example.com", "kim@example.com", "lee@example.com", 7, "7", None, "")

@@ -50,12 +50,6 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture
-def secrets() -> FakeSecrets:
-    """Secrets Manager, with both secrets."""
-    return FakeSecrets()
-
-
 def new_keys(secrets: FakeSecrets, clock: FakeClock) -> Keys:
     return Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=TTL_S, connect=secrets.connect, clock=clock)
 

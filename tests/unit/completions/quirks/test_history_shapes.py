@@ -209,8 +209,8 @@ def test_instructions_that_become_a_user_message_lose_their_name() -> None:
 
 
 @pytest.mark.parametrize(("_", "words"), REFUSED)
-def test_words_about_an_absent_shape_are_ignored(_: str, words: str) -> None:
-    """The API cannot have meant a row that would change nothing."""
+def test_words_about_an_absent_history_shape_are_ignored(_: str, words: str) -> None:
+    """A single plain message has none."""
     assert not refused_shapes(words, {"messages": [{"role": "user", "content": "Hi."}]})
     assert not refused_shapes(words, {"input": "Hi."})
 
@@ -237,7 +237,7 @@ def test_refusals_of_other_things_change_no_history(words: str) -> None:
 
 @pytest.mark.parametrize("name", HISTORY)
 def test_a_repaired_history_no_longer_has_the_shape(name: str) -> None:
-    """A second repair changes nothing, and the input is not modified."""
+    """It is repaired as expected, once, in a copy."""
     history, expected = HISTORY[name]
     body = {"messages": history}
     before = repr(body)

@@ -427,8 +427,8 @@ async def test_a_changing_id_does_not_reach_a_strict_client() -> None:
 
 
 @pytest.mark.parametrize("way", [CHAT, OVER_CHAT], ids=str)
-async def test_choices_that_were_not_asked_for_are_dropped(way: Way) -> None:
-    """They are other answers: neither their words nor their finish belong to this one."""
+async def test_a_stray_choice_is_not_heard(way: Way) -> None:
+    """Neither its words nor its finish belong to the answer."""
     other = {"index": 1}
     stray: list[Step] = [
         chat_event({"content": " no"}, choice=other),

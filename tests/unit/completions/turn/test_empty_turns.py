@@ -73,8 +73,8 @@ async def test_a_second_empty_answer_skips_the_turn_if_skip_turn_is_offered(
     assert (got.text, got.finish) == ("", "tool_calls")
 
 
-async def test_a_turn_is_skipped_once_for_each_user_message() -> None:
-    """Otherwise a model that stays empty would skip every turn."""
+async def test_a_second_empty_answer_to_a_user_message_ends_in_words() -> None:
+    """A model that stays empty does not skip every turn."""
     upstream = PlayedUpstream([Role(), Finish(), Done()])
     request = CHAT.body(tools=[SKIP_TURN])
     skipped = {"id": "c", "type": "function", "function": {"name": "skip_turn", "arguments": "{}"}}

@@ -109,7 +109,7 @@ async def test_a_caller_who_does_not_take_the_end_has_hung_up(
 
 
 async def test_a_hang_up_ends_the_wait_after_a_429(way: Way) -> None:
-    """No model is asked for a caller who has gone."""
+    """The second request is never sent."""
     upstream = PlayedUpstream(refused(429, retry_after_s=2), answer())
     await way.post(way.caller(upstream), hang_up_ms=1000)
     assert len(upstream.requests) == 1

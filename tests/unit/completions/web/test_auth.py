@@ -19,12 +19,6 @@ from tests.support.secrets import (
 
 
 @pytest.fixture
-def secrets() -> FakeSecrets:
-    """Secrets Manager."""
-    return FakeSecrets()
-
-
-@pytest.fixture
 def keys(secrets: FakeSecrets) -> Keys:
     """The environment's keys."""
     return Keys(CALLER_SECRET, UPSTREAM_SECRET, ttl_s=300, connect=secrets.connect)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -78,19 +78,6 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     monkeypatch.setattr(connections, "open_connection", gate)
     monkeypatch.setattr(connections.Pool, "opened", counted)
     return gate
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    """The model."""
-    async with ScriptedUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def secrets() -> FakeSecrets:
-    """Secrets Manager."""
-    return FakeSecrets()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import httpx2
 import pytest
 
 from completions.web import warm
-from local.scripted.script import answer
 from local.scripted.upstream import ScriptedUpstream
 from local.wire import Exchange, Server
 from tests.support.deployment import AUTHORIZED, CALM, calling, chat, deploy, unused_port
@@ -21,28 +20,6 @@ WARM = "/v1/warm"
 INITIATION = {"caller_id": "+1", "agent_id": "a", "called_number": "+2", "call_sid": "CA1"}
 READY = ["upstream_key", "connection", "imports"]
 CLIENT_DATA = {"type": "conversation_initiation_client_data", "dynamic_variables": {}}
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    """The model."""
-    async with ScriptedUpstream(answer("Hello.")) as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def secrets() -> FakeSecrets:
-    """Secrets Manager."""
-    return FakeSecrets()
-
-
-@pytest.fixture
-async def client(
-    upstream: ScriptedUpstream, secrets: FakeSecrets
-) -> AsyncIterator[httpx2.AsyncClient]:
-    """A caller with the right key."""
-    async with calling(deploy(upstream.base_url, secrets, **CALM)) as client:
-        yield client
 
 
 @pytest.fixture(autouse=True)
