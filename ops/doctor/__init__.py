@@ -8,9 +8,9 @@ the function, so that a mistake there is not repeated here. Imports point down::
     report                       the table, the JSON, the verdict
     checks                       one check after the other, and what they show together
     answer_analysis              what one answer shows
-    turns · pace                 what is asked · how the bytes arrived
-    strict_reader · diagnosis    what a strict client makes of an answer · what an error means
-    causes                       why, and the remedy
-    wire · events                one request with its times · server-sent events
+    turns · pace · diagnosis     what is asked · how the bytes arrived · what an error means
+    strict_reader                what a strict client makes of an answer
+    events                       server-sent events
+    causes · wire                why, and the remedy · one request with its times
     ops.pasted_url               the address in what the user pasted
 """
