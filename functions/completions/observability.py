@@ -87,7 +87,7 @@ class _Formatter(LambdaPowertoolsFormatter):
 
     def serialize(self, log: dict[str, Any]) -> str:  # type: ignore[override] # theirs is wrong
         """Return the line."""
-        line = {**log, **_bound.get()}
+        line = {**_bound.get(), **log}
         if trace_id := _trace_id.get():
             # Powertools knows only the process's one trace, and overwrites a bound field with it.
             line["xray_trace_id"] = trace_id.split(";")[0].removeprefix("Root=")

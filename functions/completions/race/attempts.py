@@ -143,9 +143,11 @@ class Attempts:
         attempt.task = asyncio.create_task(self._run(attempt))
 
     def only_late(self, candidate: Candidate) -> bool:
-        """Return True if nobody is waited for but this candidate, which is late."""
+        """Return True if nobody is waited for but this candidate, late without a sign of life."""
         running = [one for one in self.all if not one.over]
-        return bool(running) and all(one.late and one.candidate == candidate for one in running)
+        return bool(running) and all(
+            one.late and not one.reasoning and one.candidate == candidate for one in running
+        )
 
     def offer_to_reader(self, attempt: Attempt) -> None:
         """Let the winner's reader read on without a task and a queue, unless the task must stay.
@@ -204,8 +206,9 @@ class Attempts:
             try:
                 async for batch in answer:
                     await self.events.put((attempt, batch, None))
-                    if speaks(batch):
-                        # The first words leave before anything more is read.
+                    if self._question.can_change_task and speaks(batch):
+                        # The first words leave before anything more is read. Never for an agent:
+                        # a cancellation inside it would meet us here in place of its own code.
                         await asyncio.sleep(0)
                     if attempt.offered_to_reader:
                         attempt.rest = answer
@@ -217,7 +220,7 @@ class Attempts:
                     await answer.aclose()
         except CompletionsError as failure:
             error = failure
-        except (Exception, asyncio.CancelledError) as bug:
+        except (Exception, asyncio.CancelledError, BaseExceptionGroup) as bug:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
             # A cancellation inside an agent: it may have cancelled a task and awaited it.
@@ -225,7 +228,7 @@ class Attempts:
         await self.events.put((attempt, None, error))
 
 
-def end_of(attempt: Attempt, error: Exception) -> Event:
+def end_of(attempt: Attempt, error: BaseException) -> Event:
     """Return the end of an answer that was handed over, from what reading it raised."""
     if isinstance(error, StopAsyncIteration):
         return attempt, None, None

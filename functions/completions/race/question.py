@@ -281,15 +281,17 @@ class Question:
             stopped = raised
             raise
         finally:
-            await events.aclose()
-            if spoken.guessing:
-                # The answer was given up before a tag confirmed the guess.
-                self.quirks.doubt_thinks_first(model)
-            exchange.ends(
-                stopped if isinstance(stopped, CompletionsError) else failure(heard),
-                whole=is_done(heard),
-                by_itself=stopped is None,
-            )
+            try:
+                await events.aclose()
+            finally:
+                if spoken.guessing:
+                    # The answer was given up before a tag confirmed the guess.
+                    self.quirks.doubt_thinks_first(model)
+                exchange.ends(
+                    stopped if isinstance(stopped, CompletionsError) else failure(heard),
+                    whole=is_done(heard),
+                    by_itself=stopped is None,
+                )
 
     def _learn_of_thoughts(self, model: Candidate, spoken: SpokenAnswer, finish: str) -> None:
         """Note whether an answer that has finished began inside a thought."""

@@ -226,7 +226,8 @@ class Race:
                 # An attempt counts as one failure.
                 self._health.failed(attempt.candidate, error)
             self._ask_instead(attempt.candidate, error)
-            if isinstance(error, ChainNotFound) and self._attempts.only_late(attempt.candidate):
+            unasked = isinstance(error, ChainNotFound) and error.__cause__ is None
+            if unasked and self._attempts.only_late(attempt.candidate):
                 # Its only holder is late, and can no longer be asked for a chain: the caller can
                 # help at once, by sending the whole history.
                 raise error

@@ -221,11 +221,13 @@ class _Watchdog:
         cancelling = task.cancelling()
         try:
             return winner, await anext(rest), None
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             # asyncio's time-outs tell their own cancellation from others in the same way.
             if self._cancelled and task.uncancel() <= cancelling:
                 return STALLED
-            raise
+            if task.cancelling() > cancelling:
+                raise
+            return end_of(winner, error)
         except Exception as error:
             return end_of(winner, error)
         finally:
@@ -266,5 +268,6 @@ class _Watchdog:
             self._loop.call_soon(self._report_if_expired, passes - 1)
         elif self._waiting is not None:
             self._cancelled = self._waiting.cancel()
-        elif not self._report():
+        else:
+            self._report()
             self._look_at(self._loop.time() + _LOOK_AGAIN_S)

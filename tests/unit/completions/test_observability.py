@@ -227,6 +227,14 @@ def test_names_from_outside_are_restricted() -> None:
         assert "key" not in redacted_path("/" * before + "key" * 8)
 
 
+def test_an_events_own_fields_win(logs: Logged) -> None:
+    """A bound field of the same name does not replace what the event says."""
+    bind(path="/v1/chat/completions")
+    log.info("shop.asked", path="/orders/7")
+    unbind()
+    assert logs.event("shop.asked")["path"] == "/orders/7"
+
+
 async def test_bound_fields_do_not_pile_up(logs: Logged) -> None:
     """A thousand turns leave nothing behind: their fields go with their tasks."""
     before = dict(bound_fields())

@@ -125,7 +125,15 @@ async def test_an_attempt_that_fails_yields_its_error() -> None:
     await attempts.close()
 
 
-@pytest.mark.parametrize("bug", [RuntimeError("internals"), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize(
+    "bug",
+    [
+        RuntimeError("internals"),
+        asyncio.CancelledError(),
+        BaseExceptionGroup("internals", [ValueError(), GeneratorExit()]),
+    ],
+    ids=repr,
+)
 async def test_a_bug_in_an_attempt_is_a_failure(logs: Logged, bug: BaseException) -> None:
     """The log has the bug, and the race continues with an error that hides it."""
     attempts = Attempts(FakeQuestion(upstream=[bug]), 0)

@@ -88,6 +88,14 @@ async def test_a_chain_whose_holder_turns_out_to_lack_the_api_is_refused_at_once
     assert asyncio.get_running_loop().time() == pytest.approx(3.0, abs=0.1)
 
 
+async def test_a_chain_that_one_replica_lacks_is_still_waited_for() -> None:
+    """A second request that was refused says nothing about the late first one."""
+    late = answer("From the first.", at_ms=4500)
+    upstream = PlayedUpstream(late, refused(404, message="Not found: resp_00."))
+    heard = await RESPONSES.post(RESPONSES.caller(upstream), RESPONSES.body(**CHAINS[0]))
+    assert RESPONSES.read(heard).text.endswith("From the first.")
+
+
 REASONED: list[dict[str, Any]] = [
     {"role": "user", "content": "Hello?"},
     {"type": "reasoning", "id": "rs_0123", "summary": []},

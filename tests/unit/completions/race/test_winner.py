@@ -140,6 +140,23 @@ async def test_a_winner_is_read_on_directly_whatever_it_has_queued(
     assert asyncio.get_running_loop().time() == pytest.approx(0.0, abs=0.01)
 
 
+async def test_a_stall_is_noticed_again_after_a_slow_reader_discarded_one() -> None:
+    """A stall that was queued while nobody read does not end the watch."""
+    winner = Attempt(0, A, 0.0, 0.0, held=[word(0)])
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    answer = read_on(winner, events, silence_limits=SilenceLimits(stall_s=4.0), answers=1)
+    async with aclosing(answer):
+        assert await anext(answer) == [word(0)]
+        events.put_nowait((winner, [word(1)], None))
+        assert await anext(answer) == [word(1)]
+        await asyncio.sleep(6)
+        events.put_nowait((winner, [word(2)], None))
+        heard = [await anext(answer)]
+        with pytest.raises(UpstreamTimeout):
+            heard += [batch async for batch in answer]
+    assert heard == [[word(2)]]
+
+
 async def test_silence_is_a_stall() -> None:
     """After the stall time-out the answer is closed, and its reader gets the error."""
     spoken = Spoken([*_words(5), 60.0, word(5)])

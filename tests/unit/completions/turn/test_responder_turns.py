@@ -32,6 +32,30 @@ ENGLISH = PHRASES["en"]
 # -- what is heard
 
 
+async def groups(_: Conversation) -> AsyncGenerator[Event, None]:
+    """Handle a task of its own that fails just as the first words are yielded."""
+
+    async def fails() -> None:
+        raise ValueError
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+            await asyncio.sleep(0)
+            yield Say("One moment. ")
+            await asyncio.sleep(1)
+    except* ValueError:
+        pass
+    yield Say("I could not look it up.")
+
+
+async def test_an_agent_handles_its_own_cancellation_behind_its_first_words(way: Way) -> None:
+    """A failing task of its group cancels the agent, which goes on where it says so."""
+    got, _ = await turn(way, groups)
+    assert got.text == "One moment. I could not look it up."
+    assert got.speech[-1][0] == 0
+
+
 async def all_kinds(_: Conversation) -> AsyncGenerator[Event, None]:
     """Yield an event of every kind."""
     yield Think("They ask for the weather. ")
