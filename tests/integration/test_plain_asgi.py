@@ -184,7 +184,7 @@ async def test_the_setting_limits_an_answer_without_a_lambda_context(tmp_path: P
             body = await response.aread()
         (told,) = await server.turns(1)
     assert body.endswith(b"data: [DONE]\n\n")
+    assert b"Word 199." not in body
     # On a busy machine even the first words may come too late.
-    assert told["outcome"] in {"cut", "apology"}
-    assert told["duration_ms"] < 20_000, "as long as the model speaks"
+    assert told["outcome"] == ("cut" if b"Word 0." in body else "apology")
     assert told["function_request_id"] == "request-1"

@@ -58,9 +58,13 @@ async def read_on(
     batch, end = winner.held, None
     finishes = 0
     direct = False
-    with _Watchdog(
-        lambda: winner.rest is None and _queue_stall(events), silence_limits
-    ) as watchdog:
+
+    def report() -> None:
+        """Put a stall into the queue if the reader waits there: there is nothing else to read."""
+        if winner.rest is None and events.empty():
+            events.put_nowait(STALLED)
+
+    with _Watchdog(report, silence_limits) as watchdog:
         while True:
             # Nothing after the finish prolongs the wait for the terminator.
             finished = finishes >= answers
@@ -161,21 +165,13 @@ def _is_work(delta: Delta) -> bool:
     return isinstance(delta, CallPart) and bool(delta.name or delta.arguments.strip())
 
 
-def _queue_stall(events: asyncio.Queue[Event]) -> bool:
-    """Put a stall into the queue, unless there is something to read; return whether it was put."""
-    if not events.empty():
-        return False
-    events.put_nowait(STALLED)
-    return True
-
-
 class _Watchdog:
     """Report a stall. A batch costs two assignments: the deadline is computed when a timer fires.
 
     Signs of life only move it later, so they never need a new timer.
     """
 
-    def __init__(self, report: Callable[[], bool], silence_limits: SilenceLimits) -> None:
+    def __init__(self, report: Callable[[], None], silence_limits: SilenceLimits) -> None:
         self._loop = asyncio.get_running_loop()
         self._report = report
         self._silence_limits = silence_limits

@@ -19,12 +19,9 @@ from tests.support.secrets import (
     UPSTREAM_KEY,
     UPSTREAM_SECRET,
     FakeSecrets,
-    aws_error,
 )
+from tests.unit.completions.keys.conftest import LIMIT_S, OUTAGE, TTL_S
 
-LIMIT_S = 20
-TTL_S = 300
-OUTAGE = aws_error("InternalServiceError")
 OPENAI = "https://api.openai.com/v1"
 
 
